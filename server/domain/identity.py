@@ -1,0 +1,79 @@
+"""Who is speaking, and what they may do: the verified claims of a token as values, and the one decision over them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from server.domain.channels import ChannelName, matches, specificity
+from server.domain.errors import PermissionDenied
+
+UserId = NewType("UserId", str)
+"""The token's `sub`."""
+
+SessionId = NewType("SessionId", str)
+"""One connected namespace of one WebSocket; the Socket.IO `sid`."""
+
+MAX_USER_CHARS = 128
+"""Bound on `sub`: a UUID, an e-mail address or an URN fits, a payload does not."""
+
+MAX_NAME_CHARS = 128
+"""Bound on the display name, which is repeated in each of the user's messages."""
+
+
+class Action(StrEnum):
+    """What a grant can allow."""
+
+    JOIN = "join"
+    SEND = "send"
+    MODERATE = "moderate"
+
+
+Grants = Mapping[str, frozenset[Action]]
+"""Pattern to allowed actions, e.g. `{"room:*": {JOIN, SEND}}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who wrote a message: `name` as it was when the message was sent."""
+
+    id: UserId
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified token. `expires_at` is `exp`, in milliseconds since the epoch."""
+
+    user: UserId
+    name: str | None
+    grants: Grants
+    expires_at: int
+    token_id: str | None = None
+
+    @property
+    def author(self) -> Author:
+        """The identity as it is written into messages."""
+        return Author(self.user, self.name)
+
+
+def allows(grants: Grants, action: Action, channel: ChannelName) -> bool:
+    """Say whether the most specific pattern that covers the channel allows the action; nothing granted, nothing allowed."""
+    covering = [pattern for pattern in grants if matches(pattern, channel)]
+    return bool(covering) and action in grants[max(covering, key=specificity)]
+
+
+def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
+    """Raise `PermissionDenied` unless the identity may do this in the channel."""
+    if not allows(identity.grants, action, channel):
+        raise PermissionDenied(
+            f"no grant for '{action}' in '{channel}'", details={"action": action.value, "channel": channel}
+        )
+
+
+def authorize_change(identity: Identity, author: UserId, channel: ChannelName) -> None:
+    """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: the author, where
+    they may still send, or a moderator."""
+    if identity.user == author and allows(identity.grants, Action.SEND, channel):
+        return
+    authorize(identity, Action.MODERATE, channel)

@@ -1,0 +1,83 @@
+"""The durable per-channel log: the one place where offsets are given, and the truth that everything else heals from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.domain.channels import ChannelName
+from server.domain.messages import Draft, Event, Message, MessageId, Position, Tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The event that a draft became. `duplicate`: an earlier draft with the same key (or an earlier deletion of the
+    same message) had become it already, and nothing was written now."""
+
+    event: Event
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A stretch of a channel's log. `floor` is the highest offset that is no longer kept (0: everything is kept), `head`
+    the position of the last event at the moment of reading, `events` are dense, oldest first."""
+
+    floor: int
+    head: Position
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages in their current state, oldest first. `more`: at least one further message lies beyond the page, in the
+    direction of reading."""
+
+    messages: Sequence[Message | Tombstone]
+    head: Position
+    more: bool
+
+
+class MessageLog(Protocol):
+    """A log of events per channel, and the current state of each message in it.
+
+    1. Dense: offsets of a channel are 1, 2, 3 ... within an epoch, in the order in which appends were called from one
+       task; concurrent appends get some order, the same for every reader.
+    2. Durable: when `append` returns, the event is on stable storage (of the adapter's kind) and every later `read`,
+       by anyone, sees it. A torn or failed write is never seen by a reader.
+    3. Idempotent: a second `Post` with the same (channel, author, key) within 24 h returns the first one's event, with
+       `duplicate`; a `Post` without a key is always new. Deleting a deleted message returns the first deletion's event,
+       with `duplicate`.
+    4. States: a `Revision` of an unknown message raises `NotFound`, of a deleted one `Conflict`; it bumps `version`,
+       sets `edited_at`, and keeps the creation's offset. A `Deletion` of an unknown message raises `NotFound`, and
+       leaves a `Tombstone`: the text stands in no later `message` or `history`.
+    5. Reads: `read(channel, after, limit)` gives up to `limit` events with offsets `after + 1, after + 2 ...` without a
+       hole, from one consistent moment; `limit` 0 asks for `floor` and `head` alone. Where `after < floor`, `events` is
+       empty. Events never change: a deleted message is read as its creation and, later, its deletion.
+    6. Pages: `history` gives messages by the offset of their creation, both bounds exclusive: the newest `limit` below
+       `before`; or, with `after` alone, the oldest `limit` above `after`; with both, the newest between them; with
+       neither, the newest. Deleted ones appear as `Tombstone`.
+    7. Epoch: a channel has an epoch before its first event, it is the same for all readers and over restarts, and it
+       changes when the log of the channel has been lost.
+    8. Retention: a channel keeps at most so many events and none older than so long (settings of the adapter). What is
+       dropped is a prefix; `floor` rises; a message whose creation is dropped is dropped. A key outlives its event.
+    9. Errors: `Unavailable` where the storage is away, full, locked or broken, within 2 s; then the event may or may not
+       have been written, and trying again with the same key is safe. `Overloaded` where too many appends wait: nothing
+       was written.
+    10. Cancelling an `append` gives up the answer, not the write.
+    """
+
+    async def append(self, draft: Draft) -> Appended:
+        """Write the draft, give it the channel's next offset. Promises 1-4, 9, 10."""
+        ...
+
+    async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
+        """Events after an offset. Promises 2, 5, 7-9."""
+        ...
+
+    async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
+        """The current state of one message; None where there is none (any more)."""
+        ...
+
+    async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
+        """A page of messages in their current state. Promises 4, 6-9."""
+        ...

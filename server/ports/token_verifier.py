@@ -1,0 +1,18 @@
+"""Turning a bearer token into an identity."""
+
+from typing import Protocol
+
+from server.domain.identity import Identity
+
+
+class TokenVerifier(Protocol):
+    """Verifies tokens.
+
+    1. Only a token with a valid signature of an allowed algorithm, an unexpired `exp`, a `sub`, and the configured `iss`
+       and `aud` gives an identity; otherwise `Unauthenticated` or its subclass `TokenExpired`.
+    2. No error text holds any part of the token.
+    """
+
+    async def verify(self, token: str) -> Identity:
+        """Return who the token speaks for. Promises 1, 2."""
+        ...

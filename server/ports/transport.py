@@ -1,0 +1,88 @@
+"""Reaching the clients that are connected to this replica."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.domain.channels import ChannelName
+from server.domain.errors import MaruError
+from server.domain.identity import SessionId, UserId
+from server.domain.messages import Event, Position
+from server.domain.recovery import Lapse
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelResumed:
+    """A session is (again) in the channel at `position`. `lapse` None: recovered, and `events` are all that it missed."""
+
+    channel: ChannelName
+    position: Position
+    lapse: Lapse | None
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRemoved:
+    """A session may not be (any longer) in the channel."""
+
+    channel: ChannelName
+    error: type[MaruError]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReady:
+    """A session is admitted and its channels are resumed. `expires_at` in milliseconds since the epoch."""
+
+    session: SessionId
+    user: UserId
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpiring:
+    """The session's token expires soon. `expires_at` in milliseconds since the epoch."""
+
+    expires_at: int
+
+
+Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring
+"""What is said to one session. Closed: match it exhaustively."""
+
+
+class Transport(Protocol):
+    """The connections of this replica and the channels that they are in.
+
+    1. Nothing here awaits: each call has taken effect when it returns, so that a caller can change state and membership
+       in one step.
+    2. Order: what is delivered and pushed to one session arrives in the order of the calls, or the connection ends.
+    3. Bounded: a session that does not read is closed as slow, never waited for.
+    4. A session that is gone is ignored everywhere.
+    """
+
+    def deliver(self, event: Event) -> None:
+        """Give the event to every session in its channel."""
+        ...
+
+    def push(self, session: SessionId, push: Push) -> None:
+        """Give something to one session."""
+        ...
+
+    def enter(self, session: SessionId, channel: ChannelName) -> None:
+        """Make the session a member of the channel."""
+        ...
+
+    def leave(self, session: SessionId, channel: ChannelName) -> None:
+        """End the session's membership of the channel."""
+        ...
+
+    def channels(self, session: SessionId) -> Collection[ChannelName]:
+        """The channels that the session is in."""
+        ...
+
+    def members(self, channel: ChannelName) -> Collection[SessionId]:
+        """The sessions that are in the channel."""
+        ...
+
+    def terminate(self, session: SessionId, error: MaruError) -> None:
+        """Tell the session why it ends (`session:terminated`), then end it so that the client does not come back."""
+        ...
