@@ -1,0 +1,104 @@
+# One verb per target. Everything is installed into .venv and clients/js-demo/node_modules, once per lock file;
+# a second call starts at once.
+
+# A Python >= 3.11 to make .venv with; empty: the first that is found.
+PYTHON ?=
+# Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
+TEST_COMMANDS := chromium node:nodejs npm
+# Arguments handed to the benchmark, e.g. `make bench ARGS=--help`.
+ARGS ?=
+# `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
+UPGRADE ?=
+# Makes the lock files; itself in no lock, as nothing else needs it.
+UV := uv==0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := clients/js-demo
+DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
+APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
+LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --quiet $(UPGRADE)
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check format bench lock clean demo commands
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MARU_* variables
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory demo; \
+	else echo 'serving without the demo page: npm not found'; fi
+	@MARU_DEV=$${MARU_DEV-1} exec $(BIN)/python -m server
+
+test: commands check demo ## everything: the checks, contract, integration and browser tests
+	cd $(DEMO) && npm test
+	$(BIN)/python -m pytest tests --ignore=tests/unit
+
+check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; under a minute
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/coverage run -m pytest tests/unit
+	$(BIN)/coverage report --include='server/domain/*,server/application/*' --fail-under=100
+
+format: $(VENV)/.test ## format the Python code and make the safe fixes
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(VENV)/.test demo ## print the benchmarks side by side; ARGS goes to `python -m bench`
+	$(BIN)/python -m bench $(ARGS)
+
+lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade takes the newest versions
+	$(LOCK) --output-file requirements/run.txt
+	$(LOCK) --extra test --extra check --constraint requirements/run.txt --output-file requirements/test.txt
+
+clean: ## remove what was built, installed and cached
+	rm -rf $(VENV) $(DEMO)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The installed locks. Versions in run.txt and test.txt agree, so the order of the two does not matter.
+$(VENV)/.%: requirements/%.txt | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+$(BIN)/uv: | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+
+# Debian's Python comes without venv: the first Python that has it wins, else its venv is installed.
+$(VENV)/pyvenv.cfg:
+	@set -eu; python=; fits='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	for name in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+		"$$name" -c "$$fits" 2>/dev/null || continue; \
+		"$$name" -c 'import ensurepip, venv' 2>/dev/null && { python=$$name; break; }; \
+		python=$${python:-$$name}; \
+	done; \
+	[ -n "$$python" ] || { echo 'no Python >= 3.11 found: install one, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null || { \
+		package=$$("$$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+		echo "$$python has no venv: installing $$package"; \
+		{ $(APT) update -qq && $(APT) install -y -qq --no-install-recommends "$$package"; } || \
+			{ echo "could not install $$package: install it by hand, then call make again" >&2; exit 1; }; \
+	}; \
+	"$$python" -m venv $(VENV)
+
+demo: ## bring the demo page's packages, and the browser client's
+	@command -v npm >/dev/null || { echo 'npm not found: install nodejs and npm' >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(DEMO_MODULES)
+
+$(DEMO_MODULES): $(DEMO)/package-lock.json
+	cd $(DEMO) && npm ci --no-audit --no-fund
+	@touch $@
+
+commands:
+	@set -eu; packages=; for entry in $(TEST_COMMANDS); do \
+		command -v "$${entry%%:*}" >/dev/null || packages="$$packages $${entry##*:}"; \
+	done; \
+	[ -n "$$packages" ] || exit 0; \
+	command -v apt-get >/dev/null || { echo "the tests need$$packages: install them" >&2; exit 1; }; \
+	echo "installing$$packages"; \
+	$(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$packages
