@@ -1,0 +1,560 @@
+/**
+ * The client core of Maru: one file to copy, no dependency but the `io` of socket.io-client 4 that you hand in.
+ *
+ * It keeps three promises over lost connections, server restarts and expiring tokens:
+ *  - every event of a joined channel reaches `on("event")` once, in offset order, or `on("reset")` says that
+ *    history has to be read again;
+ *  - every send is retried under one key until the server answers, so it is in the log once or it has failed;
+ *  - it never gives up on an error that time can heal, and stops with a reason on one that time cannot.
+ *
+ * One connection attempt is one socket.io socket: `reconnection` is off, because socket.io-client does not retry
+ * a refused CONNECT or a server's DISCONNECT, and because its offline buffer would send a message twice.
+ *
+ * @typedef {{epoch: string, offset: number}} Position
+ * @typedef {"connecting"|"online"|"reconnecting"|"offline"|"signed-out"} State
+ * @typedef {Position & {event: string, channel: string, at: string, [field: string]: any}} LogEvent
+ * @typedef {{channel: string, position: Position|null, history: number|undefined, live: boolean, joining: boolean,
+ *            attempts: number, held: LogEvent[], waiters: {resolve: Function, reject: Function}[]}} Subscription
+ * @typedef {{payload: object, since: number, attempts: number, flight: object|null, promise: Promise<any>,
+ *            resolve: Function, reject: Function}} Pending
+ */
+
+const LOG_EVENTS = ["message:created", "message:edited", "message:deleted", "reaction:changed"];
+const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
+const RESUME_LIMIT = 500; // channels the server takes in CONNECT; the rest are joined one by one afterwards
+const HELD_LIMIT = 1_000; // events kept while a join is on its way; the oldest go first, and the gap is healed
+const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: a later retry could be a second message
+const STEADY_MS = 5_000; // a connection this old has proved itself: the backoff starts anew
+const OFFLINE_AFTER = 3; // failed attempts in a row before "reconnecting" is called "offline"
+const REFRESH_TRIES = 8; // at one per backoff they fill the 60 s between session:expiring and the end
+
+const DEFAULTS = {
+  url: "", // origin of the server; "" is the page's own
+  ackTimeoutMs: 10_000, // a command without an answer; the server itself answers within 2 s
+  connectTimeoutMs: 10_000, // from opening the WebSocket to session:ready
+  backoffMinMs: 1_000,
+  backoffMaxMs: 10_000,
+  outboxLimit: 500, // unanswered sends, all channels together
+  inFlight: 1, // sends on their way per channel; more is faster, but a refused one can then be overtaken
+  random: Math.random,
+  timers: {
+    now: () => Date.now(),
+    set: (/** @type {() => void} */ run, /** @type {number} */ ms) => globalThis.setTimeout(run, ms),
+    clear: (/** @type {any} */ timer) => globalThis.clearTimeout(timer),
+  },
+};
+
+/**
+ * A refusal with the protocol's `code` (PROTOCOL.md, errors), or one of the client's own: `offline`, `timeout`,
+ * `token_unavailable` (all retryable), `outbox_full`, `key_expired`, `terminated`, `closed`.
+ */
+export class MaruError extends Error {
+  /** @param {{code?: string, message?: string, retryable?: boolean, retry_after_ms?: number, details?: any}} [e] */
+  constructor(e = {}) {
+    super(e.message || e.code || "the server gave no reason");
+    this.name = "MaruError";
+    this.code = e.code || "internal";
+    this.retryable = e.retryable === true;
+    this.retryAfterMs = e.retry_after_ms ?? 0;
+    this.details = e.details;
+  }
+}
+
+/** A new key for a send. `randomUUID` exists on https and localhost only; `getRandomValues` everywhere. */
+export function newKey(source = globalThis.crypto) {
+  if (source.randomUUID) return source.randomUUID();
+  const hex = Array.from(source.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0"));
+  return hex.join("");
+}
+
+/**
+ * @param {Partial<typeof DEFAULTS> & {io: Function, getToken: () => Promise<string>|string}} options
+ *   `getToken` gives a token that is valid now; called again when one is refused or about to expire. An error it
+ *   throws is retried, unless it says `retryable: false`.
+ */
+export function createMaru(options) {
+  return new Maru(options);
+}
+
+export class Maru {
+  /** @type {State} */ state = "signed-out";
+  /** @type {MaruError|null} why the state is what it is, where there is a reason */ error = null;
+  /** @type {any} the last session:ready: user, session, expires_at, limits, ... */ session = null;
+
+  #options;
+  /** @type {Map<string, Set<Function>>} */ #listeners = new Map();
+  /** @type {Map<string, Subscription>} */ #channels = new Map();
+  /** @type {Map<string, {queue: string[], notBefore: number, timer: any}>} */ #lanes = new Map();
+  /** @type {Map<string, Pending>} */ #outbox = new Map();
+  /** @type {any} */ #socket = null;
+  /** @type {{value: string, fresh: boolean, expiresAt: number}|null} */ #token = null;
+  /** @type {MaruError|null} */ #terminated = null;
+  /** @type {Set<any>} timers of this connection */ #timers = new Set();
+  /** @type {any} */ #retryTimer = null;
+  #attempt = 0; // a number per attempt: what an older one still brings is void
+  #failures = 0;
+  #refusals = 0;
+  #readyAt = 0;
+  #reconnectAt = 0;
+
+  /** @param {Parameters<typeof createMaru>[0]} options */
+  constructor(options) {
+    if (typeof options?.io !== "function") throw new TypeError("createMaru needs `io` of socket.io-client");
+    if (typeof options.getToken !== "function") throw new TypeError("createMaru needs `getToken()`");
+    this.#options = { ...DEFAULTS, ...options };
+  }
+
+  /**
+   * Events: `state` {state, error} · `ready` (the session) · `event` (a log event, in order, once) · `reset`
+   * {channel, reason, epoch, offset}: what is known of the channel has a hole, read its history · `removed` {channel, code}.
+   * @param {string} name @param {(value: any) => void} listener @returns {() => void} takes the listener off again
+   */
+  on(name, listener) {
+    const set = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, set.add(listener));
+    return () => void set.delete(listener);
+  }
+
+  /** Starts, and starts again after "signed-out". Returns at once; the `state` event tells the rest. */
+  connect() {
+    if (this.state !== "signed-out") return;
+    this.#failures = this.#refusals = this.#readyAt = 0;
+    this.#setState("connecting", null);
+    this.#begin();
+  }
+
+  /** Tries now instead of at the end of the backoff: for the browser's `online` event, or a button. */
+  retryNow() {
+    if (this.#retryTimer === null) return;
+    this.#options.timers.clear(this.#retryTimer);
+    this.#begin();
+  }
+
+  /** Ends the session; unanswered sends and joins fail with `closed`. Channels and positions are kept for `connect`. */
+  close() {
+    this.#stop(new MaruError({ code: "closed", message: "closed by the application" }));
+  }
+
+  /** The last event seen of each joined channel. @returns {Record<string, Position>} */
+  positions() {
+    const known = [...this.#channels.values()].filter((channel) => channel.position);
+    return Object.fromEntries(known.map((channel) => [channel.channel, /** @type {Position} */ (channel.position)]));
+  }
+
+  /**
+   * Joins now or as soon as there is a connection, and stays joined over reconnects until `leave` or `removed`.
+   * @param {string} channel
+   * @param {{history?: number, since?: Position}} [options] the last N events, or all after a kept position
+   * @returns {Promise<{channel: string, epoch: string, offset: number}>}
+   */
+  join(channel, { history, since } = {}) {
+    let entry = this.#channels.get(channel);
+    if (!entry) {
+      const position = since ?? null;
+      entry = { channel, position, history, live: false, joining: false, attempts: 0, held: [], waiters: [] };
+      this.#channels.set(channel, entry);
+    }
+    const known = entry;
+    if (known.live) return Promise.resolve({ channel, .../** @type {Position} */ (known.position) });
+    return new Promise((resolve, reject) => {
+      known.waiters.push({ resolve, reject });
+      if (this.state === "online") this.#joinNow(known);
+    });
+  }
+
+  /** @param {string} channel @returns {Promise<void>} */
+  async leave(channel) {
+    const entry = this.#channels.get(channel);
+    if (!entry) return;
+    this.#forget(entry, new MaruError({ code: "closed", message: `left ${channel} before it was joined` }));
+    if (this.#socket?.connected) await this.#command("channel:leave", { channel });
+  }
+
+  /**
+   * Puts a message into the outbox. Resolves when it is in the log; rejects when it can not get there. Repeating a
+   * failed send with its `key` never makes two messages. @param {string} channel @param {string} text
+   * @param {{key?: string, data?: object, replyTo?: string}} [options]
+   * @returns {Promise<{message: any, epoch: string, offset: number, duplicate: boolean}>}
+   */
+  send(channel, text, { key = newKey(), data, replyTo } = {}) {
+    const known = this.#outbox.get(key);
+    if (known) return known.promise;
+    if (this.state === "signed-out") return Promise.reject(this.error ?? new MaruError({ code: "closed" }));
+    if (this.#outbox.size >= this.#options.outboxLimit) {
+      const message = `${this.#outbox.size} messages wait for the server already`;
+      return Promise.reject(new MaruError({ code: "outbox_full", message }));
+    }
+    let resolve = /** @type {any} */ (null);
+    let reject = /** @type {any} */ (null);
+    const promise = new Promise((yes, no) => ([resolve, reject] = [yes, no]));
+    const payload = { channel, text, data, reply_to: replyTo, key };
+    this.#outbox.set(key, { payload, since: this.#now(), attempts: 0, flight: null, promise, resolve, reject });
+    const lane = this.#lanes.get(channel) ?? { queue: [], notBefore: 0, timer: null };
+    lane.queue.push(key);
+    this.#lanes.set(channel, lane);
+    this.#flush(channel);
+    return promise;
+  }
+
+  /** @param {string} channel @param {string} id @param {string} text @param {object} [data] */
+  edit(channel, id, text, data) {
+    return this.#command("message:edit", { channel, id, text, data });
+  }
+
+  /** @param {string} channel @param {string} id */
+  remove(channel, id) {
+    return this.#command("message:delete", { channel, id });
+  }
+
+  /**
+   * Messages in their current state, oldest first. @param {string} channel
+   * @param {{before?: number, after?: number, limit?: number}} [page] `before` and `after` are exclusive
+   * @returns {Promise<{messages: any[], epoch: string, offset: number, more: boolean}>}
+   */
+  history(channel, page = {}) {
+    return this.#command("history:read", { channel, ...page });
+  }
+
+  // --- the connection ---------------------------------------------------------------------------------------
+
+  async #begin() {
+    const attempt = ++this.#attempt;
+    this.#retryTimer = null;
+    try {
+      const token = await this.#takeToken();
+      if (attempt === this.#attempt) this.#open(token);
+    } catch (cause) {
+      if (attempt === this.#attempt) this.#lost(tokenError(cause));
+    }
+  }
+
+  async #takeToken() {
+    if (this.#token && this.#token.expiresAt > this.#now()) {
+      this.#token.fresh = false;
+    } else {
+      this.#token = { value: await this.#fetchToken(), fresh: true, expiresAt: Infinity };
+    }
+    return this.#token.value;
+  }
+
+  /** The application's `getToken`, with a deadline. @returns {Promise<string>} */
+  #fetchToken() {
+    return new Promise((resolve, reject) => {
+      const late = new MaruError({ code: "token_unavailable", message: "no token in time", retryable: true });
+      const timer = this.#options.timers.set(() => reject(late), this.#options.connectTimeoutMs);
+      const got = new Promise((start) => start(this.#options.getToken()));
+      got.then(resolve, reject).finally(() => this.#options.timers.clear(timer));
+    });
+  }
+
+  /** @param {string} token */
+  #open(token) {
+    const socket = this.#options.io(`${this.#options.url}/chat`, {
+      transports: ["websocket"],
+      forceNew: true,
+      reconnection: false,
+      timeout: this.#options.connectTimeoutMs,
+      auth: (/** @type {Function} */ give) => give({ token, resume: this.#resume() }),
+    });
+    this.#socket = socket;
+    this.#terminated = null;
+    const late = new MaruError({ code: "timeout", message: "no session:ready in time", retryable: true });
+    const deadline = this.#after(this.#options.connectTimeoutMs, () => this.#lost(late));
+    const on = (/** @type {string} */ name, /** @type {(value: any) => void} */ react) =>
+      socket.on(name, (/** @type {any} */ value) => void (this.#socket === socket && react(value)));
+    on("connect_error", (error) => this.#lost(connectError(error)));
+    on("disconnect", (reason) => this.#lost(this.#terminated ?? disconnectError(reason)));
+    on("session:terminated", (why) => (this.#terminated = new MaruError(why)));
+    on("session:draining", (plan) => (this.#reconnectAt = this.#now() + (Number(plan?.reconnect_in_ms) || 0)));
+    on("session:expiring", () => this.#refreshToken(0));
+    on("session:ready", (session) => {
+      this.#unschedule(deadline);
+      this.#ready(session);
+    });
+    on("channel:resumed", (reply) => this.#resumed(reply));
+    on("channel:removed", (gone) => this.#removed(gone));
+    for (const event of LOG_EVENTS) on(event, (value) => this.#receive({ event, ...value }));
+  }
+
+  #resume() {
+    return Object.fromEntries(Object.entries(this.positions()).slice(0, RESUME_LIMIT));
+  }
+
+  /** @param {any} session */
+  #ready(session) {
+    this.session = session;
+    this.#readyAt = this.#now();
+    this.#refusals = 0;
+    this.#rememberExpiry(session.expires_at);
+    this.#setState("online", null);
+    this.#emit("ready", session);
+    for (const entry of this.#channels.values()) if (!entry.live) this.#joinNow(entry);
+    for (const channel of this.#lanes.keys()) this.#flush(channel);
+  }
+
+  /** The attempt or the connection is over: decides whether, and when, to try again. @param {MaruError} error */
+  #lost(error) {
+    this.#drop();
+    if (TOKEN_REFUSED.has(error.code)) {
+      // A token from the cache may be too old, or of before a change of keys: a new one deserves a try.
+      const hopeless = this.#token?.fresh && (error.code === "unauthenticated" || ++this.#refusals >= OFFLINE_AFTER);
+      this.#token = null;
+      if (hopeless) return this.#stop(error);
+    } else if (!error.retryable) {
+      return this.#stop(error);
+    }
+    const steady = this.#readyAt > 0 && this.#now() - this.#readyAt >= STEADY_MS;
+    this.#failures = steady ? 0 : this.#failures + 1;
+    if (this.#failures >= OFFLINE_AFTER) this.#setState("offline", error);
+    else this.#setState(this.session ? "reconnecting" : "connecting", error);
+    const told = Math.max(this.#reconnectAt - this.#now(), error.retryAfterMs);
+    this.#reconnectAt = this.#readyAt = 0;
+    const wait = told > 0 ? told : this.#backoff(Math.max(0, this.#failures - 1));
+    this.#retryTimer = this.#options.timers.set(() => this.#begin(), wait);
+  }
+
+  #drop() {
+    const socket = this.#socket;
+    this.#socket = null; // first: what the dying socket still says is void
+    this.#attempt += 1;
+    for (const timer of [...this.#timers]) this.#unschedule(timer);
+    for (const entry of this.#channels.values()) Object.assign(entry, { live: false, joining: false, held: [] });
+    for (const pending of this.#outbox.values()) pending.flight = null;
+    socket?.disconnect();
+  }
+
+  /** @param {MaruError} error */
+  #stop(error) {
+    this.#drop();
+    this.#options.timers.clear(this.#retryTimer);
+    this.#retryTimer = this.#token = null;
+    this.#setState("signed-out", error);
+    for (const key of [...this.#outbox.keys()]) this.#settle(key, error);
+    for (const { waiters } of this.#channels.values()) for (const { reject } of waiters.splice(0)) reject(error);
+  }
+
+  /** @param {number} tries */
+  async #refreshToken(tries) {
+    const socket = this.#socket;
+    try {
+      const token = await this.#fetchToken();
+      if (this.#socket !== socket) return;
+      const { expires_at: expiresAt } = await this.#command("auth:refresh", { token });
+      this.#token = { value: token, fresh: false, expiresAt: Infinity };
+      this.#rememberExpiry(expiresAt);
+    } catch {
+      // Out of tries, the server ends the session at its hour, and the next attempt starts with a new token.
+      if (this.#socket !== socket || tries >= REFRESH_TRIES) return;
+      this.#after(this.#backoff(tries), () => this.#refreshToken(tries + 1));
+    }
+  }
+
+  /** @param {string|number} expiresAt */
+  #rememberExpiry(expiresAt) {
+    const ms = typeof expiresAt === "number" ? expiresAt * 1_000 : Date.parse(expiresAt);
+    if (this.#token) this.#token.expiresAt = Number.isNaN(ms) ? Infinity : ms;
+  }
+
+  // --- channels ---------------------------------------------------------------------------------------------
+
+  /** @param {Subscription} entry */
+  async #joinNow(entry) {
+    if (entry.joining) return;
+    const socket = this.#socket;
+    const { channel, position: since, history } = entry;
+    Object.assign(entry, { live: false, joining: true });
+    const current = () => this.#socket === socket && this.#channels.get(channel) === entry;
+    try {
+      const ack = await this.#command("channel:join", since ? { channel, since } : { channel, history });
+      if (current()) this.#adopt(entry, ack);
+    } catch (error) {
+      if (!current()) return; // the next connection joins it, or nobody wants it any more
+      entry.joining = false;
+      if (!(error instanceof MaruError) || !error.retryable) return this.#forget(entry, error);
+      this.#after(Math.max(error.retryAfterMs, this.#backoff(entry.attempts++)), () => this.#joinNow(entry));
+    }
+  }
+
+  /** What channel:join and channel:resumed have in common. @param {Subscription} entry @param {any} reply */
+  #adopt(entry, { epoch, offset, recovered, reason, events = [] }) {
+    const { channel } = entry;
+    if (recovered !== true) entry.position = { epoch, offset: 0 };
+    if (recovered === false) this.#emit("reset", { channel, reason, epoch, offset });
+    for (const event of events) this.#apply(entry, event);
+    entry.position = { epoch, offset };
+    Object.assign(entry, { live: true, joining: false, attempts: 0 });
+    for (const { resolve } of entry.waiters.splice(0)) resolve({ channel, epoch, offset });
+    for (const event of entry.held.splice(0)) this.#receive(event);
+  }
+
+  /** @param {any} reply */
+  #resumed(reply) {
+    const entry = this.#channels.get(reply.channel);
+    if (entry) this.#adopt(entry, reply);
+    else this.#command("channel:leave", { channel: reply.channel }).catch(() => {}); // left during the CONNECT
+  }
+
+  /** @param {{channel: string, code: string}} gone */
+  #removed({ channel, code }) {
+    const entry = this.#channels.get(channel);
+    if (entry) this.#forget(entry, new MaruError({ code, message: `no longer in ${channel}` }));
+    this.#emit("removed", { channel, code });
+  }
+
+  /** @param {Subscription} entry @param {any} error */
+  #forget(entry, error) {
+    this.#channels.delete(entry.channel);
+    for (const { reject } of entry.waiters.splice(0)) reject(error);
+  }
+
+  /** @param {LogEvent} event */
+  #receive(event) {
+    const entry = this.#channels.get(event.channel);
+    if (!entry) return;
+    if (!entry.live) {
+      if (entry.held.push(event) > HELD_LIMIT) entry.held.shift();
+      return;
+    }
+    const { epoch, offset } = /** @type {Position} */ (entry.position);
+    if (event.epoch === epoch && event.offset <= offset + 1) this.#apply(entry, event);
+    else this.#joinNow(entry); // a gap, or another log: the answer brings this event too
+  }
+
+  /** @param {Subscription} entry @param {LogEvent} event */
+  #apply(entry, event) {
+    if (event.offset <= /** @type {Position} */ (entry.position).offset) return;
+    entry.position = { epoch: event.epoch, offset: event.offset };
+    this.#emit("event", event);
+  }
+
+  // --- the outbox -------------------------------------------------------------------------------------------
+
+  /** Sends what may go now, oldest first. @param {string} channel */
+  #flush(channel) {
+    const lane = this.#lanes.get(channel);
+    if (!lane || this.state !== "online" || lane.notBefore > this.#now()) return;
+    for (const key of lane.queue.slice(0, this.#options.inFlight)) {
+      const pending = /** @type {Pending} */ (this.#outbox.get(key));
+      if (!pending.flight) this.#fly(channel, key, pending);
+    }
+  }
+
+  /** @param {string} channel @param {string} key @param {Pending} pending */
+  async #fly(channel, key, pending) {
+    const flight = (pending.flight = {});
+    pending.attempts += 1;
+    try {
+      if (this.#now() - pending.since > KEY_LIFE_MS) {
+        throw new MaruError({ code: "key_expired", message: "too old to be retried without the risk of doubling it" });
+      }
+      this.#settle(key, null, await this.#command("message:send", pending.payload));
+    } catch (error) {
+      if (pending.flight !== flight) return; // the connection went: session:ready sends it again
+      pending.flight = null;
+      if (!(error instanceof MaruError) || !error.retryable) return this.#settle(key, error);
+      const lane = this.#lanes.get(channel);
+      if (!lane) return;
+      const wait = Math.max(error.retryAfterMs, this.#backoff(pending.attempts - 1));
+      lane.notBefore = Math.max(lane.notBefore, this.#now() + wait);
+      this.#options.timers.clear(lane.timer);
+      lane.timer = this.#options.timers.set(() => this.#flush(channel), lane.notBefore - this.#now());
+    }
+  }
+
+  /** @param {string} key @param {any} error @param {any} [ack] */
+  #settle(key, error, ack) {
+    const pending = this.#outbox.get(key);
+    if (!pending) return;
+    const { channel } = /** @type {{channel: string}} */ (pending.payload);
+    const lane = /** @type {{queue: string[], timer: any}} */ (this.#lanes.get(channel));
+    this.#outbox.delete(key);
+    lane.queue.splice(lane.queue.indexOf(key), 1);
+    if (lane.queue.length === 0) {
+      this.#options.timers.clear(lane.timer);
+      this.#lanes.delete(channel);
+    }
+    if (error) pending.reject(error);
+    else pending.resolve(ack);
+    this.#flush(channel);
+  }
+
+  // --- small things -----------------------------------------------------------------------------------------
+
+  /** One command, one answer; never buffered. @param {string} event @param {object} data @returns {Promise<any>} */
+  #command(event, data) {
+    const socket = this.#socket;
+    const offline = new MaruError({ code: "offline", message: "not connected", retryable: true });
+    if (!socket?.connected) return Promise.reject(offline);
+    return new Promise((resolve, reject) => {
+      socket.timeout(this.#options.ackTimeoutMs).emit(event, data, (/** @type {any} */ error, /** @type {any} */ ack) => {
+        if (error && !socket.connected) reject(offline);
+        else if (error) reject(new MaruError({ code: "timeout", message: `${event}: no answer`, retryable: true }));
+        else if (ack?.ok) resolve(ack);
+        else reject(new MaruError(ack?.error));
+      });
+    });
+  }
+
+  /** @param {State} state @param {MaruError|null} error */
+  #setState(state, error) {
+    if (this.state === state && this.error === error) return;
+    Object.assign(this, { state, error });
+    this.#emit("state", { state, error });
+  }
+
+  /** A listener that throws must not cost the others an event. @param {string} name @param {any} value */
+  #emit(name, value) {
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+      try {
+        listener(value);
+      } catch (error) {
+        console.error(`maru: a listener of "${name}" failed`, error);
+      }
+    }
+  }
+
+  #now() {
+    return this.#options.timers.now();
+  }
+
+  /** Doubling, capped, spread by half to either side. @param {number} failures */
+  #backoff(failures) {
+    const { backoffMinMs, backoffMaxMs, random } = this.#options;
+    return Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(failures, 16)) * (0.5 + random());
+  }
+
+  /** A timer that ends with the connection. @param {number} ms @param {() => void} run */
+  #after(ms, run) {
+    const timer = this.#options.timers.set(() => {
+      this.#timers.delete(timer);
+      run();
+    }, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  /** @param {any} timer */
+  #unschedule(timer) {
+    this.#timers.delete(timer);
+    this.#options.timers.clear(timer);
+  }
+}
+
+/** CONNECT_ERROR carries `data` with a code; anything else is the network. @param {any} error */
+function connectError(error) {
+  if (error?.data?.code) return new MaruError(error.data);
+  return new MaruError({ code: "offline", message: "the server can not be reached", retryable: true });
+}
+
+/** @param {string} reason socket.io's; its DISCONNECT without a word means: do not come back */
+function disconnectError(reason) {
+  if (reason === "io server disconnect") return new MaruError({ code: "terminated", message: "ended by the server" });
+  return new MaruError({ code: "offline", message: "the connection was lost", retryable: true });
+}
+
+/** @param {any} cause */
+function tokenError(cause) {
+  if (cause instanceof MaruError) return cause;
+  const retryable = cause?.retryable !== false;
+  return new MaruError({ code: "token_unavailable", message: String(cause?.message ?? cause), retryable });
+}
