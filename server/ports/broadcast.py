@@ -23,6 +23,8 @@ class Broadcast(Protocol):
     4. `publish` raises `Unavailable` where it knows that the hint went nowhere; it waits at most 2 s.
     5. One listener: `listen` is iterated by one task, which must keep up; what it does not fetch is bounded, then dropped
        as in 2.
+    6. The last call wins: a `subscribe` that is called after an `unsubscribe`, even before that one has returned, leaves
+       the channel subscribed.
     """
 
     async def publish(self, event: Event) -> None:

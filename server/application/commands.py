@@ -1,0 +1,181 @@
+"""What clients may ask for: the payloads of PROTOCOL.md section "Commands", checked before any use case sees them.
+
+Strict (no text is taken for a number), tolerant (unknown fields are ignored), bounded (each field says how much).
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
+
+from server.domain import channels
+from server.domain.channels import ChannelName
+from server.domain.errors import BadRequest, PayloadTooLarge
+from server.domain.messages import Position
+
+MAX_TEXT_CHARS = 4_000
+"""PROTOCOL.md, "Commands": long enough for a letter, short enough for a frame."""
+
+MAX_DATA_BYTES = 8 * 1024
+"""Of `data` as compact JSON."""
+
+MAX_DATA_DEPTH = 32
+"""Nesting of `data`: deeper structures are hostile or a mistake, and cost every receiver's parser."""
+
+MAX_KEY_CHARS = 64
+MAX_ID_CHARS = 64
+MAX_EPOCH_CHARS = 64
+
+MAX_OFFSET = 2**53 - 1
+"""The largest whole number that JavaScript clients hold exactly."""
+
+MAX_TOKEN_CHARS = 16 * 1024
+"""A JWT with some hundred grants; more is not parsed."""
+
+MAX_RESUME_CHANNELS = 500
+MAX_JOIN_HISTORY = 100
+MAX_PAGE = 100
+DEFAULT_PAGE = 50
+
+
+def _channel(text: str) -> ChannelName:
+    try:
+        return channels.channel_name(text)
+    except BadRequest as error:
+        raise ValueError(error.message) from error
+
+
+def _shallow(value: dict[str, Any]) -> dict[str, Any]:
+    level: list[Any] = [value]
+    for _ in range(MAX_DATA_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return value
+    raise ValueError(f"nested deeper than {MAX_DATA_DEPTH} levels")
+
+
+Channel = Annotated[str, Field(max_length=channels.MAX_CHANNEL_CHARS), AfterValidator(_channel)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
+Json = Annotated[dict[str, Any], AfterValidator(_shallow)]
+
+
+class Command(BaseModel):
+    """The base of all payloads."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def parse(cls, payload: object) -> Self:
+        """Return the command; `BadRequest` naming the first wrong field, never repeating its content."""
+        try:
+            return cls.model_validate(payload)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"] if part != "") or "payload"
+            problem = first["msg"].removeprefix("Value error, ")
+            raise BadRequest(f"{field[:64]}: {problem}", details={"field": field[:64]}) from None
+
+
+class Since(Command):
+    """A client's position in a channel."""
+
+    epoch: Annotated[str, Field(min_length=1, max_length=MAX_EPOCH_CHARS)]
+    offset: Offset
+
+    @property
+    def position(self) -> Position:
+        """As a domain value."""
+        return Position(self.epoch, self.offset)
+
+
+class Hello(Command):
+    """The CONNECT payload (`auth`)."""
+
+    token: Token
+    resume: Annotated[dict[Channel, Since], Field(max_length=MAX_RESUME_CHANNELS)] | None = None
+
+
+class Join(Command):
+    """`channel:join`."""
+
+    channel: Channel
+    since: Since | None = None
+    history: Annotated[int, Field(ge=0, le=MAX_JOIN_HISTORY)] | None = None
+
+
+class Leave(Command):
+    """`channel:leave`."""
+
+    channel: Channel
+
+
+class _WithData(Command):
+    data: Json | None = None
+
+    def check_size(self) -> None:
+        """Raise `PayloadTooLarge` where `data` is over its bytes."""
+        if self.data is not None and (size := len(to_json(self.data))) > MAX_DATA_BYTES:
+            raise PayloadTooLarge(
+                f"data: {size} bytes of JSON, at most {MAX_DATA_BYTES}",
+                details={"field": "data", "bytes": size, "limit": MAX_DATA_BYTES},
+            )
+
+    @classmethod
+    def parse(cls, payload: object) -> Self:
+        """As `Command.parse`, with the bound on `data` in bytes."""
+        command = super().parse(payload)
+        command.check_size()
+        return command
+
+
+class Send(_WithData):
+    """`message:send`."""
+
+    channel: Channel
+    text: Text
+    reply_to: Id | None = None
+    key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS)] | None = None
+
+
+class Edit(_WithData):
+    """`message:edit`. An absent `data` keeps the old one, `null` removes it."""
+
+    channel: Channel
+    id: Id
+    text: Text
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether the command says nothing about `data`."""
+        return "data" not in self.model_fields_set
+
+
+class Delete(Command):
+    """`message:delete`."""
+
+    channel: Channel
+    id: Id
+
+
+class ReadHistory(Command):
+    """`history:read`; both bounds are exclusive."""
+
+    channel: Channel
+    before: Offset | None = None
+    after: Offset | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+
+
+class Refresh(Command):
+    """`auth:refresh`."""
+
+    token: Token
+

@@ -1,0 +1,265 @@
+"""The hub: what this replica knows of the channels that it hosts, and the one place that puts their events in order.
+
+Hints come in by `Broadcast.listen`, leave in offset order by `Transport.deliver`, and whatever is missing is read from the
+log. State changes between awaits, never across one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from server.domain.channels import ChannelName
+from server.domain.errors import MaruError, Unavailable
+from server.domain.messages import Event, Position
+from server.domain.recovery import REPLAY_LIMIT, Lapse
+from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
+from server.ports.broadcast import Broadcast, LinkRestored
+from server.ports.message_log import MessageLog, Replay
+from server.ports.transport import ChannelResumed, Transport
+
+HEALERS = 16
+"""Log reads that heal channels at once: enough to hide latency, few enough to leave the log to the senders."""
+
+HEAL_READS = 8
+"""Reads in one healing. A channel that is still behind after so many is queued again, behind the others."""
+
+HEAL_RETRY_S = 0.5
+"""Pause after a failed healing read; the log is away, and hammering it does not bring it back."""
+
+HINTS_PER_TURN = 32
+"""Hints handled before other tasks of the loop get a turn."""
+
+LINGER_S = 30.0
+"""A channel stays hosted this long after its last member left: a reconnect finds the ring warm."""
+
+SWEEP_S = 5.0
+"""How often empty channels are looked for."""
+
+_log = structlog.get_logger("maru.hub")
+
+
+class HostedChannel:
+    """A channel with, or lately with, members on this replica."""
+
+    __slots__ = ("early", "empty_since", "name", "overflowed", "ring", "sequencer")
+
+    def __init__(self, name: ChannelName, now: float) -> None:
+        self.name = name
+        self.sequencer: Sequencer | None = None
+        self.ring = Ring()
+        self.early: list[Event] = []
+        self.overflowed = False
+        self.empty_since = now
+
+    @property
+    def position(self) -> Position:
+        """The last event given to members. Only of an opened channel."""
+        assert self.sequencer is not None
+        return self.sequencer.position
+
+    def keep_early(self, event: Event) -> None:
+        """Keep a hint that came before the channel's position was known."""
+        if len(self.early) < EARLY_LIMIT:
+            self.early.append(event)
+        else:
+            self.overflowed = True
+
+
+class Hub:
+    """Hosts channels. `tasks` owns the healers; `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        log: MessageLog,
+        broadcast: Broadcast,
+        transport: Transport,
+        tasks: asyncio.TaskGroup,
+        clock: Callable[[], float],
+    ) -> None:
+        self._log = log
+        self._broadcast = broadcast
+        self._transport = transport
+        self._tasks = tasks
+        self._clock = clock
+        self._hosted: dict[ChannelName, HostedChannel] = {}
+        self._opening: dict[ChannelName, asyncio.Task[MaruError | None]] = {}
+        self._unwell: dict[ChannelName, HostedChannel] = {}
+        self._healers = 0
+
+    @property
+    def hosted(self) -> int:
+        """How many channels are hosted."""
+        return len(self._hosted)
+
+    async def run(self) -> None:
+        """Deliver hints until cancelled."""
+        turn = 0
+        async for hint in self._broadcast.listen():
+            if isinstance(hint, LinkRestored):
+                for hosted in self._hosted.values():
+                    self._heal(hosted)
+            else:
+                self._accept(hint)
+            turn += 1
+            if turn % HINTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def sweep(self) -> None:
+        """Let go of channels that have been empty for `LINGER_S`, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            await self.release_empty()
+
+    async def release_empty(self) -> None:
+        """Let go of the channels that have been empty for `LINGER_S` by now."""
+        now = self._clock()
+        for hosted in list(self._hosted.values()):
+            if hosted.sequencer is None or self._transport.members(hosted.name):
+                hosted.empty_since = now
+            elif now - hosted.empty_since >= LINGER_S:
+                del self._hosted[hosted.name]
+                await self._ignore(hosted.name)
+
+    async def host(self, channel: ChannelName) -> HostedChannel:
+        """Return the channel, opened; `Unavailable` where the log or the broker is away.
+
+        Who calls it may add a member within `LINGER_S`; until then the channel stays hosted.
+        """
+        hosted = self._hosted.get(channel)
+        if hosted is None or hosted.sequencer is None:
+            opening = self._opening.get(channel)
+            if opening is None:
+                opening = self._opening[channel] = self._tasks.create_task(self._open(channel))
+            # Shielded: the first asker may be cancelled while others wait for the same channel.
+            error = await asyncio.shield(opening)
+            if error is not None:
+                raise type(error)(error.message) from error
+            hosted = self._hosted[channel]
+        hosted.empty_since = self._clock()
+        return hosted
+
+    async def refresh(self, hosted: HostedChannel) -> None:
+        """Compare the channel with the log now, and deliver what is missing."""
+        await self._catch_up(hosted)
+
+    async def _open(self, channel: ChannelName) -> MaruError | None:
+        """Host a channel: interest first, position second, so that no event falls between the two."""
+        hosted = self._hosted[channel] = HostedChannel(channel, self._clock())
+        try:
+            await self._broadcast.subscribe(channel)
+            recent = await self._log.read(channel, 0, 0)
+            if recent.head.offset:
+                after = max(recent.floor, recent.head.offset - RING_LIMIT)
+                recent = await self._log.read(channel, after, RING_LIMIT)
+        except MaruError as error:
+            del self._hosted[channel]
+            await self._ignore(channel)
+            return error
+        finally:
+            del self._opening[channel]
+        self._start(hosted, recent)
+        return None
+
+    async def _ignore(self, channel: ChannelName) -> None:
+        with contextlib.suppress(Unavailable):  # a topic too many costs traffic, not truth
+            await self._broadcast.unsubscribe(channel)
+
+    def _start(self, hosted: HostedChannel, recent: Replay) -> None:
+        for event in recent.events:
+            hosted.ring.push(event)
+        last = recent.events[-1].offset if recent.events else recent.head.offset
+        hosted.sequencer = Sequencer(Position(recent.head.epoch, last))
+        early, hosted.early = hosted.early, []
+        for event in early:
+            self._accept(event)
+        if hosted.overflowed:
+            self._heal(hosted)
+
+    def _accept(self, event: Event) -> None:
+        hosted = self._hosted.get(event.channel)
+        if hosted is None:
+            return
+        if hosted.sequencer is None:
+            hosted.keep_early(event)
+            return
+        match hosted.sequencer.accept(event):
+            case Ready(events):
+                self._deliver(hosted, events)
+            case Gap() | OtherEpoch():
+                self._heal(hosted)
+            case Known():
+                pass
+
+    def _deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
+        for event in events:
+            hosted.ring.push(event)
+            self._transport.deliver(event)
+
+    def _heal(self, hosted: HostedChannel) -> None:
+        if hosted.sequencer is None:
+            return  # its opening reads the log anyway
+        self._unwell[hosted.name] = hosted
+        if self._healers < HEALERS:
+            self._healers += 1
+            self._tasks.create_task(self._healer())
+
+    async def _healer(self) -> None:
+        """Heal channels while there are any."""
+        try:
+            while self._unwell:
+                name = next(iter(self._unwell))
+                hosted = self._unwell.pop(name)
+                try:
+                    await self._heal_one(hosted)
+                except MaruError as error:
+                    _log.warning("heal.failed", channel=name, code=error.code)
+                    self._unwell[name] = hosted
+                    await asyncio.sleep(HEAL_RETRY_S)
+        finally:
+            self._healers -= 1
+
+    async def _heal_one(self, hosted: HostedChannel) -> None:
+        assert hosted.sequencer is not None
+        behind = True
+        for _ in range(HEAL_READS):
+            head = await self._catch_up(hosted)
+            behind = hosted.position.offset < head.offset
+            if not behind and not hosted.sequencer.has_gap:
+                return
+        if behind:
+            self._unwell[hosted.name] = hosted
+        else:
+            # What waits lies beyond the log's head, read after it came: no event of this log.
+            hosted.sequencer.forget_early()
+
+    async def _catch_up(self, hosted: HostedChannel) -> Position:
+        """Read the log once from the channel's position on, absorb what it says, return its head."""
+        before = hosted.position
+        replay = await self._log.read(hosted.name, before.offset, REPLAY_LIMIT)
+        self._absorb(hosted, before, replay)
+        return replay.head
+
+    def _absorb(self, hosted: HostedChannel, before: Position, replay: Replay) -> None:
+        """Deliver what the log has beyond the position, or tell the members that they have lost track.
+
+        `before` is the position at which the read began: hints may have moved it since.
+        """
+        assert hosted.sequencer is not None
+        if replay.head.epoch != hosted.position.epoch:
+            self._restart(hosted, replay.head, Lapse.EPOCH_CHANGED)
+        elif replay.head.epoch == before.epoch and replay.head.offset < before.offset:
+            self._restart(hosted, replay.head, Lapse.AHEAD_OF_LOG)
+        elif replay.events:
+            self._deliver(hosted, hosted.sequencer.fill(replay.events))
+        elif replay.floor > hosted.position.offset:
+            self._restart(hosted, replay.head, Lapse.EXPIRED)
+
+    def _restart(self, hosted: HostedChannel, head: Position, lapse: Lapse) -> None:
+        assert hosted.sequencer is not None
+        hosted.sequencer.reset(head)
+        hosted.ring.clear()
+        _log.warning("channel.restarted", channel=hosted.name, reason=lapse.value, offset=head.offset)
+        for session in self._transport.members(hosted.name):
+            self._transport.push(session, ChannelResumed(hosted.name, head, lapse, ()))

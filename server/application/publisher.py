@@ -1,0 +1,91 @@
+"""Sending, editing and deleting: authorize, append, publish."""
+
+from collections.abc import Callable
+
+from server.application.commands import Delete, Edit, Send
+from server.application.deadline import deadline
+from server.domain.channels import ChannelName
+from server.domain.errors import Conflict, NotFound
+from server.domain.identity import Action, Identity, authorize, authorize_change
+from server.domain.messages import Deletion, Draft, Message, MessageId, Post, Revision
+from server.ports.broadcast import Broadcast
+from server.ports.message_log import Appended, MessageLog
+
+
+class Publisher:
+    """Writes to the log, then hints at it. `now_ms` is wall-clock time in milliseconds, `new_id` makes message ids.
+
+    A use case that returns has its event in the log and its hint on the way. One that raises `Unavailable` may have done
+    the first: the sender tries again with the same key, and the hint is given again even for a duplicate.
+    """
+
+    def __init__(
+        self,
+        log: MessageLog,
+        broadcast: Broadcast,
+        now_ms: Callable[[], int],
+        new_id: Callable[[], MessageId],
+    ) -> None:
+        self._log = log
+        self._broadcast = broadcast
+        self._now_ms = now_ms
+        self._new_id = new_id
+
+    async def send(self, identity: Identity, command: Send) -> Appended:
+        """Write a message. Raises `PermissionDenied`, `Unavailable`, `Overloaded`."""
+        channel = ChannelName(command.channel)
+        authorize(identity, Action.SEND, channel)
+        return await self._publish(
+            Post(
+                channel=channel,
+                id=self._new_id(),
+                author=identity.author,
+                text=command.text,
+                data=command.data,
+                reply_to=None if command.reply_to is None else MessageId(command.reply_to),
+                key=command.key,
+                at=self._now_ms(),
+            )
+        )
+
+    async def edit(self, identity: Identity, command: Edit) -> Appended:
+        """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
+        channel, id = ChannelName(command.channel), MessageId(command.id)
+        authorize(identity, Action.JOIN, channel)
+        message = await self._find(channel, id)
+        if message is None:
+            raise Conflict("the message has been deleted")
+        authorize_change(identity, message.author.id, channel)
+        return await self._publish(
+            Revision(
+                channel=channel,
+                id=id,
+                text=command.text,
+                data=command.data,
+                keep_data=command.keeps_data,
+                at=self._now_ms(),
+            )
+        )
+
+    async def delete(self, identity: Identity, command: Delete) -> Appended:
+        """Delete a message; one that is deleted already stays so. Raises as `edit`, but for `Conflict`."""
+        channel, id = ChannelName(command.channel), MessageId(command.id)
+        authorize(identity, Action.JOIN, channel)
+        message = await self._find(channel, id)
+        if message is not None:
+            authorize_change(identity, message.author.id, channel)
+        return await self._publish(Deletion(channel=channel, id=id, at=self._now_ms()))
+
+    async def _find(self, channel: ChannelName, id: MessageId) -> Message | None:
+        """Return the message, None where it is deleted; raise `NotFound` where there is none."""
+        async with deadline():
+            message = await self._log.message(channel, id)
+        if message is None:
+            raise NotFound("no such message in the channel, or older than its retention")
+        return message if isinstance(message, Message) else None
+
+    async def _publish(self, draft: Draft) -> Appended:
+        async with deadline():
+            appended = await self._log.append(draft)
+            await self._broadcast.publish(appended.event)
+        return appended
