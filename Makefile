@@ -29,7 +29,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MARU_* variables
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory demo; \
+	@if command -v npm >/dev/null; then $(MAKE) --silent demo; \
 	else echo 'serving without the demo page: npm not found'; fi
 	@MARU_DEV=$${MARU_DEV-1} exec $(BIN)/python -m server
 
@@ -88,7 +88,7 @@ $(VENV)/pyvenv.cfg:
 
 demo: ## bring the demo page's packages, and the browser client's
 	@command -v npm >/dev/null || { echo 'npm not found: install nodejs and npm' >&2; exit 1; }
-	@$(MAKE) --no-print-directory $(DEMO_MODULES)
+	@$(MAKE) --silent $(DEMO_MODULES)
 
 $(DEMO_MODULES): $(DEMO)/package-lock.json
 	cd $(DEMO) && npm ci --no-audit --no-fund
