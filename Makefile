@@ -31,7 +31,7 @@ help: ## list the targets
 run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MARU_* variables
 	@if command -v npm >/dev/null; then $(MAKE) --silent demo; \
 	else echo 'serving without the demo page: npm not found'; fi
-	@MARU_DEV=$${MARU_DEV-1} exec $(BIN)/python -m server
+	@MARU_DEV=$${MARU_DEV:-1} exec $(BIN)/python -m server
 
 test: commands check demo ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
@@ -49,7 +49,7 @@ format: $(VENV)/.test ## format the Python code and make the safe fixes
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(VENV)/.test demo ## print the benchmarks side by side; ARGS goes to `python -m bench`
+bench: $(VENV)/.test ## print the benchmarks side by side; ARGS goes to `python -m bench`
 	$(BIN)/python -m bench $(ARGS)
 
 lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade takes the newest versions
