@@ -1,5 +1,5 @@
 /**
- * The client core of Maru: one file to copy, no dependency but the `io` of socket.io-client 4 that you hand in.
+ * The client core of Maru: one file to copy. It needs nothing but the `io` of socket.io-client 4, handed in.
  *
  * It keeps three promises over lost connections, server restarts and expiring tokens:
  *  - every event of a joined channel reaches `on("event")` once, in offset order, or `on("reset")` says that
@@ -7,25 +7,28 @@
  *  - every send is retried under one key until the server answers, so it is in the log once or it has failed;
  *  - it never gives up on an error that time can heal, and stops with a reason on one that time cannot.
  *
- * One connection attempt is one socket.io socket: `reconnection` is off, because socket.io-client does not retry
- * a refused CONNECT or a server's DISCONNECT, and because its offline buffer would send a message twice.
+ * One connection attempt is one socket.io socket: `reconnection` is off, because socket.io-client does not
+ * retry a refused CONNECT or a server's DISCONNECT, and because its offline buffer would double a message.
  *
  * @typedef {{epoch: string, offset: number}} Position
  * @typedef {"connecting"|"online"|"reconnecting"|"offline"|"signed-out"} State
  * @typedef {Position & {event: string, channel: string, at: string, [field: string]: any}} LogEvent
- * @typedef {{channel: string, position: Position|null, history: number|undefined, live: boolean, joining: boolean,
- *            attempts: number, held: LogEvent[], waiters: {resolve: Function, reject: Function}[]}} Subscription
+ * @typedef {{channel: string, position: Position|null, history: number|undefined, live: boolean,
+ *            joining: boolean, attempts: number, held: LogEvent[],
+ *            waiters: {resolve: Function, reject: Function}[]}} Subscription
  * @typedef {{payload: object, since: number, attempts: number, flight: object|null, promise: Promise<any>,
  *            resolve: Function, reject: Function}} Pending
  */
 
 const LOG_EVENTS = ["message:created", "message:edited", "message:deleted", "reaction:changed"];
 const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
+const TRANSIENT = new Set(["rate_limited", "unavailable", "overloaded"]); // a bare code that time can heal
 const RESUME_LIMIT = 500; // channels the server takes in CONNECT; the rest are joined one by one afterwards
-const HELD_LIMIT = 1_000; // events kept while a join is on its way; the oldest go first, and the gap is healed
-const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: a later retry could be a second message
+const HELD_LIMIT = 1_000; // events kept while a join is on its way; the oldest go, and the gap is healed
+const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: later, a retry could double
 const STEADY_MS = 5_000; // a connection this old has proved itself: the backoff starts anew
 const OFFLINE_AFTER = 3; // failed attempts in a row before "reconnecting" is called "offline"
+const REFUSALS_LIMIT = 3; // tokens in a row that expire before they are used: somebody's clock is wrong
 const REFRESH_TRIES = 8; // at one per backoff they fill the 60 s between session:expiring and the end
 
 const DEFAULTS = {
@@ -36,6 +39,7 @@ const DEFAULTS = {
   backoffMaxMs: 10_000,
   outboxLimit: 500, // unanswered sends, all channels together
   inFlight: 1, // sends on their way per channel; more is faster, but a refused one can then be overtaken
+  report: (/** @type {unknown} */ error) => console.error("maru: a listener failed", error),
   random: Math.random,
   timers: {
     now: () => Date.now(),
@@ -45,32 +49,41 @@ const DEFAULTS = {
 };
 
 /**
- * A refusal with the protocol's `code` (PROTOCOL.md, errors), or one of the client's own: `offline`, `timeout`,
- * `token_unavailable` (all retryable), `outbox_full`, `key_expired`, `terminated`, `closed`.
+ * A refusal with the protocol's `code` (PROTOCOL.md, errors), or one of the client's own: `offline`,
+ * `timeout`, `token_unavailable` (retryable), `outbox_full`, `key_expired`, `terminated`, `closed` (not).
  */
 export class MaruError extends Error {
-  /** @param {{code?: string, message?: string, retryable?: boolean, retry_after_ms?: number, details?: any}} [e] */
-  constructor(e = {}) {
-    super(e.message || e.code || "the server gave no reason");
+  /**
+   * @param {string} code @param {string} [message]
+   * @param {{retryable?: boolean, retry_after_ms?: number, details?: any}} [more] as in the error envelope
+   */
+  constructor(code, message, more = {}) {
+    super(message || code);
     this.name = "MaruError";
-    this.code = e.code || "internal";
-    this.retryable = e.retryable === true;
-    this.retryAfterMs = e.retry_after_ms ?? 0;
-    this.details = e.details;
+    this.code = code;
+    this.retryable = more.retryable === true;
+    this.retryAfterMs = more.retry_after_ms ?? 0;
+    this.details = more.details;
+  }
+
+  /** @param {any} envelope `{code, message, retryable, ...}` of the wire; a broken one is `internal` */
+  static from(envelope) {
+    const message = envelope?.message ?? "the server gave no reason";
+    return new MaruError(envelope?.code ?? "internal", message, envelope ?? {});
   }
 }
 
 /** A new key for a send. `randomUUID` exists on https and localhost only; `getRandomValues` everywhere. */
 export function newKey(source = globalThis.crypto) {
   if (source.randomUUID) return source.randomUUID();
-  const hex = Array.from(source.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0"));
-  return hex.join("");
+  const bytes = source.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
  * @param {Partial<typeof DEFAULTS> & {io: Function, getToken: () => Promise<string>|string}} options
- *   `getToken` gives a token that is valid now; called again when one is refused or about to expire. An error it
- *   throws is retried, unless it says `retryable: false`.
+ *   `getToken` gives a token that is valid now; it is called again when one is refused or about to expire. An
+ *   error it throws is retried, unless it says `retryable: false`.
  */
 export function createMaru(options) {
   return new Maru(options);
@@ -106,8 +119,10 @@ export class Maru {
 
   /**
    * Events: `state` {state, error} · `ready` (the session) · `event` (a log event, in order, once) · `reset`
-   * {channel, reason, epoch, offset}: what is known of the channel has a hole, read its history · `removed` {channel, code}.
-   * @param {string} name @param {(value: any) => void} listener @returns {() => void} takes the listener off again
+   * {channel, reason, epoch, offset}: what is known of the channel has a hole, read its history · `removed`
+   * {channel, code}: the server took the session out of it.
+   * @param {string} name @param {(value: any) => void} listener
+   * @returns {() => void} takes the listener off again
    */
   on(name, listener) {
     const set = this.#listeners.get(name) ?? new Set();
@@ -118,7 +133,8 @@ export class Maru {
   /** Starts, and starts again after "signed-out". Returns at once; the `state` event tells the rest. */
   connect() {
     if (this.state !== "signed-out") return;
-    this.#failures = this.#refusals = this.#readyAt = 0;
+    this.#failures = this.#refusals = this.#readyAt = this.#reconnectAt = 0;
+    this.session = null;
     this.#setState("connecting", null);
     this.#begin();
   }
@@ -130,19 +146,21 @@ export class Maru {
     this.#begin();
   }
 
-  /** Ends the session; unanswered sends and joins fail with `closed`. Channels and positions are kept for `connect`. */
+  /** Ends the session: unanswered sends and joins fail with `closed`. Positions are kept for `connect`. */
   close() {
-    this.#stop(new MaruError({ code: "closed", message: "closed by the application" }));
+    this.#stop(new MaruError("closed", "closed by the application"));
   }
 
   /** The last event seen of each joined channel. @returns {Record<string, Position>} */
   positions() {
-    const known = [...this.#channels.values()].filter((channel) => channel.position);
-    return Object.fromEntries(known.map((channel) => [channel.channel, /** @type {Position} */ (channel.position)]));
+    /** @type {Record<string, Position>} */
+    const known = {};
+    for (const { channel, position } of this.#channels.values()) if (position) known[channel] = position;
+    return known;
   }
 
   /**
-   * Joins now or as soon as there is a connection, and stays joined over reconnects until `leave` or `removed`.
+   * Joins as soon as there is a connection, and stays joined over reconnects until `leave` or `removed`.
    * @param {string} channel
    * @param {{history?: number, since?: Position}} [options] the last N events, or all after a kept position
    * @returns {Promise<{channel: string, epoch: string, offset: number}>}
@@ -166,34 +184,34 @@ export class Maru {
   async leave(channel) {
     const entry = this.#channels.get(channel);
     if (!entry) return;
-    this.#forget(entry, new MaruError({ code: "closed", message: `left ${channel} before it was joined` }));
+    this.#forget(entry, new MaruError("closed", `left ${channel} before it was joined`));
     if (this.#socket?.connected) await this.#command("channel:leave", { channel });
   }
 
   /**
-   * Puts a message into the outbox. Resolves when it is in the log; rejects when it can not get there. Repeating a
-   * failed send with its `key` never makes two messages. @param {string} channel @param {string} text
+   * Puts a message into the outbox. Resolves when it is in the log; rejects when it can not get there.
+   * Repeating a failed send with its `key` never makes two messages.
+   * @param {string} channel @param {string} text
    * @param {{key?: string, data?: object, replyTo?: string}} [options]
    * @returns {Promise<{message: any, epoch: string, offset: number, duplicate: boolean}>}
    */
   send(channel, text, { key = newKey(), data, replyTo } = {}) {
     const known = this.#outbox.get(key);
     if (known) return known.promise;
-    if (this.state === "signed-out") return Promise.reject(this.error ?? new MaruError({ code: "closed" }));
+    if (this.state === "signed-out") return Promise.reject(this.error ?? new MaruError("closed"));
     if (this.#outbox.size >= this.#options.outboxLimit) {
       const message = `${this.#outbox.size} messages wait for the server already`;
-      return Promise.reject(new MaruError({ code: "outbox_full", message }));
+      return Promise.reject(new MaruError("outbox_full", message));
     }
-    let resolve = /** @type {any} */ (null);
-    let reject = /** @type {any} */ (null);
-    const promise = new Promise((yes, no) => ([resolve, reject] = [yes, no]));
     const payload = { channel, text, data, reply_to: replyTo, key };
-    this.#outbox.set(key, { payload, since: this.#now(), attempts: 0, flight: null, promise, resolve, reject });
+    const pending = /** @type {any} */ ({ payload, since: this.#now(), attempts: 0, flight: null });
+    pending.promise = new Promise((resolve, reject) => Object.assign(pending, { resolve, reject }));
+    this.#outbox.set(key, pending);
     const lane = this.#lanes.get(channel) ?? { queue: [], notBefore: 0, timer: null };
     lane.queue.push(key);
     this.#lanes.set(channel, lane);
     this.#flush(channel);
-    return promise;
+    return pending.promise;
   }
 
   /** @param {string} channel @param {string} id @param {string} text @param {object} [data] */
@@ -215,7 +233,7 @@ export class Maru {
     return this.#command("history:read", { channel, ...page });
   }
 
-  // --- the connection ---------------------------------------------------------------------------------------
+  // --- the connection --------------------------------------------------------------------------------------
 
   async #begin() {
     const attempt = ++this.#attempt;
@@ -240,7 +258,7 @@ export class Maru {
   /** The application's `getToken`, with a deadline. @returns {Promise<string>} */
   #fetchToken() {
     return new Promise((resolve, reject) => {
-      const late = new MaruError({ code: "token_unavailable", message: "no token in time", retryable: true });
+      const late = transient("token_unavailable", "no token in time");
       const timer = this.#options.timers.set(() => reject(late), this.#options.connectTimeoutMs);
       const got = new Promise((start) => start(this.#options.getToken()));
       got.then(resolve, reject).finally(() => this.#options.timers.clear(timer));
@@ -258,14 +276,14 @@ export class Maru {
     });
     this.#socket = socket;
     this.#terminated = null;
-    const late = new MaruError({ code: "timeout", message: "no session:ready in time", retryable: true });
+    const late = transient("timeout", "no session:ready in time");
     const deadline = this.#after(this.#options.connectTimeoutMs, () => this.#lost(late));
     const on = (/** @type {string} */ name, /** @type {(value: any) => void} */ react) =>
       socket.on(name, (/** @type {any} */ value) => void (this.#socket === socket && react(value)));
     on("connect_error", (error) => this.#lost(connectError(error)));
     on("disconnect", (reason) => this.#lost(this.#terminated ?? disconnectError(reason)));
-    on("session:terminated", (why) => (this.#terminated = new MaruError(why)));
-    on("session:draining", (plan) => (this.#reconnectAt = this.#now() + (Number(plan?.reconnect_in_ms) || 0)));
+    on("session:terminated", (why) => (this.#terminated = MaruError.from(why)));
+    on("session:draining", (plan) => (this.#reconnectAt = this.#now() + (plan?.reconnect_in_ms ?? 0)));
     on("session:expiring", () => this.#refreshToken(0));
     on("session:ready", (session) => {
       this.#unschedule(deadline);
@@ -285,19 +303,20 @@ export class Maru {
     this.session = session;
     this.#readyAt = this.#now();
     this.#refusals = 0;
-    this.#rememberExpiry(session.expires_at);
+    this.#rememberToken(this.#token?.value ?? "", session.expires_at);
     this.#setState("online", null);
     this.#emit("ready", session);
     for (const entry of this.#channels.values()) if (!entry.live) this.#joinNow(entry);
     for (const channel of this.#lanes.keys()) this.#flush(channel);
   }
 
-  /** The attempt or the connection is over: decides whether, and when, to try again. @param {MaruError} error */
+  /** The attempt or the connection is over: whether, and when, to try again. @param {MaruError} error */
   #lost(error) {
     this.#drop();
     if (TOKEN_REFUSED.has(error.code)) {
       // A token from the cache may be too old, or of before a change of keys: a new one deserves a try.
-      const hopeless = this.#token?.fresh && (error.code === "unauthenticated" || ++this.#refusals >= OFFLINE_AFTER);
+      const fresh = this.#token?.fresh;
+      const hopeless = fresh && (error.code === "unauthenticated" || ++this.#refusals >= REFUSALS_LIMIT);
       this.#token = null;
       if (hopeless) return this.#stop(error);
     } else if (!error.retryable) {
@@ -318,8 +337,10 @@ export class Maru {
     this.#socket = null; // first: what the dying socket still says is void
     this.#attempt += 1;
     for (const timer of [...this.#timers]) this.#unschedule(timer);
-    for (const entry of this.#channels.values()) Object.assign(entry, { live: false, joining: false, held: [] });
     for (const pending of this.#outbox.values()) pending.flight = null;
+    for (const entry of this.#channels.values()) {
+      Object.assign(entry, { live: false, joining: false, held: [] });
+    }
     socket?.disconnect();
   }
 
@@ -330,7 +351,9 @@ export class Maru {
     this.#retryTimer = this.#token = null;
     this.#setState("signed-out", error);
     for (const key of [...this.#outbox.keys()]) this.#settle(key, error);
-    for (const { waiters } of this.#channels.values()) for (const { reject } of waiters.splice(0)) reject(error);
+    for (const { waiters } of this.#channels.values()) {
+      for (const { reject } of waiters.splice(0)) reject(error);
+    }
   }
 
   /** @param {number} tries */
@@ -340,8 +363,7 @@ export class Maru {
       const token = await this.#fetchToken();
       if (this.#socket !== socket) return;
       const { expires_at: expiresAt } = await this.#command("auth:refresh", { token });
-      this.#token = { value: token, fresh: false, expiresAt: Infinity };
-      this.#rememberExpiry(expiresAt);
+      this.#rememberToken(token, expiresAt);
     } catch {
       // Out of tries, the server ends the session at its hour, and the next attempt starts with a new token.
       if (this.#socket !== socket || tries >= REFRESH_TRIES) return;
@@ -349,17 +371,16 @@ export class Maru {
     }
   }
 
-  /** @param {string|number} expiresAt */
-  #rememberExpiry(expiresAt) {
-    const ms = typeof expiresAt === "number" ? expiresAt * 1_000 : Date.parse(expiresAt);
-    if (this.#token) this.#token.expiresAt = Number.isNaN(ms) ? Infinity : ms;
+  /** The server took it: good for the next connection too. @param {string} value @param {string} expiresAt */
+  #rememberToken(value, expiresAt) {
+    this.#token = { value, fresh: false, expiresAt: Date.parse(expiresAt) || Infinity };
   }
 
-  // --- channels ---------------------------------------------------------------------------------------------
+  // --- channels --------------------------------------------------------------------------------------------
 
   /** @param {Subscription} entry */
   async #joinNow(entry) {
-    if (entry.joining) return;
+    if (entry.joining || this.#channels.get(entry.channel) !== entry) return;
     const socket = this.#socket;
     const { channel, position: since, history } = entry;
     Object.assign(entry, { live: false, joining: true });
@@ -371,8 +392,15 @@ export class Maru {
       if (!current()) return; // the next connection joins it, or nobody wants it any more
       entry.joining = false;
       if (!(error instanceof MaruError) || !error.retryable) return this.#forget(entry, error);
-      this.#after(Math.max(error.retryAfterMs, this.#backoff(entry.attempts++)), () => this.#joinNow(entry));
+      this.#rejoinLater(entry, error.retryAfterMs);
     }
+  }
+
+  /** @param {Subscription} entry @param {number} [atLeastMs] */
+  #rejoinLater(entry, atLeastMs = 0) {
+    entry.live = false;
+    const wait = Math.max(atLeastMs, this.#backoff(entry.attempts++));
+    this.#after(wait, () => void (entry.live || this.#joinNow(entry)));
   }
 
   /** What channel:join and channel:resumed have in common. @param {Subscription} entry @param {any} reply */
@@ -390,14 +418,16 @@ export class Maru {
   /** @param {any} reply */
   #resumed(reply) {
     const entry = this.#channels.get(reply.channel);
-    if (entry) this.#adopt(entry, reply);
-    else this.#command("channel:leave", { channel: reply.channel }).catch(() => {}); // left during the CONNECT
+    if (entry) return this.#adopt(entry, reply);
+    // Left while the CONNECT was on its way. Where this fails, the next connection does not name the channel.
+    this.#command("channel:leave", { channel: reply.channel }).catch(() => {});
   }
 
   /** @param {{channel: string, code: string}} gone */
   #removed({ channel, code }) {
     const entry = this.#channels.get(channel);
-    if (entry) this.#forget(entry, new MaruError({ code, message: `no longer in ${channel}` }));
+    if (entry && TRANSIENT.has(code)) return this.#rejoinLater(entry);
+    if (entry) this.#forget(entry, new MaruError(code, `no longer in ${channel}`));
     this.#emit("removed", { channel, code });
   }
 
@@ -427,7 +457,7 @@ export class Maru {
     this.#emit("event", event);
   }
 
-  // --- the outbox -------------------------------------------------------------------------------------------
+  // --- the outbox ------------------------------------------------------------------------------------------
 
   /** Sends what may go now, oldest first. @param {string} channel */
   #flush(channel) {
@@ -445,7 +475,7 @@ export class Maru {
     pending.attempts += 1;
     try {
       if (this.#now() - pending.since > KEY_LIFE_MS) {
-        throw new MaruError({ code: "key_expired", message: "too old to be retried without the risk of doubling it" });
+        throw new MaruError("key_expired", "too old to be retried without the risk of doubling it");
       }
       this.#settle(key, null, await this.#command("message:send", pending.payload));
     } catch (error) {
@@ -478,20 +508,23 @@ export class Maru {
     this.#flush(channel);
   }
 
-  // --- small things -----------------------------------------------------------------------------------------
+  // --- small things ----------------------------------------------------------------------------------------
 
-  /** One command, one answer; never buffered. @param {string} event @param {object} data @returns {Promise<any>} */
+  /**
+   * One command, one answer; emitted only while connected, so never in socket.io's buffer.
+   * @param {string} event @param {object} data @returns {Promise<any>}
+   */
   #command(event, data) {
     const socket = this.#socket;
-    const offline = new MaruError({ code: "offline", message: "not connected", retryable: true });
-    if (!socket?.connected) return Promise.reject(offline);
+    if (!socket?.connected) return Promise.reject(transient("offline", "not connected"));
     return new Promise((resolve, reject) => {
-      socket.timeout(this.#options.ackTimeoutMs).emit(event, data, (/** @type {any} */ error, /** @type {any} */ ack) => {
-        if (error && !socket.connected) reject(offline);
-        else if (error) reject(new MaruError({ code: "timeout", message: `${event}: no answer`, retryable: true }));
+      const answered = (/** @type {any} */ error, /** @type {any} */ ack) => {
+        if (error && !socket.connected) reject(transient("offline", "the connection was lost"));
+        else if (error) reject(transient("timeout", `no answer to ${event}`));
         else if (ack?.ok) resolve(ack);
-        else reject(new MaruError(ack?.error));
-      });
+        else reject(MaruError.from(ack?.error));
+      };
+      socket.timeout(this.#options.ackTimeoutMs).emit(event, data, answered);
     });
   }
 
@@ -508,7 +541,7 @@ export class Maru {
       try {
         listener(value);
       } catch (error) {
-        console.error(`maru: a listener of "${name}" failed`, error);
+        this.#options.report(error);
       }
     }
   }
@@ -540,21 +573,26 @@ export class Maru {
   }
 }
 
+/** @param {string} code @param {string} message */
+function transient(code, message) {
+  return new MaruError(code, message, { retryable: true });
+}
+
 /** CONNECT_ERROR carries `data` with a code; anything else is the network. @param {any} error */
 function connectError(error) {
-  if (error?.data?.code) return new MaruError(error.data);
-  return new MaruError({ code: "offline", message: "the server can not be reached", retryable: true });
+  if (error?.data?.code) return MaruError.from(error.data);
+  return transient("offline", "the server can not be reached");
 }
 
 /** @param {string} reason socket.io's; its DISCONNECT without a word means: do not come back */
 function disconnectError(reason) {
-  if (reason === "io server disconnect") return new MaruError({ code: "terminated", message: "ended by the server" });
-  return new MaruError({ code: "offline", message: "the connection was lost", retryable: true });
+  if (reason === "io server disconnect") return new MaruError("terminated", "ended by the server");
+  return transient("offline", "the connection was lost");
 }
 
 /** @param {any} cause */
 function tokenError(cause) {
   if (cause instanceof MaruError) return cause;
   const retryable = cause?.retryable !== false;
-  return new MaruError({ code: "token_unavailable", message: String(cause?.message ?? cause), retryable });
+  return new MaruError("token_unavailable", String(cause?.message ?? cause), { retryable });
 }

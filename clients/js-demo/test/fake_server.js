@@ -1,0 +1,233 @@
+/**
+ * A Maru server in memory, with the part of socket.io-client that the core uses, and a clock to be moved.
+ * It keeps the protocol's promises (dense offsets, resume, keys), and breaks on command: `down`, `refusal`,
+ * `drop()`, and `intercept` to lose or refuse a single command.
+ */
+
+export class Clock {
+  #now = 1_000_000;
+  #timers = new Map();
+  #next = 1;
+
+  now = () => this.#now;
+  set = (run, ms) => {
+    this.#timers.set(this.#next, { at: this.#now + ms, run });
+    return this.#next++;
+  };
+  clear = (timer) => void this.#timers.delete(timer);
+
+  get pending() {
+    return this.#timers.size;
+  }
+
+  /** Lets time pass, running what falls due in its order, and promises between. */
+  async advance(ms) {
+    const end = this.#now + ms;
+    await settled();
+    for (let guard = 0; guard < 10_000; guard++) {
+      const due = [...this.#timers]
+        .filter(([, timer]) => timer.at <= end)
+        .sort((a, b) => a[1].at - b[1].at)[0];
+      if (!due) break;
+      this.#now = Math.max(this.#now, due[1].at);
+      this.#timers.delete(due[0]);
+      due[1].run();
+      await settled();
+    }
+    this.#now = end;
+  }
+}
+
+/** Lets every promise that can go on do so. */
+export function settled() {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+export class FakeServer {
+  down = false;
+  silent = false; // accepts the WebSocket and never answers CONNECT
+  refusal = null; // {code, retryable}: CONNECT_ERROR; a function of auth may decide
+  intercept = null; // (event, data) => "lose" | "lose-ack" | error envelope | undefined
+  logs = new Map();
+  sockets = new Set();
+  connects = []; // every auth seen
+  commands = []; // every [event, data] seen
+  tokenLife = 3_600_000;
+
+  constructor(clock) {
+    this.clock = clock;
+  }
+
+  io = (url, options) => {
+    const socket = new FakeSocket(this, url, options);
+    queueMicrotask(() => this.#connect(socket));
+    return socket;
+  };
+
+  log(channel) {
+    if (!this.logs.has(channel)) this.logs.set(channel, { epoch: "e1", events: [], keys: new Map() });
+    return this.logs.get(channel);
+  }
+
+  /** Another user's message: into the log and to everybody in the channel. */
+  post(channel, text, { deliver = true, key = null, author = "bob" } = {}) {
+    const log = this.log(channel);
+    const offset = log.events.length + 1;
+    const message = {
+      id: `m${offset}`,
+      channel,
+      author: { id: author, name: author },
+      text,
+      key,
+      offset,
+      version: 1,
+    };
+    const position = { channel, epoch: log.epoch, offset, at: "2026-01-01T00:00:00.000Z" };
+    const event = { event: "message:created", ...position, message };
+    log.events.push(event);
+    if (deliver) this.deliver(event);
+    return event;
+  }
+
+  deliver({ event, ...data }) {
+    for (const socket of this.sockets) if (socket.rooms.has(data.channel)) socket.serverEmits(event, data);
+  }
+
+  /** The network fails: every WebSocket closes. */
+  drop() {
+    for (const socket of [...this.sockets]) socket.closes("transport close");
+  }
+
+  /** Socket.IO DISCONNECT, with `session:terminated` before it where there is a reason. */
+  terminate(reason) {
+    for (const socket of [...this.sockets]) {
+      if (reason) socket.serverEmits("session:terminated", reason);
+      socket.closes("io server disconnect");
+    }
+  }
+
+  emit(event, data) {
+    for (const socket of this.sockets) socket.serverEmits(event, data);
+  }
+
+  #connect(socket) {
+    if (socket.dead) return;
+    if (this.down) return socket.fire("connect_error", new Error("websocket error"));
+    if (this.silent) return;
+    socket.options.auth((auth) => {
+      this.connects.push(auth);
+      const refusal = typeof this.refusal === "function" ? this.refusal(auth) : this.refusal;
+      if (refusal)
+        return socket.fire("connect_error", Object.assign(new Error(refusal.code), { data: refusal }));
+      socket.connected = true;
+      this.sockets.add(socket);
+      for (const [channel, since] of Object.entries(auth.resume ?? {})) {
+        socket.rooms.add(channel);
+        socket.serverEmits("channel:resumed", { channel, ...this.#since(channel, since) });
+      }
+      const expires_at = new Date(this.clock.now() + this.tokenLife).toISOString();
+      socket.serverEmits("session:ready", { user: "ann", session: "s1", expires_at });
+    });
+  }
+
+  #since(channel, since) {
+    const { epoch, events } = this.log(channel);
+    const head = { epoch, offset: events.length };
+    if (!since) return { ...head, recovered: null, events: [] };
+    if (since.epoch !== epoch) return { ...head, recovered: false, reason: "epoch_changed", events: [] };
+    return { ...head, recovered: true, events: events.filter((event) => event.offset > since.offset) };
+  }
+
+  /** One command of a client; the answer goes to `ack`. */
+  handle(socket, event, data, ack) {
+    this.commands.push([event, data]);
+    const verdict = this.intercept?.(event, data);
+    if (verdict === "lose") return;
+    if (verdict?.code) return ack({ ok: false, error: verdict });
+    const answer = this.#answer(socket, event, data);
+    if (verdict !== "lose-ack") ack({ ok: true, ...answer });
+  }
+
+  #answer(socket, event, data) {
+    if (event === "channel:join") {
+      socket.rooms.add(data.channel);
+      const reply = this.#since(data.channel, data.since);
+      if (data.history) reply.events = this.log(data.channel).events.slice(-data.history);
+      return { channel: data.channel, ...reply };
+    }
+    if (event === "channel:leave") return void socket.rooms.delete(data.channel);
+    if (event === "auth:refresh") {
+      return { expires_at: new Date(this.clock.now() + this.tokenLife).toISOString() };
+    }
+    if (event !== "message:send") return {};
+    const log = this.log(data.channel);
+    const known = log.keys.get(data.key);
+    const created = known ?? this.post(data.channel, data.text, { key: data.key, author: "ann" });
+    log.keys.set(data.key, created);
+    return { message: created.message, epoch: log.epoch, offset: created.offset, duplicate: Boolean(known) };
+  }
+}
+
+class FakeSocket {
+  connected = false;
+  dead = false;
+  rooms = new Set();
+  #listeners = new Map();
+  #acks = new Set();
+  #timeout = 0;
+
+  constructor(server, url, options) {
+    this.server = server;
+    this.url = url;
+    this.options = options;
+  }
+
+  on(name, listener) {
+    this.#listeners.set(name, listener);
+  }
+
+  timeout(ms) {
+    this.#timeout = ms;
+    return this;
+  }
+
+  emit(event, data, ack) {
+    if (!this.connected) throw new Error(`${event} emitted while not connected: socket.io would buffer it`);
+    const { clock } = this.server;
+    const fail = (text) => {
+      clock.clear(timer);
+      if (this.#acks.delete(fail)) ack(new Error(text));
+    };
+    const timer = clock.set(() => fail("operation has timed out"), this.#timeout);
+    this.#acks.add(fail);
+    const wire = JSON.parse(JSON.stringify(data));
+    queueMicrotask(() => {
+      if (!this.connected) return;
+      this.server.handle(this, event, wire, (answer) => {
+        clock.clear(timer);
+        if (this.#acks.delete(fail)) ack(null, answer);
+      });
+    });
+  }
+
+  disconnect() {
+    this.dead = true;
+    if (this.connected) this.closes("io client disconnect");
+  }
+
+  closes(reason) {
+    this.connected = false;
+    this.dead = true;
+    this.server.sockets.delete(this);
+    this.fire("disconnect", reason);
+    for (const fail of [...this.#acks]) fail("socket has been disconnected");
+  }
+
+  serverEmits(event, data) {
+    this.fire(event, JSON.parse(JSON.stringify(data)));
+  }
+
+  fire(name, value) {
+    this.#listeners.get(name)?.(value);
+  }
+}
