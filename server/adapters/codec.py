@@ -1,8 +1,8 @@
 """What the logs and brokers share: events as bytes (compact JSON with a version), and epochs.
 
 Shape: `{"v": 1, "t": "created" | "edited" | "deleted", "c": channel, "e": epoch, "o": offset, "a": at, ...}`
-with `"m"`, the whole message, or `"i"`, the id of the deleted one. Decoding checks what it needs: bytes from a
-shared broker are a stranger's until then.
+with `"m"`, the whole message, or `"i"`, the id of the deleted one. Decoding checks what it needs: bytes from
+a shared broker are a stranger's until then.
 """
 
 from hashlib import blake2b
@@ -39,7 +39,7 @@ class DecodeError(ValueError):
 def channel_epoch(store_id: bytes, channel: ChannelName) -> str:
     """The channel's epoch in the store with this id: 16 hexadecimal digits, the same for all who ask.
 
-    So a channel has one before its first event without a write, and a lost or replaced store changes them all.
+    So a channel has one before its first event, without a write, and a lost or replaced store changes all.
     """
     return blake2b(channel.encode(), digest_size=_EPOCH_BYTES, key=store_id).hexdigest()
 

@@ -1,0 +1,168 @@
+"""Opening the log's file: one server a file, a schema that is known, a disk that takes writes; else one clear error."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+APPLICATION_ID = 0x4D415255
+"""`MARU`, in the file's header: tells our file from any other SQLite database."""
+
+SCHEMA_VERSION = 1
+"""Of schema.sql; the file's `user_version`. A higher one needs a step in `_prepare` that migrates the lower."""
+
+DEADLINE_S = 2.0
+"""Promise 9 of the port: in which every append and read is answered."""
+
+BUSY_TIMEOUT_S = 1.5
+"""How long a statement waits for another program's lock: within the deadline, so that the cause can be told."""
+
+WAL_LIMIT_PAGES = 16_384
+"""64 MiB. The writer empties the WAL earlier (writer.py); this is SQLite's own bound behind it."""
+
+_QUICK_CHECK_BYTES = 64 * 1024 * 1024
+"""Up to this size the whole file is checked at start (some 100 ms); over it, only the tables that everything needs."""
+
+
+class LogUnusable(Exception):
+    """The log can't be used from the start; the text is one line that says which file, what is wrong, what to do."""
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """A connection that may write, in WAL, where each commit is on the disk before it returns."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {WAL_LIMIT_PAGES}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection beside the writer, which can't write. Each of its statements sees one consistent moment."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
+
+
+def prepare(path: Path) -> bytes:
+    """Check the file, or make it where there is none, and prove that it takes a write. Returns the store's id.
+
+    Raises `LogUnusable`. The caller holds `exclusive(path)`.
+    """
+    try:
+        db = open_writer(path)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        return _prepare(path, db)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    finally:
+        db.close()
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Keep other servers away from the file, and make its directory where it is missing. Raises `LogUnusable`.
+
+    Two servers on one file would each give right offsets, but neither would hear of the other's events. The lock
+    goes with the process, however it ends; the lock file stays, because removing it would race.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise LogUnusable(
+            f"message log {path}: can't open {error.filename} ({error.strerror}); "
+            "give a path in a directory that the server may write to"
+        ) from error
+    try:
+        _lock(path, descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+        raise LogUnusable(
+            f"message log {path}: another server (process {owner}) uses it; "
+            "stop that one, or give this one a path of its own"
+        ) from error
+    with suppress(OSError):  # on a full disk the name of the owner is a courtesy that can be missing
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _prepare(path: Path, db: sqlite3.Connection) -> bytes:
+    application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
+    empty = not _one(db, "SELECT count(*) FROM sqlite_master")
+    if application != APPLICATION_ID and not (empty and application == 0):
+        raise LogUnusable(
+            f"message log {path}: the file is another application's database; give another path, or move it away"
+        )
+    if version > SCHEMA_VERSION:
+        raise LogUnusable(
+            f"message log {path}: written by a newer Maru (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "start the newer version, or give another path"
+        )
+    if empty:
+        _create(db)
+    _check(path, db)
+    # A real write, so that a full disk or a read-only file shows now and not at the first message.
+    db.execute("BEGIN IMMEDIATE")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute("COMMIT")
+    return bytes(_one(db, "SELECT id FROM store"))
+
+
+def _create(db: sqlite3.Connection) -> None:
+    schema = resources.files("server.adapters.sqlite").joinpath("schema.sql").read_text("utf-8")
+    db.executescript(
+        f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        f"{schema} COMMIT"
+    )
+
+
+def _check(path: Path, db: sqlite3.Connection) -> None:
+    size = _pragma(db, "page_count") * _pragma(db, "page_size")
+    for table in ("",) if size <= _QUICK_CHECK_BYTES else ("(store)", "(channels)"):
+        verdict = _one(db, f"PRAGMA quick_check{table}")
+        if verdict != "ok":
+            raise LogUnusable(
+                f"message log {path}: the file is damaged ({verdict.splitlines()[-1]}); "
+                "restore a backup, or move the file away to start an empty log"
+            )
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(_one(db, f"PRAGMA {name}"))
+
+
+def _one(db: sqlite3.Connection, sql: str) -> Any:
+    return db.execute(sql).fetchone()[0]
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> LogUnusable:
+    remedies = {
+        "SQLITE_NOTADB": "it is no SQLite database; give another path, or move the file away",
+        "SQLITE_CORRUPT": "restore a backup, or move the file away to start an empty log",
+        "SQLITE_BUSY": "another program holds a lock on it; stop that one",
+        "SQLITE_FULL": "the disk is full; make room",
+        "SQLITE_READONLY": "make the file and its directory writable for the server",
+        "SQLITE_CANTOPEN": "make the file and its directory readable and writable for the server",
+    }
+    name = getattr(error, "sqlite_errorname", "")
+    remedy = next((text for code, text in remedies.items() if name.startswith(code)), "check the disk")
+    return LogUnusable(f"message log {path}: {error}; {remedy}")

@@ -1,0 +1,88 @@
+"""The embedded message log: one SQLite file, durable, no server to start."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from server.adapters.sqlite.database import exclusive, prepare
+from server.adapters.sqlite.reader import Reader
+from server.adapters.sqlite.sweep import Sweep
+from server.adapters.sqlite.writer import Writer
+from server.domain.channels import ChannelName
+from server.domain.messages import Draft, Message, MessageId, Tombstone
+from server.ports.message_log import Appended, MessageLog, Page, Replay
+
+SWEEP_INTERVAL_S = 60.0
+"""Between two passes over all channels for what has grown too old: so late may it be dropped."""
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqliteMessageLog(MessageLog):
+    """A log in the file `path` (and `path`-wal, -shm, .lock beside it), for one server at a time.
+
+    An async context manager: entering it opens, checks and, where it is missing, makes the file and its directory,
+    or raises `LogUnusable`; leaving it writes what waits. `max_events` and `max_age_ms` are a channel's retention; an
+    event's age and a key's count by `now_ms` from when they were written. What is over the count goes with the next
+    append; what is too old, within `sweep_interval_s`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_events: int,
+        max_age_ms: int,
+        now_ms: Callable[[], int] = _wall_ms,
+        sweep_interval_s: float = SWEEP_INTERVAL_S,
+    ) -> None:
+        self._path = path
+        self._max_events = max_events
+        self._now_ms = now_ms
+        self._sweep = Sweep(max_events=max_events, max_age_ms=max_age_ms, now_ms=now_ms, interval_s=sweep_interval_s)
+        self._open = ExitStack()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._enter, asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._open.close)
+
+    async def append(self, draft: Draft) -> Appended:
+        return await self._writer.append(draft)
+
+    async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
+        return await self._reader.read(channel, after, limit)
+
+    async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
+        return await self._reader.message(channel, id)
+
+    async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
+        return await self._reader.history(channel, before, after, limit)
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(self._path))
+            store_id = prepare(self._path)
+            self._writer = Writer(
+                self._path,
+                store_id,
+                loop=loop,
+                max_events=self._max_events,
+                now_ms=self._now_ms,
+                sweep=self._sweep,
+            )
+            # Closed last, so that it is the writer who empties the WAL and removes it.
+            stack.callback(self._writer.stop)
+            self._reader = Reader(self._path, store_id)
+            stack.callback(self._reader.stop)
+            self._open = stack.pop_all()

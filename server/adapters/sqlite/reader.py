@@ -1,0 +1,170 @@
+"""Reading beside the writer: a few threads, each read one statement and so one consistent moment.
+
+A read gathers its rows into one value within SQLite, because every row that passes to Python costs a hand-over of
+the interpreter's lock, for which the event loop competes.
+"""
+
+import asyncio
+import queue
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from server.adapters.codec import DecodeError, channel_epoch, decode_event
+from server.adapters.sqlite.database import DEADLINE_S, open_reader
+from server.domain.channels import ChannelName
+from server.domain.errors import Overloaded, Unavailable
+from server.domain.messages import Message, MessageDeleted, MessageId, Position, Tombstone
+from server.ports.message_log import Page, Replay
+
+THREADS = 3
+"""Reads at the same time. They wait for the disk at most; the work in Python is one at a time anyway."""
+
+WAITING_LIMIT = 2_000
+"""Reads that wait or run. Over it, `Overloaded`: a storm of joins comes back with jitter."""
+
+_T = TypeVar("_T")
+_Row = tuple[Any, ...]
+
+_log = structlog.get_logger("maru.log")
+
+_READ = """
+SELECT c.epoch, c.head, c.floor, (
+    SELECT CAST(group_concat(payload, char(10)) AS BLOB) FROM (
+        SELECT e.payload FROM events e
+        WHERE e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
+        ORDER BY e.offset LIMIT ?3
+    )
+) FROM channels c WHERE c.name = ?1
+"""
+
+_MESSAGE = """
+SELECT m.offset, e.payload FROM channels c
+JOIN messages m ON m.channel_id = c.id AND m.id = ?2
+JOIN events e ON e.channel_id = c.id AND e.offset = m.state_offset
+WHERE c.name = ?1
+"""
+
+# A line is the offset of the creation, a space, and the event that the message's state stands in.
+_HISTORY = """
+SELECT c.epoch, c.head, (
+    SELECT CAST(group_concat(line, char(10)) AS BLOB) FROM (
+        SELECT m.offset || ' ' || e.payload AS line FROM messages m
+        JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset
+        WHERE m.channel_id = c.id AND m.offset > ?2 AND m.offset < ?3
+        ORDER BY m.offset {direction} LIMIT ?4
+    )
+) FROM channels c WHERE c.name = ?1
+"""
+_NEWEST_FIRST = _HISTORY.format(direction="DESC")
+_OLDEST_FIRST = _HISTORY.format(direction="ASC")
+
+_BEYOND = 2**62
+"""Above every offset."""
+
+
+class Reader:
+    """A pool of reading threads and their connections."""
+
+    def __init__(self, path: Path, store_id: bytes) -> None:
+        self._path = path
+        self._store_id = store_id
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="maru-log-reader")
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._pending = 0
+        self._ended = False
+
+    async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
+        """The port's `read`."""
+
+        def replay(row: _Row | None) -> Replay:
+            if row is None:
+                return Replay(0, self._start(channel), [])
+            epoch, head, floor, lines = row
+            return Replay(floor, Position(epoch, head), [decode_event(line) for line in _lines(lines)])
+
+        return await self._query(_READ, (channel, after, limit), replay)
+
+    async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
+        """The port's `message`."""
+
+        def state(row: _Row | None) -> Message | Tombstone | None:
+            return None if row is None else _state(*row)
+
+        return await self._query(_MESSAGE, (channel, id), state)
+
+    async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
+        """The port's `history`."""
+        forward = after is not None and before is None
+        bounds = (0 if after is None else after, _BEYOND if before is None else before)
+
+        def page(row: _Row | None) -> Page:
+            if row is None:
+                return Page([], self._start(channel), more=False)
+            epoch, head, lines = row
+            found = [line.split(b" ", 1) for line in _lines(lines)]
+            messages = [_state(int(offset), payload) for offset, payload in found[:limit]]
+            if not forward:
+                messages.reverse()
+            return Page(messages, Position(epoch, head), more=len(found) > limit)
+
+        sql = _OLDEST_FIRST if forward else _NEWEST_FIRST
+        return await self._query(sql, (channel, *bounds, limit + 1), page)
+
+    def stop(self) -> None:
+        """Let the running reads end and close their connections. Blocks."""
+        self._ended = True
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    async def _query(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
+        """Run a query of one row, and shape it, on one of the threads. Raises `Unavailable`, `Overloaded`."""
+        if self._ended:
+            raise Unavailable("the message log is closed")
+        if self._pending >= WAITING_LIMIT:
+            raise Overloaded("too many reads wait for the message log")
+        self._pending += 1
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, self._on_thread, sql, arguments, shape
+                )
+        except TimeoutError as error:
+            raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s") from error
+        except (sqlite3.Error, DecodeError) as error:
+            _log.error("message_log.unreadable", path=str(self._path), error=str(error))
+            raise Unavailable("the message log can't be read") from error
+        finally:
+            self._pending -= 1
+
+    def _on_thread(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
+        try:
+            db = self._idle.get_nowait()
+        except queue.Empty:
+            db = open_reader(self._path)
+        try:
+            row = db.execute(sql, arguments).fetchone()
+        except BaseException:
+            db.close()  # after an error only a fresh connection is known to be sound
+            raise
+        self._idle.put(db)
+        return shape(row)
+
+    def _start(self, channel: ChannelName) -> Position:
+        return Position(channel_epoch(self._store_id, channel), 0)
+
+
+def _lines(lines: bytes | None) -> list[bytes]:
+    return lines.split(b"\n") if lines else []
+
+
+def _state(offset: int, payload: bytes) -> Message | Tombstone:
+    event = decode_event(payload)
+    if isinstance(event, MessageDeleted):
+        return Tombstone(event.id, event.channel, offset)
+    return event.message
