@@ -1,0 +1,109 @@
+/** From values to what people read: names, times, links, rows. Pure. */
+
+const CHANNEL = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9._-]+)*$/;
+const CHANNEL_MAX = 128;
+const HUES = 10; // avatar colours in style.css
+const GROUP_MS = 5 * 60_000; // one author's messages within this time stand together
+const LINK = /\bhttps?:\/\/[^\s<>"]+/g;
+const TRAILING = /[.,;:!?'")\]}]+$/; // punctuation that ends the sentence, not the link
+
+/** @param {string} name */
+export function isChannelName(name) {
+  return name.length <= CHANNEL_MAX && CHANNEL.test(name);
+}
+
+/** `room:lobby` is "lobby" to people; other kinds keep their whole name. @param {string} channel */
+export function channelLabel(channel) {
+  return channel.startsWith("room:") ? channel.slice("room:".length) : channel;
+}
+
+/** @param {string} name one or two letters */
+export function initials(name) {
+  const words = name.split(/[\s._-]+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
+  return letters.map((word) => [...word][0].toUpperCase()).join("") || "?";
+}
+
+/** The same colour for the same user on every page. @param {string} user */
+export function hue(user) {
+  let hash = 0;
+  for (const letter of user) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 65_521;
+  return hash % HUES;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const thisYear = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const otherYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "short" });
+
+/** @param {number} ms */
+export function timeOf(ms) {
+  return clock.format(ms);
+}
+
+/** @param {number} ms */
+export function wholeTimeOf(ms) {
+  return whole.format(ms);
+}
+
+/** @param {number} ms @param {number} now */
+export function dayOf(ms, now) {
+  const day = new Date(ms);
+  const today = new Date(now);
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
+  if (day.toDateString() === today.toDateString()) return "Today";
+  if (day.toDateString() === yesterday.toDateString()) return "Yesterday";
+  return (day.getFullYear() === today.getFullYear() ? thisYear : otherYear).format(ms);
+}
+
+/**
+ * A text cut into plain parts and http(s) links; joined, the parts are the text.
+ * @param {string} text @returns {{text: string, href?: string}[]}
+ */
+export function linkParts(text) {
+  const parts = [];
+  let end = 0;
+  for (const match of text.matchAll(LINK)) {
+    const link = match[0].replace(TRAILING, "");
+    if (!URL.canParse(link)) continue;
+    if (match.index > end) parts.push({ text: text.slice(end, match.index) });
+    parts.push({ text: link, href: new URL(link).href });
+    end = match.index + link.length;
+  }
+  if (end < text.length) parts.push({ text: text.slice(end) });
+  return parts;
+}
+
+/**
+ * The rows of a page: days, the line above the first unread message, and messages, the first of a group marked.
+ * A deleted message keeps its place and takes no part in the grouping.
+ * @param {import("./timeline.js").Item[]} items @param {number} now
+ * @param {number} unreadAfter offset of the last message that had been seen; Infinity for none
+ */
+export function rowsOf(items, now, unreadAfter) {
+  const rows = [];
+  let day = "";
+  let author = "";
+  let at = 0;
+  let marked = false;
+  for (const item of items) {
+    const itsDay = item.at === null ? day : dayOf(item.at, now);
+    if (itsDay !== day) {
+      rows.push({ kind: "day", uid: `d:${item.uid}`, label: itsDay });
+      day = itsDay;
+      author = "";
+    }
+    if (!marked && item.state === "sent" && item.offset > unreadAfter) {
+      rows.push({ kind: "new", uid: "new", label: "New" });
+      marked = true;
+      author = "";
+    }
+    const first = !item.deleted && (item.author?.id !== author || (item.at ?? at) - at > GROUP_MS);
+    if (!item.deleted) {
+      author = item.author?.id ?? "";
+      at = item.at ?? at;
+    }
+    rows.push({ kind: "message", uid: item.uid, item, first });
+  }
+  return rows;
+}

@@ -1,0 +1,179 @@
+/**
+ * What a channel's page shows, as pure state: a window of messages ordered by offset, and the sends that
+ * wait behind them. It takes its facts (live events, pages of history, acks) in any order and ends in the same
+ * state.
+ *
+ * The window is bounded and has no holes: `hasOlder` and `hasNewer` say on which side the log goes on. While
+ * it does so on the newer side, live messages are only counted: they do not belong next to what is loaded.
+ *
+ * @typedef {{uid: string, id: string|null, key: string|null, author: {id: string, name: string}|null,
+ *            text: string, at: number|null, edited: boolean, deleted: boolean, offset: number, asOf: number,
+ *            state: "sent"|"pending"|"failed", reason: string}} Item
+ */
+
+export const WINDOW = 500; // messages kept, and so rendered, per channel
+const EARLY_LIMIT = 500; // changes to messages that are not loaded, kept for a page that is on its way
+
+export class Timeline {
+  /** @type {Item[]} what is in the log, by offset */ items = [];
+  /** @type {Item[]} what is not, in the order of sending */ unsent = [];
+  epoch = "";
+  head = 0; // the newest offset heard of
+  loaded = false; // the newest page has been read
+  hasOlder = true;
+  hasNewer = false;
+  generation = 0; // changes when pages asked for earlier no longer fit
+
+  /** @type {Map<string, Item>} */ #byId = new Map();
+  /** @type {Map<string, {offset: number, message: any}>} */ #early = new Map();
+
+  /** @param {string} me the user whose own sends are matched by key */
+  constructor(me) {
+    this.me = me;
+  }
+
+  /** @returns {Item[]} everything, in the order of the page */
+  get all() {
+    return this.hasNewer ? this.items : [...this.items, ...this.unsent];
+  }
+
+  /** One log event. @param {any} event @returns {Item|null} the message, where it is a new one */
+  apply(event) {
+    this.epoch = event.epoch;
+    this.head = Math.max(this.head, event.offset);
+    if (event.event === "message:created") return this.#created(event.message, event.offset);
+    if (event.event === "message:edited" || event.event === "message:deleted") this.#change(event);
+    return null;
+  }
+
+  /**
+   * A page of `history:read`. "latest" replaces a window that has come loose from the end of the log.
+   * @param {{messages: any[], epoch: string, offset: number, more: boolean}} reply
+   * @param {"latest"|"before"|"after"} direction
+   */
+  page({ messages, epoch, offset, more }, direction) {
+    if (direction === "latest") {
+      if (this.hasNewer || (this.epoch && this.epoch !== epoch)) this.reset();
+      const first = messages.length > 0 ? messages[0].offset : Infinity;
+      for (const item of this.items.filter((known) => known.offset < first && more)) this.#remove(item);
+      this.loaded = true;
+      this.hasNewer = false;
+    }
+    this.epoch = epoch;
+    this.head = Math.max(this.head, offset);
+    for (const message of messages) this.#upsert(message, offset);
+    if (direction === "after") this.hasNewer = more || this.head > offset;
+    else this.hasOlder = more;
+  }
+
+  /** Forgets what is in the log, e.g. because part of it was missed; what is unsent stays. */
+  reset() {
+    this.items = [];
+    this.#byId.clear();
+    this.#early.clear();
+    Object.assign(this, { loaded: false, hasOlder: true, hasNewer: false, epoch: "", head: 0 });
+    this.generation += 1;
+  }
+
+  /** Holds the window at `WINDOW` by dropping from one end. @param {"older"|"newer"} end */
+  trim(end) {
+    const excess = this.items.length - WINDOW;
+    if (excess <= 0) return;
+    const dropped = end === "older" ? this.items.slice(0, excess) : this.items.slice(-excess);
+    for (const item of dropped) this.#remove(item);
+    if (end === "older") this.hasOlder = true;
+    else this.hasNewer = true;
+    this.generation += 1;
+  }
+
+  /** A send begins (or begins again). @param {string} key @param {string} text @param {number} at */
+  pend(key, text, at) {
+    const again = this.unsent.find((item) => item.key === key);
+    if (again) return void Object.assign(again, { state: "pending", reason: "" });
+    const author = { id: this.me, name: this.me };
+    const fact = { edited: false, deleted: false, offset: 0, asOf: 0, reason: "" };
+    this.unsent.push({ uid: `k:${key}`, id: null, key, author, text, at, state: "pending", ...fact });
+  }
+
+  /** The server's ack. @param {{message: any, offset: number}} ack */
+  confirm({ message, offset }) {
+    this.head = Math.max(this.head, offset);
+    this.#created(message, offset);
+  }
+
+  /** @param {string} key @param {string} reason */
+  fail(key, reason) {
+    for (const item of this.unsent) if (item.key === key) Object.assign(item, { state: "failed", reason });
+  }
+
+  /** @param {string} key */
+  discard(key) {
+    this.unsent = this.unsent.filter((item) => item.key !== key);
+  }
+
+  /** @param {any} message @param {number} asOf */
+  #created(message, asOf) {
+    const isNew = !this.#byId.has(message.id);
+    const outside = this.hasOlder && this.items.length > 0 && message.offset < this.items[0].offset;
+    const uid = this.#takeUnsent(message);
+    if (this.hasNewer || outside) return isNew && !outside ? toItem(message, asOf, uid) : null;
+    const item = this.#upsert(message, asOf, uid);
+    return isNew ? item : null;
+  }
+
+  /** @param {any} event */
+  #change({ message, offset }) {
+    const item = this.#byId.get(message.id);
+    if (item) {
+      if (offset > item.asOf) Object.assign(item, changeOf(message), { asOf: offset });
+      return;
+    }
+    this.#early.set(message.id, { offset, message });
+    if (this.#early.size > EARLY_LIMIT) this.#early.delete(this.#early.keys().next().value ?? "");
+  }
+
+  /** The message as it is at log offset `asOf`; an older state never replaces a newer one. */
+  #upsert(/** @type {any} */ message, /** @type {number} */ asOf, uid = `m:${message.id}`) {
+    const known = this.#byId.get(message.id);
+    if (known) {
+      if (asOf > known.asOf) Object.assign(known, changeOf(message), { asOf });
+      return known;
+    }
+    const item = toItem(message, asOf, this.#takeUnsent(message) ?? uid);
+    const early = this.#early.get(message.id);
+    if (early && early.offset > asOf) Object.assign(item, changeOf(early.message), { asOf: early.offset });
+    this.#early.delete(message.id);
+    this.#byId.set(message.id, item);
+    let place = this.items.length;
+    while (place > 0 && this.items[place - 1].offset > item.offset) place -= 1;
+    this.items.splice(place, 0, item);
+    return item;
+  }
+
+  /** The waiting send that this message is, if it is one: its row lives on. @param {any} message */
+  #takeUnsent(message) {
+    if (!message.key || message.author?.id !== this.me) return undefined;
+    const mine = this.unsent.find((item) => item.key === message.key);
+    if (mine) this.discard(message.key);
+    return mine?.uid;
+  }
+
+  /** @param {Item} item */
+  #remove(item) {
+    this.items.splice(this.items.indexOf(item), 1);
+    if (item.id) this.#byId.delete(item.id);
+  }
+}
+
+/** @param {any} message @param {number} asOf @returns {Item} */
+function toItem(message, asOf, uid = `m:${message.id}`) {
+  const { id, key = null, author = null, offset } = message;
+  const at = message.created_at ? Date.parse(message.created_at) : null;
+  return { uid, id, key, author, at, offset, asOf, state: "sent", reason: "", ...changeOf(message) };
+}
+
+/** @param {any} message the part of a message that may change */
+function changeOf(message) {
+  if (message.deleted) return { text: "", edited: false, deleted: true };
+  return { text: message.text, edited: Boolean(message.edited_at), deleted: false };
+}

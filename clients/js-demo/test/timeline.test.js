@@ -1,0 +1,243 @@
+/** The page's state: in whatever order its facts arrive, each message is there once, in its last state. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Timeline, WINDOW } from "../public/timeline.js";
+
+const AT = "2026-11-22T10:00:00.000Z";
+const HEAD = { channel: "room:lobby", epoch: "e1", at: AT };
+
+function message(offset, more = {}) {
+  const author = { id: "bob", name: "Bob" };
+  const base = {
+    channel: "room:lobby",
+    author,
+    text: `text ${offset}`,
+    key: null,
+    created_at: AT,
+    edited_at: null,
+  };
+  return { id: `m${offset}`, offset, ...base, ...more };
+}
+
+const created = (offset, more) => ({
+  event: "message:created",
+  ...HEAD,
+  offset,
+  message: message(offset, more),
+});
+const edited = (offset, of, text) => ({
+  event: "message:edited",
+  ...HEAD,
+  offset,
+  message: message(of, { text, edited_at: AT }),
+});
+const deleted = (offset, of) => ({
+  event: "message:deleted",
+  ...HEAD,
+  offset,
+  message: { id: `m${of}`, channel: "room:lobby", deleted: true },
+});
+const page = (offsets, offset, more = false) => ({
+  messages: offsets.map((n) => message(n)),
+  epoch: "e1",
+  offset,
+  more,
+});
+const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+const offsets = (timeline) => timeline.items.map((item) => item.offset);
+const state = (timeline) =>
+  timeline.items.map(({ offset, text, deleted }) => [offset, deleted ? null : text]);
+
+/** Every order of a few facts. */
+function* permutations(facts) {
+  if (facts.length < 2) return void (yield facts);
+  for (const [index, fact] of facts.entries()) {
+    const rest = facts.filter((_, other) => other !== index);
+    for (const order of permutations(rest)) yield [fact, ...order];
+  }
+}
+
+test("a page and live events in any order end in one state", () => {
+  const facts = [
+    (timeline) => timeline.page(page([1, 2, 3], 3), "latest"),
+    (timeline) => timeline.apply(created(4)),
+    (timeline) => timeline.apply(edited(5, 2, "better")),
+    (timeline) => timeline.apply(deleted(6, 3)),
+  ];
+  for (const order of permutations(facts)) {
+    const timeline = new Timeline("ann");
+    for (const fact of order) fact(timeline);
+    assert.deepEqual(state(timeline), [
+      [1, "text 1"],
+      [2, "better"],
+      [3, null],
+      [4, "text 4"],
+    ]);
+  }
+});
+
+test("an event that a page has already taken in does not turn the message back", () => {
+  const timeline = new Timeline("ann");
+  const reply = {
+    messages: [message(1, { text: "third", edited_at: AT })],
+    epoch: "e1",
+    offset: 3,
+    more: false,
+  };
+  timeline.page(reply, "latest");
+  timeline.apply(edited(2, 1, "second"));
+  assert.equal(timeline.items[0].text, "third");
+});
+
+test("a repeated event changes nothing and is not new", () => {
+  const timeline = new Timeline("ann");
+  assert.equal(timeline.apply(created(1)).id, "m1");
+  assert.equal(timeline.apply(created(1)), null);
+  assert.deepEqual(offsets(timeline), [1]);
+});
+
+test("a message deleted before its page came is deleted, not resurrected", () => {
+  const timeline = new Timeline("ann");
+  timeline.apply(deleted(5, 2));
+  timeline.page(page([1, 2], 4), "latest");
+  assert.deepEqual(
+    timeline.items.map((item) => item.deleted),
+    [false, true],
+  );
+});
+
+test("what history shows of a deleted message is its place", () => {
+  const timeline = new Timeline("ann");
+  const tombstone = { id: "m1", channel: "room:lobby", deleted: true, offset: 1 };
+  timeline.page({ messages: [tombstone, message(2)], epoch: "e1", offset: 3, more: false }, "latest");
+  assert.deepEqual(state(timeline), [
+    [1, null],
+    [2, "text 2"],
+  ]);
+  assert.equal(timeline.items[0].author, null);
+});
+
+test("a pending send becomes the message, by ack and event in either order, in one row", () => {
+  const mine = { key: "k1", author: { id: "ann", name: "Ann" } };
+  const facts = [
+    (timeline) => timeline.apply(created(1, mine)),
+    (timeline) => timeline.confirm({ message: message(1, mine), offset: 1 }),
+  ];
+  for (const order of permutations(facts)) {
+    const timeline = new Timeline("ann");
+    timeline.pend("k1", "text 1", 0);
+    assert.deepEqual(
+      timeline.all.map((item) => item.state),
+      ["pending"],
+    );
+    for (const fact of order) fact(timeline);
+    assert.equal(timeline.all.length, 1);
+    assert.equal(timeline.all[0].uid, "k:k1");
+    assert.equal(timeline.all[0].state, "sent");
+  }
+});
+
+test("another user's message with the same key is another message", () => {
+  const timeline = new Timeline("ann");
+  timeline.pend("k1", "mine", 0);
+  timeline.apply(created(1, { key: "k1" }));
+  assert.equal(timeline.all.length, 2);
+});
+
+test("unsent messages stand behind the log's, in the order of sending", () => {
+  const timeline = new Timeline("ann");
+  timeline.pend("k1", "first", 0);
+  timeline.pend("k2", "second", 0);
+  timeline.apply(created(1));
+  assert.deepEqual(
+    timeline.all.map((item) => item.text),
+    ["text 1", "first", "second"],
+  );
+});
+
+test("a failed send keeps its text and reason, is pending again on retry, and can be discarded", () => {
+  const timeline = new Timeline("ann");
+  timeline.pend("k1", "hello", 0);
+  timeline.fail("k1", "not allowed");
+  assert.deepEqual([timeline.all[0].state, timeline.all[0].reason], ["failed", "not allowed"]);
+  timeline.pend("k1", "hello", 1);
+  assert.deepEqual([timeline.all.length, timeline.all[0].state], [1, "pending"]);
+  timeline.discard("k1");
+  assert.deepEqual(timeline.all, []);
+});
+
+test("pages extend the window on both sides", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page(range(51, 100), 100, true), "latest");
+  assert.deepEqual([timeline.loaded, timeline.hasOlder, timeline.hasNewer], [true, true, false]);
+  timeline.page(page(range(1, 50), 100, false), "before");
+  assert.deepEqual(offsets(timeline), range(1, 100));
+  assert.equal(timeline.hasOlder, false);
+});
+
+test("the window is bounded at either end, and says where the log goes on", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page(range(1, WINDOW + 50), 600), "latest");
+  timeline.trim("newer");
+  assert.deepEqual(offsets(timeline), range(1, WINDOW));
+  assert.deepEqual([timeline.hasOlder, timeline.hasNewer], [false, true]);
+  timeline.page(page(range(WINDOW + 1, WINDOW + 50), 600), "after");
+  timeline.trim("older");
+  assert.deepEqual(offsets(timeline), range(51, WINDOW + 50));
+  assert.equal(timeline.hasOlder, true);
+});
+
+test("a live message is not put beside a window that ends earlier, but is reported", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page(range(1, WINDOW + 1), WINDOW + 1), "latest");
+  timeline.trim("newer");
+  assert.equal(timeline.apply(created(WINDOW + 2)).offset, WINDOW + 2);
+  assert.equal(timeline.items.at(-1).offset, WINDOW);
+  timeline.page(page([WINDOW + 1], WINDOW + 1), "after");
+  assert.equal(timeline.hasNewer, true);
+  timeline.page(page([WINDOW + 2], WINDOW + 2), "after");
+  assert.equal(timeline.hasNewer, false);
+  assert.deepEqual(offsets(timeline), range(1, WINDOW + 2));
+});
+
+test("the latest page replaces a window that has come loose", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page(range(1, WINDOW + 1), 2_000), "latest");
+  timeline.trim("newer");
+  timeline.page(page(range(1_951, 2_000), 2_000, true), "latest");
+  assert.deepEqual(offsets(timeline), range(1_951, 2_000));
+  assert.deepEqual([timeline.hasOlder, timeline.hasNewer], [true, false]);
+});
+
+test("events older than the latest page leave no hole before it", () => {
+  const timeline = new Timeline("ann");
+  timeline.apply(created(1));
+  timeline.page(page(range(60, 109), 109, true), "latest");
+  assert.deepEqual(offsets(timeline), range(60, 109));
+});
+
+test("reset forgets the log, keeps what is unsent, and makes pages asked for earlier recognisable", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page([1, 2], 2), "latest");
+  timeline.pend("k1", "waiting", 0);
+  const { generation } = timeline;
+  timeline.reset();
+  assert.deepEqual(
+    timeline.all.map((item) => item.text),
+    ["waiting"],
+  );
+  assert.notEqual(timeline.generation, generation);
+  assert.equal(timeline.loaded, false);
+});
+
+test("a page of a new epoch does not mix with the old one", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page([1, 2], 2), "latest");
+  timeline.page({ ...page([1], 1), epoch: "e2", messages: [message(1, { id: "n1" })] }, "latest");
+  assert.deepEqual(
+    timeline.items.map((item) => item.id),
+    ["n1"],
+  );
+});
