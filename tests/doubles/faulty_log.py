@@ -1,0 +1,80 @@
+"""A message log whose storage can be taken away, slowed down, or replaced by an older one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from server.domain.channels import ChannelName
+from server.domain.errors import MaruError
+from server.domain.messages import Draft, Event, Message, MessageId, Tombstone
+from server.ports.message_log import Appended, MessageLog, Page, Replay
+
+Pause = Callable[[], Awaitable[None]]
+
+
+async def at_once() -> None:
+    """The pause of a log that answers within the same turn of the loop."""
+
+
+class Gate:
+    """A pause that lasts until it is opened; `reached` says that somebody waits at it (or went through)."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def __call__(self) -> None:
+        """Wait at the gate."""
+        self.reached.set()
+        await self._opened.wait()
+
+    def open(self) -> None:
+        """Let through who waits and who comes later."""
+        self._opened.set()
+
+
+class FaultyLog(MessageLog):
+    """The log `inner` behind a bad line.
+
+    `error` is raised by each call while it is set. `before` is awaited on the way there, `after` on the way back: in
+    between lies the one moment at which `inner` writes or reads. `written` has each new event, `reads` counts.
+    """
+
+    def __init__(self, inner: MessageLog) -> None:
+        self.inner = inner
+        self.error: MaruError | None = None
+        self.before: Pause = at_once
+        self.after: Pause = at_once
+        self.written: list[Event] = []
+        self.reads = 0
+
+    async def append(self, draft: Draft) -> Appended:
+        await self._reach()
+        appended = await self.inner.append(draft)
+        if not appended.duplicate:
+            self.written.append(appended.event)
+        await self.after()
+        return appended
+
+    async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
+        self.reads += 1
+        await self._reach()
+        replay = await self.inner.read(channel, after, limit)
+        await self.after()
+        return replay
+
+    async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
+        await self._reach()
+        message = await self.inner.message(channel, id)
+        await self.after()
+        return message
+
+    async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
+        await self._reach()
+        page = await self.inner.history(channel, before, after, limit)
+        await self.after()
+        return page
+
+    async def _reach(self) -> None:
+        await self.before()
+        if self.error is not None:
+            raise self.error

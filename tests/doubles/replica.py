@@ -1,0 +1,52 @@
+"""One replica's use cases, wired as bootstrap wires them, over a log and a broadcast of the test's choice."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+
+from server.application.hub import Hub
+from server.application.publisher import Publisher
+from server.application.subscriptions import Subscriptions
+from server.ports.broadcast import Broadcast
+from server.ports.message_log import MessageLog
+from tests.doubles.samples import NOW_MS, some_id
+from tests.doubles.transport import RecordingTransport
+
+MAX_CHANNELS = 3
+_numbers = count(1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """What a gateway would hold."""
+
+    hub: Hub
+    transport: RecordingTransport
+    subscriptions: Subscriptions
+    publisher: Publisher
+    hearing: asyncio.Task[None]
+
+
+@asynccontextmanager
+async def replica(log: MessageLog, broadcast: Broadcast) -> AsyncIterator[Replica]:
+    """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly."""
+    transport = RecordingTransport()
+    made: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
+
+    async def live() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            hub = Hub(log, broadcast, transport, tasks, asyncio.get_running_loop().time)
+            publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)))
+            subscriptions = Subscriptions(log, hub, transport, MAX_CHANNELS)
+            made.set_result(Replica(hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
+
+    living = asyncio.create_task(live())
+    try:
+        yield await made
+    finally:
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living

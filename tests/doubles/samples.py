@@ -1,0 +1,55 @@
+"""Values to test with: people, messages and events that differ only in what a test cares for."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from server.domain.channels import ChannelName
+from server.domain.identity import Action, Author, Identity, UserId
+from server.domain.messages import Event, MessageCreated, MessageId, Position, Post, created, message_id
+
+ROOM = ChannelName("room:1")
+NOW_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
+ALL_ACTIONS = frozenset(Action)
+
+
+def identity(
+    user: str = "alice",
+    grants: Mapping[str, Sequence[str]] | None = None,
+    expires_at: int = NOW_MS + HOUR_MS,
+) -> Identity:
+    """A verified token; without grants given, one that may do everything everywhere."""
+    given = {"*": [*Action]} if grants is None else grants
+    named = {pattern: frozenset(Action(action) for action in actions) for pattern, actions in given.items()}
+    return Identity(UserId(user), user.title(), named, expires_at)
+
+
+def some_id(number: int) -> MessageId:
+    """The message id number so-and-so: equal numbers, equal ids."""
+    return message_id(NOW_MS + number, Random(number).randbytes(10))
+
+
+def post(
+    number: int, channel: ChannelName = ROOM, *, key: str | None = None, user: str = "alice", text: str | None = None
+) -> Post:
+    """A draft that says its number."""
+    return Post(
+        channel=channel,
+        id=some_id(number),
+        author=Author(UserId(user), user.title()),
+        text=f"number {number}" if text is None else text,
+        data=None,
+        reply_to=None,
+        key=key,
+        at=NOW_MS + number,
+    )
+
+
+def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> MessageCreated:
+    """The creation that has this offset."""
+    return created(post(offset, channel), Position(epoch, offset))
+
+
+def stretch(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[Event, ...]:
+    """The events after + 1 .. upto."""
+    return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))

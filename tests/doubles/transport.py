@@ -1,0 +1,70 @@
+"""The connections of a replica, in memory: what each session was given stands in its inbox, in order."""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from server.domain.channels import ChannelName
+from server.domain.errors import MaruError
+from server.domain.identity import SessionId
+from server.domain.messages import Event
+from server.ports.transport import Push, Transport
+
+PATIENCE_S = 5.0
+"""How long a test waits for what it expects; virtual time where the loop's is."""
+
+
+class RecordingTransport(Transport):
+    """Every connected session reads at once. `ended` keeps the error of those that were terminated."""
+
+    def __init__(self) -> None:
+        self.ended: dict[SessionId, MaruError] = {}
+        self._inboxes: dict[SessionId, list[object]] = {}
+        self._members: dict[ChannelName, dict[SessionId, None]] = {}
+        self._changed = asyncio.Event()
+
+    def connect(self, session: SessionId, inbox: list[object] | None = None) -> list[object]:
+        """Let the session exist; return its inbox, to which a caller may add marks of its own."""
+        self._inboxes[session] = [] if inbox is None else inbox
+        return self._inboxes[session]
+
+    def disconnect(self, session: SessionId) -> None:
+        """Let the session be gone, as a lost connection would."""
+        for channel in self.channels(session):
+            self.leave(session, channel)
+        self._inboxes.pop(session, None)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something that was delivered or pushed makes it true, at most `PATIENCE_S`."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def deliver(self, event: Event) -> None:
+        for session in self._members.get(event.channel, {}):
+            self._inboxes[session].append(event)
+        self._changed.set()
+
+    def push(self, session: SessionId, push: Push) -> None:
+        if session in self._inboxes:
+            self._inboxes[session].append(push)
+        self._changed.set()
+
+    def enter(self, session: SessionId, channel: ChannelName) -> None:
+        if session in self._inboxes:
+            self._members.setdefault(channel, {})[session] = None
+
+    def leave(self, session: SessionId, channel: ChannelName) -> None:
+        self._members.get(channel, {}).pop(session, None)
+
+    def channels(self, session: SessionId) -> Collection[ChannelName]:
+        return [channel for channel, members in self._members.items() if session in members]
+
+    def members(self, channel: ChannelName) -> Collection[SessionId]:
+        return list(self._members.get(channel, {}))
+
+    def terminate(self, session: SessionId, error: MaruError) -> None:
+        if session in self._inboxes:
+            self.ended[session] = error
+            self.disconnect(session)
+        self._changed.set()

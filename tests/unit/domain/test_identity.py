@@ -1,0 +1,89 @@
+"""Who may do what: grants, as tables."""
+
+import pytest
+
+from server.domain.channels import ChannelName
+from server.domain.errors import PermissionDenied
+from server.domain.identity import Action, Author, UserId, allows, authorize, authorize_change
+from tests.doubles.samples import ROOM, identity
+
+JOIN, SEND, MODERATE = Action.JOIN, Action.SEND, Action.MODERATE
+GRANTS = {
+    "room:*": ["join", "send"],
+    "room:quiet*": ["join"],
+    "room:quiet:2": ["send"],
+    "room:closed": [],
+    "announce": ["join"],
+    "ops:*": ["join", "send", "moderate"],
+}
+
+
+@pytest.mark.parametrize(
+    ("channel", "allowed"),
+    [
+        ("room:1", {JOIN, SEND}),
+        ("room:1:2", {JOIN, SEND}),
+        ("room:quiet", {JOIN}),
+        ("room:quieter", {JOIN}),
+        ("room:quiet:1", {JOIN}),
+        ("room:quiet:2", {SEND}),
+        ("room:closed", set()),
+        ("room", set()),
+        ("announce", {JOIN}),
+        ("announce:1", set()),
+        ("ops:deploys", {JOIN, SEND, MODERATE}),
+        ("elsewhere", set()),
+    ],
+)
+def test_the_most_specific_pattern_alone_decides(channel: str, allowed: set[Action]) -> None:
+    """Grants do not add up: the exact name, else the longest covering prefix, says all; no cover, no grant."""
+    grants = identity(grants=GRANTS).grants
+    assert {action for action in Action if allows(grants, action, ChannelName(channel))} == allowed
+
+
+def test_the_order_of_the_grants_is_of_no_importance() -> None:
+    """The same grants in another order decide the same."""
+    backwards = identity(grants=dict(reversed(GRANTS.items()))).grants
+    assert not allows(backwards, SEND, ChannelName("room:quiet:1"))
+    assert allows(backwards, SEND, ChannelName("room:quiet:2"))
+
+
+def test_nothing_granted_is_nothing_allowed() -> None:
+    """An identity without grants may do nothing anywhere."""
+    assert not any(allows({}, action, ROOM) for action in Action)
+
+
+def test_a_denial_says_which_action_in_which_channel() -> None:
+    """`authorize` passes what is granted, and raises with the action and the channel where it is not."""
+    alice = identity(grants={"room:*": ["join"]})
+    authorize(alice, JOIN, ROOM)
+    with pytest.raises(PermissionDenied) as denied:
+        authorize(alice, SEND, ROOM)
+    assert denied.value.details == {"action": "send", "channel": "room:1"}
+    assert str(denied.value) == "no grant for 'send' in 'room:1'"
+
+
+@pytest.mark.parametrize(
+    ("grants", "author", "may"),
+    [
+        (["join", "send"], "alice", True),
+        (["join", "send"], "bob", False),
+        (["join"], "alice", False),
+        (["moderate"], "bob", True),
+        (["moderate"], "alice", True),
+        ([], "alice", False),
+    ],
+)
+def test_the_author_who_may_still_send_or_a_moderator_may_change(grants: list[str], author: str, may: bool) -> None:
+    """Losing `send` also ends the right over one's own messages; `moderate` is the right over everybody's."""
+    alice = identity("alice", grants={"room:*": grants})
+    if may:
+        authorize_change(alice, UserId(author), ROOM)
+    else:
+        with pytest.raises(PermissionDenied):
+            authorize_change(alice, UserId(author), ROOM)
+
+
+def test_an_identity_signs_with_its_id_and_name() -> None:
+    """What is written into messages is the user's id and present name, not the grants."""
+    assert identity("alice").author == Author(UserId("alice"), "Alice")

@@ -1,0 +1,191 @@
+"""The sequencer, the ring and merge: one order out of any chaos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.domain.messages import Event, Position
+from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer, merge
+from tests.doubles.samples import event, stretch
+
+
+def offsets(events: Sequence[Event]) -> list[int]:
+    """What a test compares."""
+    return [event.offset for event in events]
+
+
+@dataclass(frozen=True)
+class Hint:
+    """The hint at an offset arrives."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class LogRead:
+    """A read of so many events from the position that the sequencer had `ago` reads before."""
+
+    limit: int
+    ago: int = 0
+
+
+Step = Hint | LogRead
+
+
+def plans(size: int) -> st.SearchStrategy[list[Step]]:
+    """Hints at any of 1..size, in any order and number, and reads of the log, timely and stale, between them."""
+    hint = st.builds(Hint, st.integers(1, size))
+    read = st.builds(LogRead, st.integers(0, 10), st.integers(0, 3))
+    return st.lists(st.one_of(hint, hint, hint, read), max_size=120)
+
+
+@given(st.integers(1, 40).flatmap(lambda size: st.tuples(st.just(size), plans(size))))
+def test_whatever_the_plan_each_event_comes_once_in_order(sized: tuple[int, list[Step]]) -> None:
+    """Hints lost, repeated, late and reordered, reads of the log at any moment and late ones: what was given out is at
+    every moment exactly 1..position, and one last read makes it exactly 1..n."""
+    size, plan = sized
+    log = stretch(0, size)
+    sequencer = Sequencer(Position("one", 0))
+    given_out: list[Event] = []
+    starts = [0]
+    for step in [*plan, LogRead(size)]:
+        if isinstance(step, Hint):
+            verdict = sequencer.accept(log[step.offset - 1])
+            if isinstance(verdict, Ready):
+                given_out.extend(verdict.events)
+        else:
+            starts.append(sequencer.position.offset)
+            start = starts[-1 - min(step.ago, len(starts) - 1)]
+            given_out.extend(sequencer.fill(log[start : start + step.limit]))
+        assert offsets(given_out) == list(range(1, sequencer.position.offset + 1))
+    assert tuple(given_out) == log
+    assert not sequencer.has_gap
+
+
+@given(st.lists(st.integers(1, 30), max_size=60))
+def test_a_verdict_says_what_is_true(hints: list[int]) -> None:
+    """Known is at or below the position, the next is ready with all that waits behind it, the rest is a gap."""
+    sequencer = Sequencer(Position("one", 0))
+    seen: set[int] = set()
+    for offset in hints:
+        before = sequencer.position.offset
+        verdict = sequencer.accept(event(offset))
+        seen.add(offset)
+        expected = before
+        while expected + 1 in seen:
+            expected += 1
+        assert sequencer.position == Position("one", expected)
+        if offset <= before:
+            assert verdict == Known()
+        elif offset > before + 1:
+            assert verdict == Gap()
+        else:
+            assert verdict == Ready(stretch(before, expected))
+        assert sequencer.has_gap == (max(seen) > expected)
+
+
+def test_an_event_of_another_epoch_changes_nothing() -> None:
+    """It is neither delivered nor kept, whatever its offset: only the log knows which epoch is true."""
+    sequencer = Sequencer(Position("one", 3))
+    for offset in (1, 3, 4, 9):
+        assert sequencer.accept(event(offset, "two")) == OtherEpoch()
+    assert sequencer.position == Position("one", 3)
+    assert not sequencer.has_gap
+
+
+def test_what_waits_behind_a_gap_is_bounded() -> None:
+    """Of the events behind a gap `EARLY_LIMIT` are kept; the first hint then frees those, and the log has the rest."""
+    sequencer = Sequencer(Position("one", 0))
+    total = EARLY_LIMIT + 10
+    for early in stretch(1, total):
+        assert sequencer.accept(early) == Gap()
+    assert sequencer.accept(event(1)) == Ready(stretch(0, EARLY_LIMIT + 1))
+    assert not sequencer.has_gap
+    assert sequencer.fill(stretch(EARLY_LIMIT + 1, total)) == stretch(EARLY_LIMIT + 1, total)
+
+
+def test_a_log_read_that_joins_up_frees_what_waits() -> None:
+    """`fill` returns the log's events and then the waiting ones; what it knows already it drops."""
+    sequencer = Sequencer(Position("one", 2))
+    sequencer.accept(event(6))
+    assert sequencer.fill(stretch(0, 4)) == stretch(2, 4)
+    assert sequencer.has_gap
+    assert sequencer.fill(stretch(4, 5)) == stretch(4, 6)
+    assert not sequencer.has_gap
+
+
+def test_a_reset_forgets_what_waits() -> None:
+    """After a reset the position is the given one and early events of before come to nothing."""
+    sequencer = Sequencer(Position("one", 0))
+    sequencer.accept(event(3))
+    sequencer.reset(Position("two", 1))
+    assert sequencer.position == Position("two", 1)
+    assert not sequencer.has_gap
+    assert sequencer.accept(event(2, "two")) == Ready((event(2, "two"),))
+
+
+def test_what_the_log_never_had_can_be_forgotten() -> None:
+    """`forget_early` keeps the position and drops what waits."""
+    sequencer = Sequencer(Position("one", 1))
+    sequencer.accept(event(5))
+    sequencer.forget_early()
+    assert not sequencer.has_gap
+    assert sequencer.accept(event(2)) == Ready((event(2),))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["one", "two"]), st.integers(1, 12)), max_size=60), st.integers(1, 8))
+def test_a_ring_is_the_longest_dense_end_within_its_limit(pushed: list[tuple[str, int]], limit: int) -> None:
+    """Whatever is pushed, the ring holds the last events that follow one another in one epoch, at most `limit`."""
+    ring = Ring(limit)
+    expected: list[Event] = []
+    for epoch, offset in pushed:
+        if expected and (expected[-1].epoch, expected[-1].offset + 1) != (epoch, offset):
+            expected = []
+        expected = [*expected, event(offset, epoch)][-limit:]
+        ring.push(event(offset, epoch))
+        for after in range(14):
+            assert list(ring.after(after)) == [kept for kept in expected if kept.offset > after]
+
+
+def test_an_empty_ring_has_nothing() -> None:
+    """A new ring and a cleared one give nothing, and a cleared one begins anew anywhere."""
+    ring = Ring()
+    assert ring.after(0) == ()
+    ring.push(event(1))
+    ring.clear()
+    assert ring.after(0) == ()
+    ring.push(event(9))
+    assert ring.after(0) == (event(9),)
+
+
+def test_a_ring_keeps_so_many_by_default() -> None:
+    """The default limit is `RING_LIMIT`; the oldest goes first."""
+    ring = Ring()
+    for pushed in stretch(0, RING_LIMIT + 5):
+        ring.push(pushed)
+    assert ring.after(0) == stretch(5, RING_LIMIT + 5)
+
+
+@given(
+    st.integers(0, 20),
+    st.integers(0, 20),
+    st.lists(st.lists(st.integers(1, 22), max_size=20), max_size=3),
+)
+def test_merge_is_the_whole_stretch_or_nothing(after: int, upto: int, found: list[list[int]]) -> None:
+    """From sources that overlap, repeat and are out of order: exactly after + 1 .. upto, each once, in order; None as
+    soon as one is in no source, and nothing of what lies outside."""
+    merged = merge(after, upto, *([event(offset) for offset in source] for source in found))
+    wanted = range(after + 1, upto + 1)
+    if set(wanted) <= {offset for source in found for offset in source}:
+        assert merged == stretch(after, upto)
+    else:
+        assert merged is None
+
+
+@pytest.mark.parametrize(("after", "upto"), [(5, 5), (5, 4), (0, 0)])
+def test_merge_of_an_empty_stretch_is_empty(after: int, upto: int) -> None:
+    """Nothing was missed: that needs no source."""
+    assert merge(after, upto) == ()
