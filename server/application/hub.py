@@ -1,7 +1,7 @@
 """The hub: what this replica knows of the channels that it hosts, and the one place that puts their events in order.
 
-Hints come in by `Broadcast.listen`, leave in offset order by `Transport.deliver`, and whatever is missing is read from the
-log. State changes between awaits, never across one.
+Hints come in by `Broadcast.listen`, leave in offset order by `Transport.deliver`, and whatever is missing is read from
+the log. State changes between awaits, never across one.
 """
 
 import asyncio

@@ -15,8 +15,8 @@ from server.ports.message_log import Appended, MessageLog
 class Publisher:
     """Writes to the log, then hints at it. `now_ms` is wall-clock time in milliseconds, `new_id` makes message ids.
 
-    A use case that returns has its event in the log and its hint on the way. One that raises `Unavailable` may have done
-    the first: the sender tries again with the same key, and the hint is given again even for a duplicate.
+    A use case that returns has its event in the log and its hint on the way. One that raises `Unavailable` may have
+    done the first: the sender tries again with the same key, and the hint is given again even for a duplicate.
     """
 
     def __init__(

@@ -20,8 +20,8 @@ SWEEP_S = 0.25
 class Sessions:
     """The admitted sessions of this replica.
 
-    `now_ms` is wall-clock time in milliseconds, since `exp` is; `grace_ms` is how long a session outlives its `exp`, for
-    clocks that differ and refreshes that are under way.
+    `now_ms` is wall-clock time in milliseconds, since `exp` is; `grace_ms` is how long a session outlives its `exp`,
+    for clocks that differ and refreshes that are under way.
     """
 
     def __init__(

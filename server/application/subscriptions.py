@@ -19,7 +19,7 @@ REPLAY_READS = 5
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A session is in the channel; every event beyond `position` will reach it. `lapse`: why `since` could not be met."""
+    """A session is in the channel; every event beyond `position` will reach it. `lapse`: why `since` was not met."""
 
     position: Position
     lapse: Lapse | None
@@ -114,8 +114,8 @@ def _is_beyond(since: Position, position: Position) -> bool:
 def _join_up(
     hosted: HostedChannel, since: Position | None, history: int, floor: int, stretch: Sequence[Event]
 ) -> Joined | int:
-    """Return the events between the client's place and the hub's position, from the ring and a stretch of the log; or the
-    offset after which the log has to be read for them."""
+    """Return the events between the client's place and the hub's position, from the ring and a stretch of the log; or
+    the offset after which the log has to be read for them."""
     position = hosted.position
     missed = None if since is None else lapse(since, floor, position)
     if since is None or missed is not None:

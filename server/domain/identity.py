@@ -58,7 +58,7 @@ class Identity:
 
 
 def allows(grants: Grants, action: Action, channel: ChannelName) -> bool:
-    """Say whether the most specific pattern that covers the channel allows the action; nothing granted, nothing allowed."""
+    """Say whether the most specific pattern that covers the channel allows the action; nothing granted is nothing."""
     covering = [pattern for pattern in grants if matches(pattern, channel)]
     return bool(covering) and action in grants[max(covering, key=specificity)]
 

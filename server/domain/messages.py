@@ -14,6 +14,9 @@ from server.domain.identity import Author
 MessageId = NewType("MessageId", str)
 """A UUIDv7 in its canonical text form, given by the server."""
 
+ID_RANDOM_BYTES = 10
+"""Of a UUIDv7: 74 bits of them are kept."""
+
 Data = Mapping[str, Any]
 """An application's own JSON object beside the text."""
 
@@ -130,8 +133,8 @@ Draft = Post | Revision | Deletion
 
 def message_id(unix_ms: int, randomness: bytes) -> MessageId:
     """Build a UUIDv7 (RFC 9562, section 5.7) from the time and 10 random bytes: ids sort by creation time."""
-    if len(randomness) != 10:
-        raise ValueError(f"randomness: expected 10 bytes, got {len(randomness)}")
+    if len(randomness) != ID_RANDOM_BYTES:
+        raise ValueError(f"randomness: expected {ID_RANDOM_BYTES} bytes, got {len(randomness)}")
     raw = bytearray(unix_ms.to_bytes(6, "big") + randomness)
     raw[6] = raw[6] & 0x0F | 0x70
     raw[8] = raw[8] & 0x3F | 0x80

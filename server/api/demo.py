@@ -1,0 +1,112 @@
+"""The demo page and its tokens: for development only, mounted where `MARU_DEV=1`.
+
+`GET /` and `GET /demo/*` serve `clients/js-demo/public`, `GET /vendor/*` the client library that npm brought, and
+`GET /dev/token?user=NAME` gives anybody a token for anybody, which is why it answers loopback names only.
+"""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from server.domain.identity import MAX_USER_CHARS
+
+CLIENT_LIBRARY = "node_modules/socket.io-client/dist/socket.io.esm.min.js"
+
+TOKEN_TTL_S = 3_600
+MAX_TTL_S = 24 * 3_600
+MAX_TTL_DIGITS = 5
+
+MintToken = Callable[[str, int], str]
+"""Make a token for a user that lives so many seconds."""
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+_MISSING = """The demo page is not served: its client library is not installed.
+Install Node.js with npm, run `npm ci` in clients/js-demo, and start again (`make run` does both).
+The server itself is up: connect a Socket.IO client to /chat; GET /dev/token?user=NAME gives a token.
+"""
+
+
+def available(root: Path) -> bool:
+    """Say whether the page can be served from `root`, which is `clients/js-demo`."""
+    return (root / CLIENT_LIBRARY).is_file() and (root / "public/index.html").is_file()
+
+
+class Demo:
+    """The development routes over the files in `root`; without the client library, `GET /` says what is missing."""
+
+    def __init__(self, root: Path, mint: MintToken, *, loopback_only: bool) -> None:
+        self._root = root
+        self._public = (root / "public").resolve()
+        self._mint = mint
+        self._loopback_only = loopback_only
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to mount."""
+        token = web.get("/dev/token", self.token)
+        if not available(self._root):
+            return [web.get("/", self.missing), token]
+        return [
+            web.get("/", self.index),
+            web.get("/demo/{name:.+}", self.asset),
+            web.get("/vendor/socket.io.esm.min.js", self.library),
+            token,
+        ]
+
+    async def index(self, _: web.Request) -> web.StreamResponse:
+        """The page."""
+        return web.FileResponse(self._public / "index.html", headers=_PAGE_HEADERS)
+
+    async def asset(self, request: web.Request) -> web.StreamResponse:
+        """A file that the page asks for."""
+        path = (self._public / request.match_info["name"]).resolve()
+        if not path.is_relative_to(self._public) or not path.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers=_PAGE_HEADERS)
+
+    async def library(self, _: web.Request) -> web.StreamResponse:
+        """The Socket.IO client."""
+        return web.FileResponse(self._root / CLIENT_LIBRARY, headers=_PAGE_HEADERS)
+
+    async def missing(self, _: web.Request) -> web.StreamResponse:
+        """What to do about the missing page."""
+        return web.Response(text=_MISSING, status=404)
+
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        """`?user=NAME[&ttl=SECONDS]` -> `{token, user, expires_at}`."""
+        if self._loopback_only and not _is_loopback(request.url.host):
+            return _refused("this host name is not the loopback's; open http://localhost")
+        user, ttl = request.query.get("user", ""), request.query.get("ttl", str(TOKEN_TTL_S))
+        if not 1 <= len(user) <= MAX_USER_CHARS or not user.isprintable():
+            return _refused(f"user: expected 1 to {MAX_USER_CHARS} printable characters")
+        whole = ttl.isascii() and ttl.isdigit() and len(ttl) <= MAX_TTL_DIGITS
+        if not whole or not 1 <= int(ttl) <= MAX_TTL_S:
+            return _refused(f"ttl: expected 1 to {MAX_TTL_S} seconds")
+        expires = datetime.fromtimestamp(int(time.time()) + int(ttl), UTC)
+        body = {"token": self._mint(user, int(ttl)), "user": user, "expires_at": f"{expires:%Y-%m-%dT%H:%M:%S}.000Z"}
+        return web.json_response(body=orjson.dumps(body), headers={"Cache-Control": "no-store"})
+
+
+def _refused(message: str) -> web.Response:
+    body = {"error": {"code": "bad_request", "message": message, "retryable": False}}
+    return web.json_response(body=orjson.dumps(body), status=400)
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False

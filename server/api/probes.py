@@ -1,0 +1,41 @@
+"""Liveness and readiness, for the internal port. Liveness never asks a broker or a log:
+a restart would not mend them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether this replica wants traffic: started, and not stopping."""
+
+    started: bool = False
+    stopping: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it does."""
+        return self.started and not self.stopping
+
+
+def routes(readiness: Readiness, counts: Callable[[], Mapping[str, int]]) -> list[web.RouteDef]:
+    """`GET /livez` and `GET /readyz`; `counts` are whole numbers worth a look, e.g. connections."""
+
+    async def livez(_: web.Request) -> web.Response:
+        return _json({"status": "ok"}, 200)
+
+    async def readyz(_: web.Request) -> web.Response:
+        state = "ready" if readiness.ready else "stopping" if readiness.stopping else "starting"
+        return _json({"status": state, **counts()}, 200 if readiness.ready else 503)
+
+    return [web.get("/livez", livez), web.get("/readyz", readyz)]
+
+
+def _json(body: Mapping[str, Any], status: int) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.json_response(body, status=status, headers=headers, dumps=lambda value: orjson.dumps(value).decode())

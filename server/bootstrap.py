@@ -1,0 +1,221 @@
+"""The composition root: the only file that knows every part. Wires by hand; what is opened is closed by one stack.
+
+"""
+
+import asyncio
+import gc
+import os
+import socket
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+
+from server.adapters.jwt_verifier import JwtVerifier
+from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.rooms import Rooms
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.api import demo, probes
+from server.api.demo import Demo
+from server.api.probes import Readiness
+from server.application import commands
+from server.application.history import History
+from server.application.hub import Hub
+from server.application.publisher import Publisher
+from server.application.sessions import Sessions
+from server.application.subscriptions import Subscriptions
+from server.domain.messages import MessageId, message_id
+from server.domain.recovery import REPLAY_LIMIT
+from server.gateway import wire
+from server.gateway.namespace import ChatNamespace
+from server.gateway.server import ChatServer
+from server.gateway.transport import SocketTransport
+from server.ports.message_log import MessageLog
+from server.settings import VERSION, MessageLogKind, Settings, StartRefused
+
+BACKLOG = 4_096
+"""Handshakes that may wait to be accepted: in a reconnect storm a lost SYN costs its client 1 to 3 s. The kernel caps
+it at net.core.somaxconn."""
+
+SEND_BUFFER_BYTES = 128 * 1024
+"""Of the kernel, per connection (it doubles it): what waits for a slow reader waits where it is counted."""
+
+USER_TIMEOUT_MS = 20_000
+"""TCP_USER_TIMEOUT: unacknowledged data ends a connection, before the heartbeat's worst case does."""
+
+KEEPALIVE_S = 15.0
+"""Of idle HTTP connections; WebSockets are not among them."""
+
+LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+DEMO = Path(__file__).parent.parent / "clients/js-demo"
+
+_log = structlog.get_logger("maru.server")
+
+
+class _Stopped(Exception):
+    """Ends the task group from within; not an error."""
+
+
+def now_ms() -> int:
+    """Wall-clock time."""
+    return time.time_ns() // 1_000_000
+
+
+def new_message_id() -> MessageId:
+    """A fresh id."""
+    return message_id(now_ms(), os.urandom(10))
+
+
+def greeting(settings: Settings) -> dict[str, Any]:
+    """What `session:ready` says of the server."""
+    return {
+        "heartbeat": {
+            "interval_ms": round(settings.ping_interval * 1000),
+            "timeout_ms": round(settings.ping_timeout * 1000),
+        },
+        "limits": {
+            "payload_bytes": wire.MAX_PAYLOAD,
+            "text_chars": commands.MAX_TEXT_CHARS,
+            "data_bytes": commands.MAX_DATA_BYTES,
+            "key_chars": commands.MAX_KEY_CHARS,
+            "channels": settings.max_channels,
+            "resume_channels": commands.MAX_RESUME_CHANNELS,
+            "resume_events": REPLAY_LIMIT,
+            "page": commands.MAX_PAGE,
+        },
+        "server": {"version": VERSION},
+    }
+
+
+async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
+    """Open the message log that the settings name. Raises `StartRefused`."""
+    max_events, max_age_ms = settings.retention_events, round(settings.retention_age * 1000)
+    if settings.message_log is MessageLogKind.MEMORY:
+        return MemoryMessageLog(max_events=max_events, max_age_ms=max_age_ms)
+    log = SqliteMessageLog(settings.sqlite_path, max_events=max_events, max_age_ms=max_age_ms)
+    return await resources.enter_async_context(log)
+
+
+async def listen(resources: AsyncExitStack, app: web.Application, variable: str, host: str, port: int) -> int:
+    """Serve `app`; return the port. Raises `StartRefused` where the address can't be had."""
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0
+    )
+    await runner.setup()
+    resources.push_async_callback(runner.cleanup)
+    try:
+        family = (await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    bound: int = listener.getsockname()[1]
+    return bound
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; whatever else it raises is a fault."""
+    async with AsyncExitStack() as resources:
+        log = await open_log(settings, resources)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await _serve(settings, stop, log, tasks, resources)
+        except* _Stopped:
+            pass
+    _log.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """The parts of this process that are started, watched and stopped."""
+
+    chat: ChatServer
+    hub: Hub
+    sessions: Sessions
+    readiness: Readiness
+
+    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What runs until the end; one that ends by itself ends the process."""
+        return (self.hub.run(), self.hub.sweep(), self.sessions.run(), self.chat.eio.run())
+
+    def counts(self) -> dict[str, int]:
+        """What `/readyz` tells beside the state."""
+        return {
+            "connections": len(self.chat.eio.sockets),
+            "sessions": len(self.sessions),
+            "channels": self.hub.hosted,
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+
+def compose(settings: Settings, log: MessageLog, tasks: asyncio.TaskGroup) -> Replica:
+    """Wire the parts."""
+    rooms, broadcast = Rooms(), MemoryBroadcast()
+    chat = ChatServer(
+        rooms,
+        ping_interval=settings.ping_interval,
+        ping_timeout=settings.ping_timeout,
+        allowed_origins=settings.allowed_origins,
+    )
+    transport = SocketTransport(chat.eio.sockets, rooms, greeting(settings))
+    sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
+    hub = Hub(log, broadcast, transport, tasks, time.monotonic)
+    chat.register_namespace(
+        ChatNamespace(
+            sessions,
+            Subscriptions(log, hub, transport, settings.max_channels),
+            Publisher(log, broadcast, now_ms, new_message_id),
+            History(log),
+        )
+    )
+    return Replica(chat, hub, sessions, Readiness())
+
+
+async def _serve(
+    settings: Settings, stop: asyncio.Event, log: MessageLog, tasks: asyncio.TaskGroup, resources: AsyncExitStack
+) -> None:
+    replica = compose(settings, log, tasks)
+    for loop in replica.loops():
+        tasks.create_task(loop)
+    internal, public = web.Application(), web.Application()
+    internal.add_routes(probes.routes(replica.readiness, replica.counts))
+    replica.chat.attach(public)
+    if settings.dev:
+        _mount_demo(settings, public)
+    host, internal_host = settings.host, settings.internal_host
+    internal_port = await listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
+    port = await listen(resources, public, "MARU_PORT", host, settings.port)
+    _settle_memory()
+    replica.readiness.started = True
+    _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
+    await stop.wait()
+    replica.readiness.stopping = True
+    _log.info("stopping", connections=len(replica.chat.eio.sockets))
+    await replica.chat.eio.stop()
+    raise _Stopped
+
+
+def _mount_demo(settings: Settings, app: web.Application) -> None:
+    app.add_routes(Demo(DEMO, token_minter(settings), loopback_only=settings.host in LOOPBACK).routes())
+    if not demo.available(DEMO):
+        _log.warning("demo.missing", remedy="run `npm ci` in clients/js-demo; serving without the page")
+
+
+def _settle_memory() -> None:
+    """Take what start-up made out of the garbage collector's sight, and let it look less often: a full collection over
+    thousands of connections is a pause that every client feels."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+

@@ -1,0 +1,305 @@
+"""One client's WebSocket: a slotted protocol that owns the transport after the handshake.
+
+Idle, it is this object, a frame reader and nothing else: no task, no timer, no queue. A client's packets are handled one
+after another in a mailbox that exists only while it has work. Writes go straight to the transport, bounded.
+
+One of the two files that touch the internals of aiohttp (its compiled frame reader) and engineio.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from enum import IntEnum
+from typing import Any, Protocol
+
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
+
+from server.gateway.frames import HeaderCheck, Opcode, close_frame, frame
+from server.gateway.packets import HostilePacket
+from server.gateway.wire import MAX_PAYLOAD, CloseCode
+
+MAX_OUTBOUND = 1 << 20
+"""Bytes that may wait for a client that does not read (P8); over it the connection is closed as slow."""
+
+MAILBOX_HIGH = 128
+"""Packets waiting to be handled at which reading pauses: the rest waits in the client's own TCP window."""
+
+MAILBOX_LOW = 32
+"""Packets waiting at which reading goes on."""
+
+CLOSE_WAIT_S = 2.0
+"""How long the peer has to answer a close frame, or to read what stands before it, until the transport is aborted."""
+
+
+class State(IntEnum):
+    """How far a connection is. It only grows."""
+
+    OPEN = 0
+    CLOSING = 1  # a close frame is written; only the peer's is still listened for
+    DEAF = 2  # as CLOSING, but the peer's frames can't be read any more
+    CLOSED = 3
+
+
+class Host(Protocol):
+    """What a connection needs of the engine."""
+
+    async def received(self, connection: "Connection", packet: str) -> None:
+        """Handle one Socket.IO packet. Raises `HostilePacket`."""
+
+    async def ended(self, connection: "Connection") -> None:
+        """Forget the connection: its transport is gone and its last packet handled. Raises nothing."""
+
+    def lost(self, connection: "Connection") -> None:
+        """Stop counting on the connection: its transport is gone."""
+
+    def failed(self, connection: "Connection", error: Exception) -> None:
+        """Report a fault of the server while handling a packet."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that handles its own errors."""
+
+
+class Inbox(WebSocketDataQueue):
+    """Where the reader puts whole messages. Reading is synchronous, so one inbox serves every connection of a loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(None, 1 << 30, loop=loop)  # type: ignore[arg-type]  # it never pauses a protocol
+        self._messages: list[Any] = []
+        self._error: BaseException | None = None
+
+    def feed_data(self, data: Any, size: int) -> None:
+        """Take a message from the reader."""
+        self._messages.append(data)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """Take the reader's verdict on a malformed frame."""
+        self._error = exc
+
+    def take(self) -> tuple[list[Any], BaseException | None]:
+        """Return what the last read brought, and empty the inbox."""
+        taken = self._messages, self._error
+        self._messages, self._error = [], None
+        return taken
+
+
+class Connection(asyncio.Protocol):
+    """A WebSocket. `last_heard` is the monotonic time of the last read; `user` and `member`
+    (the Socket.IO `sid`) are for the log only."""
+
+    __slots__ = (
+        "_backlog",
+        "_headers",
+        "_host",
+        "_inbox",
+        "_mailbox",
+        "_paused",
+        "_reader",
+        "_state",
+        "_transport",
+        "close_code",
+        "last_heard",
+        "member",
+        "opened_at",
+        "reason",
+        "remote",
+        "session",
+        "sid",
+        "slot",
+        "user",
+    )
+
+    upgraded = connected = True  # engineio's words: the transport is, and stays, a WebSocket
+
+    def __init__(self, host: Host, sid: str, transport: asyncio.Transport, inbox: Inbox, remote: str | None) -> None:
+        self._host = host
+        self._transport = transport
+        self._inbox = inbox
+        # One byte more than allowed: the reader refuses a message that reaches its limit.
+        self._reader = WebSocketReader(inbox, MAX_PAYLOAD + 1, compress=False, decode_text=True)
+        self._headers = HeaderCheck()
+        self._mailbox: deque[str] | None = None
+        self._paused = False
+        self._backlog = -1
+        self._state = State.OPEN
+        self.sid = sid
+        self.slot = 0
+        self.remote = remote
+        self.user: str | None = None
+        self.member: str | None = None
+        self.session: dict[str, Any] | None = None
+        self.close_code: int | None = None
+        self.reason: str | None = None
+        self.opened_at = self.last_heard = time.monotonic()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the transport is gone."""
+        return self._state is State.CLOSED
+
+    def is_open(self) -> bool:
+        """Whether the connection takes part: neither closing nor closed."""
+        return self._state is State.OPEN
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        """Parse one read and hand on the messages that it completes."""
+        if self._state >= State.DEAF:
+            return
+        self.last_heard = time.monotonic()
+        if (fault := self._headers.fault(data)) is not None:
+            self._break_off(CloseCode.PROTOCOL_ERROR, fault)
+            return
+        self._reader.feed_data(data)
+        messages, error = self._inbox.take()
+        for message in messages:
+            self._take(message)
+        if error is not None:
+            code = error.code if isinstance(error, WebSocketError) else CloseCode.PROTOCOL_ERROR
+            self._break_off(code, f"malformed frame: {type(error).__name__} {int(code)}")
+
+    def _take(self, message: Any) -> None:
+        if message.type is WSMsgType.CLOSE:
+            self._answer_close(message.data)
+        elif self._state is not State.OPEN:
+            return
+        elif message.type is WSMsgType.TEXT:
+            self._take_text(message.data)
+        elif message.type is WSMsgType.PING:
+            self.write(frame(bytes(message.data), Opcode.PONG))
+        elif message.type is WSMsgType.BINARY:
+            self.close(CloseCode.UNSUPPORTED_DATA, "binary message")
+
+    def _take_text(self, text: str) -> None:
+        """Judge one Engine.IO packet (protocol revision 4)."""
+        kind = text[:1]
+        if kind == "4":
+            self._post(text[1:])
+        elif kind == "1":
+            self.close(CloseCode.NORMAL, "client left")
+        elif kind == "b":
+            self.close(CloseCode.UNSUPPORTED_DATA, "binary packet")
+        elif text != "3":  # a pong: that it came is all that it says
+            self.close(CloseCode.POLICY_VIOLATION, "malformed packet: Engine.IO type")
+
+    # The mailbox
+
+    def _post(self, packet: str) -> None:
+        if self._mailbox is None:
+            self._mailbox = deque((packet,))
+            self._host.spawn(self._work(self._mailbox))
+            return
+        self._mailbox.append(packet)
+        if len(self._mailbox) >= MAILBOX_HIGH and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    async def _work(self, mailbox: deque[str]) -> None:
+        """Handle packets, in order, until there are none; then end the connection if it is lost meanwhile."""
+        while mailbox:
+            packet = mailbox.popleft()
+            if self._paused and len(mailbox) <= MAILBOX_LOW and not self.closed:
+                self._paused = False
+                self._transport.resume_reading()
+            try:
+                await self._host.received(self, packet)
+            except HostilePacket as error:
+                mailbox.clear()
+                self.close(error.code, error.problem)
+            except Exception as error:  # noqa: BLE001  # whatever it is, this client goes and the others stay
+                mailbox.clear()
+                self._host.failed(self, error)
+                self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        self._mailbox = None
+        if self.closed:
+            await self._host.ended(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether packets of this client are being handled."""
+        return self._mailbox is not None
+
+    def stop_reading(self) -> None:
+        """Take no further packets; those that have been read are still handled."""
+        if self._state is State.OPEN and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames, or close a connection that has let too much pile up."""
+        if self._state is not State.OPEN:
+            return
+        if self._backlog >= 0:
+            self._backlog += len(data)
+            if self._backlog > MAX_OUTBOUND and self._is_slow(len(data)):
+                return
+        self._transport.write(data)
+
+    def _is_slow(self, size: int) -> bool:
+        """Look at what really waits, since the count includes what has been sent meanwhile; close where it is too much."""
+        waiting = self._transport.get_write_buffer_size()
+        if waiting + size <= MAX_OUTBOUND:
+            self._backlog = waiting
+            return False
+        self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
+        return True
+
+    def pause_writing(self) -> None:
+        """Begin to count: the kernel takes no more for now."""
+        self._backlog = self._transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """Stop counting: the kernel keeps up again."""
+        self._backlog = -1
+
+    async def send(self, packet: Any) -> None:
+        """Write an Engine.IO packet; engineio's seam. It never waits."""
+        self.write(frame(packet.encode().encode()))
+
+    # Ending
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Write a close frame and wait at most `CLOSE_WAIT_S` for the peer's, then abort. The first call counts."""
+        if self._state is not State.OPEN:
+            return
+        self._state = State.CLOSING
+        self.close_code, self.reason = int(code), reason
+        if self._transport.is_closing():
+            return
+        self._transport.write(close_frame(code, reason))
+        if self._paused:
+            # Else the peer's close frame would wait in the kernel; the packets before it are dropped unread.
+            self._paused = False
+            self._transport.resume_reading()
+        asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once, with what waits to be written."""
+        self.reason = self.reason or reason
+        self._state = max(self._state, State.DEAF)
+        self._transport.abort()
+
+    def _break_off(self, code: int, reason: str) -> None:
+        """Close a connection whose frames can't be read any further."""
+        self.close(CloseCode(code), reason)
+        self._state = max(self._state, State.DEAF)
+
+    def _answer_close(self, code: int) -> None:
+        if self._state is State.OPEN:
+            self._state = State.CLOSING
+            self.close_code, self.reason = code or CloseCode.NORMAL, "client closed"
+            self._transport.write(close_frame(CloseCode.NORMAL))
+            asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the transport is gone; what has been read is still handled before the connection ends."""
+        self._state = State.CLOSED
+        self.reason = self.reason or ("transport error" if exc else "transport closed")
+        self._host.lost(self)
+        if self._mailbox is None:
+            self._host.spawn(self._host.ended(self))

@@ -1,0 +1,174 @@
+"""The `/chat` namespace: parse, call the use case, answer. Nothing is decided here."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import socketio
+import structlog
+
+from server.application import commands
+from server.application.commands import Hello
+from server.application.history import History
+from server.application.publisher import Publisher
+from server.application.sessions import Sessions
+from server.application.subscriptions import Subscriptions
+from server.domain.channels import ChannelName
+from server.domain.errors import BadRequest, Internal, MaruError, UnknownEvent
+from server.domain.identity import Identity, SessionId
+from server.gateway import wire
+from server.gateway.wire import NAMESPACE, Command, Json
+from server.ports.message_log import Appended
+
+_log = structlog.get_logger("maru.command")
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who has been admitted, and what they brought."""
+
+    identity: Identity
+    hello: Hello
+
+
+class ChatNamespace(socketio.AsyncNamespace):
+    """Commands of clients, by an explicit table: a name that is not in it reaches nothing."""
+
+    def __init__(
+        self, sessions: Sessions, subscriptions: Subscriptions, publisher: Publisher, history: History
+    ) -> None:
+        super().__init__(NAMESPACE)
+        self._sessions = sessions
+        self._subscriptions = subscriptions
+        self._publisher = publisher
+        self._history = history
+        self._handlers: dict[str, Callable[[SessionId, object], Awaitable[Json]]] = {
+            Command.JOIN: self._join,
+            Command.LEAVE: self._leave,
+            Command.SEND: self._send,
+            Command.EDIT: self._edit,
+            Command.DELETE: self._delete,
+            Command.HISTORY: self._read_history,
+            Command.REFRESH: self._refresh,
+        }
+
+    # The door (see `server.gateway.server.Door`)
+
+    async def admit(self, auth: object) -> Guest:
+        """Verify a CONNECT payload. Raises a `MaruError`; a fault of ours is `Internal`, with its traceback logged."""
+        try:
+            hello = Hello.parse({} if auth is None else auth)
+            return Guest(await self._sessions.admit(hello.token), hello)
+        except MaruError:
+            raise
+        except Exception as error:
+            _log.exception("admission.failed")
+            raise Internal("the server failed to judge the token") from error
+
+    async def opened(self, sid: str, guest: Guest) -> None:
+        """Register the session, resume its channels, and say that it is complete."""
+        session = SessionId(sid)
+        self._sessions.open(session, guest.identity)
+        resume = guest.hello.resume or {}
+        positions = {ChannelName(channel): since.position for channel, since in resume.items()}
+        await self._subscriptions.resume(session, guest.identity, positions)
+        self._sessions.ready(session)
+
+    def ended(self, sid: str) -> None:
+        """Forget the session."""
+        self._sessions.close(SessionId(sid))
+
+    # Commands
+
+    async def trigger_event(self, event: str, sid: str, *args: object) -> Json:
+        """Answer one command of a client: always an envelope, never an exception. One log line, without the payload."""
+        began = time.perf_counter()
+        session = SessionId(sid)
+        answer = await self._answer(event, session, args)
+        _log.info(
+            "command",
+            name=event if event in self._handlers else "(unknown)",
+            session=sid,
+            user=self._user(session),
+            channel=_channel_of(args) if event in self._handlers else None,
+            offset=answer.get("offset"),
+            outcome="ok" if answer["ok"] else answer["error"]["code"],
+            ms=round((time.perf_counter() - began) * 1000, 2),
+        )
+        return answer
+
+    async def _answer(self, event: str, session: SessionId, args: tuple[object, ...]) -> Json:
+        try:
+            handler = self._handlers.get(event)
+            if handler is None:
+                raise UnknownEvent("no such command; see PROTOCOL.md for the list")
+            if len(args) != 1:
+                raise BadRequest(f"a command has one payload, got {len(args)}", details={"field": "payload"})
+            return await handler(session, args[0])
+        except MaruError as error:
+            return wire.failed(error)
+        except Exception:
+            _log.exception("command.failed", name=event, session=session)
+            return wire.failed(Internal("the server failed; its log has the details"))
+
+    async def _join(self, session: SessionId, payload: object) -> Json:
+        command = commands.Join.parse(payload)
+        identity = self._sessions.identity(session)
+        channel = ChannelName(command.channel)
+        since = None if command.since is None else command.since.position
+        joined = await self._subscriptions.join(session, identity, channel, since, command.history or 0)
+        recovered = None if since is None else joined.lapse is None
+        return wire.ok(channel=channel, **wire.replayed(joined.position, recovered, joined.lapse, joined.events))
+
+    async def _leave(self, session: SessionId, payload: object) -> Json:
+        command = commands.Leave.parse(payload)
+        self._subscriptions.leave(session, ChannelName(command.channel))
+        return wire.ok()
+
+    async def _send(self, session: SessionId, payload: object) -> Json:
+        command = commands.Send.parse(payload)
+        appended = await self._publisher.send(self._sessions.identity(session), command)
+        return _appended(appended) | {"duplicate": appended.duplicate}
+
+    async def _edit(self, session: SessionId, payload: object) -> Json:
+        command = commands.Edit.parse(payload)
+        return _appended(await self._publisher.edit(self._sessions.identity(session), command))
+
+    async def _delete(self, session: SessionId, payload: object) -> Json:
+        command = commands.Delete.parse(payload)
+        event = (await self._publisher.delete(self._sessions.identity(session), command)).event
+        return wire.ok(epoch=event.epoch, offset=event.offset)
+
+    async def _read_history(self, session: SessionId, payload: object) -> Json:
+        command = commands.ReadHistory.parse(payload)
+        return wire.ok(**wire.page(await self._history.read(self._sessions.identity(session), command)))
+
+    async def _refresh(self, session: SessionId, payload: object) -> Json:
+        command = commands.Refresh.parse(payload)
+        identity = await self._sessions.refresh(session, command.token)
+        self._subscriptions.confine(session, identity)
+        return wire.ok(expires_at=wire.timestamp(identity.expires_at))
+
+    def _user(self, session: SessionId) -> str | None:
+        try:
+            return self._sessions.identity(session).user
+        except MaruError:
+            return None
+
+
+def _appended(appended: Appended) -> Json:
+    """The part that the acks of `message:send` and `message:edit` have in common."""
+    event = appended.event
+    body = wire.log_event(event)[1]
+    return wire.ok(message=body["message"], epoch=event.epoch, offset=event.offset)
+
+
+def _channel_of(args: tuple[object, ...]) -> str | None:
+    """The channel that a command names, for its log line: nothing that has not the form of one."""
+    payload = args[0] if args else None
+    if not isinstance(payload, dict):
+        return None
+    try:
+        return commands.Leave.parse(payload).channel
+    except BadRequest:
+        return None

@@ -1,0 +1,110 @@
+"""python-socketio's server with Maru's manners: admit before deliver, refuse with a code, leave nobody behind."""
+
+from typing import Any, Protocol
+
+import socketio
+
+from server.domain.errors import Internal, MaruError, UnknownNamespace
+from server.gateway import packets, wire
+from server.gateway.connection import Connection
+from server.gateway.engine import Engine
+from server.gateway.packets import ChatPacket, HostilePacket
+from server.gateway.wire import CloseCode
+
+
+class Door(Protocol):
+    """What the server asks of the one namespace."""
+
+    async def admit(self, auth: object) -> Any:
+        """Judge a CONNECT payload; raise a `MaruError` or return a guest."""
+
+    async def opened(self, sid: str, guest: Any) -> None:
+        """The guest is a member now, and knows it."""
+
+    def ended(self, sid: str) -> None:
+        """The member is gone."""
+
+
+class ChatServer(socketio.AsyncServer):
+    """A Socket.IO server with one namespace. `eio` is the `Engine`, `manager` keeps the rooms.
+
+    python-socketio dispatches; what it leaves open is closed here: nothing is kept of the handshake, a CONNECT is
+    admitted before the client becomes a member of anything, a refused one ends the WebSocket, and the names of the
+    library's own events reach no handler.
+    """
+
+    def __init__(self, manager: Any, **engine_options: Any) -> None:
+        super().__init__(
+            client_manager=manager,
+            serializer=ChatPacket,
+            async_handlers=False,
+            namespaces=[wire.NAMESPACE],
+            **engine_options,
+        )
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
+        connection: Connection | None = self.eio.sockets.get(eio_sid)
+        if connection is None or not connection.is_open():
+            return
+        namespace = namespace or "/"
+        if self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
+            raise HostilePacket("CONNECT twice")
+        self.eio.connected(connection)
+        try:
+            door = self._door(namespace)
+            guest = await door.admit(data)
+        except MaruError as error:
+            await self._refuse(connection, namespace, error)
+            return
+        if not connection.is_open():
+            return
+        connection.user = guest.identity.user
+        sid = connection.member = self.manager.admit(eio_sid, namespace)
+        await self._send_packet(eio_sid, ChatPacket(packets.CONNECT, {"sid": sid}, namespace))
+        await door.opened(sid, guest)
+
+    def _door(self, namespace: str) -> Door:
+        if namespace != wire.NAMESPACE:
+            raise UnknownNamespace(f"this server has one namespace, {wire.NAMESPACE}")
+        door: Door = self.namespace_handlers[namespace]
+        return door
+
+    async def _refuse(self, connection: Connection, namespace: str, error: MaruError) -> None:
+        refusal = ChatPacket(packets.CONNECT_ERROR, wire.connect_error(error), namespace)
+        await self._send_packet(connection.sid, refusal)
+        if self.manager.sid_from_eio_sid(connection.sid, wire.NAMESPACE) is None:
+            code = CloseCode.INTERNAL_ERROR if isinstance(error, Internal) else CloseCode.POLICY_VIOLATION
+            connection.close(code, f"CONNECT refused: {error.code}")
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is None:
+            raise HostilePacket("event before CONNECT")
+        answer = await self.namespace_handlers[wire.NAMESPACE].trigger_event(data[0], sid, *data[1:])
+        if id is not None:
+            # No await that waits between a use case's last step and this write: see `Subscriptions`.
+            await self._send_packet(eio_sid, ChatPacket(packets.ACK, [answer], namespace, id))
+
+    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
+        """Ignore it: the server asks for no acks."""
+
+    async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
+        """End a client's membership: it sent DISCONNECT, or its connection is gone (then `reason` says how)."""
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is not None:
+            try:
+                self.namespace_handlers[wire.NAMESPACE].ended(sid)
+            finally:
+                self.manager.basic_disconnect(sid, wire.NAMESPACE)
+        connection: Connection | None = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.close(CloseCode.NORMAL, "client left")
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: object) -> None:
+        """Keep nothing of the handshake."""
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        await self._handle_disconnect(eio_sid, wire.NAMESPACE, reason)

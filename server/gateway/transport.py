@@ -1,0 +1,104 @@
+"""The `Transport` port over Socket.IO: encode once, frame once, write the same bytes to every member."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol, cast
+
+import orjson
+
+from server.domain.channels import ChannelName
+from server.domain.errors import MaruError
+from server.domain.identity import SessionId
+from server.domain.messages import Event
+from server.gateway import wire
+from server.gateway.connection import Connection
+from server.gateway.frames import frame
+from server.gateway.wire import NAMESPACE, CloseCode, ServerEvent
+from server.ports.transport import Push, Transport
+
+_EVENT = b"42" + NAMESPACE.encode() + b","
+"""An Engine.IO message (4) with a Socket.IO EVENT (2) of the namespace."""
+
+_DISCONNECT = frame(b"41" + NAMESPACE.encode() + b",")
+
+
+class Membership(Protocol):
+    """What the transport needs of the client manager."""
+
+    def members(self, namespace: str, room: str) -> Mapping[str, str]:
+        """The room's members, `sid -> eio_sid`."""
+
+    def joined(self, sid: str) -> Collection[str]:
+        """The client's rooms."""
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        """The client's connection."""
+
+    def basic_enter_room(self, sid: str, namespace: str, room: str) -> None:
+        """Add a client to a room."""
+
+    def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
+        """Take a client out of a room."""
+
+
+class SocketTransport(Transport):
+    """Writes to connections. `greeting` is what `session:ready` says of the server: heartbeat, limits, version."""
+
+    def __init__(
+        self, connections: Mapping[str, Connection], membership: Membership, greeting: Mapping[str, Any]
+    ) -> None:
+        self._connections = connections
+        self._membership = membership
+        self._greeting = dict(greeting)
+
+    def deliver(self, event: Event) -> None:
+        """Give the event to every session in its channel. Promises 1-4."""
+        members = self._membership.members(NAMESPACE, event.channel)
+        if not members:
+            return
+        encoded = _encode(*wire.log_event(event))
+        connections = self._connections
+        for eio_sid in members.values():
+            connection = connections.get(eio_sid)
+            if connection is not None:
+                connection.write(encoded)
+
+    def push(self, session: SessionId, push: Push) -> None:
+        """Give something to one session. Promises 1-4."""
+        connection = self._connection(session)
+        if connection is not None:
+            connection.write(_encode(*wire.push(push, self._greeting)))
+
+    def enter(self, session: SessionId, channel: ChannelName) -> None:
+        """Make the session a member of the channel."""
+        self._membership.basic_enter_room(session, NAMESPACE, channel)
+
+    def leave(self, session: SessionId, channel: ChannelName) -> None:
+        """End the session's membership of the channel."""
+        self._membership.basic_leave_room(session, NAMESPACE, channel)
+
+    def channels(self, session: SessionId) -> Collection[ChannelName]:
+        """The channels that the session is in."""
+        return cast(Collection[ChannelName], self._membership.joined(session))
+
+    def members(self, channel: ChannelName) -> Collection[SessionId]:
+        """The sessions that are in the channel: a copy, since what is done to them may change it."""
+        return cast(Collection[SessionId], tuple(self._membership.members(NAMESPACE, channel)))
+
+    def terminate(self, session: SessionId, error: MaruError) -> None:
+        """Say why, send DISCONNECT so that the client does not come back, close the WebSocket (PROTOCOL.md, "Events")."""
+        connection = self._connection(session)
+        if connection is None:
+            return
+        for channel in list(self.channels(session)):
+            self.leave(session, channel)
+        connection.write(_encode(ServerEvent.SESSION_TERMINATED, wire.terminated(error)))
+        connection.write(_DISCONNECT)
+        connection.close(CloseCode.NORMAL, f"terminated: {error.code}")
+
+    def _connection(self, session: SessionId) -> Connection | None:
+        eio_sid = self._membership.eio_sid_from_sid(session, NAMESPACE)
+        return None if eio_sid is None else self._connections.get(eio_sid)
+
+
+def _encode(name: ServerEvent, body: dict[str, Any]) -> bytes:
+    return frame(_EVENT + orjson.dumps([name.value, body]))

@@ -1,0 +1,159 @@
+"""A real server in a process of its own: started, watched, killed and restarted by tests."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+ROOT = Path(__file__).parent.parent.parent
+
+SECRET = "only-for-tests-0123456789abcdef0123456789"
+"""The HS256 secret of every server that a test starts."""
+
+START_S = 15.0
+STOP_S = 25.0
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """`python -m server` on 127.0.0.1, with a database that outlives restarts. Use as an async context manager.
+
+    `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches.
+    """
+
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self.port, self.internal_port = free_port(), free_port()
+        self.folder = folder
+        self.lines: list[dict[str, Any]] = []
+        self.output = ""
+        self._arrived = asyncio.Condition()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MARU_")}
+        self._env = inherited | {
+            "MARU_HOST": "127.0.0.1",
+            "MARU_PORT": str(self.port),
+            "MARU_INTERNAL_HOST": "127.0.0.1",
+            "MARU_INTERNAL_PORT": str(self.internal_port),
+            "MARU_JWT_SECRET": SECRET,
+            "MARU_SQLITE_PATH": str(folder / "maru.db"),
+            "MARU_LOG_FORMAT": "json",
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process is not None and self._process.returncode is None:
+            await self.kill()
+
+    async def start(self) -> None:
+        """Start it (again, on the same ports and database), and wait until it is ready."""
+        began = len(self.lines)
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "server",
+            cwd=self.folder,
+            env=self._env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=1 << 20,
+        )
+        self._reader = asyncio.create_task(self._read(self._process))
+        await self.logged(lambda line: line.get("event") == "serving", since=began, timeout=START_S)
+
+    async def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        await self._end(signal.SIGKILL)
+
+    async def terminate(self) -> int:
+        """SIGTERM; return the exit code."""
+        return await self._end(signal.SIGTERM)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send any signal."""
+        os.kill(self.pid, number)
+
+    async def counts(self) -> dict[str, Any]:
+        """What `/readyz` says."""
+        url = f"http://127.0.0.1:{self.internal_port}/readyz"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            body: dict[str, Any] = await response.json()
+            return body
+
+    async def settled(self, timeout: float = 10.0, **expected: int) -> None:
+        """Wait until `/readyz` counts as expected, e.g. `connections=0`."""
+        counts: dict[str, Any] = {}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while any((counts := await self.counts())[name] != value for name, value in expected.items()):
+                    await asyncio.sleep(0.05)  # a poll of another process, bounded by the timeout above
+                return
+        raise AssertionError(f"expected {expected} within {timeout} s, got {counts}")
+
+    async def logged(
+        self, wanted: Callable[[dict[str, Any]], bool], *, since: int = 0, timeout: float = 10.0
+    ) -> dict[str, Any]:
+        """Wait for a log line, among those from the index `since` on."""
+        try:
+            async with asyncio.timeout(timeout), self._arrived:
+                while True:
+                    for line in self.lines[since:]:
+                        if wanted(line):
+                            return line
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise AssertionError(f"no such line within {timeout} s; the output ends:\n{self.output[-3000:]}") from None
+
+    async def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        assert self._reader is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        async with asyncio.timeout(STOP_S):
+            code = await self._process.wait()
+            await self._reader
+        return code
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        async for raw in process.stdout:
+            text = raw.decode(errors="replace")
+            self.output += text
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"event": text.rstrip("\n")}
+            async with self._arrived:
+                self.lines.append(line)
+                self._arrived.notify_all()
