@@ -1,0 +1,322 @@
+"""The verifier: what it takes, and a table of what it refuses, without a word of the token."""
+
+import base64
+import hashlib
+import hmac
+import json
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from server.adapters.jwt_verifier import MAX_GRANTS, MAX_TOKEN_CHARS, JwtVerifier, mint, public_key, secret_key
+from server.domain.errors import TokenExpired, Unauthenticated
+from server.domain.identity import Action
+
+SECRET = "a secret of the tests, longer than 32 bytes"
+NOW = 1_800_000_000.0
+HEADER: dict[str, Any] = {"alg": "HS256", "typ": "JWT"}
+CLAIMS: dict[str, Any] = {"sub": "alice", "exp": NOW + 60}
+LEEWAY = 5.0
+
+
+def b64(data: bytes) -> str:
+    """Base64url without padding (RFC 7515)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def signed(header: bytes, payload: bytes, secret: str = SECRET) -> str:
+    """A token of any bytes, rightly signed with HS256."""
+    signing_input = f"{b64(header)}.{b64(payload)}"
+    return f"{signing_input}.{b64(hmac.digest(secret.encode(), signing_input.encode(), hashlib.sha256))}"
+
+
+def token(header: dict[str, Any] | None = None, **claims: Any) -> str:
+    """A rightly signed token of the default claims and these; a claim that is `...` is left out."""
+    chosen = {claim: value for claim, value in (CLAIMS | claims).items() if value is not ...}
+    return signed(json.dumps(HEADER | (header or {})).encode(), json.dumps(chosen).encode())
+
+
+def verifier(**options: Any) -> JwtVerifier:
+    """One with the tests' secret, and a clock that stands at NOW."""
+    return JwtVerifier(secret_key(SECRET), leeway_s=LEEWAY, now_s=lambda: NOW, **options)
+
+
+async def test_gives_the_claims_as_an_identity() -> None:
+    """Every claim that is known arrives; `exp` in milliseconds."""
+    text = token(
+        name="Alice 김", jti="t-1", channels={"room:*": ["join", "send"], "ops:1": ["moderate"]}, exp=NOW + 0.5
+    )
+    identity = await verifier().verify(text)
+    assert identity.user == "alice"
+    assert identity.name == "Alice 김"
+    assert identity.token_id == "t-1"
+    assert identity.expires_at == int(NOW * 1_000) + 500
+    assert identity.grants == {
+        "room:*": frozenset({Action.JOIN, Action.SEND}),
+        "ops:1": frozenset({Action.MODERATE}),
+    }
+
+
+async def test_default_grants_hold_without_the_claim_only() -> None:
+    """A token without `channels` has the deployment's grants; an empty `channels` grants nothing."""
+    defaults = {"lobby": frozenset({Action.JOIN})}
+    assert (await verifier(default_grants=defaults).verify(token())).grants == defaults
+    assert (await verifier(default_grants=defaults).verify(token(channels={}))).grants == {}
+    assert (await verifier().verify(token())).grants == {}
+
+
+async def test_unknown_actions_are_ignored() -> None:
+    """A token for a newer server works; the pattern stands, with what is known."""
+    identity = await verifier().verify(token(channels={"room:1": ["join", "levitate"], "room:2": ["levitate"]}))
+    assert identity.grants == {"room:1": frozenset({Action.JOIN}), "room:2": frozenset()}
+
+
+async def test_equal_sets_of_actions_are_one_object() -> None:
+    """Ten thousand sessions with the same grants share their sets."""
+    first = await verifier().verify(token(channels={"room:*": ["join", "send"]}))
+    second = await verifier().verify(token(channels={"dm:*": ["send", "join"]}))
+    assert first.grants["room:*"] is second.grants["dm:*"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "error"),
+    [(60, None), (0.1, None), (-4.9, None), (-5.0, TokenExpired), (-5_000, TokenExpired)],
+)
+async def test_exp_with_leeway(offset: float, error: type[Exception] | None) -> None:
+    """A token is good until `exp` plus the leeway, to the millisecond of the injected clock."""
+    if error is None:
+        assert (await verifier().verify(token(exp=NOW + offset))).expires_at == round((NOW + offset) * 1_000)
+    else:
+        with pytest.raises(error):
+            await verifier().verify(token(exp=NOW + offset))
+
+
+async def test_nbf_with_leeway() -> None:
+    """A token is good from `nbf` minus the leeway."""
+    await verifier().verify(token(nbf=NOW + LEEWAY))
+    with pytest.raises(Unauthenticated, match="not valid yet"):
+        await verifier().verify(token(nbf=NOW + LEEWAY + 0.1))
+
+
+GOOD_AUDIENCES: list[Any] = ["maru", ["other", "maru"]]
+BAD_AUDIENCES: list[Any] = [..., None, "", "other", [], ["other"], {"maru": 1}, 7]
+
+
+@pytest.mark.parametrize("aud", GOOD_AUDIENCES)
+async def test_takes_the_configured_audience(aud: Any) -> None:
+    """As a text, or one of a list."""
+    await verifier(audience="maru").verify(token(aud=aud))
+
+
+@pytest.mark.parametrize("aud", BAD_AUDIENCES)
+async def test_refuses_other_audiences(aud: Any) -> None:
+    """Missing and malformed ones included."""
+    with pytest.raises(Unauthenticated, match="'aud'"):
+        await verifier(audience="maru").verify(token(aud=aud))
+
+
+async def test_an_audience_needs_the_setting() -> None:
+    """A token for a named audience is not for a server that has no name (RFC 7519, section 4.1.3)."""
+    with pytest.raises(Unauthenticated, match="'aud'"):
+        await verifier().verify(token(aud="maru"))
+
+
+async def test_the_issuer_is_compared_where_set() -> None:
+    """Exactly; without the setting any issuer that has the key will do."""
+    await verifier(issuer="https://id.example").verify(token(iss="https://id.example"))
+    await verifier().verify(token(iss="anybody"))
+    for bad in (..., None, "https://id.example/", ["https://id.example"]):
+        with pytest.raises(Unauthenticated, match="'iss'"):
+            await verifier(issuer="https://id.example").verify(token(iss=bad))
+
+
+def other_algorithm(name: str) -> str:
+    """Signed with the right secret by an algorithm that is not allowed."""
+    return jwt.encode(CLAIMS, SECRET * 2, name)
+
+
+def tampered() -> str:
+    """Other claims under a signature that was good."""
+    head, _, signature = token().split(".")
+    return f"{head}.{b64(json.dumps(CLAIMS | {'sub': 'mallory'}).encode())}.{signature}"
+
+
+RAW_HEADER = json.dumps(HEADER).encode()
+BAD_TOKENS: dict[str, Callable[[], str]] = {
+    "empty": lambda: "",
+    "no dots": lambda: "token",
+    "two parts": lambda: token().rpartition(".")[0],
+    "four parts": lambda: token() + ".x",
+    "no signature": lambda: token().rpartition(".")[0] + ".",
+    "not base64": lambda: "~~~.~~~.~~~",
+    "not ASCII": lambda: token() + "é",
+    "lone surrogate": lambda: token() + "\ud800",
+    "over the bound": lambda: token(pad="x" * MAX_TOKEN_CHARS),
+    "tampered": tampered,
+    "another secret": lambda: signed(RAW_HEADER, json.dumps(CLAIMS).encode(), SECRET + "!"),
+    "alg none": lambda: jwt.encode(CLAIMS, "", "none"),
+    "alg NONE, signed": lambda: token({"alg": "NONE"}),
+    "alg missing": lambda: signed(b'{"typ":"JWT"}', json.dumps(CLAIMS).encode()),
+    "alg null": lambda: token({"alg": None}),
+    "alg a list": lambda: token({"alg": ["HS256"]}),
+    "alg HS384": lambda: other_algorithm("HS384"),
+    "alg HS512": lambda: other_algorithm("HS512"),
+    "kid a number": lambda: token({"kid": 7}),
+    "crit": lambda: token({"crit": ["exp"]}),
+    "crit empty": lambda: token({"crit": []}),
+    "crit b64": lambda: token({"crit": ["b64"], "b64": True}),
+    "b64 false": lambda: token({"crit": ["b64"], "b64": False}),
+    "header a list": lambda: signed(b"[]", json.dumps(CLAIMS).encode()),
+    "header no JSON": lambda: signed(b"{", json.dumps(CLAIMS).encode()),
+    "header deep": lambda: signed(b"[" * 5_000, json.dumps(CLAIMS).encode()),
+    "claims a list": lambda: signed(RAW_HEADER, b"[]"),
+    "claims no JSON": lambda: signed(RAW_HEADER, b"{"),
+    "claims bad UTF-8": lambda: signed(RAW_HEADER, b'{"sub":"\xff"}'),
+    "claims deep": lambda: signed(RAW_HEADER, b"[" * 5_000),
+    "claims NaN": lambda: signed(RAW_HEADER, b'{"sub":"alice","exp":NaN}'),
+    "exp missing": lambda: token(exp=...),
+    "exp null": lambda: token(exp=None),
+    "exp text": lambda: token(exp=str(NOW + 60)),
+    "exp true": lambda: token(exp=True),
+    "exp negative": lambda: token(exp=-1),
+    "exp year 10000": lambda: token(exp=253_402_300_800),
+    "exp in milliseconds": lambda: token(exp=NOW * 1_000),
+    "exp infinite": lambda: signed(RAW_HEADER, b'{"sub":"alice","exp":1e999}'),
+    "exp 400 digits": lambda: token(exp=10**400),
+    "nbf text": lambda: token(nbf="now"),
+    "nbf infinite": lambda: signed(RAW_HEADER, b'{"sub":"alice","exp":1800000060,"nbf":1e999}'),
+    "sub missing": lambda: token(sub=...),
+    "sub null": lambda: token(sub=None),
+    "sub a number": lambda: token(sub=7),
+    "sub empty": lambda: token(sub=""),
+    "sub long": lambda: token(sub="a" * 129),
+    "sub with a line break": lambda: token(sub="alice\nbob"),
+    "sub with NUL": lambda: token(sub="alice\0"),
+    "sub with U+2028": lambda: token(sub="alice\u2028"),
+    "sub a lone surrogate": lambda: token(sub="\ud800"),
+    "name a number": lambda: token(name=7),
+    "name long": lambda: token(name="a" * 129),
+    "name with ESC": lambda: token(name="\x1b[2J"),
+    "jti a number": lambda: token(jti=7),
+    "jti long": lambda: token(jti="a" * 129),
+    "channels a list": lambda: token(channels=["room:*"]),
+    "channels text": lambda: token(channels="room:*"),
+    "pattern upper case": lambda: token(channels={"Room:*": ["join"]}),
+    "pattern with a star inside": lambda: token(channels={"ro*m": ["join"]}),
+    "pattern empty": lambda: token(channels={"": ["join"]}),
+    "actions text": lambda: token(channels={"room:*": "join"}),
+    "actions null": lambda: token(channels={"room:*": None}),
+    "actions of numbers": lambda: token(channels={"room:*": [1]}),
+    "actions of lists": lambda: token(channels={"room:*": [["join"]]}),
+    "too many patterns": lambda: token(channels={f"r{number}": [] for number in range(MAX_GRANTS + 1)}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TOKENS)
+async def test_refuses(name: str) -> None:
+    """Each bad token is `unauthenticated`, and neither the error nor anything chained to it holds a part of it."""
+    text = BAD_TOKENS[name]()
+    with pytest.raises(Unauthenticated) as caught:
+        await verifier().verify(text)
+    assert not isinstance(caught.value, TokenExpired)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    told = "".join(traceback.format_exception(caught.value))
+    assert not [part for part in text.split(".") if len(part) > 8 and part[:8] in told]
+    assert "mallory" not in told
+
+
+async def test_the_expired_error_is_not_chained_either() -> None:
+    """`token_expired` comes bare too."""
+    with pytest.raises(TokenExpired) as caught:
+        await verifier().verify(token(exp=1))
+    assert caught.value.__context__ is None
+
+
+async def test_a_kid_chooses_no_key() -> None:
+    """There is one key; a `kid`, `jku` or `jwk` of the token's own does not change it."""
+    header = {"kid": "../../dev/null", "jku": "http://127.0.0.1:9/keys", "jwk": {"kty": "oct", "k": ""}}
+    assert (await verifier().verify(token(header))).user == "alice"
+
+
+def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
+    """The public half."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+RSA_KEY = rsa.generate_private_key(65_537, 2_048)
+PAIRS: list[tuple[str, Any]] = [
+    ("RS256", RSA_KEY),
+    ("ES256", ec.generate_private_key(ec.SECP256R1())),
+    ("EdDSA", ed25519.Ed25519PrivateKey.generate()),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "key"), PAIRS)
+async def test_public_keys_verify_by_their_type(algorithm: str, key: Any) -> None:
+    """The key's type gives the one algorithm; a token signed by another key is refused."""
+    asymmetric = JwtVerifier(public_key(pem(key)), now_s=lambda: NOW)
+    assert (await asymmetric.verify(jwt.encode(CLAIMS, key, algorithm))).user == "alice"
+    stranger = {name: other for name, other in PAIRS if name != algorithm}
+    for name, other in stranger.items():
+        with pytest.raises(Unauthenticated):
+            await asymmetric.verify(jwt.encode(CLAIMS, other, name))
+
+
+async def test_a_public_key_is_no_secret() -> None:
+    """HS256 signed with the public key's own text, the classic confusion, is refused; so is PS256 by the right key."""
+    asymmetric = JwtVerifier(public_key(pem(RSA_KEY)), now_s=lambda: NOW)
+    forged = signed(RAW_HEADER, json.dumps(CLAIMS).encode(), pem(RSA_KEY))
+    for text in (forged, jwt.encode(CLAIMS, RSA_KEY, "PS256")):
+        with pytest.raises(Unauthenticated, match="algorithm is not allowed"):
+            await asymmetric.verify(text)
+
+
+def test_unfit_keys_are_refused_at_once() -> None:
+    """Short secrets, PEM as a secret, weak RSA and other curves never become a verifier."""
+    for secret in ("", "short", pem(RSA_KEY), '{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQ"}'):
+        with pytest.raises(ValueError, match=r"secret|key"):
+            secret_key(secret)
+    for key in (rsa.generate_private_key(65_537, 1_024), ec.generate_private_key(ec.SECP384R1())):
+        with pytest.raises(ValueError, match="key"):
+            public_key(pem(key))
+
+
+def test_keys_are_not_shown() -> None:
+    """The repr of a key names its algorithm alone."""
+    assert repr(secret_key(SECRET)) == "Key(algorithm='HS256')"
+
+
+async def test_mint_is_what_verify_takes() -> None:
+    """A minted token comes back as what was asked for, with the issuer and audience of the server."""
+    grants = {"room:*": frozenset({Action.JOIN, Action.SEND}), "lobby": frozenset({Action.JOIN})}
+    text = mint(SECRET, user="alice", name="Alice", grants=grants, ttl_s=1.5, now_s=NOW, issuer="maru", audience="chat")
+    identity = await verifier(issuer="maru", audience="chat").verify(text)
+    assert (identity.user, identity.name, identity.grants) == ("alice", "Alice", grants)
+    assert identity.expires_at == int(NOW * 1_000) + 1_500
+    assert identity.token_id
+    claims = jwt.decode(text, options={"verify_signature": False})
+    assert set(claims) == {"sub", "name", "iat", "exp", "jti", "channels", "iss", "aud"}
+    assert claims["iat"] == NOW
+
+
+async def test_minted_tokens_differ_and_may_have_no_grants() -> None:
+    """Each has a `jti` of its own; without grants the server's defaults hold."""
+    defaults = {"lobby": frozenset({Action.JOIN})}
+    first, second = (mint(SECRET, user="bob", ttl_s=60, now_s=NOW) for _ in range(2))
+    assert first != second
+    assert (await verifier(default_grants=defaults).verify(first)).grants == defaults
+
+
+def test_mint_refuses_what_the_server_would() -> None:
+    """A bad user, name, pattern or lifetime is said when minting."""
+    good: dict[str, Any] = {"user": "bob", "ttl_s": 60, "now_s": NOW}
+    bad: dict[str, Any]
+    for bad in ({"user": ""}, {"user": "a\nb"}, {"name": "x" * 129}, {"grants": {"Room": []}}, {"ttl_s": 1e12}):
+        with pytest.raises(ValueError, match="the token's"):
+            mint(SECRET, **(good | bad))
