@@ -67,6 +67,14 @@ Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
 Json = Annotated[dict[str, Any], AfterValidator(_shallow)]
 
 
+def _path(location: tuple[int | str, ...]) -> str:
+    """Name a field in our own words: the names inside `resume` and `data` are the client's, and stand as `*`."""
+    if len(location) > 1 and location[0] in {"resume", "data"}:
+        # pydantic ends the path of a bad name with a mark of its own, "[key]".
+        location = (location[0], "*", *(part for part in location[2:] if part != "[key]"))
+    return ".".join(str(part) for part in location) or "payload"
+
+
 class Command(BaseModel):
     """The base of all payloads."""
 
@@ -79,9 +87,9 @@ class Command(BaseModel):
             return cls.model_validate(payload)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"] if part != "") or "payload"
+            field = _path(first["loc"])
             problem = first["msg"].removeprefix("Value error, ")
-            raise BadRequest(f"{field[:64]}: {problem}", details={"field": field[:64]}) from None
+            raise BadRequest(f"{field}: {problem}", details={"field": field}) from None
 
 
 class Since(Command):
@@ -178,4 +186,3 @@ class Refresh(Command):
     """`auth:refresh`."""
 
     token: Token
-
