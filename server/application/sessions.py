@@ -24,9 +24,7 @@ class Sessions:
     for clocks that differ and refreshes that are under way.
     """
 
-    def __init__(
-        self, verifier: TokenVerifier, transport: Transport, now_ms: Callable[[], int], grace_ms: int
-    ) -> None:
+    def __init__(self, verifier: TokenVerifier, transport: Transport, now_ms: Callable[[], int], grace_ms: int) -> None:
         self._verifier = verifier
         self._transport = transport
         self._now_ms = now_ms

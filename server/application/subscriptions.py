@@ -61,9 +61,7 @@ class Subscriptions:
         """Leave a channel; leaving one that was not joined is no error."""
         self._transport.leave(session, channel)
 
-    async def resume(
-        self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]
-    ) -> None:
+    async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position, and push `ChannelResumed` or, where that fails, `ChannelRemoved`."""
         for channel, since in positions.items():
             try:
@@ -71,9 +69,7 @@ class Subscriptions:
             except MaruError as error:
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
             else:
-                self._transport.push(
-                    session, ChannelResumed(channel, joined.position, joined.lapse, joined.events)
-                )
+                self._transport.push(session, ChannelResumed(channel, joined.position, joined.lapse, joined.events))
 
     def confine(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
