@@ -20,11 +20,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from dotenv.parser import parse_stream
+from jwt import InvalidKeyError
+from jwt.algorithms import HMACAlgorithm
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
+
+VERSION = "0.1.0"
+"""Of the server, as `session:ready`, `--version` and the package's metadata tell it."""
 
 PREFIX = "MARU_"
 ENV_FILE = Path(".env")
@@ -138,6 +143,10 @@ def _origin(text: str) -> str:
 
 
 def _secret(value: SecretStr) -> SecretStr:
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(value.get_secret_value())
+    except InvalidKeyError:
+        raise ValueError("empty, or a PEM key or JWK; a public key belongs into MARU_JWT_PUBLIC_KEY") from None
     if (size := len(value.get_secret_value().encode())) < MIN_SECRET_BYTES:
         raise ValueError(f"{size} bytes, expected at least {MIN_SECRET_BYTES}; make one: openssl rand -hex 32")
     return value
