@@ -129,8 +129,12 @@ class _WithData(Command):
     data: Json | None = None
 
     def check_size(self) -> None:
-        """Raise `PayloadTooLarge` where `data` is over its bytes."""
-        if self.data is not None and (size := len(to_json(self.data))) > MAX_DATA_BYTES:
+        """Raise `PayloadTooLarge` where `data` is over its bytes, `BadRequest` where JSON can't carry it."""
+        try:
+            size = 0 if self.data is None else len(to_json(self.data))
+        except ValueError:  # a lone surrogate
+            raise BadRequest("data: holds what JSON can't carry", details={"field": "data"}) from None
+        if size > MAX_DATA_BYTES:
             raise PayloadTooLarge(
                 f"data: {size} bytes of JSON, at most {MAX_DATA_BYTES}",
                 details={"field": "data", "bytes": size, "limit": MAX_DATA_BYTES},
