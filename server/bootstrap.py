@@ -1,6 +1,4 @@
-"""The composition root: the only file that knows every part. Wires by hand; what is opened is closed by one stack.
-
-"""
+"""The composition root: the only file that knows every part. Wires by hand; what is opened is closed by one stack."""
 
 import asyncio
 import gc
@@ -16,7 +14,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-
+from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
@@ -31,7 +29,8 @@ from server.application.hub import Hub
 from server.application.publisher import Publisher
 from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
-from server.domain.messages import MessageId, message_id
+from server.domain.identity import Action, Grants
+from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
 from server.domain.recovery import REPLAY_LIMIT
 from server.gateway import wire
 from server.gateway.namespace import ChatNamespace
@@ -55,6 +54,12 @@ KEEPALIVE_S = 15.0
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
+DEMO_GRANTS: Grants = {
+    "room:*": frozenset((Action.JOIN, Action.SEND)),
+    "announce": frozenset((Action.JOIN,)),
+}
+"""What a token of `/dev/token` allows."""
+
 DEMO = Path(__file__).parent.parent / "clients/js-demo"
 
 _log = structlog.get_logger("maru.server")
@@ -71,7 +76,7 @@ def now_ms() -> int:
 
 def new_message_id() -> MessageId:
     """A fresh id."""
-    return message_id(now_ms(), os.urandom(10))
+    return message_id(now_ms(), os.urandom(ID_RANDOM_BYTES))
 
 
 def greeting(settings: Settings) -> dict[str, Any]:
@@ -93,6 +98,42 @@ def greeting(settings: Settings) -> dict[str, Any]:
         },
         "server": {"version": VERSION},
     }
+
+
+def verifier(settings: Settings) -> JwtVerifier:
+    """What judges tokens."""
+    if settings.jwt_public_key is not None:
+        key = jwt_verifier.public_key(settings.jwt_public_key)
+    else:
+        key = jwt_verifier.secret_key(signing_secret(settings))
+    return JwtVerifier(
+        key,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        leeway_s=settings.jwt_leeway,
+        default_grants=settings.default_grants,
+    )
+
+
+def mint(settings: Settings, user: str, ttl_s: float, name: str | None = None, grants: Grants | None = None) -> str:
+    """Make a token that this server takes. Raises `ValueError` where it would not, `StartRefused` without a secret."""
+    return jwt_verifier.mint(
+        signing_secret(settings),
+        user=user,
+        name=name,
+        grants=grants,
+        ttl_s=ttl_s,
+        now_s=time.time(),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+
+
+def signing_secret(settings: Settings) -> str:
+    """The HS256 secret. Raises `StartRefused` where tokens are signed elsewhere."""
+    if settings.jwt_secret is None:
+        raise StartRefused("MARU_JWT_SECRET: not set, so this server can check tokens but not make them")
+    return settings.jwt_secret.get_secret_value()
 
 
 async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
@@ -207,7 +248,10 @@ async def _serve(
 
 
 def _mount_demo(settings: Settings, app: web.Application) -> None:
-    app.add_routes(Demo(DEMO, token_minter(settings), loopback_only=settings.host in LOOPBACK).routes())
+    def mint_demo(user: str, ttl_s: int) -> str:
+        return mint(settings, user, ttl_s, name=user, grants=DEMO_GRANTS)
+
+    app.add_routes(Demo(DEMO, mint_demo, loopback_only=settings.host in LOOPBACK).routes())
     if not demo.available(DEMO):
         _log.warning("demo.missing", remedy="run `npm ci` in clients/js-demo; serving without the page")
 
@@ -218,4 +262,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
