@@ -243,7 +243,11 @@ async def _serve(
     await stop.wait()
     replica.readiness.stopping = True
     _log.info("stopping", connections=len(replica.chat.eio.sockets))
-    await replica.chat.eio.stop()
+    try:
+        async with asyncio.timeout(settings.drain_timeout):
+            await replica.chat.eio.stop()
+    except TimeoutError:
+        _log.warning("stop.cut_short", connections=len(replica.chat.eio.sockets), seconds=settings.drain_timeout)
     raise _Stopped
 
 
