@@ -43,14 +43,14 @@ _log = structlog.get_logger("maru.hub")
 class HostedChannel:
     """A channel with, or lately with, members on this replica."""
 
-    __slots__ = ("early", "empty_since", "name", "overflowed", "ring", "sequencer")
+    __slots__ = ("early", "empty_since", "missed_hints", "name", "ring", "sequencer")
 
     def __init__(self, name: ChannelName, now: float) -> None:
         self.name = name
         self.sequencer: Sequencer | None = None
         self.ring = Ring()
         self.early: list[Event] = []
-        self.overflowed = False
+        self.missed_hints = False
         self.empty_since = now
 
     @property
@@ -64,7 +64,7 @@ class HostedChannel:
         if len(self.early) < EARLY_LIMIT:
             self.early.append(event)
         else:
-            self.overflowed = True
+            self.missed_hints = True
 
 
 class Hub:
@@ -174,7 +174,7 @@ class Hub:
         early, hosted.early = hosted.early, []
         for event in early:
             self._accept(event)
-        if hosted.overflowed:
+        if hosted.missed_hints:
             self._heal(hosted)
 
     def _accept(self, event: Event) -> None:
@@ -199,7 +199,8 @@ class Hub:
 
     def _heal(self, hosted: HostedChannel) -> None:
         if hosted.sequencer is None:
-            return  # its opening reads the log anyway
+            hosted.missed_hints = True  # its opening may have looked at the log before
+            return
         self._unwell[hosted.name] = hosted
         if self._healers < HEALERS:
             self._healers += 1
