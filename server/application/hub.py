@@ -174,7 +174,7 @@ class Hub:
         early, hosted.early = hosted.early, []
         for event in early:
             self._accept(event)
-        if hosted.missed_hints:
+        if hosted.missed_hints or hosted.position.offset < recent.head.offset:
             self._heal(hosted)
 
     def _accept(self, event: Event) -> None:
