@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError, Unavailable
+from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.messages import Event, Position
 from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
@@ -141,8 +141,11 @@ class Hub:
         return hosted
 
     async def refresh(self, hosted: HostedChannel) -> None:
-        """Compare the channel with the log now, and deliver what is missing."""
-        await self._catch_up(hosted)
+        """Compare the channel with the log now, and deliver what is missing. Raises `Unavailable`; `Overloaded` where so
+        much is missing that the caller must not wait for it."""
+        if not await self._level(hosted):
+            self._heal(hosted)
+            raise Overloaded(f"'{hosted.name}' is far behind the log here, and is catching up")
 
     async def _open(self, channel: ChannelName) -> MaruError | None:
         """Host a channel: interest first, position second, so that no event falls between the two."""
@@ -222,18 +225,22 @@ class Hub:
             self._healers -= 1
 
     async def _heal_one(self, hosted: HostedChannel) -> None:
+        if not await self._level(hosted):
+            self._unwell[hosted.name] = hosted
+
+    async def _level(self, hosted: HostedChannel) -> bool:
+        """Bring the channel to the log's head; False where it is still behind after `HEAL_READS` reads."""
         assert hosted.sequencer is not None
-        behind = True
+        level = False
         for _ in range(HEAL_READS):
             head = await self._catch_up(hosted)
-            behind = hosted.position.offset < head.offset
-            if not behind and not hosted.sequencer.has_gap:
-                return
-        if behind:
-            self._unwell[hosted.name] = hosted
-        else:
+            level = hosted.position.offset >= head.offset
+            if level and not hosted.sequencer.has_gap:
+                return True
+        if level:
             # What waits lies beyond the log's head, read after it came: no event of this log.
             hosted.sequencer.forget_early()
+        return level
 
     async def _catch_up(self, hosted: HostedChannel) -> Position:
         """Read the log once from the channel's position on, absorb what it says, return its head."""
