@@ -85,7 +85,7 @@ class Hub:
         self._clock = clock
         self._hosted: dict[ChannelName, HostedChannel] = {}
         self._opening: dict[ChannelName, asyncio.Task[MaruError | None]] = {}
-        self._unwell: dict[ChannelName, HostedChannel] = {}
+        self._unwell: dict[ChannelName, None] = {}
         self._healers = 0
 
     @property
@@ -204,7 +204,7 @@ class Hub:
         if hosted.sequencer is None:
             hosted.missed_hints = True  # its opening may have looked at the log before
             return
-        self._unwell[hosted.name] = hosted
+        self._unwell[hosted.name] = None
         if self._healers < HEALERS:
             self._healers += 1
             self._tasks.create_task(self._healer())
@@ -214,19 +214,22 @@ class Hub:
         try:
             while self._unwell:
                 name = next(iter(self._unwell))
-                hosted = self._unwell.pop(name)
+                del self._unwell[name]
                 try:
-                    await self._heal_one(hosted)
+                    await self._heal_one(name)
                 except MaruError as error:
                     _log.warning("heal.failed", channel=name, code=error.code)
-                    self._unwell[name] = hosted
+                    self._unwell[name] = None
                     await asyncio.sleep(HEAL_RETRY_S)
         finally:
             self._healers -= 1
 
-    async def _heal_one(self, hosted: HostedChannel) -> None:
+    async def _heal_one(self, name: ChannelName) -> None:
+        hosted = self._hosted.get(name)
+        if hosted is None or hosted.sequencer is None:
+            return  # let go since it fell ill; a new opening reads the log anyway
         if not await self._level(hosted):
-            self._unwell[hosted.name] = hosted
+            self._unwell[name] = None
 
     async def _level(self, hosted: HostedChannel) -> bool:
         """Bring the channel to the log's head; False where it is still behind after `HEAL_READS` reads."""
@@ -246,7 +249,10 @@ class Hub:
         """Read the log once from the channel's position on, absorb what it says, return its head."""
         before = hosted.position
         replay = await self._log.read(hosted.name, before.offset, REPLAY_LIMIT)
-        self._absorb(hosted, before, replay)
+        if (
+            self._hosted.get(hosted.name) is hosted
+        ):  # else let go meanwhile: who is in the channel now has it from another
+            self._absorb(hosted, before, replay)
         return replay.head
 
     def _absorb(self, hosted: HostedChannel, before: Position, replay: Replay) -> None:
