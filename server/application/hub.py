@@ -237,7 +237,7 @@ class Hub:
         level = False
         for _ in range(HEAL_READS):
             head = await self._catch_up(hosted)
-            level = hosted.position.offset >= head.offset
+            level = hosted.position.epoch == head.epoch and hosted.position.offset >= head.offset
             if level and not hosted.sequencer.has_gap:
                 return True
         if level:
@@ -258,12 +258,15 @@ class Hub:
     def _absorb(self, hosted: HostedChannel, before: Position, replay: Replay) -> None:
         """Deliver what the log has beyond the position, or tell the members that they have lost track.
 
-        `before` is the position at which the read began: hints may have moved it since.
+        `before` is the position at which the read began: hints may have moved it on since, and another read may have
+        moved it to another log, of which this answer knows nothing.
         """
         assert hosted.sequencer is not None
+        if hosted.position.epoch != before.epoch or hosted.position.offset < before.offset:
+            return
         if replay.head.epoch != hosted.position.epoch:
             self._restart(hosted, replay.head, Lapse.EPOCH_CHANGED)
-        elif replay.head.epoch == before.epoch and replay.head.offset < before.offset:
+        elif replay.head.offset < before.offset:
             self._restart(hosted, replay.head, Lapse.AHEAD_OF_LOG)
         elif replay.events:
             self._deliver(hosted, hosted.sequencer.fill(replay.events))
