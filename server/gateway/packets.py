@@ -48,6 +48,11 @@ class ChatPacket(packet.Packet):
     uses_binary_events = False
     json = StrictJson
 
+    def __init__(self, *fields: Any, encoded_packet: str | None = None, **named: Any) -> None:
+        super().__init__(*fields, **named)
+        if encoded_packet is not None:  # an empty one too, which the library takes for none
+            self.decode(encoded_packet)
+
     def decode(self, encoded_packet: str) -> int:
         """Read a client's packet into `packet_type`, `namespace`, `id`, `data`; raise `HostilePacket`."""
         self.packet_type = _kind(encoded_packet)

@@ -1,0 +1,324 @@
+"""A WebSocket client without manners: it sends any bytes, split anywhere, and reads frames one by one.
+
+What it offers goes up in steps: `masked` and `unmasked` make frames, `RawSocket` sends bytes and reads frames, answers
+the server's pings, and speaks just enough Socket.IO to connect, to ask and to listen.
+"""
+
+import asyncio
+import base64
+import itertools
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Self
+
+WAIT_S = 10.0
+"""How long any single answer may take."""
+
+PATH = "/socket.io/?EIO=4&transport=websocket"
+CHAT = "/chat"
+MASK = b"\x37\xfa\x21\x3d"  # the one of RFC 6455, section 5.7
+
+
+class Op(IntEnum):
+    """Opcodes, RFC 6455, section 5.2."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame as the server sent it."""
+
+    opcode: int
+    payload: bytes
+    final: bool = True
+
+    @property
+    def code(self) -> int | None:
+        """A close frame's code."""
+        return struct.unpack("!H", self.payload[:2])[0] if len(self.payload) > 1 else None
+
+    @property
+    def reason(self) -> str:
+        """A close frame's text."""
+        return self.payload[2:].decode()
+
+
+def as_bytes(payload: bytes | str) -> bytes:
+    """Text as UTF-8; bytes as they are."""
+    return payload.encode() if isinstance(payload, str) else payload
+
+
+def header(size: int, opcode: int = Op.TEXT, *, final: bool = True, reserved: int = 0, mask: bool = True) -> bytes:
+    """The first 2, 4 or 10 bytes of a frame that says that it carries `size` bytes."""
+    first, bit = (0x80 if final else 0) | reserved << 4 | opcode, 0x80 if mask else 0
+    if size < 126:
+        return struct.pack("!BB", first, bit | size)
+    if size < 1 << 16:
+        return struct.pack("!BBH", first, bit | 126, size)
+    return struct.pack("!BBQ", first, bit | 127, size)
+
+
+def masked(
+    payload: bytes | str, opcode: int = Op.TEXT, *, final: bool = True, reserved: int = 0, mask: bytes = MASK
+) -> bytes:
+    """One frame, as a client has to send it."""
+    data = as_bytes(payload)
+    size = len(data)
+    key = (mask * (size // 4 + 1))[:size]
+    hidden = (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
+    return header(size, opcode, final=final, reserved=reserved) + mask + hidden
+
+
+def unmasked(payload: bytes | str, opcode: int = Op.TEXT) -> bytes:
+    """One frame, as a client must not send it."""
+    data = as_bytes(payload)
+    return header(len(data), opcode, mask=False) + data
+
+
+def fragmented(payload: bytes | str, cuts: Iterable[int], between: bytes = b"", opcode: int = Op.TEXT) -> bytes:
+    """One message in several frames, cut at the given places; `between` (control frames) stands between each two."""
+    data = as_bytes(payload)
+    places = [0, *sorted(cuts), len(data)]
+    pieces = [data[begin:end] for begin, end in itertools.pairwise(places)]
+    frames = [
+        masked(piece, opcode if index == 0 else Op.CONTINUATION, final=index == len(pieces) - 1)
+        for index, piece in enumerate(pieces)
+    ]
+    return between.join(frames)
+
+
+def closing(code: int | None = None, reason: bytes | str = b"") -> bytes:
+    """A client's close frame."""
+    return masked(b"" if code is None else struct.pack("!H", code) + as_bytes(reason), Op.CLOSE)
+
+
+def event(name: str, *payload: object, ack: int | None = None, namespace: str = CHAT) -> str:
+    """An Engine.IO message with a Socket.IO EVENT."""
+    return f"42{namespace},{'' if ack is None else ack}{json.dumps([name, *payload])}"
+
+
+def connect(auth: object, namespace: str = CHAT) -> str:
+    """An Engine.IO message with a Socket.IO CONNECT."""
+    return f"40{namespace},{json.dumps(auth)}"
+
+
+def handshake(path: str = PATH, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
+    """The request that opens a WebSocket; `headers` replace and add, an empty one takes away."""
+    standard = {
+        "Host": "127.0.0.1",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (standard | dict(headers or {})).items() if value)
+    return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode()
+
+
+class Gone(Exception):
+    """The server has closed TCP."""
+
+
+class RawSocket:
+    """One TCP connection. `open` makes a WebSocket of it, `join_chat` a session; both are optional.
+
+    `connection` is the Engine.IO sid of the opening packet, `session` the Socket.IO one. Frames are read only while
+    somebody asks for them; server pings are answered then.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._acks = itertools.count(1)
+        self.connection = self.session = ""
+        self.opening: dict[str, Any] = {}
+        self.pings = 0
+        self.unread: list[str] = []
+
+    # Opening
+
+    @classmethod
+    async def dial(cls, port: int, receive_buffer: int | None = None) -> Self:
+        """Connect TCP; with `receive_buffer`, with so small a window."""
+        plain = socket.socket()
+        plain.setblocking(False)
+        if receive_buffer is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        loop = asyncio.get_running_loop()
+        await asyncio.wait_for(loop.sock_connect(plain, ("127.0.0.1", port)), WAIT_S)
+        limit = 1 << 16 if receive_buffer is None else receive_buffer
+        return cls(*await asyncio.open_connection(sock=plain, limit=limit))
+
+    @classmethod
+    async def open(cls, port: int, headers: Mapping[str, str] | None = None, behind: bytes = b"", **dial: Any) -> Self:
+        """Connect a WebSocket and read the Engine.IO opening; `behind` goes out in one write with the handshake."""
+        client = await cls.dial(port, **dial)
+        await client.send(handshake(headers=headers) + behind)
+        status, _ = await client.response()
+        if status != 101:
+            raise AssertionError(f"expected 101, got {status}")
+        opening = await client.text()
+        client.opening = json.loads(opening[1:])
+        client.connection = client.opening["sid"]
+        return client
+
+    @classmethod
+    async def chat(cls, port: int, token: str, resume: Mapping[str, object] | None = None, **dial: Any) -> Self:
+        """Open a WebSocket and a session on it."""
+        client = await cls.open(port, **dial)
+        await client.join_chat(token, resume)
+        return client
+
+    async def join_chat(self, token: str, resume: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """CONNECT; return what `session:ready` says. What comes before it stays in `unread`."""
+        await self.say(connect({"token": token} | ({"resume": resume} if resume else {})))
+        answer = await self.text()
+        if not answer.startswith("40/chat,"):
+            raise AssertionError(f"expected CONNECT, got {answer[:200]}")
+        self.session = json.loads(answer[len("40/chat,") :])["sid"]
+        return await self.event("session:ready")
+
+    # Sending
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes, as they are."""
+        self._writer.write(data)
+        try:
+            await asyncio.wait_for(self._writer.drain(), WAIT_S)
+        except ConnectionError as error:
+            raise Gone from error
+
+    def push(self, data: bytes) -> None:
+        """Hand bytes to the kernel without waiting for it."""
+        self._writer.write(data)
+
+    async def drip(self, data: bytes, cuts: Iterable[int]) -> None:
+        """Send bytes in several writes, each a segment of its own, cut at the given places."""
+        self._writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for begin, end in itertools.pairwise([0, *sorted(cuts), len(data)]):
+            await self.send(data[begin:end])
+            await asyncio.sleep(0)
+
+    async def say(self, text: str) -> None:
+        """Send one text message."""
+        await self.send(masked(text))
+
+    async def ask(self, name: str, *payload: object) -> dict[str, Any]:
+        """Send a command; return its ack. What comes before it stays in `unread`."""
+        ack = next(self._acks)
+        await self.say(event(name, *payload, ack=ack))
+        return await self.ack(ack)
+
+    # Reading
+
+    async def frame(self, timeout: float = WAIT_S) -> Frame:
+        """The next frame, whatever it is. Raises `Gone` at the end of the stream."""
+        try:
+            async with asyncio.timeout(timeout):
+                first, second = await self._reader.readexactly(2)
+                size = second & 0x7F
+                if size == 126:
+                    size = int.from_bytes(await self._reader.readexactly(2), "big")
+                elif size == 127:
+                    size = int.from_bytes(await self._reader.readexactly(8), "big")
+                payload = await self._reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise Gone from error
+        return Frame(first & 0x0F, payload, bool(first & 0x80))
+
+    async def text(self, timeout: float = WAIT_S) -> str:
+        """The next text message that is not a ping of the server; pings are answered."""
+        async with asyncio.timeout(timeout):
+            while True:
+                frame = await self.frame(timeout)
+                if frame.opcode == Op.CLOSE:
+                    raise AssertionError(f"closed: {frame.code} {frame.reason}")
+                if frame.opcode == Op.TEXT and frame.payload != b"2":
+                    return frame.payload.decode()
+                if frame.opcode == Op.TEXT:
+                    self.pings += 1
+                    await self.say("3")
+
+    async def ack(self, number: int, timeout: float = WAIT_S) -> dict[str, Any]:
+        """The answer to the command with this ack id."""
+        body = (await self._wanted(f"43/chat,{number}[", timeout)).partition("[")[2]
+        answer: dict[str, Any] = json.loads("[" + body)[0]
+        return answer
+
+    async def event(self, name: str, timeout: float = WAIT_S) -> dict[str, Any]:
+        """The data of the next event of this name; others stay in `unread`."""
+        body = await self._wanted(f'42/chat,["{name}",', timeout)
+        data: dict[str, Any] = json.loads(body[len("42/chat,") :])[1]
+        return data
+
+    async def events(self, name: str, count: int) -> Sequence[dict[str, Any]]:
+        """The data of so many events of this name."""
+        return [await self.event(name) for _ in range(count)]
+
+    async def _wanted(self, start: str, timeout: float) -> str:
+        for index, text in enumerate(self.unread):
+            if text.startswith(start):
+                return self.unread.pop(index)
+        async with asyncio.timeout(timeout):
+            while not (text := await self.text(timeout)).startswith(start):
+                self.unread.append(text)
+        return text
+
+    async def response(self, timeout: float = WAIT_S) -> tuple[int, bytes]:
+        """Status and body of an HTTP answer; the body of a 101 is left to be read as frames."""
+        try:
+            async with asyncio.timeout(timeout):
+                head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+                status = int(head.split(" ", 2)[1])
+                size = head.partition("content-length: ")[2].partition("\r\n")[0]
+                return status, await self._reader.readexactly(int(size or 0)) if status != 101 else b""
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise Gone from error
+
+    # Ending
+
+    async def closed(self, timeout: float = WAIT_S) -> Frame:
+        """Read up to the server's close frame, answer it as a client should, and wait until TCP is closed too.
+
+        Text that comes before it stays in `unread`. Raises `Gone` where TCP ends without a close frame.
+        """
+        async with asyncio.timeout(timeout):
+            while (frame := await self.frame(timeout)).opcode != Op.CLOSE:
+                if frame.opcode == Op.TEXT and frame.payload != b"2":
+                    self.unread.append(frame.payload.decode())
+            self.push(closing(frame.code))
+            await self.eof(timeout)
+        return frame
+
+    async def eof(self, timeout: float = WAIT_S) -> None:
+        """Wait until the server has closed TCP; what else it sends is dropped."""
+        try:
+            async with asyncio.timeout(timeout):
+                while await self._reader.read(1 << 16):
+                    pass
+        except ConnectionError:
+            pass
+        self.vanish()
+
+    def finish(self) -> None:
+        """Close the sending half of TCP."""
+        self._writer.write_eof()
+
+    def vanish(self) -> None:
+        """Close TCP at once, with no word to the server."""
+        self._writer.transport.abort()
+
+    async def leave(self) -> None:
+        """Close as clients do."""
+        self.push(closing(1000))
+        await self.eof()
