@@ -95,16 +95,10 @@ class Batch:
         if post.key is not None and (first := self._first(channel, post, post.key)):
             return Appended(first, duplicate=True)
         event = created(post, channel.next)
-        payload = encode_event(event)
-        id = self._id(channel)
         try:
-            self._db.execute(
-                "INSERT INTO messages (channel_id, offset, id, state_offset) VALUES (?1, ?2, ?3, ?2)",
-                (id, event.offset, post.id),
-            )
+            id = self._write(channel, event, post.id)
         except sqlite3.IntegrityError as error:
             raise Conflict(f"message id '{post.id}' is already taken in '{post.channel}'") from error
-        self._write(channel, event, payload)
         if post.key is not None:
             self._db.execute(
                 "INSERT OR REPLACE INTO keys (channel_id, author, key, offset, message_id, at, expires_at)"
@@ -135,8 +129,8 @@ class Batch:
         position = channel.next
         message = revised(state.message, revision)
         event = MessageEdited(revision.channel, position.epoch, position.offset, revision.at, message)
-        self._write(channel, event, encode_event(event))
-        self._point(channel, revision.id, event.offset)
+        self._write(channel, event)
+        self._point(channel, event, revision.id)
         return Appended(event, duplicate=False)
 
     def _delete(self, channel: _Channel, deletion: Deletion) -> Appended:
@@ -145,34 +139,41 @@ class Batch:
             return Appended(state, duplicate=True)
         position = channel.next
         event = MessageDeleted(deletion.channel, position.epoch, position.offset, deletion.at, deletion.id)
-        self._write(channel, event, encode_event(event))
-        self._point(channel, deletion.id, event.offset)
+        self._write(channel, event)
+        self._point(channel, event, deletion.id)
         return Appended(event, duplicate=False)
 
     def _state(self, channel: _Channel, draft: Revision | Deletion) -> Event:
         """The last event that changed the message."""
         row = self._db.execute(
-            "SELECT e.payload FROM messages m"
-            " JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset"
-            " WHERE m.channel_id = ? AND m.id = ?",
-            (channel.id, draft.id),
+            "SELECT state.payload FROM events creation JOIN events state"
+            " ON state.channel_id = creation.channel_id AND state.offset = creation.state_offset"
+            " WHERE creation.message_id = ? AND creation.channel_id = ?",
+            (draft.id, channel.id),
         ).fetchone()
         if row is None:
             raise NotFound(f"no message '{draft.id}' in '{draft.channel}'")
         return decode_event(row[0])
 
-    def _point(self, channel: _Channel, id: MessageId, state_offset: int) -> None:
+    def _point(self, channel: _Channel, event: Event, id: MessageId) -> None:
+        """Let the message's creation point to the event as its state."""
         self._db.execute(
-            "UPDATE messages SET state_offset = ? WHERE channel_id = ? AND id = ?", (state_offset, channel.id, id)
+            "UPDATE events SET state_offset = ? WHERE message_id = ? AND channel_id = ?",
+            (event.offset, id, channel.id),
         )
 
-    def _write(self, channel: _Channel, event: Event, payload: bytes) -> None:
+    def _write(self, channel: _Channel, event: Event, creates: MessageId | None = None) -> int:
+        """Insert the event. Returns the channel's id."""
+        payload = encode_event(event)
+        id = self._id(channel)
         self._db.execute(
-            "INSERT INTO events (channel_id, offset, written_at, payload) VALUES (?, ?, ?, ?)",
-            (channel.id, event.offset, self._now_ms, payload),
+            "INSERT INTO events (channel_id, offset, written_at, message_id, state_offset, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (id, event.offset, self._now_ms, creates, event.offset if creates else None, payload),
         )
         channel.head = event.offset
         channel.added += 1
+        return id
 
     def _id(self, channel: _Channel) -> int:
         if channel.id is None:
@@ -186,5 +187,4 @@ class Batch:
 
 def drop(db: sqlite3.Connection, channel_id: int, floor: int) -> None:
     """Drop a channel's events up to and with `floor`, and the messages that were created there."""
-    for table in ("events", "messages"):
-        db.execute(f"DELETE FROM {table} WHERE channel_id = ? AND offset <= ?", (channel_id, floor))  # noqa: S608
+    db.execute("DELETE FROM events WHERE channel_id = ? AND offset <= ?", (channel_id, floor))

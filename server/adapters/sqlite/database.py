@@ -24,6 +24,9 @@ BUSY_TIMEOUT_S = 1.5
 WAL_LIMIT_PAGES = 16_384
 """64 MiB. The writer empties the WAL earlier (writer.py); this is SQLite's own bound behind it."""
 
+_CACHE_KIB = 16 * 1024
+"""Of the writer: the ends of some thousand busy channels and keys, which every commit touches again."""
+
 _QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """Up to this size the whole file is checked at start (some 100 ms); over it, only the tables that everything needs."""
 
@@ -38,6 +41,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.execute(f"PRAGMA wal_autocheckpoint = {WAL_LIMIT_PAGES}")
     except sqlite3.Error:
         db.close()

@@ -44,18 +44,19 @@ SELECT c.epoch, c.head, c.floor, (
 
 _MESSAGE = """
 SELECT m.offset, e.payload FROM channels c
-JOIN messages m ON m.channel_id = c.id AND m.id = ?2
+JOIN events m ON m.message_id = ?2 AND m.channel_id = c.id
 JOIN events e ON e.channel_id = c.id AND e.offset = m.state_offset
 WHERE c.name = ?1
 """
 
-# A line is the offset of the creation, a space, and the event that the message's state stands in.
+# `m` is a message's creation, `e` the event that its state stands in. A line is the offset of the one, a space, the
+# payload of the other.
 _HISTORY = """
 SELECT c.epoch, c.head, (
     SELECT CAST(group_concat(line, char(10)) AS BLOB) FROM (
-        SELECT m.offset || ' ' || e.payload AS line FROM messages m
+        SELECT m.offset || ' ' || e.payload AS line FROM events m
         JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset
-        WHERE m.channel_id = c.id AND m.offset > ?2 AND m.offset < ?3
+        WHERE m.channel_id = c.id AND m.offset > ?2 AND m.offset < ?3 AND m.message_id IS NOT NULL
         ORDER BY m.offset {direction} LIMIT ?4
     )
 ) FROM channels c WHERE c.name = ?1

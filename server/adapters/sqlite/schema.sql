@@ -13,25 +13,21 @@ CREATE TABLE channels (
     floor INTEGER NOT NULL
 );
 
--- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline.
+-- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. Where the event
+-- created a message: its id, and the offset of the last event that changed it, where what it is now stands. Both are
+-- kept as long as the creation is, because what is dropped is a prefix.
+-- Rows lie in the order of writing, whatever their channel, and ids begin with the time: so a commit touches few pages.
 CREATE TABLE events (
+    n INTEGER PRIMARY KEY,
     channel_id INTEGER NOT NULL,
     offset INTEGER NOT NULL,
     written_at INTEGER NOT NULL,
+    message_id TEXT,
+    state_offset INTEGER,
     payload BLOB NOT NULL,
-    PRIMARY KEY (channel_id, offset)
-) WITHOUT ROWID;
-
--- One row a kept message. `offset` is its creation, `state_offset` the last event that changed it: what it is now
--- stands there. Both go with the creation, because what is dropped is a prefix.
-CREATE TABLE messages (
-    channel_id INTEGER NOT NULL,
-    offset INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    state_offset INTEGER NOT NULL,
-    PRIMARY KEY (channel_id, offset),
-    UNIQUE (channel_id, id)
-) WITHOUT ROWID;
+    UNIQUE (channel_id, offset)
+);
+CREATE UNIQUE INDEX messages ON events (message_id, channel_id) WHERE message_id IS NOT NULL;
 
 -- `n` counts in the order of writing, so that expired keys are a prefix. A key outlives its event.
 CREATE TABLE keys (
