@@ -141,8 +141,8 @@ class Hub:
         return hosted
 
     async def refresh(self, hosted: HostedChannel) -> None:
-        """Compare the channel with the log now, and deliver what is missing. Raises `Unavailable`; `Overloaded` where so
-        much is missing that the caller must not wait for it."""
+        """Compare the channel with the log now, and deliver what is missing. Raises `Unavailable`; `Overloaded` where
+        so much is missing that the caller must not wait for it."""
         if not await self._level(hosted):
             self._heal(hosted)
             raise Overloaded(f"'{hosted.name}' is far behind the log here, and is catching up")
