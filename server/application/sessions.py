@@ -47,9 +47,10 @@ class Sessions:
         self._schedule(session, identity)
 
     def ready(self, session: SessionId) -> None:
-        """Tell the session that it is complete."""
-        identity = self._identities[session]
-        self._transport.push(session, SessionReady(session, identity.user, identity.expires_at))
+        """Tell the session that it is complete; one that has ended meanwhile is told nothing."""
+        identity = self._identities.get(session)
+        if identity is not None:
+            self._transport.push(session, SessionReady(session, identity.user, identity.expires_at))
 
     def identity(self, session: SessionId) -> Identity:
         """Who the session speaks for. Raises `Unauthenticated` where it has ended."""
