@@ -26,9 +26,9 @@ export function initials(name) {
 
 /** The same colour for the same user on every page. @param {string} user */
 export function hue(user) {
-  let hash = 0;
-  for (const letter of user) hash = (hash * 31 + (letter.codePointAt(0) ?? 0)) % 65_521;
-  return hash % HUES;
+  let hash = 0x811c9dc5; // FNV-1a, 32 bits
+  for (const letter of user) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 0x01000193);
+  return (hash >>> 0) % HUES;
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });

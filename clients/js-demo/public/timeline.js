@@ -95,10 +95,10 @@ export class Timeline {
     this.unsent.push({ uid: `k:${key}`, id: null, key, author, text, at, state: "pending", ...fact });
   }
 
-  /** The server's ack. @param {{message: any, offset: number}} ack */
-  confirm({ message, offset }) {
+  /** The server's ack of a send. @param {string} key @param {{message: any, offset: number}} ack */
+  confirm(key, { message, offset }) {
     this.head = Math.max(this.head, offset);
-    this.#created(message, offset);
+    this.#created(message, offset, this.#takeUnsent(key));
   }
 
   /** @param {string} key @param {string} reason */
@@ -111,11 +111,10 @@ export class Timeline {
     this.unsent = this.unsent.filter((item) => item.key !== key);
   }
 
-  /** @param {any} message @param {number} asOf */
-  #created(message, asOf) {
+  /** @param {any} message @param {number} asOf @param {string} [uid] */
+  #created(message, asOf, uid = this.#rowOf(message)) {
     const isNew = !this.#byId.has(message.id);
     const outside = this.hasOlder && this.items.length > 0 && message.offset < this.items[0].offset;
-    const uid = this.#takeUnsent(message);
     if (this.hasNewer || outside) return isNew && !outside ? toItem(message, asOf, uid) : null;
     const item = this.#upsert(message, asOf, uid);
     return isNew ? item : null;
@@ -133,13 +132,13 @@ export class Timeline {
   }
 
   /** The message as it is at log offset `asOf`; an older state never replaces a newer one. */
-  #upsert(/** @type {any} */ message, /** @type {number} */ asOf, uid = `m:${message.id}`) {
+  #upsert(/** @type {any} */ message, /** @type {number} */ asOf, uid = this.#rowOf(message)) {
     const known = this.#byId.get(message.id);
     if (known) {
       if (asOf > known.asOf) Object.assign(known, changeOf(message), { asOf });
       return known;
     }
-    const item = toItem(message, asOf, this.#takeUnsent(message) ?? uid);
+    const item = toItem(message, asOf, uid);
     const early = this.#early.get(message.id);
     if (early && early.offset > asOf) Object.assign(item, changeOf(early.message), { asOf: early.offset });
     this.#early.delete(message.id);
@@ -150,11 +149,15 @@ export class Timeline {
     return item;
   }
 
-  /** The waiting send that this message is, if it is one: its row lives on. @param {any} message */
-  #takeUnsent(message) {
-    if (!message.key || message.author?.id !== this.me) return undefined;
-    const mine = this.unsent.find((item) => item.key === message.key);
-    if (mine) this.discard(message.key);
+  /** The row of a message: that of the waiting send it is, if it is one. @param {any} message */
+  #rowOf({ key, author }) {
+    return key && author?.id === this.me ? this.#takeUnsent(key) : undefined;
+  }
+
+  /** @param {string} key */
+  #takeUnsent(key) {
+    const mine = this.unsent.find((item) => item.key === key);
+    this.discard(key);
     return mine?.uid;
   }
 

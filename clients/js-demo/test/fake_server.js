@@ -25,9 +25,7 @@ export class Clock {
     const end = this.#now + ms;
     await settled();
     for (let guard = 0; guard < 10_000; guard++) {
-      const due = [...this.#timers]
-        .filter(([, timer]) => timer.at <= end)
-        .sort((a, b) => a[1].at - b[1].at)[0];
+      const due = [...this.#timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0];
       if (!due) break;
       this.#now = Math.max(this.#now, due[1].at);
       this.#timers.delete(due[0]);
@@ -117,8 +115,7 @@ export class FakeServer {
     socket.options.auth((auth) => {
       this.connects.push(auth);
       const refusal = typeof this.refusal === "function" ? this.refusal(auth) : this.refusal;
-      if (refusal)
-        return socket.fire("connect_error", Object.assign(new Error(refusal.code), { data: refusal }));
+      if (refusal) return socket.fire("connect_error", Object.assign(new Error(refusal.code), { data: refusal }));
       socket.connected = true;
       this.sockets.add(socket);
       for (const [channel, since] of Object.entries(auth.resume ?? {})) {

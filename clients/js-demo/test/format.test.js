@@ -6,8 +6,7 @@ import { test } from "node:test";
 import { channelLabel, dayOf, hue, initials, isChannelName, linkParts, rowsOf } from "../public/format.js";
 
 test("channel names are those of the protocol", () => {
-  for (const name of ["a", "room:42", "dm:alice:bob", "0.x_y-z", "a".repeat(128)])
-    assert.ok(isChannelName(name));
+  for (const name of ["a", "room:42", "dm:alice:bob", "0.x_y-z", "a".repeat(128)]) assert.ok(isChannelName(name));
   const wrong = ["", "Room", "room:", ":a", "_a", "a b", "a".repeat(129), "a\n", "é", "room:*"];
   for (const name of wrong) assert.ok(!isChannelName(name), JSON.stringify(name));
 });
@@ -72,17 +71,10 @@ const item = (offset, author, minutes, more = {}) => ({
   deleted: false,
   ...more,
 });
-const shape = (rows) =>
-  rows.map((row) => (row.kind === "message" ? (row.first ? "first" : "next") : row.kind));
+const shape = (rows) => rows.map((row) => (row.kind === "message" ? (row.first ? "first" : "next") : row.kind));
 
 test("one author's messages within five minutes stand together", () => {
-  const items = [
-    item(1, "ann", 0),
-    item(2, "ann", 4),
-    item(3, "ann", 10),
-    item(4, "bob", 10),
-    item(5, "ann", 11),
-  ];
+  const items = [item(1, "ann", 0), item(2, "ann", 4), item(3, "ann", 10), item(4, "bob", 10), item(5, "ann", 11)];
   assert.deepEqual(shape(rowsOf(items, NOON, Infinity)), ["day", "first", "next", "first", "first", "first"]);
 });
 

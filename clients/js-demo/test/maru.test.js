@@ -44,8 +44,7 @@ async function joined(options) {
   return all;
 }
 
-const sends = (server) =>
-  server.commands.filter(([event]) => event === "message:send").map(([, data]) => data);
+const sends = (server) => server.commands.filter(([event]) => event === "message:send").map(([, data]) => data);
 
 test("connecting goes to /chat over WebSocket alone, with the token in auth and nothing in the URL", async () => {
   const { server, maru, told } = await online({ url: "http://maru.test" });
@@ -237,8 +236,7 @@ test("rate_limited holds the whole channel for retry_after_ms, and the order sta
 
 test("a send refused for good rejects, lets the next one go, and can be repeated with its key", async () => {
   const { server, maru, texts } = await joined();
-  server.intercept = (_, data) =>
-    data.text === "bad" ? { code: "bad_request", retryable: false } : undefined;
+  server.intercept = (_, data) => (data.text === "bad" ? { code: "bad_request", retryable: false } : undefined);
   const bad = maru.send(ROOM, "bad", { key: "k1" });
   const good = maru.send(ROOM, "good");
   await assert.rejects(bad, { code: "bad_request" });
@@ -250,10 +248,7 @@ test("a send refused for good rejects, lets the next one go, and can be repeated
 
 test("one key in the outbox is one entry, however often it is sent", async () => {
   const { server, maru } = await joined();
-  const [first, second] = await Promise.all([
-    maru.send(ROOM, "a", { key: "k" }),
-    maru.send(ROOM, "a", { key: "k" }),
-  ]);
+  const [first, second] = await Promise.all([maru.send(ROOM, "a", { key: "k" }), maru.send(ROOM, "a", { key: "k" })]);
   assert.equal(first, second);
   assert.equal(sends(server).length, 1);
 });

@@ -47,8 +47,7 @@ const page = (offsets, offset, more = false) => ({
 });
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 const offsets = (timeline) => timeline.items.map((item) => item.offset);
-const state = (timeline) =>
-  timeline.items.map(({ offset, text, deleted }) => [offset, deleted ? null : text]);
+const state = (timeline) => timeline.items.map(({ offset, text, deleted }) => [offset, deleted ? null : text]);
 
 /** Every order of a few facts. */
 function* permutations(facts) {
@@ -123,7 +122,7 @@ test("a pending send becomes the message, by ack and event in either order, in o
   const mine = { key: "k1", author: { id: "ann", name: "Ann" } };
   const facts = [
     (timeline) => timeline.apply(created(1, mine)),
-    (timeline) => timeline.confirm({ message: message(1, mine), offset: 1 }),
+    (timeline) => timeline.confirm("k1", { message: message(1, mine), offset: 1 }),
   ];
   for (const order of permutations(facts)) {
     const timeline = new Timeline("ann");
@@ -137,6 +136,14 @@ test("a pending send becomes the message, by ack and event in either order, in o
     assert.equal(timeline.all[0].uid, "k:k1");
     assert.equal(timeline.all[0].state, "sent");
   }
+});
+
+test("a send that was deleted before its ack came waits no longer", () => {
+  const timeline = new Timeline("ann");
+  timeline.pend("k1", "gone", 0);
+  timeline.confirm("k1", { message: { id: "m1", channel: "room:lobby", deleted: true, offset: 1 }, offset: 1 });
+  assert.deepEqual(state(timeline), [[1, null]]);
+  assert.equal(timeline.unsent.length, 0);
 });
 
 test("another user's message with the same key is another message", () => {

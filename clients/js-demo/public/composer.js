@@ -1,0 +1,118 @@
+/** The field to write in: grows with its text, keeps a draft per channel, and is also where a message is edited. */
+
+import { byId } from "./dom.js";
+
+const TEXT_LIMIT = 4_000; // characters of a message, as the protocol counts them
+const COUNT_FROM = 3_600; // near the limit, say how much is left
+
+/**
+ * @typedef {import("./timeline.js").Item} Item
+ * @typedef {{send(text: string): void, edit(item: Item, text: string): Promise<void>, lastOwn(): Item|undefined,
+ *            editing(id: string|null): void}} Hooks
+ */
+
+export class Composer {
+  #form = byId("composer");
+  #input = byId("composer-input");
+  #send = byId("composer-send");
+  #context = byId("composer-context");
+  #counter = byId("composer-counter");
+  #hooks;
+  /** @type {Map<string, string>} */ #drafts = new Map();
+  #channel = "";
+  /** @type {Item|null} */ #item = null;
+
+  /** @param {Hooks} hooks */
+  constructor(hooks) {
+    this.#hooks = hooks;
+    this.#form.addEventListener("submit", (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#input.addEventListener("input", () => this.#changed());
+    this.#input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
+    byId("composer-cancel").addEventListener("click", () => this.#stopEditing());
+  }
+
+  /** @param {string} channel @param {string} label @param {string} closed why nothing can be written, or "" */
+  open(channel, label, closed) {
+    if (channel !== this.#channel) {
+      if (this.#item) this.#stopEditing();
+      this.#drafts.set(this.#channel, this.#input.value);
+      this.#channel = channel;
+      this.#input.value = this.#drafts.get(channel) ?? "";
+    }
+    this.#input.placeholder = closed || `Message #${label}`;
+    this.#input.disabled = closed !== "";
+    this.#changed();
+  }
+
+  focus() {
+    this.#input.focus({ preventScroll: true });
+  }
+
+  /** @param {Item} item */
+  edit(item) {
+    if (!this.#item) this.#drafts.set(this.#channel, this.#input.value);
+    this.#item = item;
+    this.#context.hidden = false;
+    this.#input.value = item.text;
+    this.#hooks.editing(item.id);
+    this.#changed();
+    this.focus();
+    this.#input.setSelectionRange(item.text.length, item.text.length);
+  }
+
+  #stopEditing() {
+    this.#item = null;
+    this.#context.hidden = true;
+    this.#input.value = this.#drafts.get(this.#channel) ?? "";
+    this.#hooks.editing(null);
+    this.#changed();
+    this.focus();
+  }
+
+  async #submit() {
+    const text = this.#input.value.trim();
+    if (!this.#sendable()) return;
+    if (this.#item) {
+      const item = this.#item;
+      if (text !== item.text) await this.#hooks.edit(item, text);
+      if (this.#item === item) this.#stopEditing();
+      return;
+    }
+    this.#input.value = "";
+    this.#changed();
+    this.#hooks.send(text);
+  }
+
+  #sendable() {
+    const text = this.#input.value.trim();
+    return text !== "" && [...text].length <= TEXT_LIMIT && !this.#input.disabled;
+  }
+
+  #changed() {
+    const left = TEXT_LIMIT - [...this.#input.value.trim()].length;
+    this.#counter.textContent = left <= TEXT_LIMIT - COUNT_FROM ? String(left) : "";
+    this.#counter.classList.toggle("over", left < 0);
+    this.#send.disabled = !this.#sendable();
+    this.#input.style.height = "auto";
+    this.#input.style.height = `${this.#input.scrollHeight}px`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    // While a syllable is being composed (Korean, Japanese, Chinese), Enter ends it and sends nothing.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      this.#submit();
+    } else if (event.key === "Escape" && this.#item) {
+      this.#stopEditing();
+    } else if (event.key === "ArrowUp" && this.#input.value === "" && !this.#item) {
+      const item = this.#hooks.lastOwn();
+      if (!item) return;
+      event.preventDefault();
+      this.edit(item);
+    }
+  }
+}

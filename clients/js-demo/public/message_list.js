@@ -1,0 +1,243 @@
+/**
+ * The scrolling list of one channel. It keeps what the reader looks at in its place while messages come and go on
+ * either side, follows the end where the reader is at the end, and asks for more before an edge is reached.
+ */
+
+import { el } from "./dom.js";
+import { channelLabel, rowsOf } from "./format.js";
+import { openMenu, rowElement, signatureOf } from "./message_row.js";
+import { Timeline } from "./timeline.js";
+
+const NEAR_END_PX = 48; // this close to the end, the reader follows it
+const ASK_PX = 800; // this close to an edge, the next page is asked for: about a screen ahead
+const LONG_PRESS_MS = 450;
+const LATE_FRAME_MS = 120; // a hidden page gets no animation frames
+
+/**
+ * @typedef {{me: string, acts: import("./message_row.js").Acts, onOlder(): void, onNewer(): void, onRetry(): void,
+ *            onEnd(): void}} Hooks
+ * @typedef {{name: string, timeline: Timeline, loading: ""|"latest"|"before"|"after", problem: string,
+ *            unreadAfter: number}} Shown
+ */
+
+export class MessageList {
+  atEnd = true;
+
+  #box; // scrolls
+  #rows; // <ol>
+  #edge; // above the rows: loading, an error, or the channel's start
+  #tail; // below the rows: loading towards the present
+  #hooks;
+  /** @type {Shown|null} */ #shown = null;
+  /** @type {string|null} */ #editing = null;
+  /** @type {Map<string, {element: HTMLElement, signature: string}>} */ #known = new Map();
+  #edgeState = "";
+  #due = false;
+
+  /** @param {HTMLElement} box @param {Hooks} hooks */
+  constructor(box, hooks) {
+    this.#hooks = hooks;
+    this.#edge = el("div", { class: "edge" });
+    this.#rows = el("ol", { class: "rows" });
+    this.#tail = el("div", { class: "tail", hidden: true }, spinner());
+    this.#box = box;
+    box.replaceChildren(this.#edge, this.#rows, this.#tail);
+    box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    box.addEventListener("keydown", (event) => this.#key(event));
+    box.addEventListener("focusin", (event) => this.#focused(event));
+    this.#listenForLongPress();
+    const resized = new ResizeObserver(() => this.atEnd && this.toEnd());
+    resized.observe(box);
+    resized.observe(this.#rows);
+  }
+
+  /** Shows a channel from its end. @param {Shown} shown */
+  show(shown) {
+    this.#shown = shown;
+    this.#known.clear();
+    this.#rows.replaceChildren();
+    this.#edgeState = "";
+    this.atEnd = true;
+    this.#render();
+    this.toEnd();
+  }
+
+  /** @param {string|null} id the message in the composer */
+  setEditing(id) {
+    this.#editing = id;
+    this.refresh();
+  }
+
+  /** Renders soon: many changes, one rendering. */
+  refresh() {
+    if (this.#due) return;
+    this.#due = true;
+    const run = () => {
+      if (!this.#due) return;
+      this.#due = false;
+      this.#render();
+    };
+    requestAnimationFrame(run);
+    setTimeout(run, LATE_FRAME_MS);
+  }
+
+  toEnd() {
+    this.#box.scrollTop = this.#box.scrollHeight;
+  }
+
+  #render() {
+    if (!this.#shown) return;
+    const anchor = this.atEnd ? null : this.#anchor();
+    const { timeline, unreadAfter, loading } = this.#shown;
+    // A screen reader is told of what arrives, not of what is leafed through.
+    this.#box.setAttribute("aria-busy", String(loading !== "" || !this.atEnd));
+    this.#place(rowsOf(timeline.all, Date.now(), unreadAfter));
+    this.#renderEdges();
+    if (anchor) this.#box.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
+    else this.toEnd();
+    this.#ask();
+  }
+
+  /** Brings the list's children in line with the rows, touching only what differs. @param {any[]} rows */
+  #place(rows) {
+    const wanted = new Set(rows.map((row) => row.uid));
+    for (const [uid, { element }] of this.#known) {
+      if (wanted.has(uid)) continue;
+      element.remove();
+      this.#known.delete(uid);
+    }
+    /** @type {Element|null} */ let next = this.#rows.firstElementChild;
+    for (const row of rows) {
+      const element = this.#element(row);
+      if (element === next) next = next.nextElementSibling;
+      else this.#rows.insertBefore(element, next);
+    }
+  }
+
+  /** @param {any} row */
+  #element(row) {
+    const signature = signatureOf(row, this.#editing);
+    const known = this.#known.get(row.uid);
+    if (known?.signature === signature) return known.element;
+    const element = rowElement(row, this.#hooks.me, this.#editing, this.#hooks.acts);
+    if (known) {
+      const focused = known.element === document.activeElement;
+      known.element.replaceWith(element);
+      if (focused) element.focus({ preventScroll: true });
+    }
+    this.#known.set(row.uid, { element, signature });
+    return element;
+  }
+
+  #renderEdges() {
+    const { timeline, loading, problem, name } = /** @type {Shown} */ (this.#shown);
+    this.#tail.hidden = !timeline.hasNewer;
+    const empty = timeline.all.length === 0;
+    const state = problem ? "problem" : !timeline.loaded && empty ? "first" : timeline.hasOlder ? "more" : "start";
+    const signature = `${state} ${problem} ${name} ${empty} ${loading === "before"}`;
+    if (signature === this.#edgeState) return;
+    this.#edgeState = signature;
+    this.#edge.className = `edge edge-${state}`;
+    if (state === "problem") this.#edge.replaceChildren(problemOf(problem, this.#hooks.onRetry));
+    else if (state === "first") this.#edge.replaceChildren(...skeleton());
+    else if (state === "more") this.#edge.replaceChildren(spinner());
+    else this.#edge.replaceChildren(startOf(name, empty));
+  }
+
+  /** The first row in sight, and where it stands. */
+  #anchor() {
+    const { top } = this.#box.getBoundingClientRect();
+    for (const element of this.#rows.children) {
+      const place = element.getBoundingClientRect();
+      if (place.bottom > top) return { element, top: place.top };
+    }
+    return null;
+  }
+
+  #scrolled() {
+    if (!this.#shown) return;
+    const { scrollHeight, scrollTop, clientHeight } = this.#box;
+    const wasAtEnd = this.atEnd;
+    this.atEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX && !this.#shown.timeline.hasNewer;
+    if (this.atEnd !== wasAtEnd) this.#hooks.onEnd();
+    this.#ask();
+  }
+
+  #ask() {
+    const { timeline, loading, problem } = /** @type {Shown} */ (this.#shown);
+    if (loading || problem || !timeline.loaded) return;
+    const { scrollHeight, scrollTop, clientHeight } = this.#box;
+    if (timeline.hasOlder && scrollTop < ASK_PX) this.#hooks.onOlder();
+    else if (timeline.hasNewer && scrollHeight - scrollTop - clientHeight < ASK_PX) this.#hooks.onNewer();
+  }
+
+  /** Arrows walk through the messages, one of which is in the tab order. @param {KeyboardEvent} event */
+  #key(event) {
+    const steps = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" };
+    const step = /** @type {any} */ (steps)[event.key];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    const row = /** @type {Element} */ (event.target).closest("li");
+    let next = /** @type {any} */ (row ? row[step] : this.#rows.lastElementChild);
+    while (next && !next.matches(".message")) next = next[step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
+  /** @param {FocusEvent} event */
+  #focused(event) {
+    const row = /** @type {Element} */ (event.target).closest(".message");
+    for (const button of this.#rows.querySelectorAll(".actions [tabindex='0']")) button.setAttribute("tabindex", "-1");
+    for (const button of row?.querySelectorAll(".actions button") ?? []) button.setAttribute("tabindex", "0");
+  }
+
+  #listenForLongPress() {
+    let timer = 0;
+    const cancel = () => clearTimeout(timer);
+    this.#box.addEventListener("pointerdown", (event) => {
+      const target = /** @type {Element} */ (event.target);
+      if (!target.closest(".actions")) openMenu(null);
+      if (event.pointerType !== "touch") return;
+      const row = target.closest(".message");
+      if (row?.querySelector(".menu")) timer = window.setTimeout(() => openMenu(row), LONG_PRESS_MS);
+    });
+    for (const name of ["pointerup", "pointercancel", "pointermove"]) this.#box.addEventListener(name, cancel);
+  }
+}
+
+function spinner() {
+  return el("span", { class: "spinner", role: "status", "aria-label": "Loading messages" });
+}
+
+function skeleton() {
+  const bar = (/** @type {string} */ size) => el("span", { class: `bar ${size}` });
+  const rows = ["wide", "narrow", "middle", "wide", "middle"].map((size) =>
+    el(
+      "div",
+      { class: "skeleton", "aria-hidden": "true" },
+      el("span", { class: "avatar" }),
+      el("div", {}, bar("name"), bar(size)),
+    ),
+  );
+  return [el("span", { class: "quiet", role: "status", text: "Loading messages" }), ...rows];
+}
+
+/** @param {string} problem @param {() => void} retry */
+function problemOf(problem, retry) {
+  const button = el("button", { type: "button", class: "button", text: "Try again", onclick: retry });
+  return el("div", { class: "problem", role: "alert" }, el("p", { text: problem }), button);
+}
+
+/** @param {string} name @param {boolean} empty */
+function startOf(name, empty) {
+  const label = channelLabel(name);
+  return el(
+    "div",
+    { class: "start", "data-testid": "history-start" },
+    el("span", { class: "start-mark", "aria-hidden": "true", text: "#" }),
+    el("h2", { text: empty ? `It is quiet in ${label}` : `The start of ${label}` }),
+    el("p", {
+      text: empty ? "Nobody has said anything yet. Be the first." : "There is nothing older in this channel.",
+    }),
+  );
+}

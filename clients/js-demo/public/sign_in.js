@@ -1,0 +1,63 @@
+/** Who is at this page, and their tokens. Remembered per tab, so that two tabs can be two people. */
+
+import { byId } from "./dom.js";
+
+const REMEMBERED = "maru.user";
+
+/** The name from `?user=` or of this tab's last visit, or "". */
+export function knownUser() {
+  const asked = new URLSearchParams(location.search).get("user")?.trim();
+  return asked || sessionStorage.getItem(REMEMBERED) || "";
+}
+
+/** @param {string} user */
+export function remember(user) {
+  sessionStorage.setItem(REMEMBERED, user);
+}
+
+export function forget() {
+  sessionStorage.removeItem(REMEMBERED);
+  history.replaceState(null, "", location.pathname);
+}
+
+/**
+ * A development token. Your own page asks your own backend, which knows who is signed in.
+ * @param {string} user @returns {Promise<string>}
+ */
+export async function fetchToken(user) {
+  const response = await fetch(`/dev/token?user=${encodeURIComponent(user)}`, { cache: "no-store" });
+  if (response.ok) return (await response.json()).token;
+  const body = await response.json().catch(() => null);
+  const message = body?.error?.message ?? `the server gives no tokens here (${response.status})`;
+  throw Object.assign(new Error(message), { retryable: response.status >= 500 });
+}
+
+/** Shows the door until somebody comes in. @returns {Promise<string>} the user, for whom a token was given */
+export function askName(name = "", problem = "") {
+  const form = byId("sign-in");
+  const input = byId("sign-in-name");
+  const complaint = byId("sign-in-problem");
+  byId("welcome").hidden = false;
+  input.value = name;
+  complaint.textContent = problem;
+  input.focus();
+  return new Promise((resolve) => {
+    form.onsubmit = async (/** @type {Event} */ event) => {
+      event.preventDefault();
+      const user = input.value.trim();
+      complaint.textContent = user ? "" : "A name needs at least one letter.";
+      if (!user || form.ariaBusy === "true") return;
+      form.ariaBusy = "true";
+      try {
+        await fetchToken(user);
+        byId("welcome").hidden = true;
+        resolve(user);
+      } catch (error) {
+        const reason = error instanceof TypeError ? "The server can not be reached." : `${error.message}.`;
+        complaint.textContent = reason;
+      } finally {
+        form.ariaBusy = "false";
+      }
+    };
+  });
+}
