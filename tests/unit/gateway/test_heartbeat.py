@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.gateway.connection import Connection
@@ -37,8 +37,8 @@ class Peer:
             self.last_heard = self._clock()
 
     def abort(self, reason: str) -> None:
-        """Be judged dead."""
-        self.ended = (self._clock(), reason)
+        """Be judged dead. Nobody takes this peer off the wheel, so it may happen again."""
+        self.ended = self.ended or (self._clock(), reason)
 
 
 def connection(peer: Peer) -> Connection:
@@ -81,6 +81,7 @@ def test_everybody_is_pinged_once_a_revolution() -> None:
     turning(10, 10, scenario)
 
 
+@settings(max_examples=25)  # each turns the wheel some 300 times
 @given(dies_at=st.floats(0.0, 25.0), lag=st.floats(0.0, 9.0), slot=st.integers(0, SLOTS - 1))
 def test_the_dead_are_found_within_the_worst_case(dies_at: float, lag: float, slot: int) -> None:
     """At 10 s / 10 s a silent peer is gone at most 20.2 s after its last sign of life, and never before the timeout."""
@@ -90,7 +91,7 @@ def test_the_dead_are_found_within_the_worst_case(dies_at: float, lag: float, sl
             wheel.add(connection(Peer(clock)))
         peer = Peer(clock, lag=lag, dies_at=dies_at)
         wheel.add(connection(peer))
-        await asyncio.sleep(60)
+        await asyncio.sleep(dies_at + 20.5)
         assert peer.ended is not None
         at, reason = peer.ended
         assert reason == "ping timeout"
@@ -100,7 +101,8 @@ def test_the_dead_are_found_within_the_worst_case(dies_at: float, lag: float, sl
     turning(10, 10, scenario)
 
 
-@given(lag=st.floats(0.0, 9.9), interval=st.sampled_from([0.5, 1, 10, 25]))
+@settings(max_examples=25)
+@given(lag=st.floats(0.0, 9.9), interval=st.sampled_from([2, 10, 25]))
 def test_the_living_are_never_ended(lag: float, interval: float) -> None:
     """A peer that answers within the timeout stays, also where the timeout is longer than the interval."""
 
@@ -108,7 +110,7 @@ def test_the_living_are_never_ended(lag: float, interval: float) -> None:
         peers = [Peer(clock, lag=lag) for _ in range(3)]
         for peer in peers:
             wheel.add(connection(peer))
-        await asyncio.sleep(interval * 12)
+        await asyncio.sleep(interval * 4 + 20)
         assert [peer.ended for peer in peers] == [None] * 3
 
     turning(interval, 10, scenario)
@@ -138,7 +140,7 @@ def test_who_has_left_is_neither_pinged_nor_judged() -> None:
         await asyncio.sleep(10.1)
         wheel.remove(connection(peer))
         wheel.remove(connection(peer))
-        await asyncio.sleep(60)
+        await asyncio.sleep(25)
         assert len(peer.pings) == 1
         assert peer.ended is None
 
@@ -154,9 +156,10 @@ def test_a_stalled_server_forgives_one_round(stall: float, ended: bool) -> None:
         nonlocal late
         peer = Peer(clock, dies_at=0.0)
         wheel.add(connection(peer))
-        await asyncio.sleep(19.95)
+        await asyncio.sleep(10.1)
+        assert peer.ended is None
         late = stall
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
         assert (peer.ended is not None) is ended
         await asyncio.sleep(20.2)
         assert peer.ended is not None
