@@ -108,9 +108,7 @@ class Ring:
 
     def push(self, event: Event) -> None:
         """Add the next event; one that does not follow the last begins the ring anew."""
-        if self._events and (
-            event.offset != self._events[-1].offset + 1 or event.epoch != self._events[-1].epoch
-        ):
+        if self._events and (event.offset != self._events[-1].offset + 1 or event.epoch != self._events[-1].epoch):
             self._events.clear()
         self._events.append(event)
 
@@ -126,8 +124,8 @@ class Ring:
 
 
 def merge(after: int, upto: int, *sources: Iterable[Event]) -> tuple[Event, ...] | None:
-    """The events `after + 1 .. upto`, each once, in order, from sources of one epoch that may overlap, repeat and be out
-    of order; None where one of them is in no source."""
+    """The events `after + 1 .. upto`, each once, in order, from sources of one epoch that may overlap, repeat and be
+    out of order; None where one of them is in no source."""
     found = {event.offset: event for source in sources for event in source if after < event.offset <= upto}
     if len(found) != max(0, upto - after):
         return None
