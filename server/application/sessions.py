@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from server.application.deadline import deadline
 from server.domain.errors import TokenExpired, Unauthenticated
@@ -17,6 +18,15 @@ SWEEP_S = 0.25
 """How often expiries are looked at: one heap for all sessions, no timer each."""
 
 
+@dataclass(slots=True)
+class _Admission:
+    """An open session: whose, when it is looked at next, and of which `exp` it has been warned."""
+
+    identity: Identity
+    due: int
+    warned_of: int | None = None
+
+
 class Sessions:
     """The admitted sessions of this replica.
 
@@ -29,12 +39,12 @@ class Sessions:
         self._transport = transport
         self._now_ms = now_ms
         self._grace_ms = grace_ms
-        self._identities: dict[SessionId, Identity] = {}
-        self._due: list[tuple[int, SessionId, int]] = []
+        self._admissions: dict[SessionId, _Admission] = {}
+        self._due: list[tuple[int, SessionId]] = []
 
     def __len__(self) -> int:
         """How many sessions are open."""
-        return len(self._identities)
+        return len(self._admissions)
 
     async def admit(self, token: str) -> Identity:
         """Verify a token before anything else happens for its bearer. Raises `Unauthenticated`, `Unavailable`."""
@@ -43,19 +53,20 @@ class Sessions:
 
     def open(self, session: SessionId, identity: Identity) -> None:
         """Register an admitted session."""
-        self._identities[session] = identity
-        self._schedule(session, identity)
+        admission = self._admissions[session] = _Admission(identity, due=0)
+        self._schedule(session, admission)
 
     def ready(self, session: SessionId) -> None:
         """Tell the session that it is complete; one that has ended meanwhile is told nothing."""
-        identity = self._identities.get(session)
-        if identity is not None:
+        admission = self._admissions.get(session)
+        if admission is not None:
+            identity = admission.identity
             self._transport.push(session, SessionReady(session, identity.user, identity.expires_at))
 
     def identity(self, session: SessionId) -> Identity:
         """Who the session speaks for. Raises `Unauthenticated` where it has ended."""
         try:
-            return self._identities[session]
+            return self._admissions[session].identity
         except KeyError:
             raise Unauthenticated("the session has ended; connect again") from None
 
@@ -65,15 +76,17 @@ class Sessions:
         renewed = await self.admit(token)
         if renewed.user != identity.user:
             raise Unauthenticated("the token belongs to another user than the session")
-        if session in self._identities:
-            self._identities[session] = renewed
-            if renewed.expires_at != identity.expires_at:  # else its entry in the heap still holds
-                self._schedule(session, renewed)
+        admission = self._admissions.get(session)
+        if admission is not None:
+            admission.identity = renewed
+            # A later moment is found when the earlier one comes, so that refreshes do not fill the heap.
+            if self._moment(admission) < admission.due:
+                self._schedule(session, admission)
         return renewed
 
     def close(self, session: SessionId) -> None:
         """Forget a session; its place in the heap empties by itself."""
-        self._identities.pop(session, None)
+        self._admissions.pop(session, None)
 
     async def run(self) -> None:
         """Look at expiries until cancelled."""
@@ -85,17 +98,28 @@ class Sessions:
         """Tell those whose token expires soon; end those whose token has expired."""
         now = self._now_ms()
         while self._due and self._due[0][0] <= now:
-            due, session, expires_at = heapq.heappop(self._due)
-            identity = self._identities.get(session)
-            if identity is None or identity.expires_at != expires_at:
-                continue  # gone, or refreshed: that has an entry of its own
-            if due < expires_at:
-                self._transport.push(session, SessionExpiring(expires_at))
-                heapq.heappush(self._due, (expires_at + self._grace_ms, session, expires_at))
-            else:
+            due, session = heapq.heappop(self._due)
+            admission = self._admissions.get(session)
+            if admission is not None and admission.due == due:  # else gone, or brought forward
+                self._judge(session, admission, now)
+
+    def _judge(self, session: SessionId, admission: _Admission, now: int) -> None:
+        expires_at = admission.identity.expires_at
+        if self._moment(admission) <= now:
+            if admission.warned_of == expires_at:
                 self.close(session)
                 self._transport.terminate(session, TokenExpired("the session's token has expired"))
+                return
+            admission.warned_of = expires_at
+            self._transport.push(session, SessionExpiring(expires_at))
+        self._schedule(session, admission)
 
-    def _schedule(self, session: SessionId, identity: Identity) -> None:
-        notice = identity.expires_at - EXPIRY_NOTICE_MS
-        heapq.heappush(self._due, (notice, session, identity.expires_at))
+    def _moment(self, admission: _Admission) -> int:
+        """When something is to happen to the session next: its notice, or its end."""
+        expires_at = admission.identity.expires_at
+        warned = admission.warned_of == expires_at
+        return expires_at + self._grace_ms if warned else expires_at - EXPIRY_NOTICE_MS
+
+    def _schedule(self, session: SessionId, admission: _Admission) -> None:
+        admission.due = self._moment(admission)
+        heapq.heappush(self._due, (admission.due, session))
