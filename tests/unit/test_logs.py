@@ -3,13 +3,14 @@
 import base64
 import json
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from io import BytesIO, StringIO, TextIOWrapper
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import jwt
@@ -44,20 +45,23 @@ class Lines:
 @pytest.fixture
 def configure() -> Iterator[Callable[..., Lines]]:
     """Configure the lines for one test; the process's own logging comes back after it."""
-    root, quiet = logging.root, [logging.getLogger(name) for name in logs.VERBOSE]
-    before = root.handlers, root.level, [(logger, logger.level, logger.handlers) for logger in quiet]
+    quiet = [logging.getLogger(name) for name in logs.VERBOSE]
+    before = logging.root.level, [(logger, logger.level, logger.handlers) for logger in quiet]
+    ours: list[logging.Handler] = []
 
-    def start(level: str = "info", style: str = "json") -> Lines:
-        stream = StringIO()
-        logs.configure(level, style, stream)
-        return Lines(stream)
+    def start(level: str = "info", style: str = "json", stream: TextIO | None = None) -> Lines:
+        written = StringIO()
+        logs.configure(level, style, stream or written)
+        ours.extend(logging.root.handlers)
+        return Lines(written)
 
     yield start
     structlog.reset_defaults()
     logging.captureWarnings(False)
     logging.getLogger("aiohttp.access").disabled = False
-    root.handlers, root.level = before[0], before[1]
-    for logger, level, handlers in before[2]:
+    logging.root.level = before[0]
+    logging.root.handlers = [handler for handler in logging.root.handlers if handler not in ours]
+    for logger, level, handlers in before[1]:
         logger.handlers = handlers
         logger.setLevel(level)
 
@@ -84,7 +88,7 @@ def test_a_line_is_one_json_object(lines: Lines) -> None:
         "ok": True,
         "error": None,
     }
-    assert lines.last["ts"][-5:-4] == "." and lines.last["ts"].endswith("Z")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", lines.last["ts"])
     assert abs(datetime.fromisoformat(lines.last["ts"]).timestamp() - time.time()) < 10
 
 
@@ -232,9 +236,7 @@ def test_no_value_forges_a_line(configure: Callable[..., Lines], style: str) -> 
     structlog.get_logger("maru.test").info(FORGERY, value=FORGERY, **{FORGERY: [FORGERY]})
     logging.getLogger("aiohttp.server").warning("from %s", FORGERY)
     assert len(lines.text.splitlines()) == 2
-    assert (
-        not set(FORGERY[-9:]) & set(lines.text) - {"\n"} & {"\x1b", "\x85", "\u2028", "\u2029", "\u202e", "\x7f", "\0"}
-    )
+    assert not set("\r\x1b\x85\u2028\u2029\u202e\x7f\0") & set(lines.text)
 
 
 def test_an_errors_text_forges_no_line_on_the_console(configure: Callable[..., Lines]) -> None:
@@ -258,7 +260,8 @@ def test_values_are_bounded(lines: Lines) -> None:
         "event", text="a" * 50_000 + "z", items=list(range(1_000)), deep=deep, number=10**5_000
     )
     assert len(lines.last["text"]) < MAX_VALUE_CHARS + 50
-    assert lines.last["text"].startswith("aaa") and lines.last["text"].endswith("az")
+    assert lines.last["text"].startswith("aaa")
+    assert lines.last["text"].endswith("az")
     assert lines.last["items"] == list(range(MAX_ITEMS))
     assert "…" in json.dumps(lines.last["deep"], ensure_ascii=False)
     assert len(lines.text) < 4 * MAX_VALUE_CHARS
@@ -287,7 +290,8 @@ def test_any_value_gives_a_line(lines: Lines) -> None:
     log.info("event", value=Unshowable())
     assert lines.last["event"] == "log.line_lost"
     assert lines.last["kind"] == "RuntimeError"
-    logging.getLogger("asyncio").error("%d", TOKEN)
+    record = logging.LogRecord("asyncio", logging.ERROR, __file__, 1, "%d", (TOKEN,), None)
+    logging.root.handlers[0].handle(record)  # past pytest's own handler, which raises
     assert lines.last["event"] == "log.line_lost"
     assert CLAIMS not in lines.text
 
@@ -311,20 +315,20 @@ def test_a_reader_that_is_gone_costs_the_line_only(configure: Callable[..., Line
 
 def test_a_stream_without_utf_8_gets_its_lines(configure: Callable[..., Lines]) -> None:
     """What it can't write is escaped."""
-    configure()
     raw = BytesIO()
-    logs.configure("info", "console", TextIOWrapper(raw, encoding="ascii"))
+    configure(stream=TextIOWrapper(raw, encoding="ascii"), style="console")
     structlog.get_logger("maru.test").info("마루")
     assert b"\\ub9c8\\ub8e8" in raw.getvalue()
 
 
-@pytest.mark.parametrize(
-    "text", ["ey" * 32_768, "ey." * 20_000, "?" * 65_536, "%65" * 20_000, "eyJ" + "a.eyJ" * 13_000]
-)
-def test_redaction_is_linear(text: str) -> None:
+SLOW = {"ey": 32_768, "ey.": 20_000, "?": 65_536, "%65": 20_000, "a.eyJ": 13_000, "bearer ": 9_000}
+
+
+@pytest.mark.parametrize("piece", SLOW)
+def test_redaction_is_linear(piece: str) -> None:
     """A payload's worth of text that was made to be slow takes a fraction of a second."""
     begin = time.perf_counter()
-    logs.redact(None, "info", {"value": text})
+    logs.redact(None, "info", {"value": piece * SLOW[piece]})
     assert time.perf_counter() - begin < 1
 
 
@@ -332,18 +336,14 @@ def test_the_console_is_for_people(configure: Callable[..., Lines]) -> None:
     """Time, level, event, then the fields; quotes only where they are needed; colours only on a terminal."""
     lines = configure(style="console")
     structlog.get_logger("maru.test").info("message:send", channel="room:1", text="two words", n=3, none=None)
-    assert lines.text[
-        12:
-    ] == ' info    message:send logger=maru.test channel=room:1 text="two words" n=3 none=null\n'.replace(
-        'logger=maru.test channel=room:1 text="two words" n=3 none=null',
-        'channel=room:1 text="two words" n=3 none=null logger=maru.test',
-    )
+    shown = 'info    message:send channel=room:1 text="two words" n=3 none=null logger=maru.test'
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d\.\d{{3}} {re.escape(shown)}\n", lines.text)
 
     class Terminal(StringIO):
         def isatty(self) -> bool:
             return True
 
     terminal = Terminal()
-    logs.configure("info", "console", terminal)
+    configure(stream=terminal, style="console")
     structlog.get_logger("maru.test").warning("event")
     assert "\x1b[33mwarning\x1b[0m event" in terminal.getvalue()

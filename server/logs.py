@@ -1,0 +1,257 @@
+"""Log lines: structlog's and the standard library's through one chain, and no credential in any of them.
+
+JSON is one object a line: `ts`, `level`, `event`, then the fields. What a stranger sent can't forge a line, and no
+value is longer than `MAX_VALUE_CHARS`. Redaction is the last line of defence: who logs leaves payloads and tokens out.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from io import TextIOWrapper
+from itertools import islice, pairwise
+from typing import Any, TextIO
+from urllib.parse import unquote
+
+import orjson
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+Render = Callable[[WrappedLogger, str, EventDict], str]
+
+REDACTED = "[redacted]"
+
+MAX_VALUE_CHARS = 8 * 1024
+"""Of one text in a line; a longer one keeps its two ends, where a traceback says what and where."""
+
+MAX_ITEMS = 100
+"""Of one mapping or list in a line."""
+
+MAX_DEPTH = 5
+"""Of mappings and lists within each other."""
+
+MAX_INT = 2**63
+
+VERBOSE = ("engineio", "engineio.server", "engineio.client", "socketio", "socketio.server", "socketio.client")
+"""Loggers that print packets, so also tokens, when they are let."""
+
+_PRIVATE_KEY = re.compile(
+    r"token|secret|passw|credential|cookie|authorization|(?:^|[_-])(?:auth|query|jwt|bearer|api[_-]?keys?)(?:$|[_-])",
+    re.IGNORECASE,
+)
+# Every run is taken once, from its start: text made to be slow (`eyeyey...`) costs no more than other text.
+_DOTTED = re.compile(r"(?<![\w=-])[\w=-]++(?:(?:\.|%2E)[\w=-]*+)+", re.ASCII | re.IGNORECASE)
+_DOT = re.compile(r"\.|%2E", re.IGNORECASE)
+_QUERY = re.compile(r"\?[\w%.~\[\]-]{1,64}=[^\s\"'<>]*")
+_BEARER = re.compile(r"(bearer)\s+[^\s\"',]+", re.IGNORECASE)
+# What ends a line somewhere, moves a terminal's cursor, or turns the direction of writing; and lone surrogates.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_BARE = re.compile(r"[^\s\"'=\\]+")
+
+_MIN_HEADER_CHARS = 12
+"""Of a token's first part: no JOSE header is shorter."""
+
+_COLOURS = {"debug": 36, "info": 32, "warning": 33, "error": 31, "critical": 31}
+
+
+def configure(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 the setting's own name
+    """Send every line of this process to `stream` (standard output), from `level` (`debug` to `error`) up, as `json` or
+    `console`. Call it once, before the first line: a logger that has been used keeps its way."""
+    out = sys.stdout if stream is None else stream
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets its lines too
+    number = logging.getLevelNamesMapping()[level.upper()]
+    line = _line(render_json if format == "json" else _console(colours=out.isatty()))
+    named = structlog.stdlib.add_logger_name
+    handler = _Handler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[named, structlog.stdlib.ProcessorFormatter.remove_processors_meta, line]
+        )
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(number)
+    logging.captureWarnings(True)
+    _quiet(number)
+    structlog.configure(
+        # Past the standard library's records: they would double the cost of a line, and there is one a command.
+        processors=[named, line],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda name="maru": _Lines(name, handler),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _line(render: Render) -> Render:
+    stack = structlog.processors.StackInfoRenderer()
+    level_of, traceback_of = structlog.stdlib.add_log_level, structlog.processors.format_exc_info  # no local variables
+
+    def line(logger: WrappedLogger, level: str, fields: EventDict) -> str:
+        try:
+            fields = traceback_of(logger, level, stack(logger, level, level_of(logger, level, fields)))
+            return render(logger, level, redact(logger, level, fields))
+        except Exception as error:  # noqa: BLE001 a value that can't be shown must not fail the command it tells of
+            return render(logger, level, {"level": "error", "event": "log.line_lost", "kind": type(error).__name__})
+
+    return line
+
+
+def _quiet(number: int) -> None:
+    for name in VERBOSE:
+        logger = logging.getLogger(name)
+        # A level of their own also keeps these libraries from adding handlers of their own.
+        logger.setLevel(max(number, logging.WARNING))
+        logger.handlers = []
+    logging.getLogger("aiohttp.access").disabled = True  # it prints query strings
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes whole lines. One that can't be written is lost: its reader is gone, or its disk is full."""
+
+    def write(self, line: str) -> None:
+        with self.lock or nullcontext(), suppress(OSError, ValueError):
+            self.stream.write(line + "\n")
+            self.stream.flush()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the standard library's name
+        """The standard way prints the record's arguments, unredacted."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            structlog.get_logger(record.name).error("log.line_lost", kind=type(error).__name__)
+
+
+class _Lines:
+    """What structlog writes with."""
+
+    __slots__ = ("critical", "debug", "error", "info", "name", "warning")
+
+    def __init__(self, name: str, handler: _Handler) -> None:
+        self.name = name
+        self.debug = self.info = self.warning = self.error = self.critical = handler.write
+
+
+def redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
+    """Mask fields with private names, and whatever looks like a token in any text; bound every value."""
+    return {key: REDACTED if _is_private(key) else _clean(value, 0) for key, value in fields.items()}
+
+
+@lru_cache(maxsize=1_024)
+def _is_private(key: str) -> bool:
+    return _PRIVATE_KEY.search(key) is not None
+
+
+def _clean(value: object, depth: int) -> object:
+    kind = type(value)
+    if kind is str:
+        return _text(value)  # type: ignore[arg-type] # `kind is str` says so, faster than isinstance
+    if value is None or kind is bool or kind is float:
+        return value
+    if kind is int:
+        return value if -MAX_INT <= value < MAX_INT else _text(hex(value))  # type: ignore[operator,arg-type] # as above
+    if isinstance(value, bytes | bytearray):
+        return _text(value.decode("utf-8", "backslashreplace"))
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return "…" if depth >= MAX_DEPTH else _nested(value, depth + 1)
+    return _text(str(value))
+
+
+def _nested(value: Mapping[Any, Any] | Collection[Any], depth: int) -> object:
+    if isinstance(value, Mapping):
+        return _mapping(value, depth)
+    return [_clean(item, depth) for item in islice(value, MAX_ITEMS)]
+
+
+def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, object]:
+    names = ((_text(str(key)), item) for key, item in islice(value.items(), MAX_ITEMS))
+    return {name: REDACTED if _is_private(name) else _clean(item, depth) for name, item in names}
+
+
+def _text(text: str) -> str:
+    """The text without credentials, cut to size."""
+    if ("ey" in text or "ew" in text) and ("." in text or "%" in text):
+        text = _DOTTED.sub(_mask, text)
+    if "%" in text and _holds_token(unquote(unquote(text))):
+        return REDACTED
+    if "?" in text:
+        text = _QUERY.sub(f"?{REDACTED}", text)
+    if "earer" in text or "EARER" in text:
+        text = _BEARER.sub(rf"\1 {REDACTED}", text)
+    if len(text) > MAX_VALUE_CHARS:
+        end = MAX_VALUE_CHARS // 2
+        text = f"{text[:end]}…[{len(text) - 2 * end} characters cut]…{text[-end:]}"
+    return text
+
+
+def _mask(found: re.Match[str]) -> str:
+    return REDACTED if _is_token(found[0]) else found[0]
+
+
+def _holds_token(text: str) -> bool:
+    return any(_is_token(found[0]) for found in _DOTTED.finditer(text))
+
+
+def _is_token(run: str) -> bool:
+    """Whether one part ends with what may be a JOSE header, and claims follow: both are JSON objects in Base64, so
+    they begin with `ey` (`{"`, `{ `) or `ew` (`{` and a line break). The signature may be missing."""
+    return any(
+        len(header) >= _MIN_HEADER_CHARS and ("ey" in header or "ew" in header) and claims.startswith(("ey", "ew"))
+        for header, claims in pairwise(_DOT.split(run))
+    )
+
+
+def _stamp() -> str:
+    second, ns = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(second)}.{ns // 1_000_000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def render_json(_: WrappedLogger, __: str, fields: EventDict) -> str:
+    """One JSON object on one line, whatever the fields hold."""
+    line = {"ts": _stamp(), "level": fields.pop("level"), "event": fields.pop("event"), **fields}
+    try:
+        text = orjson.dumps(line).decode()
+    except TypeError:  # a lone surrogate, which orjson rightly takes for no text
+        text = json.dumps(line)
+    return text if text.isascii() and "\x7f" not in text else _UNSAFE.sub(_escaped, text)
+
+
+def _console(*, colours: bool) -> Render:
+    def render(_: WrappedLogger, __: str, fields: EventDict) -> str:
+        level = fields.pop("level")
+        head = f"{_stamp()[11:23]} {_painted(level) if colours else f'{level:<7}'} {_safe(fields.pop('event'))}"
+        blocks = [_indented(fields.pop(key)) for key in ("stack", "exception") if key in fields]
+        return " ".join([head, *(f"{_safe(key)}={_quoted(value)}" for key, value in fields.items())]) + "".join(blocks)
+
+    return render
+
+
+def _painted(level: str) -> str:
+    return f"\x1b[{_COLOURS.get(level, 0)}m{level:<7}\x1b[0m"
+
+
+def _quoted(value: object) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        return _safe(value)
+    return _safe(json.dumps(value, ensure_ascii=False))
+
+
+def _indented(text: str) -> str:
+    """A traceback under its line: indented, so that no line of it passes for another event."""
+    return "".join(f"\n    {_safe(line)}" for line in text.split("\n"))
+
+
+def _safe(value: object) -> str:
+    return _UNSAFE.sub(_escaped, str(value))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
