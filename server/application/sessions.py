@@ -17,6 +17,9 @@ EXPIRY_NOTICE_MS = 60_000
 SWEEP_S = 0.25
 """How often expiries are looked at: one heap for all sessions, no timer each."""
 
+STALE_ENTRIES = 64
+"""The heap may have two entries a session and so many more; beyond that, those of closed sessions are cleared out."""
+
 
 @dataclass(slots=True)
 class _Admission:
@@ -85,7 +88,7 @@ class Sessions:
         return renewed
 
     def close(self, session: SessionId) -> None:
-        """Forget a session; its place in the heap empties by itself."""
+        """Forget a session; its place in the heap is cleared out in time."""
         self._admissions.pop(session, None)
 
     async def run(self) -> None:
@@ -123,3 +126,7 @@ class Sessions:
     def _schedule(self, session: SessionId, admission: _Admission) -> None:
         admission.due = self._moment(admission)
         heapq.heappush(self._due, (admission.due, session))
+        if len(self._due) > 2 * len(self._admissions) + STALE_ENTRIES:
+            # Clients that come and go with a token of a day would else stand here for that day each time.
+            self._due = [(other.due, name) for name, other in self._admissions.items()]
+            heapq.heapify(self._due)
