@@ -1,0 +1,46 @@
+"""Every key and topic of Maru in Redis, in one place.
+
+All keys of a channel share the hash tag `{channel}`, so that Redis Cluster keeps them in one slot and one script may
+touch them all. Channel names hold no braces.
+"""
+
+from server.domain.channels import ChannelName
+from server.domain.identity import UserId
+
+PREFIX = "maru:1:"
+"""The version of the layout: another one would live beside it."""
+
+
+def meta(channel: ChannelName) -> str:
+    """HASH: epoch, head, floor."""
+    return f"{PREFIX}{{{channel}}}:meta"
+
+
+def log(channel: ChannelName) -> str:
+    """STREAM: the events; an entry's id is its offset."""
+    return f"{PREFIX}{{{channel}}}:log"
+
+
+def order(channel: ChannelName) -> str:
+    """ZSET: message ids by the offset of their creation."""
+    return f"{PREFIX}{{{channel}}}:order"
+
+
+def message(channel: ChannelName, id: str) -> str:
+    """HASH: one message in its current state."""
+    return f"{PREFIX}{{{channel}}}:message:{id}"
+
+
+def sent(channel: ChannelName, user: UserId, key: str) -> str:
+    """STRING, for 24 h: what became of a send with an idempotency key. The length keeps (user, key) pairs apart."""
+    return f"{PREFIX}{{{channel}}}:sent:{len(user)}:{user}:{key}"
+
+
+def topic(channel: ChannelName) -> str:
+    """Pub/sub: hints at the channel's events."""
+    return f"{PREFIX}{{{channel}}}:events"
+
+
+def pulse(replica: str) -> str:
+    """Pub/sub: a replica's heartbeat to itself."""
+    return f"{PREFIX}pulse:{replica}"
