@@ -330,7 +330,7 @@ class Chat {
       this.#active.timeline.reset();
       this.#load(this.#active, "latest");
     }
-    this.#list.show(this.#active);
+    this.#list.follow();
     this.#seen();
   }
 

@@ -31,6 +31,7 @@ export class MessageList {
   /** @type {Shown|null} */ #shown = null;
   /** @type {string|null} */ #editing = null;
   /** @type {Map<string, {element: HTMLElement, signature: string}>} */ #known = new Map();
+  /** @type {WeakMap<Element, string>} */ #uids = new WeakMap();
   #edgeState = "";
   #due = false;
 
@@ -60,6 +61,13 @@ export class MessageList {
     this.atEnd = true;
     this.#render();
     this.toEnd();
+  }
+
+  /** Goes to the end, and stays there. */
+  follow() {
+    this.atEnd = true;
+    this.toEnd();
+    this.refresh();
   }
 
   /** @param {string|null} id the message in the composer */
@@ -93,8 +101,9 @@ export class MessageList {
     this.#box.setAttribute("aria-busy", String(loading !== "" || !this.atEnd));
     this.#place(rowsOf(timeline.all, Date.now(), unreadAfter));
     this.#renderEdges();
-    if (anchor) this.#box.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
-    else this.toEnd();
+    const kept = anchor && this.#known.get(anchor.uid)?.element; // by its id: the element may be another one now
+    if (kept) this.#box.scrollTop += kept.getBoundingClientRect().top - anchor.top;
+    else if (this.atEnd) this.toEnd();
     this.#ask();
   }
 
@@ -106,9 +115,9 @@ export class MessageList {
       element.remove();
       this.#known.delete(uid);
     }
+    const elements = rows.map((row) => this.#element(row)); // may replace children, so before the walk
     /** @type {Element|null} */ let next = this.#rows.firstElementChild;
-    for (const row of rows) {
-      const element = this.#element(row);
+    for (const element of elements) {
       if (element === next) next = next.nextElementSibling;
       else this.#rows.insertBefore(element, next);
     }
@@ -126,6 +135,7 @@ export class MessageList {
       if (focused) element.focus({ preventScroll: true });
     }
     this.#known.set(row.uid, { element, signature });
+    this.#uids.set(element, row.uid);
     return element;
   }
 
@@ -144,12 +154,12 @@ export class MessageList {
     else this.#edge.replaceChildren(startOf(name, empty));
   }
 
-  /** The first row in sight, and where it stands. */
+  /** The first message in sight, and where it stands. */
   #anchor() {
     const { top } = this.#box.getBoundingClientRect();
     for (const element of this.#rows.children) {
       const place = element.getBoundingClientRect();
-      if (place.bottom > top) return { element, top: place.top };
+      if (place.bottom > top && element.matches(".message")) return { uid: this.#uids.get(element), top: place.top };
     }
     return null;
   }

@@ -24,7 +24,12 @@ export function rowElement(row, me, editing, acts) {
   }
   const { item, first } = row;
   const own = item.author?.id === me;
-  const marks = [first && "first", own && "own", item.deleted && "deleted", item.id === editing && "editing"];
+  const marks = [
+    first && "first",
+    own && "own",
+    item.deleted && "deleted",
+    item.id && item.id === editing && "editing",
+  ];
   return el(
     "li",
     {
