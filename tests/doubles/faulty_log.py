@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError
 from server.domain.messages import Draft, Event, Message, MessageId, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 
@@ -41,7 +40,7 @@ class FaultyLog(MessageLog):
 
     def __init__(self, inner: MessageLog) -> None:
         self.inner = inner
-        self.error: MaruError | None = None
+        self.error: Exception | None = None
         self.before: Pause = at_once
         self.after: Pause = at_once
         self.written: list[Event] = []
