@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from server.application.deadline import deadline
 from server.application.hub import HostedChannel, Hub
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels
@@ -52,8 +53,9 @@ class Subscriptions:
             raise TooManyChannels(
                 f"a session may be in {self._max_channels} channels", details={"limit": self._max_channels}
             )
-        hosted = await self._hub.host(channel)
-        joined = await self._catch_up(hosted, since, history)
+        async with deadline():
+            hosted = await self._hub.host(channel)
+            joined = await self._catch_up(hosted, since, history)
         self._transport.enter(session, channel)
         return joined
 
