@@ -98,6 +98,8 @@ class Batch:
         try:
             id = self._write(channel, event, post.id)
         except sqlite3.IntegrityError as error:
+            if "events.message_id" not in str(error):
+                raise
             raise Conflict(f"message id '{post.id}' is already taken in '{post.channel}'") from error
         if post.key is not None:
             self._db.execute(

@@ -1,0 +1,97 @@
+"""Every adapter behind the port it implements: a further adapter is one class and one param here."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.channels import ChannelName
+from server.ports.message_log import MessageLog
+from tests.doubles.samples import HOUR_MS, NOW_MS
+
+_numbers = count(1)
+
+
+class Clock:
+    """Wall-clock time that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = NOW_MS
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class LogStore(Protocol):
+    """Where logs of one kind live; what one of them wrote, the next one finds."""
+
+    clock: Clock
+
+    def open(
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+    ) -> AbstractAsyncContextManager[MessageLog]:
+        """A log over what is stored; one at a time."""
+        ...
+
+    def lose(self) -> None:
+        """Lose everything, as a disaster would. No log is open."""
+        ...
+
+
+class MemoryStore(LogStore):
+    """Its log outlives the test's contexts: there is nothing else that could."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._log: MemoryMessageLog | None = None
+
+    def open(
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+    ) -> AbstractAsyncContextManager[MessageLog]:
+        self._log = self._log or MemoryMessageLog(max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock)
+        return nullcontext(self._log)
+
+    def lose(self) -> None:
+        self._log = None
+
+
+class SqliteStore(LogStore):
+    """A file in the test's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = Clock()
+        self._path = directory / "maru.db"
+
+    def open(
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+    ) -> AbstractAsyncContextManager[MessageLog]:
+        return SqliteMessageLog(
+            self._path, max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock, sweep_interval_s=0.05
+        )
+
+    def lose(self) -> None:
+        self._path.unlink()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
+    """A store of each kind, empty."""
+    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path)
+
+
+@pytest.fixture
+async def log(store: LogStore) -> AsyncIterator[MessageLog]:
+    """A log of each kind, without a bound that a test would meet."""
+    async with store.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+def channel() -> ChannelName:
+    """A channel that no other test uses: the store may be shared."""
+    return ChannelName(f"contract:{next(_numbers)}")
