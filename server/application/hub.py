@@ -7,6 +7,7 @@ the log. State changes between awaits, never across one.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import assert_never
 
 import structlog
 
@@ -194,6 +195,8 @@ class Hub:
                 self._heal(hosted)
             case Known():
                 pass
+            case never:
+                assert_never(never)
 
     def _deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -249,9 +252,8 @@ class Hub:
         """Read the log once from the channel's position on, absorb what it says, return its head."""
         before = hosted.position
         replay = await self._log.read(hosted.name, before.offset, REPLAY_LIMIT)
-        if (
-            self._hosted.get(hosted.name) is hosted
-        ):  # else let go meanwhile: who is in the channel now has it from another
+        # Where it was let go meanwhile, who is in the channel now has it from its next life.
+        if self._hosted.get(hosted.name) is hosted:
             self._absorb(hosted, before, replay)
         return replay.head
 
