@@ -349,13 +349,18 @@ def _names_in(env_file: Path) -> list[str]:
 
 
 def _refuse_unknown(names: list[str]) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted({name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known})
+    known = {name.upper() for name in Settings.model_fields}
+    ours = {name for name in names if name.upper().startswith(PREFIX)}
+    unknown = sorted(name for name in ours if name.upper().removeprefix(PREFIX) not in known)
     if not unknown:
         return
     name = unknown[0] if unknown[0].isprintable() else ascii(unknown[0])
-    close = difflib.get_close_matches(name.upper(), known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else "; `python -m server config` lists those there are"
+    close = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+    hint = (
+        f"; did you mean {PREFIX}{close[0]}?"
+        if close
+        else "; unset it (`python -m server config` lists the known ones)"
+    )
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         hint += " (Kubernetes sets such variables for a Service named maru: set enableServiceLinks: false)"
     raise BadSetting(f"{name}: unknown variable{hint}{_more(len(unknown))}")
