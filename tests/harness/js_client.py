@@ -1,6 +1,7 @@
 """JavaScript clients as test subjects, each in a Node process of its own, driven by JSON lines."""
 
 import asyncio
+import itertools
 import json
 import shutil
 from collections import defaultdict
@@ -8,11 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness.py_client import LOG_EVENTS, Outgoing
+from tests.harness.py_client import LOG_EVENTS, Outgoing, Refused, until
 from tests.harness.server import ROOT
 
 PLAIN = Path(__file__).parent / "plain_client.mjs"
 
+DRIVE = ROOT / "clients/js-demo/drive.js"
+
+CONNECT_S = 20.0
 EXIT_S = 10.0
 LINE_BYTES = 1 << 24
 """A line may be a whole replay."""
@@ -97,7 +101,7 @@ class BareJsClient:
     async def __aenter__(self) -> Self:
         await self._program.__aenter__()
         self._program.say({"do": "connect", "url": self._url, "token": self._token})
-        await self._until(lambda: self._ready, 20.0)
+        await until(lambda: self._ready, self._changed, CONNECT_S, self._story)
         return self
 
     async def __aexit__(self, *failure: Any) -> None:
@@ -107,7 +111,7 @@ class BareJsClient:
     async def join(self, channel: str) -> None:
         """Join one channel."""
         self._program.say({"do": "emit", "tag": channel, "event": "channel:join", "data": {"channel": channel}})
-        await self._until(lambda: channel in self._joins, 20.0)
+        await until(lambda: channel in self._joins, self._changed, CONNECT_S, self._story)
         assert self._joins[channel]["ok"], self._joins[channel]
 
     async def burst(self, messages: Sequence[Outgoing], timeout: float = 60.0) -> None:
@@ -115,11 +119,11 @@ class BareJsClient:
         self._sent = messages
         payloads = [message.payload for message in messages]
         self._program.say({"do": "burst", "event": "message:send", "payloads": payloads})
-        await self._until(lambda: len(self.acks) == len(messages), timeout)
+        await until(lambda: len(self.acks) == len(messages), self._changed, timeout, self._story)
 
     async def heard(self, channel: str, offset: int, timeout: float = 20.0) -> None:
         """Wait until the channel's events have come up to an offset."""
-        await self._until(lambda: self._offset(channel) >= offset, timeout)
+        await until(lambda: self._offset(channel) >= offset, self._changed, timeout, self._story)
 
     def _offset(self, channel: str) -> int:
         events = self.received[channel]
@@ -141,12 +145,82 @@ class BareJsClient:
                 pass  # `session:ready` comes as an event too, and a client that leaves says so
         self._changed.set()
 
-    async def _until(self, holds: Callable[[], bool], timeout: float) -> None:
-        try:
-            async with asyncio.timeout(timeout):
-                while not holds():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            counts = {channel: len(events) for channel, events in self.received.items()}
-            raise AssertionError(f"not within {timeout} s; {counts}, {len(self.acks)} acks, {self.faults}") from None
+    def _story(self) -> str:
+        counts = {channel: len(events) for channel, events in self.received.items()}
+        return f"{counts} events, {len(self.acks)} acks, {self.faults}"
+
+
+class CoreJsClient:
+    """One user on our JavaScript core, as `clients/js-demo/drive.js` drives it. Use as an async context manager.
+
+    `received` are the log events of each channel as the core gave them to its application, `acks` by the key of the
+    message, `faults` whatever means that events are missing. `changed` is set whenever one of these grows.
+    """
+
+    def __init__(self, url: str, token: str, changed: asyncio.Event | None = None, **options: object) -> None:
+        self.received: defaultdict[str, list[Json]] = defaultdict(list)
+        self.acks: dict[str, Json] = {}
+        self.faults: list[str] = []
+        self.states: list[str] = []
+        self.connects = 0
+        self.changed = changed or asyncio.Event()
+        self._connect = {"url": url, "token": token, "options": options}
+        self._program = NodeProgram(DRIVE, self._heard)
+        self._numbers = itertools.count()
+        self._owed: dict[int, asyncio.Future[Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._program.__aenter__()
+        await self.ask("connect", **self._connect)
+        await until(lambda: self.connects > 0, self.changed, CONNECT_S, lambda: f"online; {self.states}")
+        return self
+
+    async def __aexit__(self, *failure: Any) -> None:
+        await self._program.__aexit__(*failure)
+
+    async def join(self, channel: str) -> None:
+        """Join one channel."""
+        await self.ask("join", channel=channel)
+
+    async def send_all(self, messages: Sequence[Outgoing]) -> None:
+        """Put all into the core's outbox, in order; return when every one is acked."""
+        async with asyncio.TaskGroup() as sending:
+            for message in messages:
+                sending.create_task(self._send(message))
+
+    async def heard(self, channel: str, offset: int, timeout: float = 20.0) -> None:
+        """Wait until the channel's events have come up to an offset."""
+        events = self.received[channel]
+        await until(
+            lambda: bool(events) and events[-1]["offset"] >= offset,
+            self.changed,
+            timeout,
+            lambda: f"{channel} at {offset}; {len(events)} events, {self.states[-5:]}, {self.faults}",
+        )
+
+    async def ask(self, do: str, **fields: object) -> Any:
+        """Give the core one command, return the value of its answer. Raises `Refused`."""
+        number = next(self._numbers)
+        answer = self._owed[number] = asyncio.get_running_loop().create_future()
+        self._program.say({"id": number, "do": do, **fields})
+        return await answer
+
+    async def _send(self, message: Outgoing) -> None:
+        self.acks[message.key] = await self.ask("send", **message.payload)
+        self.changed.set()
+
+    def _heard(self, line: Json) -> None:
+        match line["type"]:
+            case "answer" if line["ok"]:
+                self._owed.pop(line["id"]).set_result(line["value"])
+            case "answer":
+                self._owed.pop(line["id"]).set_exception(Refused(str(line["error"])))
+            case "event":
+                self.received[line["event"]["channel"]].append(line["event"])
+            case "ready":
+                self.connects += 1
+            case "state":
+                self.states.append(line["state"])
+            case _:  # a reset or a removal: something was missed
+                self.faults.append(json.dumps(line))
+        self.changed.set()

@@ -47,15 +47,26 @@ class _Link:
     lost: bool = False
 
 
+async def until(holds: Callable[[], bool], changed: asyncio.Event, timeout: float, problem: Callable[[], str]) -> None:
+    """Wait until something holds; looked at whenever `changed` is set, which any number of waiters may share."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not holds():
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout} s: {problem()}") from None
+
+
 class PyClient:
     """One user on `socketio.AsyncClient`. Use as an async context manager.
 
     `received` are the log events of each channel in the order of arrival, replayed ones too. `faults` names everything
     that the server must not do: a gap, a repeat, an event of another epoch, a resume that did not recover. `acks` and
-    `attempts` are by the key of the message.
+    `attempts` are by the key of the message. `changed` is set whenever one of these grows; clients may share it.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, changed: asyncio.Event | None = None) -> None:
         self.received: defaultdict[str, list[Json]] = defaultdict(list)
         self.positions: dict[str, Json] = {}
         self.faults: list[str] = []
@@ -64,7 +75,7 @@ class PyClient:
         self.connects = 0
         self._url, self._token = url, token
         self._link: _Link | None = None
-        self._changed = asyncio.Event()
+        self.changed = changed or asyncio.Event()
         self._sio: Any = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -87,11 +98,13 @@ class PyClient:
 
     async def online(self, timeout: float = 20.0) -> None:
         """Wait for a connection that has said `session:ready`."""
-        await self._until(lambda: self._link is not None, timeout, "no session:ready")
+        await until(lambda: self._link is not None, self.changed, timeout, lambda: "no session:ready")
 
     async def heard(self, channel: str, offset: int, timeout: float = 20.0) -> None:
         """Wait until the channel's events have come up to an offset."""
-        await self._until(lambda: self._offset(channel) >= offset, timeout, f"{channel} did not reach {offset}")
+        await until(
+            lambda: self._offset(channel) >= offset, self.changed, timeout, lambda: self._story(channel, offset)
+        )
 
     async def command(self, name: str, payload: Json) -> Json:
         """Send one command, return its ack. Raises `ConnectionLost`."""
@@ -143,6 +156,7 @@ class PyClient:
             slots.release()
         if ack["ok"]:
             self.acks[message.key] = ack
+            self.changed.set()
         elif not ack["error"]["retryable"]:
             raise Refused(f"{message.key}: {ack['error']}")
 
@@ -186,7 +200,7 @@ class PyClient:
     async def _ready(self, _: Json) -> None:
         self.connects += 1
         self._link = _Link()
-        self._changed.set()
+        self.changed.set()
 
     async def _disconnected(self, _: str) -> None:
         link, self._link = self._link, None
@@ -198,7 +212,7 @@ class PyClient:
     def _receiver(self, name: str) -> Callable[[Json], Any]:
         async def receive(body: Json) -> None:
             self._take({"event": name, **body})
-            self._changed.set()
+            self.changed.set()
 
         return receive
 
@@ -209,7 +223,7 @@ class PyClient:
             self._take(event)
         if self._offset(reply["channel"]) != reply["offset"]:
             self.faults.append(f"resumed to {reply['offset']} with events up to {self.positions[reply['channel']]}")
-        self._changed.set()
+        self.changed.set()
 
     async def _removed(self, gone: Json) -> None:
         self.faults.append(f"removed: {gone}")
@@ -224,18 +238,12 @@ class PyClient:
         self.positions[channel] = here
         self.received[channel].append(event)
 
+    def _story(self, channel: str, offset: int) -> str:
+        return f"{channel} at {offset}; it is at {self.positions}, {self.faults[:5]}"
+
     def _offset(self, channel: str) -> int:
         offset: int = self.positions[channel]["offset"]
         return offset
-
-    async def _until(self, holds: Callable[[], bool], timeout: float, problem: str) -> None:
-        try:
-            async with asyncio.timeout(timeout):
-                while not holds():
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"{problem} within {timeout} s; at {self.positions}, {self.faults[:5]}") from None
 
 
 def _fail(answer: asyncio.Future[Json]) -> None:
