@@ -1,0 +1,168 @@
+"""`MaruBot`: a client that stays connected, reads channels without a hole and sends without a double."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+from weakref import WeakValueDictionary
+
+from maru_bot.channel import Channel
+from maru_bot.errors import MaruError, transient
+from maru_bot.events import Json, Page, Position, Receipt, page, position, receipt
+from maru_bot.session import Patience, Session
+from maru_bot.tokens import GetToken
+
+KEY_LIFE_S = 23 * 3_600.0
+"""The server knows a key for 24 h: later, a retry could double the message."""
+
+_T = TypeVar("_T")
+
+
+class MaruBot:
+    """Use as an async context manager: entering connects, leaving says goodbye and ends every iterator.
+
+    `token` is a token or a function (also async) that gives one that is valid now; it is called again when one is
+    about to expire. Entering waits `first_connect` seconds for a server that is not there yet, then raises; after
+    that the bot reconnects for ever, and stops only for what time can't heal: that error is then raised by iterators
+    and sends. `outbox` bounds the sends that wait for the server, `buffer` the events that wait for each channel's
+    reader.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: GetToken | str,
+        *,
+        first_connect: float = 30.0,
+        patience: Patience | None = None,
+        outbox: int = 500,
+        buffer: int = 1_000,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"expected the server's origin such as https://chat.example.com, got {url!r}")
+        self._url = url
+        self._first_connect = first_connect
+        self._patience = patience or Patience()
+        self._session = Session(url, token, self._patience)
+        self._outbox = outbox
+        self._buffer = buffer
+        self._unanswered = 0
+        self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def __aenter__(self) -> Self:
+        self._session.start()
+        try:
+            async with asyncio.timeout(self._first_connect):
+                await self._session.connected()
+        except TimeoutError:
+            await self.aclose()
+            last = self._session.last_error
+            raise transient("offline", f"no session at {self._url} within {self._first_connect} s ({last})") from last
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the session: iterators end, unanswered sends raise `closed`. Raises a fault of the bot itself."""
+        await self._session.aclose()
+
+    @property
+    def session(self) -> Json:
+        """The last `session:ready`: `user`, `expires_at`, `limits`, ..."""
+        if self._session.ready is None:
+            raise RuntimeError("enter the bot first: async with MaruBot(...) as bot")
+        return self._session.ready
+
+    @property
+    def user(self) -> str:
+        """Who the server says the bot is."""
+        return str(self.session["user"])
+
+    def channel(self, name: str, *, history: int | None = None, since: Position | None = None) -> Channel:
+        """Join a channel, and stay in it: `async for event in bot.channel(...)`.
+
+        With `since`, what came after that position comes first; else the last `history` (0..100) events.
+        """
+        known = self._session.channels.get(name)
+        if known is not None and not known.closed:
+            raise ValueError(f"{name} is open already: use that iterator, or leave it first")
+        channel = Channel(name, since, history, self._buffer, self._patience.backoff)
+        self._session.join(channel)
+        return channel
+
+    async def leave(self, channel: Channel) -> None:
+        """Leave a channel; its iterator ends after what waits."""
+        await self._session.leave(channel)
+
+    async def send(
+        self, channel: str, text: str, *, data: Json | None = None, reply_to: str | None = None, key: str | None = None
+    ) -> Receipt:
+        """Send a message, and return when it is in the log: once, however often it had to be tried.
+
+        Sends into one channel go one after another, in the order of the calls. Raises `MaruError`: the server's
+        refusal, `outbox_full`, `key_expired`, or why the bot has ended. Cancelling it leaves open whether the message
+        is in the log; a new call with the same `key` finds out without doubling it.
+        """
+        if self._unanswered >= self._outbox:
+            raise MaruError("outbox_full", f"{self._unanswered} messages wait for the server already")
+        payload = {
+            "channel": channel,
+            "text": text,
+            "data": data,
+            "reply_to": reply_to,
+            "key": key or str(uuid.uuid4()),
+        }
+        self._unanswered += 1
+        try:
+            # The queue of the lock's waiters is the outbox: it is fair, so the order of the calls is kept.
+            async with self._lanes.setdefault(channel, asyncio.Lock()):
+                return await self._deliver(payload)
+        finally:
+            self._unanswered -= 1
+
+    async def edit(self, channel: str, id: str, text: str, *, data: Json | None = None) -> Receipt:
+        """Change a message. Tried once: a retryable `MaruError` leaves open whether it was done."""
+        return await self._command("message:edit", {"channel": channel, "id": id, "text": text, "data": data}, receipt)
+
+    async def delete(self, channel: str, id: str) -> Position:
+        """Delete a message; deleting it twice is no error. Tried once, as `edit`."""
+        return await self._command("message:delete", {"channel": channel, "id": id}, position)
+
+    async def history(
+        self, channel: str, *, before: int | None = None, after: int | None = None, limit: int | None = None
+    ) -> Page:
+        """Read messages in their current state; `before` and `after` are offsets, exclusive. Tried once, as `edit`."""
+        return await self._command(
+            "history:read", {"channel": channel, "before": before, "after": after, "limit": limit}, page
+        )
+
+    async def _deliver(self, payload: Json) -> Receipt:
+        began, failures = time.monotonic(), 0
+        while time.monotonic() - began < KEY_LIFE_S:
+            link = await self._session.connected()
+            try:
+                return await link.command("message:send", payload, receipt)
+            except MaruError as error:
+                if not error.retryable:
+                    raise
+                pause = max(error.retry_after, self._patience.backoff(failures))
+            if not link.over:  # else the next connection sends it again, at once
+                failures += 1
+                await self._session.sleep(pause)
+        raise MaruError("key_expired", "too old to be tried again without the risk of doubling it")
+
+    async def _command(self, name: str, payload: Json, answered: Callable[[Json], _T]) -> _T:
+        try:
+            async with asyncio.timeout(self._patience.ack):
+                link = await self._session.connected()
+        except TimeoutError:
+            raise transient("offline", f"not connected, {name} was not sent") from None
+        return await link.command(name, payload, answered)

@@ -1,0 +1,224 @@
+"""One connection, from its WebSocket to its end: the only module that touches python-socketio.
+
+What is worked around here, each a trap of the library: it does not retry a refused CONNECT or a server's DISCONNECT,
+so its reconnection is off and every attempt is a new `AsyncClient`; what is emitted while it is offline is lost
+without an error; a pending ack outlives its connection; every packet is handled in a task of its own, in order only
+as long as handlers never await; bytes in a payload turn it into a binary packet; and its log prints tokens.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+import socketio
+from socketio.exceptions import SocketIOError
+from socketio.packet import Packet
+
+from maru_bot.errors import MaruError, transient
+from maru_bot.events import Json
+
+NAMESPACE = "/chat"
+
+PAYLOAD_BYTES = 65_536 - 64
+"""A command's JSON: the server takes 65,536 bytes a frame, and closes the connection over more; the rest is framing."""
+
+REPLY_BYTES = 64 * 1024 * 1024
+"""A frame of the server: a resume of 1,000 events of the largest size has about 25 MB; aiohttp's default is 4 MiB."""
+
+CLOSE_S = 1.0
+"""How long to wait for the server's half of the closing handshake."""
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("maru_bot.socketio")
+# Below WARNING the library prints packets, and the first one carries the token.
+_log.addFilter(lambda record: record.levelno >= logging.WARNING)
+_log.setLevel(logging.ERROR)
+
+
+class _StrictJson:
+    """UTF-8 in place of `\\uXXXX`, which is up to twice the bytes; no NaN, which is no JSON."""
+
+    @staticmethod
+    def dumps(value: object, **_: object) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    loads = staticmethod(json.loads)
+
+
+class _TextPacket(Packet):
+    """A packet that is never binary: the protocol has none."""
+
+    uses_binary_events = False
+    json = _StrictJson
+
+
+class Connection:
+    """Use as an async context manager: leaving it closes the WebSocket.
+
+    `heard(connection, name, body)` is called for the server's events, in the order in which they came; `gone()` at
+    the connection's end, once. Neither may block.
+    """
+
+    def __init__(
+        self, heard: Callable[["Connection", str, Json], None], gone: Callable[[], None], *, ack_timeout: float
+    ) -> None:
+        self._heard = heard
+        self._gone = gone
+        self._ack_timeout = ack_timeout
+        loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[MaruError] = loop.create_future()
+        self._ready: asyncio.Future[Json] = loop.create_future()
+        self._terminated: MaruError | None = None
+        self._http = aiohttp.ClientSession()
+        self._client = socketio.AsyncClient(
+            reconnection=False,
+            handle_sigint=False,
+            logger=_log,
+            engineio_logger=_log,
+            serializer=_TextPacket,
+            http_session=self._http,
+            request_timeout=CLOSE_S,
+            websocket_extra_options={"max_msg_size": REPLY_BYTES},
+        )
+        self._client.on("*", self._event, namespace=NAMESPACE)
+        self._client.on("connect_error", self._refused, namespace=NAMESPACE)
+        self._client.on("disconnect", self._disconnected, namespace=NAMESPACE)
+        self._transport: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(transient("offline", "the connection was closed"))
+        async with self._http:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2 * CLOSE_S):
+                    await self._client.disconnect()
+                    await asyncio.gather(*self._transport, return_exceptions=True)
+            for task in self._transport:
+                task.cancel()
+
+    async def open(self, url: str, auth: Callable[[], Mapping[str, Any]], timeout: float) -> Json:
+        """Connect; `auth` gives the CONNECT payload at the moment it is sent. Return `session:ready`.
+
+        Raises `MaruError`: the server's refusal, or `offline`, or `timeout` after `timeout` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._client.connect(url, auth=auth, transports=["websocket"], namespaces=[NAMESPACE], wait=False)
+                transport = asyncio.create_task(self._client.eio.wait())
+                transport.add_done_callback(self._closed)
+                self._transport.append(transport)
+                await asyncio.wait((self._ready, self._over), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            raise transient("timeout", f"no session:ready within {timeout} s") from None
+        except aiohttp.InvalidURL:
+            raise
+        except (SocketIOError, aiohttp.ClientError, OSError, TypeError, ValueError, LookupError) as cause:
+            # The last three are how the library meets a server that does not speak Engine.IO.
+            raise transient("offline", f"{url} can not be reached, or is no Maru server") from cause
+        if self.over:
+            raise self._over.result()
+        return self._ready.result()
+
+    @property
+    def over(self) -> bool:
+        """Nothing will be heard or answered any more."""
+        return self._over.done()
+
+    async def ended(self) -> MaruError:
+        """Wait for the connection's end, and return the reason."""
+        return await asyncio.shield(self._over)
+
+    async def command(self, name: str, payload: Json, answered: Callable[[Json], _T]) -> _T:
+        """Send one command and return what `answered` makes of the ack, called before any later event is heard.
+
+        Raises the `MaruError` of the answer; `offline` at once when the connection ends, `timeout` when no answer
+        comes (then the command may or may not have been done); `bad_request` or `payload_too_large` for a payload
+        that would cost the connection.
+        """
+        body = {field: value for field, value in payload.items() if value is not None}
+        _check(name, body)
+        answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+
+        def ack(*args: Any) -> None:
+            if not answer.done() and not self.over:
+                self._sensible(lambda: _settle(answer, args[0], answered))
+
+        try:
+            async with asyncio.timeout(self._ack_timeout):
+                if not self.over:
+                    await self._client.emit(name, body, namespace=NAMESPACE, callback=ack)
+                    await asyncio.wait((answer, self._over), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            raise transient("offline", f"the connection was lost before {name} was answered")
+        except TimeoutError:
+            raise transient("timeout", f"no answer to {name} within {self._ack_timeout} s") from None
+        except SocketIOError as cause:
+            raise transient("offline", f"not connected, {name} was not sent") from cause
+        finally:
+            answer.cancel()
+
+    def _closed(self, transport: asyncio.Task[None]) -> None:
+        """The WebSocket has ended, however it did."""
+        error = self._terminated or transient("offline", "the connection was lost")
+        if not transport.cancelled():
+            error.__cause__ = transport.exception()
+        self._end(error)
+
+    def _event(self, name: str, body: Any = None, *_: Any) -> None:
+        if self.over:
+            return
+        if name == "session:terminated":
+            self._terminated = MaruError.from_wire(body)
+        self._sensible(lambda: self._heard(self, name, body))
+        if name == "session:ready" and not self._ready.done():
+            self._ready.set_result(body)
+
+    def _refused(self, body: Any = None, *_: Any) -> None:
+        reason = body.get("data") if isinstance(body, dict) else None
+        if isinstance(reason, dict) and "code" in reason:
+            self._end(MaruError.from_wire(reason))
+
+    def _disconnected(self, reason: str = "", *_: Any) -> None:
+        if reason == self._client.reason.SERVER_DISCONNECT:
+            self._end(self._terminated or MaruError("terminated", "ended by the server"))
+
+    def _sensible(self, react: Callable[[], None]) -> None:
+        """React to what the server said. Nonsense ends the connection for good: to go on would be to lose events."""
+        try:
+            react()
+        except (LookupError, TypeError, ValueError, AttributeError) as cause:
+            error = MaruError("bad_answer", f"the server broke the protocol ({type(cause).__name__}: {cause})")
+            error.__cause__ = cause
+            self._end(error)
+
+    def _end(self, error: MaruError) -> None:
+        if not self.over:
+            self._over.set_result(error)
+            self._gone()
+
+
+def _settle(answer: asyncio.Future[_T], ack: Json, answered: Callable[[Json], _T]) -> None:
+    if ack["ok"] is True:
+        answer.set_result(answered(ack))
+    else:
+        answer.set_exception(MaruError.from_wire(ack["error"]))
+
+
+def _check(name: str, body: Json) -> None:
+    try:
+        size = len(_StrictJson.dumps([name, body]).encode())
+    except (TypeError, ValueError, RecursionError) as cause:
+        raise MaruError("bad_request", f"{name}: the payload is no JSON in UTF-8 ({cause})") from cause
+    if size > PAYLOAD_BYTES:
+        raise MaruError("payload_too_large", f"{name}: {size} bytes, the server takes {PAYLOAD_BYTES}")

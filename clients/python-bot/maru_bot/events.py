@@ -1,0 +1,185 @@
+"""What a channel's reader gets, and what commands return: frozen values made from the wire's JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+
+LOG_EVENTS = frozenset({"message:created", "message:edited", "message:deleted", "reaction:changed"})
+"""Every event of the protocol that has a place in a channel's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a channel's log: offsets are dense within an epoch, and start anew with the next one."""
+
+    epoch: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who wrote a message."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message in one of its states. `offset` is that of its creation, `key` the one that it was sent with."""
+
+    id: str
+    channel: str
+    author: Author
+    text: str
+    data: Json | None
+    reply_to: str | None
+    key: str | None
+    created_at: datetime
+    edited_at: datetime | None
+    version: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What `history` shows of a deleted message."""
+
+    id: str
+    channel: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """An event of a channel's log. Keep its `position` to go on after it in another run: `channel(since=...)`."""
+
+    channel: str
+    position: Position
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Written(LogEvent):
+    """A message came to be, or changed."""
+
+    message: Message
+
+    @property
+    def id(self) -> str:
+        """The message's id, for `reply_to`, `edit` and `delete`."""
+        return self.message.id
+
+    @property
+    def text(self) -> str:
+        """The message's text."""
+        return self.message.text
+
+    @property
+    def author(self) -> Author:
+        """Who wrote the message."""
+        return self.message.author
+
+
+@dataclass(frozen=True, slots=True)
+class Created(Written):
+    """A new message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited(Written):
+    """A message has a new text or new data; `message` is the whole of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(LogEvent):
+    """The message `id` is gone."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What the reader knows of the channel has a hole: events up to `position` may never come. Read `history`.
+
+    `reason`: `epoch_changed`, `expired`, `too_far_behind` or `ahead_of_log`.
+    """
+
+    channel: str
+    reason: str
+    position: Position
+
+
+Event = Created | Edited | Deleted | Reset
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An acked `send` or `edit`: the message is in the log. `duplicate`: an earlier try had put it there."""
+
+    message: Message
+    position: Position
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages in their current state, oldest first; `more` lie beyond the page. `position` is the log's end."""
+
+    messages: tuple[Message | Tombstone, ...]
+    position: Position
+    more: bool
+
+
+def position(body: Json) -> Position:
+    """Read `{epoch, offset}`."""
+    return Position(body["epoch"], body["offset"])
+
+
+def log_event(name: str, body: Json) -> Created | Edited | Deleted | None:
+    """Read a log event; None for one that readers are not told of. Raises `KeyError` and the like on nonsense."""
+    channel, place, at = body["channel"], position(body), datetime.fromisoformat(body["at"])
+    match name:
+        case "message:created":
+            return Created(channel, place, at, message(body["message"]))
+        case "message:edited":
+            return Edited(channel, place, at, message(body["message"]))
+        case "message:deleted":
+            return Deleted(channel, place, at, body["message"]["id"])
+        case _:
+            return None
+
+
+def message(body: Json) -> Message:
+    """Read a message that is there."""
+    edited_at = body["edited_at"]
+    return Message(
+        body["id"],
+        body["channel"],
+        Author(body["author"]["id"], body["author"]["name"]),
+        body["text"],
+        body["data"],
+        body["reply_to"],
+        body["key"],
+        datetime.fromisoformat(body["created_at"]),
+        None if edited_at is None else datetime.fromisoformat(edited_at),
+        body["version"],
+        body["offset"],
+    )
+
+
+def receipt(ack: Json) -> Receipt:
+    """Read the ack of `message:send` or `message:edit`."""
+    return Receipt(message(ack["message"]), position(ack), ack.get("duplicate", False))
+
+
+def page(ack: Json) -> Page:
+    """Read the ack of `history:read`."""
+    found = tuple(
+        Tombstone(item["id"], item["channel"], item["offset"]) if item.get("deleted") else message(item)
+        for item in ack["messages"]
+    )
+    return Page(found, position(ack), ack["more"])

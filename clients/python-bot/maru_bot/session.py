@@ -1,0 +1,224 @@
+"""Staying connected: one connection after another, each resuming where the last one ended."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+
+from maru_bot.channel import Channel
+from maru_bot.connection import Connection
+from maru_bot.errors import Backoff, MaruError
+from maru_bot.events import LOG_EVENTS, Json
+from maru_bot.tokens import TOKEN_REFUSED, GetToken, TokenSource
+
+TRANSIENT = frozenset({"rate_limited", "unavailable", "overloaded"})
+"""Where `channel:removed` brings a bare code: those that time can heal."""
+
+RESUME_CHANNELS = 500
+RESUME_CHARS = 32_768
+"""What goes into CONNECT, beside the token: half a frame. Channels beyond it are joined one by one afterwards."""
+
+RESUME_ENTRY_CHARS = 64
+"""What an entry has beside the names: brackets, quotes, and an offset of up to 16 digits."""
+
+STEADY_S = 5.0
+"""A connection this old has proved itself: the backoff starts anew."""
+
+REFRESH_TRIES = 8
+"""At one per backoff they fill the 60 s between `session:expiring` and the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds: for the server to answer a command, for a connection, between tries."""
+
+    ack: float = 10.0
+    connect: float = 10.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Session:
+    """Connects, and connects again, until `aclose` or until something that time can't heal.
+
+    It reconnects by itself, not by python-socketio, which would not come back after a refused CONNECT or the server's
+    DISCONNECT, takes no new token on the way, and can't be told to wait as long as a draining server asks for.
+    """
+
+    def __init__(self, url: str, token: GetToken | str, patience: Patience) -> None:
+        self.ready: Json | None = None
+        self.last_error: MaruError | None = None
+        self.channels: dict[str, Channel] = {}
+        self._url = url
+        self._tokens = TokenSource(token, patience.connect)
+        self._patience = patience
+        self._link: Connection | None = None
+        self._news = asyncio.Event()  # set while there is a link, or will be none
+        self._fault: Exception | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._ready_at = 0.0
+        self._reconnect_at = 0.0
+
+    def start(self) -> None:
+        """Begin; `connected` tells the rest."""
+        self._running = asyncio.create_task(self._run())
+        self._running.add_done_callback(self._stopped)
+
+    async def aclose(self) -> None:
+        """Say goodbye, and end every channel. Raises a fault of the session itself."""
+        if self._running is None:
+            return
+        self._running.cancel()
+        await asyncio.wait((self._running,))
+        fault = None if self._running.cancelled() else self._running.exception()
+        if fault is not None and not isinstance(fault, MaruError):
+            raise fault
+
+    async def connected(self) -> Connection:
+        """The connection, once there is one. Raises why there will be none."""
+        while self._link is None:
+            if self._fault is not None:
+                raise self._fault
+            if self._running is None:
+                raise RuntimeError("enter the bot first: async with MaruBot(...) as bot")
+            await self._news.wait()
+        return self._link
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, but not beyond the session's end."""
+        assert self._running is not None
+        await asyncio.wait((self._running,), timeout=seconds)
+
+    def join(self, channel: Channel) -> None:
+        """Join the channel, now or at the next connection, and stay in it."""
+        self.channels[channel.name] = channel
+        if self._fault is not None:
+            channel.close(self._fault, fatal=True)
+        elif self._link is not None:
+            self._tasks.create_task(channel.keep(self._link))
+
+    async def leave(self, channel: Channel) -> None:
+        """Leave the channel; where that is not possible, the next connection does not name it."""
+        channel.close(None, fatal=False)
+        if self.channels.get(channel.name) is channel:
+            del self.channels[channel.name]
+            if self._link is not None:
+                await _say_leave(self._link, channel.name)
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            error = self.last_error = await self._attempt()
+            again = self._tokens.refused(error.code) if error.code in TOKEN_REFUSED else error.retryable
+            if not again:
+                raise error
+            now = time.monotonic()
+            told = max(self._reconnect_at - now, error.retry_after)
+            failures = 0 if self._ready_at and now - self._ready_at >= STEADY_S else failures + 1
+            self._ready_at = self._reconnect_at = 0.0
+            await asyncio.sleep(told if told > 0 else self._patience.backoff(max(0, failures - 1)))
+
+    async def _attempt(self) -> MaruError:
+        """One connection, from token to end. Return why it is over."""
+        reasons: list[Exception] = []
+        try:
+            token = await self._tokens.take()
+            connection = Connection(self._heard, self._lost, ack_timeout=self._patience.ack)
+            async with asyncio.TaskGroup() as self._tasks, connection:
+                session = await connection.open(
+                    self._url, lambda: {"token": token, "resume": self._resume()}, self._patience.connect
+                )
+                self._begin(connection, token, session)
+                raise await connection.ended()
+        except* MaruError as ended:
+            reasons.extend(ended.exceptions)
+        (reason,) = reasons
+        assert isinstance(reason, MaruError)
+        return reason
+
+    def _begin(self, link: Connection, token: str, session: Json) -> None:
+        """There is a session: sends and readers may go on."""
+        self._tokens.accepted(token, session["expires_at"])
+        self.ready = session
+        self._ready_at = time.monotonic()
+        self.channels = {name: channel for name, channel in self.channels.items() if not channel.closed}
+        for channel in self.channels.values():
+            self._tasks.create_task(channel.keep(link))
+        if not link.over:
+            self._link = link
+            self._news.set()
+
+    def _lost(self) -> None:
+        """The connection is over; at once, so that nothing is tried on it any more."""
+        self._link = None
+        self._news.clear()
+        for channel in self.channels.values():
+            channel.lost()
+
+    def _stopped(self, running: asyncio.Task[None]) -> None:
+        """There will be no other connection."""
+        fault = MaruError("closed", "the bot has been closed") if running.cancelled() else running.exception()
+        assert isinstance(fault, Exception)
+        self._fault = fault
+        self._news.set()
+        for channel in self.channels.values():
+            channel.close(fault, fatal=not running.cancelled())
+
+    def _resume(self) -> dict[str, Json]:
+        """The channels' positions, as many as CONNECT takes."""
+        resume: dict[str, Json] = {}
+        chars = 0
+        for name, channel in self.channels.items():
+            place = channel.resumable
+            if place is None or channel.closed:
+                continue
+            chars += len(name) + len(place.epoch) + RESUME_ENTRY_CHARS
+            if chars > RESUME_CHARS or len(resume) == RESUME_CHANNELS:
+                break
+            resume[name] = {"epoch": place.epoch, "offset": place.offset}
+        return resume
+
+    # What the server says
+
+    def _heard(self, link: Connection, name: str, body: Json) -> None:
+        """Handle an event; must not await, or a later one would overtake it."""
+        if name in LOG_EVENTS:
+            if channel := self.channels.get(body["channel"]):
+                channel.receive(name, body)
+            return
+        match name:
+            case "channel:resumed":
+                self._resumed(link, body)
+            case "channel:removed":
+                if channel := self.channels.get(body["channel"]):
+                    code = body["code"]
+                    channel.removed(MaruError(code, f"no longer in {channel.name}", retryable=code in TRANSIENT))
+            case "session:expiring":
+                self._tasks.create_task(self._refresh(link))
+            case "session:draining":
+                self._reconnect_at = time.monotonic() + body["reconnect_in_ms"] / 1000
+            case _:
+                pass  # session:ready is `Connection.open`'s result; the rest is of no use to a bot
+
+    def _resumed(self, link: Connection, body: Json) -> None:
+        channel = self.channels.get(body["channel"])
+        if channel is None:  # left while the CONNECT was on its way
+            self._tasks.create_task(_say_leave(link, body["channel"]))
+        else:
+            channel.adopt(body)
+
+    async def _refresh(self, link: Connection) -> None:
+        """Renew the session's token. Out of tries, the server ends the session, and the next one has a new token."""
+        for failures in range(REFRESH_TRIES):
+            # Also before the first try: a fleet does not ask for its tokens all at once, nor a bot without end for
+            # tokens that live no longer than the notice.
+            await asyncio.sleep(self._patience.backoff(failures))
+            with contextlib.suppress(MaruError):
+                token = await self._tokens.fetch()
+                expires_at = await link.command("auth:refresh", {"token": token}, lambda ack: str(ack["expires_at"]))
+                self._tokens.accepted(token, expires_at)
+                return
+
+
+async def _say_leave(link: Connection, name: str) -> None:
+    with contextlib.suppress(MaruError):
+        await link.command("channel:leave", {"channel": name}, lambda _: None)
