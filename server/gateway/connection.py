@@ -32,6 +32,9 @@ MAILBOX_LOW = 32
 CLOSE_WAIT_S = 2.0
 """How long the peer has to answer a close frame, or to read what stands before it, until the transport is aborted."""
 
+ABNORMAL_CLOSURE = 1006
+"""A close code for programs' own use, never sent (RFC 6455, section 7.4.1); aiohttp's reader lets this one pass."""
+
 
 class State(IntEnum):
     """How far a connection is. It only grows."""
@@ -91,6 +94,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_backlog",
         "_headers",
+        "_held",
         "_host",
         "_inbox",
         "_mailbox",
@@ -121,6 +125,7 @@ class Connection(asyncio.Protocol):
         self._headers = HeaderCheck()
         self._mailbox: deque[str] | None = None
         self._paused = False
+        self._held = False
         self._backlog = -1
         self._state = State.OPEN
         self.sid = sid
@@ -200,7 +205,7 @@ class Connection(asyncio.Protocol):
         """Handle packets, in order, until there are none; then end the connection if it is lost meanwhile."""
         while mailbox:
             packet = mailbox.popleft()
-            if self._paused and len(mailbox) <= MAILBOX_LOW and not self.closed:
+            if self._paused and not self._held and len(mailbox) <= MAILBOX_LOW and not self.closed:
                 self._paused = False
                 self._transport.resume_reading()
             try:
@@ -223,6 +228,7 @@ class Connection(asyncio.Protocol):
 
     def stop_reading(self) -> None:
         """Take no further packets; those that have been read are still handled."""
+        self._held = True
         if self._state is State.OPEN and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -284,11 +290,20 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _break_off(self, code: int, reason: str) -> None:
-        """Close a connection whose frames can't be read any further."""
+        """Close a connection whose frames can't be read any further.
+
+        The peer's close frame can't be waited for, so TCP's sending half is closed: the peer sees the end at once.
+        """
         self.close(CloseCode(code), reason)
-        self._state = max(self._state, State.DEAF)
+        if self._state is State.CLOSING:
+            self._state = State.DEAF
+            if not self._transport.is_closing():
+                self._transport.write_eof()
 
     def _answer_close(self, code: int) -> None:
+        if code == ABNORMAL_CLOSURE:
+            self._break_off(CloseCode.PROTOCOL_ERROR, "close code 1006")
+            return
         if self._state is State.OPEN:
             self._state = State.CLOSING
             self.close_code, self.reason = code or CloseCode.NORMAL, "client closed"

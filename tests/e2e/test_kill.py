@@ -168,13 +168,16 @@ async def test_an_orderly_stop_under_load(tmp_path: Path, figure: Callable[[str]
         assert await server.terminate() == 0
         seconds = time.perf_counter() - began
         assert seconds < DRAIN_S
+        answered = crowd.acked
+        assert not speaking.done()
         await server.start()
         await speaking
         await check_log(crowd, server.url)
         assert [client.connects for client in crowd.members.values()] == [2] * len(crowd.members)
         again = [max(client.attempts.values()) for client in crowd.members.values() if isinstance(client, PyClient)]
         assert max(again) <= 2
-    figure(f"stopped in {seconds:.2f} s; {retries(crowd)} sent again, {duplicates(crowd)} were in the log already")
+    figure(f"stopped in {seconds:.2f} s at {answered} of {total} acks; {retries(crowd)} sent again")
+    assert duplicates(crowd) == 0, "what was written was also answered"
 
 
 async def py_sender(stack: AsyncExitStack, url: str) -> tuple[Client, Callable[[Outgoing], Awaitable[None]]]:
