@@ -164,7 +164,7 @@ def _serve(settings: Settings, _: argparse.Namespace) -> None:
     from server import bootstrap
 
     async def run() -> None:
-        await bootstrap.serve(settings, _stop_on_signals(settings.drain_timeout))
+        await bootstrap.serve(settings, stop_on_signals(settings.drain_timeout))
 
     with asyncio.Runner(loop_factory=_loop_factory(settings.event_loop)) as runner:
         runner.run(run())
@@ -182,7 +182,7 @@ def _loop_factory(choice: EventLoop) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _stop_on_signals(limit_s: float) -> asyncio.Event:
+def stop_on_signals(limit_s: float) -> asyncio.Event:
     """An event that the first SIGTERM or SIGINT sets. The second one, or `limit_s` without an end, ends the process at
     once; what is acked is on the disk by then."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

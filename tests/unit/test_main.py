@@ -1,0 +1,271 @@
+"""The command line as an operator meets it: real processes, their exit codes and their one line."""
+
+import logging
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from server.__main__ import DEV_SECRET_FILE, main
+from server.adapters.jwt_verifier import JwtVerifier, secret_key
+from server.domain.identity import Action
+
+ROOT = Path(__file__).parents[2]
+SECRET = "canary-canary-canary-canary-canary"
+DEADLINE_S = 30
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(**values: str) -> dict[str, str]:
+    """That of the tests without its settings, and these, given without their prefix."""
+    outside = {name: value for name, value in os.environ.items() if not name.upper().startswith("MARU_")}
+    return outside | {"PYTHONPATH": str(ROOT)} | {f"MARU_{name}": value for name, value in values.items()}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `python -m server` in an empty directory until it ends."""
+
+    def start(*arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "server", *arguments]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment(**values),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    return start
+
+
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """An empty working directory, and these settings, for a command within this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def settle(**values: str) -> None:
+        for name in [name for name in os.environ if name.upper().startswith("MARU_")]:
+            monkeypatch.delenv(name)
+        for name, value in values.items():
+            monkeypatch.setenv(f"MARU_{name}", value)
+
+    return settle
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Any:
+    """`main` configures the process's logging; here that is undone."""
+    level = logging.root.level
+    yield
+    ours = [handler for handler in logging.root.handlers if type(handler).__module__ == "server.logs"]
+    logging.root.handlers = [handler for handler in logging.root.handlers if handler not in ours]
+    logging.root.level = level
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def test_a_missing_secret_is_one_line(run: Run) -> None:
+    """An empty environment does not start, and says what to set; nothing is left behind."""
+    ended = run()
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("maru: MARU_JWT_SECRET: not set, expected a text of 32 bytes or more")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"JWT_SECRET": "canary"}, "MARU_JWT_SECRET: 6 bytes, expected at least 32; make one: openssl rand -hex 32"),
+        ({"JWT_SECRTE": SECRET}, "MARU_JWT_SECRTE: unknown variable; did you mean MARU_JWT_SECRET?"),
+    ],
+)
+def test_a_bad_setting_is_one_line(
+    at: Callable[..., None], capsys: pytest.CaptureFixture[str], values: dict[str, str], line: str
+) -> None:
+    """It names the variable; a secret's value is not repeated."""
+    at(**values)
+    assert main([]) == 2
+    assert capsys.readouterr() == ("", f"maru: {line}\n")
+
+
+def test_config_masks_secrets(run: Run, tmp_path: Path) -> None:
+    """Each setting with its origin; also what stands in `.env`."""
+    (tmp_path / ".env").write_text("MARU_API_KEYS=canary-canary-canary\nMARU_PORT=7777\n")
+    ended = run("config", JWT_SECRET=SECRET)
+    assert ended.returncode == 0
+    assert {"MARU_JWT_SECRET=********  # environment", "MARU_PORT=7777  # .env"} <= set(ended.stdout.splitlines())
+    assert "canary" not in ended.stdout + ended.stderr
+
+
+async def test_a_minted_token_is_verified(run: Run) -> None:
+    """`token` signs with the configured secret what was asked for; standard output holds the token alone."""
+    ended = run(
+        *("token", "--user", "alice", "--name", "Alice", "--ttl", "90s"),
+        *("--grant", "room:*=join,send", "--grant", "ops=moderate", "--grant", "ops=join"),
+        JWT_SECRET=SECRET,
+        JWT_ISSUER="maru",
+        JWT_AUDIENCE="chat",
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    identity = await JwtVerifier(secret_key(SECRET), issuer="maru", audience="chat").verify(ended.stdout.strip())
+    assert (identity.user, identity.name) == ("alice", "Alice")
+    assert identity.grants == {
+        "room:*": {Action.JOIN, Action.SEND},
+        "ops": {Action.MODERATE, Action.JOIN},
+    }
+    assert 80 < identity.expires_at / 1_000 - time.time() <= 90
+
+
+async def test_development_keeps_its_secret(
+    run: Run, at: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """It is made once, beside the database, for the owner's eyes only; tokens outlive a restart."""
+    settings = {"DEV": "1", "SQLITE_PATH": "data/maru.db"}
+    first = run("token", "--user", "bob", **settings)
+    at(**settings)
+    assert main(["token", "--user", "bob"]) == 0
+    second = capsys.readouterr()
+    file = tmp_path / "data" / DEV_SECRET_FILE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == [DEV_SECRET_FILE]
+    secret = file.read_text().strip()
+    for text in (first.stdout, second.out):
+        assert (await JwtVerifier(secret_key(secret)).verify(text.strip())).user == "bob"
+    assert secret not in first.stdout + first.stderr + second.out + second.err
+
+
+@pytest.mark.parametrize("mode", ["readable", "empty", "a link", "no directory"])
+def test_a_kept_secret_that_is_unfit_is_one_line(
+    at: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path, mode: str
+) -> None:
+    """One that others may read, an empty one, a link, and a place that can't be written to."""
+    at(DEV="1", SQLITE_PATH="data/maru.db")
+    file = tmp_path / "data" / DEV_SECRET_FILE
+    if mode == "no directory":
+        file.parent.write_text("a file")
+    else:
+        file.parent.mkdir()
+        file.touch(0o644 if mode == "readable" else 0o600)
+    if mode == "a link":
+        file.rename(file.with_name("target"))
+        file.symlink_to("target")
+    assert main(["token", "--user", "bob"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"maru: data/{DEV_SECRET_FILE}: ")
+    assert said.err.count("\n") == 1
+
+
+def test_token_needs_a_secret(at: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """A server that only checks tokens can't make them, and says so."""
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    at(DEV="1", JWT_PUBLIC_KEY=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+    assert main(["token", "--user", "bob"]) == 1
+    assert re.fullmatch(r"maru: MARU_JWT_SECRET: not set.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["token"],
+        ["token", "--user", "bob", "--grant", "room:*"],
+        ["token", "--user", "bob", "--grant", "Room=join"],
+        ["token", "--user", "bob", "--grant", "room=fly"],
+        ["token", "--user", "bob", "--ttl", "soon"],
+        ["token", "--user", "bob", "--ttl", "0"],
+        ["fly"],
+    ],
+)
+def test_bad_arguments_exit_2(
+    at: Callable[..., None], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """As argparse does, with what was expected."""
+    at(JWT_SECRET=SECRET)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_user_the_server_would_refuse_is_refused(at: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """When minting, in one line."""
+    at(JWT_SECRET=SECRET)
+    assert main(["token", "--user", "a" * 129]) == 1
+    assert capsys.readouterr().err.startswith("maru: the token's 'sub' is no text of 1 to 128 characters")
+
+
+def test_the_version(at: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """On standard output."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"maru \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_taken_port_is_one_line(run: Run) -> None:
+    """It names the variable and the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run(DEV="1", PORT=str(port), INTERNAL_PORT="0", LOG_LEVEL="error")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"maru: MARU_PORT: can't listen on 127.0.0.1:{port}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
+    """The server says that it serves, and where its secret is kept; at SIGTERM it stops and exits 0."""
+    command = [sys.executable, "-m", "server"]
+    values = environment(DEV="1", PORT="0", INTERNAL_PORT="0", LOG_FORMAT="json", EVENT_LOOP="asyncio")
+    with subprocess.Popen(command, cwd=tmp_path, env=values, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        written = ""
+        while '"serving"' not in written:
+            line = server.stdout.readline()
+            assert line, written
+            written += line
+        server.send_signal(signal.SIGTERM)
+        rest, _ = server.communicate(timeout=DEADLINE_S)
+    assert server.returncode == 0
+    assert '"stopped"' in rest
+    assert DEV_SECRET_FILE in written
+    assert (tmp_path / DEV_SECRET_FILE).read_text().strip() not in written + rest
+
+
+STUCK = """
+import asyncio, os, signal, sys
+from server.__main__ import stop_on_signals
+async def run(limit_s, signals):
+    stop = stop_on_signals(limit_s)
+    for number in signals:
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stop.wait(), 10)
+    await asyncio.sleep(10)
+asyncio.run(run({limit_s}, [signal.Signals(number) for number in {signals}]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "signals", "code"), [(60, [15, 15], 143), (60, [2, 15], 143), (0.05, [15], 1)], ids=str
+)
+def test_a_stop_that_hangs_is_ended(limit_s: float, signals: list[int], code: int) -> None:
+    """By a second signal at once, else when its time is up."""
+    script = STUCK.format(limit_s=limit_s, signals=signals)
+    ended = subprocess.run([sys.executable, "-c", script], env=environment(), timeout=9, check=False)
+    assert ended.returncode == code
