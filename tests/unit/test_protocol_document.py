@@ -1,0 +1,274 @@
+"""PROTOCOL.md against the code: either side that changes alone fails here.
+
+Tables are compared with the constants and models that they describe, examples with the shapes that the code writes.
+`test_protocol_examples.py` speaks the examples to a server.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import SecretStr
+
+from server.adapters import jwt_verifier
+from server.adapters.memory.message_log import KEY_LIFETIME_MS
+from server.application import commands, deadline, sessions
+from server.bootstrap import greeting
+from server.domain import channels, errors, identity
+from server.domain.messages import Event, MessageDeleted, MessageEdited, Position
+from server.domain.recovery import REPLAY_LIMIT, Lapse
+from server.gateway import connection, engine, packets, wire
+from server.gateway.wire import CloseCode, Command, ServerEvent
+from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
+from server.settings import Settings
+from tests.doubles.samples import NOW_MS, event
+from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
+from tests.harness.server import SECRET
+
+MODELS: dict[str, type[commands.Command]] = {
+    Command.JOIN: commands.Join,
+    Command.LEAVE: commands.Leave,
+    Command.SEND: commands.Send,
+    Command.EDIT: commands.Edit,
+    Command.DELETE: commands.Delete,
+    Command.HISTORY: commands.ReadHistory,
+    Command.REFRESH: commands.Refresh,
+}
+GREETING = greeting(Settings(jwt_secret=SecretStr(SECRET)))
+
+
+def number(value: float) -> str:
+    """As numbers stand in the document."""
+    return f"{value:,.0f}"
+
+
+# Tables
+
+
+def test_every_example_is_json() -> None:
+    """What the document calls JSON, a strict parser takes."""
+    assert len([orjson.loads(block) for block in examples(DOCUMENT)]) >= 25
+
+
+def test_the_commands_are_those_of_the_code() -> None:
+    """The overview names each command once, each has a section, and the reserved ones are none of them."""
+    assert re.findall(r"^\| \[`(\w+:\w+)`\]", section("Commands"), re.MULTILINE) == [*Command] == [*MODELS]
+    reserved = set(re.findall(r"`(\w+:\w+)`", section("Not yet in this version")))
+    assert reserved.isdisjoint([*Command, *ServerEvent])
+    assert reserved >= {"presence:read", "typing:start", "typing:stop", "read:mark", "reaction:add", "reaction:remove"}
+
+
+def test_the_events_are_those_of_the_code() -> None:
+    """The overview names each event once, and every section named like a command or an event is one."""
+    assert re.findall(r"^\| \[`(\w+:\w+)`\]", section("Events"), re.MULTILINE) == [*ServerEvent]
+    assert re.findall(r"^### `(\w+:\w+)`$", DOCUMENT, re.MULTILINE) == [*Command, *ServerEvent]
+
+
+def bounds(schema: dict[str, Any]) -> Iterator[float]:
+    """The numbers in a field's JSON schema."""
+    for inner in (schema, *schema.get("anyOf", ())):
+        names = ("minLength", "maxLength", "minimum", "maximum", "maxProperties")
+        yield from (inner[name] for name in names if name in inner)
+    if schema.get("default") is not None:
+        yield schema["default"]
+
+
+@pytest.mark.parametrize(
+    ("model", "table"),
+    [
+        (commands.Hello, section("Connect")),
+        (commands.Since, section("Connect").partition("A position has these fields")[2]),
+        *((model, section(name)) for name, model in MODELS.items()),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_the_field_tables_are_the_models(model: type[commands.Command], table: str) -> None:
+    """Same fields in any order, required where the model says so, and each bound of the model in its row."""
+    documented = {name: (required, text) for name, _, required, text in rows(table, "field")}
+    assert documented.keys() == model.model_fields.keys()
+    for name, field in model.model_fields.items():
+        required, text = documented[name]
+        assert required == ("yes" if field.is_required() else "no"), name
+        for bound in bounds(model.model_json_schema()["properties"][name]):
+            assert re.search(rf"(?<![\d,]){number(bound)}(?![\d,]\d)", text), (name, bound)
+
+
+def test_the_error_table_is_the_code() -> None:
+    """Seventeen rows, word for word, in the order of the code."""
+    table = [[kind.code, kind.meaning, "yes" if kind.retryable else "no", kind.remedy] for kind in errors.TABLE]
+    assert rows(section("Errors"), "code") == table
+    assert len(table) == 17
+
+
+def test_the_close_codes_are_those_of_the_code() -> None:
+    """A row for each, with the bounds where a bound closes."""
+    table = {int(code): when for code, when, _ in rows(section("Closing"), "close code")}
+    assert [*table] == [*CloseCode]
+    assert number(wire.MAX_PAYLOAD) in table[CloseCode.MESSAGE_TOO_BIG]
+    assert number(connection.MAX_OUTBOUND) in table[CloseCode.TRY_AGAIN_LATER]
+
+
+def test_the_reasons_are_those_of_the_code() -> None:
+    """Why a position can't be resumed from."""
+    assert [row[0] for row in rows(section("When it cannot be recovered"), "reason")] == [*Lapse]
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    """Every limit of the table, with its number; none is missing on either side."""
+    default = {name: field.default for name, field in Settings.model_fields.items()}
+    assert dict(rows(section("Limits"), "limit")) == {
+        name: number(value)
+        for name, value in {
+            "message from a client, bytes": wire.MAX_PAYLOAD,
+            "`text`, characters": commands.MAX_TEXT_CHARS,
+            "`data`, bytes of compact JSON": commands.MAX_DATA_BYTES,
+            "`data`, levels": commands.MAX_DATA_DEPTH,
+            "`key`, characters": commands.MAX_KEY_CHARS,
+            "message id, characters": commands.MAX_ID_CHARS,
+            "epoch, characters": commands.MAX_EPOCH_CHARS,
+            "channel name, characters": channels.MAX_CHANNEL_CHARS,
+            "offset": commands.MAX_OFFSET,
+            "token, characters": commands.MAX_TOKEN_CHARS,
+            "grant patterns in a token": jwt_verifier.MAX_GRANTS,
+            "`sub`, characters": identity.MAX_USER_CHARS,
+            "`name`, characters": identity.MAX_NAME_CHARS,
+            "channels in `resume`": commands.MAX_RESUME_CHANNELS,
+            "channels of a session *": default["max_channels"],
+            "events given by `resume` or `since`, per channel": REPLAY_LIMIT,
+            "`history` of `channel:join`, events": commands.MAX_JOIN_HISTORY,
+            "`limit` of `history:read`, messages": commands.MAX_PAGE,
+            "`limit` of `history:read` if absent, messages": commands.DEFAULT_PAGE,
+            "ack id, digits": packets.MAX_ACK_DIGITS,
+            "commands waiting before the server stops reading": connection.MAILBOX_HIGH,
+            "bytes waiting for a slow reader": connection.MAX_OUTBOUND,
+            "time to CONNECT, seconds": engine.CONNECT_WAIT_S,
+            "answer to `message:send`, seconds": deadline.COMMAND_DEADLINE_S,
+            "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
+            "ping interval, milliseconds *": default["ping_interval"] * 1_000,
+            "ping timeout, milliseconds *": default["ping_timeout"] * 1_000,
+            "life of a key, hours": KEY_LIFETIME_MS / 3_600_000,
+            "`session:expiring` before `exp`, seconds": sessions.EXPIRY_NOTICE_MS / 1_000,
+            "grace after `exp`, seconds *": default["token_grace"],
+            "clocks may differ by, seconds *": default["jwt_leeway"],
+            "events kept per channel *": default["retention_events"],
+            "days an event is kept *": default["retention_age"] / 86_400,
+        }.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("heading", "sentence"),
+    [
+        ("Transport", f"**{engine.CONNECT_WAIT_S:.0f} seconds to CONNECT.**"),
+        ("Transport", f"at most {number(wire.MAX_PAYLOAD)} bytes"),
+        ("The token", f"1 to {identity.MAX_USER_CHARS} characters"),
+        ("The token", f"At most {number(jwt_verifier.MAX_GRANTS)} patterns"),
+        ("The life of a session", f"`session:expiring` comes {sessions.EXPIRY_NOTICE_MS // 1_000} s before"),
+        ("Commands", f"more than {connection.MAILBOX_HIGH} commands"),
+        ("message:send", f"{number(commands.MAX_DATA_BYTES)} bytes as compact JSON"),
+        ("message:send", f"at most {commands.MAX_DATA_DEPTH} levels"),
+        ("message:send", f"Within {KEY_LIFETIME_MS // 3_600_000} h"),
+        ("message:edit", f"{number(commands.MAX_DATA_BYTES)} bytes, {commands.MAX_DATA_DEPTH} levels"),
+        ("Positions and resume", f"At most {number(REPLAY_LIMIT)} events"),
+        ("Closing", f"waits at most {connection.CLOSE_WAIT_S:.0f} s"),
+        ("Names", f"at most {channels.MAX_CHANNEL_CHARS} characters"),
+        ("Versions", "This is version 1."),
+    ],
+)
+def test_the_numbers_in_the_prose_are_those_of_the_code(heading: str, sentence: str) -> None:
+    """Numbers that are told where they matter, beside the table of limits."""
+    assert sentence in section(heading)
+
+
+def test_the_names_are_those_of_the_code() -> None:
+    """The pattern of channel names, as written, takes what the code takes; the namespace is the code's."""
+    found = re.search(r"\*\*Channel\*\*: `([^`]+)`", section("Names"))
+    assert found
+    for name in ("room:42", "announce", "dm:alice:bob", "a.b_c-d:1", "0", "Room", ":x", "x:", "x::y", "-x", "x:-", ""):
+        assert bool(re.fullmatch(found[1], name)) == channels.is_pattern(name), name
+    assert f"**The namespace `{wire.NAMESPACE}`**" in section("Quick start")
+
+
+# Examples, against the shapes of the code
+
+
+def deleted(offset: int) -> Event:
+    """A deletion."""
+    gone = event(offset)
+    return MessageDeleted(gone.channel, gone.epoch, gone.offset, gone.at, gone.message.id)
+
+
+def edited(offset: int) -> Event:
+    """An edit."""
+    new = event(offset)
+    return MessageEdited(new.channel, new.epoch, new.offset, new.at, new.message)
+
+
+def resumed(lapse: Lapse | None) -> Push:
+    """A channel's position, and one event where all of them are given."""
+    return ChannelResumed(event(1).channel, Position("one", 1), lapse, () if lapse else (event(1),))
+
+
+READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("name", "bodies"),
+    [
+        (ServerEvent.MESSAGE_CREATED, [wire.log_event(event(1))]),
+        (ServerEvent.MESSAGE_EDITED, [wire.log_event(edited(2))]),
+        (ServerEvent.MESSAGE_DELETED, [wire.log_event(deleted(2))]),
+        (
+            ServerEvent.CHANNEL_RESUMED,
+            [wire.push(resumed(None), {}), wire.push(resumed(Lapse.EPOCH_CHANGED), {})],
+        ),
+        (
+            ServerEvent.CHANNEL_REMOVED,
+            [wire.push(ChannelRemoved(event(1).channel, errors.PermissionDenied), {})],
+        ),
+        (ServerEvent.SESSION_READY, [wire.push(READY, GREETING)]),
+        (ServerEvent.SESSION_EXPIRING, [wire.push(SessionExpiring(NOW_MS), {})]),
+        (
+            ServerEvent.SESSION_TERMINATED,
+            [(ServerEvent.SESSION_TERMINATED, wire.terminated(errors.TokenExpired("the session's token has expired")))],
+        ),
+    ],
+)
+def test_the_examples_of_events_have_the_fields_of_the_code(
+    name: ServerEvent, bodies: list[tuple[ServerEvent, dict[str, Any]]]
+) -> None:
+    """Each example is an event of its section, with exactly the fields that the server writes."""
+    documented = [orjson.loads(block) for block in examples(section(name))]
+    assert len(documented) == len(bodies)
+    for (event_name, example), (real_name, body) in zip(documented, bodies, strict=True):
+        assert event_name == real_name == name
+        assert alike(example, body), body
+
+
+def test_the_limits_of_the_example_are_those_that_the_server_announces() -> None:
+    """`session:ready` in the document is that of a server with default settings."""
+    [[_, example]] = [orjson.loads(block) for block in examples(section("session:ready"))]
+    assert {name: example[name] for name in GREETING} == GREETING
+
+
+def test_the_table_of_message_fields_is_the_code() -> None:
+    """One row for each field of a message, in the order of the wire."""
+    fields = [row[0] for row in rows(section("message:created"), "field of `message`")]
+    assert fields == [*wire.message(event(1).message)]
+
+
+def test_the_example_of_connect_is_accepted() -> None:
+    """The CONNECT payload, with every field."""
+    payload = orjson.loads(examples(section("Connect"))[0])
+    assert payload.keys() == commands.Hello.parse(payload).model_fields_set == commands.Hello.model_fields.keys()
+
+
+def test_the_examples_of_refusals_are_those_of_the_code() -> None:
+    """CONNECT_ERROR, and an ack that reports a failure."""
+    refusal = wire.connect_error(errors.Unauthenticated("the token's signature does not match"))
+    assert orjson.loads(examples(section("Refused"))[0]) == refusal
+    with pytest.raises(errors.BadRequest) as caught:
+        commands.Send.parse({"channel": "room:42", "text": ""})
+    assert [orjson.loads(block) for block in examples(section("Commands"))] == [wire.ok(), wire.failed(caught.value)]
