@@ -289,12 +289,14 @@ class Chat {
     this.#refresh();
   }
 
-  /** @param {Item} item @param {string} text */
+  /** @param {Item} item @param {string} text @returns {Promise<boolean>} false: it stays in the composer */
   async #edit(item, text) {
     try {
       await this.#maru.edit(this.#active.name, item.id ?? "", text);
+      return true;
     } catch (error) {
       this.#toast(`Not changed: ${reasonOf(error)}.`);
+      return false;
     }
   }
 

@@ -7,7 +7,7 @@ const COUNT_FROM = 3_600; // near the limit, say how much is left
 
 /**
  * @typedef {import("./timeline.js").Item} Item
- * @typedef {{send(text: string): void, edit(item: Item, text: string): Promise<void>, lastOwn(): Item|undefined,
+ * @typedef {{send(text: string): void, edit(item: Item, text: string): Promise<boolean>, lastOwn(): Item|undefined,
  *            editing(id: string|null): void}} Hooks
  */
 
@@ -77,8 +77,8 @@ export class Composer {
     if (!this.#sendable()) return;
     if (this.#item) {
       const item = this.#item;
-      if (text !== item.text) await this.#hooks.edit(item, text);
-      if (this.#item === item) this.#stopEditing();
+      const done = text === item.text || (await this.#hooks.edit(item, text));
+      if (done && this.#item === item) this.#stopEditing();
       return;
     }
     this.#input.value = "";
