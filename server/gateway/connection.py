@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
             return
         if self._state is State.OPEN:
             self._state = State.CLOSING
-            self.close_code, self.reason = code or CloseCode.NORMAL, "client closed"
+            self.close_code, self.reason = int(code or CloseCode.NORMAL), "client closed"
             self._transport.write(close_frame(CloseCode.NORMAL))
             asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
         self._transport.close()

@@ -15,11 +15,13 @@ class Opcode(IntEnum):
 
 
 _FIN = 0x80
+_OPCODE = 0x0F
 _MASKED = 0x80
 _LENGTH = 0x7F
 _LENGTH_16 = 126
 _LENGTH_64 = 127
 _MASK_BYTES = 4
+_NEVER = 1 << 63  # further on than any stream goes
 MAX_CONTROL_BYTES = 125
 """RFC 6455, section 5.5: what a control frame may carry."""
 
@@ -74,7 +76,8 @@ class HeaderCheck:
                 length = int.from_bytes(data[at + 2 : at + 2 + extra], "big")
             if (fault := self._sequence(data[at])) is not None:
                 return fault
-            at = body + length
+            # Nothing that follows a close frame counts (section 5.5.1).
+            at = body + length if data[at] & _OPCODE != Opcode.CLOSE else _NEVER
         if at < size:
             self._head, self._skip = data[at:], 0
         else:
@@ -82,7 +85,7 @@ class HeaderCheck:
         return None
 
     def _sequence(self, first: int) -> str | None:
-        opcode, final = first & 0x0F, bool(first & _FIN)
+        opcode, final = first & _OPCODE, bool(first & _FIN)
         if opcode >= Opcode.CLOSE:
             return None
         if self._fragmented and opcode != 0:

@@ -23,6 +23,7 @@ GOOD = {
     "fragments": fragmented("hello", [1, 2]),
     "empty fragments": fragmented("hello", [0, 0, 5]),
     "ping between fragments": fragmented("hello", [2], between=masked(b"p", Op.PING)),
+    "anything after a close": closing(1000) + unmasked("2") + masked("a", final=False) + masked("b"),
     "a message after a fragmented one": fragmented("hello", [2]) + masked("again"),
 }
 
