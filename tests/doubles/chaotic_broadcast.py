@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from enum import Enum
+from random import Random
 from typing import Protocol
 
 from server.domain.channels import ChannelName
@@ -43,6 +44,22 @@ class Faithful:
     def pick(self, count: int) -> int | None:
         """None is ever late."""
         return None
+
+
+class Whims:
+    """The plan that a seeded generator of random numbers makes up as it goes."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def fate(self) -> Fate:
+        """Any; half of the hints simply arrive."""
+        fates: list[Fate] = [*Fate, Fate.ARRIVES, Fate.ARRIVES, Fate.ARRIVES]
+        return self._random.choice(fates)
+
+    def pick(self, count: int) -> int | None:
+        """Now and then one of the late ones, not always the one that has waited longest."""
+        return self._random.randrange(count) if self._random.random() < 0.3 else None
 
 
 class Broker:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -31,14 +31,20 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(log: MessageLog, broadcast: Broadcast) -> AsyncIterator[Replica]:
-    """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly."""
+async def replica(
+    log: MessageLog, broadcast: Broadcast, clock: Callable[[], float] | None = None
+) -> AsyncIterator[Replica]:
+    """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
+
+    `clock` is the hub's, in seconds; without one, the loop's.
+    """
     transport = RecordingTransport()
+    now = asyncio.get_running_loop().time if clock is None else clock
     made: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
 
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
-            hub = Hub(log, broadcast, transport, tasks, asyncio.get_running_loop().time)
+            hub = Hub(log, broadcast, transport, tasks, now)
             publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)))
             subscriptions = Subscriptions(log, hub, transport, MAX_CHANNELS)
             made.set_result(Replica(hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
