@@ -12,9 +12,9 @@ from maru_bot.events import Event, Json, Position, Reset, log_event, position
 class Channel:
     """Iterate over it, from one task: every event once and in order, over lost connections and restarts.
 
-    It joins as soon as there is a connection and stays joined until `leave`. Iteration ends after `leave`, after the
-    bot's end, and when the server takes the bot out of the channel (`error` says why); it raises `MaruError` when the
-    server does not let the bot in, or when the bot had to give up.
+    It joins as soon as there is a connection and stays joined until the bot leaves it. Iteration ends after that,
+    after the bot's end, and when the server takes the bot out of the channel (`error` says why); it raises `MaruError`
+    when the server does not let the bot in, or when the bot had to give up.
 
     `limit` bounds what waits for a slow reader: once as many events wait, newer ones are dropped, and when the reader
     has taken all, they are asked for again by position. So memory is bounded and nothing is lost; a reader more than
@@ -28,10 +28,11 @@ class Channel:
         self._history = history
         self._limit = limit
         self._backoff = backoff
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Event] = deque()  # bounded by `_put`, which does not drop silently as `maxlen` would
         self._arrived = asyncio.Event()
         self._wanted = asyncio.Event()  # to be joined, and neither joined nor held back by a slow reader
         self._wanted.set()
+        self._entered = asyncio.Event()
         self._live = False
         self._behind = False
         self._closed = False
@@ -52,6 +53,17 @@ class Channel:
             self._arrived.clear()
             await self._arrived.wait()
         return self._waiting.popleft()
+
+    async def joined(self) -> None:
+        """Wait for the first join: what is sent from here on is also read. Raises where the bot is not let in."""
+        await self._entered.wait()
+        if self._fatal and self.error is not None:
+            raise self.error
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait for the reader; never more than the limit."""
+        return len(self._waiting)
 
     @property
     def closed(self) -> bool:
@@ -97,6 +109,7 @@ class Channel:
         if all(self._apply(event["event"], event) for event in events):
             self.position = end
             self._live = True
+            self._entered.set()
 
     def receive(self, name: str, body: Json) -> None:
         """Take a live event. A gap, or another log, is healed by joining anew: the answer brings this event too."""
@@ -129,6 +142,7 @@ class Channel:
         self._closed, self._live = True, False
         self.error, self._fatal = error, fatal
         self._wanted.set()
+        self._entered.set()
         self._arrived.set()
 
     def _apply(self, name: str, body: Json) -> bool:
