@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,14 @@ def prepare(path: Path) -> bytes:
 
     Raises `LogUnusable`. The caller holds `exclusive(path)`.
     """
+    os.close(_open(path, path))  # by hand: SQLite would make it readable for everybody, and falls back to reading
     try:
-        db = open_writer(path)
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as db:
+            _identify(path, db)
+        with closing(open_writer(path)) as db:
+            return _prepare(path, db)
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
-    try:
-        return _prepare(path, db)
-    except sqlite3.Error as error:
-        raise _unusable(path, error) from error
-    finally:
-        db.close()
 
 
 @contextmanager
@@ -80,14 +78,7 @@ def exclusive(path: Path) -> Iterator[None]:
     goes with the process, however it ends; the lock file stays, because removing it would race.
     """
     lock = path.with_name(path.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise LogUnusable(
-            f"message log {path}: can't open {error.filename} ({error.strerror}); "
-            "give a path in a directory that the server may write to"
-        ) from error
+    descriptor = _open(path, lock)
     try:
         _lock(path, descriptor)
         yield
@@ -95,24 +86,39 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _open(path: Path, file: Path) -> int:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise LogUnusable(
+            f"message log {path}: can't open {error.filename} ({error.strerror}); "
+            "give the path of a file that the server may write, in a directory that it may write to"
+        ) from error
+
+
 def _lock(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         owner = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
         raise LogUnusable(
             f"message log {path}: another server (process {owner}) uses it; "
             "stop that one, or give this one a path of its own"
+        ) from error
+    except OSError as error:
+        raise LogUnusable(
+            f"message log {path}: its directory can't be locked ({error.strerror}); give a path on a local disk"
         ) from error
     with suppress(OSError):  # on a full disk the name of the owner is a courtesy that can be missing
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-def _prepare(path: Path, db: sqlite3.Connection) -> bytes:
+def _identify(path: Path, db: sqlite3.Connection) -> None:
+    """Refuse a file that is not ours to write, before anything is written."""
     application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
-    empty = not _one(db, "SELECT count(*) FROM sqlite_master")
-    if application != APPLICATION_ID and not (empty and application == 0):
+    if application != APPLICATION_ID and not (application == 0 and _is_empty(db)):
         raise LogUnusable(
             f"message log {path}: the file is another application's database; give another path, or move it away"
         )
@@ -121,14 +127,22 @@ def _prepare(path: Path, db: sqlite3.Connection) -> bytes:
             f"message log {path}: written by a newer Maru (schema {version}, this one knows {SCHEMA_VERSION}); "
             "start the newer version, or give another path"
         )
-    if empty:
+
+
+def _prepare(path: Path, db: sqlite3.Connection) -> bytes:
+    if _is_empty(db):
         _create(db)
     _check(path, db)
-    # A real write, so that a full disk or a read-only file shows now and not at the first message.
+    # A real write, so that a full disk shows now and not at the first message.
     db.execute("BEGIN IMMEDIATE")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
-    return bytes(_one(db, "SELECT id FROM store"))
+    (id,) = db.execute("SELECT id FROM store").fetchone()
+    return bytes(id)
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    return not _one(db, "SELECT count(*) FROM sqlite_master")
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -164,9 +178,8 @@ def _unusable(path: Path, error: sqlite3.Error) -> LogUnusable:
         "SQLITE_CORRUPT": "restore a backup, or move the file away to start an empty log",
         "SQLITE_BUSY": "another program holds a lock on it; stop that one",
         "SQLITE_FULL": "the disk is full; make room",
-        "SQLITE_READONLY": "make the file and its directory writable for the server",
-        "SQLITE_CANTOPEN": "make the file and its directory readable and writable for the server",
+        "SQLITE_CANTOPEN": "make its directory readable and writable for the server",
     }
     name = getattr(error, "sqlite_errorname", "")
-    remedy = next((text for code, text in remedies.items() if name.startswith(code)), "check the disk")
+    remedy = next((text for code, text in remedies.items() if name.startswith(code)), "check the disk and the file")
     return LogUnusable(f"message log {path}: {error}; {remedy}")

@@ -78,6 +78,7 @@ class Reader:
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._pending = 0
         self._ended = False
+        self._down = False
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """The port's `read`."""
@@ -117,9 +118,9 @@ class Reader:
         return await self._query(sql, (channel, *bounds, limit + 1), page)
 
     def stop(self) -> None:
-        """Let the running reads end and close their connections. Blocks."""
+        """Let the reads that wait and run end, then close their connections. Blocks."""
         self._ended = True
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True)
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
@@ -129,19 +130,26 @@ class Reader:
             raise Unavailable("the message log is closed")
         if self._pending >= WAITING_LIMIT:
             raise Overloaded("too many reads wait for the message log")
+        loop = asyncio.get_running_loop()
+        answer = loop.run_in_executor(self._threads, self._on_thread, sql, arguments, shape)
         self._pending += 1
+        answer.add_done_callback(self._over)
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._threads, self._on_thread, sql, arguments, shape
-                )
+                # Shielded: a read whose caller has left keeps its place in the count until it is over.
+                result = await asyncio.shield(answer)
         except TimeoutError as error:
             raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s") from error
         except (sqlite3.Error, DecodeError) as error:
-            _log.error("message_log.unreadable", path=str(self._path), error=str(error))
+            if not self._down:
+                _log.error("message_log.unreadable", path=str(self._path), error=str(error))
+            self._down = True
             raise Unavailable("the message log can't be read") from error
-        finally:
-            self._pending -= 1
+        self._down = False
+        return result
+
+    def _over(self, _answer: asyncio.Future[Any]) -> None:
+        self._pending -= 1
 
     def _on_thread(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
         try:

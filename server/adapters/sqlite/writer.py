@@ -14,8 +14,8 @@ import structlog
 
 from server.adapters.codec import DecodeError
 from server.adapters.sqlite.batch import Batch
-from server.adapters.sqlite.database import DEADLINE_S, open_writer
-from server.adapters.sqlite.sweep import Sweep
+from server.adapters.sqlite.database import BUSY_TIMEOUT_S, DEADLINE_S, WAL_LIMIT_PAGES, open_writer
+from server.adapters.sqlite.sweep import PACE_S, Sweep
 from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.messages import Draft
 from server.ports.message_log import Appended
@@ -26,8 +26,11 @@ WAITING_LIMIT = 10_000
 BATCH_LIMIT = 512
 """Drafts in one transaction. Larger ones gain nothing more and make the first of them wait."""
 
-CHECKPOINT_PAGES = 2_048
-"""Pages (8 MiB, by estimate) after which the WAL is copied into the file, between two batches and not in a commit."""
+CHECKPOINT_CHANGES = 2_048
+"""Changed rows (5 to 20 MiB) after which the WAL is copied into the file: between two batches, not in a commit."""
+
+CHECKPOINT_WAIT_MS = 50
+"""How long the writer waits, at most, for readers to leave a WAL that has grown over its bound."""
 
 CLOSE_TIMEOUT_S = 10.0
 """For the last batches at the end: what waits is older than its deadline after 2 s and is not written."""
@@ -68,15 +71,15 @@ class Writer:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
-        self._unsaved_pages = 0
+        self._checkpointed_at = 0  # on the connection's count of changes
         self._down = False
-        self._ended = False
+        self._ended = ""  # why there is no more writing
         self._thread.start()
 
     async def append(self, draft: Draft) -> Appended:
         """The port's `append`: the draft takes its place in the order before the first wait."""
         if self._ended:
-            raise Unavailable("the message log is closed")
+            raise Unavailable(self._ended)
         if self._queue.qsize() >= WAITING_LIMIT:
             raise Overloaded("too many messages wait to be written")
         answer: asyncio.Future[Appended] = self._loop.create_future()
@@ -89,7 +92,7 @@ class Writer:
 
     def stop(self) -> None:
         """Write what waits, then close the file. Blocks, at most `CLOSE_TIMEOUT_S`."""
-        self._ended = True
+        self._ended = self._ended or "the message log is closed"
         self._queue.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
@@ -104,10 +107,9 @@ class Writer:
                     self._write(batch)
                 if running and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
-        except BaseException:
-            self._ended = True
-            _log.critical("message_log.writer_died", path=str(self._path), exc_info=True)
-            raise
+        except Exception:  # noqa: BLE001 - a fault of ours: loud, and nothing is acknowledged any more
+            self._ended = "the message log's writer has failed; the server must be started again"
+            _log.critical("message_log.writer_failed", path=str(self._path), exc_info=True)
         finally:
             self._refuse_waiting()
             self._close()
@@ -130,6 +132,8 @@ class Writer:
         late = [entry for entry in batch if entry.deadline < now]
         self._answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
         batch = [entry for entry in batch if entry.deadline >= now]
+        if not batch:
+            return
         try:
             outcomes = self._transaction([entry.draft for entry in batch])
         except sqlite3.Error as error:
@@ -161,7 +165,6 @@ class Writer:
                 outcomes.append(_unavailable(error))
         batch.finish()
         db.execute("COMMIT")
-        self._unsaved_pages += 4 + len(drafts)
         return outcomes
 
     def _answer(self, answers: Sequence[tuple[_Waiting, _Outcome]]) -> None:
@@ -175,28 +178,34 @@ class Writer:
             db.execute("BEGIN IMMEDIATE")
             due_in = self._sweep.step(db)
             db.execute("COMMIT")
-            self._checkpoint(now=True)
         except sqlite3.Error as error:
             self._disconnect(error)
             due_in = self._sweep.restart()
+        else:
+            self._up()
+            self._checkpoint(idle=due_in > PACE_S)
         self._sweep_due = time.monotonic() + due_in
 
-    def _checkpoint(self, *, now: bool = False) -> None:
-        """Copy the WAL into the file, where enough has been written. The answers are out: nobody waits for it."""
-        if self._db is None or not (now or self._unsaved_pages >= CHECKPOINT_PAGES):
+    def _checkpoint(self, *, idle: bool = False) -> None:
+        """Copy the WAL into the file, where enough has changed. The answers are out: nobody waits for it."""
+        db = self._connected()
+        if not idle and db.total_changes - self._checkpointed_at < CHECKPOINT_CHANGES:
             return
+        self._checkpointed_at = db.total_changes
         try:
-            _, in_wal, copied = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if in_wal > 4 * CHECKPOINT_PAGES and copied == in_wal:
-                # Readers follow each other so closely that the WAL never starts over: wait for a gap between them.
-                self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            _, in_wal, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if in_wal > WAL_LIMIT_PAGES:
+                # Readers follow each other so closely that the WAL never starts over: wait for a gap.
+                db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+                db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
         except sqlite3.Error as error:
             self._disconnect(error)
-        self._unsaved_pages = 0
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:
             self._db = open_writer(self._path)
+            self._checkpointed_at = 0
         return self._db
 
     def _disconnect(self, error: sqlite3.Error | None) -> None:

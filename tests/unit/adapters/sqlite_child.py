@@ -1,0 +1,93 @@
+"""A process that appends to a SQLite log, to be killed or starved: run as a program with the file's path.
+
+`kill`: 16 tasks append until the process is killed; each acknowledged event is one line, `offset key`.
+`starve`: appends until the file system refuses, then gets its room back; prints what happened as JSON.
+`open`: opens the log as nobody, where the process is root; prints why that failed.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from server.adapters.sqlite.database import LogUnusable
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.errors import Unavailable
+from tests.doubles.samples import HOUR_MS, post
+
+NOBODY = 65_534
+
+ROOM_BYTES = 300_000
+"""How large a file may grow while the process starves."""
+
+
+def log_at(path: Path) -> SqliteMessageLog:
+    """A log without a bound that these tests would meet."""
+    return SqliteMessageLog(path, max_events=1_000_000, max_age_ms=1_000 * HOUR_MS)
+
+
+async def append_until_killed(path: Path) -> None:
+    """Append for ever; `os.write`, so that a line is out before the next append begins."""
+    start = int.from_bytes(os.urandom(3)) * 200_000  # ids and keys of its own in each run
+
+    async def sender(number: int) -> None:
+        for i in range(10_000):
+            draft = post(start + number * 10_000 + i, key=f"{start}-{number}-{i}")
+            appended = await log.append(draft)
+            os.write(1, f"{appended.event.offset} {draft.key}\n".encode())
+
+    async with log_at(path) as log, asyncio.TaskGroup() as tasks:
+        for number in range(16):
+            tasks.create_task(sender(number))
+
+
+async def starve(path: Path) -> None:
+    """Append until nothing fits, then again with room."""
+    acked: list[int] = []
+
+    async def append(number: int) -> str:
+        """The cause of a refusal, or nothing."""
+        try:
+            acked.append((await log.append(post(number, text="x" * 2_000))).event.offset)
+        except Unavailable as error:
+            return type(error.__cause__).__name__
+        return ""
+
+    async with log_at(path) as log:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_BYTES, hard))
+        refusals: list[str] = []
+        for number in range(1_000):
+            refusals.append(await append(number))
+            if all(refusals[-20:]):  # at first, the WAL makes room by being written back
+                break
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        later = [await append(number) for number in range(2_000, 2_010)]
+    print(json.dumps({"acked": acked, "last": refusals[-20:], "later": later}))  # noqa: T201
+
+
+async def open_as_nobody(path: Path) -> None:
+    """Permissions do not bind root: become somebody whom they bind."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    try:
+        async with log_at(path):
+            pass
+    except LogUnusable as error:
+        print(error)  # noqa: T201
+
+
+MODES: dict[str, Callable[[Path], Coroutine[Any, Any, None]]] = {
+    "kill": append_until_killed,
+    "starve": starve,
+    "open": open_as_nobody,
+}
+
+if __name__ == "__main__":
+    asyncio.run(MODES[sys.argv[1]](Path(sys.argv[2])))

@@ -1,0 +1,137 @@
+"""Events as bytes: everything survives the way there and back, and strangers' bytes are refused."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.adapters.codec import (
+    STORE_ID_BYTES,
+    DecodeError,
+    channel_epoch,
+    decode_event,
+    decode_message,
+    encode_event,
+    encode_message,
+)
+from server.domain.channels import ChannelName
+from server.domain.identity import Author, UserId
+from server.domain.messages import (
+    Event,
+    Message,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageId,
+)
+from tests.doubles.samples import NOW_MS, ROOM, event, some_id
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+whole = st.integers(0, 2**53)
+scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    scalars | texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+)
+messages = st.builds(
+    Message,
+    id=st.integers(0, 99).map(some_id),
+    channel=st.just(ROOM),
+    author=st.builds(Author, texts.map(UserId), st.none() | texts),
+    text=texts,
+    data=st.none() | st.dictionaries(texts, values, max_size=3),
+    reply_to=st.none() | st.integers(0, 99).map(some_id),
+    key=st.none() | texts,
+    created_at=whole,
+    edited_at=st.none() | whole,
+    version=st.integers(1, 9),
+    offset=whole,
+)
+places = (st.just(ROOM), texts, whole, whole)
+events = st.one_of(
+    st.builds(MessageCreated, *places, messages),
+    st.builds(MessageEdited, *places, messages),
+    st.builds(MessageDeleted, *places, texts.map(MessageId)),
+)
+
+
+@given(events)
+def test_an_event_survives(original: Event) -> None:
+    """Decoding gives an equal event; the bytes are one line, so that lines may be joined."""
+    raw = encode_event(original)
+    assert decode_event(raw) == original
+    assert b"\n" not in raw
+
+
+@given(messages)
+def test_a_message_survives(original: Message) -> None:
+    """Decoding gives an equal message."""
+    assert decode_message(encode_message(original)) == original
+
+
+def without(field: str) -> dict[str, Any]:
+    """An event's fields, but one."""
+    fields: dict[str, Any] = orjson.loads(encode_event(event(1)))
+    del fields[field]
+    return fields
+
+
+def with_(**changed: object) -> dict[str, Any]:
+    """An event's fields, some of them changed."""
+    fields: dict[str, Any] = orjson.loads(encode_event(event(1)))
+    return fields | changed
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"",
+        b"nonsense",
+        b"\xff\xfe",
+        b"[]",
+        b"7",
+        b"null",
+        b'{"v": 1}',
+        *(orjson.dumps(without(field)) for field in "vtceoam"),
+        orjson.dumps(with_(v=2)),
+        orjson.dumps(with_(t="renamed")),
+        orjson.dumps(with_(t="deleted")),
+        orjson.dumps(with_(c=7)),
+        orjson.dumps(with_(o="1")),
+        orjson.dumps(with_(o=True)),
+        orjson.dumps(with_(o=1.5)),
+        orjson.dumps(with_(m=[])),
+        orjson.dumps(with_(m={})),
+        orjson.dumps(with_(m={**with_()["m"], "author": "alice"})),
+        orjson.dumps(with_(m={**with_()["m"], "text": None})),
+        orjson.dumps(with_(m={**with_()["m"], "version": "1"})),
+    ],
+)
+def test_what_is_no_event_is_refused(foreign: bytes) -> None:
+    """Any other bytes are a `DecodeError`, never another exception and never half an event."""
+    with pytest.raises(DecodeError):
+        decode_event(foreign)
+
+
+def test_what_is_no_message_is_refused() -> None:
+    """The same holds for a single message."""
+    for foreign in (b"", b"[]", b"{}", encode_event(event(1))):
+        with pytest.raises(DecodeError):
+            decode_message(foreign)
+
+
+def test_a_lone_surrogate_is_no_json() -> None:
+    """Text that can't be UTF-8 is refused on the way in, and never written."""
+    draft = MessageDeleted(ROOM, "epoch", 1, NOW_MS, MessageId("\ud800"))
+    with pytest.raises(TypeError):
+        encode_event(draft)
+
+
+def test_epochs_tell_stores_and_channels_apart() -> None:
+    """The same store and channel have the same epoch always; another of either has another one."""
+    one, other = bytes(STORE_ID_BYTES), bytes([1] * STORE_ID_BYTES)
+    epochs = [channel_epoch(store, channel) for store in (one, other) for channel in (ROOM, ChannelName("room:2"))]
+    assert len(set(epochs)) == 4
+    assert all(len(epoch) == 16 and int(epoch, 16) >= 0 for epoch in epochs)
+    assert epochs[0] == channel_epoch(one, ROOM)

@@ -1,0 +1,247 @@
+"""A SQLite log under real faults: killed, starved of room, locked, damaged, overrun."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.adapters.sqlite import database, writer
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.errors import MaruError, NotFound, Overloaded, Unavailable
+from server.domain.messages import Deletion, MessageCreated
+from server.ports.message_log import Appended
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, post, some_id
+
+ROOT = Path(__file__).parents[3]
+CHILD = Path(__file__).with_name("sqlite_child.py")
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+DEADLINE_S = 10.0
+PROMPT_S = 2.5
+"""The port's 2 s, and what a busy machine adds."""
+
+
+def log_at(path: Path) -> SqliteMessageLog:
+    """A log without a bound that these tests would meet."""
+    return SqliteMessageLog(path, max_events=1_000_000, max_age_ms=1_000 * HOUR_MS)
+
+
+async def outcome(log: SqliteMessageLog, number: int) -> Appended | type[MaruError]:
+    """What becomes of a post."""
+    try:
+        return await log.append(post(number, key=f"k{number}"))
+    except MaruError as error:
+        return type(error)
+
+
+async def recovered(log: SqliteMessageLog, number: int) -> Appended:
+    """Post until it is written."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            result = await outcome(log, number)
+            if isinstance(result, Appended):
+                return result
+
+
+def killed_while_appending(path: Path, lines: int) -> list[str]:
+    """Run the child until it has acknowledged so many events, kill it, and return all that it acknowledged."""
+    with subprocess.Popen([sys.executable, CHILD, "kill", path], env=ENVIRONMENT, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        acked = [child.stdout.readline() for _ in range(lines)]
+        child.send_signal(signal.SIGKILL)
+        acked += child.stdout.readlines()
+    assert child.returncode == -signal.SIGKILL
+    return [line.decode().strip() for line in acked if line.endswith(b"\n")]
+
+
+def starved(path: Path) -> list[str]:
+    """What the child prints whose file can't grow."""
+    command = [sys.executable, str(CHILD), "starve", str(path)]
+    child = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+    return child.stdout.splitlines()
+
+
+async def test_killed_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    """Three times `kill -9` in the middle of it: every acknowledged event is there, once, at its offset, densely."""
+    path = tmp_path / "maru.db"
+    acked: list[str] = []
+    for _ in range(3):
+        acked += await asyncio.to_thread(killed_while_appending, path, 300)
+    async with log_at(path) as log:
+        events = (await log.read(ROOM, 0, 1_000_000)).events
+    assert [event.offset for event in events] == list(range(1, len(events) + 1))
+    stored = [f"{e.offset} {e.message.key}" for e in events if isinstance(e, MessageCreated)]
+    assert len({line.split()[1] for line in stored}) == len(stored) == len(events)
+    assert len(acked) >= 900
+    assert set(acked) <= set(stored)
+
+
+async def test_without_room_it_is_unavailable_and_recovers(tmp_path: Path) -> None:
+    """Appends are refused while the file can't grow, are taken again once it can, and nothing acknowledged is lost."""
+    path = tmp_path / "maru.db"
+    told_lines = await asyncio.to_thread(starved, path)
+    told = json.loads(told_lines[-1])
+    assert told["last"] == ["OperationalError"] * 20
+    assert told["later"] == [""] * 10
+    assert "message_log.available" in told_lines[-2]
+    async with log_at(path) as log:
+        events = (await log.read(ROOM, 0, 10_000)).events
+    assert [event.offset for event in events] == told["acked"] == list(range(1, len(told["acked"]) + 1))
+
+
+async def test_locked_it_is_unavailable_in_time_and_recovers(tmp_path: Path) -> None:
+    """While another program holds the lock, appends fail within 2 s and reads go on; afterwards offsets are dense."""
+    path = tmp_path / "maru.db"
+    with capture_logs() as logs, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log_at(path) as log:
+            await log.append(post(1))
+            other.execute("BEGIN IMMEDIATE")
+            started = time.monotonic()
+            results = await asyncio.gather(*(outcome(log, number) for number in range(2, 50)))
+            assert set(results) == {Unavailable}
+            assert time.monotonic() - started < PROMPT_S
+            assert (await log.read(ROOM, 0, 10)).head.offset == 1
+            other.execute("ROLLBACK")
+            assert (await recovered(log, 2)).event.offset == 2
+    assert [entry["event"] for entry in logs] == ["message_log.unavailable", "message_log.available"]
+
+
+async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft that the writer comes to after its deadline is dropped: its caller was told, and may have moved on."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "BATCH_LIMIT", 1)
+    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log_at(path) as log:
+            await log.append(post(0))
+            other.execute("BEGIN IMMEDIATE")
+            # The first is refused after the busy timeout; then the second is tried, and the third waits on.
+            results = await asyncio.gather(*(outcome(log, number) for number in (1, 2, 3)))
+            assert results == [Unavailable] * 3
+            other.execute("ROLLBACK")
+            await recovered(log, 4)
+            assert await log.message(ROOM, some_id(1)) is None
+            assert await log.message(ROOM, some_id(3)) is None
+
+
+async def test_overrun_it_refuses_and_writes_none_of_the_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With so many waiting, further appends are `Overloaded` at once; those are not written, the waiting ones are."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "WAITING_LIMIT", 100)
+    monkeypatch.setattr(writer, "BATCH_LIMIT", 50)  # the writer holds one batch, perhaps, beside those that wait
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log_at(path) as log:
+            await log.append(post(0))
+            other.execute("BEGIN IMMEDIATE")
+            pending = [asyncio.create_task(outcome(log, number)) for number in range(1, 301)]
+            assert set(await asyncio.gather(*pending[150:])) == {Overloaded}
+            other.execute("ROLLBACK")
+            results = await asyncio.gather(*pending)
+            replay = await log.read(ROOM, 0, 1_000)
+    written = [result for result in results if isinstance(result, Appended)]
+    assert written[:100] == results[:100]
+    assert [event.offset for event in replay.events] == list(range(1, len(written) + 2))
+
+
+async def test_a_draft_that_can_not_be_encoded_fails_alone(tmp_path: Path) -> None:
+    """Among others in one transaction, only the one with a lone surrogate (or no JSON at all) fails."""
+    async with log_at(tmp_path / "maru.db") as log:
+        drafts = [post(1), post(2, text="\ud800"), post(3, key="\ud800"), post(4, user="\ud800"), post(5)]
+        results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
+        good, bad = results[::4], results[1:4]
+        assert [one.event.offset for one in good if isinstance(one, Appended)] == [1, 2]
+        assert all(isinstance(one, (TypeError, ValueError)) for one in bad)
+        with pytest.raises(NotFound):
+            await log.append(Deletion(ROOM, some_id(2), NOW_MS))
+
+
+async def test_damage_under_a_running_server_is_unavailable(tmp_path: Path) -> None:
+    """Reads of destroyed pages fail clearly, and are told once in the log; other reads go on."""
+    path = tmp_path / "maru.db"
+    async with log_at(path) as log:
+        await asyncio.gather(*(log.append(post(number, text="x" * 1_000)) for number in range(300)))
+    size = path.stat().st_size
+    async with log_at(path) as log:
+        with path.open("r+b", buffering=0) as file:
+            file.seek(size // 2 // 4096 * 4096)
+            file.write(b"\xa5" * 8 * 4096)
+            os.fsync(file.fileno())
+        with capture_logs() as logs:
+            for _ in range(3):
+                with pytest.raises(Unavailable) as caught:
+                    await log.read(ROOM, 0, 1_000)
+                assert caught.value.__cause__ is not None
+        assert [entry["event"] for entry in logs] == ["message_log.unreadable"]
+        assert (await log.read(ROOM, 0, 0)).head.offset == 300
+
+
+async def test_once_closed_it_is_unavailable(tmp_path: Path) -> None:
+    """Appends and reads fail at once; what waited when it was closed has been written."""
+    path = tmp_path / "maru.db"
+    async with log_at(path) as log:
+        waiting = [asyncio.create_task(outcome(log, number)) for number in range(1_000)]
+        await asyncio.sleep(0)
+    assert all(isinstance(result, Appended) for result in await asyncio.gather(*waiting))
+    with pytest.raises(Unavailable):
+        await log.append(post(1))
+    with pytest.raises(Unavailable):
+        await log.read(ROOM, 0, 1)
+
+
+async def test_a_failed_writer_acknowledges_nothing(tmp_path: Path) -> None:
+    """A fault of the program in the writer's thread is told once, loudly; every append fails from then on."""
+
+    def broken_clock() -> int:
+        raise RuntimeError("no time")
+
+    log = SqliteMessageLog(tmp_path / "maru.db", max_events=10, max_age_ms=10, now_ms=broken_clock)
+    with capture_logs() as logs:
+        async with log:
+            results = [await outcome_of_fault(log, number) for number in range(3)]
+    assert results[1:] == [Unavailable, Unavailable]
+    assert [entry["event"] for entry in logs] == ["message_log.writer_failed"]
+
+
+async def outcome_of_fault(log: SqliteMessageLog, number: int) -> object:
+    """The kind of failure; before the writer has noticed, it may be the fault itself."""
+    try:
+        return await log.append(post(number))
+    except Exception as error:  # noqa: BLE001
+        return type(error)
+
+
+async def test_the_wal_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under constant writing and reading it is emptied into the file again and again."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 200)
+    monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 500)
+
+    async def reader() -> None:
+        while not done.is_set():
+            await log.read(ROOM, 0, 10)
+
+    async def sender(number: int) -> None:
+        for i in range(50):
+            await log.append(post(number * 1_000 + i, text="x" * 3_000))
+
+    done = asyncio.Event()
+    async with log_at(path) as log:
+        readers = [asyncio.create_task(reader()) for _ in range(2)]
+        await asyncio.gather(*map(sender, range(16)))
+        wal = path.with_name("maru.db-wal").stat().st_size
+        done.set()
+        await asyncio.gather(*readers)
+    assert path.stat().st_size > 2_500_000
+    assert wal < 3_500_000
