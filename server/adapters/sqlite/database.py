@@ -181,5 +181,5 @@ def _unusable(path: Path, error: sqlite3.Error) -> LogUnusable:
         "SQLITE_CANTOPEN": "make its directory readable and writable for the server",
     }
     name = getattr(error, "sqlite_errorname", "")
-    remedy = next((text for code, text in remedies.items() if name.startswith(code)), "check the disk and the file")
+    remedy = next((text for code, text in remedies.items() if name.startswith(code)), "is the disk full or broken?")
     return LogUnusable(f"message log {path}: {error}; {remedy}")

@@ -1,0 +1,121 @@
+"""Retention in the background: passes in bounded steps that drop exactly what is due."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.adapters.sqlite.batch import KEY_LIFETIME_MS, Batch
+from server.adapters.sqlite.database import open_writer, prepare
+from server.adapters.sqlite.sweep import PACE_S, STEP_ROWS, Sweep
+from server.domain.channels import ChannelName
+from tests.doubles.samples import NOW_MS, ROOM, post
+
+INTERVAL_S = 60.0
+MAX_AGE_MS = 1_000
+UNBOUNDED = 10**9
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """An empty database."""
+    prepare(tmp_path / "maru.db")
+    with closing(open_writer(tmp_path / "maru.db")) as db:
+        db.execute("PRAGMA synchronous = OFF")
+        yield db
+
+
+def write(db: sqlite3.Connection, channel: ChannelName, numbers: range, now: int, *, keyed: bool = False) -> None:
+    """Post the numbers in one transaction at this time."""
+    db.execute("BEGIN IMMEDIATE")
+    batch = Batch(db, b"store", now, UNBOUNDED)
+    for number in numbers:
+        batch.append(post(number, channel, key=f"k{number}" if keyed else None))
+    batch.finish()
+    db.execute("COMMIT")
+
+
+def sweep(now: int, *, max_events: int = UNBOUNDED, max_age_ms: int = MAX_AGE_MS) -> Sweep:
+    """A sweep at this time."""
+    return Sweep(max_events=max_events, max_age_ms=max_age_ms, now_ms=lambda: now, interval_s=INTERVAL_S)
+
+
+def floors(db: sqlite3.Connection) -> list[tuple[int, int | None, int | None]]:
+    """Of each channel: the floor, and the first and last event that are there."""
+    return db.execute(
+        "SELECT c.floor, min(e.offset), max(e.offset) FROM channels c LEFT JOIN events e ON e.channel_id = c.id"
+        " GROUP BY c.id ORDER BY c.id"
+    ).fetchall()
+
+
+def test_a_long_past_is_dropped_step_by_step(db: sqlite3.Connection) -> None:
+    """No step drops more than its bound; the pass goes on at once until nothing old is left, and keeps the rest."""
+    write(db, ROOM, range(2 * STEP_ROWS + 5), NOW_MS)
+    write(db, ROOM, range(10_000, 10_010), NOW_MS + 1)
+    pass_ = sweep(NOW_MS + 1 + MAX_AGE_MS)
+    head = 2 * STEP_ROWS + 15
+    assert pass_.step(db) == PACE_S
+    assert floors(db) == [(STEP_ROWS, STEP_ROWS + 1, head)]
+    assert pass_.step(db) == PACE_S
+    assert pass_.step(db) == INTERVAL_S
+    assert floors(db) == [(2 * STEP_ROWS + 5, 2 * STEP_ROWS + 6, head)]
+
+
+def test_every_channel_has_its_turn(db: sqlite3.Connection) -> None:
+    """A step looks at so many channels; those that have nothing old are left alone, wherever they lie."""
+    db.execute("BEGIN IMMEDIATE")
+    for number in range(2 * STEP_ROWS + 2):
+        batch = Batch(db, b"store", NOW_MS if number % 2 else NOW_MS + MAX_AGE_MS, UNBOUNDED)
+        batch.append(post(1, ChannelName(f"c:{number}")))
+        batch.finish()
+    db.execute("COMMIT")
+    pass_ = sweep(NOW_MS + MAX_AGE_MS + 1)
+    assert [pass_.step(db) for _ in range(3)] == [PACE_S, PACE_S, INTERVAL_S]
+    assert floors(db) == [(1, None, None), (0, 1, 1)][::-1] * (STEP_ROWS + 1)
+
+
+def test_a_lowered_bound_is_reached(db: sqlite3.Connection) -> None:
+    """A channel that nobody writes to comes down to a bound that was set lower since."""
+    write(db, ROOM, range(50), NOW_MS)
+    assert sweep(NOW_MS, max_events=20).step(db) == INTERVAL_S
+    assert floors(db) == [(30, 31, 50)]
+
+
+def test_a_lowered_bound_is_reached_by_appends_too(db: sqlite3.Connection) -> None:
+    """Each batch drops some more than it adds, so that a busy channel needs no sweep, and no append waits long."""
+    write(db, ROOM, range(500), NOW_MS)
+    seen = []
+    for number in range(1_000, 1_008):
+        batch = Batch(db, b"store", NOW_MS, 20)
+        batch.append(post(number))
+        batch.finish()
+        head = 501 + len(seen)
+        seen.append(head - floors(db)[0][0])
+    assert seen[0] > 400
+    assert seen[-1] == 20
+
+
+def test_expired_keys_are_dropped(db: sqlite3.Connection) -> None:
+    """Step by step, and only those; their events stay."""
+    write(db, ROOM, range(STEP_ROWS + 5), NOW_MS, keyed=True)
+    write(db, ROOM, range(10_000, 10_003), NOW_MS + 1, keyed=True)
+    pass_ = sweep(NOW_MS + KEY_LIFETIME_MS, max_age_ms=UNBOUNDED)
+    assert pass_.step(db) == PACE_S
+    assert pass_.step(db) == INTERVAL_S
+    assert db.execute("SELECT count(*) FROM keys").fetchone() == (3,)
+    assert floors(db) == [(0, 1, STEP_ROWS + 8)]
+
+
+def test_after_a_failure_the_pass_begins_anew(db: sqlite3.Connection) -> None:
+    """What a rolled-back step had done is done by the next pass."""
+    write(db, ROOM, range(STEP_ROWS + 5), NOW_MS)
+    pass_ = sweep(NOW_MS + MAX_AGE_MS + 1)
+    db.execute("BEGIN IMMEDIATE")
+    pass_.step(db)
+    db.execute("ROLLBACK")
+    assert pass_.restart() == INTERVAL_S
+    assert pass_.step(db) == PACE_S
+    assert pass_.step(db) == INTERVAL_S
+    assert floors(db) == [(STEP_ROWS + 5, None, None)]
