@@ -7,9 +7,10 @@ Redis may take the last second with it (docs/operations.md).
 import asyncio
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 from redis.exceptions import RedisError
@@ -42,6 +43,9 @@ KEY_TTL_MS = 24 * 3_600_000
 STATE_MARGIN_MS = 24 * 3_600_000
 """A message's state outlives its event by so much, then Redis drops what a lost index would leave behind."""
 
+SEEN_LIMIT = 50_000
+"""Channels whose last event is remembered; the least lately used are forgotten first."""
+
 DEADLINE_S = 2.0
 
 
@@ -49,15 +53,22 @@ def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class _Seen(NamedTuple):
+    epoch: str
+    offset: int
+    at: int
+
+
 class RedisMessageLog(MessageLog):
     """A `MessageLog` over Redis 7. `url` as in `link.connect`; bounds and clock as in the other adapters."""
 
     def __init__(self, url: str, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int] = _wall_ms) -> None:
         self._writes, self._reads = Pipeline(connect(url)), Pipeline(connect(url))
-        self._append = Script(self._writes, "append")
-        self._read = Script(self._reads, "read")
+        self._append = Script(self._writes, "channel", "append")
+        self._read = Script(self._reads, "channel", "read")
         self._message = Script(self._reads, "message")
-        self._history = Script(self._reads, "history")
+        self._history = Script(self._reads, "channel", "history")
+        self._seen: OrderedDict[ChannelName, _Seen] = OrderedDict()
         self._max_events, self._max_age_ms, self._now_ms = max_events, max_age_ms, now_ms
 
     async def __aenter__(self) -> Self:
@@ -70,19 +81,13 @@ class RedisMessageLog(MessageLog):
     async def append(self, draft: Draft) -> Appended:
         """One script call; concurrent ones share a round trip."""
         channel = draft.channel
-        names = (
-            keys.meta(channel),
-            keys.log(channel),
-            keys.order(channel),
-            keys.message(channel, draft.id),
-            *_sent(draft),
-        )
+        names = (*_names(channel), keys.message(channel, draft.id), *_sent(draft))
         now = self._now_ms()
         async with _answers():
             answer = await self._append(
                 names,
+                *self._opening(channel),
                 _kind(draft),
-                _new_epoch(),
                 draft.at,
                 self._max_events,
                 now - self._max_age_ms,
@@ -91,16 +96,19 @@ class RedisMessageLog(MessageLog):
                 self._max_age_ms + STATE_MARGIN_MS,
                 *_arguments(draft),
             )
-        return _appended(draft, answer)
+        appended = _appended(draft, answer)
+        self._note(channel, appended.event.epoch, appended.event.offset, appended.event.at)
+        return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """One script call."""
-        names = (keys.meta(channel), keys.log(channel), keys.order(channel))
         async with _answers():
-            epoch, head, floor, entries = await self._read(
-                names, _new_epoch(), after, limit, self._now_ms() - self._max_age_ms
+            epoch, head, at, floor, entries = await self._read(
+                _names(channel), *self._opening(channel), after, limit, self._now_ms() - self._max_age_ms
             )
         position = Position(epoch.decode(), int(head))
+        if at:
+            self._note(channel, position.epoch, position.offset, int(at))
         return Replay(
             int(floor),
             position,
@@ -116,11 +124,10 @@ class RedisMessageLog(MessageLog):
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """One script call."""
-        names = (keys.meta(channel), keys.order(channel), keys.log(channel))
         async with _answers():
             epoch, head, more, states = await self._history(
-                names,
-                _new_epoch(),
+                _names(channel),
+                *self._opening(channel),
                 "" if before is None else before,
                 "" if after is None else after,
                 limit,
@@ -129,9 +136,23 @@ class RedisMessageLog(MessageLog):
         messages: Sequence[Message | Tombstone] = [decode_state(channel, fields) for fields in states if fields]
         return Page(messages, Position(epoch.decode(), int(head)), more == b"1")
 
+    def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
+        """What `channel.lua` is told: an epoch, should it need one, and what this process has seen of the channel."""
+        seen = self._seen.get(channel)
+        return (secrets.token_hex(8), *(("", "", "") if seen is None else seen))
 
-def _new_epoch() -> str:
-    return secrets.token_hex(8)
+    def _note(self, channel: ChannelName, epoch: str, offset: int, at: int) -> None:
+        """Remember the last event seen, so that a log that has lost it can be told."""
+        seen = self._seen.get(channel)
+        if seen is None or seen.epoch != epoch or seen.offset < offset:
+            self._seen[channel] = _Seen(epoch, offset, at)
+            self._seen.move_to_end(channel)
+            if len(self._seen) > SEEN_LIMIT:
+                self._seen.popitem(last=False)
+
+
+def _names(channel: ChannelName) -> tuple[str, str, str]:
+    return keys.meta(channel), keys.log(channel), keys.order(channel)
 
 
 def _kind(draft: Draft) -> str:
@@ -153,8 +174,7 @@ def _sent(draft: Draft) -> tuple[str, ...]:
 def _arguments(draft: Draft) -> tuple[Any, ...]:
     match draft:
         case Post():
-            ttl = "" if draft.key is None else KEY_TTL_MS
-            return (encode_head(draft), draft.text, _data(draft), ttl)
+            return (encode_head(draft), draft.text, _data(draft), KEY_TTL_MS)
         case Revision():
             return (draft.text, _data(draft), "1" if draft.keep_data else "0")
         case Deletion():
@@ -167,21 +187,23 @@ def _data(draft: Post | Revision) -> bytes:
 
 def _appended(draft: Draft, answer: list[Any]) -> Appended:
     """Read the script's verdict."""
-    outcome, epoch, offset, entry, *first = answer
+    outcome, epoch, offset, at, *rest = answer
     if outcome == b"not_found":
         raise NotFound("no such message in the channel, or older than its retention")
     if outcome == b"conflict":
         raise Conflict("the message has been deleted")
     position = Position(epoch.decode(), int(offset))
+    entry, *first = rest
     if entry is not None:
         event = decode_entry(draft.channel, position.epoch, position.offset, entry)
     else:
-        event = _rebuilt(draft, position, MessageId(first[0].decode()), int(first[1]))
+        id = MessageId(first[0].decode()) if first else draft.id
+        event = _rebuilt(draft, position, id, int(at))
     return Appended(event, outcome == b"duplicate")
 
 
 def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> Event:
-    """The event of an earlier try that the log no longer keeps, from this try and what is known of the first."""
+    """The event of a post that was written just now, or of an earlier try that the log no longer keeps."""
     if isinstance(draft, Post):
         first = Post(draft.channel, id, draft.author, draft.text, draft.data, draft.reply_to, draft.key, at)
         return created(first, position)

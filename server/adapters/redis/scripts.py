@@ -10,11 +10,11 @@ from server.adapters.redis.pipeline import Pipeline
 
 
 class Script:
-    """One script. Redis forgets scripts when it restarts; then it is sent again."""
+    """One script, of files that follow one another. Redis forgets scripts when it restarts; then it is sent again."""
 
-    def __init__(self, pipeline: Pipeline, name: str) -> None:
+    def __init__(self, pipeline: Pipeline, *names: str) -> None:
         self._pipeline = pipeline
-        self._text = resources.files(__package__).joinpath(f"{name}.lua").read_bytes()
+        self._text = b"\n".join(resources.files(__package__).joinpath(f"{name}.lua").read_bytes() for name in names)
         self._hash = hashlib.sha1(self._text, usedforsecurity=False).hexdigest()
 
     async def __call__(self, keys: tuple[str, ...], *arguments: str | int | bytes) -> Any:
