@@ -19,6 +19,7 @@ from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.rooms import Rooms
+from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.api import demo, probes
 from server.api.demo import Demo
@@ -142,7 +143,10 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
     if settings.message_log is MessageLogKind.MEMORY:
         return MemoryMessageLog(max_events=max_events, max_age_ms=max_age_ms)
     log = SqliteMessageLog(settings.sqlite_path, max_events=max_events, max_age_ms=max_age_ms)
-    return await resources.enter_async_context(log)
+    try:
+        return await resources.enter_async_context(log)
+    except LogUnusable as error:
+        raise StartRefused(str(error)) from error
 
 
 async def listen(resources: AsyncExitStack, app: web.Application, variable: str, host: str, port: int) -> int:
