@@ -16,7 +16,7 @@ from typing import Any
 import engineio
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from server.domain.errors import TokenInQuery
 from server.gateway.connection import Connection, Inbox
@@ -130,7 +130,8 @@ class Engine(engineio.AsyncServer):
             return _json({"code": 1, "message": "Session ID unknown"}, 400)
         if self._origins is not None and request.headers.get("Origin", "") not in self._origins | {""}:
             return _json({"code": 4, "message": "Forbidden"}, 403)
-        if request.method != "GET" or not web.WebSocketResponse(compress=False).can_prepare(request):
+        opens = request.method == "GET" and request.version >= HttpVersion11
+        if not opens or not web.WebSocketResponse(compress=False).can_prepare(request):
             return _json({"code": 3, "message": "Bad request"}, 400)
         if self._closing:
             return _json({"code": 3, "message": "Restarting"}, 503, {"Retry-After": "1", "Connection": "close"})
