@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, WrappedLogger
 
 Render = Callable[[WrappedLogger, str, EventDict], str]
@@ -108,6 +109,15 @@ def _quiet(number: int) -> None:
         logger.setLevel(max(number, logging.WARNING))
         logger.handlers = []
     logging.getLogger("aiohttp.access").disabled = True  # it prints query strings
+    logging.getLogger("aiohttp.server").filters = [_quiet_malformed]
+
+
+def _quiet_malformed(record: logging.LogRecord) -> bool:
+    """A request that is no HTTP is its sender's fault: one line, without the traceback that quotes it."""
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
 class _Handler(logging.StreamHandler[TextIO]):
