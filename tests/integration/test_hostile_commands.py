@@ -31,14 +31,19 @@ def send(**fields: object) -> tuple[object, ...]:
     return ("message:send", {name: value for name, value in whole.items() if value is not ...})
 
 
-UNKNOWN = {
-    name or "(empty)": (name, MARK)
-    for name in (
-        "connect", "disconnect", "connect_error", "error", "message", "on_connect", "on_disconnect", "on_message",
-        "trigger_event", "emit", "close_room", "admit", "opened", "ended", "_send", "__init__", "__class__", "server",
-        "*", "", " ", "message:send ", "Message:Send", "message:send\0", "session:ready", "message:created", "x" * 9_000,
-    )
-}  # fmt: skip
+RESERVED = "connect disconnect connect_error error message on_connect on_disconnect on_message session:ready"
+PYTHON = "trigger_event emit close_room admit opened ended _send __init__ __class__ server message:created"
+UNKNOWN = [
+    *RESERVED.split(),
+    *PYTHON.split(),
+    "*",
+    "",
+    " ",
+    "message:send ",
+    "Message:Send",
+    "message:send\0",
+    "x" * 9_000,
+]
 
 BAD: dict[str, tuple[tuple[object, ...], str]] = {
     "no payload": (("message:send",), "payload"),
@@ -126,7 +131,7 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
 }
 
 TAKEN: dict[str, tuple[object, ...]] = {
-    "unknown fields": send(unknown=[MARK], **{"__proto__": {}, "constructor": 1}),
+    "unknown fields": send(unknown=[MARK], constructor=1),
     "the longest text": send(text="𝄞" * 4_000),
     "a NUL and line separators": send(text="\0\u2028\u2029\x7f\ufeff"),
     "data 32 deep": send(data=nested(32)),
@@ -149,10 +154,10 @@ async def asked(scene: Scene, command: tuple[object, ...]) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("command", UNKNOWN.values(), ids=[str(name)[:30].encode("unicode_escape") for name in UNKNOWN])
-async def test_names_that_are_no_commands(scene: Scene, command: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("name", UNKNOWN, ids=[repr(name[:30]) for name in UNKNOWN])
+async def test_names_that_are_no_commands(scene: Scene, name: str) -> None:
     """Reserved names, the library's events and the server's methods are unknown events like any other."""
-    answer = await asked(scene, command)
+    answer = await asked(scene, (name, MARK))
     assert answer["error"]["code"] == "unknown_event"
     assert MARK not in str(answer)
 

@@ -230,7 +230,7 @@ async def test_acks_of_a_client_are_ignored(scene: Scene, number: str) -> None:
 
 
 async def test_what_no_client_could_read_reaches_none(scene: Scene) -> None:
-    """Of JSON that some parsers take and others do not, nothing enters the log: the next message has the next offset."""
+    """Of JSON that some parsers take and others do not, nothing enters the log: the next message is number 1."""
     channel = "room:poisoned"
     reader, writer = await scene.chat("reader"), await scene.chat("writer")
     await reader.ask("channel:join", {"channel": channel})

@@ -1,0 +1,198 @@
+"""The door: HTTP requests that open no WebSocket, and connections that end before they have become anything."""
+
+import json
+
+import pytest
+
+from tests.harness.raw_socket import PATH, Op, connect, event, handshake, header, masked
+from tests.harness.tokens import token
+from tests.integration.conftest import Scene
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVER_ENV = {"MARU_ALLOWED_ORIGINS": "https://chat.example.com"}
+
+BAD_REQUEST = {"code": 3, "message": "Bad request"}
+NO_TRANSPORT = {"code": 0, "message": "Transport unknown"}
+NO_VERSION = {"code": 5, "message": "Unsupported protocol version"}
+NO_SID = {"code": 1, "message": "Session ID unknown"}
+
+REFUSED = {
+    "Upgrade without Connection": (handshake(headers={"Connection": ""}), 400, BAD_REQUEST),
+    "Connection: keep-alive": (handshake(headers={"Connection": "keep-alive"}), 400, BAD_REQUEST),
+    "Connection without Upgrade": (handshake(headers={"Upgrade": ""}), 400, BAD_REQUEST),
+    "Upgrade: h2c": (handshake(headers={"Upgrade": "h2c"}), 400, BAD_REQUEST),
+    "no key": (handshake(headers={"Sec-WebSocket-Key": ""}), 400, BAD_REQUEST),
+    "a short key": (handshake(headers={"Sec-WebSocket-Key": "c2hvcnQ="}), 400, BAD_REQUEST),
+    "a key that is not base64": (handshake(headers={"Sec-WebSocket-Key": "?" * 24}), 400, BAD_REQUEST),
+    "version 14": (handshake(headers={"Sec-WebSocket-Version": "14"}), 400, BAD_REQUEST),
+    "no version": (handshake(headers={"Sec-WebSocket-Version": ""}), 400, BAD_REQUEST),
+    "an ordinary GET": (handshake(headers={"Upgrade": "", "Connection": ""}), 400, BAD_REQUEST),
+    "POST": (handshake(method="POST", headers={"Content-Length": "0"}), 400, BAD_REQUEST),
+    "POST of a polling packet": (
+        handshake("/socket.io/?EIO=4&transport=polling&sid=x", {"Content-Length": "2"}, "POST") + b"40",
+        400,
+        NO_TRANSPORT,
+    ),
+    "PUT": (handshake(method="PUT", headers={"Content-Length": "0"}), 405, None),
+    "DELETE": (handshake(method="DELETE", headers={"Content-Length": "0"}), 405, None),
+    "polling": (handshake("/socket.io/?EIO=4&transport=polling"), 400, NO_TRANSPORT),
+    "no transport": (handshake("/socket.io/?EIO=4"), 400, NO_TRANSPORT),
+    "webtransport": (handshake("/socket.io/?EIO=4&transport=webtransport"), 400, NO_TRANSPORT),
+    "WebSocket in capitals": (handshake("/socket.io/?EIO=4&transport=WebSocket"), 400, NO_TRANSPORT),
+    "no query": (handshake("/socket.io/"), 400, NO_TRANSPORT),
+    "EIO 3": (handshake("/socket.io/?EIO=3&transport=websocket"), 400, NO_VERSION),
+    "no EIO": (handshake("/socket.io/?transport=websocket"), 400, NO_VERSION),
+    "EIO of 5,000 digits": (handshake(f"/socket.io/?EIO={'4' * 5_000}&transport=websocket"), 400, NO_VERSION),
+    "a sid": (handshake(PATH + "&sid=abc"), 400, NO_SID),
+    "an empty sid": (handshake(PATH + "&sid="), 400, NO_SID),
+    "another site's page": (
+        handshake(headers={"Origin": "https://evil.example.com"}),
+        403,
+        {"code": 4, "message": "Forbidden"},
+    ),
+    "a page without an origin": (handshake(headers={"Origin": "null"}), 403, {"code": 4, "message": "Forbidden"}),
+    "another path": (handshake("/"), 404, None),
+    "a path above": (handshake("/socket.io/../livez"), 404, None),
+    "the probes on the public port": (handshake("/readyz"), 404, None),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, None),
+    "an endless header": (handshake(headers={"X-Long": "x" * 20_000}), 400, None),
+    "an endless path": (handshake("/socket.io/?EIO=4&x=" + "x" * 20_000), 400, None),
+    "a thousand headers": (handshake(headers={f"X-{number}": "x" for number in range(1_000)}), 400, None),
+    "a header with a NUL": (handshake(headers={"X-Nul": "a\0b"}), 400, None),
+    "two lengths": (
+        handshake(method="POST", headers={"Content-Length": "1", "content-length": "2"}) + b"xx",
+        400,
+        None,
+    ),
+    "HTTP/1.0": (handshake().replace(b"HTTP/1.1", b"HTTP/1.0"), 400, BAD_REQUEST),
+}
+
+
+@pytest.mark.parametrize(("request_", "status", "body"), REFUSED.values(), ids=REFUSED)
+async def test_what_opens_no_websocket(scene: Scene, request_: bytes, status: int, body: object) -> None:
+    """The stated HTTP answer; no connection is counted, nothing is logged as an error."""
+    client = await scene.dial()
+    client.push(request_)
+    answered, text = await client.response()
+    assert answered == status, text
+    assert body is None or json.loads(text) == body
+    client.vanish()
+    await scene.clean()
+
+
+@pytest.mark.parametrize("origin", ["", "https://chat.example.com"])
+async def test_what_opens_one(scene: Scene, origin: str) -> None:
+    """A page of an allowed origin may come, and a program, which has none."""
+    client = await scene.open(headers={"Origin": origin, "Sec-WebSocket-Extensions": "permessage-deflate"})
+    assert client.opening | {"sid": ""} == {
+        "sid": "",
+        "upgrades": [],
+        "pingInterval": 10_000,
+        "pingTimeout": 10_000,
+        "maxPayload": 65_536,
+    }
+    await client.leave()
+    await scene.clean()
+
+
+async def test_a_refused_request_leaves_the_connection_usable(scene: Scene) -> None:
+    """On one TCP connection a refusal may be followed by a handshake that is right."""
+    client = await scene.dial()
+    client.push(handshake("/socket.io/?EIO=4&transport=polling", {"Upgrade": "", "Connection": "keep-alive"}))
+    assert (await client.response())[0] == 400
+    client.push(handshake())
+    assert (await client.response())[0] == 101
+    assert (await client.text()).startswith("0{")
+    await client.leave()
+    await scene.clean()
+
+
+async def test_a_handshake_in_small_pieces(scene: Scene) -> None:
+    """A handshake that comes byte by byte is a handshake."""
+    client = await scene.dial()
+    request = handshake()
+    await client.drip(request, range(1, len(request)))
+    assert (await client.response())[0] == 101
+    assert (await client.text()).startswith("0{")
+    await client.leave()
+    await scene.clean()
+
+
+HELLO = masked(connect({"token": token("mallory")}))
+SEND = masked(event("message:send", {"channel": "room:vanished", "text": "x"}))
+PHASES = {
+    "TCP alone": b"",
+    "half a request line": b"GET /socket.io",
+    "half the headers": handshake()[:80],
+    "the handshake": handshake(),
+    "a frame's first byte": handshake() + HELLO[:1],
+    "half a CONNECT": handshake() + HELLO[:60],
+    "CONNECT": handshake() + HELLO,
+    "CONNECT and commands": handshake() + HELLO + SEND * 50,
+    "half a message": handshake() + HELLO + masked("42/chat,", final=False),
+    "a header that promises much": handshake() + HELLO + header(60_000) + b"mask",
+}
+
+
+@pytest.mark.parametrize("how", ["reset", "half closed", "at once"])
+@pytest.mark.parametrize("sent", PHASES.values(), ids=PHASES)
+async def test_a_client_that_vanishes(scene: Scene, sent: bytes, how: str) -> None:
+    """Wherever a client ends, and however, nothing of it is left."""
+    client = await scene.dial()
+    client.push(sent)
+    if how != "at once" and sent.startswith(handshake()[:20]) and b"\r\n\r\n" in sent:
+        assert (await client.response())[0] == 101
+        await client.text()
+    if how == "half closed":
+        client.finish()
+        await client.eof()
+    client.vanish()
+    await scene.clean()
+
+
+async def test_a_hundred_clients_vanish_together(scene: Scene) -> None:
+    """A crowd that leaves at once, in sessions and in channels, leaves nothing; each has its one line."""
+    began = len(scene.server.lines)
+    clients = [await scene.chat(f"user-{number % 7}") for number in range(100)]
+    for client in clients:
+        await client.ask("channel:join", {"channel": "room:crowd"})
+    await scene.server.settled(connections=101, sessions=101)
+    for client in clients:
+        client.vanish()
+    await scene.clean()
+    ends = [line["connection"] for line in scene.server.lines[began:] if line["event"] == "connection.closed"]
+    assert sorted(ends) == sorted(client.connection for client in clients)
+
+
+async def test_commands_before_an_orderly_close_are_handled(scene: Scene) -> None:
+    """What was sent before the close frame has been done, in order, though nobody waits for the answers."""
+    reader = await scene.chat("reader")
+    await reader.ask("channel:join", {"channel": "room:last-words"})
+    client = await scene.chat()
+    words = [masked(event("message:send", {"channel": "room:last-words", "text": str(n)}, ack=n)) for n in range(100)]
+    client.push(b"".join(words) + masked(b"\x03\xe8", Op.CLOSE))
+    created = await reader.events("message:created", 100)
+    assert [data["message"]["text"] for data in created] == [str(number) for number in range(100)]
+    await scene.ended(client, "client closed", 1000)
+    await client.eof()
+    await reader.leave()
+    await scene.clean()
+
+
+async def test_acks_before_a_disconnect_are_written(scene: Scene) -> None:
+    """Socket.IO's DISCONNECT stands in line behind the commands: each has its ack before the WebSocket closes."""
+    client = await scene.chat()
+    words = [masked(event("message:send", {"channel": "room:goodbye", "text": str(n)}, ack=n)) for n in range(20)]
+    client.push(b"".join(words) + masked("41/chat,"))
+    assert (await client.closed()).code == 1000
+    assert [text.split("[")[0] for text in client.unread] == [f"43/chat,{number}" for number in range(20)]
+    await scene.clean()
+
+
+async def test_close_frames_cross(scene: Scene) -> None:
+    """Where both sides close at once, both are done at once."""
+    client = await scene.chat()
+    client.push(masked("41/chat,") + masked(b"\x03\xe8", Op.CLOSE))
+    await client.eof(timeout=1.0)
+    await scene.clean()
