@@ -6,6 +6,7 @@ the server's pings, and speaks just enough Socket.IO to connect, to ask and to l
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -294,21 +295,27 @@ class RawSocket:
         """
         async with asyncio.timeout(timeout):
             while (frame := await self.frame(timeout)).opcode != Op.CLOSE:
-                if frame.opcode == Op.TEXT and frame.payload != b"2":
+                if frame.payload == b"2":
+                    await self.say("3")
+                elif frame.opcode == Op.TEXT:
                     self.unread.append(frame.payload.decode())
             self.push(closing(frame.code))
             await self.eof(timeout)
         return frame
 
+    async def rest(self, timeout: float = WAIT_S) -> bytes:
+        """What the server still sends until it closes TCP."""
+        rest = b""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(timeout):
+                while piece := await self._reader.read(1 << 16):
+                    rest += piece
+        self.vanish()
+        return rest
+
     async def eof(self, timeout: float = WAIT_S) -> None:
         """Wait until the server has closed TCP; what else it sends is dropped."""
-        try:
-            async with asyncio.timeout(timeout):
-                while await self._reader.read(1 << 16):
-                    pass
-        except ConnectionError:
-            pass
-        self.vanish()
+        await self.rest(timeout)
 
     def finish(self) -> None:
         """Close the sending half of TCP."""
