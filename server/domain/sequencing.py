@@ -75,7 +75,6 @@ class Sequencer:
         while (following := self._early.pop(offset, None)) is not None:
             ready.append(following)
             offset += 1
-        self._early.pop(event.offset, None)
         self.position = Position(self.position.epoch, offset - 1)
         return Ready(tuple(ready))
 
