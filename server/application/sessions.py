@@ -18,15 +18,14 @@ SWEEP_S = 0.25
 """How often expiries are looked at: one heap for all sessions, no timer each."""
 
 STALE_ENTRIES = 64
-"""The heap may have two entries a session and so many more; beyond that, those of closed sessions are cleared out."""
+"""The heap may have two entries a session and so many more; beyond that, those that are out of date are cleared out."""
 
 
 @dataclass(slots=True)
 class _Admission:
-    """An open session: whose, when it is looked at next, and of which `exp` it has been warned."""
+    """An open session: whose, and of which `exp` it has been warned."""
 
     identity: Identity
-    due: int
     warned_of: int | None = None
 
 
@@ -56,7 +55,7 @@ class Sessions:
 
     def open(self, session: SessionId, identity: Identity) -> None:
         """Register an admitted session."""
-        admission = self._admissions[session] = _Admission(identity, due=0)
+        admission = self._admissions[session] = _Admission(identity)
         self._schedule(session, admission)
 
     def ready(self, session: SessionId) -> None:
@@ -82,9 +81,7 @@ class Sessions:
         admission = self._admissions.get(session)
         if admission is not None:
             admission.identity = renewed
-            # A later moment is found when the earlier one comes, so that refreshes do not fill the heap.
-            if self._moment(admission) < admission.due:
-                self._schedule(session, admission)
+            self._schedule(session, admission)
         return renewed
 
     def close(self, session: SessionId) -> None:
@@ -101,12 +98,13 @@ class Sessions:
         """Tell those whose token expires soon; end those whose token has expired."""
         now = self._now_ms()
         while self._due and self._due[0][0] <= now:
-            due, session = heapq.heappop(self._due)
+            _, session = heapq.heappop(self._due)
             admission = self._admissions.get(session)
-            if admission is not None and admission.due == due:  # else gone, or brought forward
+            if admission is not None:
                 self._judge(session, admission, now)
 
     def _judge(self, session: SessionId, admission: _Admission, now: int) -> None:
+        """Do what is due; where nothing is, since the session was refreshed, look at it again later."""
         expires_at = admission.identity.expires_at
         if self._moment(admission) <= now:
             if admission.warned_of == expires_at:
@@ -124,9 +122,8 @@ class Sessions:
         return expires_at + self._grace_ms if warned else expires_at - EXPIRY_NOTICE_MS
 
     def _schedule(self, session: SessionId, admission: _Admission) -> None:
-        admission.due = self._moment(admission)
-        heapq.heappush(self._due, (admission.due, session))
+        heapq.heappush(self._due, (self._moment(admission), session))
         if len(self._due) > 2 * len(self._admissions) + STALE_ENTRIES:
-            # Clients that come and go with a token of a day would else stand here for that day each time.
-            self._due = [(other.due, name) for name, other in self._admissions.items()]
+            # Clients that come and go, or refresh, with a token of a day would else stand here for that day each time.
+            self._due = [(self._moment(other), name) for name, other in self._admissions.items()]
             heapq.heapify(self._due)
