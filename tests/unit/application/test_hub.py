@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.application.hub import HEAL_RETRY_S, HEALERS, HINTS_PER_TURN, LINGER_S, SWEEP_S
+from server.application.hub import HEAL_RETRY_S, HEALERS, HINTS_PER_TURN, LINGER_S, SWEEP_S, HostedChannel
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import SessionId
@@ -21,7 +21,7 @@ from server.ports.transport import ChannelResumed
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.replica import Replica, replica
-from tests.doubles.samples import HOUR_MS, ROOM, event, post
+from tests.doubles.samples import HOUR_MS, ROOM, event, post, stretch
 from tests.doubles.virtual_time import turns
 
 ALICE = SessionId("alice's")
@@ -135,14 +135,19 @@ async def test_a_broker_that_is_away_fails_the_opening(house: House) -> None:
 async def test_hints_that_come_while_a_channel_opens_are_kept(house: House) -> None:
     """An event written after the log was looked at, and hinted at before the log's answer, is not lost or repeated."""
     await house.write(2)
-    gate = house.log.after = Gate()
+    gate = Gate()
+
+    async def look_again() -> None:
+        house.log.after = gate
+
+    house.log.after = look_again
     hosting = asyncio.create_task(house.replica.hub.host(ROOM))
     await gate.reached.wait()
     house.hint(*(await house.write(2, first=3)))
     await turns(5)
-    house.log.after = at_once
     gate.open()
     hosted = await hosting
+    assert house.log.reads == 2
     assert hosted.position.offset == 4
     assert offsets(hosted.ring.after(0)) == [1, 2, 3, 4]
 
@@ -160,6 +165,16 @@ async def test_more_early_hints_than_are_kept_are_read_from_the_log(house: House
     hosted = await hosting
     await turns(20)
     assert hosted.position.offset == total
+
+
+def test_the_hints_that_wait_for_an_opening_are_bounded() -> None:
+    """Of more than `EARLY_LIMIT` the first are kept, and that there were more is remembered."""
+    opening = HostedChannel(ROOM, 0.0)
+    for early in stretch(0, EARLY_LIMIT):
+        opening.keep_early(early)
+    assert not opening.missed_hints
+    opening.keep_early(event(EARLY_LIMIT + 1))
+    assert (tuple(opening.early), opening.missed_hints) == (stretch(0, EARLY_LIMIT), True)
 
 
 async def test_a_broken_link_during_an_opening_is_not_forgotten(house: House) -> None:
@@ -525,12 +540,12 @@ async def test_a_late_answer_of_a_former_epoch_does_not_bring_it_back(house: Hou
     await late.reached.wait()
     house.log.after = at_once
     inner.forget(ROOM)
-    written = await house.write(1, first=9)
+    written = await house.write(3, first=9)
     house.hint(written[0])
     await house.until(inbox, 1)
     late.open()
     await turns(50)
-    position = Position(written[0].epoch, 1)
+    position = Position(written[0].epoch, 3)
     assert position.epoch != old[0].epoch
     assert inbox == [ChannelResumed(ROOM, position, Lapse.EPOCH_CHANGED, ())]
     assert (await house.replica.hub.host(ROOM)).position == position

@@ -15,6 +15,7 @@ from server.domain.identity import Identity, SessionId
 from server.domain.messages import Event, Position
 from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.domain.sequencing import RING_LIMIT
+from server.ports.broadcast import LinkRestored
 from server.ports.transport import ChannelRemoved, ChannelResumed
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate, at_once
@@ -297,6 +298,42 @@ async def test_a_log_that_is_lost_during_the_read_is_a_changed_epoch(door: Door)
     joined = await door.join(since, history=2)
     assert joined.position == Position(await door.epoch(), 3)
     assert (joined.lapse, offsets(joined.events)) == (Lapse.EPOCH_CHANGED, [2, 3])
+
+
+async def test_a_log_that_is_lost_between_two_reads_leaves_nothing_of_the_old_one(door: Door) -> None:
+    """What the first read gave is thrown away where the second finds another log, even where the offsets would fit."""
+    size, history = RING_LIMIT * 2, RING_LIMIT + 50
+    await door.write(size)
+    await door.replica.hub.host(ROOM)
+
+    async def overflow() -> None:
+        door.log.after = at_once
+        await door.write(RING_LIMIT + 1)
+        door.log.before = lose
+
+    async def lose() -> None:
+        door.log.before = at_once
+        door.memory.forget(ROOM)
+        await door.write(size, hinted=False)
+
+    door.log.after = overflow
+    joined = await door.join(history=history)
+    assert joined.position == Position(await door.epoch(), size)
+    assert {event.epoch for event in joined.events} == {await door.epoch()}
+    assert len(joined.events) == history
+
+
+async def test_the_ring_does_not_outlive_its_log(door: Door) -> None:
+    """Once the hub has found another log, a history comes from that one, even where the old offsets would fit."""
+    await door.write(5)
+    await door.join()
+    door.memory.forget(ROOM)
+    await door.write(5, hinted=False)
+    door.link.arrive(LinkRestored())
+    await turns(10)
+    joined = await door.join(history=3)
+    assert {event.epoch for event in joined.events} == {await door.epoch()}
+    assert offsets(joined.events) == [3, 4, 5]
 
 
 async def test_a_log_that_came_back_older_is_ahead_of_log(door: Door) -> None:
