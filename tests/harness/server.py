@@ -120,6 +120,15 @@ class ServerProcess:
             body: dict[str, Any] = await response.json()
             return body
 
+    def faults(self) -> list[dict[str, Any]]:
+        """Log lines that no healthy server writes: errors, and what is no log line at all, as a traceback."""
+        return [line for line in self.lines if line.get("level") not in {"debug", "info", "warning"}]
+
+    def memory(self) -> int:
+        """The process's resident bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
     async def settled(self, timeout: float = 10.0, **expected: int) -> None:
         """Wait until `/readyz` counts as expected, e.g. `connections=0`."""
         deadline = time.monotonic() + timeout
