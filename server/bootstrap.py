@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import socket
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -18,11 +17,15 @@ from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.redis.broadcast import RedisBroadcast
+from server.adapters.redis.manager import RedisRooms
+from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.rooms import Rooms
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.api import demo, probes
 from server.api.demo import Demo
+from server.api.listener import listen
 from server.api.probes import Readiness
 from server.application import commands
 from server.application.history import History
@@ -37,21 +40,9 @@ from server.gateway import wire
 from server.gateway.namespace import ChatNamespace
 from server.gateway.server import ChatServer
 from server.gateway.transport import SocketTransport
+from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
-from server.settings import VERSION, MessageLogKind, Settings, StartRefused
-
-BACKLOG = 4_096
-"""Handshakes that may wait to be accepted: in a reconnect storm a lost SYN costs its client 1 to 3 s. The kernel caps
-it at net.core.somaxconn."""
-
-SEND_BUFFER_BYTES = 128 * 1024
-"""Of the kernel, per connection (it doubles it): what waits for a slow reader waits where it is counted."""
-
-USER_TIMEOUT_MS = 20_000
-"""TCP_USER_TIMEOUT: unacknowledged data ends a connection, before the heartbeat's worst case does."""
-
-KEEPALIVE_S = 15.0
-"""Of idle HTTP connections; WebSockets are not among them."""
+from server.settings import VERSION, BroadcastKind, MessageLogKind, Settings, StartRefused
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -137,45 +128,60 @@ def signing_secret(settings: Settings) -> str:
     return settings.jwt_secret.get_secret_value()
 
 
-async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
-    """Open the message log that the settings name. Raises `StartRefused`."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What a replica keeps its messages in, and tells the others by. `link` is set while the others can be reached."""
+
+    log: MessageLog
+    broadcast: Broadcast
+    rooms: Rooms
+    link: asyncio.Event
+    loops: tuple[Coroutine[Any, Any, None], ...] = ()
+
+
+async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
+    """Open what the settings name. Raises `StartRefused`."""
+    log = await _open_log(settings, resources)
+    if settings.broadcast is BroadcastKind.REDIS:
+        rooms = RedisRooms(_redis_url(settings))
+        resources.push_async_callback(rooms.aclose)
+        return Stores(log, RedisBroadcast(rooms), rooms, rooms.linked, (rooms.run(),))
+    link = asyncio.Event()
+    link.set()
+    return Stores(log, MemoryBroadcast(), Rooms(), link)
+
+
+async def _open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
     max_events, max_age_ms = settings.retention_events, round(settings.retention_age * 1000)
-    if settings.message_log is MessageLogKind.MEMORY:
-        return MemoryMessageLog(max_events=max_events, max_age_ms=max_age_ms)
-    log = SqliteMessageLog(settings.sqlite_path, max_events=max_events, max_age_ms=max_age_ms)
-    try:
-        return await resources.enter_async_context(log)
-    except LogUnusable as error:
-        raise StartRefused(str(error)) from error
+    match settings.message_log:
+        case MessageLogKind.MEMORY:
+            return MemoryMessageLog(max_events=max_events, max_age_ms=max_age_ms)
+        case MessageLogKind.SQLITE:
+            log = SqliteMessageLog(settings.sqlite_path, max_events=max_events, max_age_ms=max_age_ms)
+            try:
+                return await resources.enter_async_context(log)
+            except LogUnusable as error:
+                raise StartRefused(str(error)) from error
+        case MessageLogKind.REDIS:
+            try:
+                shared = RedisMessageLog(_redis_url(settings), max_events=max_events, max_age_ms=max_age_ms)
+            except ValueError as error:
+                raise StartRefused(f"MARU_REDIS_URL: {error}") from None
+            return await resources.enter_async_context(shared)
 
 
-async def listen(resources: AsyncExitStack, app: web.Application, variable: str, host: str, port: int) -> int:
-    """Serve `app`; return the port. Raises `StartRefused` where the address can't be had."""
-    runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0
-    )
-    await runner.setup()
-    resources.push_async_callback(runner.cleanup)
-    try:
-        family = (await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-    bound: int = listener.getsockname()[1]
-    return bound
+def _redis_url(settings: Settings) -> str:
+    assert settings.redis_url is not None  # the settings refuse Redis without it
+    return settings.redis_url.get_secret_value()
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; whatever else it raises is a fault."""
     async with AsyncExitStack() as resources:
-        log = await open_log(settings, resources)
+        stores = await open_stores(settings, resources)
         try:
             async with asyncio.TaskGroup() as tasks:
-                await _serve(settings, stop, log, tasks, resources)
+                await _serve(settings, stop, stores, tasks, resources)
         except* _Stopped:
             pass
     _log.info("stopped")
@@ -188,11 +194,20 @@ class Replica:
     chat: ChatServer
     hub: Hub
     sessions: Sessions
+    stores: Stores
     readiness: Readiness
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs until the end; one that ends by itself ends the process."""
-        return (self.hub.run(), self.hub.sweep(), self.sessions.run(), self.chat.eio.run())
+        loops = (self.hub.run(), self.hub.sweep(), self.sessions.run(), self.chat.eio.run(), *self.stores.loops)
+        # Within one process a lost hint is known to be lost; between processes it may not be.
+        return (*loops, self.hub.compare()) if isinstance(self.stores.broadcast, RedisBroadcast) else loops
+
+    async def ready(self) -> None:
+        """Want traffic as soon as the others can be reached for the first time."""
+        await self.stores.link.wait()
+        self.readiness.started = True
+        _log.info("ready")
 
     def counts(self) -> dict[str, int]:
         """What `/readyz` tells beside the state."""
@@ -204,9 +219,9 @@ class Replica:
         }
 
 
-def compose(settings: Settings, log: MessageLog, tasks: asyncio.TaskGroup) -> Replica:
+def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
-    rooms, broadcast = Rooms(), MemoryBroadcast()
+    log, broadcast, rooms = stores.log, stores.broadcast, stores.rooms
     chat = ChatServer(
         rooms,
         ping_interval=settings.ping_interval,
@@ -224,13 +239,13 @@ def compose(settings: Settings, log: MessageLog, tasks: asyncio.TaskGroup) -> Re
             History(log),
         )
     )
-    return Replica(chat, hub, sessions, Readiness())
+    return Replica(chat, hub, sessions, stores, Readiness())
 
 
 async def _serve(
-    settings: Settings, stop: asyncio.Event, log: MessageLog, tasks: asyncio.TaskGroup, resources: AsyncExitStack
+    settings: Settings, stop: asyncio.Event, stores: Stores, tasks: asyncio.TaskGroup, resources: AsyncExitStack
 ) -> None:
-    replica = compose(settings, log, tasks)
+    replica = compose(settings, stores, tasks)
     for loop in replica.loops():
         tasks.create_task(loop)
     internal, public = web.Application(), web.Application()
@@ -239,11 +254,11 @@ async def _serve(
     if settings.dev:
         _mount_demo(settings, public)
     host, internal_host = settings.host, settings.internal_host
-    internal_port = await listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
-    port = await listen(resources, public, "MARU_PORT", host, settings.port)
+    internal_port = await _listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
+    port = await _listen(resources, public, "MARU_PORT", host, settings.port)
     _settle_memory()
-    replica.readiness.started = True
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
+    tasks.create_task(replica.ready())
     await stop.wait()
     replica.readiness.stopping = True
     _log.info("stopping", connections=len(replica.chat.eio.sockets))
@@ -253,6 +268,15 @@ async def _serve(
     except TimeoutError:
         _log.warning("stop.cut_short", connections=len(replica.chat.eio.sockets), seconds=settings.drain_timeout)
     raise _Stopped
+
+
+async def _listen(resources: AsyncExitStack, app: web.Application, variable: str, host: str, port: int) -> int:
+    try:
+        runner, bound = await listen(app, host, port)
+    except OSError as error:
+        raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
+    resources.push_async_callback(runner.cleanup)
+    return bound
 
 
 def _mount_demo(settings: Settings, app: web.Application) -> None:

@@ -260,15 +260,14 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _redis_comes_later(self) -> Self:
-        wants = {
-            "MARU_REDIS_URL": self.redis_url is not None,
-            "MARU_MESSAGE_LOG": self.message_log == MessageLogKind.REDIS,
-            "MARU_BROADCAST": self.broadcast == BroadcastKind.REDIS,
-        }
-        for variable, wanted in wants.items():
-            if wanted:
-                raise ValueError(f"{variable}: Redis is not supported yet; unset it")
+    def _redis_fits(self) -> Self:
+        log, broadcast = self.message_log == MessageLogKind.REDIS, self.broadcast == BroadcastKind.REDIS
+        if self.redis_url is None and (log or broadcast):
+            raise ValueError(
+                f"MARU_{'MESSAGE_LOG' if log else 'BROADCAST'}: redis needs MARU_REDIS_URL, which is not set"
+            )
+        if broadcast and not log:
+            raise ValueError("MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; who shares hints must share the log")
         return self
 
     @model_validator(mode="after")

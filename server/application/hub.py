@@ -32,6 +32,12 @@ HEAL_RETRY_S = 0.5
 HINTS_PER_TURN = 32
 """Hints handled before other tasks of the loop get a turn."""
 
+COMPARE_S = 8.0
+"""Between two comparisons of one channel, where hints can be lost unnoticed; a late one is still within 10 s."""
+
+COMPARE_PARTS = 80
+"""The comparisons of a round come in so many portions, so that the log is not asked for 10,000 channels at once."""
+
 LINGER_S = 30.0
 """A channel stays hosted this long after its last member left: a reconnect finds the ring warm."""
 
@@ -88,6 +94,7 @@ class Hub:
         self._opening: dict[ChannelName, asyncio.Task[MaruError | None]] = {}
         self._unwell: dict[ChannelName, None] = {}
         self._healers = 0
+        self._halted = False
 
     @property
     def hosted(self) -> int:
@@ -106,6 +113,17 @@ class Hub:
             turn += 1
             if turn % HINTS_PER_TURN == 0:
                 await asyncio.sleep(0)
+
+    async def compare(self) -> None:
+        """Compare every hosted channel with the log once per `COMPARE_S`, spread over it, until cancelled: a lost hint
+        is found even where no other follows it."""
+        while True:
+            hosted = list(self._hosted)
+            for part in range(COMPARE_PARTS):
+                for name in hosted[part::COMPARE_PARTS]:
+                    if (channel := self._hosted.get(name)) is not None:
+                        self._heal(channel)
+                await asyncio.sleep(COMPARE_S / COMPARE_PARTS)
 
     async def sweep(self) -> None:
         """Let go of channels that have been empty for `LINGER_S`, until cancelled."""
@@ -221,11 +239,19 @@ class Hub:
                 try:
                     await self._heal_one(name)
                 except MaruError as error:
-                    _log.warning("heal.failed", channel=name, code=error.code)
+                    self._note_healing(failure=error)
                     self._unwell[name] = None
                     await asyncio.sleep(HEAL_RETRY_S)
+                else:
+                    self._note_healing(failure=None)
         finally:
             self._healers -= 1
+
+    def _note_healing(self, failure: MaruError | None) -> None:
+        """Log that healing has come to a halt, or goes on: once a change, however many channels wait."""
+        if (failure is not None) != self._halted:
+            self._halted = failure is not None
+            _log.warning("healing.halted" if failure else "healing.resumed", code=failure and failure.code)
 
     async def _heal_one(self, name: ChannelName) -> None:
         hosted = self._hosted.get(name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from server.application.deadline import deadline
 from server.application.hub import HostedChannel, Hub
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels
+from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
 from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Event, Position
 from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse
@@ -64,11 +64,19 @@ class Subscriptions:
         self._transport.leave(session, channel)
 
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
-        """Enter each channel from its position, and push `ChannelResumed` or, where that fails, `ChannelRemoved`."""
+        """Enter each channel from its position, and push `ChannelResumed` or, where that fails, `ChannelRemoved`.
+
+        Where the log or the broker is away for one channel, it is not asked for the others: 500 waits would be minutes.
+        """
+        away = False
         for channel, since in positions.items():
+            if away:
+                self._transport.push(session, ChannelRemoved(channel, Unavailable))
+                continue
             try:
                 joined = await self.join(session, identity, channel, since)
             except MaruError as error:
+                away = isinstance(error, Unavailable)
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
             else:
                 self._transport.push(session, ChannelResumed(channel, joined.position, joined.lapse, joined.events))

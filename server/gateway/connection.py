@@ -1,7 +1,7 @@
 """One client's WebSocket: a slotted protocol that owns the transport after the handshake.
 
-Idle, it is this object, a frame reader and nothing else: no task, no timer, no queue. A client's packets are handled one
-after another in a mailbox that exists only while it has work. Writes go straight to the transport, bounded.
+Idle, it is this object, a frame reader and nothing else: no task, no timer, no queue. A client's packets are handled
+one after another in a mailbox that exists only while it has work. Writes go straight to the transport, bounded.
 
 One of the two files that touch the internals of aiohttp (its compiled frame reader) and engineio.
 """
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     def _is_slow(self, size: int) -> bool:
-        """Look at what really waits, since the count includes what has been sent meanwhile; close where it is too much."""
+        """Look at what really waits, for the count includes what has been sent since; close where it is too much."""
         waiting = self._transport.get_write_buffer_size()
         if waiting + size <= MAX_OUTBOUND:
             self._backlog = waiting

@@ -1,12 +1,13 @@
 """The Engine.IO server (protocol revision 4), WebSocket only, under python-socketio.
 
-aiohttp routes and parses the handshake; a `Connection` then takes its transport over, and aiohttp's request handler, its
-task and its buffers are let go. One of the two files that touch the internals of aiohttp and engineio: both are pinned,
-and tests/integration holds this file against the real libraries.
+aiohttp routes and parses the handshake; a `Connection` then takes its transport over, and aiohttp's request handler,
+its task and its buffers are let go. One of the two files that touch the internals of aiohttp and engineio: both are
+pinned, and tests/integration holds this file against the real libraries.
 """
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import re
 import time
@@ -83,6 +84,7 @@ class Engine(engineio.AsyncServer):
         self._unconnected: dict[Connection, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._inbox: Inbox | None = None
+        self._one_gone = asyncio.Event()
         self._closing = False
 
     @property
@@ -185,6 +187,7 @@ class Engine(engineio.AsyncServer):
             self.failed(connection, error)
         finally:
             self.sockets.pop(connection.sid, None)
+            self._one_gone.set()
         _log.info(
             "connection.closed",
             connection=connection.sid,
@@ -215,7 +218,7 @@ class Engine(engineio.AsyncServer):
             connection.close(CloseCode.NORMAL, "server disconnect")
 
     async def stop(self) -> None:
-        """Refuse newcomers, answer what has been read, tell every client to come back elsewhere (1012), wait for them."""
+        """Refuse newcomers, answer what has been read, tell every client to come back (1012), wait for them."""
         self._closing = True
         for connection in list(self.sockets.values()):
             connection.stop_reading()
@@ -223,13 +226,18 @@ class Engine(engineio.AsyncServer):
             await asyncio.wait(self._tasks, timeout=SETTLE_S)
         for connection in list(self.sockets.values()):
             connection.close(CloseCode.SERVICE_RESTART, "server restarts")
-        deadline = time.monotonic() + GOODBYE_S
-        while self.sockets and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._all_gone()
         for connection in list(self.sockets.values()):
             connection.abort("server stopped")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
+
+    async def _all_gone(self) -> None:
+        while self.sockets:
+            self._one_gone.clear()
+            await self._one_gone.wait()
 
     async def _close_late(self) -> None:
         while True:

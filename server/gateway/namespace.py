@@ -107,7 +107,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             return await handler(session, args[0])
         except MaruError as error:
             return wire.failed(error)
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it is, the client gets an answer, and the others stay
             _log.exception("command.failed", name=event, session=session)
             return wire.failed(Internal("the server failed; its log has the details"))
 

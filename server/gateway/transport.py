@@ -85,7 +85,7 @@ class SocketTransport(Transport):
         return cast(Collection[SessionId], tuple(self._membership.members(NAMESPACE, channel)))
 
     def terminate(self, session: SessionId, error: MaruError) -> None:
-        """Say why, send DISCONNECT so that the client does not come back, close the WebSocket (PROTOCOL.md, "Events")."""
+        """Say why, send DISCONNECT so that the client does not come back, close the WebSocket (PROTOCOL.md)."""
         connection = self._connection(session)
         if connection is None:
             return

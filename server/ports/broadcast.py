@@ -21,10 +21,10 @@ class Broadcast(Protocol):
     2. Honest: where hints may have been lost, `LinkRestored` comes once hints flow again.
     3. Pay for what you host: hints of channels without `subscribe` need not arrive.
     4. `publish` raises `Unavailable` where it knows that the hint went nowhere; it waits at most 2 s.
-    5. One listener: `listen` is iterated by one task, which must keep up; what it does not fetch is bounded, then dropped
-       as in 2.
-    6. The last call wins: a `subscribe` that is called after an `unsubscribe`, even before that one has returned, leaves
-       the channel subscribed.
+    5. One listener: `listen` is iterated by one task, which must keep up; what it does not fetch is bounded, then
+       dropped as in 2.
+    6. The last call wins: a `subscribe` that is called after an `unsubscribe`, even before that one has returned,
+       leaves the channel subscribed.
     """
 
     async def publish(self, event: Event) -> None:

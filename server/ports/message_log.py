@@ -19,8 +19,8 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A stretch of a channel's log. `floor` is the highest offset that is no longer kept (0: everything is kept), `head`
-    the position of the last event at the moment of reading, `events` are dense, oldest first."""
+    """A stretch of a channel's log. `floor` is the highest offset that is no longer kept (0: everything is kept),
+    `head` the position of the last event at the moment of reading, `events` are dense, oldest first."""
 
     floor: int
     head: Position
@@ -60,9 +60,9 @@ class MessageLog(Protocol):
        changes when the log of the channel has been lost.
     8. Retention: a channel keeps at most so many events and none older than so long (settings of the adapter). What is
        dropped is a prefix; `floor` rises; a message whose creation is dropped is dropped. A key outlives its event.
-    9. Errors: `Unavailable` where the storage is away, full, locked or broken, within 2 s; then the event may or may not
-       have been written, and trying again with the same key is safe. `Overloaded` where too many appends wait: nothing
-       was written.
+    9. Errors: `Unavailable` where the storage is away, full, locked or broken, within 2 s; then the event may or may
+       not have been written, and trying again with the same key is safe. `Overloaded` where too many appends wait:
+       nothing was written.
     10. Cancelling an `append` gives up the answer, not the write.
     """
 

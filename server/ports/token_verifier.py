@@ -8,8 +8,8 @@ from server.domain.identity import Identity
 class TokenVerifier(Protocol):
     """Verifies tokens.
 
-    1. Only a token with a valid signature of an allowed algorithm, an unexpired `exp`, a `sub`, and the configured `iss`
-       and `aud` gives an identity; otherwise `Unauthenticated` or its subclass `TokenExpired`.
+    1. Only a token with a valid signature of an allowed algorithm, an unexpired `exp`, a `sub`, and the configured
+       `iss` and `aud` gives an identity; otherwise `Unauthenticated` or its subclass `TokenExpired`.
     2. No error text holds any part of the token.
     """
 

@@ -13,7 +13,7 @@ from server.domain.recovery import Lapse
 
 @dataclass(frozen=True, slots=True)
 class ChannelResumed:
-    """A session is (again) in the channel at `position`. `lapse` None: recovered, and `events` are all that it missed."""
+    """A session is in the channel (again) at `position`. `lapse` None: recovered, `events` are all that it missed."""
 
     channel: ChannelName
     position: Position
