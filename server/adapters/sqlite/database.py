@@ -50,9 +50,12 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection beside the writer, which can't write. Each of its statements sees one consistent moment."""
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
+    """A connection beside the writer, for reading only. Each of its statements sees one consistent moment."""
+    # Not `mode=ro`: that could not open the WAL in a moment in which the writer has it closed.
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
+    db.execute("PRAGMA query_only = ON")
+    return db
 
 
 def prepare(path: Path) -> bytes:

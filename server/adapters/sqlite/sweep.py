@@ -49,7 +49,7 @@ class Sweep:
             wanted = max(floor, head - self._max_events, _aged(db, id, floor, oldest))
             reached = min(wanted, floor + budget)
             budget -= reached - floor
-            drop(db, id, reached)
+            drop(db, [(id, reached)])
             db.execute("UPDATE channels SET floor = ? WHERE id = ?", (reached, id))
             if budget == 0:
                 self._done_with = id - 1  # it may have more to drop

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import structlog
 
-from server.adapters.codec import DecodeError
-from server.adapters.sqlite.batch import Batch
+from server.adapters.sqlite.batch import Batch, Outcome
+from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import BUSY_TIMEOUT_S, DEADLINE_S, WAL_LIMIT_PAGES, open_writer
 from server.adapters.sqlite.sweep import PACE_S, Sweep
-from server.domain.errors import MaruError, Overloaded, Unavailable
+from server.domain.errors import Overloaded, Unavailable
 from server.domain.messages import Draft
 from server.ports.message_log import Appended
 
@@ -45,9 +45,6 @@ class _Waiting:
     deadline: float  # on time.monotonic(); nobody waits for the answer after it
 
 
-_Outcome = Appended | Exception
-
-
 class Writer:
     """Owns the writing connection and its thread, which starts at once; `append` is for tasks of `loop`."""
 
@@ -62,7 +59,7 @@ class Writer:
         sweep: Sweep,
     ) -> None:
         self._path = path
-        self._store_id = store_id
+        self._channels = Channels(store_id)
         self._loop = loop
         self._max_events = max_events
         self._now_ms = now_ms
@@ -151,23 +148,14 @@ class Writer:
             self._up()
             self._checkpoint()
 
-    def _transaction(self, drafts: Sequence[Draft]) -> list[_Outcome]:
+    def _transaction(self, drafts: Sequence[Draft]) -> list[Outcome]:
         db = self._connected()
         db.execute("BEGIN IMMEDIATE")
-        batch = Batch(db, self._store_id, self._now_ms(), self._max_events)
-        outcomes: list[_Outcome] = []
-        for draft in drafts:
-            try:
-                outcomes.append(batch.append(draft))
-            except MaruError as refusal:
-                outcomes.append(refusal)
-            except DecodeError as error:
-                outcomes.append(_unavailable(error))
-        batch.finish()
+        outcomes = Batch(db, self._channels, self._now_ms(), self._max_events).run(drafts)
         db.execute("COMMIT")
         return outcomes
 
-    def _answer(self, answers: Sequence[tuple[_Waiting, _Outcome]]) -> None:
+    def _answer(self, answers: Sequence[tuple[_Waiting, Appended | Exception]]) -> None:
         if answers:
             with suppress(RuntimeError):  # the loop is closed, and with it everybody who waited
                 self._loop.call_soon_threadsafe(_resolve, answers)
@@ -177,6 +165,7 @@ class Writer:
             db = self._connected()
             db.execute("BEGIN IMMEDIATE")
             due_in = self._sweep.step(db)
+            self._channels.forget()  # their floors may have risen
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self._disconnect(error)
@@ -221,6 +210,7 @@ class Writer:
             _log.info("message_log.available", path=str(self._path))
 
     def _close(self) -> None:
+        self._channels.forget()
         if self._db is not None:
             with suppress(sqlite3.Error):
                 self._db.close()
@@ -234,7 +224,7 @@ class Writer:
                     self._answer([(entry, Unavailable("the message log is closed"))])
 
 
-def _resolve(answers: Sequence[tuple[_Waiting, _Outcome]]) -> None:
+def _resolve(answers: Sequence[tuple[_Waiting, Appended | Exception]]) -> None:
     for entry, outcome in answers:
         if entry.answer.done():  # given up by its caller
             continue

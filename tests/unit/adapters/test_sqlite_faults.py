@@ -146,12 +146,15 @@ async def test_overrun_it_refuses_and_writes_none_of_the_refused(
             await log.append(post(0))
             other.execute("BEGIN IMMEDIATE")
             pending = [asyncio.create_task(outcome(log, number)) for number in range(1, 301)]
-            assert set(await asyncio.gather(*pending[150:])) == {Overloaded}
+            await asyncio.sleep(0)  # each has begun, and been refused or queued
+            refused = [task.result() for task in pending if task.done()]
             other.execute("ROLLBACK")
             results = await asyncio.gather(*pending)
             replay = await log.read(ROOM, 0, 1_000)
     written = [result for result in results if isinstance(result, Appended)]
-    assert written[:100] == results[:100]
+    assert len(refused) >= 150
+    assert set(refused) == {Overloaded}
+    assert len(written) == 300 - len(refused)
     assert [event.offset for event in replay.events] == list(range(1, len(written) + 2))
 
 

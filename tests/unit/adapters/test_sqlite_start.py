@@ -18,6 +18,7 @@ import pytest
 from server.adapters.sqlite import database
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.channels import ChannelName
 from tests.doubles.samples import HOUR_MS, ROOM, post
 
 ROOT = Path(__file__).parents[3]
@@ -58,6 +59,7 @@ async def test_joining_an_empty_channel_writes_nothing(tmp_path: Path) -> None:
     """Reading channels without events leaves the file as it is."""
     path = tmp_path / "maru.db"
     async with log_at(path) as log:
+        await log.append(post(1, ChannelName("room:2")))
         before = path.read_bytes(), path.with_name("maru.db-wal").read_bytes()
         for _ in range(3):
             await log.read(ROOM, 0, 100)

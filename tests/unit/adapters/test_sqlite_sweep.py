@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.adapters.sqlite.batch import KEY_LIFETIME_MS, Batch
+from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import open_writer, prepare
 from server.adapters.sqlite.sweep import PACE_S, STEP_ROWS, Sweep
 from server.domain.channels import ChannelName
@@ -30,10 +31,8 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def write(db: sqlite3.Connection, channel: ChannelName, numbers: range, now: int, *, keyed: bool = False) -> None:
     """Post the numbers in one transaction at this time."""
     db.execute("BEGIN IMMEDIATE")
-    batch = Batch(db, b"store", now, UNBOUNDED)
-    for number in numbers:
-        batch.append(post(number, channel, key=f"k{number}" if keyed else None))
-    batch.finish()
+    drafts = [post(number, channel, key=f"k{number}" if keyed else None) for number in numbers]
+    Batch(db, Channels(b"store"), now, UNBOUNDED).run(drafts)
     db.execute("COMMIT")
 
 
@@ -65,11 +64,11 @@ def test_a_long_past_is_dropped_step_by_step(db: sqlite3.Connection) -> None:
 
 def test_every_channel_has_its_turn(db: sqlite3.Connection) -> None:
     """A step looks at so many channels; those that have nothing old are left alone, wherever they lie."""
+    channels = Channels(b"store")
     db.execute("BEGIN IMMEDIATE")
     for number in range(2 * STEP_ROWS + 2):
-        batch = Batch(db, b"store", NOW_MS if number % 2 else NOW_MS + MAX_AGE_MS, UNBOUNDED)
-        batch.append(post(1, ChannelName(f"c:{number}")))
-        batch.finish()
+        now = NOW_MS if number % 2 else NOW_MS + MAX_AGE_MS
+        Batch(db, channels, now, UNBOUNDED).run([post(1, ChannelName(f"c:{number}"))])
     db.execute("COMMIT")
     pass_ = sweep(NOW_MS + MAX_AGE_MS + 1)
     assert [pass_.step(db) for _ in range(3)] == [PACE_S, PACE_S, INTERVAL_S]
@@ -86,11 +85,9 @@ def test_a_lowered_bound_is_reached(db: sqlite3.Connection) -> None:
 def test_a_lowered_bound_is_reached_by_appends_too(db: sqlite3.Connection) -> None:
     """Each batch drops some more than it adds, so that a busy channel needs no sweep, and no append waits long."""
     write(db, ROOM, range(500), NOW_MS)
-    seen = []
+    seen: list[int] = []
     for number in range(1_000, 1_008):
-        batch = Batch(db, b"store", NOW_MS, 20)
-        batch.append(post(number))
-        batch.finish()
+        Batch(db, Channels(b"store"), NOW_MS, 20).run([post(number)])
         head = 501 + len(seen)
         seen.append(head - floors(db)[0][0])
     assert seen[0] > 400

@@ -1,0 +1,82 @@
+"""What the writer remembers of channels between its transactions, so that it need not read them each time."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from server.adapters.codec import channel_epoch
+from server.adapters.sqlite.rows import execute_rows
+from server.domain.channels import ChannelName
+from server.domain.messages import Position
+
+REMEMBERED = 20_000
+"""Channels (some 10 MiB). Over it all are forgotten, and those in use are read again."""
+
+
+@dataclass(slots=True)
+class Channel:
+    """A channel's row. `id` is None until its first event."""
+
+    id: int | None
+    name: ChannelName
+    epoch: str
+    head: int
+    floor: int
+
+    @property
+    def next(self) -> Position:
+        return Position(self.epoch, self.head + 1)
+
+
+class Channels:
+    """The rows of channels as of the last commit, or as the running transaction has changed them.
+
+    Right as long as only this process writes, and `forget` is called after every rollback.
+    """
+
+    def __init__(self, store_id: bytes) -> None:
+        self._store_id = store_id
+        self._known: dict[ChannelName, Channel] = {}
+        self._last_id: int | None = None
+
+    def load(self, db: sqlite3.Connection, names: Iterable[ChannelName]) -> None:
+        """Make these channels known."""
+        if len(self._known) > REMEMBERED:
+            self.forget()
+        missing = {name for name in names if name not in self._known}
+        rows = execute_rows(
+            db,
+            "SELECT id, name, epoch, head, floor FROM channels WHERE name IN (VALUES {rows})",
+            [(name,) for name in missing],
+        )
+        for name in missing:
+            self._known[name] = Channel(None, name, channel_epoch(self._store_id, name), 0, 0)
+        for row in rows:
+            self._known[row[1]] = Channel(*row)
+
+    def __getitem__(self, name: ChannelName) -> Channel:
+        """A channel that has been loaded."""
+        return self._known[name]
+
+    def id(self, db: sqlite3.Connection, channel: Channel) -> int:
+        """The channel's id; a fresh one where it has none yet."""
+        if channel.id is None:
+            if self._last_id is None:
+                (self._last_id,) = db.execute("SELECT coalesce(max(id), 0) FROM channels").fetchone()
+            self._last_id += 1
+            channel.id = self._last_id
+        return channel.id
+
+    def save(self, db: sqlite3.Connection, channels: Iterable[Channel]) -> None:
+        """Write the rows of these channels."""
+        execute_rows(
+            db,
+            "INSERT INTO channels (id, name, epoch, head, floor) VALUES {rows}"
+            " ON CONFLICT (id) DO UPDATE SET head = excluded.head, floor = excluded.floor",
+            [(channel.id, channel.name, channel.epoch, channel.head, channel.floor) for channel in channels],
+        )
+
+    def forget(self) -> None:
+        """Read everything again when it is needed."""
+        self._known.clear()
+        self._last_id = None
