@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
+from structlog.testing import capture_logs
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.application.hub import HEAL_RETRY_S, HEALERS, HINTS_PER_TURN, LINGER_S, SWEEP_S, HostedChannel
+from server.application.hub import COMPARE_S, HEAL_RETRY_S, HEALERS, HINTS_PER_TURN, LINGER_S, SWEEP_S, HostedChannel
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import SessionId
@@ -353,6 +354,52 @@ async def test_healing_outlives_an_outage_of_the_log(house: House) -> None:
     house.log.error = None
     await house.until(inbox, 3)
     assert inbox == written
+
+
+async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(house: House) -> None:
+    """However many channels wait and however often they try, the log has one line for each change."""
+    await house.member()
+    await house.member(BOB, FOREIGN)
+    with capture_logs() as lines:
+        house.log.error = Unavailable("away")
+        house.hint(LinkRestored())
+        await asyncio.sleep(HEAL_RETRY_S * 10)
+        house.log.error = None
+        await asyncio.sleep(HEAL_RETRY_S * 10)
+    assert [(line["event"], line["code"]) for line in lines] == [
+        ("healing.halted", "unavailable"),
+        ("healing.resumed", None),
+    ]
+
+
+async def test_a_hint_that_was_lost_silently_is_found(house: House) -> None:
+    """Where neither a later hint nor the link tells of it, a comparison with the log does, within `COMPARE_S`."""
+    inbox = await house.member()
+    comparing = asyncio.create_task(house.replica.hub.compare())
+    await turns(20)
+    reads = house.log.reads
+    written = await house.write(2)
+    await asyncio.sleep(COMPARE_S + 0.01)
+    assert inbox == written
+    await asyncio.sleep(COMPARE_S * 9)
+    assert house.log.reads == reads + 10
+    comparing.cancel()
+    await asyncio.wait([comparing])
+
+
+async def test_a_comparison_leaves_out_what_was_let_go(house: House) -> None:
+    """A channel that is let go in the middle of a round is not asked for, and the round goes on."""
+    await house.member()
+    await house.replica.hub.host(FOREIGN)
+    await asyncio.sleep(LINGER_S)
+    comparing = asyncio.create_task(house.replica.hub.compare())
+    await turns(20)
+    await house.replica.hub.release_empty()
+    reads = house.log.reads
+    await asyncio.sleep(COMPARE_S - 0.01)
+    assert (house.log.reads, comparing.done()) == (reads, False)
+    comparing.cancel()
+    await asyncio.wait([comparing])
 
 
 async def test_so_many_channels_heal_at_once(house: House) -> None:
