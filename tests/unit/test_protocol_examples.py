@@ -12,11 +12,10 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from server.adapters.memory.message_log import MemoryMessageLog
-from server.bootstrap import compose
+from server.bootstrap import compose, open_stores
 from server.gateway.engine import Engine
 from server.gateway.wire import Command, ServerEvent
-from server.settings import Settings
+from server.settings import BroadcastKind, MessageLogKind, Settings
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
 from tests.harness.server import SECRET
 from tests.harness.tokens import token
@@ -78,9 +77,14 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     """A server with an empty log in memory."""
-    settings = Settings(jwt_secret=SecretStr(SECRET), allowed_origins=("https://chat.example.com",))
+    settings = Settings(
+        jwt_secret=SecretStr(SECRET),
+        allowed_origins=("https://chat.example.com",),
+        message_log=MessageLogKind.MEMORY,
+        broadcast=BroadcastKind.MEMORY,
+    )
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        replica = compose(settings, MemoryMessageLog(max_events=1_000, max_age_ms=3_600_000), tasks)
+        replica = compose(settings, await open_stores(settings, stack), tasks)
         loops = [tasks.create_task(loop) for loop in replica.loops()]
         app = web.Application()
         replica.chat.attach(app)
