@@ -1,4 +1,5 @@
-"""The command line: `python -m server` serves; `token` mints a token, `config` prints the effective settings.
+"""The command line: `python -m server` serves; `token` mints a token, `config` prints the effective settings, `health`
+asks a server that runs here whether it lives.
 
 Exit codes: 0 after a clean stop, 2 for a bad variable or argument, 1 for any other reason not to start and for a fault.
 What an operator can mend is one line on standard error, never a traceback.
@@ -6,6 +7,7 @@ What an operator can mend is one line on standard error, never a traceback.
 
 import argparse
 import asyncio
+import http.client
 import os
 import secrets
 import signal
@@ -37,6 +39,11 @@ DEV_SECRET_FILE = ".maru-dev-secret"  # noqa: S105 a file's name
 """Beside the SQLite file: open pages keep working tokens when the development server restarts."""
 
 USAGE = 2
+
+HEALTH_TIMEOUT_S = 2.0
+
+OVERDUE_S = 3.0
+"""After the drain timeout: by then the stop has cut itself short, and what still hangs is a fault."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -97,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=_serve)
     commands = parser.add_subparsers(title="commands", metavar="")
     commands.add_parser("serve", help="serve (the default)").set_defaults(command=_serve)
+    commands.add_parser("health", help="exit 0 if the server here lives, else 1").set_defaults(command=_health)
     commands.add_parser("config", help="print the effective settings, secrets masked").set_defaults(command=_config)
     token = commands.add_parser("token", help="print a token signed with MARU_JWT_SECRET, for development")
     token.set_defaults(command=_token)
@@ -133,6 +141,20 @@ def _ttl(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError("expected a duration over 0")
     return seconds
+
+
+def _health(settings: Settings, _: argparse.Namespace) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.internal_host, settings.internal_host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, settings.internal_port, timeout=HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", "/livez")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        raise StartRefused(f"{host}:{settings.internal_port} does not answer ({error})") from None
+    finally:
+        connection.close()
+    if status != http.HTTPStatus.OK:
+        raise StartRefused(f"{host}:{settings.internal_port} answers {status}")
 
 
 def _config(settings: Settings, _: argparse.Namespace) -> None:
@@ -183,7 +205,7 @@ def _loop_factory(choice: EventLoop) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def stop_on_signals(limit_s: float) -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets. The second one, or `limit_s` without an end, ends the process at
+    """An event that the first SIGTERM or SIGINT sets. The second one, or an end that is overdue, ends the process at
     once; what is acked is on the disk by then."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
@@ -191,7 +213,7 @@ def stop_on_signals(limit_s: float) -> asyncio.Event:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
-        loop.call_later(limit_s, overdue)
+        loop.call_later(limit_s + OVERDUE_S, overdue)
 
     def overdue() -> None:
         _log.critical("stop overdue", limit_s=limit_s)

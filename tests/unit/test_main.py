@@ -1,5 +1,6 @@
 """The command line as an operator meets it: real processes, their exit codes and their one line."""
 
+import json
 import logging
 import os
 import re
@@ -230,7 +231,7 @@ def test_a_taken_port_is_one_line(run: Run) -> None:
 
 
 def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
-    """The server says that it serves, and where its secret is kept; at SIGTERM it stops and exits 0."""
+    """The server says that it serves, and where its secret is kept; `health` finds it; at SIGTERM it stops, exit code 0."""
     command = [sys.executable, "-m", "server"]
     values = environment(DEV="1", PORT="0", INTERNAL_PORT="0", LOG_FORMAT="json", EVENT_LOOP="asyncio")
     with subprocess.Popen(command, cwd=tmp_path, env=values, stdout=subprocess.PIPE, text=True) as server:
@@ -240,12 +241,34 @@ def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
             line = server.stdout.readline()
             assert line, written
             written += line
+        port = json.loads(line)["internal_port"]
+        health = subprocess.run(
+            [*command, "health"],
+            cwd=tmp_path,
+            env=values | {"MARU_INTERNAL_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
         server.send_signal(signal.SIGTERM)
         rest, _ = server.communicate(timeout=DEADLINE_S)
     assert server.returncode == 0
+    assert (health.returncode, health.stderr) == (0, "")
     assert '"stopped"' in rest
     assert DEV_SECRET_FILE in written
     assert (tmp_path / DEV_SECRET_FILE).read_text().strip() not in written + rest
+
+
+def test_health_without_a_server_is_one_line(run: Run) -> None:
+    """It names the address, and exits 1."""
+    with socket.socket() as unused:  # bound, and not listening: nothing answers, and nobody else can take it
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        ended = run("health", DEV="1", INTERNAL_PORT=str(port))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"maru: 127.0.0.1:{port} does not answer")
+    assert ended.stderr.count("\n") == 1
 
 
 STUCK = """
@@ -262,7 +285,7 @@ asyncio.run(run({limit_s}, [signal.Signals(number) for number in {signals}]))
 
 
 @pytest.mark.parametrize(
-    ("limit_s", "signals", "code"), [(60, [15, 15], 143), (60, [2, 15], 143), (0.05, [15], 1)], ids=str
+    ("limit_s", "signals", "code"), [(60, [15, 15], 143), (60, [2, 15], 143), (-2.95, [15], 1)], ids=str
 )
 def test_a_stop_that_hangs_is_ended(limit_s: float, signals: list[int], code: int) -> None:
     """By a second signal at once, else when its time is up."""
