@@ -231,7 +231,7 @@ def test_a_taken_port_is_one_line(run: Run) -> None:
 
 
 def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
-    """The server says that it serves, and where its secret is kept; `health` finds it; at SIGTERM it stops, exit code 0."""
+    """The server says that it serves, and where its secret is kept; `health` finds it; SIGTERM ends it with 0."""
     command = [sys.executable, "-m", "server"]
     values = environment(DEV="1", PORT="0", INTERNAL_PORT="0", LOG_FORMAT="json", EVENT_LOOP="asyncio")
     with subprocess.Popen(command, cwd=tmp_path, env=values, stdout=subprocess.PIPE, text=True) as server:
