@@ -6,7 +6,7 @@ from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
 from server.domain.errors import Conflict, NotFound
-from server.domain.identity import Action, Identity, authorize, authorize_change
+from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Deletion, Draft, Message, MessageId, Post, Revision
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Appended, MessageLog
@@ -51,7 +51,7 @@ class Publisher:
     async def edit(self, identity: Identity, command: Edit) -> Appended:
         """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
         channel, id = ChannelName(command.channel), MessageId(command.id)
-        authorize(identity, Action.JOIN, channel)
+        authorize_changes(identity, channel)
         message = await self._find(channel, id)
         if message is None:
             raise Conflict("the message has been deleted")
@@ -70,7 +70,7 @@ class Publisher:
     async def delete(self, identity: Identity, command: Delete) -> Appended:
         """Delete a message; one that is deleted already stays so. Raises as `edit`, but for `Conflict`."""
         channel, id = ChannelName(command.channel), MessageId(command.id)
-        authorize(identity, Action.JOIN, channel)
+        authorize_changes(identity, channel)
         message = await self._find(channel, id)
         if message is not None:
             authorize_change(identity, message.author.id, channel)

@@ -71,6 +71,13 @@ def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
         )
 
 
+def authorize_changes(identity: Identity, channel: ChannelName) -> None:
+    """Raise `PermissionDenied` unless the identity may edit or delete some messages of the channel: asked before it is
+    looked for one, so that who may do nothing learns nothing."""
+    if not allows(identity.grants, Action.MODERATE, channel):
+        authorize(identity, Action.SEND, channel)
+
+
 def authorize_change(identity: Identity, author: UserId, channel: ChannelName) -> None:
     """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: the author, where
     they may still send, or a moderator."""

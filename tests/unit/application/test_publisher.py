@@ -165,6 +165,18 @@ async def test_a_moderator_changes_any_message(press: Press) -> None:
     assert isinstance(deleted.event, MessageDeleted)
 
 
+async def test_who_may_only_send_changes_their_own_messages(press: Press) -> None:
+    """A bot that never joins can mend what it has sent."""
+    bot = identity("bot", grants={"room:*": ["send"]})
+    sent = await press.publisher.send(bot, Send(channel=ROOM, text="hi"))
+    assert isinstance(sent.event, MessageCreated)
+    id = sent.event.message.id
+    edited = await press.publisher.edit(bot, Edit(channel=ROOM, id=id, text="ho"))
+    assert isinstance(edited.event, MessageEdited)
+    await press.publisher.delete(bot, Delete(channel=ROOM, id=id))
+    assert isinstance(await press.current(id), Tombstone)
+
+
 async def test_nothing_is_written_or_looked_up_without_a_grant(press: Press) -> None:
     """Sending needs `send`; editing and deleting need `join` before the log is asked, so that ids can't be probed."""
     stranger = identity("stranger", grants={})
