@@ -1,5 +1,6 @@
 """Any sequence of commands on a message log ends as the plainest model of its promises says."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -29,7 +30,13 @@ from tests.contracts.conftest import LogStore
 from tests.doubles.samples import NOW_MS, post, some_id
 
 KEPT = 6
-"""Events a channel: few, so that retention takes part."""
+"""Events a channel, where commands come one by one: few, so that retention takes part."""
+
+PLENTY = 1_000
+"""The same where they come at once: between drafts that are written together, dropping has no moment."""
+
+BURST = 12
+"""Drafts at once."""
 
 _channels = (ChannelName(f"model:{number}") for number in count(1))
 
@@ -40,12 +47,13 @@ class Model:
 
     channel: ChannelName
     epoch: str
+    kept: int
     events: list[Event] = field(default_factory=list)
     keys: dict[tuple[str, str], MessageCreated] = field(default_factory=dict)
 
     @property
     def floor(self) -> int:
-        return max(0, len(self.events) - KEPT)
+        return max(0, len(self.events) - self.kept)
 
     @property
     def head(self) -> Position:
@@ -116,22 +124,23 @@ queries = st.one_of(
     st.tuples(st.just("read"), number, st.integers(0, 8)),
     st.tuples(st.just("history"), st.none() | number, st.none() | number, st.integers(1, 8)),
 )
+examples = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 scripts = st.lists(st.one_of(drafts, drafts, drafts, queries), min_size=5, max_size=30)
 """What to do, step by step; messages are named by how many steps ago they were posted, if they were."""
 
 
 @given(script=scripts)
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@examples
 async def test_a_log_is_what_the_model_is(store: LogStore, script: Sequence[tuple[object, ...]]) -> None:
     """Every answer along the way is equal to the model's, and so is everything that can be read in the end."""
     channel = next(_channels)
     async with store.open(max_events=KEPT) as log:
-        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch)
+        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch, KEPT)
         for at, step in enumerate(script):
             draft = drafted(step, at, channel)
             if draft is None:
@@ -139,6 +148,21 @@ async def test_a_log_is_what_the_model_is(store: LogStore, script: Sequence[tupl
             else:
                 assert await outcome(log, draft) == model.append(draft)
         assert await log.read(channel, model.floor, 100) == model.read(model.floor, 100)
+        assert await log.history(channel, None, None, 100) == model.history(None, None, 100)
+
+
+@given(script=scripts)
+@examples
+async def test_drafts_at_once_are_written_in_their_order(store: LogStore, script: Sequence[tuple[object, ...]]) -> None:
+    """Appends that one task starts at once end as the model does that takes them one by one."""
+    channel = next(_channels)
+    async with store.open(max_events=PLENTY) as log:
+        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch, PLENTY)
+        for start in range(0, len(script), BURST):
+            burst = [drafted(step, start + at, channel) for at, step in enumerate(script[start : start + BURST])]
+            outcomes = await asyncio.gather(*(outcome(log, draft) for draft in burst if draft is not None))
+            assert outcomes == [model.append(draft) for draft in burst if draft is not None]
+        assert await log.read(channel, 0, 100) == model.read(0, 100)
         assert await log.history(channel, None, None, 100) == model.history(None, None, 100)
 
 

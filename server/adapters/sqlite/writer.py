@@ -221,7 +221,7 @@ class Writer:
             while True:
                 entry = self._queue.get_nowait()
                 if entry is not None:
-                    self._answer([(entry, Unavailable("the message log is closed"))])
+                    self._answer([(entry, Unavailable(self._ended))])
 
 
 def _resolve(answers: Sequence[tuple[_Waiting, Appended | Exception]]) -> None:

@@ -15,19 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from server.adapters.sqlite.database import LogUnusable
-from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.errors import Unavailable
-from tests.doubles.samples import HOUR_MS, post
+from tests.doubles.samples import post
+from tests.unit.adapters.sqlite_cases import log_at
 
 NOBODY = 65_534
 
 ROOM_BYTES = 300_000
 """How large a file may grow while the process starves."""
-
-
-def log_at(path: Path) -> SqliteMessageLog:
-    """A log without a bound that these tests would meet."""
-    return SqliteMessageLog(path, max_events=1_000_000, max_age_ms=1_000 * HOUR_MS)
 
 
 async def append_until_killed(path: Path) -> None:

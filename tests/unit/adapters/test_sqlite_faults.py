@@ -1,4 +1,4 @@
-"""A SQLite log under real faults: killed, starved of room, locked, damaged, overrun."""
+"""A SQLite log under real faults: killed, starved of room, locked, damaged, failed."""
 
 import asyncio
 import json
@@ -14,42 +14,20 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from server.adapters.sqlite import database, writer
+from server.adapters.sqlite import database
 from server.adapters.sqlite.message_log import SqliteMessageLog
-from server.domain.errors import MaruError, NotFound, Overloaded, Unavailable
-from server.domain.messages import Deletion, MessageCreated
+from server.domain.errors import NotFound, Unavailable
+from server.domain.messages import Deletion, Draft, MessageCreated
 from server.ports.message_log import Appended
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, post, some_id
+from tests.unit.adapters.sqlite_cases import DEADLINE_S, log_at, outcome, recovered
 
 ROOT = Path(__file__).parents[3]
 CHILD = Path(__file__).with_name("sqlite_child.py")
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
-DEADLINE_S = 10.0
 PROMPT_S = 2.5
 """The port's 2 s, and what a busy machine adds."""
-
-
-def log_at(path: Path) -> SqliteMessageLog:
-    """A log without a bound that these tests would meet."""
-    return SqliteMessageLog(path, max_events=1_000_000, max_age_ms=1_000 * HOUR_MS)
-
-
-async def outcome(log: SqliteMessageLog, number: int) -> Appended | type[MaruError]:
-    """What becomes of a post."""
-    try:
-        return await log.append(post(number, key=f"k{number}"))
-    except MaruError as error:
-        return type(error)
-
-
-async def recovered(log: SqliteMessageLog, number: int) -> Appended:
-    """Post until it is written."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            result = await outcome(log, number)
-            if isinstance(result, Appended):
-                return result
 
 
 def killed_while_appending(path: Path, lines: int) -> list[str]:
@@ -99,7 +77,7 @@ async def test_without_room_it_is_unavailable_and_recovers(tmp_path: Path) -> No
 
 
 async def test_locked_it_is_unavailable_in_time_and_recovers(tmp_path: Path) -> None:
-    """While another program holds the lock, appends fail within 2 s and reads go on; afterwards offsets are dense."""
+    """While another program holds the lock, appends fail within 2 s and reads go on; then all is well again."""
     path = tmp_path / "maru.db"
     with capture_logs() as logs, closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with log_at(path) as log:
@@ -111,51 +89,11 @@ async def test_locked_it_is_unavailable_in_time_and_recovers(tmp_path: Path) -> 
             assert time.monotonic() - started < PROMPT_S
             assert (await log.read(ROOM, 0, 10)).head.offset == 1
             other.execute("ROLLBACK")
-            assert (await recovered(log, 2)).event.offset == 2
+            await recovered(log, 2)
+            events = (await log.read(ROOM, 0, 100)).events
+    assert [event.offset for event in events] == list(range(1, len(events) + 1))
+    assert len({event.message.id for event in events if isinstance(event, MessageCreated)}) == len(events)
     assert [entry["event"] for entry in logs] == ["message_log.unavailable", "message_log.available"]
-
-
-async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A draft that the writer comes to after its deadline is dropped: its caller was told, and may have moved on."""
-    path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "BATCH_LIMIT", 1)
-    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.3)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        async with log_at(path) as log:
-            await log.append(post(0))
-            other.execute("BEGIN IMMEDIATE")
-            # The first is refused after the busy timeout; then the second is tried, and the third waits on.
-            results = await asyncio.gather(*(outcome(log, number) for number in (1, 2, 3)))
-            assert results == [Unavailable] * 3
-            other.execute("ROLLBACK")
-            await recovered(log, 4)
-            assert await log.message(ROOM, some_id(1)) is None
-            assert await log.message(ROOM, some_id(3)) is None
-
-
-async def test_overrun_it_refuses_and_writes_none_of_the_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With so many waiting, further appends are `Overloaded` at once; those are not written, the waiting ones are."""
-    path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "WAITING_LIMIT", 100)
-    monkeypatch.setattr(writer, "BATCH_LIMIT", 50)  # the writer holds one batch, perhaps, beside those that wait
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        async with log_at(path) as log:
-            await log.append(post(0))
-            other.execute("BEGIN IMMEDIATE")
-            pending = [asyncio.create_task(outcome(log, number)) for number in range(1, 301)]
-            await asyncio.sleep(0)  # each has begun, and been refused or queued
-            refused = [task.result() for task in pending if task.done()]
-            other.execute("ROLLBACK")
-            results = await asyncio.gather(*pending)
-            replay = await log.read(ROOM, 0, 1_000)
-    written = [result for result in results if isinstance(result, Appended)]
-    assert len(refused) >= 150
-    assert set(refused) == {Overloaded}
-    assert len(written) == 300 - len(refused)
-    assert [event.offset for event in replay.events] == list(range(1, len(written) + 2))
 
 
 async def test_a_draft_that_can_not_be_encoded_fails_alone(tmp_path: Path) -> None:
@@ -188,6 +126,44 @@ async def test_damage_under_a_running_server_is_unavailable(tmp_path: Path) -> N
                 assert caught.value.__cause__ is not None
         assert [entry["event"] for entry in logs] == ["message_log.unreadable"]
         assert (await log.read(ROOM, 0, 0)).head.offset == 300
+
+
+async def test_what_can_not_be_read_fails_alone(tmp_path: Path) -> None:
+    """Where one event's bytes are destroyed, what needs them is unavailable; everything else goes on."""
+    path = tmp_path / "maru.db"
+    async with log_at(path) as log:
+        for number in (1, 2):
+            await log.append(post(number, key=f"k{number}"))
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE events SET payload = 'garbage' WHERE offset = 1")
+    async with log_at(path) as log:
+        drafts: list[Draft] = [
+            Deletion(ROOM, some_id(1), NOW_MS),
+            post(3, key="k1"),
+            Deletion(ROOM, some_id(2), NOW_MS),
+            post(4),
+        ]
+        results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable, Unavailable, Appended, Appended]
+        with pytest.raises(Unavailable):
+            await log.read(ROOM, 0, 10)
+        assert len((await log.read(ROOM, 1, 10)).events) == 3
+
+
+async def test_a_sweep_that_fails_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle log notices that its file is locked, and that it is free again."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+    log = SqliteMessageLog(path, max_events=10, max_age_ms=HOUR_MS, sweep_interval_s=0.05)
+    with capture_logs() as logs, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log, asyncio.timeout(DEADLINE_S):
+            other.execute("BEGIN IMMEDIATE")
+            while not logs:
+                await log.read(ROOM, 0, 0)
+            other.execute("ROLLBACK")
+            while len(logs) < 2:
+                await log.read(ROOM, 0, 0)
+    assert [entry["event"] for entry in logs] == ["message_log.unavailable", "message_log.available"]
 
 
 async def test_once_closed_it_is_unavailable(tmp_path: Path) -> None:
@@ -223,28 +199,3 @@ async def outcome_of_fault(log: SqliteMessageLog, number: int) -> object:
         return await log.append(post(number))
     except Exception as error:  # noqa: BLE001
         return type(error)
-
-
-async def test_the_wal_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under constant writing and reading it is emptied into the file again and again."""
-    path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 200)
-    monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 500)
-
-    async def reader() -> None:
-        while not done.is_set():
-            await log.read(ROOM, 0, 10)
-
-    async def sender(number: int) -> None:
-        for i in range(50):
-            await log.append(post(number * 1_000 + i, text="x" * 3_000))
-
-    done = asyncio.Event()
-    async with log_at(path) as log:
-        readers = [asyncio.create_task(reader()) for _ in range(2)]
-        await asyncio.gather(*map(sender, range(16)))
-        wal = path.with_name("maru.db-wal").stat().st_size
-        done.set()
-        await asyncio.gather(*readers)
-    assert path.stat().st_size > 2_500_000
-    assert wal < 3_500_000

@@ -17,17 +17,12 @@ import pytest
 
 from server.adapters.sqlite import database
 from server.adapters.sqlite.database import LogUnusable
-from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
-from tests.doubles.samples import HOUR_MS, ROOM, post
+from tests.doubles.samples import ROOM, post
+from tests.unit.adapters.sqlite_cases import log_at
 
 ROOT = Path(__file__).parents[3]
 CHILD = Path(__file__).with_name("sqlite_child.py")
-
-
-def log_at(path: Path) -> SqliteMessageLog:
-    """A log without a bound that these tests would meet."""
-    return SqliteMessageLog(path, max_events=100_000, max_age_ms=1_000 * HOUR_MS)
 
 
 async def refusal(path: Path) -> str:
@@ -123,14 +118,15 @@ async def test_garbage_in_the_header(tmp_path: Path) -> None:
     assert "it is no SQLite database" in await refusal(path)
 
 
-async def test_garbage_in_the_middle(tmp_path: Path) -> None:
-    """A damaged page is found at the start, before anything is built on it."""
+@pytest.mark.parametrize("length", [4 * 4096, 4000])
+async def test_garbage_in_the_middle(tmp_path: Path, length: int) -> None:
+    """Damaged pages, or a page damaged in part, are found at the start, before anything is built on them."""
     path = tmp_path / "maru.db"
     await written(path)
     size = path.stat().st_size
     with path.open("r+b") as file:
-        file.seek(size // 2 // 4096 * 4096)
-        file.write(b"\xa5" * 4 * 4096)
+        file.seek(size // 2 // 4096 * 4096 + 4096 - length % 4096)
+        file.write(b"\xa5" * length)
     assert "restore a backup" in await refusal(path)
 
 

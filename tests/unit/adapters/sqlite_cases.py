@@ -1,0 +1,33 @@
+"""What the tests of the SQLite log share."""
+
+import asyncio
+from pathlib import Path
+
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.errors import MaruError
+from server.ports.message_log import Appended
+from tests.doubles.samples import HOUR_MS, post
+
+DEADLINE_S = 10.0
+
+
+def log_at(path: Path) -> SqliteMessageLog:
+    """A log without a bound that these tests would meet."""
+    return SqliteMessageLog(path, max_events=1_000_000, max_age_ms=1_000 * HOUR_MS)
+
+
+async def outcome(log: SqliteMessageLog, number: int) -> Appended | type[MaruError]:
+    """What becomes of a post."""
+    try:
+        return await log.append(post(number, key=f"k{number}"))
+    except MaruError as error:
+        return type(error)
+
+
+async def recovered(log: SqliteMessageLog, number: int) -> Appended:
+    """Post until it is written."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            result = await outcome(log, number)
+            if isinstance(result, Appended):
+                return result

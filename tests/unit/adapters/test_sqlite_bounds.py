@@ -1,0 +1,132 @@
+"""The bounds of a SQLite log: what waits, how long, how much is remembered, how large the WAL grows."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.adapters.sqlite import channels, database, reader, writer
+from server.domain.channels import ChannelName
+from server.domain.errors import Overloaded, Unavailable
+from server.ports.message_log import Appended, Replay
+from tests.doubles.samples import ROOM, post, some_id
+from tests.unit.adapters.sqlite_cases import log_at, outcome, recovered
+
+
+async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft that the writer comes to after its deadline is dropped: its caller was told, and may have moved on."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "BATCH_LIMIT", 1)
+    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.3)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log_at(path) as log:
+            await log.append(post(0))
+            other.execute("BEGIN IMMEDIATE")
+            # The first is refused after the busy timeout; then the second is tried, and the third waits on.
+            results = await asyncio.gather(*(outcome(log, number) for number in (1, 2, 3)))
+            assert results == [Unavailable] * 3
+            other.execute("ROLLBACK")
+            await recovered(log, 4)
+            assert await log.message(ROOM, some_id(1)) is None
+            assert await log.message(ROOM, some_id(3)) is None
+
+
+async def test_overrun_it_refuses_and_writes_none_of_the_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With so many waiting, further appends are `Overloaded` at once; those are not written, the waiting ones are."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "WAITING_LIMIT", 100)
+    monkeypatch.setattr(writer, "BATCH_LIMIT", 50)  # the writer holds one batch, perhaps, beside those that wait
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log_at(path) as log:
+            await log.append(post(0))
+            other.execute("BEGIN IMMEDIATE")
+            pending = [asyncio.create_task(outcome(log, number)) for number in range(1, 301)]
+            await asyncio.sleep(0)  # each has begun, and been refused or queued
+            refused = [task.result() for task in pending if task.done()]
+            other.execute("ROLLBACK")
+            results = await asyncio.gather(*pending)
+            replay = await log.read(ROOM, 0, 1_000)
+    written = [result for result in results if isinstance(result, Appended)]
+    assert len(refused) >= 150
+    assert set(refused) == {Overloaded}
+    assert len(written) == 300 - len(refused)
+    assert [event.offset for event in replay.events] == list(range(1, len(written) + 2))
+
+
+async def test_too_many_reads_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads over the bound are `Overloaded` at once, the others are answered; then there is room again."""
+    monkeypatch.setattr(reader, "WAITING_LIMIT", 5)
+    async with log_at(tmp_path / "maru.db") as log:
+        reads = (log.read(ROOM, 0, 0) for _ in range(20))
+        results = await asyncio.gather(*reads, return_exceptions=True)
+        assert [type(result) for result in results] == [Replay] * 5 + [Overloaded] * 15
+        await log.read(ROOM, 0, 0)
+
+
+async def test_a_read_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes longer is unavailable; later ones are not harmed."""
+    async with log_at(tmp_path / "maru.db") as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(reader, "DEADLINE_S", 0.0)
+            with pytest.raises(Unavailable):
+                await log.read(ROOM, 0, 0)
+        await log.read(ROOM, 0, 0)
+
+
+async def test_more_channels_than_the_writer_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten channels are read again: offsets stay dense in each."""
+    monkeypatch.setattr(channels, "REMEMBERED", 3)
+    names = [ChannelName(f"c:{number}") for number in range(10)]
+    async with log_at(tmp_path / "maru.db") as log:
+        for number in range(1, 4):
+            appended = await asyncio.gather(*(log.append(post(number, name)) for name in names))
+            assert [one.event.offset for one in appended] == [number] * 10
+
+
+async def test_the_wal_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under constant writing and reading it is emptied into the file again and again."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 200)
+    monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 500)
+
+    async def read_on() -> None:
+        while not done.is_set():
+            await log.read(ROOM, 0, 10)
+
+    async def sender(number: int) -> None:
+        for i in range(50):
+            await log.append(post(number * 1_000 + i, text="x" * 3_000))
+
+    done = asyncio.Event()
+    async with log_at(path) as log:
+        readers = [asyncio.create_task(read_on()) for _ in range(2)]
+        await asyncio.gather(*map(sender, range(16)))
+        wal = path.with_name("maru.db-wal").stat().st_size
+        done.set()
+        await asyncio.gather(*readers)
+    assert path.stat().st_size > 2_500_000
+    assert wal < 3_500_000
+
+
+async def test_a_reader_that_stays_stops_no_append(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a backup reads, the WAL must grow over its bound; once it is done, the WAL is emptied."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 50)
+    monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 20)
+    with closing(sqlite3.connect(path, isolation_level=None)) as backup:
+        async with log_at(path) as log:
+            await log.append(post(0))
+            backup.execute("BEGIN")
+            assert backup.execute("SELECT count(*) FROM events").fetchone() == (1,)
+            await asyncio.gather(*(log.append(post(number, text="x" * 3_000)) for number in range(1, 300)))
+            assert backup.execute("SELECT count(*) FROM events").fetchone() == (1,)
+            grown = path.stat().st_size
+            backup.execute("COMMIT")
+            await asyncio.gather(*(log.append(post(number, text="x" * 3_000)) for number in range(300, 400)))
+            assert (await log.append(post(400))).event.offset == 401
+            assert path.stat().st_size > grown + 1_000_000
