@@ -88,12 +88,12 @@ class Inbox(WebSocketDataQueue):
 
 
 class Connection(asyncio.Protocol):
-    """A WebSocket. `last_heard` is the monotonic time of the last read; `user` and `member`
-    (the Socket.IO `sid`) are for the log only."""
+    """A WebSocket. `user` and `member` (the Socket.IO `sid`) are for the log only."""
 
     __slots__ = (
         "_backlog",
         "_headers",
+        "_heard_at",
         "_held",
         "_host",
         "_inbox",
@@ -103,7 +103,6 @@ class Connection(asyncio.Protocol):
         "_state",
         "_transport",
         "close_code",
-        "last_heard",
         "member",
         "opened_at",
         "reason",
@@ -136,7 +135,13 @@ class Connection(asyncio.Protocol):
         self.session: dict[str, Any] | None = None
         self.close_code: int | None = None
         self.reason: str | None = None
-        self.opened_at = self.last_heard = time.monotonic()
+        self.opened_at = self._heard_at = time.monotonic()
+
+    @property
+    def last_heard(self) -> float:
+        """The monotonic time of the last read; now, while reading pauses: whatever the client says waits unread, also
+        its pongs. One that is dead is found after the pause, or by TCP_USER_TIMEOUT."""
+        return time.monotonic() if self._paused else self._heard_at
 
     @property
     def closed(self) -> bool:
@@ -153,7 +158,7 @@ class Connection(asyncio.Protocol):
         """Parse one read and hand on the messages that it completes."""
         if self._state >= State.DEAF:
             return
-        self.last_heard = time.monotonic()
+        self._heard_at = time.monotonic()
         if (fault := self._headers.fault(data)) is not None:
             self._break_off(CloseCode.PROTOCOL_ERROR, fault)
             return
@@ -206,8 +211,7 @@ class Connection(asyncio.Protocol):
         while mailbox:
             packet = mailbox.popleft()
             if self._paused and not self._held and len(mailbox) <= MAILBOX_LOW and not self.closed:
-                self._paused = False
-                self._transport.resume_reading()
+                self._resume()
             try:
                 await self._host.received(self, packet)
             except HostilePacket as error:
@@ -232,6 +236,11 @@ class Connection(asyncio.Protocol):
         if self._state is State.OPEN and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._paused = False
+        self._heard_at = time.monotonic()
+        self._transport.resume_reading()
 
     # Writing
 
@@ -279,8 +288,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(close_frame(code, reason))
         if self._paused:
             # Else the peer's close frame would wait in the kernel; the packets before it are dropped unread.
-            self._paused = False
-            self._transport.resume_reading()
+            self._resume()
         asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
 
     def abort(self, reason: str) -> None:

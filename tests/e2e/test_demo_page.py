@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 from playwright.async_api import Locator, expect
 
 from tests.harness.page import DESKTOP, OUTAGE, PHONE, ChatPage, Row, chromium
 from tests.harness.py_client import Outgoing, PyClient
 from tests.harness.server import ServerProcess
-from tests.harness.tokens import token
 
 LOBBY, RANDOM = "room:lobby", "room:random"
 
@@ -27,9 +27,10 @@ Visit = Callable[..., Awaitable[ChatPage]]
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
-    """A development server, as `make run` starts it, on free ports and with a database of its own."""
-    async with ServerProcess(tmp_path, {"MARU_DEV": "1"}) as running:
+    """A development server with a secret that it made, as `make run` starts it, but on free ports."""
+    async with ServerProcess(tmp_path, {"MARU_DEV": "1", "MARU_JWT_SECRET": ""}) as running:
         yield running
+        assert running.faults() == []
 
 
 @pytest.fixture
@@ -52,8 +53,10 @@ def order(rows: list[Row]) -> list[tuple[int, str, str]]:
 
 
 async def tell(server: ServerProcess, user: str, channel: str, texts: list[str]) -> None:
-    """Say things without a page."""
-    async with PyClient(server.url, token(user)) as client:
+    """Say things without a page, with a token as the page gets it."""
+    async with aiohttp.ClientSession() as http, http.get(f"{server.url}/dev/token", params={"user": user}) as answer:
+        token: str = (await answer.json())["token"]
+    async with PyClient(server.url, token) as client:
         await client.send_all([Outgoing(channel, text, f"{user}-{i}") for i, text in enumerate(texts)], in_flight=32)
 
 

@@ -147,6 +147,7 @@ async def test_five_kills_under_load(tmp_path: Path, figure: Callable[[str], Non
         await speaking
         seconds = time.perf_counter() - began
         await check_log(crowd, server.url)
+        assert server.faults() == []
         assert [client.connects for client in crowd.members.values()] == [1 + KILLS] * len(crowd.members)
     figure(
         f"{total} messages over {KILLS} kills in {seconds:.1f} s, {retries(crowd)} sent again, "
@@ -173,6 +174,7 @@ async def test_an_orderly_stop_under_load(tmp_path: Path, figure: Callable[[str]
         await server.start()
         await speaking
         await check_log(crowd, server.url)
+        assert server.faults() == []
         assert [client.connects for client in crowd.members.values()] == [2] * len(crowd.members)
         again = [max(client.attempts.values()) for client in crowd.members.values() if isinstance(client, PyClient)]
         assert max(again) <= 2

@@ -53,15 +53,29 @@ async def test_every_member_sees_one_order(tmp_path: Path, figure: Callable[[str
                 sending.create_task(bare.burst(messages_of(user)))
             for user, plain in py.items():
                 sending.create_task(plain.send_all(messages_of(user), PY_IN_FLIGHT))
+        assert [client.faults for client in members.values()] == [[]] * len(members)
         acked = time.perf_counter() - began
         await everything_heard(list(members.values()))
         heard = time.perf_counter() - began
+        assert server.faults() == []
     total = MESSAGES_EACH * len(members)
     figure(f"{total} messages: {total / acked:,.0f}/s acked, {total * len(members) / heard:,.0f} deliveries/s")
     check_order(members)
     for user, client in members.items():
         assert client.faults == []
         check_acks(user, client)
+
+
+async def test_a_burst_is_not_taken_for_death(tmp_path: Path) -> None:
+    """While the server works off a burst it reads nothing of that client, and does not blame it for an unread pong."""
+    async with AsyncExitStack() as stack:
+        heartbeat = {"MARU_PING_INTERVAL": "500ms", "MARU_PING_TIMEOUT": "500ms"}
+        server = await stack.enter_async_context(ServerProcess(tmp_path, heartbeat))
+        client = await stack.enter_async_context(BareJsClient(server.url, token("judith")))
+        await client.burst(messages_of("judith"))
+        assert client.faults == []
+        assert [client.acks[message.key]["ok"] for message in messages_of("judith")] == [True] * MESSAGES_EACH
+        assert server.faults() == []
 
 
 async def everything_heard(clients: Sequence[Client]) -> None:

@@ -115,11 +115,11 @@ class BareJsClient:
         assert self._joins[channel]["ok"], self._joins[channel]
 
     async def burst(self, messages: Sequence[Outgoing], timeout: float = 60.0) -> None:
-        """Emit all messages without waiting; return when every one has its ack."""
+        """Emit all messages without waiting; return when every one has its ack, or the connection is gone."""
         self._sent = messages
         payloads = [message.payload for message in messages]
         self._program.say({"do": "burst", "event": "message:send", "payloads": payloads})
-        await until(lambda: len(self.acks) == len(messages), self._changed, timeout, self._story)
+        await until(lambda: len(self.acks) == len(messages) or bool(self.faults), self._changed, timeout, self._story)
 
     async def heard(self, channel: str, offset: int, timeout: float = 20.0) -> None:
         """Wait until the channel's events have come up to an offset."""
