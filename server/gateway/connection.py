@@ -260,6 +260,7 @@ class Connection(asyncio.Protocol):
         if waiting + size <= MAX_OUTBOUND:
             self._backlog = waiting
             return False
+        self._drop_mailbox()
         self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
         return True
 
@@ -292,10 +293,16 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
 
     def abort(self, reason: str) -> None:
-        """Drop the connection at once, with what waits to be written."""
+        """Drop the connection at once, with what waits to be written and what waits to be handled."""
         self.reason = self.reason or reason
         self._state = max(self._state, State.DEAF)
+        self._drop_mailbox()
         self._transport.abort()
+
+    def _drop_mailbox(self) -> None:
+        """Handle no further packets: the client is not there to hear the answers, and did not say goodbye."""
+        if self._mailbox is not None:
+            self._mailbox.clear()
 
     def _break_off(self, code: int, reason: str) -> None:
         """Close a connection whose frames can't be read any further.
@@ -320,8 +327,10 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the transport is gone; what has been read is still handled before the connection ends."""
+        """Note that the transport is gone; what came before an orderly end is still handled before the connection's."""
         self._state = State.CLOSED
+        if exc is not None:
+            self._drop_mailbox()
         self.reason = self.reason or ("transport error" if exc else "transport closed")
         self._host.lost(self)
         if self._mailbox is None:

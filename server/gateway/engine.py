@@ -209,6 +209,12 @@ class Engine(engineio.AsyncServer):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def send_packet(self, sid: str, pkt: Any) -> None:
+        """Write a packet to a connection, if it is still there; engineio's seam."""
+        connection = self.sockets.get(sid)
+        if connection is not None:
+            await connection.send(pkt)
+
     # Ending
 
     async def disconnect(self, sid: str | None = None) -> None:
