@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Self
@@ -164,21 +164,32 @@ class RawSocket:
     async def open(cls, port: int, headers: Mapping[str, str] | None = None, behind: bytes = b"", **dial: Any) -> Self:
         """Connect a WebSocket and read the Engine.IO opening; `behind` goes out in one write with the handshake."""
         client = await cls.dial(port, **dial)
-        await client.send(handshake(headers=headers) + behind)
-        status, _ = await client.response()
-        if status != 101:
-            raise AssertionError(f"expected 101, got {status}")
-        opening = await client.text()
-        client.opening = json.loads(opening[1:])
-        client.connection = client.opening["sid"]
+        with client.gone_on_failure():
+            await client.send(handshake(headers=headers) + behind)
+            status, _ = await client.response()
+            if status != 101:
+                raise AssertionError(f"expected 101, got {status}")
+            opening = await client.text()
+            client.opening = json.loads(opening[1:])
+            client.connection = client.opening["sid"]
         return client
 
     @classmethod
     async def chat(cls, port: int, token: str, resume: Mapping[str, object] | None = None, **dial: Any) -> Self:
         """Open a WebSocket and a session on it."""
         client = await cls.open(port, **dial)
-        await client.join_chat(token, resume)
+        with client.gone_on_failure():
+            await client.join_chat(token, resume)
         return client
+
+    @contextlib.contextmanager
+    def gone_on_failure(self) -> Iterator[None]:
+        """Close TCP where the body fails: nobody would be left who could."""
+        try:
+            yield
+        except BaseException:
+            self.vanish()
+            raise
 
     async def join_chat(self, token: str, resume: Mapping[str, object] | None = None) -> dict[str, Any]:
         """CONNECT; return what `session:ready` says. What comes before it stays in `unread`."""
@@ -324,6 +335,12 @@ class RawSocket:
     def vanish(self) -> None:
         """Close TCP at once, with no word to the server."""
         self._writer.transport.abort()
+
+    def reset(self) -> None:
+        """Close TCP with a reset: what the server has not read yet is lost."""
+        linger = struct.pack("ii", 1, 0)
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.vanish()
 
     async def leave(self) -> None:
         """Close as clients do."""

@@ -1,0 +1,105 @@
+"""Real faults under the server: a log that is locked, a log that is ruined. No ack is lost, no connection is left."""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tests.harness.raw_socket import RawSocket, event, masked
+from tests.harness.raw_socket import closing as close_frame
+from tests.harness.server import ServerProcess
+from tests.harness.tokens import token
+
+MIB = 1 << 20
+ROOM = "room:faults"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the write lock of a server's database."""
+    with closing(sqlite3.connect(folder / "maru.db", isolation_level=None)) as thief:
+        thief.execute("BEGIN IMMEDIATE")
+        yield
+        thief.execute("ROLLBACK")
+
+
+async def test_while_the_log_is_locked_senders_hear_of_it(tmp_path: Path) -> None:
+    """`unavailable`, retryable, within 2 s; what needs no log works; once the lock is gone, so is the fault."""
+    async with ServerProcess(tmp_path) as server:
+        client = await RawSocket.chat(server.port, token("alice"))
+        await client.ask("channel:join", {"channel": ROOM})
+        loop = asyncio.get_running_loop()
+        with locked(tmp_path):
+            began = loop.time()
+            answer = await client.ask("message:send", {"channel": ROOM, "text": "x", "key": "once"})
+            assert loop.time() - began < 2.3
+            assert (answer["error"]["code"], answer["error"]["retryable"]) == ("unavailable", True)
+            assert (await client.ask("channel:leave", {"channel": ROOM}))["ok"]
+            assert (await client.ask("channel:join", {"channel": ROOM}))["ok"]
+        sent = await client.ask("message:send", {"channel": ROOM, "text": "x", "key": "once"})
+        assert (sent["ok"], sent["offset"]) == (True, 1)
+        await client.leave()
+        await server.settled(connections=0, sessions=0)
+        assert "Traceback" not in server.output
+
+
+async def test_a_flood_while_the_log_is_locked(tmp_path: Path) -> None:
+    """Commands that can't be done wait in the sender's own TCP window, not in the server; a client that resets
+    meanwhile is gone at the next ping, with what it had waiting."""
+    async with ServerProcess(tmp_path, {"MARU_PING_INTERVAL": "1s", "MARU_PING_TIMEOUT": "1s"}) as server:
+        client = await RawSocket.chat(server.port, token("flood"))
+        idle, before = (await server.counts())["tasks"], server.memory()
+        with locked(tmp_path):
+            flood = masked(event("message:send", {"channel": ROOM, "text": "x" * 4_000})) * 8_000
+            sending = asyncio.create_task(client.send(flood))
+            await asyncio.wait([sending], timeout=2.5)
+            assert not sending.done(), "32 MB were taken"
+            assert (await server.counts())["tasks"] - idle <= 8
+            assert server.memory() - before < 8 * MIB
+            client.reset()
+            await asyncio.wait([sending])
+            # A ping's second, and what the command under way may still wait for the log.
+            await server.settled(timeout=4.0, connections=0, sessions=0)
+
+
+async def test_commands_of_a_client_that_said_goodbye(tmp_path: Path) -> None:
+    """Commands before a close frame are done even where the log is away for a while, once it is back."""
+    async with ServerProcess(tmp_path) as server:
+        client = await RawSocket.chat(server.port, token("patient"))
+        with locked(tmp_path):
+            words = [masked(event("message:send", {"channel": ROOM, "text": str(n)})) for n in range(10)]
+            await client.send(b"".join(words) + close_frame(1000))
+            await client.eof()
+        await server.settled(connections=0, sessions=0)
+        reader = await RawSocket.chat(server.port, token("reader"))
+        page = await reader.ask("history:read", {"channel": ROOM})
+        assert [message["text"] for message in page["messages"]] == [str(number) for number in range(10)]
+        await reader.leave()
+
+
+async def test_a_log_that_breaks_leaves_no_zombie(tmp_path: Path) -> None:
+    """With the database file ruined under the server, commands are answered as failed and connections end as ever."""
+    async with ServerProcess(tmp_path) as server:
+        clients = [await RawSocket.chat(server.port, token(f"user-{number}")) for number in range(3)]
+        for client in clients:
+            assert (await client.ask("message:send", {"channel": "room:1", "text": "x" * 4_000}))["ok"]
+        for file in server.folder.glob("maru.db*"):
+            with file.open("r+b") as stream:
+                stream.write(b"\xa5" * file.stat().st_size)
+        for client in clients:
+            answers = [
+                await client.ask("message:send", {"channel": "room:1", "text": "after"}),
+                await client.ask("history:read", {"channel": "room:1"}),
+                await client.ask("channel:join", {"channel": "room:2"}),
+            ]
+            codes = [answer.get("error", {}).get("code") for answer in answers]
+            assert set(codes) <= {"unavailable", "internal", None}
+            assert "unavailable" in codes
+        clients[0].vanish()
+        await clients[1].leave()
+        await clients[2].say("41/chat,")
+        await clients[2].closed()
+        await server.settled(connections=0, sessions=0)
+        ends = [line["connection"] for line in server.lines if line.get("event") == "connection.closed"]
+        assert sorted(ends) == sorted(client.connection for client in clients)
