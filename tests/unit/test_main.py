@@ -241,7 +241,7 @@ def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
             line = server.stdout.readline()
             assert line, written
             written += line
-        port = json.loads(line)["internal_port"]
+        port = json.loads(written.splitlines()[-1])["internal_port"]
         health = subprocess.run(
             [*command, "health"],
             cwd=tmp_path,
