@@ -1,0 +1,148 @@
+"""`POST /session`: a token for the cookie by which a sticky proxy seats all tabs and devices of one user together.
+
+The cookie is a keyed hash of the user: it says who belongs together, not who they are. It grants nothing.
+"""
+
+import base64
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+import orjson
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from server.domain.errors import BadRequest, MaruError, PermissionDenied, TokenInQuery, Unauthenticated, Unavailable
+from server.domain.identity import Identity
+
+Verify = Callable[[str], Awaitable[Identity]]
+"""From a token to who it speaks for; raises `Unauthenticated` or `Unavailable`."""
+
+PATH: Final = "/session"
+
+COOKIE: Final = "maru_affinity"
+"""The name that nginx-sticky/nginx.conf knows too."""
+
+PLACE_CHARS: Final = 22
+"""132 bits: no two users share a cookie by chance."""
+
+MAX_AGE_S: Final = 30 * 24 * 3600
+"""A browser that stays away longer is seated anew; nothing depends on it."""
+
+PREFLIGHT_AGE_S: Final = 600
+"""How long a browser may remember that it may ask."""
+
+MAX_BEARER_CHARS: Final = 8_000
+"""Of the Authorization header; aiohttp refuses a longer line by itself."""
+
+_BEARER = re.compile(r"Bearer +([\w.~+/-]+=*)", re.ASCII | re.IGNORECASE)  # RFC 6750, section 2.1
+_ANSWERS: Final[tuple[tuple[type[MaruError], int, dict[str, str]], ...]] = (
+    (BadRequest, 400, {}),
+    (TokenInQuery, 400, {}),
+    (Unauthenticated, 401, {hdrs.WWW_AUTHENTICATE: "Bearer"}),
+    (PermissionDenied, 403, {}),
+    (Unavailable, 503, {hdrs.RETRY_AFTER: "1"}),
+    (MaruError, 500, {}),
+)
+"""The first that fits: `TokenInQuery` is an `Unauthenticated` whose bearer has nothing to prove, but to correct."""
+
+_KEY_LABEL: Final = b"maru affinity 1"
+
+
+def derive_key(secret: bytes) -> bytes:
+    """A key for the cookies from a secret that all replicas share, telling nothing of it."""
+    return hmac.digest(secret, _KEY_LABEL, "sha256")
+
+
+def place(key: bytes, user: str) -> str:
+    """The cookie's value: the same for a user on every replica with the same key."""
+    return base64.urlsafe_b64encode(hmac.digest(key, user.encode(), "sha256"))[:PLACE_CHARS].decode()
+
+
+class Affinity:
+    """Seats users. `key` is the same on every replica (`derive_key`).
+
+    Pages of the listed `origins` may ask from elsewhere, with credentials; `*` in the list allows no other page that,
+    since a wildcard and credentials do not go together. A token is neither kept nor logged.
+    """
+
+    def __init__(self, verify: Verify, key: bytes, origins: Collection[str]) -> None:
+        self._verify = verify
+        self._key = key
+        self._listed = frozenset(origins) - {"*"}
+        self._any = "*" in origins
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to mount on the public port."""
+        return [web.post(PATH, self.seat), web.options(PATH, self.preflight)]
+
+    async def seat(self, request: web.Request) -> web.StreamResponse:
+        """204 with the cookie; 400, 401, 403 or 503 with the error envelope."""
+        try:
+            self._admit_origin(request)
+            if request.rel_url.raw_query_string:
+                raise TokenInQuery("the URL has arguments; send the token as `Authorization: Bearer`, and replace it")
+            user = (await self._verify(_bearer(request))).user
+        except MaruError as error:
+            return _refused(error, self._cors(request))
+        response = web.Response(status=204, headers=self._cors(request))
+        response.set_cookie(
+            COOKIE,
+            place(self._key, user),
+            max_age=MAX_AGE_S,
+            path="/",
+            httponly=True,
+            samesite="Lax",
+            secure=_came_by_https(request),
+        )
+        return response
+
+    async def preflight(self, request: web.Request) -> web.StreamResponse:
+        """What a browser asks before it sends another site's page's request (Fetch standard, "CORS protocol")."""
+        headers = self._cors(request)
+        if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
+            return _refused(PermissionDenied("this origin is not listed in MARU_ALLOWED_ORIGINS"), headers)
+        headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = hdrs.METH_POST
+        headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = hdrs.AUTHORIZATION
+        headers[hdrs.ACCESS_CONTROL_MAX_AGE] = str(PREFLIGHT_AGE_S)
+        return web.Response(status=204, headers=headers)
+
+    def _admit_origin(self, request: web.Request) -> None:
+        """As for a WebSocket: no Origin is no page, and a list that lacks one shuts it out."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and not self._any and origin not in self._listed:
+            raise PermissionDenied("this origin is not listed in MARU_ALLOWED_ORIGINS")
+
+    def _cors(self, request: web.Request) -> CIMultiDict[str]:
+        headers = CIMultiDict({hdrs.CACHE_CONTROL: "no-store", hdrs.VARY: hdrs.ORIGIN})
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin in self._listed:
+            headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
+        return headers
+
+
+def _bearer(request: web.Request) -> str:
+    fields = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not fields:
+        raise Unauthenticated("no token; send it as `Authorization: Bearer`")
+    if len(fields) > 1:
+        raise BadRequest("more than one Authorization header")
+    if len(fields[0]) > MAX_BEARER_CHARS:
+        raise BadRequest(f"the Authorization header is longer than {MAX_BEARER_CHARS} characters")
+    found = _BEARER.fullmatch(fields[0])
+    if found is None:
+        raise Unauthenticated("the Authorization header is no bearer token")
+    return found[1]
+
+
+def _came_by_https(request: web.Request) -> bool:
+    return request.secure or request.headers.get(hdrs.X_FORWARDED_PROTO, "").lower() == "https"
+
+
+def _refused(error: MaruError, headers: CIMultiDict[str]) -> web.Response:
+    status, more = next((status, more) for kind, status, more in _ANSWERS if isinstance(error, kind))
+    headers.update(more)
+    body = {"error": {"code": error.code, "message": error.message, "retryable": error.retryable}}
+    return web.json_response(body=orjson.dumps(body), status=status, headers=headers)

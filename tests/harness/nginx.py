@@ -1,0 +1,122 @@
+"""The real nginx with the configuration of `nginx-sticky/`, in front of servers that a test has started."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from tests.harness.server import ROOT, free_port
+
+CONFIGURATION = ROOT / "nginx-sticky"
+
+START_S = 10.0
+STOP_S = 10.0
+
+BETWEEN_TRIES_S = 0.02
+"""nginx does not say when it has begun to listen."""
+
+METHODS = {"sticky": None, "random": "random;\n"}
+"""What stands in affinity.conf; None leaves it as it is."""
+
+Method = Literal["sticky", "random"]
+
+
+class NginxProcess:
+    """nginx on a port of 127.0.0.1, with everything that it writes in `folder`. Use as an async context manager.
+
+    `backends` are the servers' public ports. `random` in place of `sticky` seats every request anew, cookie or not.
+    """
+
+    def __init__(self, folder: Path, backends: Sequence[int], method: Method = "sticky") -> None:
+        self.port = free_port()
+        self.folder = folder
+        self._configuration = folder / "nginx"
+        self._access, self._errors = folder / "access.log", folder / "error.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._write(backends, METHODS[method])
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """Everything that it wrote so far, access and errors, for searches."""
+        return self._access.read_text() + self._errors.read_text()
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The access log. A WebSocket is in it once it is closed."""
+        return [json.loads(line) for line in self._access.read_text().splitlines()]
+
+    async def __aenter__(self) -> Self:
+        with self._access.open("ab") as access, self._errors.open("ab") as errors:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command("-g", "daemon off;"), stdin=asyncio.subprocess.DEVNULL, stdout=access, stderr=errors
+            )
+        try:
+            async with asyncio.timeout(START_S):
+                await self._listening(self._process)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)  # at once; the workers go with it
+        async with asyncio.timeout(STOP_S):
+            await self._process.wait()
+
+    async def check(self) -> str:
+        """`nginx -t`: return what it says, fail where it complains."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command("-t"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said = (await process.communicate())[0].decode()
+        assert process.returncode == 0, said
+        return said
+
+    async def logged(self, wanted: Callable[[dict[str, Any]], bool], timeout: float = 10.0) -> dict[str, Any]:
+        """Wait for a line of the access log."""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    for line in self.requests:
+                        if wanted(line):
+                            return line
+                    await asyncio.sleep(BETWEEN_TRIES_S)
+        except TimeoutError:
+            raise AssertionError(f"no such line within {timeout} s:\n{self.output[-3000:]}") from None
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
+        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None, "nginx not found: install nginx"
+        main = str(self._configuration / "nginx.conf")
+        return (program, "-p", str(self.folder), "-c", main, "-e", "stderr", *arguments)
+
+    def _write(self, backends: Sequence[int], affinity: str | None) -> None:
+        shutil.copytree(CONFIGURATION, self._configuration)
+        (self._configuration / "listen.conf").write_text(f"listen 127.0.0.1:{self.port} backlog=4096;\n")
+        lines = (f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;\n" for port in backends)
+        (self._configuration / "replicas.conf").write_text("".join(lines))
+        if affinity is not None:
+            (self._configuration / "affinity.conf").write_text(affinity)
+
+    async def _listening(self, process: asyncio.subprocess.Process) -> None:
+        while True:
+            assert process.returncode is None, f"nginx ended:\n{self.output}"
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(BETWEEN_TRIES_S)
+            else:
+                writer.close()
+                return
