@@ -52,7 +52,7 @@ _TOKEN_NAMES = frozenset(
         "apikey",
     )
 )
-_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+")
+_JWT = re.compile(r"eyJ[\w-]+(?:\.|%2E)[\w-]+", re.IGNORECASE)  # the dot encoded twice, too
 
 _log = structlog.get_logger("maru.connection")
 
