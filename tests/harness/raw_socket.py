@@ -288,12 +288,16 @@ class RawSocket:
 
     async def response(self, timeout: float = WAIT_S) -> tuple[int, bytes]:
         """Status and body of an HTTP answer; the body of a 101 is left to be read as frames."""
+        head, body = await self.whole_response(timeout)
+        return int(head.split(b" ", 2)[1]), body
+
+    async def whole_response(self, timeout: float = WAIT_S) -> tuple[bytes, bytes]:
+        """Head and body of an HTTP answer."""
         try:
             async with asyncio.timeout(timeout):
-                head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
-                status = int(head.split(" ", 2)[1])
-                size = head.partition("content-length: ")[2].partition("\r\n")[0]
-                return status, await self._reader.readexactly(int(size or 0)) if status != 101 else b""
+                head = await self._reader.readuntil(b"\r\n\r\n")
+                size = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                return head, await self._reader.readexactly(int(size or 0))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise Gone from error
 

@@ -33,6 +33,11 @@ def free_port() -> int:
         return port
 
 
+def _serves(line: Mapping[str, Any]) -> bool:
+    """Whether a line, JSON or written for people, says that clients may come."""
+    return line["event"] == "serving" or " serving " in line["event"]
+
+
 class ServerProcess:
     """`python -m server` on 127.0.0.1, with a database that outlives restarts. Use as an async context manager.
 
@@ -99,7 +104,7 @@ class ServerProcess:
             limit=1 << 20,
         )
         self._reader = asyncio.create_task(self._read(self._process))
-        await self.logged(lambda line: line.get("event") == "serving", since=began, timeout=START_S)
+        await self.logged(_serves, since=began, timeout=START_S)
 
     async def kill(self) -> None:
         """`kill -9`, and wait until it is gone."""
