@@ -50,6 +50,15 @@ async def test_makes_its_directory_and_a_private_file(tmp_path: Path) -> None:
     assert {file.name for file in path.parent.iterdir()} == {"maru.db", "maru.db.lock"}
 
 
+async def test_each_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
+    """WAL and FULL: what a power cut leaves holds every commit. No test can cut the power, so this reads settings."""
+    path = tmp_path / "maru.db"
+    await written(path, 1)
+    with closing(database.open_writer(path)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 async def test_joining_an_empty_channel_writes_nothing(tmp_path: Path) -> None:
     """Reading channels without events leaves the file as it is."""
     path = tmp_path / "maru.db"
