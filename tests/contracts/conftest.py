@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import pytest_asyncio
+import redis
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
 from server.ports.message_log import MessageLog
 from tests.doubles.samples import HOUR_MS, NOW_MS
+from tests.harness.redis import RedisProcess
 
 _numbers = count(1)
 
@@ -78,10 +82,40 @@ class SqliteStore(LogStore):
         self._path.unlink()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class RedisStore(LogStore):
+    """A Redis of the whole session: each test has channels of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.clock = Clock()
+        self._url = url
+
+    def open(
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+    ) -> AbstractAsyncContextManager[MessageLog]:
+        return RedisMessageLog(self._url, max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock)
+
+    def lose(self) -> None:
+        with redis.Redis.from_url(self._url) as client:
+            client.flushall()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisProcess]:
+    """One Redis for all contracts."""
+    async with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
+        yield process
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind, empty."""
-    return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path)
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return SqliteStore(tmp_path)
+        case _:
+            return RedisStore(request.getfixturevalue("redis_server").url)
 
 
 @pytest.fixture

@@ -1,80 +1,90 @@
--- Append one draft: judge it, give it the next offset, write the event and the message's state, trim. All or nothing.
+-- Append one draft: judge it, give it the next offset, write the event and what it changes, trim. All or nothing.
 --
--- KEYS  1-3 as in channel.lua  4 the message  5 what became of the idempotency key (of a post with one)
--- ARGV  1-4 as in channel.lua  5 kind  6 at, ms  7 events kept  8 oldest `at` kept, ms  9 message id
---       10 prefix of the channel's message keys  11 how long a message's state is kept at the most, ms, then
+-- KEYS  1-3 as in channel.lua  4 what became of the idempotency key, of a post with one; else the state of the message
+-- ARGV  1-7 as in channel.lua  8 kind  9 at, ms  10 events kept  11 message id
 --       post      12 head (JSON: who, reply_to, key ...)  13 text  14 data (JSON or '')  15 how long the key counts, ms
 --       revision  12 text  13 data  14 '1' to keep the old data
--- Returns {outcome, epoch, offset, at[, entry or false, id]}; outcome: ok, duplicate, not_found, conflict. What the
+-- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. What the
 -- caller knows already is not sent back: of a new post, only its place.
 
-local MESSAGE, SENT = KEYS[4], KEYS[5]
-local kind, at, id = ARGV[5], ARGV[6], ARGV[9]
-local TRIM_BATCH = 128
-
-head = head + 1
-local offset = whole(head)
+local kind, at, id = ARGV[8], ARGV[9], ARGV[11]
 local fields
+local offset = whole(head + 1)
+
 if kind == 'post' then
-  if SENT then
-    local before = redis.call('HMGET', SENT, 'offset', 'id', 'at')
-    local was = tonumber(before[1] or 0)
+  local key, life = KEYS[4], tonumber(ARGV[15])
+  local sent = key and redis.call('GET', key)
+  if sent then
+    local was_epoch, was, was_at, was_id, ends = string.match(sent, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+    local place = tonumber(was)
     -- One that the log does not know has been lost with it, and is written again.
-    if was > 0 and (was <= floor or tonumber(redis.call('ZSCORE', ORDER, before[2]) or 0) == was) then
-      return {'duplicate', epoch, before[1], before[3], entry_at(was), before[2]}
+    local known = (was_epoch == epoch and place <= floor) or redis.call('ZSCORE', ORDER, was_id) == was
+    if known and tonumber(ends) > NOW then
+      return {'duplicate', epoch, was, was_at, was_id, place > floor and entry_at(place)}
     end
-    redis.call('HSET', SENT, 'offset', offset, 'id', id, 'at', at)
-    redis.call('PEXPIRE', SENT, ARGV[15])
   end
-  fields = {'type', 'created', 'head', ARGV[12], 'text', ARGV[13], 'data', ARGV[14], 'created_at', at,
-    'edited_at', '', 'version', '1', 'offset', offset, 'at', at}
-  redis.call('HSET', MESSAGE, unpack(fields, 3, 16))
-  redis.call('PEXPIRE', MESSAGE, ARGV[11])
-  redis.call('ZADD', ORDER, offset, id)
+  if redis.call('ZADD', ORDER, 'NX', offset, id) == 0 then
+    if tonumber(redis.call('ZSCORE', ORDER, id)) > floor then
+      return {'conflict', epoch}
+    end
+    redis.call('ZADD', ORDER, offset, id)   -- one that has been dropped, and is not yet removed
+    redis.call('UNLINK', STATES .. id)
+  end
+  if key then
+    redis.call('SET', key, table.concat({epoch, offset, at, id, whole(NOW + life)}, ' '), 'PX', life)
+  end
+  fields = {'created', ARGV[12], 'text', ARGV[13], 'data', ARGV[14]}
 else
-  local message = redis.call('HMGET', MESSAGE, 'offset', 'deleted', 'deleted_at')
-  if not message[1] or tonumber(message[1]) <= floor or not redis.call('ZSCORE', ORDER, id) then
-    return {'not_found', epoch, '0', at}
+  local STATE = KEYS[4]
+  local place = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
+  local creation = place > floor and entry_at(place)
+  if not creation then
+    return {'not_found', epoch}
+  end
+  local old = redis.call('HMGET', STATE, 'deleted', 'deleted_at', 'data', 'version')
+  if old[1] then
+    if kind == 'revision' then
+      return {'conflict', epoch}
+    end
+    return {'duplicate', epoch, old[1], old[2], id, false}
   end
   if kind == 'revision' then
-    if message[2] then
-      return {'conflict', epoch, message[2], at}
+    local data = ARGV[13]
+    if ARGV[14] == '1' then
+      data = old[3] or creation[6]
     end
-    redis.call('HSET', MESSAGE, 'text', ARGV[12], 'edited_at', at)
-    if ARGV[14] ~= '1' then
-      redis.call('HSET', MESSAGE, 'data', ARGV[13])
-    end
-    redis.call('HINCRBY', MESSAGE, 'version', 1)
-    fields = redis.call('HGETALL', MESSAGE)
-    table.insert(fields, 1, 'edited')
-    table.insert(fields, 1, 'type')
+    local changed = {'text', ARGV[12], 'data', data, 'edited_at', at, 'version', whole(tonumber(old[4] or 1) + 1)}
+    redis.call('HSET', STATE, unpack(changed))
+    fields = {'edited', creation[2], 'offset', whole(place), 'created_at', creation[#creation - 2], unpack(changed)}
   else
-    if message[2] then
-      return {'duplicate', epoch, message[2], message[3], entry_at(tonumber(message[2])), id}
-    end
-    redis.call('HDEL', MESSAGE, 'text', 'data')
-    redis.call('HSET', MESSAGE, 'deleted', offset, 'deleted_at', at)
-    fields = {'type', 'deleted', 'id', id}
+    redis.call('HDEL', STATE, 'text', 'data')
+    redis.call('HSET', STATE, 'deleted', offset, 'deleted_at', at)
+    fields = {'deleted', id}
   end
-  fields[#fields + 1] = 'at'
-  fields[#fields + 1] = at
+  redis.call('PEXPIRE', STATE, MAX_AGE + MARGIN)
+end
+
+for _, value in ipairs({'at', at, 'written', whole(NOW)}) do
+  fields[#fields + 1] = value
 end
 redis.call('XADD', LOG, offset .. '-0', unpack(fields))
-
--- Trim a prefix: by count, then by age, two entries for the one that came.
-local kept_floor = math.max(floor, head - tonumber(ARGV[7]))
-for _, old in ipairs(redis.call('XRANGE', LOG, whole(kept_floor + 1) .. '-0', '+', 'COUNT', 2)) do
-  if tonumber(old[2][#old[2]]) >= tonumber(ARGV[8]) then
-    break
-  end
-  kept_floor = kept_floor + 1
+if head == 0 then
+  redis.call('PERSIST', META)
 end
-if kept_floor > floor then
-  redis.call('XTRIM', LOG, 'MINID', whole(kept_floor + 1) .. '-0')
-  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', ORDER, '-inf', whole(kept_floor), 'LIMIT', 0, TRIM_BATCH)) do
-    redis.call('UNLINK', ARGV[10] .. gone)
-    redis.call('ZREM', ORDER, gone)
-  end
+if head == floor then
+  first = NOW
 end
-redis.call('HSET', META, 'head', offset, 'floor', whole(kept_floor), 'at', at)
-return {'ok', epoch, offset, at, kind ~= 'post' and fields or false}
+head = head + 1
+if NOW - renewed > RENEWAL then
+  renewed = NOW
+  redis.call('PEXPIRE', LOG, MAX_AGE + MARGIN)
+  redis.call('PEXPIRE', ORDER, MAX_AGE + MARGIN)
+end
+local before = floor
+floor = math.max(floor, head - tonumber(ARGV[10]))
+redis.call('HSET', META, 'head', offset, 'at', at, 'floor', whole(floor), 'first', whole(first),
+  'renewed', whole(renewed))
+if floor > before then
+  trim(before)
+end
+return {'ok', epoch, offset, at, id, kind ~= 'post' and fields}

@@ -1,41 +1,102 @@
--- What every script begins with: a channel's state, and whether it is still the log that the caller has seen.
+-- What every script begins with: a channel's state, whether it is still the log that the caller has seen, and age.
 --
 -- KEYS  1 meta  2 log  3 order
 -- ARGV  1 a new epoch, should one be needed  2 epoch, 3 offset, 4 at of the last event that the caller has seen, '' each
+--       5 now, ms  6 events older than that are too old, ms  7 prefix of the channel's state keys
+--
+-- The floor says what is kept, exactly; what lies below it is removed some time later, many at once.
 
 local META, LOG, ORDER = KEYS[1], KEYS[2], KEYS[3]
+local NOW, MAX_AGE, STATES = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local OLDEST = NOW - MAX_AGE
+local DAY = 24 * 3600 * 1000
+local MARGIN = DAY   -- Redis drops a log so long after its last event has become too old
+local RENEWAL = DAY / 2   -- and is told so at most this often
+local TRIM_EVERY = 64
+local TRIM_LIMIT = 256   -- more than TRIM_EVERY, so that a backlog shrinks
 
 local function whole(number)
   return string.format('%.0f', number)
 end
 
-local function entry_at(offset)
-  local found = redis.call('XRANGE', LOG, whole(offset) .. '-0', whole(offset) .. '-0')
-  return found[1] and found[1][2] or false
+local function entries(first, last, count)
+  return redis.call('XRANGE', LOG, whole(first) .. '-0', last, 'COUNT', count)
 end
 
-local state = redis.call('HMGET', META, 'epoch', 'head', 'floor', 'at')
-local epoch, head, floor = state[1], tonumber(state[2] or 0), tonumber(state[3] or 0)
+-- An entry's fields end with {'at', at, 'written', ms}.
+local function entry_at(offset)
+  local found = entries(offset, whole(offset) .. '-0', 1)[1]
+  return found and found[2]
+end
 
--- The last field of an entry is the event's `at`.
+local state = redis.call('HMGET', META, 'epoch', 'head', 'at', 'floor', 'first', 'renewed')
+local epoch, head, floor = state[1], tonumber(state[2] or 0), tonumber(state[4] or 0)
+local first = tonumber(state[5] or 0)   -- the first kept entry was written then or later
+local renewed = tonumber(state[6] or 0)
+
 local function seen_is_here(offset, at)
   if offset <= floor then
     return true
   elseif offset == head then
-    return at == state[4]
+    return at == state[3]
   end
   local entry = offset < head and entry_at(offset)
-  return entry and entry[#entry] == at
+  return entry and entry[#entry - 2] == at
 end
 
-if not epoch or (head > floor and redis.call('EXISTS', LOG) == 0) then
+local function trim(before)
+  if math.floor(before / TRIM_EVERY) == math.floor(floor / TRIM_EVERY) and floor < head then
+    return
+  end
+  redis.call('XTRIM', LOG, 'MINID', whole(floor + 1) .. '-0')
+  local gone = redis.call('ZRANGEBYSCORE', ORDER, '-inf', whole(floor), 'LIMIT', 0, TRIM_LIMIT)
+  if #gone > 0 then
+    redis.call('ZREM', ORDER, unpack(gone))
+    for index, id in ipairs(gone) do
+      gone[index] = STATES .. id
+    end
+    redis.call('UNLINK', unpack(gone))
+  end
+end
+
+local function drop_aged()
+  local before = floor
+  for _, count in ipairs({2, 1024}) do   -- one goes as one comes; many, where nobody came for long
+    local aged = 0
+    for _, entry in ipairs(entries(floor + 1, '+', count)) do
+      first = tonumber(entry[2][#entry[2]])
+      if first >= OLDEST then
+        break
+      end
+      aged = aged + 1
+    end
+    floor = floor + aged
+    if aged < count then
+      break
+    end
+  end
+  redis.call('HSET', META, 'floor', whole(floor), 'first', whole(first))
+  trim(before)
+end
+
+if epoch and head > floor and renewed + RENEWAL < OLDEST and redis.call('EXISTS', LOG) == 0 then
+  -- Redis has dropped the log, since all of it was too old.
+  floor, renewed = head, 0
+  redis.call('HSET', META, 'floor', whole(floor), 'renewed', 0)
+elseif not epoch or (head > floor and redis.call('EXISTS', LOG) == 0) then
   -- A new channel, or one whose log is lost: another life, in which no old position means anything.
-  epoch, head, floor = ARGV[1], 0, 0
-  redis.call('UNLINK', LOG, ORDER)
-  redis.call('HSET', META, 'epoch', epoch, 'head', 0, 'floor', 0, 'at', '')
+  epoch, head, floor, first, renewed = ARGV[1], 0, 0, 0, 0
+  redis.call('UNLINK', META, LOG, ORDER)
+  redis.call('HSET', META, 'epoch', epoch)
 elseif ARGV[2] == epoch and not seen_is_here(tonumber(ARGV[3]), ARGV[4]) then
   -- Redis has come back older than it was: events that somebody has seen are gone, and their offsets would be given
   -- again. What is left stays, under a new name.
   epoch = ARGV[1]
   redis.call('HSET', META, 'epoch', epoch)
+end
+if head == 0 then
+  -- Asking makes a channel, and a million made-up names must not stay: one without events lives on by being asked for.
+  redis.call('PEXPIRE', META, DAY)
+elseif head > floor and first < OLDEST then
+  drop_aged()
 end

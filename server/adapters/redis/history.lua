@@ -1,28 +1,25 @@
 -- Read a page of messages in their current state, from one moment.
 --
 -- KEYS  1-3 as in channel.lua
--- ARGV  1-4 as in channel.lua  5 before, an offset or ''  6 after, an offset or ''  7 limit
---       8 prefix of the channel's message keys
--- Returns {epoch, head, '1' where more lies beyond, {{field, value ...} ...}}, oldest first.
+-- ARGV  1-7 as in channel.lua  8 before, an offset or ''  9 after, an offset or ''  10 limit
+-- Returns {epoch, head, '1' where more lies beyond, {{offset, creation, changes} ...}}, oldest first; as message.lua.
 
-local before, after, limit = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local before, after, limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local lowest = '(' .. whole(math.max(floor, after or 0))
 local highest = before and ('(' .. whole(before)) or '+inf'
 local upwards = after and not before
-local ids
+local found   -- {id, offset, id, offset ...}
 if upwards then
-  ids = redis.call('ZRANGEBYSCORE', ORDER, lowest, highest, 'LIMIT', 0, limit + 1)
+  found = redis.call('ZRANGEBYSCORE', ORDER, lowest, highest, 'WITHSCORES', 'LIMIT', 0, limit + 1)
 else
-  ids = redis.call('ZREVRANGEBYSCORE', ORDER, highest, lowest, 'LIMIT', 0, limit + 1)
+  found = redis.call('ZREVRANGEBYSCORE', ORDER, highest, lowest, 'WITHSCORES', 'LIMIT', 0, limit + 1)
 end
-local more = #ids > limit
-if more then
-  ids[#ids] = nil
-end
+local count = math.min(#found / 2, limit)
 
 local messages = {}
-for index, id in ipairs(ids) do
-  local place = upwards and index or #ids + 1 - index
-  messages[place] = redis.call('HGETALL', ARGV[8] .. id)
+for number = 1, count do
+  local id, offset = found[2 * number - 1], found[2 * number]
+  local place = upwards and number or count + 1 - number
+  messages[place] = {offset, entry_at(tonumber(offset)), redis.call('HGETALL', STATES .. id)}
 end
-return {epoch, whole(head), more and '1' or '0', messages}
+return {epoch, whole(head), #found / 2 > limit and '1' or '0', messages}

@@ -12,7 +12,7 @@ PREFIX = "maru:1:"
 
 
 def meta(channel: ChannelName) -> str:
-    """HASH: epoch, head, floor."""
+    """HASH: epoch, head and floor with what is known of their events, and when Redis was last told to keep the log."""
     return f"{PREFIX}{{{channel}}}:meta"
 
 
@@ -26,13 +26,13 @@ def order(channel: ChannelName) -> str:
     return f"{PREFIX}{{{channel}}}:order"
 
 
-def message(channel: ChannelName, id: str) -> str:
-    """HASH: one message in its current state."""
-    return f"{PREFIX}{{{channel}}}:message:{id}"
+def state(channel: ChannelName, id: str) -> str:
+    """HASH: what has changed about a message since it was created, or that it is deleted."""
+    return f"{PREFIX}{{{channel}}}:state:{id}"
 
 
 def sent(channel: ChannelName, user: UserId, key: str) -> str:
-    """STRING, for 24 h: what became of a send with an idempotency key. The length keeps (user, key) pairs apart."""
+    """STRING, for 24 h: `epoch offset at id end` of the send with the key. The length keeps (user, key) pairs apart."""
     return f"{PREFIX}{{{channel}}}:sent:{len(user)}:{user}:{key}"
 
 

@@ -1,37 +1,131 @@
 """Connections to Redis: plain, TLS, by password, by Sentinel; none waits longer than a client may be kept waiting."""
 
+import contextlib
+import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from socketio.redis_manager import parse_redis_sentinel_url
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-CONNECT_TIMEOUT_S = 1.0
+CONNECT_TIMEOUT_S = 0.9
 """A frozen or unreachable Redis is an outage, not a hang: P1 leaves 2 s for a whole command."""
 
-ANSWER_TIMEOUT_S = 1.2
-"""For one batch of commands."""
+ANSWER_TIMEOUT_S = 0.9
+"""For an answer while connecting. Those to commands have the deadline of `Pipeline`."""
+
+SENTINEL_TIMEOUT_S = 0.25
+"""One that is away must leave time to ask the next, and the master itself."""
+
+SENTINEL_PORT = 26_379
+SERVICE = "mymaster"
+"""The service's name where the URL gives none, as in Redis' own documentation."""
 
 _OPTIONS: Mapping[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": ANSWER_TIMEOUT_S,
     "decode_responses": False,
     "protocol": 2,
+    # The library's own retries would multiply the waits above; callers here decide what is tried again.
+    "retry": Retry(NoBackoff(), 0),
 }
 
 
-def connect(url: str, **options: Any) -> Redis:
-    """Return a client that connects when it is first used. Takes `redis://`, `rediss://`, `unix://` and
-    `redis+sentinel://user:password@host:port,host:port/db/service`."""
-    # The library's own retries would multiply the waits above; callers here decide what is tried again.
-    given = {**_OPTIONS, "retry": Retry(NoBackoff(), 0), **options}
-    if url.startswith("redis+sentinel://"):
-        sentinels, service, found = parse_redis_sentinel_url(url)
-        sentinel = Sentinel(sentinels, sentinel_kwargs=given, **{**given, **found})  # type: ignore[no-untyped-call]
-        master: Redis = sentinel.master_for(service or "mymaster")
-        return master
-    client: Redis = Redis.from_url(url, **given)
+def connect(url: str) -> Redis:
+    """Return a client that connects when it is first used; close it by `close`.
+
+    Takes `redis://`, `rediss://` (TLS; `?ssl_ca_certs=FILE` and redis-py's other options), `unix://`, and
+    `redis+sentinel://user:password@host:port,host:port/db/service` (`rediss+sentinel://` by TLS;
+    `?sentinel_password=` for the sentinels themselves). Raises `ValueError` on any other, without repeating it: it may
+    hold a password.
+    """
+    try:
+        scheme = urlsplit(url).scheme
+        client = _by_sentinel(url) if scheme.endswith("+sentinel") else Redis.from_url(url)
+        client.connection_pool.connection_kwargs.update(_OPTIONS)  # whatever the URL says of them
+        make_connection(client)  # an unknown option is to fail here, and not at each try
+    except (TypeError, ValueError, RedisError):
+        raise ValueError(
+            "not a Redis URL: expected redis://[user:password@]host:port/db, rediss://..., unix:///path or "
+            "redis+sentinel://[user:password@]host:port,.../db/service; percent-encode what is special in a password"
+        ) from None
     return client
+
+
+def _by_sentinel(url: str) -> Redis:
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    db, _, service = parts.path.strip("/").partition("/")
+    # What is left is an ordinary URL, which the library reads.
+    plain = parts._replace(scheme=parts.scheme.removesuffix("+sentinel"), netloc=f"{login}@master", path=f"/{db}")
+    options: dict[str, Any] = {**parse_url(plain.geturl())}
+    del options["host"]
+    own = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    tls = {"ssl": True} if options.pop("connection_class", None) else {}
+    tls |= {name: value for name, value in options.items() if name.startswith("ssl_")}
+    timeouts = {"socket_connect_timeout": SENTINEL_TIMEOUT_S, "socket_timeout": SENTINEL_TIMEOUT_S}
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        [_address(host) for host in hosts.split(",")],
+        sentinel_kwargs={**_OPTIONS, **timeouts, **own, **tls},
+        **options,
+        **tls,
+    )
+    master: Redis = sentinel.master_for(service or SERVICE)
+    return master
+
+
+def _address(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError("a sentinel without a host")
+    return parts.hostname, parts.port or SENTINEL_PORT
+
+
+def make_connection(client: Redis) -> AbstractConnection:
+    """A connection of its own, which connects when it is told to; who asks for it disconnects it."""
+    connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
+
+
+async def close(client: Redis) -> None:
+    """Close the client and what it asks for the master's address."""
+    await client.aclose()
+    if isinstance(client.connection_pool, SentinelConnectionPool):
+        await client.connection_pool.sentinel_manager.aclose()
+
+
+async def refusal(url: str) -> str | None:
+    """Say why Redis will not serve this URL until somebody changes one of the two: a wrong password, a certificate that
+    is not trusted. None where it serves, or is merely away. Raises `ValueError` as `connect`."""
+    client = connect(url)
+    connection = make_connection(client)
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+        await connection.send_command("PING")
+        await connection.read_response()
+    except AuthenticationError:
+        return "Redis refuses the user or the password"
+    except ResponseError as error:
+        return f"Redis refuses to serve: {error}"
+    except (RedisError, OSError) as error:
+        return _distrust(error) if url.startswith("rediss") else None
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await connection.disconnect(nowait=True)
+        await close(client)
+    return None
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"Redis' certificate is not trusted: {error.verify_message}"
+        if isinstance(error, FileNotFoundError):
+            return "a file that the URL names for TLS does not exist"
+        error = error.__cause__ or error.__context__
+    return None

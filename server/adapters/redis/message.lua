@@ -1,12 +1,12 @@
 -- Read one message in its current state.
 --
--- KEYS  1 meta  2 order  3 the message
--- ARGV  1 message id
--- Returns {field, value ...}, empty where there is none (any more).
+-- KEYS  1-3 as in channel.lua  4 the message's state
+-- ARGV  1-7 as in channel.lua  8 message id
+-- Returns {offset, creation: {field, value ...}, changes: {field, value ...}}; {} where there is none (any more).
 
-local offset = redis.call('ZSCORE', KEYS[2], ARGV[1])
-local floor = redis.call('HGET', KEYS[1], 'floor')
-if not offset or tonumber(offset) <= tonumber(floor or 0) then
+local place = tonumber(redis.call('ZSCORE', ORDER, ARGV[8]) or 0)
+local creation = place > floor and entry_at(place)
+if not creation then
   return {}
 end
-return redis.call('HGETALL', KEYS[3])
+return {whole(place), creation, redis.call('HGETALL', KEYS[4])}

@@ -1,0 +1,130 @@
+"""A real Redis in a process of its own: started, killed, frozen, sent back in time and restarted by tests."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.harness.server import free_port
+
+START_S = 10.0
+POLL_S = 0.01
+"""Between two tries to reach a Redis that starts, which tells nobody when it is there."""
+
+
+class RedisProcess:
+    """`redis-server` on 127.0.0.1 with an append-only file in `folder`. Use as an async context manager.
+
+    `options` are command-line options, e.g. `("--requirepass", "secret")`; `password` is what `client` then uses.
+    `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
+    """
+
+    def __init__(
+        self, folder: Path, options: Sequence[str] = (), *, password: str | None = None, sentinel_of: int | None = None
+    ) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self._options = tuple(options)
+        self._password = password
+        self._sentinel_of = sentinel_of
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, without a password."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.kill()
+
+    async def start(self) -> None:
+        """Start it (again, on the same port and data), and wait until it serves."""
+        self.launch()
+        deadline = time.monotonic() + START_S
+        async with self.client() as client:
+            while True:
+                try:
+                    await client.execute_command("PING")
+                    return
+                except RedisError as error:
+                    assert time.monotonic() < deadline, f"redis-server does not serve: {error}; see {self.folder}"
+                    await asyncio.sleep(POLL_S)
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = ["redis-server", *self._configuration(), *self._options]
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _configuration(self) -> list[str]:
+        basic = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--daemonize", "no"]
+        if self._sentinel_of is None:
+            return [*basic, "--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
+        watch = self.folder / "sentinel.conf"
+        watch.write_text(
+            f"sentinel monitor mymaster 127.0.0.1 {self._sentinel_of} 1\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        )
+        return [str(watch), "--sentinel", *basic]
+
+    def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait(timeout=START_S)
+            self._process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def save(self, moment: Path) -> None:
+        """Keep its data as of now, for `restore`: what was answered has been written to the file."""
+        shutil.copytree(self.folder / "appendonlydir", moment)
+
+    async def restore(self, moment: Path) -> None:
+        """Come back as it was when `save` was called."""
+        self.kill()
+        shutil.rmtree(self.folder / "appendonlydir")
+        shutil.copytree(moment, self.folder / "appendonlydir")
+        await self.start()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """A client of the test's own; it may be replaced by a restart, and connects anew."""
+        client: Redis = Redis(host="127.0.0.1", port=self.port, password=self._password, protocol=2)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    async def command(self, *words: str | int | bytes) -> Any:
+        """Run one command; strings come back as bytes."""
+        async with self.client() as client:
+            return await client.execute_command(*words)
