@@ -14,6 +14,12 @@ LOG_EVENTS = ("message:created", "message:edited", "message:deleted")
 
 NAMESPACE = "/chat"
 
+RETRYABLE = frozenset(("unavailable", "overloaded"))
+"""Codes of `channel:removed` after which a client joins again."""
+
+RETRY_S = 0.1
+"""Before what was refused for now is tried again."""
+
 Json = dict[str, Any]
 
 
@@ -39,6 +45,17 @@ class Outgoing:
         return {"channel": self.channel, "text": self.text, "key": self.key}
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The server said that what a client knew of a channel has a hole. It goes on behind `offset` of `epoch`; of what
+    it has heard of the channel, the first `heard` events came before."""
+
+    reason: str
+    epoch: str
+    offset: int
+    heard: int
+
+
 @dataclass(eq=False, slots=True)
 class _Link:
     """One connection, from `session:ready` to the disconnect: the answers that it still owes."""
@@ -62,25 +79,36 @@ class PyClient:
     """One user on `socketio.AsyncClient`. Use as an async context manager.
 
     `received` are the log events of each channel in the order of arrival, replayed ones too. `faults` names everything
-    that the server must not do: a gap, a repeat, an event of another epoch, a resume that did not recover. `acks` and
-    `attempts` are by the key of the message. `changed` is set whenever one of these grows; clients may share it.
+    that the server must not do: a gap, a repeat, an event of another epoch, and a resume that did not recover, unless
+    the log is to lose something (`may_reset`): then that is kept in `resets`, by channel. `acks` and `attempts` are by
+    the key of the message. `changed` is set whenever one of these grows; clients may share it.
     """
 
-    def __init__(self, url: str, token: str, changed: asyncio.Event | None = None) -> None:
+    def __init__(self, url: str, token: str, changed: asyncio.Event | None = None, *, may_reset: bool = False) -> None:
         self.received: defaultdict[str, list[Json]] = defaultdict(list)
+        self.resets: defaultdict[str, list[Reset]] = defaultdict(list)
         self.positions: dict[str, Json] = {}
         self.faults: list[str] = []
         self.acks: dict[str, Json] = {}
         self.attempts: Counter[str] = Counter()
         self.connects = 0
-        self._url, self._token = url, token
+        self._url, self._token, self._may_reset = url, token, may_reset
         self._link: _Link | None = None
         self.changed = changed or asyncio.Event()
         self._sio: Any = None
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession()
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disconnect()
+
+    async def connect(self) -> None:
+        """Connect (again, from where it was)."""
+        # As browsers do, and unlike aiohttp by default, it keeps the cookies of a host without a name too.
+        self._http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
         self._sio = self._client(self._http)
         await self._sio.connect(
             self._url,
@@ -89,9 +117,9 @@ class PyClient:
             namespaces=[NAMESPACE],
         )
         await self.online()
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def disconnect(self) -> None:
+        """Go away; a second time does nothing."""
         await self._sio.shutdown()
         assert self._http is not None
         await self._http.close()
@@ -126,13 +154,16 @@ class PyClient:
 
     async def send_all(self, messages: Iterable[Outgoing], in_flight: int) -> None:
         """Send in order, at most `in_flight` unanswered at a time; what a lost connection left unanswered is sent again
-        under its key, before anything new. Returns when every message has an `ok`."""
+        under its key, before anything new; what was refused for now, after a pause. Returns when every message has an
+        `ok`."""
         todo = [message for message in messages if message.key not in self.acks]
         while todo:
             await self.online()
             with contextlib.suppress(ConnectionLost):
                 await self._send_over(self._link, todo, in_flight)
             todo = [message for message in todo if message.key not in self.acks]
+            if todo:
+                await asyncio.sleep(RETRY_S)
 
     async def _send_over(self, link: _Link | None, todo: list[Outgoing], in_flight: int) -> None:
         if link is None:
@@ -175,7 +206,7 @@ class PyClient:
     def _acked(self, name: str, answer: asyncio.Future[Json], ack: Json) -> None:
         if name == "channel:join" and ack["ok"]:
             # Here and not in `join`, which runs later: the channel's next event may be in the same read.
-            self.positions[ack["channel"]] = {"epoch": ack["epoch"], "offset": ack["offset"]}
+            self._adopt(ack)
         if not answer.done():
             answer.set_result(ack)
 
@@ -217,16 +248,40 @@ class PyClient:
         return receive
 
     async def _resumed(self, reply: Json) -> None:
-        if reply["recovered"] is not True:
-            self.faults.append(f"{reply['channel']}: not recovered: {reply.get('reason')}")
-        for event in reply["events"]:
-            self._take(event)
-        if self._offset(reply["channel"]) != reply["offset"]:
-            self.faults.append(f"resumed to {reply['offset']} with events up to {self.positions[reply['channel']]}")
-        self.changed.set()
+        self._adopt(reply)
 
     async def _removed(self, gone: Json) -> None:
-        self.faults.append(f"removed: {gone}")
+        if gone["code"] in RETRYABLE:
+            await self.online()
+            await self._rejoin(gone["channel"])
+        else:
+            self.faults.append(f"removed: {gone}")
+
+    async def _rejoin(self, channel: str) -> None:
+        """Join where the server could not let it in just now, as long as this connection lasts."""
+        link = self._link
+        while link is not None and not link.lost:
+            with contextlib.suppress(ConnectionLost):
+                ack = await self.command("channel:join", {"channel": channel, "since": self.positions[channel]})
+                if ack["ok"]:
+                    return
+            await asyncio.sleep(RETRY_S)
+
+    def _adopt(self, reply: Json) -> None:
+        """What `channel:resumed` and the ack of `channel:join` have in common."""
+        channel, here = reply["channel"], {"epoch": reply["epoch"], "offset": reply["offset"]}
+        if reply["recovered"] is True:
+            for event in reply["events"]:
+                self._take(event)
+            if self.positions[channel] != here:
+                self.faults.append(f"resumed to {here} with events up to {self.positions[channel]}")
+        elif reply["recovered"] is False:
+            reset = Reset(reply["reason"], reply["epoch"], reply["offset"], len(self.received[channel]))
+            self.resets[channel].append(reset)
+            if not self._may_reset:
+                self.faults.append(f"{channel}: not recovered: {reset}")
+        self.positions[channel] = here
+        self.changed.set()
 
     def _take(self, event: Json) -> None:
         channel, position = event["channel"], self.positions.get(event["channel"])
