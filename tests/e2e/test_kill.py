@@ -71,7 +71,7 @@ def entry(message: dict[str, Any]) -> Entry:
 async def gather_crowd(stack: AsyncExitStack, url: str) -> Crowd:
     """Two users on our JavaScript core, two on a plain python-socketio that keeps its positions and keys by itself."""
     changed = asyncio.Event()
-    options = {"backoffMinMs": 200, "backoffMaxMs": 500, "outboxLimit": MESSAGES_EACH}
+    options: dict[str, Any] = {"backoffMinMs": 200, "backoffMaxMs": 500, "outboxLimit": MESSAGES_EACH}
     members: dict[str, Client] = {
         "judith": CoreJsClient(url, token("judith"), changed, inFlight=1, **options),
         "jan": CoreJsClient(url, token("jan"), changed, inFlight=IN_FLIGHT, **options),
@@ -216,6 +216,7 @@ async def test_a_lost_ack(tmp_path: Path, join_as: Any) -> None:
         assert (client.acks["the-key"]["duplicate"], client.acks["the-key"]["offset"]) == (True, 1)
         await client.heard("room:one", 1)
         await observer.online()
-        assert await read_log(observer, "room:one") == [entry(client.acks["the-key"]["message"])]
+        auditor = await stack.enter_async_context(PyClient(server.url, token("auditor")))
+        assert await read_log(auditor, "room:one") == [entry(client.acks["the-key"]["message"])]
         for hearer in (client, observer):
             assert ([event["offset"] for event in hearer.received["room:one"]], hearer.faults) == ([1], [])
