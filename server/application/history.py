@@ -4,6 +4,7 @@ from server.application.commands import ReadHistory
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
 from server.domain.identity import Action, Identity, authorize
+from server.domain.recovery import newest_within, oldest_within
 from server.ports.message_log import MessageLog, Page
 
 
@@ -14,8 +15,12 @@ class History:
         self._log = log
 
     async def read(self, identity: Identity, command: ReadHistory) -> Page:
-        """Return a page, oldest first. Raises `PermissionDenied`, `Unavailable`."""
+        """Return a page, oldest first; a shorter one where it would be over `REPLAY_BYTES`. Raises
+        `PermissionDenied`, `Unavailable`."""
         channel = ChannelName(command.channel)
         authorize(identity, Action.JOIN, channel)
         async with deadline():
-            return await self._log.history(channel, command.before, command.after, command.limit)
+            page = await self._log.history(channel, command.before, command.after, command.limit)
+        upwards = command.after is not None and command.before is None
+        messages = (oldest_within if upwards else newest_within)(page.messages)
+        return Page(messages, page.head, page.more or len(messages) < len(page.messages))

@@ -31,6 +31,7 @@ class Publisher:
         self._now_ms = now_ms
         self._new_id = new_id
 
+    @deadline()
     async def send(self, identity: Identity, command: Send) -> Appended:
         """Write a message. Raises `PermissionDenied`, `Unavailable`, `Overloaded`."""
         channel = ChannelName(command.channel)
@@ -48,6 +49,7 @@ class Publisher:
             )
         )
 
+    @deadline()
     async def edit(self, identity: Identity, command: Edit) -> Appended:
         """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
         channel, id = ChannelName(command.channel), MessageId(command.id)
@@ -67,6 +69,7 @@ class Publisher:
             )
         )
 
+    @deadline()
     async def delete(self, identity: Identity, command: Delete) -> Appended:
         """Delete a message; one that is deleted already stays so. Raises as `edit`, but for `Conflict`."""
         channel, id = ChannelName(command.channel), MessageId(command.id)
@@ -78,14 +81,12 @@ class Publisher:
 
     async def _find(self, channel: ChannelName, id: MessageId) -> Message | None:
         """Return the message, None where it is deleted; raise `NotFound` where there is none."""
-        async with deadline():
-            message = await self._log.message(channel, id)
+        message = await self._log.message(channel, id)
         if message is None:
             raise NotFound("no such message in the channel, or older than its retention")
         return message if isinstance(message, Message) else None
 
     async def _publish(self, draft: Draft) -> Appended:
-        async with deadline():
-            appended = await self._log.append(draft)
-            await self._broadcast.publish(appended.event)
+        appended = await self._log.append(draft)
+        await self._broadcast.publish(appended.event)
         return appended

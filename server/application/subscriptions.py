@@ -9,7 +9,7 @@ from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
 from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Event, Position
-from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse
+from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse, newest_within
 from server.domain.sequencing import merge
 from server.ports.message_log import MessageLog
 from server.ports.transport import ChannelRemoved, ChannelResumed, Transport
@@ -46,7 +46,8 @@ class Subscriptions:
         history: int = 0,
     ) -> Joined:
         """Enter a channel: with `since`, what was missed; else (or where that can't be given whole) the last `history`
-        events. Raises `PermissionDenied`, `TooManyChannels`, `Unavailable`, `Overloaded`."""
+        events, or as many of them as make `REPLAY_BYTES`. Raises `PermissionDenied`, `TooManyChannels`, `Unavailable`,
+        `Overloaded`."""
         authorize(identity, Action.JOIN, channel)
         joined_already = self._transport.channels(session)
         if channel not in joined_already and len(joined_already) >= self._max_channels:
@@ -80,6 +81,7 @@ class Subscriptions:
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
             else:
                 self._transport.push(session, ChannelResumed(channel, joined.position, joined.lapse, joined.events))
+                await self._transport.flushed(session)
 
     def confine(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
@@ -129,4 +131,9 @@ def _join_up(
     else:
         after = since.offset
     events = merge(after, position.offset, stretch, hosted.ring.after(after))
-    return after if events is None else Joined(position, missed, events)
+    if events is None:
+        return after
+    given = newest_within(events)
+    if since is not None and missed is None and len(given) < len(events):
+        return Joined(position, Lapse.TOO_FAR_BEHIND, tuple(given[len(given) - history :]) if history else ())
+    return Joined(position, missed, tuple(given))

@@ -1,11 +1,27 @@
 """Whether a client that comes back can be given exactly what it missed."""
 
+import json
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import TypeVar
 
-from server.domain.messages import Position
+from server.domain.messages import Event, Message, MessageDeleted, Position, Tombstone
 
 REPLAY_LIMIT = 1_000
 """At most so many events are replayed a channel; a client further behind reads history, which is cheaper for both."""
+
+REPLAY_BYTES = 768 * 1024
+"""About so much JSON is given at once, in a replay or a page: three quarters of what may wait for a slow reader. 1,000
+messages of 300 characters fit."""
+
+UNWEIGHED = 15
+"""So few messages are never too much: each has 4,000 characters (24 KB, should JSON escape all of them) and 8 KB of
+data at the most."""
+
+_ENVELOPE_BYTES = 450
+"""Of a message beside its text and data."""
+
+Item = TypeVar("Item", bound=Event | Message | Tombstone)
 
 
 class Lapse(StrEnum):
@@ -15,6 +31,31 @@ class Lapse(StrEnum):
     EXPIRED = "expired"
     TOO_FAR_BEHIND = "too_far_behind"
     AHEAD_OF_LOG = "ahead_of_log"
+
+
+def weight(item: Event | Message | Tombstone) -> int:
+    """About how many bytes of JSON the item takes."""
+    if isinstance(item, MessageDeleted | Tombstone):
+        return _ENVELOPE_BYTES
+    message = item if isinstance(item, Message) else item.message
+    data = 0 if message.data is None else len(json.dumps(message.data, ensure_ascii=False).encode())
+    return _ENVELOPE_BYTES + len(json.dumps(message.text, ensure_ascii=False).encode()) + data
+
+
+def newest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:
+    """As many of the last items as fit into the budget."""
+    if len(items) <= UNWEIGHED:
+        return items
+    for index in range(len(items) - 1, -1, -1):
+        budget -= weight(items[index])
+        if budget < 0:
+            return items[index + 1 :]
+    return items
+
+
+def oldest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:
+    """As many of the first items as fit into the budget."""
+    return newest_within(items[::-1], budget)[::-1]
 
 
 def lapse(since: Position, floor: int, head: Position, limit: int = REPLAY_LIMIT) -> Lapse | None:

@@ -29,6 +29,11 @@ MAILBOX_HIGH = 128
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
 
+MAILBOX_LIMIT = 4_096
+"""Packets waiting at which nothing more is read, not even for a sign of life: to the heartbeat, this client is dead."""
+
+PING = frame(b"2")
+
 CLOSE_WAIT_S = 2.0
 """How long the peer has to answer a close frame, or to read what stands before it, until the transport is aborted."""
 
@@ -92,6 +97,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_flushed",
         "_headers",
         "_heard_at",
         "_held",
@@ -102,6 +108,7 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_state",
         "_transport",
+        "_unsent",
         "close_code",
         "member",
         "opened_at",
@@ -126,6 +133,8 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._held = False
         self._backlog = -1
+        self._flushed: asyncio.Future[None] | None = None
+        self._unsent = 0
         self._state = State.OPEN
         self.sid = sid
         self.slot = 0
@@ -271,6 +280,35 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Stop counting: the kernel keeps up again."""
         self._backlog = -1
+        self._wake()
+
+    async def flushed(self) -> None:
+        """Wait until little of what has been written still waits for the client, or the connection is lost."""
+        if self._backlog < 0 or self.closed:
+            return
+        if self._flushed is None:
+            self._flushed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._flushed)
+
+    def _wake(self) -> None:
+        if self._flushed is not None:
+            self._flushed.set_result(None)
+            self._flushed = None
+
+    # Heartbeat
+
+    def ping(self) -> None:
+        """Write a ping; and where reading is paused, let one read through, for the sign of life that may lie in it."""
+        self.write(PING)
+        if self._paused and self._mailbox is not None and len(self._mailbox) < MAILBOX_LIMIT:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def shows_life(self, since: float) -> bool:
+        """Whether anything has been read since then, or the client has taken some of what waits for it: a ping behind a
+        long replay reaches a slow client late."""
+        before, self._unsent = self._unsent, 0 if self._backlog < 0 else self._transport.get_write_buffer_size()
+        return self.last_heard >= since or self._unsent < before
 
     async def send(self, packet: Any) -> None:
         """Write an Engine.IO packet; engineio's seam. It never waits."""
@@ -332,6 +370,7 @@ class Connection(asyncio.Protocol):
         if exc is not None:
             self._drop_mailbox()
         self.reason = self.reason or ("transport error" if exc else "transport closed")
+        self._wake()
         self._host.lost(self)
         if self._mailbox is None:
             self._host.spawn(self._host.ended(self))

@@ -1,8 +1,8 @@
 """One wheel that pings every connection and finds the dead ones: no task and no timer per connection.
 
 A revolution takes the ping interval; each slot's connections are pinged in turn, and judged one timeout later: a
-connection from which nothing at all has been read since its ping is dead. Worst case from the last sign of life to the
-verdict: interval + timeout + one slot, which is 20.2 s at 10 s / 10 s.
+connection from which nothing at all has been read since its ping, and which takes nothing, is dead. Worst case from the
+last sign of life to the verdict: interval + timeout + one slot, which is 20.2 s at 10 s / 10 s.
 """
 
 import asyncio
@@ -10,15 +10,12 @@ from collections import deque
 from collections.abc import Callable
 
 from server.gateway.connection import Connection
-from server.gateway.frames import frame
 
 SLOTS = 64
 """Parts of a revolution: pings of 8,000 connections come in portions of 125."""
 
 STALL_S = 1.0
 """A loop that is late by this much has pongs lying unread in the kernel: nobody is judged by what it missed."""
-
-PING = frame(b"2")
 
 
 class Wheel:
@@ -60,8 +57,8 @@ class Wheel:
         while self._pinged and now - self._pinged[0][0] >= self._timeout:
             pinged_at, judged = self._pinged.popleft()
             for connection in list(self._slots[judged]):
-                if connection.last_heard < pinged_at:
+                if not connection.shows_life(pinged_at):
                     connection.abort("ping timeout")
         for connection in list(self._slots[slot]):
-            connection.write(PING)
+            connection.ping()
         self._pinged.append((now, slot))

@@ -14,7 +14,7 @@ from server.application.publisher import Publisher
 from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
 from server.domain.channels import ChannelName
-from server.domain.errors import BadRequest, Internal, MaruError, UnknownEvent
+from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, UnknownEvent
 from server.domain.identity import Identity, SessionId
 from server.gateway import wire
 from server.gateway.wire import NAMESPACE, Command, Json
@@ -57,7 +57,9 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def admit(self, auth: object) -> Guest:
         """Verify a CONNECT payload. Raises a `MaruError`; a fault of ours is `Internal`, with its traceback logged."""
         try:
-            hello = Hello.parse({} if auth is None else auth)
+            if auth is None or (isinstance(auth, dict) and not auth.get("token")):
+                raise Unauthenticated("no token; send it in the CONNECT payload, as auth.token")
+            hello = Hello.parse(auth)
             return Guest(await self._sessions.admit(hello.token), hello)
         except MaruError:
             raise

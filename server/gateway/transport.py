@@ -68,6 +68,12 @@ class SocketTransport(Transport):
         if connection is not None:
             connection.write(_encode(*wire.push(push, self._greeting)))
 
+    async def flushed(self, session: SessionId) -> None:
+        """Wait for a session that reads slowly. Promise 5."""
+        connection = self._connection(session)
+        if connection is not None:
+            await connection.flushed()
+
     def enter(self, session: SessionId, channel: ChannelName) -> None:
         """Make the session a member of the channel."""
         self._membership.basic_enter_room(session, NAMESPACE, channel)

@@ -52,11 +52,13 @@ Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring
 class Transport(Protocol):
     """The connections of this replica and the channels that they are in.
 
-    1. Nothing here awaits: each call has taken effect when it returns, so that a caller can change state and membership
-       in one step.
+    1. Nothing here awaits (but see 5): each call has taken effect when it returns, so that a caller can change state
+       and membership in one step.
     2. Order: what is delivered and pushed to one session arrives in the order of the calls, or the connection ends.
     3. Bounded: a session that does not read is closed as slow, never waited for.
     4. A session that is gone is ignored everywhere.
+    5. But for `flushed`, which waits until little of what the session has been given is still on its way, or it is
+       gone: who gives much in several parts waits between them, so that promise 3 does not meet one that is only slow.
     """
 
     def deliver(self, event: Event) -> None:
@@ -65,6 +67,10 @@ class Transport(Protocol):
 
     def push(self, session: SessionId, push: Push) -> None:
         """Give something to one session."""
+        ...
+
+    async def flushed(self, session: SessionId) -> None:
+        """Wait until the session has taken most of what it was given. Promise 5."""
         ...
 
     def enter(self, session: SessionId, channel: ChannelName) -> None:

@@ -50,6 +50,9 @@ class RecordingTransport(Transport):
             self._inboxes[session].append(push)
         self._changed.set()
 
+    async def flushed(self, session: SessionId) -> None:
+        """At once: nobody reads slowly here."""
+
     def enter(self, session: SessionId, channel: ChannelName) -> None:
         if session in self._inboxes:
             self._members.setdefault(channel, {})[session] = None

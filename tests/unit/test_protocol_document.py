@@ -18,7 +18,7 @@ from server.application import commands, deadline, sessions
 from server.bootstrap import greeting
 from server.domain import channels, errors, identity
 from server.domain.messages import Event, MessageDeleted, MessageEdited, Position
-from server.domain.recovery import REPLAY_LIMIT, Lapse
+from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
 from server.gateway import connection, engine, packets, wire
 from server.gateway.wire import CloseCode, Command, ServerEvent
 from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
@@ -137,6 +137,7 @@ def test_the_limits_are_those_of_the_code() -> None:
             "channels in `resume`": commands.MAX_RESUME_CHANNELS,
             "channels of a session *": default["max_channels"],
             "events given by `resume` or `since`, per channel": REPLAY_LIMIT,
+            "KiB of JSON given at once, about: a replay, `history`, a page": REPLAY_BYTES // 1024,
             "`history` of `channel:join`, events": commands.MAX_JOIN_HISTORY,
             "`limit` of `history:read`, messages": commands.MAX_PAGE,
             "`limit` of `history:read` if absent, messages": commands.DEFAULT_PAGE,

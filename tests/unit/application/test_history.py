@@ -59,3 +59,17 @@ async def test_a_log_that_hangs_is_unavailable_in_time(log: FaultyLog) -> None:
     with pytest.raises(Unavailable):
         await History(log).read(READER, ReadHistory(channel=ROOM))
     assert asyncio.get_running_loop().time() - began < 2.0
+
+
+@pytest.mark.parametrize("bounds", [{}, {"before": 41}, {"after": 0}, {"after": 0, "before": 41}], ids=str)
+async def test_a_page_over_its_bytes_is_cut_where_reading_goes_on(bounds: dict[str, int]) -> None:
+    """The newest are kept, or the oldest where the page is read upwards; `more` says that there are others."""
+    log = MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS, now_ms=lambda: 0)
+    for number in range(1, 41):
+        await log.append(post(number, text="\x01" * 4_000))
+    page = await History(log).read(READER, ReadHistory.parse({"channel": ROOM, "limit": 40} | bounds))
+    kept = len(page.messages)
+    assert 15 < kept < 40
+    assert page.more
+    first = 1 if bounds == {"after": 0} else 41 - kept
+    assert [message.offset for message in page.messages] == [*range(first, first + kept)]

@@ -13,7 +13,7 @@ from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unavailable
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Event, Position
-from server.domain.recovery import REPLAY_LIMIT, Lapse
+from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse, weight
 from server.domain.sequencing import RING_LIMIT
 from server.ports.broadcast import LinkRestored
 from server.ports.transport import ChannelRemoved, ChannelResumed
@@ -38,12 +38,12 @@ class Door:
     inbox: list[object]
     written: int = 0
 
-    async def write(self, count: int, *, hinted: bool = True) -> list[Event]:
+    async def write(self, count: int, *, hinted: bool = True, text: str | None = None) -> list[Event]:
         """Append messages to the room, hint at them where it is said, and let the hub hear."""
         events = []
         for _ in range(count):
             self.written += 1
-            events.append((await self.log.inner.append(post(self.written))).event)
+            events.append((await self.log.inner.append(post(self.written, text=text))).event)
             if hinted:
                 self.link.arrive(events[-1])
         await turns(count // 16 + 3)
@@ -122,6 +122,24 @@ async def test_a_join_with_since_gives_exactly_what_was_missed(door: Door, size:
     assert offsets(joined.events) == [*range(since + 1, size + 1)]
     await door.write(1)
     assert offsets(door.inbox) == [size + 1]
+
+
+@pytest.mark.parametrize(("history", "expected"), [(0, []), (3, [398, 399, 400]), (100, [*range(301, 401)])])
+async def test_more_bytes_than_a_replay_holds_are_too_far_behind(door: Door, history: int, expected: list[int]) -> None:
+    """Never a part: a stretch over its bytes is not given, but the last `history` events of it are."""
+    await door.write(400, text="x" * 3_000)
+    joined = await door.join(Position(await door.epoch(), 0), history=history)
+    assert joined.lapse is Lapse.TOO_FAR_BEHIND
+    assert offsets(joined.events) == expected
+
+
+async def test_history_is_cut_to_its_bytes(door: Door) -> None:
+    """As many of the last events as a replay holds, up to the position."""
+    await door.write(100, text="\x01" * 4_000)
+    joined = await door.join(history=100)
+    assert joined.lapse is None
+    given = REPLAY_BYTES // weight(joined.events[0])
+    assert offsets(joined.events) == [*range(101 - given, 101)]
 
 
 async def test_a_reconnect_is_served_from_memory(door: Door) -> None:

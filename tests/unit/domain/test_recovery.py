@@ -1,9 +1,22 @@
 """Whether a position can be resumed from, as a table."""
 
+from dataclasses import replace
+
 import pytest
 
-from server.domain.messages import Position
-from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse
+from server.adapters import codec
+from server.domain.messages import MessageDeleted, Position, Tombstone
+from server.domain.recovery import (
+    REPLAY_BYTES,
+    REPLAY_LIMIT,
+    UNWEIGHED,
+    Lapse,
+    lapse,
+    newest_within,
+    oldest_within,
+    weight,
+)
+from tests.doubles.samples import ROOM, event, some_id, stretch
 
 HEAD = Position("one", 5_000)
 
@@ -41,3 +54,35 @@ def test_the_limit_is_the_one_of_the_protocol() -> None:
 def test_an_empty_log_can_be_resumed_from_its_beginning() -> None:
     """Offset 0 is a position like any other."""
     assert lapse(Position("one", 0), 0, Position("one", 0)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["hi", "\x01" * 4_000, "마루" * 2_000, '"' * 4_000], ids=["short", "control", "korean", "quotes"]
+)
+@pytest.mark.parametrize("data", [None, {"마": ["루", 1.5, None]}], ids=["bare", "data"])
+def test_a_weight_is_about_the_bytes_of_its_json(text: str, data: dict[str, object] | None) -> None:
+    """Not less than what the text and the data take, and not much more."""
+    created = event(1)
+    heavy = replace(created, message=replace(created.message, text=text, data=data))
+    bytes_ = len(codec.encode_event(heavy))
+    assert bytes_ - 200 <= weight(heavy) <= bytes_ + 450
+    assert weight(heavy.message) == weight(heavy)
+
+
+def test_what_has_no_text_weighs_its_envelope() -> None:
+    """Deletions and tombstones."""
+    gone = MessageDeleted(ROOM, "one", 2, 0, some_id(1))
+    assert weight(gone) == weight(Tombstone(some_id(1), ROOM, 1)) < 1_000
+
+
+def test_as_much_as_fits_is_given_from_either_end() -> None:
+    """The newest or the oldest, whole ones; all, where they fit or are so few that they always do."""
+    events = stretch(0, 40)
+    budget = 20 * weight(events[-1])
+    assert newest_within(events, budget) == events[20:]
+    assert [each.offset for each in oldest_within(events, 20 * weight(events[0]))][:3] == [1, 2, 3]
+    assert len(oldest_within(events, budget)) in {20, 21}
+    assert newest_within(events) == oldest_within(events) == events
+    assert newest_within(events[:UNWEIGHED], 0) == events[:UNWEIGHED]
+    assert newest_within(events, 0) == ()
+    assert UNWEIGHED * (24_000 + 8_192 + 1_000) < REPLAY_BYTES

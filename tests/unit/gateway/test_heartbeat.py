@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.gateway.connection import Connection
-from server.gateway.heartbeat import PING, SLOTS, Wheel
+from server.gateway.heartbeat import SLOTS, Wheel
 from tests.doubles.virtual_time import virtually
 
 Clock = Callable[[], float]
@@ -25,9 +25,8 @@ class Peer:
         self.pings: list[float] = []
         self.ended: tuple[float, str] | None = None
 
-    def write(self, data: bytes) -> None:
+    def ping(self) -> None:
         """Be pinged."""
-        assert data == PING
         self.pings.append(self._clock())
         asyncio.get_running_loop().call_later(self._lag, self.pong)
 
@@ -35,6 +34,10 @@ class Peer:
         """Show life, while there is any."""
         if self._clock() < self._dies_at:
             self.last_heard = self._clock()
+
+    def shows_life(self, since: float) -> bool:
+        """Answer for what has been heard; nothing waits for this peer."""
+        return self.last_heard >= since
 
     def abort(self, reason: str) -> None:
         """Be judged dead. Nobody takes this peer off the wheel, so it may happen again."""
