@@ -23,6 +23,7 @@
 const LOG_EVENTS = ["message:created", "message:edited", "message:deleted", "reaction:changed"];
 const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
 const TRANSIENT = new Set(["rate_limited", "unavailable", "overloaded"]); // a bare code that time can heal
+const RESUME_CHARS = 32_768; // of CONNECT's 65,536 bytes, which hold the token too; the rest are joined one by one
 const RESUME_LIMIT = 500; // channels the server takes in CONNECT; the rest are joined one by one afterwards
 const HELD_LIMIT = 1_000; // events kept while a join is on its way; the oldest go, and the gap is healed
 const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: later, a retry could double
@@ -295,7 +296,9 @@ export class Maru {
   }
 
   #resume() {
-    return Object.fromEntries(Object.entries(this.positions()).slice(0, RESUME_LIMIT));
+    let room = RESUME_CHARS;
+    const known = Object.entries(this.positions()).slice(0, RESUME_LIMIT);
+    return Object.fromEntries(known.filter((entry) => (room -= JSON.stringify(entry).length) >= 0));
   }
 
   /** @param {any} session */
