@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.harness.py_client import LOG_EVENTS, Outgoing, Refused, until
+from tests.harness.py_client import LOG_EVENTS, Outgoing, Refused, Reset, until
 from tests.harness.server import ROOT
 
 PLAIN = Path(__file__).parent / "plain_client.mjs"
@@ -154,17 +154,28 @@ class CoreJsClient:
     """One user on our JavaScript core, as `clients/js-demo/drive.js` drives it. Use as an async context manager.
 
     `received` are the log events of each channel as the core gave them to its application, `acks` by the key of the
-    message, `faults` whatever means that events are missing. `changed` is set whenever one of these grows.
+    message, `faults` whatever means that events are missing. Where the log is to lose something (`may_reset`), what the
+    core says of it is kept in `resets`, by channel. `changed` is set whenever one of these grows.
     """
 
-    def __init__(self, url: str, token: str, changed: asyncio.Event | None = None, **options: object) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        changed: asyncio.Event | None = None,
+        *,
+        may_reset: bool = False,
+        **options: object,
+    ) -> None:
         self.received: defaultdict[str, list[Json]] = defaultdict(list)
+        self.resets: defaultdict[str, list[Reset]] = defaultdict(list)
         self.acks: dict[str, Json] = {}
         self.faults: list[str] = []
         self.states: list[str] = []
         self.connects = 0
         self.changed = changed or asyncio.Event()
         self._connect = {"url": url, "token": token, "options": options}
+        self._may_reset = may_reset
         self._program = NodeProgram(DRIVE, self._heard)
         self._numbers = itertools.count()
         self._owed: dict[int, asyncio.Future[Any]] = {}
@@ -221,6 +232,10 @@ class CoreJsClient:
                 self.connects += 1
             case "state":
                 self.states.append(line["state"])
+            case "reset" if self._may_reset:
+                heard = len(self.received[line["channel"]])
+                reset = Reset(line["reason"], line["epoch"], line["offset"], heard)
+                self.resets[line["channel"]].append(reset)
             case _:  # a reset or a removal: something was missed
                 self.faults.append(json.dumps(line))
         self.changed.set()
