@@ -121,6 +121,7 @@ class PyClient:
     async def disconnect(self) -> None:
         """Go away; a second time does nothing."""
         await self._sio.shutdown()
+        await self._disconnected("went away")
         assert self._http is not None
         await self._http.close()
 
