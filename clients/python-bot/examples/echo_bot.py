@@ -2,7 +2,7 @@
 
     python clients/python-bot/examples/echo_bot.py --url http://127.0.0.1:8080
 
-Its token is MARU_BOT_TOKEN, or comes from a development server's `/dev/token`. Ctrl-C or SIGTERM ends it.
+Its token is BOT_TOKEN, or comes from a development server's `/dev/token`. Ctrl-C or SIGTERM ends it.
 """
 
 import argparse
@@ -53,7 +53,7 @@ async def dev_token(url: str) -> str:
 
 async def run(url: str, channel: str) -> None:
     """Answer until cancelled."""
-    token = os.environ.get("MARU_BOT_TOKEN") or (lambda: dev_token(url))
+    token = os.environ.get("BOT_TOKEN") or (lambda: dev_token(url))
     async with MaruBot(url, token) as bot:
         room = bot.channel(channel)
         print(f"{bot.user} answers in {channel} of {url}; Ctrl-C ends it", flush=True)
