@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -26,16 +27,17 @@ POLL_S = 0.05
 """Between two looks at `/readyz`, which tells nobody when it changes."""
 
 
+PORTS = range(16_384, 32_768)
+"""Below those that the system gives to outgoing connections: else one of these could take the port of a server that is
+about to start, or is being restarted."""
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _serves(line: Mapping[str, Any]) -> bool:
-    """Whether a line, JSON or written for people, says that clients may come."""
-    return line["event"] == "serving" or " serving " in line["event"]
+    for port in random.sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("a hundred ports tried, and something listens on each")
 
 
 class ServerProcess:
