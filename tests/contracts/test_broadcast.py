@@ -1,159 +1,151 @@
-"""What `server.ports.broadcast` promises, held against each adapter. Tests are named after the promises' numbers."""
+"""The promises of the broadcast, by their numbers, held by every adapter."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from itertools import count
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from server.adapters.memory.broadcast import WAITING_LIMIT, MemoryBroadcast
+from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.redis.broadcast import RedisBroadcast
+from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
-from server.domain.messages import Event, MessageDeleted, MessageEdited, Position, Revision, created, revised
+from server.domain.errors import Unavailable
+from server.domain.messages import Event
 from server.ports.broadcast import Broadcast, LinkRestored
-from tests.doubles.samples import event, post, some_id, stretch
+from tests.doubles.samples import event
 
-PATIENCE_S = 5.0
-"""How long a test waits for a hint that has to come."""
+DEADLINE_S = 5.0
 
-_numbers = count(1)
+Open = Callable[[int], AbstractAsyncContextManager[Broadcast]]
+
+
+class Ears:
+    """The one listener of a broadcast."""
+
+    def __init__(self, broadcast: Broadcast) -> None:
+        self._hints = broadcast.listen()
+
+    async def hint(self) -> Event | LinkRestored:
+        """The next hint."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await anext(self._hints)
+
+    async def event(self) -> Event:
+        """The next event."""
+        while isinstance(hint := await self.hint(), LinkRestored):
+            pass
+        return hint
 
 
 @asynccontextmanager
-async def memory() -> AsyncIterator[Broadcast]:
-    """The broadcast of a single process."""
-    yield MemoryBroadcast()
+async def memory(limit: int) -> AsyncIterator[Broadcast]:
+    """Within one process."""
+    yield MemoryBroadcast(limit)
 
 
-@pytest.fixture(params=[memory])
-async def broadcast(request: pytest.FixtureRequest) -> AsyncIterator[Broadcast]:
-    """One replica's broadcast, by each adapter."""
-    async with request.param() as adapter:
-        yield adapter
+@pytest.fixture(params=["memory", "redis"])
+def opened(request: pytest.FixtureRequest) -> Open:
+    """Opens a broadcast of each kind, with a bound for what waits."""
+    if request.param == "memory":
+        return memory
+    url = request.getfixturevalue("redis_server").url
+
+    @asynccontextmanager
+    async def over_redis(limit: int) -> AsyncIterator[Broadcast]:
+        rooms = RedisRooms(url)
+        broadcast = RedisBroadcast(rooms, limit)
+        listening = asyncio.create_task(rooms.run())
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await rooms.linked.wait()
+            yield broadcast
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await rooms.aclose()
+
+    return over_redis
 
 
 @pytest.fixture
-def room() -> ChannelName:
-    """A channel of the test's own."""
-    return ChannelName(f"room:{next(_numbers)}")
+async def broadcast(opened: Open) -> AsyncIterator[Broadcast]:
+    """A broadcast without a bound that a test would meet."""
+    async with opened(10_000) as opened_one:
+        yield opened_one
 
 
 @pytest.fixture
-def elsewhere() -> ChannelName:
-    """Another one."""
-    return ChannelName(f"room:{next(_numbers)}")
+def other(channel: ChannelName) -> ChannelName:
+    """A second channel of the test's own."""
+    return ChannelName(f"{channel}:other")
 
 
-async def upto(broadcast: Broadcast, last: Event) -> list[Event]:
-    """The hints that are heard up to the given one, which has to come."""
-    heard: list[Event] = []
-    async with asyncio.timeout(PATIENCE_S):
-        async for hint in broadcast.listen():
-            if isinstance(hint, LinkRestored):
-                continue
-            heard.append(hint)
-            if hint == last:
-                break
-    return heard
+async def test_1_what_is_published_after_subscribing_is_heard(broadcast: Broadcast, channel: ChannelName) -> None:
+    """The publisher's own replica hears each event, in the order of publishing where one task published them."""
+    ears = Ears(broadcast)
+    await broadcast.subscribe(channel)
+    events = [event(offset, channel=channel) for offset in range(1, 301)]
+    await asyncio.gather(*(broadcast.publish(one) for one in events))
+    assert [await ears.event() for _ in events] == events
 
 
-async def test_1_what_is_published_after_subscribing_is_heard(broadcast: Broadcast, room: ChannelName) -> None:
-    """All of it, by the replica that published it too, whether it listens already or begins to later."""
-    await broadcast.subscribe(room)
-    first, second = stretch(0, 5, channel=room), stretch(5, 9, channel=room)
-    for hint in first:
-        await broadcast.publish(hint)
-    assert {*await upto(broadcast, first[-1])} == {*first}
-    listening = asyncio.create_task(upto(broadcast, second[-1]))
-    await asyncio.sleep(0)
-    for hint in second:
-        await broadcast.publish(hint)
-    assert {*await listening} == {*second}
+async def test_3_other_channels_are_not_heard(broadcast: Broadcast, channel: ChannelName, other: ChannelName) -> None:
+    """A hint of a channel that was never subscribed, or is not any more, does not arrive."""
+    ears = Ears(broadcast)
+    await broadcast.subscribe(channel)
+    await broadcast.publish(event(1, channel=other))
+    await broadcast.publish(event(1, channel=channel))
+    assert await ears.event() == event(1, channel=channel)
+    await broadcast.subscribe(other)
+    await broadcast.unsubscribe(channel)
+    await broadcast.publish(event(2, channel=channel))
+    await broadcast.publish(event(2, channel=other))
+    assert await ears.event() == event(2, channel=other)
 
 
-async def test_1_each_kind_of_event_arrives_whole(broadcast: Broadcast, room: ChannelName) -> None:
-    """A hint is the event itself: a subscriber that misses nothing needs no log."""
-    draft = post(1, room, key="k", text="안녕 🙂 \u2028 \x00")
-    creation = created(draft, Position("e", 1))
-    edited = revised(creation.message, Revision(room, draft.id, "ho", {"a": [1, None]}, keep_data=False, at=7))
-    events: list[Event] = [
-        creation,
-        MessageEdited(room, "e", 2, 7, edited),
-        MessageDeleted(room, "e", 3, 8, some_id(1)),
-    ]
-    await broadcast.subscribe(room)
-    for hint in events:
-        await broadcast.publish(hint)
-    heard = await upto(broadcast, events[-1])
-    assert sorted(heard, key=lambda hint: hint.offset) == events
+async def test_3_subscribing_twice_is_subscribing(broadcast: Broadcast, channel: ChannelName) -> None:
+    """An event is heard once, and one `unsubscribe` ends it."""
+    ears = Ears(broadcast)
+    await asyncio.gather(*(broadcast.subscribe(channel) for _ in range(3)))
+    for offset in (1, 2):
+        await broadcast.publish(event(offset, channel=channel))
+    assert [await ears.event(), await ears.event()] == [event(1, channel=channel), event(2, channel=channel)]
 
 
-async def test_3_only_subscribed_channels_are_heard(
-    broadcast: Broadcast, room: ChannelName, elsewhere: ChannelName
-) -> None:
-    """A replica does not receive what it does not host, before and after it does."""
-    await broadcast.subscribe(room)
-    await broadcast.publish(event(1, channel=elsewhere))
-    await broadcast.subscribe(elsewhere)
-    await broadcast.unsubscribe(elsewhere)
-    await broadcast.publish(event(2, channel=elsewhere))
-    last = event(1, channel=room)
-    await broadcast.publish(last)
-    assert await upto(broadcast, last) == [last]
+async def test_5_what_is_not_fetched_is_bounded(opened: Open, channel: ChannelName, other: ChannelName) -> None:
+    """Over the bound the hints are dropped, the listener is told so, and hears what came after."""
+    async with opened(10) as broadcast:
+        await broadcast.subscribe(channel)
+        for offset in range(1, 16):
+            await broadcast.publish(event(offset, channel=channel))
+        await broadcast.subscribe(other)  # confirmed behind the hints: they have arrived by now
+        ears, heard = Ears(broadcast), list[Event | LinkRestored]()
+        while not heard or heard[-1] != event(15, channel=channel):
+            heard.append(await ears.hint())
+    assert len(heard) <= 10
+    assert isinstance(heard[0], LinkRestored)
 
 
-async def test_3_calls_may_be_repeated(broadcast: Broadcast, room: ChannelName, elsewhere: ChannelName) -> None:
-    """Subscribing twice is hearing once, one unsubscribe ends it, and unsubscribing from nothing is no error."""
-    await broadcast.subscribe(elsewhere)
-    await broadcast.subscribe(room)
-    await broadcast.subscribe(room)
-    hint = event(1, channel=room)
-    await broadcast.publish(hint)
-    assert await upto(broadcast, hint) == [hint]
-    await broadcast.unsubscribe(room)
-    await broadcast.unsubscribe(room)
-    await broadcast.publish(event(2, channel=room))
-    last = event(1, channel=elsewhere)
-    await broadcast.publish(last)
-    assert await upto(broadcast, last) == [last]
-
-
-async def test_5_a_listener_that_does_not_keep_up_is_told(broadcast: Broadcast, room: ChannelName) -> None:
-    """Of more hints than may wait some are dropped, then `LinkRestored` comes; the hints after it arrive, and with what
-    was dropped the log can tell."""
-    await broadcast.subscribe(room)
-    written = stretch(0, WAITING_LIMIT + 100, channel=room)
-    for hint in written:
-        await broadcast.publish(hint)
-    heard: list[Event | LinkRestored] = []
-    async with asyncio.timeout(PATIENCE_S):
-        async for heard_one in broadcast.listen():
-            heard.append(heard_one)
-            if heard_one == written[-1]:
-                break
-    assert len(heard) <= WAITING_LIMIT + 1
-    restored = heard.index(LinkRestored())
-    after = heard[restored + 1 :]
-    assert after == [*written[-len(after) :]]
-
-
-async def test_6_the_last_call_wins(broadcast: Broadcast, room: ChannelName) -> None:
-    """A channel that is wanted again while it is being let go stays subscribed, however often that happens."""
-    await broadcast.subscribe(room)
-    for _ in range(10):
-        await asyncio.gather(broadcast.unsubscribe(room), broadcast.subscribe(room))
-    hint = event(1, channel=room)
-    await broadcast.publish(hint)
-    assert await upto(broadcast, hint) == [hint]
-
-
-async def test_6_the_last_call_wins_the_other_way_round(
-    broadcast: Broadcast, room: ChannelName, elsewhere: ChannelName
-) -> None:
-    """A channel that is let go while it is being subscribed is not heard."""
-    await broadcast.subscribe(elsewhere)
-    await asyncio.gather(broadcast.subscribe(room), broadcast.unsubscribe(room))
-    await broadcast.publish(event(1, channel=room))
-    last = event(1, channel=elsewhere)
-    await broadcast.publish(last)
-    assert await upto(broadcast, last) == [last]
+async def test_6_the_last_call_wins(broadcast: Broadcast, channel: ChannelName, other: ChannelName) -> None:
+    """A `subscribe` called after an `unsubscribe` that has not returned leaves the channel subscribed, and the other
+    way round; whoever is overtaken is not left waiting."""
+    ears = Ears(broadcast)
+    async with asyncio.timeout(DEADLINE_S):
+        for _ in range(20):
+            await asyncio.gather(
+                broadcast.subscribe(channel), broadcast.unsubscribe(channel), broadcast.subscribe(channel)
+            )
+            await broadcast.publish(event(1, channel=channel))
+            assert await ears.event() == event(1, channel=channel)
+            await broadcast.subscribe(other)
+            results = await asyncio.gather(
+                broadcast.unsubscribe(channel),
+                broadcast.subscribe(channel),
+                broadcast.unsubscribe(channel),
+                return_exceptions=True,
+            )
+            assert all(result is None or isinstance(result, Unavailable) for result in results)
+            await broadcast.publish(event(2, channel=channel))
+            await broadcast.publish(event(3, channel=other))
+            assert await ears.event() == event(3, channel=other)

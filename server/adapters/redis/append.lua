@@ -68,9 +68,6 @@ for _, value in ipairs({'at', at, 'written', whole(NOW)}) do
   fields[#fields + 1] = value
 end
 redis.call('XADD', LOG, offset .. '-0', unpack(fields))
-if head == 0 then
-  redis.call('PERSIST', META)
-end
 if head == floor then
   first = NOW
 end
@@ -82,8 +79,8 @@ if NOW - renewed > RENEWAL then
 end
 local before = floor
 floor = math.max(floor, head - tonumber(ARGV[10]))
-redis.call('HSET', META, 'head', offset, 'at', at, 'floor', whole(floor), 'first', whole(first),
-  'renewed', whole(renewed))
+at_head = at
+save()
 if floor > before then
   trim(before)
 end

@@ -9,13 +9,17 @@ import structlog
 from server.adapters import codec
 from server.adapters.codec import DecodeError
 from server.adapters.redis import keys
+from server.adapters.redis.foreign import MAX_DEPTH, is_deeper
 from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
-from server.domain.messages import Event
+from server.domain.messages import Event, MessageDeleted
 from server.ports.broadcast import Broadcast, LinkRestored
 
 WAITING_LIMIT = 10_000
 """Hints that wait for the listener. Over it they are dropped, and the listener is told to compare with the log."""
+
+MAX_BYTES = 256 * 1024
+"""Of a hint; the largest message takes less, however it is escaped."""
 
 _log = structlog.get_logger("maru.redis")
 
@@ -53,12 +57,9 @@ class RedisBroadcast(Broadcast):
 
     def _take(self, topic: str, payload: bytes) -> None:
         try:
-            event = codec.decode_event(payload)
+            event = _judged(topic, payload)
         except DecodeError as error:
             _log.warning("hint.refused", topic=topic, problem=str(error))
-            return
-        if keys.topic(event.channel) != topic:
-            _log.warning("hint.refused", topic=topic, problem="it belongs to another channel")
             return
         if len(self._waiting) >= self._limit:
             self._waiting.clear()
@@ -67,5 +68,23 @@ class RedisBroadcast(Broadcast):
         self._arrived.set()
 
     def _restored(self) -> None:
-        self._waiting.append(LinkRestored())
+        if not (self._waiting and isinstance(self._waiting[-1], LinkRestored)):
+            self._waiting.append(LinkRestored())
         self._arrived.set()
+
+
+def _judged(topic: str, payload: bytes) -> Event:
+    """The event, where it may be one: whoever can publish may have sent this. Raises `DecodeError`."""
+    if len(payload) > MAX_BYTES:
+        raise DecodeError("too long")
+    event = codec.decode_event(payload)
+    if keys.topic(event.channel) != topic:
+        raise DecodeError("it belongs to another channel")
+    if not isinstance(event, MessageDeleted):
+        message = event.message
+        if message.channel != event.channel:
+            raise DecodeError("its message belongs to another channel")
+        loose = [message.data, message.author.name, message.reply_to, message.key, message.edited_at]
+        if is_deeper(loose, MAX_DEPTH + 1):
+            raise DecodeError("its data is nested too deep")
+    return event

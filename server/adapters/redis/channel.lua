@@ -26,19 +26,30 @@ end
 -- An entry's fields end with {'at', at, 'written', ms}.
 local function entry_at(offset)
   local found = entries(offset, whole(offset) .. '-0', 1)[1]
-  return found and found[2]
+  return found and found[2] or false
 end
 
-local state = redis.call('HMGET', META, 'epoch', 'head', 'at', 'floor', 'first', 'renewed')
-local epoch, head, floor = state[1], tonumber(state[2] or 0), tonumber(state[4] or 0)
-local first = tonumber(state[5] or 0)   -- the first kept entry was written then or later
-local renewed = tonumber(state[6] or 0)
+-- `at` is that of the head, the first kept entry was written at `first` or later, Redis was told at `renewed` how long
+-- to keep the log.
+local epoch, head, at_head, floor, first, renewed =
+  string.match(redis.call('GET', META) or '', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+head, floor, first, renewed = tonumber(head), tonumber(floor), tonumber(first), tonumber(renewed)
+
+local function save()
+  local packed = table.concat({epoch, whole(head), at_head, whole(floor), whole(first), whole(renewed)}, ' ')
+  if head > 0 then
+    redis.call('SET', META, packed)
+  else
+    -- Asking makes a channel, and a million made-up names must not stay: without events it lives on by being asked for.
+    redis.call('SET', META, packed, 'PX', DAY)
+  end
+end
 
 local function seen_is_here(offset, at)
   if offset <= floor then
     return true
   elseif offset == head then
-    return at == state[3]
+    return at == at_head
   end
   local entry = offset < head and entry_at(offset)
   return entry and entry[#entry - 2] == at
@@ -75,27 +86,27 @@ local function drop_aged()
       break
     end
   end
-  redis.call('HSET', META, 'floor', whole(floor), 'first', whole(first))
+  save()
   trim(before)
 end
 
-if epoch and head > floor and renewed + RENEWAL < OLDEST and redis.call('EXISTS', LOG) == 0 then
-  -- Redis has dropped the log, since all of it was too old.
-  floor, renewed = head, 0
-  redis.call('HSET', META, 'floor', whole(floor), 'renewed', 0)
-elseif not epoch or (head > floor and redis.call('EXISTS', LOG) == 0) then
-  -- A new channel, or one whose log is lost: another life, in which no old position means anything.
-  epoch, head, floor, first, renewed = ARGV[1], 0, 0, 0, 0
-  redis.call('UNLINK', META, LOG, ORDER)
-  redis.call('HSET', META, 'epoch', epoch)
+if not epoch or (head > floor and redis.call('EXISTS', LOG) == 0) then
+  if epoch and renewed + RENEWAL < OLDEST then
+    -- Redis has dropped the log, since all of it was too old.
+    floor, renewed = head, 0
+  else
+    -- A new channel, or one whose log is lost: another life, in which no old position means anything.
+    epoch, head, at_head, floor, first, renewed = ARGV[1], 0, '0', 0, 0, 0
+    redis.call('UNLINK', LOG, ORDER)
+  end
+  save()
 elseif ARGV[2] == epoch and not seen_is_here(tonumber(ARGV[3]), ARGV[4]) then
   -- Redis has come back older than it was: events that somebody has seen are gone, and their offsets would be given
   -- again. What is left stays, under a new name.
   epoch = ARGV[1]
-  redis.call('HSET', META, 'epoch', epoch)
+  save()
 end
 if head == 0 then
-  -- Asking makes a channel, and a million made-up names must not stay: one without events lives on by being asked for.
   redis.call('PEXPIRE', META, DAY)
 elseif head > floor and first < OLDEST then
   drop_aged()

@@ -15,6 +15,9 @@ MAX_BYTES = 64 * 1024
 
 MAX_EVENT_CHARS = 64
 
+MAX_DEPTH = 32
+"""Of nested data, as for clients: parsers give up on deeper ones, and so does the encoder."""
+
 RESERVED = ("message:", "channel:", "session:", "presence:", "reaction:", "typing:", "read:", "connect", "disconnect")
 """Names that the protocol gives a meaning: an event from outside the log must not be taken for one of the log."""
 
@@ -37,4 +40,21 @@ def foreign_emit(payload: bytes) -> tuple[str, Any, str] | None:
         return None
     if not isinstance(event, str) or len(event) > MAX_EVENT_CHARS or event.startswith(RESERVED):
         return None
+    if is_deeper(data, MAX_DEPTH + 1):
+        return None
     return event, data[0] if len(data) == 1 else tuple(data), room
+
+
+def is_deeper(value: object, levels: int) -> bool:
+    """Say whether lists and objects stand in each other more than so many levels deep."""
+    layer: list[object] = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return False
+    return any(isinstance(inner, list | dict) for inner in layer)

@@ -12,7 +12,7 @@ PREFIX = "maru:1:"
 
 
 def meta(channel: ChannelName) -> str:
-    """HASH: epoch, head and floor with what is known of their events, and when Redis was last told to keep the log."""
+    """STRING: `epoch head at floor first renewed`, see channel.lua."""
     return f"{PREFIX}{{{channel}}}:meta"
 
 

@@ -91,7 +91,7 @@ class RedisMessageLog(MessageLog):
         """One script call."""
         epoch, head, at, floor, entries = await self._read(_names(channel), *self._opening(channel), after, limit)
         position = Position(epoch.decode(), int(head))
-        if at:
+        if position.offset:
             self._note(channel, position.epoch, position.offset, int(at))
         return Replay(
             int(floor),
@@ -113,7 +113,9 @@ class RedisMessageLog(MessageLog):
             "" if after is None else after,
             limit,
         )
-        return Page([_state(channel, one) for one in found], Position(epoch.decode(), int(head)), more == b"1")
+        # An entry that somebody has cut out of the stream leaves its message without a creation.
+        states = [_state(channel, one) for one in found if one[1] is not None]
+        return Page(states, Position(epoch.decode(), int(head)), more == b"1")
 
     def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
         """What `channel.lua` is told: an epoch, should it need one; what this process has seen of the channel; age."""
@@ -186,5 +188,5 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
 def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> Event:
     """The event of a new post, of an earlier one that the log no longer keeps, or of a deletion."""
     if isinstance(draft, Post):
-        return created(replace(draft, id=id, at=at), position)
+        return created(draft if id == draft.id else replace(draft, id=id, at=at), position)
     return MessageDeleted(draft.channel, position.epoch, position.offset, at, id)

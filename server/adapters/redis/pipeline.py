@@ -37,6 +37,9 @@ ROUND_TRIP_S = 1.0
 ANSWER_S = 1.8
 """From the call to its answer or error: below the 2 s that a client may be kept waiting."""
 
+FORGOTTEN_LIMIT = 3
+"""How often a batch is repeated for scripts that Redis has forgotten, again and again."""
+
 Command = tuple[Any, ...]
 """Of `str`, `bytes` and `int`."""
 
@@ -147,13 +150,14 @@ class Pipeline:
 
     async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any]) -> None:
         """Tell a Redis that has restarted its scripts, and send what needed them before anything that came later."""
-        forgotten = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if not forgotten:
-            return
-        scripts: list[Command] = [("SCRIPT", "LOAD", text) for text in self._scripts.values()]
-        repeated = await self._exchange([*scripts, *(batch[index].command for index in forgotten)])
-        for index, answer in zip(forgotten, repeated[len(scripts) :], strict=True):
-            answers[index] = answer
+        for _ in range(FORGOTTEN_LIMIT):
+            forgotten = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if not forgotten:
+                return
+            scripts: list[Command] = [("SCRIPT", "LOAD", text) for text in self._scripts.values()]
+            repeated = await self._exchange([*scripts, *(batch[index].command for index in forgotten)])
+            for index, answer in zip(forgotten, repeated[len(scripts) :], strict=True):
+                answers[index] = answer
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = await self._ready()

@@ -2,11 +2,11 @@
 --
 -- KEYS  1-3 as in channel.lua
 -- ARGV  1-7 as in channel.lua  8 after, an offset  9 limit
--- Returns {epoch, head, at of the head or '', floor, {{id, {field, value ...}} ...}}.
+-- Returns {epoch, head, at of the head, floor, {{id, {field, value ...}} ...}}.
 
 local after, limit = tonumber(ARGV[8]), tonumber(ARGV[9])
 local stretch = {}
 if limit > 0 and after >= floor and after < head then
   stretch = entries(after + 1, '+', limit)
 end
-return {epoch, whole(head), head > 0 and state[3] or '', whole(floor), stretch}
+return {epoch, whole(head), at_head, whole(floor), stretch}

@@ -1,0 +1,165 @@
+"""The one connection on which a replica hears from the others. It is opened anew when it breaks, or goes deaf."""
+
+import asyncio
+import contextlib
+import math
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from server.adapters.redis import keys
+from server.adapters.redis.link import close, connect, make_connection
+from server.adapters.redis.topics import Topics
+from server.domain.errors import MaruError, Unavailable
+
+PULSE_S = 5.0
+"""How often a replica calls itself through Redis."""
+
+UNHEARD_CALLS = 2
+"""So many calls that went out and did not come back mean that the listener is deaf: after 15 s at the most."""
+
+RETRY_S = 0.1
+RETRY_CAP_S = 0.8
+"""Pauses between tries to reconnect; the cap is below the second within which a link is to be back."""
+
+SUBSCRIBE_WAIT_S = 1.5
+SUBSCRIBE_BATCH = 500
+
+_log = structlog.get_logger("maru.redis")
+
+
+class Deaf(OSError):
+    """The listener is connected and hears nothing."""
+
+
+class Listener:
+    """Hears `shared` always, and other topics while they are subscribed. `run` is started, and ended, by its owner.
+
+    `receive(topic, payload)` gets what arrives, in the order of arrival; it is awaited, and must not fail. `restored()`
+    is called when the link is whole again, also for the first time: what was published before may have been missed.
+    `publish` sends the replica's calls to itself; they go another way than they come back.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        shared: str,
+        publish: Callable[[str, bytes], Awaitable[None]],
+        receive: Callable[[str, bytes], Awaitable[None]],
+        restored: Callable[[], None],
+        pulse_s: float,
+    ) -> None:
+        self.linked = asyncio.Event()
+        self.deaf = 0
+        self._url, self._shared, self._pulse_s = url, shared, pulse_s
+        self._publish, self._receive, self._restored = publish, receive, restored
+        self._pulse = keys.pulse(secrets.token_hex(8))
+        self._topics = Topics()
+        self._connection: AbstractConnection | None = None
+        self._sending = asyncio.Lock()
+        self._unheard = 0
+        self._away = False
+
+    async def subscribe(self, topic: str) -> None:
+        """Hear a topic; when this returns, Redis has confirmed it. Raises `Unavailable`; the topic is wanted all the
+        same, and heard once the link is back, until `unsubscribe`."""
+        confirmed = self._topics.want(topic)
+        try:
+            async with asyncio.timeout(SUBSCRIBE_WAIT_S):
+                await self._ask(topic)
+                await confirmed
+        except (TimeoutError, RedisError, OSError) as error:
+            raise Unavailable("Redis does not confirm the subscription") from error
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Stop hearing a topic."""
+        self._topics.unwant(topic)
+        with contextlib.suppress(TimeoutError, RedisError, OSError):  # then the next connection does not ask for it
+            async with asyncio.timeout(SUBSCRIBE_WAIT_S):
+                await self._ask(topic)
+
+    async def _ask(self, topic: str) -> None:
+        """One command at a time, in order; without a link none: connecting asks for all topics that are wanted."""
+        async with self._sending:
+            if self._connection is not None:
+                command = self._topics.ask(topic)
+                if command is not None:
+                    await self._connection.send_command(command, topic)
+
+    async def run(self) -> None:
+        """Keep the link until cancelled."""
+        pause = RETRY_S
+        while True:
+            began = time.monotonic()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._listen(tasks))
+            except* (RedisError, OSError, TimeoutError) as group:
+                self._lost(group.exceptions[0])
+            pause = RETRY_S if time.monotonic() - began > RETRY_CAP_S else min(pause * 2, RETRY_CAP_S)
+            await asyncio.sleep(pause)
+
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+        """Connect, ask for every topic, hand on what comes, until the connection fails."""
+        client = connect(self._url)
+        connection = make_connection(client)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            async with self._sending:
+                topics = [self._shared, self._pulse, *self._topics.ask_all()]
+                for start in range(0, len(topics), SUBSCRIBE_BATCH):
+                    await connection.send_command("SUBSCRIBE", *topics[start : start + SUBSCRIBE_BATCH])
+                # Answered behind the subscriptions: then all of them are in force.
+                await connection.send_command("PING")
+                self._connection = connection
+            self._unheard = 0
+            tasks.create_task(self._call())
+            while True:
+                # It may be silent for hours; `_call` tells silence from deafness.
+                await self._take(await connection.read_response(timeout=math.inf))
+        finally:
+            self._connection = None
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+            await close(client)
+
+    async def _call(self) -> None:
+        """Call ourselves through Redis; `Deaf` where the calls go out and nothing comes back."""
+        while True:
+            await asyncio.sleep(self._pulse_s)
+            if self._unheard >= UNHEARD_CALLS:
+                self.deaf += 1
+                raise Deaf("connected, but hears nothing")
+            with contextlib.suppress(MaruError):  # then it is not the listener that fails
+                await self._publish(self._pulse, b"")
+                self._unheard += 1
+
+    async def _take(self, message: list[Any]) -> None:
+        match message:
+            case [b"message", topic, payload]:
+                name = topic.decode()
+                if name == self._pulse:
+                    self._unheard = 0
+                else:
+                    await self._receive(name, payload)
+            case [b"subscribe", topic, _]:
+                self._topics.confirm(topic.decode())
+            case [b"pong", _]:
+                self._away = False
+                self.linked.set()
+                _log.info("redis.linked", topics=len(self._topics))
+                self._restored()
+            case _:
+                pass  # an unsubscription is done: nobody waits for it
+
+    def _lost(self, error: BaseException) -> None:
+        """One line when the link is lost, and none for the tries that fail after it."""
+        self.linked.clear()
+        if not self._away:
+            self._away = True
+            _log.warning("redis.away", problem=f"{type(error).__name__}: {error}")

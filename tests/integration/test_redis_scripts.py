@@ -1,0 +1,367 @@
+"""The scripts of the Redis log, branch by branch, against a real Redis; the contract suite observes the rest.
+
+channel.lua   a new channel, a lost one, one that Redis has dropped with age; an older Redis: behind, forked, forked
+              at the head, below the floor; empty channels; age by one, by many, by more than a round; trimming
+              across a multiple of 64, within one, of everything
+append.lua    a key that is known, dropped, of a lost log; an id that is dropped and not yet removed; a creation that
+              is missing; the log's time to live, set, kept, renewed
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from server.adapters.redis import keys
+from server.adapters.redis.message_log import RedisMessageLog
+from server.domain.channels import ChannelName
+from server.domain.errors import NotFound
+from server.domain.messages import Deletion, Event, MessageCreated, MessageEdited, Revision
+from tests.doubles.samples import HOUR_MS, NOW_MS, post, some_id
+from tests.harness.redis import RedisProcess
+
+DAY_MS = 24 * HOUR_MS
+
+_numbers = count(1)
+
+
+class Now:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.ms = NOW_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisProcess]:
+    """One Redis for this module; who restores it makes another."""
+    async with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
+        yield process
+
+
+@pytest.fixture
+def channel() -> ChannelName:
+    """A channel that no other test uses."""
+    return ChannelName(f"scripts:{next(_numbers)}")
+
+
+@pytest.fixture
+def now() -> Now:
+    """The time, for every log of the test."""
+    return Now()
+
+
+@asynccontextmanager
+async def logs(
+    redis: RedisProcess, now: Now, number: int, max_events: int = 10_000
+) -> AsyncIterator[list[RedisMessageLog]]:
+    """The logs of so many replicas."""
+    made = [RedisMessageLog(redis.url, max_events=max_events, max_age_ms=DAY_MS, now_ms=now) for _ in range(number)]
+    try:
+        yield made
+    finally:
+        for log in made:
+            await log.__aexit__()
+
+
+@pytest.fixture
+async def log(redis: RedisProcess, now: Now) -> AsyncIterator[RedisMessageLog]:
+    """The log of one replica."""
+    async with logs(redis, now, 1) as [one]:
+        yield one
+
+
+async def fill(log: RedisMessageLog, channel: ChannelName, first: int, last: int) -> list[Event]:
+    """Post numbers so-and-so, with a key each."""
+    drafts = [post(number, channel, key=f"k{number}") for number in range(first, last + 1)]
+    return [one.event for one in await asyncio.gather(*(log.append(draft) for draft in drafts))]
+
+
+async def stored(redis: RedisProcess, channel: ChannelName) -> tuple[int, int]:
+    """How many events and how many ids Redis really holds."""
+    return await redis.command("XLEN", keys.log(channel)), await redis.command("ZCARD", keys.order(channel))
+
+
+# A log that is lost
+
+
+async def test_a_lost_stream_is_a_new_epoch(redis: RedisProcess, log: RedisMessageLog, channel: ChannelName) -> None:
+    """The state without the stream: empty, offsets from 1, another epoch, no old message, no old key."""
+    before = await fill(log, channel, 1, 3)
+    await redis.command("DEL", keys.log(channel))
+    replay = await log.read(channel, 0, 10)
+    assert (replay.head.offset, replay.floor, list(replay.events)) == (0, 0, [])
+    assert replay.head.epoch != before[0].epoch
+    assert (await log.history(channel, None, None, 10)).messages == []
+    assert await log.message(channel, some_id(1)) is None
+    again = await log.append(post(11, channel, key="k1"))
+    assert (again.duplicate, again.event.offset, again.event.epoch) == (False, 1, replay.head.epoch)
+
+
+async def test_a_lost_state_is_a_new_epoch(redis: RedisProcess, log: RedisMessageLog, channel: ChannelName) -> None:
+    """The stream without the state: what it held is removed, the next append is the first."""
+    before = await fill(log, channel, 1, 3)
+    await redis.command("DEL", keys.meta(channel))
+    appended = await log.append(post(4, channel))
+    assert appended.event.offset == 1
+    assert appended.event.epoch != before[0].epoch
+    assert await stored(redis, channel) == (1, 1)
+
+
+async def test_a_key_of_a_lost_log_does_not_count(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+) -> None:
+    """Not even where the new log has dropped as many events as the key's offset says."""
+    await fill(log, channel, 1, 2)
+    await redis.command("DEL", keys.log(channel))
+    async with logs(redis, now, 1, max_events=2) as [short]:
+        await fill(short, channel, 11, 15)
+        assert (await short.read(channel, 0, 0)).floor == 3
+        again = await short.append(post(21, channel, key="k1"))
+        assert (again.duplicate, again.event.offset) == (False, 6)
+
+
+async def test_two_losses_are_two_epochs(redis: RedisProcess, log: RedisMessageLog, channel: ChannelName) -> None:
+    """Each life of a channel has a name of its own."""
+    epochs = set()
+    for _ in range(3):
+        epochs.add((await fill(log, channel, 1, 1))[0].epoch)
+        await redis.command("FLUSHALL")
+    assert len(epochs) == 3
+
+
+# A Redis that has come back older
+
+
+async def test_an_older_redis_is_a_new_epoch_that_keeps_what_is_left(tmp_path: Path, channel: ChannelName) -> None:
+    """A replica that saw a later event names the epoch anew; old messages stay, lost ones can be sent again."""
+    now = Now()
+    async with RedisProcess(tmp_path / "redis") as redis, logs(redis, now, 2) as [saw, stranger]:
+        before = await fill(saw, channel, 1, 3)
+        redis.save(tmp_path / "moment")
+        await fill(saw, channel, 4, 5)
+        await redis.restore(tmp_path / "moment")
+        assert (await stranger.read(channel, 0, 0)).head.epoch == before[0].epoch
+        after = (await saw.append(post(14, channel))).event
+        assert (after.offset, after.epoch == before[0].epoch) == (4, False)
+        assert [one.offset for one in (await saw.history(channel, None, None, 10)).messages] == [1, 2, 3, 4]
+        kept = await stranger.append(post(22, channel, key="k2"))
+        lost = await saw.append(post(25, channel, key="k5"))
+        assert (kept.duplicate, kept.event.offset) == (True, 2)
+        assert (lost.duplicate, lost.event.offset) == (False, 5)
+        assert kept.event.epoch == lost.event.epoch == after.epoch
+
+
+async def test_a_fork_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """Another replica has written on before the one that saw the lost events: at their offsets stand others now."""
+    async with logs(redis, now, 3) as [saw, saw_head, other]:
+        events = await fill(saw, channel, 1, 5)
+        assert (await saw_head.read(channel, 5, 10)).head.offset == 5
+        await go_back(redis, channel, events[2])
+        fork = await fill(other, channel, 14, 15)
+        assert [(one.offset, one.epoch) for one in fork] == [(4, events[0].epoch), (5, events[0].epoch)]
+        at_head = (await saw_head.read(channel, 0, 0)).head
+        assert (at_head.offset, at_head.epoch == events[0].epoch) == (5, False)
+        further = (await saw.append(post(16, channel))).event
+        assert (further.offset, further.epoch) == (6, at_head.epoch)  # its epoch is over: there is nothing to compare
+
+
+async def test_a_fork_below_the_head_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """The seen offset is not the last one any more; its entry tells that it is another."""
+    async with logs(redis, now, 2) as [saw, other]:
+        events = await fill(saw, channel, 1, 5)
+        await go_back(redis, channel, events[2])
+        await fill(other, channel, 14, 18)
+        assert (await saw.read(channel, 0, 0)).head.epoch != events[0].epoch
+
+
+async def test_what_is_below_the_floor_is_not_compared(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """A replica that has not looked for long, and saw what is dropped by now, changes nothing."""
+    async with logs(redis, now, 2, max_events=3) as [slow, busy]:
+        seen = await fill(slow, channel, 1, 2)
+        await fill(busy, channel, 3, 9)
+        assert (await slow.read(channel, 0, 0)).head.epoch == seen[0].epoch
+
+
+async def go_back(redis: RedisProcess, channel: ChannelName, last: Event) -> None:
+    """Make the channel what it was when `last` had been written."""
+    _, _, _, *rest = (await redis.command("GET", keys.meta(channel))).split()
+    packed = [last.epoch, str(last.offset), str(last.at), *(one.decode() for one in rest)]
+    await redis.command("SET", keys.meta(channel), " ".join(packed))
+    for id, _ in await redis.command("XRANGE", keys.log(channel), f"({last.offset}", "+"):
+        await redis.command("XDEL", keys.log(channel), id)
+    # The last id of a stream survives XDEL, not going back.
+    await redis.command("XSETID", keys.log(channel), f"{last.offset}-0")
+    await redis.command("ZREMRANGEBYSCORE", keys.order(channel), f"({last.offset}", "+inf")
+
+
+# Empty channels
+
+
+async def test_a_channel_that_was_only_asked_for_is_forgotten(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName
+) -> None:
+    """It lives a day from when it was last asked for, in one epoch; with its first event it stays."""
+    epoch = (await log.read(channel, 0, 0)).head.epoch
+    await redis.command("PEXPIRE", keys.meta(channel), 60_000)
+    assert (await log.read(channel, 0, 0)).head.epoch == epoch
+    assert await redis.command("PTTL", keys.meta(channel)) > DAY_MS - 60_000
+    assert (await fill(log, channel, 1, 1))[0].epoch == epoch
+    assert await redis.command("PTTL", keys.meta(channel)) == -1
+
+
+# Age
+
+
+async def test_events_age_one_by_one_and_all_at_once(log: RedisMessageLog, channel: ChannelName, now: Now) -> None:
+    """Few, many, and more than one look takes away, which the next looks do; the head stays."""
+    for number in (1, 2, 3):
+        await log.append(post(number, channel))
+        now.ms += HOUR_MS
+    now.ms += DAY_MS - 3 * HOUR_MS + 1
+    assert (await log.append(post(4, channel))).event.offset == 4
+    assert (await log.read(channel, 0, 0)).floor == 1
+    now.ms += 2 * HOUR_MS
+    assert (await log.read(channel, 0, 0)).floor == 3
+    await fill(log, channel, 5, 2_100)
+    now.ms += 2 * DAY_MS
+    floors = [(await log.read(channel, 0, 0)).floor for _ in range(4)]
+    assert floors == [1_029, 2_055, 2_100, 2_100]
+    assert (await log.read(channel, 2_100, 10)).head.offset == 2_100
+
+
+async def test_a_log_that_redis_has_dropped_with_age_is_not_lost(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+) -> None:
+    """The channel goes on where it was, in its epoch, and its log gets a new time to live."""
+    epoch = (await fill(log, channel, 1, 3))[0].epoch
+    now.ms += 3 * DAY_MS
+    await redis.command("DEL", keys.log(channel), keys.order(channel))
+    replay = await log.read(channel, 0, 10)
+    assert (replay.head.epoch, replay.head.offset, replay.floor) == (epoch, 3, 3)
+    event = (await log.append(post(4, channel))).event
+    assert (event.epoch, event.offset) == (epoch, 4)
+    assert await redis.command("PTTL", keys.log(channel)) > DAY_MS
+
+
+async def test_redis_is_told_how_long_to_keep_a_log(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+) -> None:
+    """The retention and a day, with the first event, and again twice a day: not with every append."""
+    names = keys.log(channel), keys.order(channel)
+    await log.append(post(1, channel))
+    assert all([await redis.command("PTTL", name) > 2 * DAY_MS - 60_000 for name in names])
+    for hours, kept in ((11, False), (2, True)):
+        for name in names:
+            await redis.command("PEXPIRE", name, HOUR_MS)
+        now.ms += hours * HOUR_MS
+        await log.append(post(hours, channel))
+        assert all([(await redis.command("PTTL", name) > HOUR_MS) == kept for name in names])
+
+
+# Trimming
+
+
+async def test_what_is_dropped_is_removed_some_time_later(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """The floor is exact; Redis removes the events, ids and states below it 64 at a time."""
+    async with logs(redis, now, 1, max_events=10) as [log]:
+        await fill(log, channel, 1, 10)
+        edited = Revision(channel, some_id(2), "new", None, True, NOW_MS)
+        await log.append(edited)
+        assert (await log.read(channel, 0, 0)).floor == 1
+        assert await stored(redis, channel) == (11, 10)
+        await fill(log, channel, 12, 73)
+        assert await redis.command("EXISTS", keys.state(channel, some_id(2))) == 1
+        assert [await log.message(channel, some_id(number)) for number in (2, 50)] == [None, None]
+        assert (await log.read(channel, 62, 10)).events == []
+        assert await stored(redis, channel) == (73, 72)
+        await fill(log, channel, 74, 74)
+        assert (await log.read(channel, 0, 0)).floor == 64
+        assert await stored(redis, channel) == (10, 10)
+        assert await redis.command("EXISTS", keys.state(channel, some_id(2))) == 0
+
+
+async def test_where_all_is_dropped_nothing_is_left(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+) -> None:
+    """The texts of a silent channel go as soon as they are found to be too old."""
+    await fill(log, channel, 1, 5)
+    now.ms += DAY_MS + 1
+    assert (await log.read(channel, 0, 0)).floor == 5
+    assert await stored(redis, channel) == (0, 0)
+
+
+async def test_a_stretch_without_creations_is_dropped(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """Edits alone leave the stream, and there is no id to remove."""
+    async with logs(redis, now, 1, max_events=10) as [log]:
+        await log.append(post(1, channel))
+        for number in range(2, 75):
+            try:
+                await log.append(Revision(channel, some_id(1), f"edit {number}", None, True, NOW_MS))
+            except NotFound:
+                await log.append(post(number, channel))
+                await log.append(Revision(channel, some_id(number), "edited", None, True, NOW_MS))
+        replay = await log.read(channel, 0, 0)
+        assert len((await log.read(channel, replay.floor, 100)).events) == 10
+
+
+async def test_a_dropped_id_may_come_again(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """Before Redis has removed it: it is a new message, without the edits of the first."""
+    async with logs(redis, now, 1, max_events=3) as [log]:
+        await fill(log, channel, 1, 1)
+        await log.append(Deletion(channel, some_id(1), NOW_MS))
+        await fill(log, channel, 3, 5)
+        appended = await log.append(post(1, channel))
+        assert isinstance(appended.event, MessageCreated)
+        assert await log.message(channel, some_id(1)) == appended.event.message
+
+
+async def test_a_creation_that_is_missing_is_not_found(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName
+) -> None:
+    """Where somebody has cut an event out of the stream, its message can't be changed or read."""
+    await fill(log, channel, 1, 3)
+    await redis.command("XDEL", keys.log(channel), "2-0")
+    for draft in (Revision(channel, some_id(2), "new", None, True, NOW_MS), Deletion(channel, some_id(2), NOW_MS)):
+        with pytest.raises(NotFound):
+            await log.append(draft)
+    assert await log.message(channel, some_id(2)) is None
+    assert [one.offset for one in (await log.history(channel, None, None, 10)).messages] == [1, 3]
+
+
+async def test_an_edit_keeps_the_data_of_the_edit_before(log: RedisMessageLog, channel: ChannelName) -> None:
+    """Kept from the creation, replaced, kept from the replacement, removed, and kept removed."""
+    await log.append(replace(post(1, channel), data={"v": 1}))
+    plan = [
+        (True, None, {"v": 1}),
+        (False, {"v": 2}, {"v": 2}),
+        (True, None, {"v": 2}),
+        (False, None, None),
+        (True, None, None),
+    ]
+    for keep, given, expected in plan:
+        appended = await log.append(Revision(channel, some_id(1), "new", given, keep, NOW_MS))
+        assert isinstance(appended.event, MessageEdited)
+        assert appended.event.message.data == expected
+        assert await log.message(channel, some_id(1)) == appended.event.message
+
+
+# Scripts
+
+
+async def test_forgotten_scripts_are_sent_again_in_order(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName
+) -> None:
+    """SCRIPT FLUSH, several times, in the middle of 1,500 appends: each is written once, in the order of the calls."""
+    sending = asyncio.create_task(fill(log, channel, 1, 1_500))
+    for _ in range(5):
+        await redis.command("SCRIPT", "FLUSH", "SYNC")
+    assert [one.offset for one in await sending] == list(range(1, 1_501))

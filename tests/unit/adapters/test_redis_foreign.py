@@ -1,0 +1,122 @@
+"""What a stranger's emit may be."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.adapters.redis.foreign import MAX_BYTES, foreign_emit, is_deeper
+
+EMIT: dict[str, Any] = {
+    "method": "emit",
+    "event": "deploy",
+    "data": [{"version": 7}],
+    "binary": False,
+    "namespace": "/chat",
+    "room": "room:1",
+    "skip_sid": None,
+    "callback": None,
+    "host_id": "stranger",
+}
+
+
+def nested(levels: int) -> object:
+    """A list in a list in a list ..."""
+    value: object = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+def test_an_emit_into_a_channel_is_taken() -> None:
+    """With its event, its data and its channel."""
+    assert foreign_emit(orjson.dumps(EMIT)) == ("deploy", {"version": 7}, "room:1")
+
+
+@pytest.mark.parametrize(("data", "taken"), [([], ()), ([1, 2], (1, 2)), ([None], None), ([nested(32)], nested(32))])
+def test_an_emit_has_any_number_of_arguments(data: list[Any], taken: object) -> None:
+    """None, one or several, as the stock manager packs them."""
+    assert foreign_emit(orjson.dumps(EMIT | {"data": data})) == ("deploy", taken, "room:1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "disconnect"},
+        {"method": "enter_room"},
+        {"method": "close_room"},
+        {"method": "callback"},
+        {"method": ["emit"]},
+        {"namespace": "/"},
+        {"namespace": None},
+        {"room": None},
+        {"room": ""},
+        {"room": []},
+        {"room": ["room:1"]},
+        {"room": 7},
+        {"room": "Room 1"},
+        {"room": "oT4WlDXmLOtqV8hnAAAB"},
+        {"binary": True},
+        {"callback": ["room:1", "/chat", 1]},
+        {"data": {"version": 7}},
+        {"data": "version"},
+        {"data": [nested(33)]},
+        {"event": None},
+        {"event": 7},
+        {"event": "x" * 65},
+        {"event": "message:created"},
+        {"event": "channel:removed"},
+        {"event": "session:terminated"},
+        {"event": "connect"},
+        {"event": "disconnect"},
+    ],
+    ids=str,
+)
+def test_anything_else_is_refused(change: dict[str, Any]) -> None:
+    """Other methods, other namespaces, no channel, everybody, a client, the protocol's own events, what is too deep."""
+    assert foreign_emit(orjson.dumps(EMIT | change)) is None
+
+
+@pytest.mark.parametrize("missing", ["method", "event", "data", "namespace", "room"])
+def test_an_emit_is_whole(missing: str) -> None:
+    """Without one of its fields it is none."""
+    assert foreign_emit(orjson.dumps({name: value for name, value in EMIT.items() if name != missing})) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"1",
+        b"null",
+        b"[]",
+        b'"emit"',
+        b"{",
+        b"\xff\xfe",
+        b"NaN",
+        b"\x80\x04K\x01.",
+        b"[" * 100_000,
+        b"[" * 60_000,
+        orjson.dumps(EMIT).replace(b'"deploy"', b'"\\ud800"'),
+        orjson.dumps(EMIT | {"data": ["x" * MAX_BYTES]}),
+    ],
+)
+def test_what_is_no_emit_is_refused(payload: bytes) -> None:
+    """Bare numbers, broken or endless JSON, pickles, lone surrogates, and what is too long."""
+    assert foreign_emit(payload) is None
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(payload: bytes) -> None:
+    """Whatever comes is judged, and never an exception."""
+    assert foreign_emit(payload) is None
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_depth_is_counted(levels: int, limit: int) -> None:
+    """A value of so many levels is deeper than fewer, through lists and objects alike."""
+    assert is_deeper(nested(levels), limit) == (levels > limit)
+    assert is_deeper({"a": 1, "b": nested(levels)}, limit + 1) == (levels > limit)
+    assert not is_deeper("text", limit)
