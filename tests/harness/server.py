@@ -40,6 +40,11 @@ def free_port() -> int:
     raise AssertionError("a hundred ports tried, and something listens on each")
 
 
+def _serves(line: Mapping[str, Any]) -> bool:
+    """Whether a line, JSON or written for people, says that clients may come."""
+    return line["event"] == "serving" or " serving " in line["event"]
+
+
 class ServerProcess:
     """`python -m server` on 127.0.0.1, with a database that outlives restarts. Use as an async context manager.
 
