@@ -70,8 +70,12 @@ class Demo:
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         """A file that the page asks for."""
-        path = (self._public / request.match_info["name"]).resolve()
-        if not path.is_relative_to(self._public) or not path.is_file():
+        path = self._public / request.match_info["name"]
+        try:
+            found = path.resolve().is_relative_to(self._public) and path.is_file()
+        except (OSError, ValueError):  # a name that is too long for the file system, or holds a NUL
+            found = False
+        if not found:
             raise web.HTTPNotFound
         return web.FileResponse(path, headers=_PAGE_HEADERS)
 
