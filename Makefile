@@ -4,8 +4,8 @@
 # A Python >= 3.11 to make .venv with; empty: the first that is found.
 PYTHON ?=
 # Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
-TEST_COMMANDS := chromium node:nodejs npm
-# Arguments handed to the benchmark, e.g. `make bench ARGS=--help`.
+TEST_COMMANDS := chromium node:nodejs npm redis-server nginx
+# Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
 UPGRADE ?=
@@ -23,10 +23,10 @@ LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --gene
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test check format bench lock clean demo commands
+.PHONY: help run test compose-test check format bench lock clean demo commands
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MARU_* variables
 	@if command -v npm >/dev/null; then $(MAKE) --silent demo; \
@@ -36,6 +36,9 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 test: commands check demo ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
 	$(BIN)/python -m pytest tests --ignore=tests/unit
+
+compose-test: $(VENV)/.test demo ## a deployment in containers, with docker or podman-compose, and its tests
+	deploy/compose-test.sh $(ARGS)
 
 check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; under a minute
 	$(BIN)/ruff check
@@ -95,7 +98,7 @@ $(DEMO_MODULES): $(DEMO)/package-lock.json
 	@touch $@
 
 commands:
-	@set -eu; packages=; for entry in $(TEST_COMMANDS); do \
+	@set -eu; PATH="$$PATH:/usr/sbin"; packages=; for entry in $(TEST_COMMANDS); do \
 		command -v "$${entry%%:*}" >/dev/null || packages="$$packages $${entry##*:}"; \
 	done; \
 	[ -n "$$packages" ] || exit 0; \
