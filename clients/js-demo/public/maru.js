@@ -490,7 +490,10 @@ export class Maru {
       const wait = Math.max(error.retryAfterMs, this.#backoff(pending.attempts - 1));
       lane.notBefore = Math.max(lane.notBefore, this.#now() + wait);
       this.#options.timers.clear(lane.timer);
-      lane.timer = this.#options.timers.set(() => this.#flush(channel), lane.notBefore - this.#now());
+      lane.timer = this.#options.timers.set(() => {
+        lane.notBefore = 0; // the pause is over, also where the clock disagrees by a fraction with the timer
+        this.#flush(channel);
+      }, lane.notBefore - this.#now());
     }
   }
 

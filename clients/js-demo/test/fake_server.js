@@ -11,7 +11,7 @@ export class Clock {
 
   now = () => this.#now;
   set = (run, ms) => {
-    this.#timers.set(this.#next, { at: this.#now + ms, run });
+    this.#timers.set(this.#next, { at: this.#now + Math.trunc(ms), run }); // whole milliseconds, as real timers
     return this.#next++;
   };
   clear = (timer) => void this.#timers.delete(timer);

@@ -197,6 +197,16 @@ test("a send whose ack is lost with the connection is one message", async () => 
   assert.equal(new Set(sends(server).map(({ key }) => key)).size, 1);
 });
 
+test("a send the server can not take right now is tried again, though timers know whole milliseconds only", async () => {
+  const { clock, server, maru, texts } = await joined({ random: () => 0.4567 }); // a pause of 956.7 ms
+  let refusals = 2;
+  server.intercept = () => (refusals-- > 0 ? { code: "unavailable", retryable: true } : undefined);
+  const send = maru.send(ROOM, "soon");
+  await clock.advance(10_000);
+  assert.equal((await Promise.race([send, settled()]))?.offset, 1);
+  assert.deepEqual(texts(), ["soon"]);
+});
+
 test("sends made offline wait, and go out in order after the reconnect", async () => {
   const { clock, server, maru, texts } = await joined();
   server.drop();
