@@ -22,7 +22,7 @@ MEMBERS = 16
 RETURN_S = 30.0
 """How long a replica that has come back may wait for clients; nginx's old workers are at their end by then."""
 
-NGINX = ("nginx", "-p", "/tmp/", "-c", "/etc/maru/nginx.conf", "-e", "stderr")
+NGINX = "nginx -p /tmp/ -c /etc/maru/nginx.conf -e stderr"
 """As the compose file starts it."""
 
 CANARY = "canary0123456789"
@@ -103,18 +103,15 @@ async def test_a_replica_goes_and_comes_back(deployment: Deployment) -> None:
                 sent += batch
                 group.create_task(member.send_all(batch, 1))
             await members[0].heard(channel, 20)
-            code, said = await deployment.compose("stop", "app1")
-            assert code == 0, said
+            await deployment.compose("stop", "app1")
             assert (await deployment.counts("app2"))["status"] == "ready"
         await asyncio.gather(*(member.heard(channel, len(sent)) for member in members))
         agree(members, channel, sent)
         assert (await deployment.counts("app2"))["sessions"] == MEMBERS
-        code, said = await deployment.compose("start", "app1")
-        assert code == 0, said
+        await deployment.compose("start", "app1")
         await deployment.ready()
         # A container that starts again may have another address, and nginx looks the names up when it is told to.
-        code, said = await deployment.compose("exec", "-T", "nginx", *NGINX, "-s", "reload")
-        assert code == 0, said
+        await deployment.run("nginx", f"{NGINX} -s reload")
         async with asyncio.timeout(RETURN_S):
             while (await deployment.counts("app1"))["sessions"] == 0:
                 await stack.enter_async_context(PyClient(deployment.url, token("late")))
@@ -127,12 +124,10 @@ async def test_a_replica_goes_and_comes_back(deployment: Deployment) -> None:
 
 async def test_the_containers_are_confined(deployment: Deployment) -> None:
     """The server is nobody in particular, can write nowhere in its image, and calls itself healthy."""
-    write = "import os; print('user', os.getuid()); open('/opt/maru/app/x', 'w')"
-    _, said = await deployment.compose("exec", "-T", "app2", "python", "-c", write)
-    assert "user 10001" in said
+    said = await deployment.run("app2", "id -u; touch /opt/maru/app/x 2>&1; true")
+    assert "10001" in said
     assert "Read-only file system" in said
-    _, said = await deployment.compose("exec", "-T", "app2", "sh", "-c", "python -m server health; echo exit $?")
-    assert "exit 0" in said
+    assert "healthy" in await deployment.run("app2", "python -m server health && echo healthy")
 
 
 async def test_no_secret_in_any_log(deployment: Deployment) -> None:
@@ -141,7 +136,6 @@ async def test_no_secret_in_any_log(deployment: Deployment) -> None:
     for url, status in ((refused, 400), (f"{deployment.url}{PATH}&x={CANARY}", 400)):
         async with deployment.http.get(url) as response:
             assert response.status == status
-    code, said = await deployment.compose("logs")
-    assert code == 0
+    said = await deployment.compose("logs")
     assert '"path":"/socket.io/"' in said
     assert CANARY not in said
