@@ -29,9 +29,6 @@ MAILBOX_HIGH = 128
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
 
-MAILBOX_LIMIT = 4_096
-"""Packets waiting at which nothing more is read, not even for a sign of life: to the heartbeat, this client is dead."""
-
 PING = frame(b"2")
 
 CLOSE_WAIT_S = 2.0
@@ -298,11 +295,8 @@ class Connection(asyncio.Protocol):
     # Heartbeat
 
     def ping(self) -> None:
-        """Write a ping; and where reading is paused, let one read through, for the sign of life that may lie in it."""
+        """Write a ping."""
         self.write(PING)
-        if self._paused and self._mailbox is not None and len(self._mailbox) < MAILBOX_LIMIT:
-            self._paused = False
-            self._transport.resume_reading()
 
     def shows_life(self, since: float) -> bool:
         """Whether anything has been read since then, or the client has taken some of what waits for it: a ping behind a
