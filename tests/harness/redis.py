@@ -25,7 +25,7 @@ POLL_S = 0.01
 class RedisProcess:
     """`redis-server` on 127.0.0.1 with an append-only file in `folder`. Use as an async context manager.
 
-    `options` are command-line options, e.g. `("--requirepass", "secret")`; `password` is what `client` then uses.
+    `options` are command-line options, e.g. `("--requirepass", "secret")`; `password` is what `client` then uses; it may be changed.
     `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
     """
 
@@ -35,7 +35,7 @@ class RedisProcess:
         self.port = free_port()
         self.folder = folder
         self._options = tuple(options)
-        self._password = password
+        self.password = password
         self._sentinel_of = sentinel_of
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -121,7 +121,7 @@ class RedisProcess:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:
         """A client of the test's own; it may be replaced by a restart, and connects anew."""
-        client: Redis = Redis(host="127.0.0.1", port=self.port, password=self._password, protocol=2)
+        client: Redis = Redis(host="127.0.0.1", port=self.port, password=self.password, protocol=2)
         try:
             yield client
         finally:
