@@ -1,0 +1,5 @@
+"""What the cluster's tests share: a failed check tells its values."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.harness.crowd")

@@ -1,0 +1,102 @@
+"""Several real replicas over one real Redis, behind the real nginx: what a deployment is, as processes of its own."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from server.adapters.redis.message_log import RedisMessageLog
+from server.domain.channels import ChannelName
+from server.domain.messages import Event
+from tests.harness.nginx import Method, NginxProcess
+from tests.harness.redis import RedisProcess
+from tests.harness.server import ServerProcess
+
+REPLICAS = 3
+PAGE = 1_000
+
+FOR_EVER_MS = 10 * 365 * 24 * 3_600_000
+EVERYTHING = 10_000_000
+"""Bounds of the test's own view of the log: it never trims."""
+
+
+class Cluster:
+    """`REPLICAS` servers that share a Redis, and nginx before them. Use as an async context manager.
+
+    What `redis` has answered outlives its kills (AOF), though not the machine's.
+    """
+
+    def __init__(self, folder: Path, method: Method = "random", env: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._env = dict(env or {})
+        self.redis = RedisProcess(self._made("redis"))
+        self.replicas = [self.replica(f"replica-{number}") for number in range(1, REPLICAS + 1)]
+        self.front = NginxProcess(self._made("front"), [replica.port for replica in self.replicas], method)
+        self._resources = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return self.front.url
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as resources:
+            await resources.enter_async_context(self.redis)
+            for replica in self.replicas:
+                resources.push_async_exit(replica)
+            await asyncio.gather(*(replica.start() for replica in self.replicas))
+            for replica in self.replicas:
+                await ready(replica)
+            await resources.enter_async_context(self.front)
+            self._resources = resources.pop_all()
+        return self
+
+    async def __aexit__(self, *failure: Any) -> None:
+        await self._resources.__aexit__(*failure)
+
+    def replica(self, name: str) -> ServerProcess:
+        """One more server over the same Redis; not started, and unknown to nginx."""
+        return ServerProcess(self._made(name), {"MARU_REDIS_URL": self.redis.url, **self._env})
+
+    def log(self) -> RedisMessageLog:
+        """The log past all servers: an async context manager."""
+        return RedisMessageLog(self.redis.url, max_events=EVERYTHING, max_age_ms=FOR_EVER_MS)
+
+    async def events(self, channel: str) -> list[Event]:
+        """Everything that the log holds of a channel."""
+        name, found = ChannelName(channel), list[Event]()
+        async with self.log() as log:
+            while True:
+                replay = await log.read(name, len(found), PAGE)
+                found += replay.events
+                if len(found) >= replay.head.offset:
+                    return found
+
+    async def seats(self) -> list[int]:
+        """How many sessions each replica has."""
+        return [(await replica.counts())["sessions"] for replica in self.replicas]
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Log lines that no healthy replica writes."""
+        return [line for replica in self.replicas for line in replica.faults()]
+
+    def _made(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir()
+        return folder
+
+
+async def ready(replica: ServerProcess, timeout: float = 15.0) -> None:
+    """Wait until a replica that has been started takes part."""
+    since = max(number for number, line in enumerate(replica.lines) if line.get("event") == "serving")
+    await replica.logged(lambda line: line.get("event") == "ready", since=since, timeout=timeout)
+
+
+async def status(replica: ServerProcess, path: str) -> int:
+    """The HTTP status of a probe."""
+    url = f"http://127.0.0.1:{replica.internal_port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url, timeout=aiohttp.ClientTimeout(2.0)) as response:
+        return response.status
