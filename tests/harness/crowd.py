@@ -140,15 +140,17 @@ async def gather(
 
 
 class Talk:
-    """Everybody talks at a steady rate, in all together about `rate` messages a second, while this context is entered.
+    """Everybody talks at a steady rate, all together about `rate` messages a second in all (or only some) channels,
+    while this context is entered.
 
     On leaving it, the last message is acked. A member has at most one message under way in a channel, so that its own
     order can be checked over any disturbance.
     """
 
-    def __init__(self, crowd: Crowd, rate: float) -> None:
+    def __init__(self, crowd: Crowd, rate: float, channels: Sequence[str] = ()) -> None:
         self._crowd = crowd
-        self._batch = min(len(crowd.channels), max(1, round(rate * TALKS_EVERY_S / len(crowd.members))))
+        self._channels = channels or crowd.channels
+        self._batch = min(len(self._channels), max(1, round(rate * TALKS_EVERY_S / len(crowd.members))))
         self._over = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -165,7 +167,7 @@ class Talk:
         assert not pending, f"not acked within {ACKED_S} s: {self._crowd.owed()}"
 
     async def _talk(self, user: str) -> None:
-        turns = itertools.cycle(self._crowd.channels)
+        turns = itertools.cycle(self._channels)
         for number in itertools.count():
             messages = [
                 Outgoing(channel, f"{user} says {number}", f"{user}-{number}-{channel}")

@@ -1,0 +1,118 @@
+"""Hints are lost, repeated, late, early or invented: whoever is connected hears the log, in its order, once."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from server.adapters import codec
+from server.adapters.redis import keys
+from server.domain.channels import ChannelName
+from server.domain.identity import Author, UserId
+from server.domain.messages import Event, MessageCreated, MessageId, Post, message_id
+from tests.harness.cluster import Cluster
+from tests.harness.crowd import Crowd, Talk, gather
+
+CHANNELS = tuple(f"room:{number}" for number in range(6))
+RATE = 200
+BURSTS = 8
+EVENTS = 10
+"""In each burst, in each channel."""
+
+HEAL_S = 10.0
+"""In which a lost hint is found, where nothing else is said in its channel."""
+
+INVENTED = 1_000
+"""Offsets beyond the log's head of a hint at an event that there is not."""
+
+Figure = Callable[[str], None]
+
+
+async def write(cluster: Cluster, channel: str, count: int) -> list[Event]:
+    """Write messages as a publisher does that dies before it tells anybody."""
+    async with cluster.log() as log:
+        posts = [post(channel, f"unheard {number}") for number in range(count)]
+        return [(await log.append(each)).event for each in posts]
+
+
+def post(channel: str, text: str) -> Post:
+    """A message by somebody who is not in the crowd."""
+    now = time.time_ns() // 1_000_000
+    id = message_id(now, os.urandom(10))
+    return Post(
+        channel=ChannelName(channel),
+        id=id,
+        author=Author(UserId("ghost"), "Ghost"),
+        text=text,
+        data=None,
+        reply_to=None,
+        key=f"ghost-{id}",
+        at=now,
+    )
+
+
+async def hint(cluster: Cluster, events: list[Event]) -> None:
+    """Tell the replicas, in this order."""
+    async with cluster.redis.client() as client:
+        for event in events:
+            await client.publish(keys.topic(event.channel), codec.encode_event(event))
+
+
+def invented(event: Event) -> list[Event]:
+    """Two events that no log holds: one far ahead of this one, one of another epoch."""
+    assert isinstance(event, MessageCreated)
+    offset = event.offset + INVENTED
+    ahead = replace(event, offset=offset, message=replace(event.message, offset=offset, id=MessageId("invented")))
+    return [ahead, replace(ahead, epoch="another")]
+
+
+async def heard_by_all(crowd: Crowd, events: list[Event], timeout: float) -> None:
+    """Wait until every member has been told of each event."""
+    for event in events:
+        for client in crowd.members.values():
+            await client.heard(event.channel, event.offset, timeout)
+
+
+async def test_a_publisher_dies_before_it_publishes(tmp_path: Path, figure: Figure) -> None:
+    """An event that is in the log and of which nobody was told reaches every member within 10 s, in a silent channel
+    too."""
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(Cluster(tmp_path))
+        crowd = await gather(stack, cluster, CHANNELS)
+        async with Talk(crowd, RATE, CHANNELS[:3]):
+            began = time.perf_counter()
+            written = [event for channel in CHANNELS for event in await write(cluster, channel, 1)]
+            await heard_by_all(crowd, written, HEAL_S)
+            seconds = time.perf_counter() - began
+        count = await crowd.check()
+    figure(f"everybody told {seconds:.1f} s after the last word of the dead; {count} events")
+    assert seconds < HEAL_S
+
+
+async def test_hints_in_chaos(tmp_path: Path, figure: Figure) -> None:
+    """A third of the hints is lost, the rest is told twice and out of order, with old ones and invented ones among
+    them, while others talk: every member hears the log, in order, once."""
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(Cluster(tmp_path))
+        crowd = await gather(stack, cluster, CHANNELS)
+        past: list[Event] = []
+        told = 0
+        async with Talk(crowd, RATE):
+            for _ in range(BURSTS):
+                fresh = [event for channel in CHANNELS for event in await write(cluster, channel, EVENTS)]
+                hints = [event for event in fresh if random.random() > 1 / 3]
+                hints += [*hints, *random.sample(past, min(len(past), EVENTS)), *invented(fresh[-1])]
+                random.shuffle(hints)
+                await hint(cluster, hints)
+                past += fresh
+                told += len(hints)
+            began = time.perf_counter()
+            await heard_by_all(crowd, past, HEAL_S)
+            seconds = time.perf_counter() - began
+        count = await crowd.check()
+        assert [client.connects for client in crowd.members.values()] == [1] * len(crowd.members)
+    figure(f"{told} odd hints at {len(past)} of {count} events; all told {seconds:.2f} s after the last")
+    assert seconds < HEAL_S
