@@ -272,11 +272,9 @@ async def _serve(
 
 async def _listen(resources: AsyncExitStack, app: web.Application, variable: str, host: str, port: int) -> int:
     try:
-        runner, bound = await listen(app, host, port)
+        return await listen(resources, app, host, port)
     except OSError as error:
         raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
-    resources.push_async_callback(runner.cleanup)
-    return bound
 
 
 def _mount_demo(settings: Settings, app: web.Application) -> None:

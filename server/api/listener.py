@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
+from typing import Any
 
 from aiohttp import web
 
@@ -18,21 +20,51 @@ USER_TIMEOUT_MS = 20_000
 KEEPALIVE_S = 15.0
 """Of idle HTTP connections; WebSockets are not among them."""
 
+NO_LOG: Any = None
+"""aiohttp takes it for "no access log", though its annotation does not say so."""
 
-async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Serve `app`; return its runner, which the caller cleans up, and the port. Raises `OSError`.
+
+class Handler(web.RequestHandler):
+    """aiohttp's handler of one HTTP connection, whose own refusals do not quote the request: it may hold a token."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer a request that can't be parsed, or whose handler failed."""
+        return super().handle_error(request, status, exc, None if message is None else "Bad request")
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write a response; that to an unknown `Expect` without repeating it."""
+        if isinstance(resp, web.HTTPExpectationFailed):
+            resp = web.Response(status=resp.status)
+        return await super().finish_response(request, resp, start_time)
+
+
+async def listen(resources: AsyncExitStack, app: web.Application, host: str, port: int) -> int:
+    """Serve `app` until `resources` are let go; return the port. Raises `OSError`.
 
     No access log: it would print query strings.
     """
-    family = (await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
+    loop = asyncio.get_running_loop()
+    family = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=1.0
-    )
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    resources.push_async_callback(runner.cleanup)
+    server = runner.server
+    assert server is not None
+    listening = await loop.create_server(
+        lambda: Handler(server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S),
+        sock=listener,
+        backlog=BACKLOG,
+    )
+    resources.callback(listening.close)
     bound: int = listener.getsockname()[1]
-    return runner, bound
+    return bound

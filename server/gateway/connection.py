@@ -29,6 +29,9 @@ MAILBOX_HIGH = 128
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
 
+FLUSH_WAIT_S = 30.0
+"""How long one part of a resume may take to be read: 768 KiB at 26 KB/s, which a bad mobile link still does."""
+
 PING = frame(b"2")
 
 CLOSE_WAIT_S = 2.0
@@ -280,12 +283,17 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     async def flushed(self) -> None:
-        """Wait until little of what has been written still waits for the client, or the connection is lost."""
+        """Wait until little of what has been written still waits for the client, or the connection is lost; close one
+        that takes too long."""
         if self._backlog < 0 or self.closed:
             return
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._flushed)
+        try:
+            async with asyncio.timeout(FLUSH_WAIT_S):
+                await asyncio.shield(self._flushed)
+        except TimeoutError:
+            self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
 
     def _wake(self) -> None:
         if self._flushed is not None:
