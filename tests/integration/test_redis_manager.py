@@ -1,0 +1,312 @@
+"""The link between replicas, over a real Redis that dies, freezes, cuts it off, or says nothing any more."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from server.adapters.redis import keys
+from server.adapters.redis.broadcast import RedisBroadcast
+from server.adapters.redis.listener import PULSE_S, UNHEARD_CALLS
+from server.adapters.redis.manager import RedisRooms
+from server.domain.channels import ChannelName
+from server.domain.errors import Unavailable
+from server.domain.messages import Event
+from server.ports.broadcast import LinkRestored
+from tests.doubles.samples import ROOM, event
+from tests.harness.redis import RedisProcess
+
+DEADLINE_S = 10.0
+LIMIT_S = 2.0
+BACK_S = 1.5
+"""Within a second of Redis being back, and half of one for a busy machine."""
+
+PULSE = 0.1
+OTHER = ChannelName("room:2")
+
+
+class Replica:
+    """One replica's link: its broadcast, and what it hears."""
+
+    def __init__(self, url: str, pulse_s: float = PULSE_S) -> None:
+        self.rooms = RedisRooms(url, pulse_s=pulse_s)
+        self.broadcast = RedisBroadcast(self.rooms)
+        self._hints = self.broadcast.listen()
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self.rooms.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._running is not None
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+        await self.rooms.aclose()
+
+    async def hint(self) -> Event | LinkRestored:
+        """The next hint."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await anext(self._hints)
+
+    async def restored(self) -> None:
+        """The next hint, which must be `LinkRestored`."""
+        assert isinstance(await self.hint(), LinkRestored)
+
+    async def hears(self, number: int, channel: ChannelName = ROOM) -> None:
+        """Publish; the next hint must be that."""
+        await self.broadcast.publish(event(number, channel=channel))
+        assert await self.hint() == event(number, channel=channel)
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[RedisProcess]:
+    """A Redis that a test may do anything to."""
+    async with RedisProcess(tmp_path / "redis") as process:
+        yield process
+
+
+@pytest.fixture
+async def replica(redis: RedisProcess) -> AsyncIterator[Replica]:
+    """A replica that is linked, and hosts ROOM."""
+    async with Replica(redis.url) as one:
+        await one.restored()
+        await one.broadcast.subscribe(ROOM)
+        yield one
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what nobody tells of."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_a_restart_is_healed_within_a_second(redis: RedisProcess, replica: Replica) -> None:
+    """Publishing fails while Redis is away; then `LinkRestored` comes, and every topic is heard as before."""
+    await replica.broadcast.subscribe(OTHER)
+    redis.kill()
+    with pytest.raises(Unavailable):
+        await replica.broadcast.publish(event(1))
+    gone = time.monotonic()
+    await until(lambda: time.monotonic() - gone > 1)  # so that the tries are as far apart as they get
+    assert not replica.rooms.linked.is_set()
+    await redis.start()
+    back = time.monotonic()
+    await replica.restored()
+    assert time.monotonic() - back < BACK_S
+    assert replica.rooms.linked.is_set()
+    await replica.hears(2)
+    await replica.hears(2, OTHER)
+
+
+async def test_a_start_without_redis_waits_for_it(redis: RedisProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is one line when it is found to be away, and one when it is there."""
+    redis.kill()
+    async with Replica(redis.url) as replica:
+        began = time.monotonic()
+        await until(lambda: time.monotonic() - began > 0.5)  # a few tries
+        assert not replica.rooms.linked.is_set()
+        await redis.start()
+        await replica.restored()
+        await replica.broadcast.subscribe(ROOM)
+        await replica.hears(1)
+    lines = capsys.readouterr().out
+    assert (lines.count("redis.away"), lines.count("redis.linked")) == (1, 1)
+
+
+async def test_subscribers_that_are_cut_off_come_back(redis: RedisProcess, replica: Replica) -> None:
+    """CLIENT KILL TYPE pubsub: publishing goes on, and so does hearing, after `LinkRestored`."""
+    for number in range(1, 4):
+        assert await redis.command("CLIENT", "KILL", "TYPE", "pubsub") == 1
+        await replica.restored()
+        await replica.hears(number)
+
+
+async def test_ten_thousand_topics_come_back(redis: RedisProcess, replica: Replica) -> None:
+    """All of them are asked for anew, in a few commands, before the link counts as restored."""
+    channels = [ChannelName(f"many:{number}") for number in range(10_000)]
+    for start in range(0, len(channels), 2_000):
+        await asyncio.gather(*(replica.broadcast.subscribe(one) for one in channels[start : start + 2_000]))
+    await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+    await replica.restored()
+    assert await redis.command("PUBSUB", "NUMPAT") == 0
+    assert len(await redis.command("PUBSUB", "CHANNELS", keys.topic(ChannelName("many:*")))) == 10_000
+
+
+async def test_a_frozen_redis_fails_in_time(redis: RedisProcess, replica: Replica) -> None:
+    """Publishing and subscribing fail within 2 s, unsubscribing ends; later all is as it was called last."""
+    redis.freeze()
+    began = time.monotonic()
+    results = await asyncio.gather(
+        replica.broadcast.publish(event(1)),
+        replica.broadcast.subscribe(OTHER),
+        replica.broadcast.unsubscribe(ROOM),
+        return_exceptions=True,
+    )
+    assert time.monotonic() - began < LIMIT_S
+    assert [type(result) for result in results] == [Unavailable, Unavailable, type(None)]
+    redis.thaw()
+    await replica.broadcast.subscribe(OTHER)
+    await replica.broadcast.publish(event(2))
+    await replica.broadcast.publish(event(3, channel=OTHER))
+    hints = [await replica.hint()]
+    while hints[-1] != event(3, channel=OTHER):
+        hints.append(await replica.hint())
+    assert event(2) not in hints
+
+
+async def test_a_subscription_waits_for_a_short_outage(redis: RedisProcess, replica: Replica) -> None:
+    """It is confirmed by the next link; one that fails is heard all the same once the link is back."""
+    redis.kill()
+    await until(lambda: not replica.rooms.linked.is_set())
+    waiting = asyncio.create_task(replica.broadcast.subscribe(OTHER))
+    await redis.start()
+    await waiting
+    await replica.restored()
+    await replica.hears(1, OTHER)
+    redis.kill()
+    third = ChannelName("room:3")
+    with pytest.raises(Unavailable):
+        await replica.broadcast.subscribe(third)
+    await replica.broadcast.unsubscribe(OTHER)
+    await redis.start()
+    await replica.restored()
+    await replica.broadcast.publish(event(2, channel=OTHER))
+    await replica.hears(2, third)
+
+
+async def test_hints_are_heard_in_the_order_of_publishing(redis: RedisProcess, replica: Replica) -> None:
+    """Over a thousand that one replica publishes at once, at every other replica."""
+    async with Replica(redis.url) as second:
+        await second.restored()
+        await second.broadcast.subscribe(ROOM)
+        events = [event(number) for number in range(1, 1_501)]
+        await asyncio.gather(*(replica.broadcast.publish(one) for one in events))
+        for each in (replica, second):
+            assert [await each.hint() for _ in events] == events
+
+
+async def test_only_what_is_hosted_arrives(redis: RedisProcess, replica: Replica) -> None:
+    """Redis itself does not send the others, and forgets the topic when the channel is let go."""
+    hosted = "PUBSUB", "CHANNELS", keys.topic(ChannelName("*"))
+    assert await redis.command(*hosted) == [keys.topic(ROOM).encode()]
+    await replica.broadcast.unsubscribe(ROOM)
+    await replica.broadcast.subscribe(OTHER)
+    assert await redis.command(*hosted) == [keys.topic(OTHER).encode()]
+
+
+# Deafness
+
+
+class DeafeningProxy:
+    """Forwards 127.0.0.1:`port` to Redis. After `deafen`, what Redis says to those that have subscribed by then gets
+    lost; their connections stay."""
+
+    def __init__(self, upstream: int) -> None:
+        self.port = 0
+        self._upstream = upstream
+        self._subscribers: set[asyncio.StreamWriter] = set()
+        self._deaf: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where replicas connect."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def deafen(self) -> None:
+        """See above."""
+        self._deaf |= self._subscribers
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+
+        def over(_: object) -> None:
+            writer.transport.abort()
+            up_writer.transport.abort()
+
+        for job in (self._speak(reader, writer, up_writer), self._hear(up_reader, writer)):
+            task = asyncio.create_task(job)
+            self._tasks.add(task)
+            task.add_done_callback(over)
+
+    async def _speak(
+        self, reader: asyncio.StreamReader, client: asyncio.StreamWriter, redis: asyncio.StreamWriter
+    ) -> None:
+        while chunk := await reader.read(65_536):
+            if b"SUBSCRIBE" in chunk:
+                self._subscribers.add(client)
+            redis.write(chunk)
+
+    async def _hear(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(65_536):
+            if client not in self._deaf:
+                client.write(chunk)
+
+
+async def test_a_deaf_listener_is_found_and_opened_anew(redis: RedisProcess) -> None:
+    """It is connected, publishing works, and nothing comes: three of its calls to itself are enough to know."""
+    async with DeafeningProxy(redis.port) as proxy, Replica(proxy.url, PULSE) as replica:
+        await replica.restored()
+        await replica.broadcast.subscribe(ROOM)
+        await replica.hears(1)
+        proxy.deafen()
+        await replica.broadcast.publish(event(2))
+        began = time.monotonic()
+        await replica.restored()
+        assert time.monotonic() - began < (UNHEARD_CALLS + 1) * PULSE + BACK_S
+        assert replica.rooms.deaf == 1
+        await replica.hears(3)
+
+
+async def test_a_silent_link_is_not_deaf(redis: RedisProcess) -> None:
+    """Where nothing is said for many pulses the link stays; nor is it reopened while Redis is frozen."""
+    async with Replica(redis.url, PULSE) as replica:
+        await replica.restored()
+        await replica.broadcast.subscribe(ROOM)
+        await pulses(redis, 10)
+        redis.freeze()
+        with pytest.raises(Unavailable):
+            await replica.broadcast.publish(event(1))  # ten pulses
+        redis.thaw()
+        await pulses(redis, 5)
+        await replica.broadcast.publish(event(2))
+        hints = [await replica.hint()]
+        while hints[-1] != event(2):
+            hints.append(await replica.hint())
+        assert not any(isinstance(hint, LinkRestored) for hint in hints)
+        assert replica.rooms.deaf == 0
+
+
+async def pulses(redis: RedisProcess, number: int) -> None:
+    """Wait until a replica has called itself so often."""
+    async with redis.client() as client, client.pubsub() as listener:
+        await listener.psubscribe(keys.pulse("*"))
+        async with asyncio.timeout(DEADLINE_S):
+            while number:
+                message = await listener.get_message(ignore_subscribe_messages=True, timeout=1.0)
+                number -= message is not None
+
+
+def test_deafness_is_found_within_fifteen_seconds() -> None:
+    """With the pulse as it is."""
+    assert (UNHEARD_CALLS + 1) * PULSE_S <= 15
