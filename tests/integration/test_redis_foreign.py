@@ -1,0 +1,150 @@
+"""What other processes publish through Redis: emits that reach a channel, and payloads that must reach nobody."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from server.adapters import codec
+from server.adapters.redis import keys
+from server.domain.channels import ChannelName
+from server.domain.messages import Position, created
+from tests.doubles.samples import event, post
+from tests.harness.raw_socket import RawSocket
+from tests.harness.redis import RedisProcess
+from tests.harness.server import ServerProcess
+from tests.harness.tokens import token
+
+ROOM = ChannelName("room:foreign")
+DEADLINE_S = 15.0
+
+EMITTER = """
+import asyncio, sys, socketio
+async def main():
+    manager = socketio.AsyncRedisManager(sys.argv[1], write_only=True)
+    await manager.emit("deploy", {"version": 7}, namespace="/chat", room=sys.argv[2])
+    await manager.emit("pair", ("a", 2), namespace="/chat", to=sys.argv[2])
+    await manager.redis.aclose()
+asyncio.run(main())
+"""
+
+
+class Scene:
+    """A server over a Redis, one member of ROOM, and one client of no channel."""
+
+    def __init__(self, redis: RedisProcess, server: ServerProcess, member: RawSocket, outsider: RawSocket) -> None:
+        self.redis, self.server, self.member, self.outsider = redis, server, member, outsider
+
+    async def emit(self, **change: Any) -> None:
+        """Publish as the stock manager would, with something else instead."""
+        fields = {"method": "emit", "event": "ok", "data": [1], "binary": False, "namespace": "/chat"}
+        whole = fields | {"room": ROOM, "skip_sid": None, "callback": None, "host_id": "stranger"} | change
+        await self.redis.command("PUBLISH", "socketio", json.dumps(whole))
+
+    async def nothing_came(self) -> None:
+        """A good emit comes first at the member; a command's answer first at the outsider."""
+        await self.emit(event="marker")
+        assert await self.member.text() == '42/chat,["marker",1]'
+        await self.outsider.say('42/chat,7["history:read",{"channel":"room:foreign"}]')
+        assert (await self.outsider.text()).startswith("43/chat,7[")
+
+    def refused(self, name: str) -> list[dict[str, Any]]:
+        """The log lines about what was refused."""
+        return [line for line in self.server.lines if line["event"] == name]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisProcess]:
+    """One Redis for this module."""
+    async with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
+        yield process
+
+
+@pytest.fixture
+async def foreign(redis: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """A server of each test's own, which must not suffer."""
+    folder = tmp_path_factory.mktemp("replica")
+    async with ServerProcess(folder, {"MARU_REDIS_URL": redis.url}) as process:
+        await process.logged(lambda line: line["event"] == "redis.linked")
+        member, outsider = [await RawSocket.chat(process.port, token(user)) for user in ("member", "outsider")]
+        assert (await member.ask("channel:join", {"channel": ROOM}))["ok"]
+        yield Scene(redis, process, member, outsider)
+        member.vanish()
+        outsider.vanish()
+        assert await process.terminate() == 0
+        assert "Traceback" not in process.output
+
+
+async def test_a_write_only_manager_emits_into_a_channel(foreign: Scene) -> None:
+    """From another process, with the stock class; members get the events in order, others do not."""
+    emitter = await asyncio.create_subprocess_exec(sys.executable, "-c", EMITTER, foreign.redis.url, ROOM)
+    async with asyncio.timeout(DEADLINE_S):
+        assert await emitter.wait() == 0
+    assert await foreign.member.text() == '42/chat,["deploy",{"version":7}]'
+    assert await foreign.member.text() == '42/chat,["pair","a",2]'
+    await foreign.nothing_came()
+    replay = await foreign.member.ask("history:read", {"channel": ROOM})
+    assert replay["messages"] == []
+
+
+async def test_nobody_is_reached_but_by_a_channel(foreign: Scene) -> None:
+    """Not everybody, no single client, no other namespace; one line for each that is refused."""
+    addresses: list[Any] = [None, "", [], [ROOM], foreign.member.session, foreign.outsider.session, 7, {"a": 1}]
+    for address in addresses:
+        await foreign.emit(room=address)
+    await foreign.emit(namespace="/")
+    await foreign.emit(event="message:created")
+    await foreign.emit(method="disconnect", sid=foreign.member.session)
+    await foreign.emit(method="close_room")
+    await foreign.emit(room="room:nobody")
+    await foreign.nothing_came()
+    assert len(foreign.refused("foreign.refused")) == len(addresses) + 4
+
+
+async def test_no_payload_breaks_the_listener(foreign: Scene) -> None:
+    """Neither on the shared topic nor on the channel's: one line each, and the link stays."""
+    deep = "[" * 300 + "]" * 300
+    good = codec.encode_event(event(1, channel=ROOM))
+    hostile = [
+        b"",
+        b"1",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"\x80\x04K\x01.",
+        b"[" * 100_000,
+        b"NaN",
+        b'{"v":1}',
+        b'{"v":2}',
+    ]
+    deep_data = codec.encode_event(created(post(1, ROOM), Position("e", 1))).replace(
+        b'"data":null', f'"data":{deep}'.encode()
+    )
+    hints = [
+        *hostile,
+        deep_data,
+        good.replace(b"number 1", b"\\ud800"),
+        good.replace(b'"text":"number 1"', b'"text":1'),
+        good.replace(b'"o":1', b'"o":1e999'),
+        good.replace(b'"reply_to":null', f'"reply_to":{deep}'.encode()),
+        codec.encode_event(event(1, channel=ChannelName("room:other"))),
+        good.replace(b'"channel":"room:foreign"', b'"channel":"room:other"'),
+        good + b" " * 300_000,
+    ]
+    emits = [*hostile, f'{{"method":"emit","event":"e","data":[{deep}],"namespace":"/chat","room":"{ROOM}"}}'.encode()]
+    for payload in hints:
+        await foreign.redis.command("PUBLISH", keys.topic(ROOM), payload)
+    for payload in emits:
+        await foreign.redis.command("PUBLISH", "socketio", payload)
+    await foreign.nothing_came()
+    assert len(foreign.refused("hint.refused")) == len(hints)
+    assert len(foreign.refused("foreign.refused")) == len(emits)
+    assert len(foreign.refused("redis.linked")) == 1
+    assert all(len(json.dumps(line)) < 400 for line in foreign.refused("hint.refused"))
+    assert (await foreign.member.ask("message:send", {"channel": ROOM, "text": "still here"}))["ok"]
+    assert (await foreign.member.event("message:created"))["offset"] == 1
