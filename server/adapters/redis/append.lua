@@ -2,17 +2,34 @@
 --
 -- KEYS  1-3 as in channel.lua  4 what became of the idempotency key, of a post with one; else the state of the message
 -- ARGV  1-7 as in channel.lua  8 kind  9 at, ms  10 events kept  11 message id
---       post      12 head (JSON: who, reply_to, key ...)  13 text  14 data (JSON or '')  15 how long the key counts, ms
+--       post      12 content (entries.py)  13 how long the key counts, ms
 --       revision  12 text  13 data  14 '1' to keep the old data
 -- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. What the
 -- caller knows already is not sent back: of a new post, only its place.
 
 local kind, at, id = ARGV[8], ARGV[9], ARGV[11]
-local fields
-local offset = whole(head + 1)
+local offset, written = whole(head + 1), whole(NOW)
+local entry
+
+local function packed(...)
+  return table.concat({...}, ' ')
+end
+
+-- The next state of a message from its present one: who and what never changes, the new text, the new data or the old.
+local function revised(present)
+  local place, created_at, version, head_size, data_size, from =
+    string.match(present, '^%l %d+ %d+ (%d+) (%d+) (%d+) (%d+) (%d+) ()')
+  local text, data = ARGV[12], ARGV[13]
+  local data_from = from + head_size
+  if ARGV[14] == '1' then
+    data = string.sub(present, data_from, data_from + data_size - 1)
+  end
+  return packed('e', at, written, place, created_at, whole(version + 1), head_size, #data,
+    string.sub(present, from, data_from - 1) .. data .. text)
+end
 
 if kind == 'post' then
-  local key, life = KEYS[4], tonumber(ARGV[15])
+  local key, life = KEYS[4], tonumber(ARGV[13])
   local sent = key and redis.call('GET', key)
   if sent then
     local was_epoch, was, was_at, was_id, ends = string.match(sent, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
@@ -31,47 +48,37 @@ if kind == 'post' then
     redis.call('UNLINK', STATES .. id)
   end
   if key then
-    redis.call('SET', key, table.concat({epoch, offset, at, id, whole(NOW + life)}, ' '), 'PX', life)
+    redis.call('SET', key, packed(epoch, offset, at, id, whole(NOW + life)), 'PX', life)
   end
-  fields = {'created', ARGV[12], 'text', ARGV[13], 'data', ARGV[14]}
+  entry = packed('c', at, written, offset, at, '1', ARGV[12])
 else
-  local STATE = KEYS[4]
   local place = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
   local creation = place > floor and entry_at(place)
   if not creation then
     return {'not_found', epoch}
   end
-  local old = redis.call('HMGET', STATE, 'deleted', 'deleted_at', 'data', 'version')
-  if old[1] then
-    if kind == 'revision' then
+  local present = redis.call('GET', KEYS[4]) or creation
+  local deleted, deleted_at = string.match(present, '^d (%d+) (%d+)$')
+  if kind == 'revision' then
+    if deleted then
       return {'conflict', epoch}
     end
-    return {'duplicate', epoch, old[1], old[2], id, false}
-  end
-  if kind == 'revision' then
-    local data = ARGV[13]
-    if ARGV[14] == '1' then
-      data = old[3] or creation[6]
-    end
-    local changed = {'text', ARGV[12], 'data', data, 'edited_at', at, 'version', whole(tonumber(old[4] or 1) + 1)}
-    redis.call('HSET', STATE, unpack(changed))
-    fields = {'edited', creation[2], 'offset', whole(place), 'created_at', creation[#creation - 2], unpack(changed)}
+    entry = revised(present)
+    redis.call('SET', KEYS[4], entry, 'PX', MAX_AGE + MARGIN)
   else
-    redis.call('HDEL', STATE, 'text', 'data')
-    redis.call('HSET', STATE, 'deleted', offset, 'deleted_at', at)
-    fields = {'deleted', id}
+    if deleted then
+      return {'duplicate', epoch, deleted, deleted_at, id, false}
+    end
+    entry = packed('d', at, written, id)
+    redis.call('SET', KEYS[4], packed('d', offset, at), 'PX', MAX_AGE + MARGIN)
   end
-  redis.call('PEXPIRE', STATE, MAX_AGE + MARGIN)
 end
 
-for _, value in ipairs({'at', at, 'written', whole(NOW)}) do
-  fields[#fields + 1] = value
-end
-redis.call('XADD', LOG, offset .. '-0', unpack(fields))
+redis.call('XADD', LOG, offset .. '-0', 'e', entry)
 if head == floor then
   first = NOW
 end
-head = head + 1
+head, at_head = head + 1, at
 if NOW - renewed > RENEWAL then
   renewed = NOW
   redis.call('PEXPIRE', LOG, MAX_AGE + MARGIN)
@@ -79,9 +86,8 @@ if NOW - renewed > RENEWAL then
 end
 local before = floor
 floor = math.max(floor, head - tonumber(ARGV[10]))
-at_head = at
 save()
 if floor > before then
   trim(before)
 end
-return {'ok', epoch, offset, at, id, kind ~= 'post' and fields}
+return {'ok', epoch, offset, at, id, kind ~= 'post' and entry}

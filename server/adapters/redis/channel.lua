@@ -23,10 +23,10 @@ local function entries(first, last, count)
   return redis.call('XRANGE', LOG, whole(first) .. '-0', last, 'COUNT', count)
 end
 
--- An entry's fields end with {'at', at, 'written', ms}.
+-- An entry has one field, which begins with its kind, its `at` and when it was written (entries.py).
 local function entry_at(offset)
   local found = entries(offset, whole(offset) .. '-0', 1)[1]
-  return found and found[2] or false
+  return found and found[2][2] or false
 end
 
 -- `at` is that of the head, the first kept entry was written at `first` or later, Redis was told at `renewed` how long
@@ -52,7 +52,7 @@ local function seen_is_here(offset, at)
     return at == at_head
   end
   local entry = offset < head and entry_at(offset)
-  return entry and entry[#entry - 2] == at
+  return entry and string.match(entry, '^%l (%d+)') == at
 end
 
 local function trim(before)
@@ -75,7 +75,7 @@ local function drop_aged()
   for _, count in ipairs({2, 1024}) do   -- one goes as one comes; many, where nobody came for long
     local aged = 0
     for _, entry in ipairs(entries(floor + 1, '+', count)) do
-      first = tonumber(entry[2][#entry[2]])
+      first = tonumber(string.match(entry[2][2], '^%l %d+ (%d+)'))
       if first >= OLDEST then
         break
       end

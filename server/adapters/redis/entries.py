@@ -1,14 +1,16 @@
-"""Messages and events as fields of Redis' stream entries and hashes (the scripts copy them, and never look inside).
+"""Messages and events as Redis keeps them: one string each, words first, then what may hold spaces.
 
-    created   created=head text data                                                  at written
-    edited    edited=head offset created_at text data edited_at version               at written
-    deleted   deleted=id                                                              at written
+    event     c AT WRITTEN OFFSET CREATED_AT VERSION CONTENT    a creation; OFFSET is the message's, VERSION is 1
+              e AT WRITTEN OFFSET CREATED_AT VERSION CONTENT    an edit, with the message's whole new state
+              d AT WRITTEN ID                                   a deletion
+    state     as the event that made it, but                    of a message in its current state
+              d OFFSET AT                                       of the deletion
+    CONTENT   HEAD_BYTES DATA_BYTES HEAD DATA TEXT              without a space after the second number's
 
-`head` is what never changes about a message, as JSON. A changed message's hash has `text data edited_at version`, a
-deleted one's has `deleted deleted_at`. `data` is JSON or empty.
+HEAD is JSON of what never changes about a message, DATA is JSON or nothing. One field in place of many: Redis walks
+over the fields of up to a hundred entries to find one.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -26,17 +28,15 @@ from server.domain.messages import (
     Tombstone,
 )
 
+_WORDS = 8
+"""Before a message's HEAD."""
 
-def encode_head(post: Post) -> bytes:
-    """What never changes about a message."""
-    return orjson.dumps(
-        {
-            "id": post.id,
-            "author": [post.author.id, post.author.name],
-            "reply_to": post.reply_to,
-            "key": post.key,
-        }
-    )
+
+def encode_content(post: Post) -> bytes:
+    """What the script can't know of a new message."""
+    head = orjson.dumps([post.id, post.author.id, post.author.name, post.reply_to, post.key])
+    data = encode_data(post.data)
+    return b"%d %d %b%b%b" % (len(head), len(data), head, data, post.text.encode())
 
 
 def encode_data(data: Any) -> bytes:
@@ -44,51 +44,42 @@ def encode_data(data: Any) -> bytes:
     return b"" if data is None else orjson.dumps(data)
 
 
-def decode_state(
-    channel: ChannelName, offset: int, creation: Sequence[bytes], changes: Sequence[bytes]
-) -> Message | Tombstone:
-    """A message's current state: its creation's entry, and what the hash says of it since."""
-    values = _values(creation) | _values(changes)
-    if b"deleted" in values:
-        head = orjson.loads(values[b"created"])
-        return Tombstone(MessageId(head["id"]), channel, offset)
-    return _message(channel, offset, values[b"created"], values[b"at"], values)
+def decode_state(channel: ChannelName, id: MessageId, offset: int, packed: bytes) -> Message | Tombstone:
+    """A message's current state."""
+    if packed.startswith(b"d "):
+        return Tombstone(id, channel, offset)
+    return _message(channel, packed.split(b" ", _WORDS))
 
 
-def decode_entry(channel: ChannelName, epoch: str, offset: int, fields: Sequence[bytes]) -> Event:
+def decode_entry(channel: ChannelName, epoch: str, offset: int, packed: bytes) -> Event:
     """A stream's entry."""
-    values = _values(fields)
-    at = int(values[b"at"])
-    match fields[0]:
-        case b"created":
-            message = _message(channel, offset, values[b"created"], values[b"at"], values)
-            return MessageCreated(channel, epoch, offset, at, message)
-        case b"edited":
-            message = _message(channel, int(values[b"offset"]), values[b"edited"], values[b"created_at"], values)
-            return MessageEdited(channel, epoch, offset, at, message)
+    words = packed.split(b" ", _WORDS)
+    at = int(words[1])
+    match words[0]:
+        case b"c":
+            return MessageCreated(channel, epoch, offset, at, _message(channel, words))
+        case b"e":
+            return MessageEdited(channel, epoch, offset, at, _message(channel, words))
         case _:
-            return MessageDeleted(channel, epoch, offset, at, MessageId(values[b"deleted"].decode()))
+            return MessageDeleted(channel, epoch, offset, at, MessageId(words[3].decode()))
 
 
-def _values(fields: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(fields[::2], fields[1::2], strict=True))
-
-
-def _message(channel: ChannelName, offset: int, head: bytes, created_at: bytes, values: dict[bytes, bytes]) -> Message:
-    fixed: dict[str, Any] = orjson.loads(head)
-    user, name = fixed["author"]
-    edited_at = values.get(b"edited_at")
-    data = values[b"data"]
+def _message(channel: ChannelName, words: list[bytes]) -> Message:
+    kind, at, _, offset, created_at, version, head_bytes, data_bytes, content = words
+    data_from = int(head_bytes)
+    text_from = data_from + int(data_bytes)
+    id, user, name, reply_to, key = orjson.loads(content[:data_from])
+    data = content[data_from:text_from]
     return Message(
-        id=MessageId(fixed["id"]),
+        id=MessageId(id),
         channel=channel,
         author=Author(UserId(user), name),
-        text=values[b"text"].decode(),
+        text=content[text_from:].decode(),
         data=orjson.loads(data) if data else None,
-        reply_to=fixed["reply_to"],
-        key=fixed["key"],
+        reply_to=reply_to,
+        key=key,
         created_at=int(created_at),
-        edited_at=int(edited_at) if edited_at else None,
-        version=int(values.get(b"version", b"1")),
-        offset=offset,
+        edited_at=int(at) if kind == b"e" else None,
+        version=int(version),
+        offset=int(offset),
     )

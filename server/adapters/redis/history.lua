@@ -2,7 +2,8 @@
 --
 -- KEYS  1-3 as in channel.lua
 -- ARGV  1-7 as in channel.lua  8 before, an offset or ''  9 after, an offset or ''  10 limit
--- Returns {epoch, head, '1' where more lies beyond, {{offset, creation, changes} ...}}, oldest first; as message.lua.
+-- Returns {epoch, head, '1' where more lies beyond, {{id, offset, state or false} ...}}, oldest first; see message.lua.
+-- False where somebody has cut the creation out of the stream.
 
 local before, after, limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local lowest = '(' .. whole(math.max(floor, after or 0))
@@ -20,6 +21,7 @@ local messages = {}
 for number = 1, count do
   local id, offset = found[2 * number - 1], found[2 * number]
   local place = upwards and number or count + 1 - number
-  messages[place] = {offset, entry_at(tonumber(offset)), redis.call('HGETALL', STATES .. id)}
+  local creation = entry_at(tonumber(offset))
+  messages[place] = {id, offset, creation and (redis.call('GET', STATES .. id) or creation)}
 end
 return {epoch, whole(head), #found / 2 > limit and '1' or '0', messages}

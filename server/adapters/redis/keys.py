@@ -17,7 +17,7 @@ def meta(channel: ChannelName) -> str:
 
 
 def log(channel: ChannelName) -> str:
-    """STREAM: the events; an entry's id is its offset."""
+    """STREAM: the events; an entry's id is its offset, its one field `e` see entries.py."""
     return f"{PREFIX}{{{channel}}}:log"
 
 
@@ -27,7 +27,7 @@ def order(channel: ChannelName) -> str:
 
 
 def state(channel: ChannelName, id: str) -> str:
-    """HASH: what has changed about a message since it was created, or that it is deleted."""
+    """STRING: the present state of a message that was changed after its creation, see entries.py."""
     return f"{PREFIX}{{{channel}}}:state:{id}"
 
 

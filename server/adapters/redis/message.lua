@@ -2,11 +2,11 @@
 --
 -- KEYS  1-3 as in channel.lua  4 the message's state
 -- ARGV  1-7 as in channel.lua  8 message id
--- Returns {offset, creation: {field, value ...}, changes: {field, value ...}}; {} where there is none (any more).
+-- Returns {id, offset, state (entries.py)}; {} where there is none (any more).
 
 local place = tonumber(redis.call('ZSCORE', ORDER, ARGV[8]) or 0)
 local creation = place > floor and entry_at(place)
 if not creation then
   return {}
 end
-return {whole(place), creation, redis.call('HGETALL', KEYS[4])}
+return {ARGV[8], whole(place), redis.call('GET', KEYS[4]) or creation}

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple, Self
 
 from server.adapters.redis import keys
-from server.adapters.redis.entries import decode_entry, decode_state, encode_data, encode_head
+from server.adapters.redis.entries import decode_entry, decode_state, encode_content, encode_data
 from server.adapters.redis.link import connect
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
@@ -96,7 +96,7 @@ class RedisMessageLog(MessageLog):
         return Replay(
             int(floor),
             position,
-            [decode_entry(channel, position.epoch, int(id.partition(b"-")[0]), fields) for id, fields in entries],
+            [decode_entry(channel, position.epoch, int(id.partition(b"-")[0]), packed) for id, (_, packed) in entries],
         )
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
@@ -113,8 +113,7 @@ class RedisMessageLog(MessageLog):
             "" if after is None else after,
             limit,
         )
-        # An entry that somebody has cut out of the stream leaves its message without a creation.
-        states = [_state(channel, one) for one in found if one[1] is not None]
+        states = [_state(channel, one) for one in found if one[2] is not None]
         return Page(states, Position(epoch.decode(), int(head)), more == b"1")
 
     def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
@@ -157,7 +156,7 @@ def _subject(draft: Draft) -> tuple[str, ...]:
 def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:
     match draft:
         case Post():
-            return (encode_head(draft), draft.text, encode_data(draft.data), KEY_TTL_MS)
+            return (encode_content(draft), KEY_TTL_MS)
         case Revision():
             return (draft.text, encode_data(draft.data), "1" if draft.keep_data else "0")
         case Deletion():
@@ -165,8 +164,8 @@ def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:
 
 
 def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
-    offset, creation, changes = found
-    return decode_state(channel, int(offset), creation, changes)
+    id, offset, packed = found
+    return decode_state(channel, MessageId(id.decode()), int(offset), packed)
 
 
 def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:

@@ -2,7 +2,7 @@
 --
 -- KEYS  1-3 as in channel.lua
 -- ARGV  1-7 as in channel.lua  8 after, an offset  9 limit
--- Returns {epoch, head, at of the head, floor, {{id, {field, value ...}} ...}}.
+-- Returns {epoch, head, at of the head, floor, {{id, {'e', entry}} ...}}.
 
 local after, limit = tonumber(ARGV[8]), tonumber(ARGV[9])
 local stretch = {}

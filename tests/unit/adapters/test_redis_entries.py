@@ -1,10 +1,10 @@
-"""Messages and events as fields of Redis' entries and hashes."""
+"""Messages and events as the strings that Redis keeps."""
 
 from dataclasses import replace
 
 import pytest
 
-from server.adapters.redis.entries import decode_entry, decode_state, encode_data, encode_head
+from server.adapters.redis.entries import decode_entry, decode_state, encode_content
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageCreated, MessageDeleted, MessageEdited, Post, Tombstone
 from tests.doubles.samples import ROOM, post, some_id
@@ -17,11 +17,9 @@ DRAFTS = [
 ]
 
 
-def creation(draft: Post) -> list[bytes]:
-    """What `append.lua` writes."""
-    head, data = encode_head(draft), encode_data(draft.data)
-    at = str(draft.at).encode()
-    return [b"created", head, b"text", draft.text.encode(), b"data", data, b"at", at, b"written", b"7"]
+def creation(draft: Post) -> bytes:
+    """What `append.lua` writes at offset 5."""
+    return b"c %d 7 5 %d 1 %b" % (draft.at, draft.at, encode_content(draft))
 
 
 def message(draft: Post) -> Message:
@@ -49,39 +47,31 @@ def test_a_creation_is_read_as_it_was_posted(draft: Post) -> None:
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_a_state_is_its_creation_and_the_changes_since(draft: Post) -> None:
-    """Without changes the message as posted; edited with the new text; deleted a tombstone, also after an edit."""
-    changes = [b"text", b"new", b"data", b"", b"edited_at", b"99", b"version", b"3"]
-    assert decode_state(ROOM, 5, creation(draft), []) == message(draft)
-    edited = replace(message(draft), text="new", data=None, edited_at=99, version=3)
-    assert decode_state(ROOM, 5, creation(draft), changes) == edited
-    deleted = [*changes[4:], b"deleted", b"9", b"deleted_at", b"100"]
-    assert decode_state(ROOM, 5, creation(draft), deleted) == Tombstone(draft.id, ROOM, 5)
+def test_a_state_is_the_event_that_made_it(draft: Post) -> None:
+    """The creation's, an edit's, or a deletion's, of which the message's place is left."""
+    assert decode_state(ROOM, draft.id, 5, creation(draft)) == message(draft)
+    assert decode_state(ROOM, draft.id, 5, edited(draft)) == edit(draft)
+    assert decode_state(ROOM, draft.id, 5, b"d 9 100") == Tombstone(draft.id, ROOM, 5)
 
 
-def test_an_edit_is_the_whole_new_state() -> None:
+def edited(draft: Post) -> bytes:
+    """What `append.lua` makes of an edit."""
+    changed = replace(draft, text="new text", data={"b": 1})
+    return b"e 99 7 5 %d 2 %b" % (draft.at, encode_content(changed))
+
+
+def edit(draft: Post) -> Message:
+    """What is read of it."""
+    return replace(message(draft), text="new text", data={"b": 1}, edited_at=99, version=2)
+
+
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_an_edit_is_the_whole_new_state(draft: Post) -> None:
     """At the offset of its own, with the message's creation inside."""
-    draft = DRAFTS[2]
-    fields = [b"edited", encode_head(draft), b"offset", b"5", b"created_at", str(draft.at).encode()]
-    fields += [
-        b"text",
-        b"new",
-        b"data",
-        b'{"b":1}',
-        b"edited_at",
-        b"99",
-        b"version",
-        b"2",
-        b"at",
-        b"99",
-        b"written",
-        b"7",
-    ]
-    edited = replace(message(draft), text="new", data={"b": 1}, edited_at=99, version=2)
-    assert decode_entry(ROOM, "e", 8, fields) == MessageEdited(ROOM, "e", 8, 99, edited)
+    assert decode_entry(ROOM, "e", 8, edited(draft)) == MessageEdited(ROOM, "e", 8, 99, edit(draft))
 
 
 def test_a_deletion_names_the_message() -> None:
     """And nothing else."""
-    fields = [b"deleted", some_id(1).encode(), b"at", b"99", b"written", b"7"]
-    assert decode_entry(ROOM, "e", 9, fields) == MessageDeleted(ROOM, "e", 9, 99, some_id(1))
+    packed = b"d 99 7 " + some_id(1).encode()
+    assert decode_entry(ROOM, "e", 9, packed) == MessageDeleted(ROOM, "e", 9, 99, some_id(1))
