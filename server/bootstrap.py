@@ -24,10 +24,10 @@ from server.adapters.rooms import Rooms
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.api import demo, probes
+from server.api.affinity import Affinity, derive_key
 from server.api.demo import Demo
 from server.api.listener import listen
 from server.api.probes import Readiness
-from server.application import commands
 from server.application.history import History
 from server.application.hub import Hub
 from server.application.publisher import Publisher
@@ -35,7 +35,6 @@ from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
 from server.domain.identity import Action, Grants
 from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
-from server.domain.recovery import REPLAY_LIMIT
 from server.gateway import wire
 from server.gateway.namespace import ChatNamespace
 from server.gateway.server import ChatServer
@@ -69,27 +68,6 @@ def now_ms() -> int:
 def new_message_id() -> MessageId:
     """A fresh id."""
     return message_id(now_ms(), os.urandom(ID_RANDOM_BYTES))
-
-
-def greeting(settings: Settings) -> dict[str, Any]:
-    """What `session:ready` says of the server."""
-    return {
-        "heartbeat": {
-            "interval_ms": round(settings.ping_interval * 1000),
-            "timeout_ms": round(settings.ping_timeout * 1000),
-        },
-        "limits": {
-            "payload_bytes": wire.MAX_PAYLOAD,
-            "text_chars": commands.MAX_TEXT_CHARS,
-            "data_bytes": commands.MAX_DATA_BYTES,
-            "key_chars": commands.MAX_KEY_CHARS,
-            "channels": settings.max_channels,
-            "resume_channels": commands.MAX_RESUME_CHANNELS,
-            "resume_events": REPLAY_LIMIT,
-            "page": commands.MAX_PAGE,
-        },
-        "server": {"version": VERSION},
-    }
 
 
 def verifier(settings: Settings) -> JwtVerifier:
@@ -228,7 +206,8 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,
     )
-    transport = SocketTransport(chat.eio.sockets, rooms, greeting(settings))
+    greeting = wire.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
+    transport = SocketTransport(chat.eio.sockets, rooms, greeting)
     sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
     hub = Hub(log, broadcast, transport, tasks, time.monotonic)
     chat.register_namespace(
@@ -251,6 +230,7 @@ async def _serve(
     internal, public = web.Application(), web.Application()
     internal.add_routes(probes.routes(replica.readiness, replica.counts))
     replica.chat.attach(public)
+    public.add_routes(Affinity(replica.sessions.admit, affinity_key(settings), settings.allowed_origins).routes())
     if settings.dev:
         _mount_demo(settings, public)
     host, internal_host = settings.host, settings.internal_host
@@ -275,6 +255,13 @@ async def _listen(resources: AsyncExitStack, app: web.Application, variable: str
         return await listen(resources, app, host, port)
     except OSError as error:
         raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
+
+
+def affinity_key(settings: Settings) -> bytes:
+    """The same on every replica. Of a public key it is no secret: who forges a cookie then can choose a place."""
+    material = settings.jwt_secret.get_secret_value() if settings.jwt_secret else settings.jwt_public_key
+    assert material is not None  # the settings ask for one, and development makes one
+    return derive_key(material.encode())
 
 
 def _mount_demo(settings: Settings, app: web.Application) -> None:

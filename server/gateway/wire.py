@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any
 
+from server.application import commands
 from server.domain.errors import MaruError
 from server.domain.messages import (
     Event,
@@ -18,7 +19,7 @@ from server.domain.messages import (
     Position,
     Tombstone,
 )
-from server.domain.recovery import Lapse
+from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.ports.message_log import Page
 from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
 
@@ -142,6 +143,24 @@ def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
             return ServerEvent.SESSION_READY, body | ready
         case SessionExpiring(expires_at):
             return ServerEvent.SESSION_EXPIRING, {"expires_at": timestamp(expires_at)}
+
+
+def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, version: str) -> Json:
+    """What `session:ready` says of the server: heartbeat, limits, version."""
+    return {
+        "heartbeat": {"interval_ms": round(ping_interval_s * 1000), "timeout_ms": round(ping_timeout_s * 1000)},
+        "limits": {
+            "payload_bytes": MAX_PAYLOAD,
+            "text_chars": commands.MAX_TEXT_CHARS,
+            "data_bytes": commands.MAX_DATA_BYTES,
+            "key_chars": commands.MAX_KEY_CHARS,
+            "channels": max_channels,
+            "resume_channels": commands.MAX_RESUME_CHANNELS,
+            "resume_events": REPLAY_LIMIT,
+            "page": commands.MAX_PAGE,
+        },
+        "server": {"version": version},
+    }
 
 
 def page(value: Page) -> Json:

@@ -15,14 +15,13 @@ from pydantic import SecretStr
 from server.adapters import jwt_verifier
 from server.adapters.memory.message_log import KEY_LIFETIME_MS
 from server.application import commands, deadline, sessions
-from server.bootstrap import greeting
 from server.domain import channels, errors, identity
 from server.domain.messages import Event, MessageDeleted, MessageEdited, Position
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
 from server.gateway import connection, engine, packets, wire
 from server.gateway.wire import CloseCode, Command, ServerEvent
 from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
-from server.settings import Settings
+from server.settings import VERSION, Settings
 from tests.doubles.samples import NOW_MS, event
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
 from tests.harness.server import SECRET
@@ -36,7 +35,8 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.HISTORY: commands.ReadHistory,
     Command.REFRESH: commands.Refresh,
 }
-GREETING = greeting(Settings(jwt_secret=SecretStr(SECRET)))
+DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
+GREETING = wire.greeting(DEFAULTS.ping_interval, DEFAULTS.ping_timeout, DEFAULTS.max_channels, VERSION)
 
 
 def number(value: float) -> str:
