@@ -182,7 +182,8 @@ class CoreJsClient:
 
     async def __aenter__(self) -> Self:
         await self._program.__aenter__()
-        await self.ask("connect", **self._connect)
+        async with asyncio.timeout(CONNECT_S):  # a program that could not start answers nothing
+            await self.ask("connect", **self._connect)
         await until(lambda: self.connects > 0, self.changed, CONNECT_S, lambda: f"online; {self.states}")
         return self
 
