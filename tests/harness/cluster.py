@@ -1,6 +1,8 @@
 """Several real replicas over one real Redis, behind the real nginx: what a deployment is, as processes of its own."""
 
 import asyncio
+import os
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,7 +12,8 @@ import aiohttp
 
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
-from server.domain.messages import Event
+from server.domain.identity import Author, UserId
+from server.domain.messages import ID_RANDOM_BYTES, Event, Post, message_id
 from tests.harness.nginx import Method, NginxProcess
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
@@ -75,6 +78,11 @@ class Cluster:
                 if len(found) >= replay.head.offset:
                     return found
 
+    async def write(self, channel: str, count: int) -> list[Event]:
+        """Write messages as a publisher does that dies before it tells anybody."""
+        async with self.log() as log:
+            return [(await log.append(ghost_post(channel, f"unheard {number}"))).event for number in range(count)]
+
     async def seats(self) -> list[int]:
         """How many sessions each replica has."""
         return [(await replica.counts())["sessions"] for replica in self.replicas]
@@ -87,6 +95,14 @@ class Cluster:
         folder = self._folder / name
         folder.mkdir()
         return folder
+
+
+def ghost_post(channel: str, text: str) -> Post:
+    """A message of somebody who is connected nowhere."""
+    now = time.time_ns() // 1_000_000
+    id = message_id(now, os.urandom(ID_RANDOM_BYTES))
+    author = Author(UserId("ghost"), "Ghost")
+    return Post(ChannelName(channel), id, author, text, data=None, reply_to=None, key=f"ghost-{id}", at=now)
 
 
 async def ready(replica: ServerProcess, timeout: float = 15.0) -> None:

@@ -1,6 +1,5 @@
 """Hints are lost, repeated, late, early or invented: whoever is connected hears the log, in its order, once."""
 
-import os
 import random
 import time
 from collections.abc import Callable
@@ -10,9 +9,7 @@ from pathlib import Path
 
 from server.adapters import codec
 from server.adapters.redis import keys
-from server.domain.channels import ChannelName
-from server.domain.identity import Author, UserId
-from server.domain.messages import Event, MessageCreated, MessageId, Post, message_id
+from server.domain.messages import Event, MessageCreated, MessageId
 from tests.harness.cluster import Cluster
 from tests.harness.crowd import Crowd, Talk, gather
 
@@ -29,29 +26,6 @@ INVENTED = 1_000
 """Offsets beyond the log's head of a hint at an event that there is not."""
 
 Figure = Callable[[str], None]
-
-
-async def write(cluster: Cluster, channel: str, count: int) -> list[Event]:
-    """Write messages as a publisher does that dies before it tells anybody."""
-    async with cluster.log() as log:
-        posts = [post(channel, f"unheard {number}") for number in range(count)]
-        return [(await log.append(each)).event for each in posts]
-
-
-def post(channel: str, text: str) -> Post:
-    """A message by somebody who is not in the crowd."""
-    now = time.time_ns() // 1_000_000
-    id = message_id(now, os.urandom(10))
-    return Post(
-        channel=ChannelName(channel),
-        id=id,
-        author=Author(UserId("ghost"), "Ghost"),
-        text=text,
-        data=None,
-        reply_to=None,
-        key=f"ghost-{id}",
-        at=now,
-    )
 
 
 async def hint(cluster: Cluster, events: list[Event]) -> None:
@@ -84,7 +58,7 @@ async def test_a_publisher_dies_before_it_publishes(tmp_path: Path, figure: Figu
         crowd = await gather(stack, cluster, CHANNELS)
         async with Talk(crowd, RATE, CHANNELS[:3]):
             began = time.perf_counter()
-            written = [event for channel in CHANNELS for event in await write(cluster, channel, 1)]
+            written = [event for channel in CHANNELS for event in await cluster.write(channel, 1)]
             await heard_by_all(crowd, written, HEAL_S)
             seconds = time.perf_counter() - began
         count = await crowd.check()
@@ -102,7 +76,7 @@ async def test_hints_in_chaos(tmp_path: Path, figure: Figure) -> None:
         told = 0
         async with Talk(crowd, RATE):
             for _ in range(BURSTS):
-                fresh = [event for channel in CHANNELS for event in await write(cluster, channel, EVENTS)]
+                fresh = [event for channel in CHANNELS for event in await cluster.write(channel, EVENTS)]
                 hints = [event for event in fresh if random.random() > 1 / 3]
                 hints += [*hints, *random.sample(past, min(len(past), EVENTS)), *invented(fresh[-1])]
                 random.shuffle(hints)
