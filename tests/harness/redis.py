@@ -25,8 +25,8 @@ POLL_S = 0.01
 class RedisProcess:
     """`redis-server` on 127.0.0.1 with an append-only file in `folder`. Use as an async context manager.
 
-    `options` are command-line options, e.g. `("--requirepass", "secret")`; `password` is what `client` then uses; it may be changed.
-    `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
+    `options` are command-line options, e.g. `("--requirepass", "secret")`; `password` is what `client` then uses, and
+    may be changed. `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
     """
 
     def __init__(

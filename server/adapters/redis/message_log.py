@@ -41,6 +41,11 @@ SEEN_LIMIT = 50_000
 """Channels whose last event is remembered; the least lately used are forgotten first."""
 
 
+WRITERS = 2
+"""Connections that append, each for its share of the channels: while Redis works for one, this process works for the
+other."""
+
+
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -55,8 +60,9 @@ class RedisMessageLog(MessageLog):
     """A `MessageLog` over Redis 7. `url` as in `link.connect`; bounds and clock as in the other adapters."""
 
     def __init__(self, url: str, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int] = _wall_ms) -> None:
-        self._writes, self._reads = Pipeline(connect(url)), Pipeline(connect(url))
-        self._append = Script(self._writes, "append")
+        self._writes = [Pipeline(connect(url)) for _ in range(WRITERS)]
+        self._reads = Pipeline(connect(url))
+        self._appends = [Script(writes, "append") for writes in self._writes]
         self._read = Script(self._reads, "read")
         self._message = Script(self._reads, "message")
         self._history = Script(self._reads, "history")
@@ -68,13 +74,15 @@ class RedisMessageLog(MessageLog):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._writes.aclose()
+        for writes in self._writes:
+            await writes.aclose()
         await self._reads.aclose()
 
     async def append(self, draft: Draft) -> Appended:
         """One script call; concurrent ones share a round trip."""
         channel = draft.channel
-        answer = await self._append(
+        append = self._appends[hash(channel) % WRITERS]
+        answer = await append(
             (*_names(channel), *_subject(draft)),
             *self._opening(channel),
             _kind(draft),

@@ -161,7 +161,7 @@ class Pipeline:
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = await self._ready()
-        await connection.send_packed_command([hiredis.pack_command(command) for command in commands], False)
+        await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
         return [await _answer(connection) for _ in commands]
 
     async def _ready(self) -> AbstractConnection:
