@@ -18,6 +18,7 @@ from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.redis.broadcast import RedisBroadcast
+from server.adapters.redis.link import refusal as redis_refusal
 from server.adapters.redis.manager import RedisRooms
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.rooms import Rooms
@@ -141,11 +142,21 @@ async def _open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog
             except LogUnusable as error:
                 raise StartRefused(str(error)) from error
         case MessageLogKind.REDIS:
-            try:
-                shared = RedisMessageLog(_redis_url(settings), max_events=max_events, max_age_ms=max_age_ms)
-            except ValueError as error:
-                raise StartRefused(f"MARU_REDIS_URL: {error}") from None
-            return await resources.enter_async_context(shared)
+            url = _redis_url(settings)
+            await _judge_redis(url)
+            return await resources.enter_async_context(
+                RedisMessageLog(url, max_events=max_events, max_age_ms=max_age_ms)
+            )
+
+
+async def _judge_redis(url: str) -> None:
+    """Refuse to start where waiting would not help: a URL that is none, a wrong password, a distrusted certificate."""
+    try:
+        problem = await redis_refusal(url)
+    except ValueError as error:
+        problem = str(error)
+    if problem is not None:
+        raise StartRefused(f"MARU_REDIS_URL: {problem}")
 
 
 def _redis_url(settings: Settings) -> str:
