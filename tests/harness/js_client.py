@@ -117,9 +117,10 @@ class BareJsClient:
     async def burst(self, messages: Sequence[Outgoing], timeout: float = 100.0) -> None:
         """Emit all messages without waiting; return when every one has its ack, or the connection is gone."""
         self._sent = messages
+        awaited = len(self.acks) + len(messages)
         payloads = [message.payload for message in messages]
         self._program.say({"do": "burst", "event": "message:send", "payloads": payloads})
-        await until(lambda: len(self.acks) == len(messages) or bool(self.faults), self._changed, timeout, self._story)
+        await until(lambda: len(self.acks) == awaited or bool(self.faults), self._changed, timeout, self._story)
 
     async def heard(self, channel: str, offset: int, timeout: float = 20.0) -> None:
         """Wait until the channel's events have come up to an offset."""
