@@ -1,11 +1,12 @@
 """Sending, editing and deleting: authorize, append, publish."""
 
+import asyncio
 from collections.abc import Callable
 
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
-from server.domain.errors import Conflict, NotFound
+from server.domain.errors import Conflict, MaruError, NotFound
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Deletion, Draft, Message, MessageId, Post, Revision
 from server.ports.broadcast import Broadcast
@@ -30,6 +31,7 @@ class Publisher:
         self._broadcast = broadcast
         self._now_ms = now_ms
         self._new_id = new_id
+        self._writing: set[asyncio.Task[Appended | MaruError]] = set()
 
     @deadline()
     async def send(self, identity: Identity, command: Send) -> Appended:
@@ -87,6 +89,19 @@ class Publisher:
         return message if isinstance(message, Message) else None
 
     async def _publish(self, draft: Draft) -> Appended:
-        appended = await self._log.append(draft)
-        await self._broadcast.publish(appended.event)
+        """Write and hint in a task of their own: who gives up waiting does not keep what is written from being told."""
+        writing = asyncio.create_task(self._write(draft))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        outcome = await asyncio.shield(writing)
+        if isinstance(outcome, MaruError):
+            raise outcome
+        return outcome
+
+    async def _write(self, draft: Draft) -> Appended | MaruError:
+        try:
+            appended = await self._log.append(draft)
+            await self._broadcast.publish(appended.event)
+        except MaruError as error:
+            return error
         return appended

@@ -135,5 +135,5 @@ def _join_up(
         return after
     given = newest_within(events)
     if since is not None and missed is None and len(given) < len(events):
-        return Joined(position, Lapse.TOO_FAR_BEHIND, tuple(given[len(given) - history :]) if history else ())
+        return Joined(position, Lapse.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())
     return Joined(position, missed, tuple(given))

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from server.domain.messages import Event, Position
+from server.domain.messages import Event, MessageDeleted, Position
 
 EARLY_LIMIT = 256
 """Events held back behind a gap; beyond it they are forgotten, since the log has them."""
 
 RING_LIMIT = 256
 """Recent events kept per hosted channel: a reconnect after an outage of some seconds is served from them."""
+
+RING_BYTES = 256 * 1024
+"""About so much memory a hosted channel's ring may hold: 256 messages of 200 characters fit, and of the longest, 14."""
+
+_EVENT_BYTES = 512
+_DATA_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +104,24 @@ class Sequencer:
 
 
 class Ring:
-    """The last events that were delivered in a channel, dense, at most `limit` of them."""
+    """The last events that were delivered in a channel, dense: at most `limit` of them, and about `budget` bytes."""
 
-    __slots__ = ("_events",)
+    __slots__ = ("_budget", "_bytes", "_events", "_limit")
 
-    def __init__(self, limit: int = RING_LIMIT) -> None:
-        self._events: deque[Event] = deque(maxlen=limit)
+    def __init__(self, limit: int = RING_LIMIT, budget: int = RING_BYTES) -> None:
+        self._events: deque[Event] = deque()
+        self._limit = limit
+        self._budget = budget
+        self._bytes = 0
 
     def push(self, event: Event) -> None:
         """Add the next event; one that does not follow the last begins the ring anew."""
         if self._events and (event.offset != self._events[-1].offset + 1 or event.epoch != self._events[-1].epoch):
-            self._events.clear()
+            self.clear()
         self._events.append(event)
+        self._bytes += _size(event)
+        while len(self._events) > self._limit or (self._bytes > self._budget and len(self._events) > 1):
+            self._bytes -= _size(self._events.popleft())
 
     def after(self, offset: int) -> tuple[Event, ...]:
         """The kept events with a higher offset, oldest first."""
@@ -120,6 +132,14 @@ class Ring:
     def clear(self) -> None:
         """Forget everything, e.g. in a new epoch."""
         self._events.clear()
+        self._bytes = 0
+
+
+def _size(event: Event) -> int:
+    """Roughly the memory that an event holds: nothing is encoded to find it, so an application's data counts whole."""
+    if isinstance(event, MessageDeleted):
+        return _EVENT_BYTES
+    return _EVENT_BYTES + 2 * len(event.message.text) + (0 if event.message.data is None else _DATA_BYTES)
 
 
 def merge(after: int, upto: int, *sources: Iterable[Event]) -> tuple[Event, ...] | None:

@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_backlog",
+        "_doomed",
         "_flushed",
         "_headers",
         "_heard_at",
@@ -135,6 +136,7 @@ class Connection(asyncio.Protocol):
         self._backlog = -1
         self._flushed: asyncio.Future[None] | None = None
         self._unsent = 0
+        self._doomed = 0
         self._state = State.OPEN
         self.sid = sid
         self.slot = 0
@@ -218,6 +220,10 @@ class Connection(asyncio.Protocol):
     async def _work(self, mailbox: deque[str]) -> None:
         """Handle packets, in order, until there are none; then end the connection if it is lost meanwhile."""
         while mailbox:
+            if self._backlog >= 0:
+                await self.flushed()  # answers to one who does not read would only pile up
+                if not mailbox:
+                    break
             packet = mailbox.popleft()
             if self._paused and not self._held and len(mailbox) <= MAILBOX_LOW and not self.closed:
                 self._resume()
@@ -234,10 +240,15 @@ class Connection(asyncio.Protocol):
         if self.closed:
             await self._host.ended(self)
 
-    @property
-    def busy(self) -> bool:
-        """Whether packets of this client are being handled."""
-        return self._mailbox is not None
+    def doom_waiting(self) -> None:
+        """What waits now is not to be done: something before it could not be, and its sender will send both again."""
+        self._doomed = 0 if self._mailbox is None else len(self._mailbox)
+
+    def take_doom(self) -> bool:
+        """Whether the packet that is being handled was waiting when those were doomed. To be asked once a packet."""
+        doomed = self._doomed > 0
+        self._doomed -= doomed
+        return doomed
 
     def stop_reading(self) -> None:
         """Take no further packets; those that have been read are still handled."""
@@ -269,7 +280,7 @@ class Connection(asyncio.Protocol):
         if waiting + size <= MAX_OUTBOUND:
             self._backlog = waiting
             return False
-        self._drop_mailbox()
+        self.drop_mailbox()
         self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
         return True
 
@@ -336,10 +347,10 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once, with what waits to be written and what waits to be handled."""
         self.reason = self.reason or reason
         self._state = max(self._state, State.DEAF)
-        self._drop_mailbox()
+        self.drop_mailbox()
         self._transport.abort()
 
-    def _drop_mailbox(self) -> None:
+    def drop_mailbox(self) -> None:
         """Handle no further packets: the client is not there to hear the answers, and did not say goodbye."""
         if self._mailbox is not None:
             self._mailbox.clear()
@@ -370,7 +381,7 @@ class Connection(asyncio.Protocol):
         """Note that the transport is gone; what came before an orderly end is still handled before the connection's."""
         self._state = State.CLOSED
         if exc is not None:
-            self._drop_mailbox()
+            self.drop_mailbox()
         self.reason = self.reason or ("transport error" if exc else "transport closed")
         self._wake()
         self._host.lost(self)

@@ -87,11 +87,6 @@ class Engine(engineio.AsyncServer):
         self._one_gone = asyncio.Event()
         self._closing = False
 
-    @property
-    def tasks(self) -> int:
-        """How many packets and goodbyes are being handled."""
-        return len(self._tasks)
-
     async def run(self) -> None:
         """Beat the heart and close those that never CONNECT, until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -232,6 +227,7 @@ class Engine(engineio.AsyncServer):
             await asyncio.wait(self._tasks, timeout=SETTLE_S)
         for connection in list(self.sockets.values()):
             connection.close(CloseCode.SERVICE_RESTART, "server restarts")
+            connection.drop_mailbox()  # it could not be answered any more
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 await self._all_gone()

@@ -25,9 +25,6 @@ _NEVER = 1 << 63  # further on than any stream goes
 MAX_CONTROL_BYTES = 125
 """RFC 6455, section 5.5: what a control frame may carry."""
 
-MAX_HEADER_BYTES = 10
-"""Of a server's frame: two bytes, and a 64-bit length."""
-
 
 def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
     """One whole, unmasked frame, as a server sends it."""

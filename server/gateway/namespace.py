@@ -14,7 +14,7 @@ from server.application.publisher import Publisher
 from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
 from server.domain.channels import ChannelName
-from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, UnknownEvent
+from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownEvent
 from server.domain.identity import Identity, SessionId
 from server.gateway import wire
 from server.gateway.wire import NAMESPACE, Command, Json
@@ -85,19 +85,28 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def trigger_event(self, event: str, sid: str, *args: object) -> Json:
         """Answer one command of a client: always an envelope, never an exception. One log line, without the payload."""
         began = time.perf_counter()
-        session = SessionId(sid)
-        answer = await self._answer(event, session, args)
+        answer = await self._answer(event, SessionId(sid), args)
+        self._note(event, sid, _channel_of(args), answer, time.perf_counter() - began)
+        return answer
+
+    def put_off(self, event: str, sid: str) -> Json:
+        """Answer a command that is not done, since one before it could not be."""
+        answer = wire.failed(Unavailable("a command before this one found the log or the broker away"))
+        self._note(event, sid, None, answer, 0.0)
+        return answer
+
+    def _note(self, event: str, sid: str, channel: str | None, answer: Json, seconds: float) -> None:
+        known = event in self._handlers
         _log.info(
             "command",
-            name=event if event in self._handlers else "(unknown)",
+            name=event if known else "(unknown)",
             session=sid,
-            user=self._user(session),
-            channel=_channel_of(args) if event in self._handlers else None,
+            user=self._user(SessionId(sid)),
+            channel=channel if known else None,
             offset=answer.get("offset"),
             outcome="ok" if answer["ok"] else answer["error"]["code"],
-            ms=round((time.perf_counter() - began) * 1000, 2),
+            ms=round(seconds * 1000, 2),
         )
-        return answer
 
     async def _answer(self, event: str, session: SessionId, args: tuple[object, ...]) -> Json:
         try:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import socketio
 
-from server.domain.errors import Internal, MaruError, UnknownNamespace
+from server.domain.errors import Internal, MaruError, Unavailable, UnknownNamespace
 from server.gateway import packets, wire
 from server.gateway.connection import Connection
 from server.gateway.engine import Engine
@@ -83,10 +83,23 @@ class ChatServer(socketio.AsyncServer):
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is None:
             raise HostilePacket("event before CONNECT")
-        answer = await self.namespace_handlers[wire.NAMESPACE].trigger_event(data[0], sid, *data[1:])
+        answer = await self._answer(eio_sid, sid, data)
         if id is not None:
             # No await that waits between a use case's last step and this write: see `Subscriptions`.
             await self._send_packet(eio_sid, ChatPacket(packets.ACK, [answer], namespace, id))
+
+    async def _answer(self, eio_sid: str, sid: str, data: list[Any]) -> dict[str, Any]:
+        """Have a command done. Where the log or the broker is away, what waits behind it is answered likewise, and at
+        once: each would only wait for the same, and what is sent again comes in its order."""
+        namespace = self.namespace_handlers[wire.NAMESPACE]
+        connection: Connection | None = self.eio.sockets.get(eio_sid)
+        if connection is not None and connection.take_doom():
+            put_off: dict[str, Any] = namespace.put_off(data[0], sid)
+            return put_off
+        answer: dict[str, Any] = await namespace.trigger_event(data[0], sid, *data[1:])
+        if connection is not None and not answer["ok"] and answer["error"]["code"] == Unavailable.code:
+            connection.doom_waiting()
+        return answer
 
     async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
         """Ignore it: the server asks for no acks."""
