@@ -23,6 +23,9 @@
 const LOG_EVENTS = ["message:created", "message:edited", "message:deleted", "reaction:changed"];
 const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
 const TRANSIENT = new Set(["rate_limited", "unavailable", "overloaded"]); // a bare code that time can heal
+const PAYLOAD_BYTES = 65_536; // of a frame, until the server has told its limit
+const FRAME_BYTES = 128; // of it, beside the command's data: packet types, namespace, ack id, event name
+const LONE_SURROGATE = /\p{Surrogate}/u;
 const RESUME_CHARS = 32_768; // of CONNECT's 65,536 bytes, which hold the token too; the rest are joined one by one
 const RESUME_LIMIT = 500; // channels the server takes in CONNECT; the rest are joined one by one afterwards
 const HELD_LIMIT = 1_000; // events kept while a join is on its way; the oldest go, and the gap is healed
@@ -72,6 +75,25 @@ export class MaruError extends Error {
     const message = envelope?.message ?? "the server gave no reason";
     return new MaruError(envelope?.code ?? "internal", message, envelope ?? {});
   }
+}
+
+/**
+ * What the server would end the connection for, again and again with each retry: refused here instead.
+ * @param {object} data @param {number} limit bytes of a frame
+ */
+function unsendable(data, limit) {
+  let whole = true;
+  const check = (/** @type {string} */ name, /** @type {any} */ value) => {
+    whole &&= !LONE_SURROGATE.test(name) && !(typeof value === "string" && LONE_SURROGATE.test(value));
+    return value;
+  };
+  try {
+    const bytes = new TextEncoder().encode(JSON.stringify(data, check)).length + FRAME_BYTES;
+    if (bytes > limit) return new MaruError("payload_too_large", `${bytes} bytes, at most ${limit}`);
+  } catch {
+    return new MaruError("bad_request", "not JSON: a circular structure, or a BigInt");
+  }
+  return whole ? null : new MaruError("bad_request", "a text holds half of a surrogate pair");
 }
 
 /** A new key for a send. `randomUUID` exists on https and localhost only; `getRandomValues` everywhere. */
@@ -523,6 +545,8 @@ export class Maru {
   #command(event, data) {
     const socket = this.#socket;
     if (!socket?.connected) return Promise.reject(transient("offline", "not connected"));
+    const fault = unsendable(data, this.session?.limits?.payload_bytes ?? PAYLOAD_BYTES);
+    if (fault) return Promise.reject(fault);
     return new Promise((resolve, reject) => {
       const answered = (/** @type {any} */ error, /** @type {any} */ ack) => {
         if (error && !socket.connected) reject(transient("offline", "the connection was lost"));

@@ -256,6 +256,25 @@ test("a send refused for good rejects, lets the next one go, and can be repeated
   assert.deepEqual(texts(), ["good", "bad"]);
 });
 
+test("what the server would end the connection for is refused at once, and holds up nothing", async () => {
+  const { maru, server, texts } = await joined();
+  const circular = {};
+  circular.self = circular;
+  const refused = [
+    [maru.send(ROOM, "half an emoji: \ud83d"), "bad_request"],
+    [maru.send(ROOM, "x", { data: { "\udc00": 1 } }), "bad_request"],
+    [maru.send(ROOM, "x", { data: circular }), "bad_request"],
+    [maru.send(ROOM, "x".repeat(70_000)), "payload_too_large"],
+    [maru.send(ROOM, "루".repeat(22_000)), "payload_too_large"],
+    [maru.edit(ROOM, "id", "\ud83d"), "bad_request"],
+  ];
+  const good = maru.send(ROOM, "whole: \ud83d\ude00");
+  for (const [answer, code] of refused) await assert.rejects(answer, { code, retryable: false });
+  assert.equal((await good).duplicate, false);
+  assert.deepEqual(texts(), ["whole: 😀"]);
+  assert.equal(server.connects.length, 1);
+});
+
 test("one key in the outbox is one entry, however often it is sent", async () => {
   const { server, maru } = await joined();
   const [first, second] = await Promise.all([maru.send(ROOM, "a", { key: "k" }), maru.send(ROOM, "a", { key: "k" })]);
