@@ -29,8 +29,9 @@ MAILBOX_HIGH = 128
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
 
-FLUSH_WAIT_S = 30.0
-"""How long one part of a resume may take to be read: 768 KiB at 26 KB/s, which a bad mobile link still does."""
+FLUSH_WAIT_S = 10.0
+FLUSH_STEP = 64 * 1024
+"""A client that is waited for takes so many bytes in each such time, which a bad mobile link does; else it is slow."""
 
 PING = frame(b"2")
 
@@ -280,9 +281,12 @@ class Connection(asyncio.Protocol):
         if waiting + size <= MAX_OUTBOUND:
             self._backlog = waiting
             return False
+        self._cut_slow()
+        return True
+
+    def _cut_slow(self) -> None:
         self.drop_mailbox()
         self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
-        return True
 
     def pause_writing(self) -> None:
         """Begin to count: the kernel takes no more for now."""
@@ -300,11 +304,13 @@ class Connection(asyncio.Protocol):
             return
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(FLUSH_WAIT_S):
-                await asyncio.shield(self._flushed)
-        except TimeoutError:
-            self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
+        flushed, waiting = self._flushed, self._transport.get_write_buffer_size()
+        while not flushed.done():
+            await asyncio.wait((flushed,), timeout=FLUSH_WAIT_S)
+            before, waiting = waiting, self._transport.get_write_buffer_size()
+            if not flushed.done() and waiting > before - FLUSH_STEP:
+                self._cut_slow()
+                return
 
     def _wake(self) -> None:
         if self._flushed is not None:

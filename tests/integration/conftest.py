@@ -94,7 +94,8 @@ class Scene:
     async def ended(self, client: RawSocket, reason: str | None = None, code: int | None = None) -> Line:
         """Wait for the one line that tells of the client's end, and check what it says where that is given."""
         line = await self.server.logged(
-            lambda line: line.get("event") == "connection.closed" and line["connection"] == client.connection
+            lambda line: line.get("event") == "connection.closed" and line["connection"] == client.connection,
+            timeout=20.0,  # one who does not read is waited for, 10 s at the most
         )
         assert reason is None or (line["reason"], line["code"]) == (reason, code)
         return line

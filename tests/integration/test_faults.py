@@ -44,6 +44,44 @@ async def test_while_the_log_is_locked_senders_hear_of_it(tmp_path: Path) -> Non
         assert "Traceback" not in server.output
 
 
+async def test_what_waits_behind_an_outage_is_answered_with_it(tmp_path: Path) -> None:
+    """A burst that finds the log away: every command of it is `unavailable` within 2 s, in order, and none is done."""
+    async with ServerProcess(tmp_path) as server:
+        client = await RawSocket.chat(server.port, token("alice"))
+        loop = asyncio.get_running_loop()
+        with locked(tmp_path):
+            began = loop.time()
+            burst = [event("message:send", {"channel": ROOM, "text": str(n)}, ack=100 + n) for n in range(50)]
+            await client.send(b"".join(map(masked, burst)))
+            answers = [await client.ack(100 + number) for number in range(50)]
+            assert loop.time() - began < 2.3
+        assert {answer["error"]["code"] for answer in answers} == {"unavailable"}
+        # Nothing of it is held against what comes later.
+        assert (await client.ask("message:send", {"channel": ROOM, "text": "later"}))["ok"]
+        await client.leave()
+
+
+async def test_what_is_written_late_reaches_the_members(tmp_path: Path) -> None:
+    """A sender is told `unavailable`, yet the log gets room in time to write: whoever is in the channel hears of it."""
+    async with ServerProcess(tmp_path) as server:
+        witness, one, two = [await RawSocket.chat(server.port, token(user)) for user in ("witness", "one", "two")]
+        await witness.ask("channel:join", {"channel": ROOM})
+        with locked(tmp_path):
+            answers = []
+            for number, client in enumerate((one, two)):
+                await client.send(masked(event("message:send", {"channel": ROOM, "text": "late"}, ack=7)))
+                answers.append(asyncio.create_task(client.ack(7)))
+                await asyncio.wait(answers, timeout=0.4 * (1 - number) + 1.2 * number)
+            await asyncio.wait(answers[:1])
+        for answer in answers:
+            await answer
+        page = await witness.ask("history:read", {"channel": ROOM})
+        for message in page["messages"]:
+            assert (await witness.event("message:created"))["offset"] == message["offset"]
+        for client in (witness, one, two):
+            await client.leave()
+
+
 async def test_a_flood_while_the_log_is_locked(tmp_path: Path) -> None:
     """Commands that can't be done wait in the sender's own TCP window, not in the server; a client that resets
     meanwhile is gone at the next ping, with what it had waiting."""
