@@ -1,14 +1,15 @@
 """Sending, editing and deleting: authorize, append, publish."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
-from server.domain.errors import Conflict, MaruError, NotFound
+from server.domain.errors import Conflict, NotFound, Unavailable
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
-from server.domain.messages import Deletion, Draft, Message, MessageId, Post, Revision
+from server.domain.messages import Deletion, Draft, Event, Message, MessageId, Post, Revision
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Appended, MessageLog
 
@@ -31,7 +32,7 @@ class Publisher:
         self._broadcast = broadcast
         self._now_ms = now_ms
         self._new_id = new_id
-        self._writing: set[asyncio.Task[Appended | MaruError]] = set()
+        self._hinting: set[asyncio.Task[None]] = set()
 
     @deadline()
     async def send(self, identity: Identity, command: Send) -> Appended:
@@ -89,19 +90,22 @@ class Publisher:
         return message if isinstance(message, Message) else None
 
     async def _publish(self, draft: Draft) -> Appended:
-        """Write and hint in a task of their own: who gives up waiting does not keep what is written from being told."""
-        writing = asyncio.create_task(self._write(draft))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
-        outcome = await asyncio.shield(writing)
-        if isinstance(outcome, MaruError):
-            raise outcome
-        return outcome
-
-    async def _write(self, draft: Draft) -> Appended | MaruError:
+        """Write, then hint. Who gives up waiting for the log does not keep what it writes from being told."""
+        writing = asyncio.create_task(self._log.append(draft))
         try:
-            appended = await self._log.append(draft)
-            await self._broadcast.publish(appended.event)
-        except MaruError as error:
-            return error
+            appended = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            writing.add_done_callback(self._hint_late)
+            raise
+        await self._broadcast.publish(appended.event)
         return appended
+
+    def _hint_late(self, writing: asyncio.Task[Appended]) -> None:
+        if not writing.cancelled() and writing.exception() is None:
+            hinting = asyncio.create_task(self._hint(writing.result().event))
+            self._hinting.add(hinting)
+            hinting.add_done_callback(self._hinting.discard)
+
+    async def _hint(self, event: Event) -> None:
+        with contextlib.suppress(Unavailable):  # its sender tries again, and the hubs compare
+            await self._broadcast.publish(event)

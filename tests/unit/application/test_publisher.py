@@ -254,6 +254,21 @@ async def test_a_log_that_hangs_is_unavailable_in_time(press: Press, moment: str
     assert (again.duplicate, [again.event]) == (True, hinted)
 
 
+async def test_what_fails_late_is_not_hinted_at(press: Press) -> None:
+    """There is nothing to tell: the next hint is the next message's."""
+    gate = Gate()
+    press.log.before = gate
+    with pytest.raises(Unavailable):
+        await press.send()
+    press.log.error = Unavailable("the disk is full")
+    gate.open()
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await press.send()
+    press.log.error = None
+    sent = await press.send()
+    assert await press.hints(1) == [sent.event]
+
+
 class HangingLink(BrokerLink):
     """A broker that takes a hint and never answers."""
 
