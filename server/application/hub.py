@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import assert_never
+from zlib import crc32
 
 import structlog
 
@@ -35,7 +36,7 @@ HINTS_PER_TURN = 32
 COMPARE_S = 8.0
 """Between two comparisons of one channel, where hints can be lost unnoticed; a late one is still within 10 s."""
 
-COMPARE_PARTS = 80
+COMPARE_PARTS = 16
 """The comparisons of a round come in so many portions, so that the log is not asked for 10,000 channels at once."""
 
 LINGER_S = 30.0
@@ -117,13 +118,14 @@ class Hub:
     async def compare(self) -> None:
         """Compare every hosted channel with the log once per `COMPARE_S`, spread over it, until cancelled: a lost hint
         is found even where no other follows it."""
+        part, due = 0, self._clock()
         while True:
-            hosted = list(self._hosted)
-            for part in range(COMPARE_PARTS):
-                for name in hosted[part::COMPARE_PARTS]:
-                    if (channel := self._hosted.get(name)) is not None:
-                        self._heal(channel)
-                await asyncio.sleep(COMPARE_S / COMPARE_PARTS)
+            # By name and not by place in a list, so that coming and going moves nobody to a later part.
+            for name, hosted in list(self._hosted.items()):
+                if crc32(name.encode()) % COMPARE_PARTS == part:
+                    self._heal(hosted)
+            part, due = (part + 1) % COMPARE_PARTS, due + COMPARE_S / COMPARE_PARTS
+            await asyncio.sleep(max(0.0, due - self._clock()))
 
     async def sweep(self) -> None:
         """Let go of channels that have been empty for `LINGER_S`, until cancelled."""

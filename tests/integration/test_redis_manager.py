@@ -128,6 +128,22 @@ async def test_subscribers_that_are_cut_off_come_back(redis: RedisProcess, repli
         await replica.hears(number)
 
 
+@pytest.mark.parametrize("turns", range(9))
+async def test_a_link_that_fails_while_it_is_ended_ends(redis: RedisProcess, turns: int) -> None:
+    """A cancellation is obeyed at whatever moment the connection is lost."""
+    rooms = RedisRooms(redis.url)
+    running = asyncio.create_task(rooms.run())
+    async with asyncio.timeout(DEADLINE_S):
+        await rooms.linked.wait()
+        await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    await rooms.aclose()
+
+
 async def test_ten_thousand_topics_come_back(redis: RedisProcess, replica: Replica) -> None:
     """All of them are asked for anew, in a few commands, before the link counts as restored."""
     channels = [ChannelName(f"many:{number}") for number in range(10_000)]

@@ -9,6 +9,9 @@
 
 local kind, at, id = ARGV[8], ARGV[9], ARGV[11]
 local offset, written = whole(head + 1), whole(NOW)
+-- Removed with its creation; a lost log leaves it behind. Far longer than the creation is kept, even where an operator
+-- comes to keep it longer: a state that went first would bring back what was deleted.
+local STATE_LIFE = 4 * MAX_AGE + MARGIN
 local entry
 
 local function packed(...)
@@ -64,13 +67,13 @@ else
       return {'conflict', epoch}
     end
     entry = revised(present)
-    redis.call('SET', KEYS[4], entry, 'PX', MAX_AGE + MARGIN)
+    redis.call('SET', KEYS[4], entry, 'PX', STATE_LIFE)
   else
     if deleted then
       return {'duplicate', epoch, deleted, deleted_at, id, false}
     end
     entry = packed('d', at, written, id)
-    redis.call('SET', KEYS[4], packed('d', offset, at), 'PX', MAX_AGE + MARGIN)
+    redis.call('SET', KEYS[4], packed('d', offset, at), 'PX', STATE_LIFE)
   end
 end
 

@@ -72,7 +72,8 @@ end
 
 local function drop_aged()
   local before = floor
-  for _, count in ipairs({2, 1024}) do   -- one goes as one comes; many, where nobody came for long
+  local count = 2   -- one goes as one comes; all, where nobody came for long: what is too old is not to be seen
+  while floor < head do
     local aged = 0
     for _, entry in ipairs(entries(floor + 1, '+', count)) do
       first = tonumber(string.match(entry[2][2], '^%l %d+ (%d+)'))
@@ -85,6 +86,7 @@ local function drop_aged()
     if aged < count then
       break
     end
+    count = 1024
   end
   save()
   trim(before)

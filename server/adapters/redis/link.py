@@ -1,6 +1,7 @@
 """Connections to Redis: plain, TLS, by password, by Sentinel; none waits longer than a client may be kept waiting."""
 
 import contextlib
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -31,9 +32,14 @@ _OPTIONS: Mapping[str, Any] = {
     "socket_timeout": ANSWER_TIMEOUT_S,
     "decode_responses": False,
     "protocol": 2,
+    # It would read what belongs to the listener, which tells silence from deafness by itself.
+    "health_check_interval": 0,
     # The library's own retries would multiply the waits above; callers here decide what is tried again.
     "retry": Retry(NoBackoff(), 0),
 }
+
+
+_LASTING = re.compile(r"DB index|NOPERM|no permissions|DENIED|protected mode", re.IGNORECASE)
 
 
 def connect(url: str) -> Redis:
@@ -72,8 +78,7 @@ def _by_sentinel(url: str) -> Redis:
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [_address(host) for host in hosts.split(",")],
         sentinel_kwargs={**_OPTIONS, **timeouts, **own, **tls},
-        **options,
-        **tls,
+        **{**options, **tls},
     )
     master: Redis = sentinel.master_for(service or SERVICE)
     return master
@@ -111,7 +116,8 @@ async def refusal(url: str) -> str | None:
     except AuthenticationError:
         return "Redis refuses the user or the password"
     except ResponseError as error:
-        return f"Redis refuses to serve: {error}"
+        # Others pass, such as BUSY with a script, or MISCONF while a disk is full.
+        return f"Redis refuses to serve: {error}" if _LASTING.search(str(error)) else None
     except (RedisError, OSError) as error:
         return _distrust(error) if url.startswith("rediss") else None
     finally:

@@ -5,7 +5,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -97,14 +97,13 @@ class Listener:
         while True:
             began = time.monotonic()
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._listen(tasks))
-            except* (RedisError, OSError, TimeoutError) as group:
-                self._lost(group.exceptions[0])
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._lost(error)
             pause = RETRY_S if time.monotonic() - began > RETRY_CAP_S else min(pause * 2, RETRY_CAP_S)
             await asyncio.sleep(pause)
 
-    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+    async def _listen(self) -> None:
         """Connect, ask for every topic, hand on what comes, until the connection fails."""
         client = connect(self._url)
         connection = make_connection(client)
@@ -118,15 +117,17 @@ class Listener:
                 await connection.send_command("PING")
                 self._connection = connection
             self._unheard = 0
-            tasks.create_task(self._call())
-            while True:
-                # It may be silent for hours; `_call` tells silence from deafness.
-                await self._take(await connection.read_response(timeout=math.inf))
+            await _first_to_fail(self._hear(connection), self._call())
         finally:
             self._connection = None
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
             await close(client)
+
+    async def _hear(self, connection: AbstractConnection) -> None:
+        """Hand on what comes. It may be silent for hours; `_call` tells silence from deafness."""
+        while True:
+            await self._take(await connection.read_response(timeout=math.inf))
 
     async def _call(self) -> None:
         """Call ourselves through Redis; `Deaf` where the calls go out and nothing comes back."""
@@ -163,3 +164,17 @@ class Listener:
         if not self._away:
             self._away = True
             _log.warning("redis.away", problem=f"{type(error).__name__}: {error}")
+
+
+async def _first_to_fail(*loops: Coroutine[Any, Any, None]) -> None:
+    """Run loops until one of them fails, end the others, raise its error. A cancellation is never taken for a failure,
+    as a task group before Python 3.13 does where both come at once."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
