@@ -44,19 +44,6 @@ def channel_epoch(store_id: bytes, channel: ChannelName) -> str:
     return blake2b(channel.encode(), digest_size=_EPOCH_BYTES, key=store_id).hexdigest()
 
 
-def encode_message(message: Message) -> bytes:
-    """One message in one of its states."""
-    return orjson.dumps(_message_fields(message))
-
-
-def decode_message(raw: bytes) -> Message:
-    """The inverse of `encode_message`; `DecodeError` on anything else."""
-    try:
-        return _message(orjson.loads(raw))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DecodeError(f"not a message: {type(error).__name__}") from error
-
-
 def encode_event(event: Event) -> bytes:
     """One event with its position."""
     fields: dict[str, Any] = {

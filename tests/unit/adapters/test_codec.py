@@ -12,9 +12,7 @@ from server.adapters.codec import (
     DecodeError,
     channel_epoch,
     decode_event,
-    decode_message,
     encode_event,
-    encode_message,
 )
 from server.domain.channels import ChannelName
 from server.domain.identity import Author, UserId
@@ -64,12 +62,6 @@ def test_an_event_survives(original: Event) -> None:
     assert b"\n" not in raw
 
 
-@given(messages)
-def test_a_message_survives(original: Message) -> None:
-    """Decoding gives an equal message."""
-    assert decode_message(encode_message(original)) == original
-
-
 def without(field: str) -> dict[str, Any]:
     """An event's fields, but one."""
     fields: dict[str, Any] = orjson.loads(encode_event(event(1)))
@@ -112,13 +104,6 @@ def test_what_is_no_event_is_refused(foreign: bytes) -> None:
     """Any other bytes are a `DecodeError`, never another exception and never half an event."""
     with pytest.raises(DecodeError):
         decode_event(foreign)
-
-
-def test_what_is_no_message_is_refused() -> None:
-    """The same holds for a single message."""
-    for foreign in (b"", b"[]", b"{}", encode_event(event(1))):
-        with pytest.raises(DecodeError):
-            decode_message(foreign)
 
 
 def test_a_lone_surrogate_is_no_json() -> None:
