@@ -12,6 +12,7 @@ import aiohttp
 
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
+from server.domain.errors import Unavailable
 from server.domain.identity import Author, UserId
 from server.domain.messages import ID_RANDOM_BYTES, Event, Post, message_id
 from tests.harness.nginx import Method, NginxProcess
@@ -20,6 +21,7 @@ from tests.harness.server import ServerProcess
 
 REPLICAS = 3
 PAGE = 1_000
+AUDIT_S = 20.0
 
 FOR_EVER_MS = 10 * 365 * 24 * 3_600_000
 EVERYTHING = 10_000_000
@@ -69,11 +71,15 @@ class Cluster:
         return RedisMessageLog(self.redis.url, max_events=EVERYTHING, max_age_ms=FOR_EVER_MS)
 
     async def events(self, channel: str) -> list[Event]:
-        """Everything that the log holds of a channel."""
+        """Everything that the log holds of a channel. Where this process gets no answer in time, it asks again, as
+        whoever reads a log may."""
         name, found = ChannelName(channel), list[Event]()
-        async with self.log() as log:
+        async with asyncio.timeout(AUDIT_S), self.log() as log:
             while True:
-                replay = await log.read(name, len(found), PAGE)
+                try:
+                    replay = await log.read(name, len(found), PAGE)
+                except Unavailable:
+                    continue
                 found += replay.events
                 if len(found) >= replay.head.offset:
                     return found
