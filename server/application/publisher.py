@@ -7,7 +7,7 @@ from collections.abc import Callable
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
-from server.domain.errors import Conflict, NotFound, Unavailable
+from server.domain.errors import Conflict, MaruError, NotFound
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Deletion, Draft, Event, Message, MessageId, Post, Revision
 from server.ports.broadcast import Broadcast
@@ -107,5 +107,5 @@ class Publisher:
             hinting.add_done_callback(self._hinting.discard)
 
     async def _hint(self, event: Event) -> None:
-        with contextlib.suppress(Unavailable):  # its sender tries again, and the hubs compare
+        with contextlib.suppress(MaruError):  # its sender tries again, and the hubs compare
             await self._broadcast.publish(event)
