@@ -4,7 +4,7 @@
 # A Python >= 3.11 to make .venv with; empty: the first that is found.
 PYTHON ?=
 # Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
-TEST_COMMANDS := chromium node:nodejs npm redis-server nginx
+TEST_COMMANDS := chromium node:nodejs npm redis-server nginx promtool:prometheus
 # Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
@@ -33,7 +33,7 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 	else echo 'serving without the demo page: npm not found'; fi
 	@MARU_DEV=$${MARU_DEV:-1} exec $(BIN)/python -m server
 
-test: commands check demo ## everything: the checks, contract, integration and browser tests
+test: commands check demo $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
 	$(BIN)/python -m pytest tests --ignore=tests/unit
 
@@ -52,12 +52,14 @@ format: $(VENV)/.test ## format the Python code and make the safe fixes
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(VENV)/.test ## print the benchmarks side by side; ARGS goes to `python -m bench`
+bench: $(VENV)/.test $(VENV)/.bench ## print the benchmarks side by side; ARGS goes to `python -m bench`
 	$(BIN)/python -m bench $(ARGS)
 
 lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade takes the newest versions
 	$(LOCK) --output-file requirements/run.txt
 	$(LOCK) --extra test --extra check --constraint requirements/run.txt --output-file requirements/test.txt
+	$(LOCK) --extra loadtest --constraint requirements/test.txt --output-file requirements/loadtest.txt
+	$(LOCK) --extra bench --constraint requirements/test.txt --output-file requirements/bench.txt
 
 clean: ## remove what was built, installed and cached
 	rm -rf $(VENV) $(DEMO)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
