@@ -1,0 +1,67 @@
+{{/* What a schema can't say: values that do not fit each other. Each message says what to change. */}}
+{{- define "maru.check" -}}
+{{- include "maru.checkDrain" . -}}
+{{- include "maru.checkSecrets" . -}}
+{{- include "maru.checkReplicas" . -}}
+{{- include "maru.checkEnv" . -}}
+{{- end -}}
+
+{{- define "maru.checkDrain" -}}
+{{- $drain := .Values.drain -}}
+{{- $needed := addf $drain.preStopSleepSeconds $drain.timeoutSeconds $drain.marginSeconds -}}
+{{- $grace := .Values.terminationGracePeriodSeconds -}}
+{{- if gt (float64 $needed) (float64 $grace) -}}
+{{- fail (printf "drain: preStopSleepSeconds (%v) + timeoutSeconds (%v) + marginSeconds (%v) = %v s is more than terminationGracePeriodSeconds (%v): the replica would be killed while it moves its clients. Raise terminationGracePeriodSeconds to %v or shorten the drain" $drain.preStopSleepSeconds $drain.timeoutSeconds $drain.marginSeconds $needed $grace (ceil $needed)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "maru.checkSecrets" -}}
+{{- $auth := .Values.auth -}}
+{{- $given := list -}}
+{{- range list "existingSecret" "jwtSecret" "jwtPublicKey" -}}
+  {{- if get $auth . -}}{{- $given = append $given (printf "auth.%s" .) -}}{{- end -}}
+{{- end -}}
+{{- if not $given -}}
+{{- fail "auth: no key to verify tokens with. Set auth.existingSecret (a Secret with the HS256 secret under its key jwt-secret), auth.jwtPublicKey (PEM), or, to try it out, auth.jwtSecret" -}}
+{{- end -}}
+{{- if gt (len $given) 1 -}}
+{{- fail (printf "auth: %s are set, expected one of them" (join " and " $given)) -}}
+{{- end -}}
+{{- if and .Values.redis.url .Values.redis.existingSecret -}}
+{{- fail "redis: redis.url and redis.existingSecret are set, expected one of them" -}}
+{{- end -}}
+{{- if and .Values.apiKeys.keys .Values.apiKeys.existingSecret -}}
+{{- fail "apiKeys: apiKeys.keys and apiKeys.existingSecret are set, expected one of them" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "maru.checkReplicas" -}}
+{{- $strategy := .Values.updateStrategy -}}
+{{- if and (include "maru.persistent" .) (eq (include "maru.strategy" .) "RollingUpdate") -}}
+{{- fail "updateStrategy.type: RollingUpdate never finishes with the SQLite log in a volume: one server a file, so the new replica can't start before the old one has ended. Use Recreate, or Redis" -}}
+{{- end -}}
+{{- if and (eq (include "maru.strategy" .) "RollingUpdate") (has (toString $strategy.maxSurge) (list "0" "0%")) (has (toString $strategy.maxUnavailable) (list "0" "0%")) -}}
+{{- fail "updateStrategy: maxSurge and maxUnavailable are both 0, so no replica could ever be replaced. Set maxSurge to 1" -}}
+{{- end -}}
+{{- $scaling := .Values.autoscaling -}}
+{{- if $scaling.enabled -}}
+{{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
+{{- fail (printf "autoscaling: minReplicas (%v) is more than maxReplicas (%v)" $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
+{{- if not (or $scaling.targetCPU $scaling.targetConnections) -}}
+{{- fail "autoscaling: nothing to scale by. Set autoscaling.targetCPU, autoscaling.targetConnections, or both" -}}
+{{- end -}}
+{{- if and $scaling.targetCPU (not (dig "requests" "cpu" "" .Values.resources)) -}}
+{{- fail "autoscaling.targetCPU is a share of resources.requests.cpu, which is not set" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "maru.checkEnv" -}}
+{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_REDIS_URL" "MARU_API_KEYS") -}}
+{{- range .Values.extraEnv -}}
+{{- if has (upper .name) $own -}}
+{{- fail (printf "extraEnv: %s is set by the chart; use the value that the README names for it" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,78 @@
+{{/* "true" where replicas share a log, else empty. */}}
+{{- define "maru.shared" -}}
+{{- if or .Values.redis.url .Values.redis.existingSecret -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" where the embedded log is in a volume that outlives the pod, else empty. */}}
+{{- define "maru.persistent" -}}
+{{- if and (not (include "maru.shared" .)) .Values.persistence.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{- define "maru.strategy" -}}
+{{- default (ternary "RollingUpdate" "Recreate" (eq (include "maru.shared" .) "true")) .Values.updateStrategy.type -}}
+{{- end -}}
+
+{{/* A whole number as digits: numbers of values are floats to a template, and large ones print as 1e+06. */}}
+{{- define "maru.digits" -}}
+{{- if eq (kindOf .) "float64" -}}{{- if eq (floor .) . -}}{{ int64 . }}{{- else -}}{{ . }}{{- end -}}{{- else -}}{{ . }}{{- end -}}
+{{- end -}}
+
+{{/* The server's variables that are no secrets. Names of a log and a broadcast stand here too: with an empty secret the
+server must refuse to start, and not fall back to a log of its own. */}}
+{{- define "maru.settings" -}}
+{{- $shared := include "maru.shared" . -}}
+{{- $config := .Values.config -}}
+{{- $env := dict
+      "MARU_HOST" "0.0.0.0"
+      "MARU_PORT" "8080"
+      "MARU_INTERNAL_HOST" "0.0.0.0"
+      "MARU_INTERNAL_PORT" "9090"
+      "MARU_MESSAGE_LOG" (ternary "redis" "sqlite" (eq $shared "true"))
+      "MARU_BROADCAST" (ternary "redis" "memory" (eq $shared "true"))
+      "MARU_SQLITE_PATH" "/data/maru.db"
+      "MARU_DRAIN_TIMEOUT" (include "maru.digits" .Values.drain.timeoutSeconds)
+      "MARU_ALLOWED_ORIGINS" (join "," $config.allowedOrigins)
+      "MARU_JWT_LEEWAY" (include "maru.digits" .Values.auth.leeway)
+      "MARU_TOKEN_GRACE" (include "maru.digits" .Values.auth.tokenGrace) -}}
+{{- range $name, $variable := dict
+      "pingInterval" "MARU_PING_INTERVAL" "pingTimeout" "MARU_PING_TIMEOUT" "maxChannels" "MARU_MAX_CHANNELS"
+      "retentionEvents" "MARU_RETENTION_EVENTS" "retentionAge" "MARU_RETENTION_AGE"
+      "admissionRate" "MARU_ADMISSION_RATE" "admissionBurst" "MARU_ADMISSION_BURST" "maxOutbound" "MARU_MAX_OUTBOUND"
+      "eventLoop" "MARU_EVENT_LOOP" "logLevel" "MARU_LOG_LEVEL" "logFormat" "MARU_LOG_FORMAT" -}}
+  {{- $value := index $config $name -}}
+  {{- if not (kindIs "invalid" $value) -}}
+    {{- $_ := set $env $variable (include "maru.digits" $value) -}}
+  {{- end -}}
+{{- end -}}
+{{- with .Values.auth.issuer }}{{- $_ := set $env "MARU_JWT_ISSUER" . }}{{- end -}}
+{{- with .Values.auth.audience }}{{- $_ := set $env "MARU_JWT_AUDIENCE" . }}{{- end -}}
+{{- with .Values.auth.jwtPublicKey }}{{- $_ := set $env "MARU_JWT_PUBLIC_KEY" . }}{{- end -}}
+{{- with .Values.auth.defaultGrants }}{{- $_ := set $env "MARU_DEFAULT_GRANTS" (toJson .) }}{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}
+
+{{/* Its secret variables: for each, the Secret and the key that hold it. */}}
+{{- define "maru.secrets" -}}
+{{- $own := include "maru.fullname" . -}}
+{{- $found := dict -}}
+{{- range $variable, $source := dict
+      "MARU_JWT_SECRET" (dict "at" .Values.auth "inline" .Values.auth.jwtSecret)
+      "MARU_REDIS_URL" (dict "at" .Values.redis "inline" .Values.redis.url)
+      "MARU_API_KEYS" (dict "at" .Values.apiKeys "inline" .Values.apiKeys.keys) -}}
+  {{- if $source.at.existingSecret -}}
+    {{- $_ := set $found $variable (dict "name" $source.at.existingSecret "key" $source.at.existingSecretKey) -}}
+  {{- else if $source.inline -}}
+    {{- $_ := set $found $variable (dict "name" $own "key" $source.at.existingSecretKey) -}}
+  {{- end -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}
+
+{{/* What the chart's own Secret holds; empty where it needs none. */}}
+{{- define "maru.secretData" -}}
+{{- $data := dict -}}
+{{- if and .Values.auth.jwtSecret (not .Values.auth.existingSecret) }}{{- $_ := set $data .Values.auth.existingSecretKey .Values.auth.jwtSecret }}{{- end -}}
+{{- if and .Values.redis.url (not .Values.redis.existingSecret) }}{{- $_ := set $data .Values.redis.existingSecretKey .Values.redis.url }}{{- end -}}
+{{- if and .Values.apiKeys.keys (not .Values.apiKeys.existingSecret) }}{{- $_ := set $data .Values.apiKeys.existingSecretKey (join "," .Values.apiKeys.keys) }}{{- end -}}
+{{- if $data }}{{- toYaml $data }}{{- end -}}
+{{- end -}}
