@@ -45,3 +45,53 @@ async def test_a_cancellation_stays_one() -> None:
     waiting.cancel()
     await asyncio.wait([waiting])
     assert waiting.cancelled()
+
+
+async def test_many_waits_share_a_watch_and_each_ends_at_its_own_time() -> None:
+    """Begun one after another and ended in any order, each is judged by its own beginning; what comes after a pause is
+    watched over too."""
+    loop = asyncio.get_running_loop()
+    ended: dict[int, tuple[object, bool]] = {}
+
+    async def wait(number: int, seconds: float) -> None:
+        began = loop.time()
+        try:
+            async with deadline():
+                await asyncio.sleep(seconds)
+        except Unavailable:
+            ended[number] = (loop.time() - began, False)
+        else:
+            ended[number] = (loop.time() - began, True)
+
+    for _ in range(2):
+        async with asyncio.TaskGroup() as tasks:
+            for number, seconds in enumerate((1.0, 9.0, 0.1, 1.7, 9.0, 0.2)):
+                tasks.create_task(wait(number, seconds))
+                await asyncio.sleep(0.3)
+        assert ended == {
+            0: (pytest.approx(1.0), True),
+            1: (pytest.approx(COMMAND_DEADLINE_S), False),
+            2: (pytest.approx(0.1), True),
+            3: (pytest.approx(1.7), True),
+            4: (pytest.approx(COMMAND_DEADLINE_S), False),
+            5: (pytest.approx(0.2), True),
+        }
+        ended.clear()
+        await asyncio.sleep(10.0)
+
+
+async def test_a_deadline_within_another_ends_what_it_bounds() -> None:
+    """The inner one's end is the outer one's business like any other error; a cancellation that comes in the same
+    moment as the deadline is not lost."""
+    with pytest.raises(Unavailable, match=r"within 1\.0 s"):
+        async with deadline(), deadline(1.0):
+            await asyncio.Event().wait()
+
+    async def wait() -> None:
+        async with deadline():
+            await asyncio.Event().wait()
+
+    waiting = asyncio.create_task(wait())
+    asyncio.get_running_loop().call_later(COMMAND_DEADLINE_S, waiting.cancel)
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
