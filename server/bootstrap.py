@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.prometheus_metrics import Counts, Exposition
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.link import refusal as redis_refusal
 from server.adapters.redis.manager import RedisRooms
@@ -24,13 +25,14 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.rooms import Rooms
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
-from server.api import demo, probes
+from server.api import demo, metrics, probes
 from server.api.affinity import Affinity, derive_key
 from server.api.demo import Demo
 from server.api.listener import listen
 from server.api.probes import Readiness
 from server.application.history import History
 from server.application.hub import Hub
+from server.application.loop_lag import measure_lag
 from server.application.publisher import Publisher
 from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
@@ -42,6 +44,7 @@ from server.gateway.server import ChatServer
 from server.gateway.transport import SocketTransport
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
+from server.ports.metrics import State, Traffic
 from server.settings import VERSION, BroadcastKind, MessageLogKind, Settings, StartRefused
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -109,12 +112,14 @@ def signing_secret(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a replica keeps its messages in, and tells the others by. `link` is set while the others can be reached."""
+    """What a replica keeps its messages in, and tells the others by. `link` is set while the others can be reached;
+    `link_losses` counts how often it was lost."""
 
     log: MessageLog
     broadcast: Broadcast
     rooms: Rooms
     link: asyncio.Event
+    link_losses: Callable[[], int]
     loops: tuple[Coroutine[Any, Any, None], ...] = ()
 
 
@@ -124,10 +129,10 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
     if settings.broadcast is BroadcastKind.REDIS:
         rooms = RedisRooms(_redis_url(settings))
         resources.push_async_callback(rooms.aclose)
-        return Stores(log, RedisBroadcast(rooms), rooms, rooms.linked, (rooms.run(),))
+        return Stores(log, RedisBroadcast(rooms), rooms, rooms.linked, lambda: rooms.losses, (rooms.run(),))
     link = asyncio.Event()
     link.set()
-    return Stores(log, MemoryBroadcast(), Rooms(), link)
+    return Stores(log, MemoryBroadcast(), Rooms(), link, lambda: 0)
 
 
 async def _open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
@@ -184,11 +189,14 @@ class Replica:
     hub: Hub
     sessions: Sessions
     stores: Stores
+    metrics: Counts
+    traffic: Traffic
     readiness: Readiness
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs until the end; one that ends by itself ends the process."""
         loops = (self.hub.run(), self.hub.sweep(), self.sessions.run(), self.chat.eio.run(), *self.stores.loops)
+        loops = (*loops, measure_lag(self.metrics, time.monotonic))
         # Within one process a lost hint is known to be lost; between processes it may not be.
         return (*loops, self.hub.compare()) if isinstance(self.stores.broadcast, RedisBroadcast) else loops
 
@@ -207,10 +215,21 @@ class Replica:
             "tasks": len(asyncio.all_tasks()),
         }
 
+    def state(self) -> State:
+        """What a scrape looks at."""
+        return State(
+            connections=len(self.chat.eio.sockets),
+            sessions=len(self.sessions),
+            channels_hosted=self.hub.hosted,
+            link_up=self.stores.link.is_set(),
+            link_losses=self.stores.link_losses(),
+        )
+
 
 def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
     log, broadcast, rooms = stores.log, stores.broadcast, stores.rooms
+    counts, traffic = Counts(tuple(wire.Command), time.monotonic), Traffic()
     chat = ChatServer(
         rooms,
         ping_interval=settings.ping_interval,
@@ -220,16 +239,17 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     greeting = wire.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(chat.eio.sockets, rooms, greeting)
     sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
-    hub = Hub(log, broadcast, transport, tasks, time.monotonic)
+    hub = Hub(log, broadcast, transport, tasks, time.monotonic, counts)
     chat.register_namespace(
         ChatNamespace(
             sessions,
-            Subscriptions(log, hub, transport, settings.max_channels),
-            Publisher(log, broadcast, now_ms, new_message_id),
+            Subscriptions(log, hub, transport, settings.max_channels, counts),
+            Publisher(log, broadcast, now_ms, new_message_id, counts),
             History(log),
+            counts,
         )
     )
-    return Replica(chat, hub, sessions, stores, Readiness())
+    return Replica(chat, hub, sessions, stores, counts, traffic, Readiness())
 
 
 async def _serve(
@@ -240,6 +260,8 @@ async def _serve(
         tasks.create_task(loop)
     internal, public = web.Application(), web.Application()
     internal.add_routes(probes.routes(replica.readiness, replica.counts))
+    exposition = Exposition(replica.metrics, replica.traffic, replica.state, VERSION)
+    internal.add_routes(metrics.routes(exposition.render))
     replica.chat.attach(public)
     public.add_routes(Affinity(replica.sessions.admit, affinity_key(settings), settings.allowed_origins).routes())
     if settings.dev:

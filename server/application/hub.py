@@ -19,6 +19,7 @@ from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.message_log import MessageLog, Replay
+from server.ports.metrics import SILENT, Metrics
 from server.ports.transport import ChannelResumed, Transport
 
 HEALERS = 16
@@ -85,12 +86,14 @@ class Hub:
         transport: Transport,
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
+        metrics: Metrics = SILENT,
     ) -> None:
         self._log = log
         self._broadcast = broadcast
         self._transport = transport
         self._tasks = tasks
         self._clock = clock
+        self._metrics = metrics
         self._hosted: dict[ChannelName, HostedChannel] = {}
         self._opening: dict[ChannelName, asyncio.Task[MaruError | None]] = {}
         self._unwell: dict[ChannelName, None] = {}
@@ -214,7 +217,7 @@ class Hub:
             case Gap() | OtherEpoch():
                 self._heal(hosted)
             case Known():
-                pass
+                self._metrics.duplicate_dropped()
             case never:
                 assert_never(never)
 
@@ -222,6 +225,7 @@ class Hub:
         for event in events:
             hosted.ring.push(event)
             self._transport.deliver(event)
+            self._metrics.ordered(event)
 
     def _heal(self, hosted: HostedChannel) -> None:
         if hosted.sequencer is None:
@@ -299,7 +303,10 @@ class Hub:
         elif replay.head.offset < before.offset:
             self._restart(hosted, replay.head, Lapse.AHEAD_OF_LOG)
         elif replay.events:
-            self._deliver(hosted, hosted.sequencer.fill(replay.events))
+            missing = hosted.sequencer.fill(replay.events)
+            if missing:  # else hints brought them all while the log was read
+                self._metrics.gap_healed()
+            self._deliver(hosted, missing)
         elif replay.floor > hosted.position.offset:
             self._restart(hosted, replay.head, Lapse.EXPIRED)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 from server.application.commands import Delete, Edit, Send
@@ -12,10 +13,12 @@ from server.domain.identity import Action, Identity, authorize, authorize_change
 from server.domain.messages import Deletion, Draft, Event, Message, MessageId, Post, Revision
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Appended, MessageLog
+from server.ports.metrics import SILENT, Metrics
 
 
 class Publisher:
-    """Writes to the log, then hints at it. `now_ms` is wall-clock time in milliseconds, `new_id` makes message ids.
+    """Writes to the log, then hints at it. `now_ms` is wall-clock time in milliseconds, `new_id` makes message ids;
+    `clock`, in seconds, measures how long the log takes.
 
     A use case that returns has its event in the log and its hint on the way. One that raises `Unavailable` may have
     done the first: the sender tries again with the same key, and the hint is given again even for a duplicate.
@@ -27,11 +30,15 @@ class Publisher:
         broadcast: Broadcast,
         now_ms: Callable[[], int],
         new_id: Callable[[], MessageId],
+        metrics: Metrics = SILENT,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._log = log
         self._broadcast = broadcast
         self._now_ms = now_ms
         self._new_id = new_id
+        self._metrics = metrics
+        self._clock = clock
         self._hinting: set[asyncio.Task[None]] = set()
 
     @deadline()
@@ -91,13 +98,19 @@ class Publisher:
 
     async def _publish(self, draft: Draft) -> Appended:
         """Write, then hint. Who gives up waiting for the log does not keep what it writes from being told."""
-        writing = asyncio.create_task(self._log.append(draft))
+        writing = asyncio.create_task(self._append(draft))
         try:
             appended = await asyncio.shield(writing)
         except asyncio.CancelledError:
             writing.add_done_callback(self._hint_late)
             raise
         await self._broadcast.publish(appended.event)
+        return appended
+
+    async def _append(self, draft: Draft) -> Appended:
+        began = self._clock()
+        appended = await self._log.append(draft)
+        self._metrics.appended(self._clock() - began)
         return appended
 
     def _hint_late(self, writing: asyncio.Task[Appended]) -> None:

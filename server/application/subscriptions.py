@@ -12,6 +12,7 @@ from server.domain.messages import Event, Position
 from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse, newest_within
 from server.domain.sequencing import merge
 from server.ports.message_log import MessageLog
+from server.ports.metrics import SILENT, Metrics, ReplaySource
 from server.ports.transport import ChannelRemoved, ChannelResumed, Transport
 
 REPLAY_READS = 5
@@ -31,11 +32,14 @@ class Subscriptions:
     """The use cases of membership. The last step of each is synchronous: the session enters at the very position up to
     which it has been given the events, and what the caller writes without awaiting goes before any later event."""
 
-    def __init__(self, log: MessageLog, hub: Hub, transport: Transport, max_channels: int) -> None:
+    def __init__(
+        self, log: MessageLog, hub: Hub, transport: Transport, max_channels: int, metrics: Metrics = SILENT
+    ) -> None:
         self._log = log
         self._hub = hub
         self._transport = transport
         self._max_channels = max_channels
+        self._metrics = metrics
 
     async def join(
         self,
@@ -58,6 +62,8 @@ class Subscriptions:
             hosted = await self._hub.host(channel)
             joined = await self._catch_up(hosted, since, history)
         self._transport.enter(session, channel)
+        if since is not None:
+            self._metrics.resumed(joined.lapse)
         return joined
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
@@ -102,7 +108,7 @@ class Subscriptions:
         for _ in range(REPLAY_READS):
             joined = _join_up(hosted, since, history, floor, stretch)
             if isinstance(joined, Joined):
-                return joined
+                return self._counted(joined, stretch)
             replay = await self._log.read(hosted.name, joined, REPLAY_LIMIT)
             if replay.head.epoch != hosted.position.epoch:
                 await self._hub.refresh(hosted)
@@ -111,8 +117,13 @@ class Subscriptions:
                 floor, stretch = replay.floor, replay.events
         joined = _join_up(hosted, since, history, floor, stretch)
         if isinstance(joined, Joined):
-            return joined
+            return self._counted(joined, stretch)
         raise Overloaded(f"'{hosted.name}' moves faster than it can be replayed")
+
+    def _counted(self, joined: Joined, stretch: Sequence[Event]) -> Joined:
+        if joined.events:
+            self._metrics.replayed(ReplaySource.LOG if stretch else ReplaySource.RING)
+        return joined
 
 
 def _is_beyond(since: Position, position: Position) -> bool:

@@ -19,6 +19,7 @@ from server.domain.identity import Identity, SessionId
 from server.gateway import wire
 from server.gateway.wire import NAMESPACE, Command, Json
 from server.ports.message_log import Appended
+from server.ports.metrics import SILENT, Metrics
 
 _log = structlog.get_logger("maru.command")
 
@@ -35,13 +36,19 @@ class ChatNamespace(socketio.AsyncNamespace):
     """Commands of clients, by an explicit table: a name that is not in it reaches nothing."""
 
     def __init__(
-        self, sessions: Sessions, subscriptions: Subscriptions, publisher: Publisher, history: History
+        self,
+        sessions: Sessions,
+        subscriptions: Subscriptions,
+        publisher: Publisher,
+        history: History,
+        metrics: Metrics = SILENT,
     ) -> None:
         super().__init__(NAMESPACE)
         self._sessions = sessions
         self._subscriptions = subscriptions
         self._publisher = publisher
         self._history = history
+        self._metrics = metrics
         self._handlers: dict[str, Callable[[SessionId, object], Awaitable[Json]]] = {
             Command.JOIN: self._join,
             Command.LEAVE: self._leave,
@@ -83,7 +90,8 @@ class ChatNamespace(socketio.AsyncNamespace):
     # Commands
 
     async def trigger_event(self, event: str, sid: str, *args: object) -> Json:
-        """Answer one command of a client: always an envelope, never an exception. One log line, without the payload."""
+        """Answer one command of a client: always an envelope, never an exception. Counted, and one log line, without
+        the payload."""
         began = time.perf_counter()
         answer = await self._answer(event, SessionId(sid), args)
         self._note(event, sid, _channel_of(args), answer, time.perf_counter() - began)
@@ -97,6 +105,8 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     def _note(self, event: str, sid: str, channel: str | None, answer: Json, seconds: float) -> None:
         known = event in self._handlers
+        outcome = "ok" if answer["ok"] else answer["error"]["code"]
+        self._metrics.commanded(event, outcome, seconds)
         _log.info(
             "command",
             name=event if known else "(unknown)",
@@ -104,7 +114,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             user=self._user(SessionId(sid)),
             channel=channel if known else None,
             offset=answer.get("offset"),
-            outcome="ok" if answer["ok"] else answer["error"]["code"],
+            outcome=outcome,
             ms=round(seconds * 1000, 2),
         )
 

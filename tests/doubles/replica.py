@@ -12,6 +12,7 @@ from server.application.publisher import Publisher
 from server.application.subscriptions import Subscriptions
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
+from server.ports.metrics import SILENT, Metrics
 from tests.doubles.samples import NOW_MS, some_id
 from tests.doubles.transport import RecordingTransport
 
@@ -32,7 +33,7 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    log: MessageLog, broadcast: Broadcast, clock: Callable[[], float] | None = None
+    log: MessageLog, broadcast: Broadcast, clock: Callable[[], float] | None = None, metrics: Metrics = SILENT
 ) -> AsyncIterator[Replica]:
     """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
 
@@ -44,9 +45,9 @@ async def replica(
 
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
-            hub = Hub(log, broadcast, transport, tasks, now)
-            publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)))
-            subscriptions = Subscriptions(log, hub, transport, MAX_CHANNELS)
+            hub = Hub(log, broadcast, transport, tasks, now, metrics)
+            publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)), metrics, now)
+            subscriptions = Subscriptions(log, hub, transport, MAX_CHANNELS, metrics)
             made.set_result(Replica(hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 
     living = asyncio.create_task(live())

@@ -42,7 +42,8 @@ class Listener:
 
     `receive(topic, payload)` gets what arrives, in the order of arrival; it is awaited, and must not fail. `restored()`
     is called when the link is whole again, also for the first time: what was published before may have been missed.
-    `publish` sends the replica's calls to itself; they go another way than they come back.
+    `publish` sends the replica's calls to itself; they go another way than they come back. `losses` and `deaf` count
+    how often the link was lost, and how often it had to be given up since nothing came back.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Listener:
         pulse_s: float,
     ) -> None:
         self.linked = asyncio.Event()
-        self.deaf = 0
+        self.losses = self.deaf = 0
         self._url, self._shared, self._pulse_s = url, shared, pulse_s
         self._publish, self._receive, self._restored = publish, receive, restored
         self._pulse = keys.pulse(secrets.token_hex(8))
@@ -160,6 +161,7 @@ class Listener:
 
     def _lost(self, error: BaseException) -> None:
         """One line when the link is lost, and none for the tries that fail after it."""
+        self.losses += self.linked.is_set()
         self.linked.clear()
         if not self._away:
             self._away = True

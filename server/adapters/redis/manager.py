@@ -51,6 +51,11 @@ class RedisRooms(Rooms, socketio.AsyncRedisManager):
         return self._listener.linked
 
     @property
+    def losses(self) -> int:
+        """How often the link was lost; the tries that fail after it are none."""
+        return self._listener.losses
+
+    @property
     def deaf(self) -> int:
         """How often the listener was opened anew because it heard nothing."""
         return self._listener.deaf

@@ -1,0 +1,64 @@
+"""Metrics that remember what they were told, in order."""
+
+from server.domain.messages import Event
+from server.domain.recovery import Lapse
+from server.ports.metrics import CloseReason, DrainEnd, Metrics, Refusal, ReplaySource
+
+
+class RecordingMetrics(Metrics):
+    """`told` has the calls: the method's name, then its arguments."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def of(self, name: str) -> list[tuple[object, ...]]:
+        """The arguments of each call of one method."""
+        return [call[1:] for call in self.told if call[0] == name]
+
+    def opened(self) -> None:
+        self.told.append(("opened",))
+
+    def closed(self, reason: CloseReason) -> None:
+        self.told.append(("closed", reason))
+
+    def refused(self, reason: Refusal) -> None:
+        self.told.append(("refused", reason))
+
+    def ephemeral_dropped(self, count: int = 1) -> None:
+        self.told.append(("ephemeral_dropped", count))
+
+    def commanded(self, command: str, code: str, seconds: float) -> None:
+        self.told.append(("commanded", command, code, seconds))
+
+    def appended(self, seconds: float) -> None:
+        self.told.append(("appended", seconds))
+
+    def ordered(self, event: Event) -> None:
+        self.told.append(("ordered", event))
+
+    def published_to_written(self, seconds: float) -> None:
+        self.told.append(("published_to_written", seconds))
+
+    def gap_healed(self) -> None:
+        self.told.append(("gap_healed",))
+
+    def duplicate_dropped(self) -> None:
+        self.told.append(("duplicate_dropped",))
+
+    def resumed(self, lapse: Lapse | None) -> None:
+        self.told.append(("resumed", lapse))
+
+    def replayed(self, source: ReplaySource) -> None:
+        self.told.append(("replayed", source))
+
+    def loop_lagged(self, seconds: float) -> None:
+        self.told.append(("loop_lagged", seconds))
+
+    def draining(self, active: bool) -> None:
+        self.told.append(("draining", active))
+
+    def drain_notified(self, count: int = 1) -> None:
+        self.told.append(("drain_notified", count))
+
+    def drain_closed(self, how: DrainEnd, count: int = 1) -> None:
+        self.told.append(("drain_closed", how, count))
