@@ -45,6 +45,8 @@ MIN_RSA_BITS = 2_048
 
 _HOUR = 3600.0
 _UNITS_MS = {"ms": 1, "": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZES = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_SIZE = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|h|d)?", re.ASCII)
 _API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
@@ -109,6 +111,14 @@ def duration(value: object) -> float:
     if milliseconds != milliseconds.to_integral_value():
         raise ValueError("expected whole milliseconds")
     return int(milliseconds) / 1_000
+
+
+def size(value: object) -> int:
+    """Read `64MiB`, `1GiB`, `512KiB` or a number of bytes; return bytes. Raises `ValueError`."""
+    found = _SIZE.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if found is None:
+        raise ValueError("expected a size such as 64MiB or 1GiB (no unit: bytes)")
+    return int(found[1]) * _SIZES[(found[2] or "").upper()]
 
 
 def _lower(value: object) -> object:
@@ -189,6 +199,7 @@ def _public_key(value: str) -> str:
 
 Port = Annotated[int, Field(ge=0, le=65_535, description="a port from 0 to 65535 (0: any that is free)")]
 Seconds = Annotated[float, BeforeValidator(duration)]
+Bytes = Annotated[int, BeforeValidator(size)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Origin = Annotated[str, AfterValidator(_origin)]
 ApiKey = Annotated[SecretStr, AfterValidator(_api_key)]
@@ -252,6 +263,13 @@ class Settings(BaseSettings):
     drain_timeout: Seconds = Field(default=20.0, ge=0, le=_HOUR, description="a duration from 0 to 1h")
     # A client that comes back can name at most so many channels in `resume`.
     max_channels: int = Field(default=500, ge=1, le=500, description="a number from 1 to 500")
+    admission_rate: int = Field(
+        default=2_000, ge=0, le=1_000_000, description="handshakes a second, 0 (no limit) to 1000000"
+    )
+    admission_burst: int = Field(default=5_000, ge=1, le=1_000_000, description="handshakes at once, 1 to 1000000")
+    max_outbound: Bytes | None = Field(
+        default=None, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 512MiB"
+    )
     event_loop: Annotated[EventLoop, _LOWER] = Field(default=EventLoop.AUTO, description="auto, uvloop or asyncio")
     log_level: Annotated[LogLevel, _LOWER] = Field(default=LogLevel.INFO, description="debug, info, warning or error")
     log_format: Annotated[LogFormat, _LOWER] = Field(

@@ -1,14 +1,14 @@
 """One client's WebSocket: a slotted protocol that owns the transport after the handshake.
 
 Idle, it is this object, a frame reader and nothing else: no task, no timer, no queue. A client's packets are handled
-one after another in a mailbox that exists only while it has work. Writes go straight to the transport, bounded.
+one after another in a mailbox that exists only while it has work. What is written in one turn of the loop goes to the
+transport in one piece (`outbox`), bounded.
 
 One of the two files that touch the internals of aiohttp (its compiled frame reader) and engineio.
 """
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Coroutine
 from enum import IntEnum
 from typing import Any, Protocol
@@ -17,17 +17,14 @@ from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
 from server.gateway.frames import HeaderCheck, Opcode, close_frame, frame
+from server.gateway.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
+from server.gateway.outbox import Outbox
 from server.gateway.packets import HostilePacket
 from server.gateway.wire import MAX_PAYLOAD, CloseCode
+from server.ports.metrics import CloseReason
 
 MAX_OUTBOUND = 1 << 20
 """Bytes that may wait for a client that does not read (P8); over it the connection is closed as slow."""
-
-MAILBOX_HIGH = 128
-"""Packets waiting to be handled at which reading pauses: the rest waits in the client's own TCP window."""
-
-MAILBOX_LOW = 32
-"""Packets waiting at which reading goes on."""
 
 FLUSH_WAIT_S = 10.0
 FLUSH_STEP = 64 * 1024
@@ -61,7 +58,7 @@ class Host(Protocol):
         """Forget the connection: its transport is gone and its last packet handled. Raises nothing."""
 
     def lost(self, connection: "Connection") -> None:
-        """Stop counting on the connection: its transport is gone."""
+        """Stop counting on the connection: its transport is gone, and `cause` says why."""
 
     def failed(self, connection: "Connection", error: Exception) -> None:
         """Report a fault of the server while handling a packet."""
@@ -94,11 +91,10 @@ class Inbox(WebSocketDataQueue):
 
 
 class Connection(asyncio.Protocol):
-    """A WebSocket. `user` and `member` (the Socket.IO `sid`) are for the log only."""
+    """A WebSocket. `user` and `member` (the Socket.IO `sid`) are for the log only; `cause` is why it ends."""
 
     __slots__ = (
         "_backlog",
-        "_doomed",
         "_flushed",
         "_headers",
         "_heard_at",
@@ -106,14 +102,17 @@ class Connection(asyncio.Protocol):
         "_host",
         "_inbox",
         "_mailbox",
+        "_outbox",
         "_paused",
         "_reader",
         "_state",
         "_transport",
         "_unsent",
+        "cause",
         "close_code",
         "member",
         "opened_at",
+        "queued",
         "reason",
         "remote",
         "session",
@@ -124,20 +123,29 @@ class Connection(asyncio.Protocol):
 
     upgraded = connected = True  # engineio's words: the transport is, and stays, a WebSocket
 
-    def __init__(self, host: Host, sid: str, transport: asyncio.Transport, inbox: Inbox, remote: str | None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        sid: str,
+        transport: asyncio.Transport,
+        inbox: Inbox,
+        outbox: Outbox,
+        remote: str | None,
+    ) -> None:
         self._host = host
         self._transport = transport
         self._inbox = inbox
+        self._outbox = outbox
+        self.queued: bytes | list[bytes] | None = None
         # One byte more than allowed: the reader refuses a message that reaches its limit.
         self._reader = WebSocketReader(inbox, MAX_PAYLOAD + 1, compress=False, decode_text=True)
         self._headers = HeaderCheck()
-        self._mailbox: deque[str] | None = None
+        self._mailbox: Mailbox | None = None
         self._paused = False
         self._held = False
         self._backlog = -1
         self._flushed: asyncio.Future[None] | None = None
         self._unsent = 0
-        self._doomed = 0
         self._state = State.OPEN
         self.sid = sid
         self.slot = 0
@@ -145,6 +153,7 @@ class Connection(asyncio.Protocol):
         self.user: str | None = None
         self.member: str | None = None
         self.session: dict[str, Any] | None = None
+        self.cause: CloseReason | None = None
         self.close_code: int | None = None
         self.reason: str | None = None
         self.opened_at = self._heard_at = time.monotonic()
@@ -160,6 +169,11 @@ class Connection(asyncio.Protocol):
         """Whether the transport is gone."""
         return self._state is State.CLOSED
 
+    @property
+    def busy(self) -> bool:
+        """Whether something that has been read is still to be handled."""
+        return self._mailbox is not None
+
     def is_open(self) -> bool:
         """Whether the connection takes part: neither closing nor closed."""
         return self._state is State.OPEN
@@ -171,6 +185,7 @@ class Connection(asyncio.Protocol):
         if self._state >= State.DEAF:
             return
         self._heard_at = time.monotonic()
+        self._outbox.traffic.received_bytes += len(data)
         if (fault := self._headers.fault(data)) is not None:
             self._break_off(CloseCode.PROTOCOL_ERROR, fault)
             return
@@ -192,7 +207,7 @@ class Connection(asyncio.Protocol):
         elif message.type is WSMsgType.PING:
             self.write(frame(bytes(message.data), Opcode.PONG))
         elif message.type is WSMsgType.BINARY:
-            self.close(CloseCode.UNSUPPORTED_DATA, "binary message")
+            self.close(CloseCode.UNSUPPORTED_DATA, CloseReason.MALFORMED, "binary message")
 
     def _take_text(self, text: str) -> None:
         """Judge one Engine.IO packet (protocol revision 4)."""
@@ -200,56 +215,55 @@ class Connection(asyncio.Protocol):
         if kind == "4":
             self._post(text[1:])
         elif kind == "1":
-            self.close(CloseCode.NORMAL, "client left")
+            self.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
         elif kind == "b":
-            self.close(CloseCode.UNSUPPORTED_DATA, "binary packet")
+            self.close(CloseCode.UNSUPPORTED_DATA, CloseReason.MALFORMED, "binary packet")
         elif text != "3":  # a pong: that it came is all that it says
-            self.close(CloseCode.POLICY_VIOLATION, "malformed packet: Engine.IO type")
+            self.close(CloseCode.POLICY_VIOLATION, CloseReason.MALFORMED, "malformed packet: Engine.IO type")
 
     # The mailbox
 
     def _post(self, packet: str) -> None:
         if self._mailbox is None:
-            self._mailbox = deque((packet,))
+            self._mailbox = Mailbox(packet)
             self._host.spawn(self._work(self._mailbox))
             return
-        self._mailbox.append(packet)
+        self._mailbox.post(packet)
         if len(self._mailbox) >= MAILBOX_HIGH and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
-    async def _work(self, mailbox: deque[str]) -> None:
+    async def _work(self, mailbox: Mailbox) -> None:
         """Handle packets, in order, until there are none; then end the connection if it is lost meanwhile."""
         while mailbox:
             if self._backlog >= 0:
                 await self.flushed()  # answers to one who does not read would only pile up
                 if not mailbox:
                     break
-            packet = mailbox.popleft()
+            packet = mailbox.take()
             if self._paused and not self._held and len(mailbox) <= MAILBOX_LOW and not self.closed:
                 self._resume()
             try:
                 await self._host.received(self, packet)
             except HostilePacket as error:
                 mailbox.clear()
-                self.close(error.code, error.problem)
+                self.close(error.code, CloseReason.MALFORMED, error.problem)
             except Exception as error:  # noqa: BLE001  # whatever it is, this client goes and the others stay
                 mailbox.clear()
                 self._host.failed(self, error)
-                self.close(CloseCode.INTERNAL_ERROR, "internal error")
+                self.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
         self._mailbox = None
         if self.closed:
             await self._host.ended(self)
 
     def doom_waiting(self) -> None:
         """What waits now is not to be done: something before it could not be, and its sender will send both again."""
-        self._doomed = 0 if self._mailbox is None else len(self._mailbox)
+        if self._mailbox is not None:
+            self._mailbox.doom()
 
     def take_doom(self) -> bool:
         """Whether the packet that is being handled was waiting when those were doomed. To be asked once a packet."""
-        doomed = self._doomed > 0
-        self._doomed -= doomed
-        return doomed
+        return self._mailbox is not None and self._mailbox.take_doom()
 
     def stop_reading(self) -> None:
         """Take no further packets; those that have been read are still handled."""
@@ -266,40 +280,76 @@ class Connection(asyncio.Protocol):
     # Writing
 
     def write(self, data: bytes) -> None:
-        """Write whole frames, or close a connection that has let too much pile up."""
-        if self._state is not State.OPEN:
-            return
+        """Write whole frames at the end of this turn of the loop."""
+        if self._state is State.OPEN:
+            self._outbox.post(self, data)
+
+    def flush(self) -> int:
+        """Give what is queued to the transport, or close a connection that has let too much pile up; return the bytes
+        that were written."""
+        queued, self.queued = self.queued, None
+        if queued is None or self._state is not State.OPEN:
+            return 0
+        data = b"".join(queued) if isinstance(queued, list) else queued
         if self._backlog >= 0:
-            self._backlog += len(data)
+            self._count(self._backlog + len(data))
             if self._backlog > MAX_OUTBOUND and self._is_slow(len(data)):
-                return
+                self._cut_slow()
+                return 0
         self._transport.write(data)
+        return len(data)
+
+    def _flush_now(self) -> None:
+        """As `flush`, with what stands in an open batch: what comes next goes to the transport directly."""
+        self._outbox.end_batch()
+        self._outbox.traffic.sent_bytes += self.flush()
 
     def _is_slow(self, size: int) -> bool:
-        """Look at what really waits, for the count includes what has been sent since; close where it is too much."""
-        waiting = self._transport.get_write_buffer_size()
-        if waiting + size <= MAX_OUTBOUND:
-            self._backlog = waiting
-            return False
-        self._cut_slow()
-        return True
+        """Look at what really waits before these many bytes: the count includes what has been sent since."""
+        waiting = self.recount() + size
+        self._count(waiting)
+        return waiting > MAX_OUTBOUND
 
     def _cut_slow(self) -> None:
+        self.queued = None
         self.drop_mailbox()
-        self.close(CloseCode.TRY_AGAIN_LATER, "slow reader")
+        self.close(CloseCode.TRY_AGAIN_LATER, CloseReason.SLOW_READER, "slow reader")
+
+    def cut(self) -> None:
+        """Drop the connection with all that waits for it: the process needs the memory now, and no close frame could
+        overtake what waits."""
+        self.abort(CloseReason.MEMORY_CAP, "outbound memory")
+
+    def recount(self) -> int:
+        """How many bytes wait in the transport, looked at now."""
+        waiting = self._transport.get_write_buffer_size()
+        self._count(waiting)
+        return waiting
+
+    def _count(self, waiting: int) -> None:
+        self._outbox.traffic.outbound_queued_bytes += waiting - max(self._backlog, 0)
+        self._backlog = waiting
 
     def pause_writing(self) -> None:
         """Begin to count: the kernel takes no more for now."""
-        self._backlog = self._transport.get_write_buffer_size()
+        self._outbox.congested[self] = None
+        self.recount()
 
     def resume_writing(self) -> None:
         """Stop counting: the kernel keeps up again."""
-        self._backlog = -1
+        self._uncount()
         self._wake()
+
+    def _uncount(self) -> None:
+        if self._backlog >= 0:
+            self._count(0)
+            self._backlog = -1
+            del self._outbox.congested[self]
 
     async def flushed(self) -> None:
         """Wait until little of what has been written still waits for the client, or the connection is lost; close one
         that takes too long."""
+        self._flush_now()
         if self._backlog < 0 or self.closed:
             return
         if self._flushed is None:
@@ -335,12 +385,14 @@ class Connection(asyncio.Protocol):
 
     # Ending
 
-    def close(self, code: CloseCode, reason: str) -> None:
+    def close(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
         """Write a close frame and wait at most `CLOSE_WAIT_S` for the peer's, then abort. The first call counts."""
-        if self._state is not State.OPEN:
+        if self.is_open():
+            self._flush_now()
+        if not self.is_open():
             return
         self._state = State.CLOSING
-        self.close_code, self.reason = int(code), reason
+        self.close_code, self.cause, self.reason = int(code), cause, reason
         if self._transport.is_closing():
             return
         self._transport.write(close_frame(code, reason))
@@ -349,12 +401,14 @@ class Connection(asyncio.Protocol):
             self._resume()
         asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, cause: CloseReason, reason: str) -> None:
         """Drop the connection at once, with what waits to be written and what waits to be handled."""
-        self.reason = self.reason or reason
+        self.cause, self.reason = self.cause or cause, self.reason or reason
         self._state = max(self._state, State.DEAF)
+        self.queued = None
         self.drop_mailbox()
         self._transport.abort()
+        self._uncount()
 
     def drop_mailbox(self) -> None:
         """Handle no further packets: the client is not there to hear the answers, and did not say goodbye."""
@@ -366,7 +420,8 @@ class Connection(asyncio.Protocol):
 
         The peer's close frame can't be waited for, so TCP's sending half is closed: the peer sees the end at once.
         """
-        self.close(CloseCode(code), reason)
+        too_big = code == CloseCode.MESSAGE_TOO_BIG
+        self.close(CloseCode(code), CloseReason.TOO_BIG if too_big else CloseReason.MALFORMED, reason)
         if self._state is State.CLOSING:
             self._state = State.DEAF
             if not self._transport.is_closing():
@@ -376,9 +431,12 @@ class Connection(asyncio.Protocol):
         if code == ABNORMAL_CLOSURE:
             self._break_off(CloseCode.PROTOCOL_ERROR, "close code 1006")
             return
-        if self._state is State.OPEN:
+        if self.is_open():
+            self._flush_now()
+        if self.is_open():
             self._state = State.CLOSING
-            self.close_code, self.reason = int(code or CloseCode.NORMAL), "client closed"
+            self.close_code, self.cause = int(code or CloseCode.NORMAL), CloseReason.CLIENT_LEFT
+            self.reason = "client closed"
             self._transport.write(close_frame(CloseCode.NORMAL))
             asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
         self._transport.close()
@@ -388,7 +446,10 @@ class Connection(asyncio.Protocol):
         self._state = State.CLOSED
         if exc is not None:
             self.drop_mailbox()
+        self.cause = self.cause or CloseReason.TRANSPORT_LOST
         self.reason = self.reason or ("transport error" if exc else "transport closed")
+        self.queued = None
+        self._uncount()
         self._wake()
         self._host.lost(self)
         if self._mailbox is None:

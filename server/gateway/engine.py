@@ -6,10 +6,7 @@ pinned, and tests/integration holds this file against the real libraries.
 """
 
 import asyncio
-import base64
 import contextlib
-import hashlib
-import re
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -17,13 +14,16 @@ from typing import Any
 import engineio
 import orjson
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
-from server.domain.errors import TokenInQuery
+from server.gateway.admission import Admission
 from server.gateway.connection import Connection, Inbox
 from server.gateway.frames import frame
+from server.gateway.handshake import Gate, accepted
 from server.gateway.heartbeat import Wheel
+from server.gateway.outbox import Outbox
 from server.gateway.wire import MAX_PAYLOAD, CloseCode
+from server.ports.metrics import CloseReason, DrainEnd, Metrics, Traffic
 
 CONNECT_WAIT_S = 10.0
 """How long a WebSocket may be open without a CONNECT (PROTOCOL.md, "Transport")."""
@@ -31,28 +31,8 @@ CONNECT_WAIT_S = 10.0
 CONNECT_SWEEP_S = 0.5
 """How often those that are late are looked for."""
 
-SETTLE_S = 5.0
-"""How long a stop waits for the packets that are being handled."""
-
-GOODBYE_S = 3.0
-"""How long a stop waits for the close handshakes; each is bounded by itself too."""
-
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 4.2.2
-_TOKEN_NAMES = frozenset(
-    (
-        "token",
-        "access_token",
-        "id_token",
-        "refresh_token",
-        "auth",
-        "authorization",
-        "bearer",
-        "jwt",
-        "api_key",
-        "apikey",
-    )
-)
-_JWT = re.compile(r"eyJ[\w-]+(?:\.|%2E)[\w-]+", re.IGNORECASE)  # the dot encoded twice, too
+ANSWERED_LOOK_S = 0.01
+"""How often a connection that is to be closed is looked at, until what has been read of it is answered."""
 
 _log = structlog.get_logger("maru.connection")
 
@@ -70,7 +50,16 @@ class Gone(web.Response):
 class Engine(engineio.AsyncServer):
     """Accepts handshakes, owns the connections, beats their heart. `sockets` are the connections by id."""
 
-    def __init__(self, *, allowed_origins: Sequence[str] = ("*",), **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        allowed_origins: Sequence[str] = ("*",),
+        admission: Admission,
+        max_outbound: int,
+        metrics: Metrics,
+        traffic: Traffic,
+        **options: Any,
+    ) -> None:
         super().__init__(
             async_mode="aiohttp",
             transports=["websocket"],
@@ -79,12 +68,16 @@ class Engine(engineio.AsyncServer):
             cors_allowed_origins=[],
             **options,
         )
-        self._origins = None if "*" in allowed_origins else frozenset(allowed_origins)
         self._wheel = Wheel(self.ping_interval, self.ping_timeout, time.monotonic)
         self._unconnected: dict[Connection, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._inbox: Inbox | None = None
+        # A server is built within its loop.
+        self.outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, metrics)
+        self._metrics = metrics
+        self._gate = Gate(allowed_origins, admission)
+        self._inbox = Inbox(asyncio.get_running_loop())
         self._one_gone = asyncio.Event()
+        self._goodbyes: dict[str, asyncio.Future[None]] = {}
         self._closing = False
 
     async def run(self) -> None:
@@ -97,45 +90,24 @@ class Engine(engineio.AsyncServer):
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answer a request to the Socket.IO path: 101 and the transport is ours, or a refusal."""
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        refused = self._gate.judge(request, closing=self._closing)
+        if refused is not None:
+            self._metrics.refused(refused.reason)
+            return refused.answer
         transport, handler = request.transport, request.protocol
         if transport is None or transport.is_closing():
             return Gone()
-        if self._inbox is None:
-            self._inbox = Inbox(asyncio.get_running_loop())
-        connection = Connection(self, self.generate_id(), transport, self._inbox, request.remote)
-        transport.write(self._accept(request.headers["Sec-WebSocket-Key"], connection.sid))
+        connection = Connection(self, self.generate_id(), transport, self._inbox, self.outbox, request.remote)
+        self._metrics.opened()
+        transport.write(accepted(request.headers["Sec-WebSocket-Key"], self._opening(connection.sid)))
         self.sockets[connection.sid] = connection
         self._unconnected[connection] = connection.opened_at + CONNECT_WAIT_S
         self._wheel.add(connection)
         self._take_over(handler, transport, connection)
         return Gone()
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        query = request.query
-        for name, value in query.items():
-            if name.lower() in _TOKEN_NAMES or _JWT.search(value) or _JWT.search(name):
-                error = TokenInQuery("a token stands in the URL; send it in the CONNECT payload, and replace it")
-                return _json({"error": {"code": error.code, "message": error.message}}, 400)
-        if query.get("transport") != "websocket":
-            return _json({"code": 0, "message": "Transport unknown"}, 400)
-        if query.get("EIO") != "4":
-            return _json({"code": 5, "message": "Unsupported protocol version"}, 400)
-        if "sid" in query:
-            return _json({"code": 1, "message": "Session ID unknown"}, 400)
-        if self._origins is not None and request.headers.get("Origin", "") not in self._origins | {""}:
-            return _json({"code": 4, "message": "Forbidden"}, 403)
-        opens = request.method == "GET" and request.version >= HttpVersion11
-        if not opens or not web.WebSocketResponse(compress=False).can_prepare(request):
-            return _json({"code": 3, "message": "Bad request"}, 400)
-        if self._closing:
-            return _json({"code": 3, "message": "Restarting"}, 503, {"Retry-After": "1", "Connection": "close"})
-        return None
-
-    def _accept(self, key: str, sid: str) -> bytes:
-        digest = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
+    def _opening(self, sid: str) -> bytes:
+        """The frame of Engine.IO's OPEN packet."""
         opening = {
             "sid": sid,
             "upgrades": [],
@@ -143,10 +115,7 @@ class Engine(engineio.AsyncServer):
             "pingTimeout": round(self.ping_timeout * 1000),
             "maxPayload": MAX_PAYLOAD,
         }
-        return (
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + digest + b"\r\n\r\n" + frame(b"0" + orjson.dumps(opening))
-        )
+        return frame(b"0" + orjson.dumps(opening))
 
     def _take_over(self, handler: Any, transport: asyncio.Transport, connection: Connection) -> None:
         """Make the connection the transport's protocol, and let aiohttp's handler believe that its own is lost."""
@@ -171,6 +140,7 @@ class Engine(engineio.AsyncServer):
 
     def lost(self, connection: Connection) -> None:
         """Stop pinging and waiting for the connection."""
+        self._metrics.closed(connection.cause or CloseReason.TRANSPORT_LOST)
         self._wheel.remove(connection)
         self._unconnected.pop(connection, None)
 
@@ -183,6 +153,9 @@ class Engine(engineio.AsyncServer):
         finally:
             self.sockets.pop(connection.sid, None)
             self._one_gone.set()
+            goodbye = self._goodbyes.pop(connection.sid, None)
+            if goodbye is not None and not goodbye.done():
+                goodbye.set_result(None)
         _log.info(
             "connection.closed",
             connection=connection.sid,
@@ -216,25 +189,54 @@ class Engine(engineio.AsyncServer):
         """Close one connection; engineio's seam."""
         connection = self.sockets.get(sid)
         if connection is not None:
-            connection.close(CloseCode.NORMAL, "server disconnect")
+            connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, "server disconnect")
 
-    async def stop(self) -> None:
-        """Refuse newcomers, answer what has been read, tell every client to come back (1012), wait for them."""
+    def shut(self) -> list[str]:
+        """Answer further handshakes with 503, close what has not sent CONNECT yet, return the other connections."""
         self._closing = True
-        for connection in list(self.sockets.values()):
-            connection.stop_reading()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=SETTLE_S)
-        for connection in list(self.sockets.values()):
-            connection.close(CloseCode.SERVICE_RESTART, "server restarts")
-            connection.drop_mailbox()  # it could not be answered any more
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_S):
-                await self._all_gone()
-        for connection in list(self.sockets.values()):
-            connection.abort("server stopped")
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
+        for connection in list(self._unconnected):
+            self._unconnected.pop(connection, None)
+            connection.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
+        return [sid for sid, connection in self.sockets.items() if connection.is_open()]
+
+    async def end(self, sid: str, answer_s: float, close_s: float) -> DrainEnd:
+        """Answer what has been read from a client, tell it to come back (1012), wait for it to go, else cut it off."""
+        connection = self.sockets.get(sid)
+        if connection is None or not connection.is_open():
+            return DrainEnd.LEFT
+        gone = self._goodbyes[sid] = asyncio.get_running_loop().create_future()
+        connection.stop_reading()
+        await self._answered(connection, answer_s)
+        if not connection.is_open():
+            return DrainEnd.LEFT
+        connection.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
+        connection.drop_mailbox()  # it could not be answered any more
+        await asyncio.wait((gone,), timeout=close_s)
+        if gone.done():
+            return DrainEnd.CLOSED
+        connection.abort(CloseReason.SERVER_STOPPED, "server stopped")
+        return DrainEnd.ABORTED
+
+    async def _answered(self, connection: Connection, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        # A look now and then, by the few that are being closed, and no event that every packet would have to set.
+        while connection.busy and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(ANSWERED_LOOK_S)
+
+    async def gone(self, within_s: float) -> bool:
+        """Wait until there is no connection, at most so long; return whether that is so."""
+        if self.sockets and within_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._all_gone()
+        return not self.sockets
+
+    def abort(self) -> int:
+        """Cut off every connection that is left; return how many there were."""
+        left = list(self.sockets.values())
+        for connection in left:
+            connection.abort(CloseReason.SERVER_STOPPED, "server stopped")
+        return len(left)
 
     async def _all_gone(self) -> None:
         while self.sockets:
@@ -250,8 +252,4 @@ class Engine(engineio.AsyncServer):
                 if deadline > now:
                     break
                 del self._unconnected[connection]
-                connection.close(CloseCode.POLICY_VIOLATION, "no CONNECT in time")
-
-
-def _json(body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response(body, status=status, headers=headers, dumps=lambda value: orjson.dumps(value).decode())
+                connection.close(CloseCode.POLICY_VIOLATION, CloseReason.NO_CONNECT, "no CONNECT in time")

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from server.gateway.connection import Connection
+from server.ports.metrics import CloseReason
 
 SLOTS = 64
 """Parts of a revolution: pings of 8,000 connections come in portions of 125."""
@@ -58,7 +59,7 @@ class Wheel:
             pinged_at, judged = self._pinged.popleft()
             for connection in list(self._slots[judged]):
                 if not connection.shows_life(pinged_at):
-                    connection.abort("ping timeout")
+                    connection.abort(CloseReason.PING_TIMEOUT, "ping timeout")
         for connection in list(self._slots[slot]):
             connection.ping()
         self._pinged.append((now, slot))

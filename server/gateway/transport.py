@@ -1,6 +1,7 @@
-"""The `Transport` port over Socket.IO: encode once, frame once, write the same bytes to every member."""
+"""The `Transport` port over Socket.IO: encode once, frame once, give the same bytes to every member."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol, cast
 
 import orjson
@@ -12,7 +13,9 @@ from server.domain.messages import Event
 from server.gateway import wire
 from server.gateway.connection import Connection
 from server.gateway.frames import frame
+from server.gateway.outbox import Outbox
 from server.gateway.wire import NAMESPACE, CloseCode, ServerEvent
+from server.ports.metrics import CloseReason, Metrics
 from server.ports.transport import Push, Transport
 
 _EVENT = b"42" + NAMESPACE.encode() + b","
@@ -41,26 +44,38 @@ class Membership(Protocol):
 
 
 class SocketTransport(Transport):
-    """Writes to connections. `greeting` is what `session:ready` says of the server: heartbeat, limits, version."""
+    """Writes to connections. `greeting` is what `session:ready` says of the server: heartbeat, limits, version;
+    `now_ms` is wall-clock time in milliseconds, as an event's `at` is."""
 
     def __init__(
-        self, connections: Mapping[str, Connection], membership: Membership, greeting: Mapping[str, Any]
+        self,
+        connections: Mapping[str, Connection],
+        outbox: Outbox,
+        membership: Membership,
+        greeting: Mapping[str, Any],
+        metrics: Metrics,
+        now_ms: Callable[[], int],
     ) -> None:
         self._connections = connections
+        self._outbox = outbox
         self._membership = membership
         self._greeting = dict(greeting)
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._unwritten: list[int] = []  # when the events of this turn were published
 
     def deliver(self, event: Event) -> None:
         """Give the event to every session in its channel. Promises 1-4."""
         members = self._membership.members(NAMESPACE, event.channel)
-        if not members:
-            return
-        encoded = _encode(*wire.log_event(event))
-        connections = self._connections
-        for eio_sid in members.values():
-            connection = connections.get(eio_sid)
-            if connection is not None:
-                connection.write(encoded)
+        if members:
+            self._outbox.cast(event.channel, _encode(*wire.log_event(event)), partial(self._audience, event.channel))
+            if not self._unwritten:
+                self._outbox.when_settled(self._written)
+            self._unwritten.append(event.at)
+
+    async def settled(self) -> None:
+        """Wait until all that was delivered is written. Promise 6."""
+        await self._outbox.settled()
 
     def push(self, session: SessionId, push: Push) -> None:
         """Give something to one session. Promises 1-4."""
@@ -76,10 +91,12 @@ class SocketTransport(Transport):
 
     def enter(self, session: SessionId, channel: ChannelName) -> None:
         """Make the session a member of the channel."""
+        self._outbox.end_batch()
         self._membership.basic_enter_room(session, NAMESPACE, channel)
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
         """End the session's membership of the channel."""
+        self._outbox.end_batch()
         self._membership.basic_leave_room(session, NAMESPACE, channel)
 
     def channels(self, session: SessionId) -> Collection[ChannelName]:
@@ -99,7 +116,21 @@ class SocketTransport(Transport):
             self.leave(session, channel)
         connection.write(_encode(ServerEvent.SESSION_TERMINATED, wire.terminated(error)))
         connection.write(_DISCONNECT)
-        connection.close(CloseCode.NORMAL, f"terminated: {error.code}")
+        connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
+
+    def _audience(self, channel: ChannelName) -> Iterator[Connection]:
+        """The connections of those who are in the channel."""
+        connections = self._connections
+        for eio_sid in self._membership.members(NAMESPACE, channel).values():
+            connection = connections.get(eio_sid)
+            if connection is not None:
+                yield connection
+
+    def _written(self) -> None:
+        now, published = self._now_ms(), self._unwritten
+        self._unwritten = []
+        for at in published:
+            self._metrics.published_to_written((now - at) / 1_000)
 
     def _connection(self, session: SessionId) -> Connection | None:
         eio_sid = self._membership.eio_sid_from_sid(session, NAMESPACE)

@@ -45,7 +45,16 @@ class SessionExpiring:
     expires_at: int
 
 
-Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring
+@dataclass(frozen=True, slots=True)
+class SessionDraining:
+    """The session's connection will be closed within `deadline_ms`, since the server stops: its client is to connect
+    again in `reconnect_in_ms`, which differs from client to client. Both in milliseconds from now."""
+
+    reconnect_in_ms: int
+    deadline_ms: int
+
+
+Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
 """What is said to one session. Closed: match it exhaustively."""
 
 
@@ -57,8 +66,12 @@ class Transport(Protocol):
     2. Order: what is delivered and pushed to one session arrives in the order of the calls, or the connection ends.
     3. Bounded: a session that does not read is closed as slow, never waited for.
     4. A session that is gone is ignored everywhere.
-    5. But for `flushed`, which waits until little of what the session has been given is still on its way, or it is
-       gone: who gives much in several parts waits between them, so that promise 3 does not meet one that is only slow.
+    5. But for `settled` and `flushed`. `flushed` waits until little of what the session has been given is still on its
+       way, or it is gone: who gives much in several parts waits between them, so that promise 3 does not meet one that
+       is only slow.
+    6. `settled` waits until all that was delivered and pushed so far has left this process's hands, as far as the
+       sessions take it: who delivers without end waits in between, so that no session has to keep more than a turn's
+       events and everybody else gets a turn.
     """
 
     def deliver(self, event: Event) -> None:
@@ -67,6 +80,10 @@ class Transport(Protocol):
 
     def push(self, session: SessionId, push: Push) -> None:
         """Give something to one session."""
+        ...
+
+    async def settled(self) -> None:
+        """Let everything that was delivered go out. Promise 6."""
         ...
 
     async def flushed(self, session: SessionId) -> None:

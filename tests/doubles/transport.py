@@ -50,6 +50,9 @@ class RecordingTransport(Transport):
             self._inboxes[session].append(push)
         self._changed.set()
 
+    async def settled(self) -> None:
+        await asyncio.sleep(0)
+
     async def flushed(self, session: SessionId) -> None:
         """At once: nobody reads slowly here."""
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from server.gateway.connection import Connection
 from server.gateway.heartbeat import SLOTS, Wheel
+from server.ports.metrics import CloseReason
 from tests.doubles.virtual_time import virtually
 
 Clock = Callable[[], float]
@@ -39,8 +40,9 @@ class Peer:
         """Answer for what has been heard; nothing waits for this peer."""
         return self.last_heard >= since
 
-    def abort(self, reason: str) -> None:
+    def abort(self, cause: CloseReason, reason: str) -> None:
         """Be judged dead. Nobody takes this peer off the wheel, so it may happen again."""
+        assert cause is CloseReason.PING_TIMEOUT
         self.ended = self.ended or (self._clock(), reason)
 
 

@@ -1,0 +1,164 @@
+"""What is to be written in this turn of the event loop: joined to one write for each client.
+
+A turn brings a client answers, events of several channels, pings. Each is put here in the order of the calls, and goes
+out at the end of the turn in one write, so that a busy channel costs a client one `send` a turn and not one a message.
+A lone message waits for nothing but the rest of its turn.
+
+The events of one channel that follow each other make a *batch*: their frames are joined once, and every member is given
+the same bytes. Anything else to be written (an answer, another channel, a change of membership) ends the batch first,
+so each client's order is the order of the calls.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from typing import Protocol
+
+from server.ports.metrics import Metrics, Traffic
+
+WRITES_PER_TURN = 512
+"""Clients written to in one go, some 5 ms: pings and answers of others wait for no more of a large fan-out."""
+
+RELIEF = 0.9
+"""Over the process's bound, clients are cut until so much of it is in use: not one for every further message."""
+
+
+class Outlet(Protocol):
+    """A client's end of it."""
+
+    queued: bytes | list[bytes] | None
+    """Whole frames that are to be written in this turn, in order."""
+
+    def flush(self) -> int:
+        """Give what is queued to the transport; return how many bytes. Raises nothing."""
+
+    def recount(self) -> int:
+        """How many bytes wait in the transport, looked at now."""
+
+    def cut(self) -> None:
+        """Drop the connection with all that waits for it: the process needs the memory."""
+
+
+Audience = Callable[[], Iterable[Outlet]]
+"""Who is to get a batch; asked when it ends, since nobody comes or goes during one."""
+
+
+class Outbox:
+    """All that waits to be written, of every connection of an event loop; `limit` is in bytes.
+
+    `congested` are the clients whose kernel buffers are full. `traffic.outbound_queued_bytes` is what waits for them
+    in their transports, counted generously: what the kernel has taken since is subtracted when it is looked at again.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, traffic: Traffic, metrics: Metrics) -> None:
+        self.congested: dict[Outlet, None] = {}
+        self.traffic = traffic
+        self._metrics = metrics
+        self._limit = limit
+        self._loop = loop
+        self._unwritten: deque[Outlet] = deque()
+        self._scheduled = False
+        self._settled: asyncio.Future[None] | None = None
+        self._when_settled: list[Callable[[], None]] = []
+        self._ephemeral = False
+        self._key: Hashable = None
+        self._frames: list[bytes] = []
+        self._audience: Audience = tuple
+
+    def post(self, outlet: Outlet, frame: bytes) -> None:
+        """Write a frame to one client at the end of this turn."""
+        if self._frames:
+            self.end_batch()
+        queued = outlet.queued
+        if queued is None:
+            outlet.queued = frame
+            self._unwritten.append(outlet)
+            if not self._scheduled:
+                self._schedule()
+        elif isinstance(queued, list):
+            queued.append(frame)
+        else:
+            outlet.queued = [queued, frame]
+
+    def cast(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
+        """Write a frame to everybody in an audience at the end of this turn; an ephemeral one to those who keep up.
+
+        Equal `key`: the same audience, and as ephemeral.
+        """
+        if self._frames and self._key != key:
+            self.end_batch()
+        self._key, self._audience, self._ephemeral = key, audience, ephemeral
+        self._frames.append(frame)
+        if not self._scheduled:
+            self._schedule()
+
+    def end_batch(self) -> None:
+        """Queue the open batch for its audience; to be called before that audience changes."""
+        frames = self._frames
+        if not frames:
+            return
+        self._frames = []
+        shared = frames[0] if len(frames) == 1 else b"".join(frames)
+        unwritten, congested, outlets = self._unwritten, self.congested, 0
+        for outlet in self._audience():
+            if self._ephemeral and outlet in congested:
+                self._metrics.ephemeral_dropped(len(frames))
+                continue
+            outlets += 1
+            queued = outlet.queued
+            if queued is None:
+                outlet.queued = shared
+                unwritten.append(outlet)
+            elif isinstance(queued, list):
+                queued.append(shared)
+            else:
+                outlet.queued = [queued, shared]
+        self.traffic.deliveries += outlets * len(frames)
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Call it once all that stands here now is with the transports."""
+        self._when_settled.append(call)
+
+    async def settled(self) -> None:
+        """Wait until all that stands here now is with the transports, and at least until the next turn."""
+        if not self._scheduled:
+            await asyncio.sleep(0)
+            return
+        if self._settled is None:
+            self._settled = self._loop.create_future()
+        await asyncio.shield(self._settled)
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Write to those whose turn it is; the rest comes after what else the loop has to do."""
+        self.end_batch()
+        unwritten = self._unwritten
+        sent = 0
+        for _ in range(min(len(unwritten), WRITES_PER_TURN)):
+            sent += unwritten.popleft().flush()
+        self.traffic.sent_bytes += sent
+        if self.traffic.outbound_queued_bytes > self._limit:
+            self._relieve()
+        if unwritten:
+            self._loop.call_soon(self._turn)
+            return
+        self._scheduled = False
+        calls, self._when_settled = self._when_settled, []
+        for call in calls:
+            call()
+        if self._settled is not None:
+            self._settled.set_result(None)
+            self._settled = None
+
+    def _relieve(self) -> None:
+        """Look at what really waits; where it is too much, cut the fattest until it is not."""
+        sizes = {outlet: outlet.recount() for outlet in self.congested}
+        if self.traffic.outbound_queued_bytes <= self._limit:
+            return
+        for outlet in sorted(sizes, key=sizes.__getitem__, reverse=True):
+            outlet.cut()
+            if self.traffic.outbound_queued_bytes <= self._limit * RELIEF:
+                break
