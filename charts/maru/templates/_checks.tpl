@@ -2,7 +2,9 @@
 {{- define "maru.check" -}}
 {{- include "maru.checkDrain" . -}}
 {{- include "maru.checkSecrets" . -}}
+{{- include "maru.checkSecretShapes" . -}}
 {{- include "maru.checkReplicas" . -}}
+{{- include "maru.checkRoutes" . -}}
 {{- include "maru.checkEnv" . -}}
 {{- end -}}
 
@@ -32,6 +34,34 @@
 {{- end -}}
 {{- if and .Values.apiKeys.keys .Values.apiKeys.existingSecret -}}
 {{- fail "apiKeys: apiKeys.keys and apiKeys.existingSecret are set, expected one of them" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not by the schema: it would print the value that it refuses. */}}
+{{- define "maru.checkSecretShapes" -}}
+{{- $auth := .Values.auth -}}
+{{- if and $auth.jwtSecret (lt (len $auth.jwtSecret) 32) -}}
+{{- fail (printf "auth.jwtSecret: %d bytes, expected at least 32; make one: openssl rand -hex 32" (len $auth.jwtSecret)) -}}
+{{- end -}}
+{{- if contains "PRIVATE KEY" $auth.jwtPublicKey -}}
+{{- fail "auth.jwtPublicKey: holds a private key; the server takes the public key alone" -}}
+{{- end -}}
+{{- if and $auth.jwtPublicKey (not (contains "PUBLIC KEY-----" $auth.jwtPublicKey)) -}}
+{{- fail "auth.jwtPublicKey: holds no public key in PEM (-----BEGIN PUBLIC KEY-----)" -}}
+{{- end -}}
+{{- if and .Values.redis.url (not (regexMatch "^(redis|rediss)([+]sentinel)?://." .Values.redis.url)) -}}
+{{- fail "redis.url: expected redis://[user:password@]host:port/db, rediss://..., redis+sentinel://... or rediss+sentinel://..." -}}
+{{- end -}}
+{{- range $index, $key := .Values.apiKeys.keys -}}
+{{- if not (regexMatch "^[!-+\\--~]{16,256}$" $key) -}}
+{{- fail (printf "apiKeys.keys[%d]: expected 16 to 256 printable ASCII characters without a comma" $index) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "maru.checkRoutes" -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.parentRefs: empty, so no Gateway would serve the route. Name one: [{name: my-gateway, namespace: gateways}]" -}}
 {{- end -}}
 {{- end -}}
 
