@@ -12,7 +12,10 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -43,7 +46,13 @@ USAGE = 2
 HEALTH_TIMEOUT_S = 2.0
 
 OVERDUE_S = 3.0
-"""After the drain timeout: by then the stop has cut itself short, and what still hangs is a fault."""
+"""After the drain timeout: by then the drain has cut itself short, and what still hangs is a fault."""
+
+LAST_WORDS_S = 1.0
+"""For the line that says what hangs: whoever reads the log may hang, too."""
+
+MAX_HUNG = 20
+"""Tasks named in that line, and steps of each."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -205,23 +214,52 @@ def _loop_factory(choice: EventLoop) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def stop_on_signals(limit_s: float) -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets. The second one, or an end that is overdue, ends the process at
-    once; what is acked is on the disk by then."""
+    """An event that the first SIGTERM or SIGINT sets. A second signal ends the process at once, and a watchdog does
+    where the stop is overdue, also where the event loop does not turn; what is acked is on the disk by then."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-        loop.call_later(limit_s + OVERDUE_S, overdue)
+    def end(number: int, _: object) -> None:
+        os._exit(128 + number)
 
-    def overdue() -> None:
-        _log.critical("stop overdue", limit_s=limit_s)
-        os._exit(1)
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():  # both came in one turn of the loop
+            end(number, None)
+        stop.set()
+        for following in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(following, end)  # not by way of the loop, which may be what hangs
+        watchdog = threading.Timer(max(0.0, limit_s + OVERDUE_S), _end_overdue, (loop, limit_s))
+        watchdog.daemon = True
+        watchdog.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     return stop
+
+
+def _end_overdue(loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
+    """Say what hangs, if that can be said, and end."""
+    words = threading.Thread(target=lambda: _log.critical("stop.overdue", limit_s=limit_s, **_hung(loop)), daemon=True)
+    words.start()
+    words.join(LAST_WORDS_S)
+    os._exit(1)
+
+
+def _hung(loop: asyncio.AbstractEventLoop) -> dict[str, list[str]]:
+    """Where the main thread is, outermost first, and where each task waits."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001  # public, for just this
+    thread = [f"{step.name} ({Path(step.filename).name}:{step.lineno})" for step in traceback.extract_stack(frame)]
+    tasks = [f"{task.get_name()}: {' > '.join(_awaiting(task.get_coro()))}" for task in asyncio.all_tasks(loop)]
+    return {"thread": thread[-MAX_HUNG:], "tasks": sorted(tasks)[:MAX_HUNG]}
+
+
+def _awaiting(coroutine: object) -> Iterator[str]:
+    """The coroutines from a task's own to the one that waits."""
+    for _ in range(MAX_HUNG):
+        if not isinstance(coroutine, types.CoroutineType):
+            return
+        line = coroutine.cr_frame.f_lineno if coroutine.cr_frame else 0
+        yield f"{coroutine.__qualname__}:{line}"
+        coroutine = coroutine.cr_await
 
 
 def _wants_dev_secret(settings: Settings) -> bool:

@@ -272,23 +272,41 @@ def test_health_without_a_server_is_one_line(run: Run) -> None:
 
 
 STUCK = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, time
 from server.__main__ import stop_on_signals
+async def close_the_store():
+    {hang}
 async def run(limit_s, signals):
     stop = stop_on_signals(limit_s)
     for number in signals:
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.wait(), 10)
-    await asyncio.sleep(10)
-asyncio.run(run({limit_s}, [signal.Signals(number) for number in {signals}]))
+    await close_the_store()
+{run}(run({limit_s}, [signal.Signals(number) for number in {signals}]))
 """
+WAITS, BLOCKS = "await asyncio.sleep(20)", "time.sleep(20)"
+RUNS = {"asyncio": "asyncio.run", "uvloop": "__import__('uvloop').run"}
 
 
-@pytest.mark.parametrize(
-    ("limit_s", "signals", "code"), [(60, [15, 15], 143), (60, [2, 15], 143), (-2.95, [15], 1)], ids=str
-)
-def test_a_stop_that_hangs_is_ended(limit_s: float, signals: list[int], code: int) -> None:
-    """By a second signal at once, else when its time is up."""
-    script = STUCK.format(limit_s=limit_s, signals=signals)
+@pytest.mark.parametrize("run_with", RUNS)
+@pytest.mark.parametrize("hang", [WAITS, BLOCKS], ids=["waits", "blocks"])
+@pytest.mark.parametrize(("limit_s", "signals", "code"), [(60, [15, 15], 143), (60, [2, 15], 143), (-2.95, [15], 1)])
+def test_a_stop_that_hangs_is_ended(limit_s: float, signals: list[int], code: int, hang: str, run_with: str) -> None:
+    """By a second signal at once, else when its time is up: with one line that says where it hangs."""
+    script = STUCK.format(limit_s=limit_s, signals=signals, hang=hang, run=RUNS[run_with])
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, timeout=9, check=False
+    )
+    assert ended.returncode == code, ended.stderr
+    named = [line for line in ended.stdout.splitlines() if "stop.overdue" in line and "close_the_store" in line]
+    assert len(named) == (code == 1), ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_second_signal_ends_a_loop_that_does_not_turn() -> None:
+    """Also where the stop itself has blocked the event loop."""
+    script = STUCK.replace("{hang}", "threading.Timer(0.3, os.kill, (os.getpid(), 2)).start(); time.sleep(20)")
+    script = script.replace("import asyncio", "import threading, asyncio")
+    script = script.format(limit_s=60, signals=[15], run="asyncio.run")
     ended = subprocess.run([sys.executable, "-c", script], env=environment(), timeout=9, check=False)
-    assert ended.returncode == code
+    assert ended.returncode == 130
