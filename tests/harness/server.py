@@ -97,8 +97,13 @@ class ServerProcess:
             await self.kill()
 
     async def start(self) -> None:
-        """Start it (again, on the same ports and database), and wait until it is ready."""
+        """Start it (again, on the same ports and database), and wait until it serves."""
         began = len(self.lines)
+        await self.launch()
+        await self.logged(_serves, since=began, timeout=START_S)
+
+    async def launch(self) -> None:
+        """Start it, and do not wait."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -111,7 +116,14 @@ class ServerProcess:
             limit=1 << 20,
         )
         self._reader = asyncio.create_task(self._read(self._process))
-        await self.logged(_serves, since=began, timeout=START_S)
+
+    async def ended(self) -> int:
+        """Wait until it is gone, for whatever reason; return its exit code."""
+        assert self._process is not None
+        assert self._reader is not None
+        code = await self._process.wait()
+        await self._reader
+        return code
 
     async def kill(self) -> None:
         """`kill -9`, and wait until it is gone."""
@@ -164,13 +176,10 @@ class ServerProcess:
 
     async def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
-        assert self._reader is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
         async with asyncio.timeout(STOP_S):
-            code = await self._process.wait()
-            await self._reader
-        return code
+            return await self.ended()
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
