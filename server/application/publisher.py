@@ -41,53 +41,53 @@ class Publisher:
         self._clock = clock
         self._hinting: set[asyncio.Task[None]] = set()
 
-    @deadline()
     async def send(self, identity: Identity, command: Send) -> Appended:
         """Write a message. Raises `PermissionDenied`, `Unavailable`, `Overloaded`."""
-        channel = ChannelName(command.channel)
-        authorize(identity, Action.SEND, channel)
-        return await self._publish(
-            Post(
-                channel=channel,
-                id=self._new_id(),
-                author=identity.author,
-                text=command.text,
-                data=command.data,
-                reply_to=None if command.reply_to is None else MessageId(command.reply_to),
-                key=command.key,
-                at=self._now_ms(),
+        async with deadline():
+            channel = ChannelName(command.channel)
+            authorize(identity, Action.SEND, channel)
+            return await self._publish(
+                Post(
+                    channel=channel,
+                    id=self._new_id(),
+                    author=identity.author,
+                    text=command.text,
+                    data=command.data,
+                    reply_to=None if command.reply_to is None else MessageId(command.reply_to),
+                    key=command.key,
+                    at=self._now_ms(),
+                )
             )
-        )
 
-    @deadline()
     async def edit(self, identity: Identity, command: Edit) -> Appended:
         """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
-        channel, id = ChannelName(command.channel), MessageId(command.id)
-        authorize_changes(identity, channel)
-        message = await self._find(channel, id)
-        if message is None:
-            raise Conflict("the message has been deleted")
-        authorize_change(identity, message.author.id, channel)
-        return await self._publish(
-            Revision(
-                channel=channel,
-                id=id,
-                text=command.text,
-                data=command.data,
-                keep_data=command.keeps_data,
-                at=self._now_ms(),
+        async with deadline():
+            channel, id = ChannelName(command.channel), MessageId(command.id)
+            authorize_changes(identity, channel)
+            message = await self._find(channel, id)
+            if message is None:
+                raise Conflict("the message has been deleted")
+            authorize_change(identity, message.author.id, channel)
+            return await self._publish(
+                Revision(
+                    channel=channel,
+                    id=id,
+                    text=command.text,
+                    data=command.data,
+                    keep_data=command.keeps_data,
+                    at=self._now_ms(),
+                )
             )
-        )
 
-    @deadline()
     async def delete(self, identity: Identity, command: Delete) -> Appended:
         """Delete a message; one that is deleted already stays so. Raises as `edit`, but for `Conflict`."""
-        channel, id = ChannelName(command.channel), MessageId(command.id)
-        authorize_changes(identity, channel)
-        message = await self._find(channel, id)
-        if message is not None:
-            authorize_change(identity, message.author.id, channel)
-        return await self._publish(Deletion(channel=channel, id=id, at=self._now_ms()))
+        async with deadline():
+            channel, id = ChannelName(command.channel), MessageId(command.id)
+            authorize_changes(identity, channel)
+            message = await self._find(channel, id)
+            if message is not None:
+                authorize_change(identity, message.author.id, channel)
+            return await self._publish(Deletion(channel=channel, id=id, at=self._now_ms()))
 
     async def _find(self, channel: ChannelName, id: MessageId) -> Message | None:
         """Return the message, None where it is deleted; raise `NotFound` where there is none."""
