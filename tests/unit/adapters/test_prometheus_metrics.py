@@ -3,7 +3,6 @@
 import inspect
 import math
 import subprocess
-import timeit
 from collections.abc import Callable
 from typing import get_args
 
@@ -289,9 +288,3 @@ def test_the_silent_one_knows_every_call() -> None:
         call = getattr(SILENT, name)
         given = [arguments[needed] for needed in inspect.signature(call).parameters if needed != "count"]
         assert call(*given) is None
-
-
-def test_a_call_is_cheap(stand: Stand) -> None:
-    """A hundred thousand of the dearest are far from a second: they may stand where messages flow."""
-    best = min(timeit.repeat(lambda: stand.counts.commanded("message:send", "ok", 0.003), number=10_000, repeat=10))
-    assert best / 10_000 < 5e-6
