@@ -1,0 +1,194 @@
+"""Values that can't be right are refused, by the schema or by a message that says what to change."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+
+from tests.chart.rendered import AUTH, CHART, REDIS, Values, refusal, render
+
+SECRET = "hunter2hunter2"
+
+SCHEMA: list[tuple[Values, str]] = [
+    ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+    ({"image": {"name": "maru"}}, "at '/image': additional properties 'name' not allowed"),
+    ({"config": {"drainTimeout": 20}}, "at '/config': additional properties 'drainTimeout' not allowed"),
+    ({"replicaCount": "3"}, "at '/replicaCount': got string, want integer"),
+    ({"replicaCount": -1}, "at '/replicaCount': minimum: got -1, want 0"),
+    ({"image": {"pullPolicy": "always"}}, "at '/image/pullPolicy': value must be one of"),
+    ({"image": {"digest": "latest"}}, "at '/image/digest': 'latest' does not match pattern"),
+    ({"image": {"tag": "1.0/2"}}, "at '/image/tag': '1.0/2' does not match pattern"),
+    ({"auth": {"existingSecret": "My_Secret"}}, "at '/auth/existingSecret': 'My_Secret' does not match pattern"),
+    ({"auth": {"defaultGrants": {"room:*": ["shout"]}}}, "at '/auth/defaultGrants/room:*/0': value must be one of"),
+    ({"config": {"pingInterval": "10 seconds"}}, "at '/config/pingInterval': '10 seconds' does not match pattern"),
+    ({"config": {"maxChannels": 501}}, "at '/config/maxChannels': maximum: got 501, want 500"),
+    ({"config": {"logLevel": "loud"}}, "at '/config/logLevel': value must be one of"),
+    (
+        {"config": {"allowedOrigins": ["https://a.example/"]}},
+        "at '/config/allowedOrigins/0': 'https://a.example/' does",
+    ),
+    ({"config": {"allowedOrigins": []}}, "at '/config/allowedOrigins': minItems: got 0, want 1"),
+    ({"config": {"admissionRate": -1}}, "at '/config/admissionRate': minimum: got -1, want 0"),
+    ({"drain": {"timeoutSeconds": "20s"}}, "at '/drain/timeoutSeconds': got string, want integer"),
+    ({"drain": {"marginSeconds": 3}}, "at '/drain/marginSeconds': minimum: got 3, want 4"),
+    ({"updateStrategy": {"type": "OnDelete"}}, "at '/updateStrategy/type': value must be one of"),
+    ({"updateStrategy": {"maxSurge": "200%"}}, "at '/updateStrategy/maxSurge': '200%' does not match pattern"),
+    ({"probes": {"liveness": {"periodSeconds": 0}}}, "at '/probes/liveness/periodSeconds': minimum: got 0, want 1"),
+    ({"probes": {"liveness": {"path": "/"}}}, "at '/probes/liveness': additional properties 'path' not allowed"),
+    ({"resources": {"limits": {"memory": "lots"}}}, "at '/resources/limits/memory': 'lots' does not match pattern"),
+    ({"persistence": {"accessModes": ["ReadWriteMany"]}}, "at '/persistence/accessModes/0': value must be one of"),
+    ({"service": {"type": "ExternalName"}}, "at '/service/type': value must be one of"),
+    ({"service": {"port": 70_000}}, "at '/service/port': maximum: got 70,000, want 65,535"),
+    (
+        {"ingress": {"hosts": ["https://chat.example.com"]}},
+        "at '/ingress/hosts/0': 'https://chat.example.com' does not",
+    ),
+    ({"ingress": {"paths": []}}, "at '/ingress/paths': minItems: got 0, want 1"),
+    ({"ingress": {"annotations": {"a": 1}}}, "at '/ingress/annotations/a': got number, want string"),
+    ({"httpRoute": {"parentRefs": [{"gateway": "a"}]}}, "at '/httpRoute/parentRefs/0': missing property 'name'"),
+    (
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        "at '/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1",
+    ),
+    ({"podSecurityContext": {"runAsNonRoot": False}}, "at '/podSecurityContext/runAsNonRoot': value must be true"),
+    ({"podSecurityContext": {"runAsUser": 0}}, "at '/podSecurityContext/runAsUser': minimum: got 0, want 1"),
+    (
+        {"securityContext": {"privileged": True}},
+        "at '/securityContext': additional properties 'privileged' not allowed",
+    ),
+    ({"securityContext": {"readOnlyRootFilesystem": False}}, "readOnlyRootFilesystem': value must be true"),
+    ({"securityContext": {"allowPrivilegeEscalation": True}}, "allowPrivilegeEscalation': value must be false"),
+    ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "additional properties 'add' not allowed"),
+    ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "seccompProfile/type': value must be one of"),
+    ({"extraVolumes": [{"name": "data"}]}, "at '/extraVolumes/0/name': 'not' failed"),
+    ({"extraEnv": [{"value": "a"}]}, "at '/extraEnv/0': missing property 'name'"),
+    (
+        {"metrics": {"serviceMonitor": {"interval": "soon"}}},
+        "at '/metrics/serviceMonitor/interval': 'soon' does not match",
+    ),
+]
+
+TEMPLATES: list[tuple[Values, str]] = [
+    (
+        {"drain": {"timeoutSeconds": 21}},
+        (
+            "drain: preStopSleepSeconds (5) + timeoutSeconds (21) + marginSeconds (5) = 31 s is more than "
+            "terminationGracePeriodSeconds (30): the replica would be killed while it moves its clients. "
+            "Raise terminationGracePeriodSeconds to 31 or shorten the drain"
+        ),
+    ),
+    ({"terminationGracePeriodSeconds": 29}, "= 30 s is more than terminationGracePeriodSeconds (29)"),
+    ({"drain": {"preStopSleepSeconds": 6}}, "= 31 s is more than terminationGracePeriodSeconds (30)"),
+    ({"drain": {"marginSeconds": 6}}, "= 31 s is more than terminationGracePeriodSeconds (30)"),
+    ({"auth": {"existingSecret": ""}}, "auth: no key to verify tokens with. Set auth.existingSecret"),
+    ({"auth": {"jwtSecret": "x" * 32}}, "auth: auth.existingSecret and auth.jwtSecret are set, expected one of them"),
+    ({"auth": {"existingSecret": "", "jwtSecret": SECRET}}, "auth.jwtSecret: 14 bytes, expected at least 32; make one"),
+    (
+        {"auth": {"existingSecret": "", "jwtPublicKey": f"-----BEGIN PRIVATE KEY-----\n{SECRET}"}},
+        "auth.jwtPublicKey: holds a private key; the server takes the public key alone",
+    ),
+    ({"auth": {"existingSecret": "", "jwtPublicKey": SECRET}}, "auth.jwtPublicKey: holds no public key in PEM"),
+    ({"redis": {"url": f"http://:{SECRET}@redis"}}, "redis.url: expected redis://[user:password@]host:port/db"),
+    (
+        {"redis": {"url": "redis://a", "existingSecret": "b"}},
+        "redis.url and redis.existingSecret are set, expected one",
+    ),
+    ({"apiKeys": {"keys": [f"{SECRET}, another"]}}, "apiKeys.keys[0]: expected 16 to 256 printable ASCII characters"),
+    ({"apiKeys": {"keys": ["k" * 16], "existingSecret": "b"}}, "apiKeys.keys and apiKeys.existingSecret are set"),
+    ({"updateStrategy": {"type": "RollingUpdate"}}, "RollingUpdate never finishes with the SQLite log in a volume"),
+    (
+        {**REDIS, "updateStrategy": {"maxSurge": "0%"}},
+        "maxSurge and maxUnavailable are both 0, so no replica could ever",
+    ),
+    (
+        {"autoscaling": {"enabled": True, "minReplicas": 11}},
+        "autoscaling: minReplicas (11) is more than maxReplicas (10)",
+    ),
+    ({"autoscaling": {"enabled": True, "targetCPU": 0}}, "autoscaling: nothing to scale by. Set autoscaling.targetCPU"),
+    (
+        {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
+        "autoscaling.targetCPU is a share of resources.requests.cpu, which is not set",
+    ),
+    ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: empty, so no Gateway would serve the route"),
+    ({"extraEnv": [{"name": "MARU_DRAIN_TIMEOUT", "value": "60"}]}, "extraEnv: MARU_DRAIN_TIMEOUT is set by the chart"),
+    ({"extraEnv": [{"name": "MARU_REDIS_URL", "value": "x"}]}, "extraEnv: MARU_REDIS_URL is set by the chart"),
+    (
+        {"metrics": {"prometheusRule": {"enabled": True, "disabled": ["MaruQuiet"]}}},
+        "metrics.prometheusRule.disabled: there is no alert MaruQuiet; expected some of MaruDown",
+    ),
+]
+
+
+def _told(case: object) -> str | None:
+    return json.dumps(case)[:60] if isinstance(case, dict) else None
+
+
+@pytest.mark.parametrize(("values", "message"), SCHEMA, ids=_told)
+def test_the_schema_refuses(values: Values, message: str) -> None:
+    """A wrong key, type or shape is refused with its path."""
+    assert message in refusal(AUTH, values)
+
+
+@pytest.mark.parametrize(("values", "message"), TEMPLATES, ids=_told)
+def test_the_templates_refuse(values: Values, message: str) -> None:
+    """Values that do not fit each other are refused, with what to change."""
+    said = refusal(AUTH, values)
+    assert message in said
+    assert SECRET not in said, "a refusal shows a secret"
+
+
+def test_a_drain_that_just_fits_is_taken() -> None:
+    """The sum may be as long as the grace period, and no longer."""
+    taken = {"drain": {"preStopSleepSeconds": 10, "timeoutSeconds": 46}, "terminationGracePeriodSeconds": 61}
+    assert render(AUTH, taken).pod["spec"]["terminationGracePeriodSeconds"] == 61
+
+
+def test_a_subchart_may_hand_down_globals() -> None:
+    """`global`, which Helm adds for a chart that another one depends on, is no unknown key."""
+    assert render(AUTH, {"global": {"team": "chat"}}).of("Deployment")
+
+
+def test_lint_finds_nothing() -> None:
+    """`helm lint --strict` is content: with the defaults, the least, and all kinds of logs."""
+    for values in ({}, AUTH, {**AUTH, **REDIS}):
+        report = helm_python.lint(CHART, dict(values), strict=True, kube_version="v1.30.0")
+        # An icon would have to be fetched from somewhere; everything else counts.
+        found = [message for message in report["messages"] if message["error"] != "icon is recommended"]
+        assert (found, report["errors"]) == ([], [])
+
+
+def test_lint_is_not_blind(tmp_path: Path) -> None:
+    """The same call finds what is wrong with a chart."""
+    report = helm_python.lint(CHART, {"replicas": 3}, strict=True)
+    assert any("additional properties 'replicas' not allowed" in error for error in report["errors"])
+
+
+def test_the_schema_is_closed_and_complete() -> None:
+    """Each object of the schema refuses unknown keys, and it names what values.yaml has, no more and no less."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema["properties"].pop("global")
+    assert list(_differences(schema, defaults, schema["definitions"], "")) == []
+
+
+FREE = {"podSecurityContext", "securityContext", "resources", "timeouts", "behavior"}
+"""Closed too, but with keys of Kubernetes that have no default here."""
+
+
+def _differences(schema: dict[str, Any], defaults: Any, definitions: dict[str, Any], path: str) -> list[str]:
+    if reference := schema.get("$ref"):
+        schema = definitions[reference.rpartition("/")[2]]
+    if "properties" not in schema or not isinstance(defaults, dict):
+        return []
+    found = [] if schema.get("additionalProperties") is False else [f"{path}: open"]
+    if path.rpartition("/")[2] in FREE:
+        return found
+    named, given = set(schema["properties"]), set(defaults)
+    found += [f"{path}/{key}: only in the schema" for key in named - given]
+    found += [f"{path}/{key}: only in values.yaml" for key in given - named]
+    for key in named & given:
+        found += _differences(schema["properties"][key], defaults[key], definitions, f"{path}/{key}")
+    return found

@@ -1,0 +1,51 @@
+"""The chart's own papers: the README's table, the versions, what is packaged."""
+
+import tarfile
+from pathlib import Path
+
+import helm_python
+import pytest
+import yaml
+
+from charts import values_table
+from server.settings import VERSION
+from tests.chart.rendered import CHART, OLDEST
+
+
+def test_the_table_is_up_to_date() -> None:
+    """The README's table is what values.yaml says: `python charts/values_table.py` writes it."""
+    assert values_table.main(["--check"]) == 0
+
+
+def test_a_value_without_a_comment_is_found() -> None:
+    """No value can be added without a word about it."""
+    with pytest.raises(values_table.Undocumented, match=r"image\.tag has no comment"):
+        values_table.table("image:\n  # -- Where\n  repository: maru\n  tag: ''\n")
+
+
+def test_a_table_that_is_old_is_found() -> None:
+    """What is between the marks is replaced, and nothing else."""
+    readme = f"before\n{values_table.BEGIN}\nold\n{values_table.END}\nafter\n"
+    assert values_table.written(readme, "# -- How many | much\nsize: 3\n") == (
+        f"before\n{values_table.BEGIN}\n| value | default | |\n|---|---|---|\n"
+        f"| `size` | `3` | How many \\| much |\n{values_table.END}\nafter\n"
+    )
+
+
+def test_the_versions_agree() -> None:
+    """The chart runs this server, on the Kubernetes that its tests render for."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == VERSION
+    assert chart["kubeVersion"] == f">={OLDEST}.0-0"
+
+
+def test_it_packages(tmp_path: Path) -> None:
+    """`helm package` takes the chart with the files that its templates read, and renders the same from the archive."""
+    archive = helm_python.package(CHART, destination=tmp_path)
+    with tarfile.open(archive) as stream:
+        names = set(stream.getnames())
+    assert {"maru/files/alerts.yaml", "maru/files/dashboard.json", "maru/files/handshake.py", "maru/README.md"} <= names
+    assert not [name for name in names if "__pycache__" in name]
+    values = {"auth": {"existingSecret": "a"}}
+    with helm_python.Chart.load(archive) as packed, helm_python.Chart.load(CHART) as folder:
+        assert packed.render(values) == folder.render(values)
