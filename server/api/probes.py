@@ -1,5 +1,5 @@
-"""Liveness and readiness, for the internal port. Liveness never asks a broker or a log:
-a restart would not mend them.
+"""Liveness and readiness, for the internal port. Liveness says that the event loop turns, and never asks a broker or a
+log: a restart would not mend them. There is no probe for the start: what answers has started.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,15 +23,17 @@ class Readiness:
         return self.started and not self.stopping
 
 
-def routes(readiness: Readiness, counts: Callable[[], Mapping[str, int]]) -> list[web.RouteDef]:
-    """`GET /livez` and `GET /readyz`; `counts` are whole numbers worth a look, e.g. connections."""
+def routes(readiness: Readiness, details: Callable[[], Mapping[str, int]]) -> list[web.RouteDef]:
+    """`GET /livez` and `GET /readyz`; `details` are what else is worth a look: whole numbers, e.g. connections, and
+    whether the other replicas can be reached now, which readiness waits for once and does not depend on later."""
 
     async def livez(_: web.Request) -> web.Response:
         return _json({"status": "ok"}, 200)
 
     async def readyz(_: web.Request) -> web.Response:
         state = "ready" if readiness.ready else "stopping" if readiness.stopping else "starting"
-        return _json({"status": state, **counts()}, 200 if readiness.ready else 503)
+        facts = {"started": readiness.started, "draining": readiness.stopping}
+        return _json({"status": state, **facts, **details()}, 200 if readiness.ready else 503)
 
     return [web.get("/livez", livez), web.get("/readyz", readyz)]
 

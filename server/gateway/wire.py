@@ -21,7 +21,14 @@ from server.domain.messages import (
 )
 from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.ports.message_log import Page
-from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
+from server.ports.transport import (
+    ChannelRemoved,
+    ChannelResumed,
+    Push,
+    SessionDraining,
+    SessionExpiring,
+    SessionReady,
+)
 
 NAMESPACE = "/chat"
 """The one namespace that accepts anybody."""
@@ -54,6 +61,7 @@ class ServerEvent(StrEnum):
     CHANNEL_REMOVED = "channel:removed"
     SESSION_READY = "session:ready"
     SESSION_EXPIRING = "session:expiring"
+    SESSION_DRAINING = "session:draining"
     SESSION_TERMINATED = "session:terminated"
 
 
@@ -143,6 +151,9 @@ def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
             return ServerEvent.SESSION_READY, body | ready
         case SessionExpiring(expires_at):
             return ServerEvent.SESSION_EXPIRING, {"expires_at": timestamp(expires_at)}
+        case SessionDraining(reconnect_in_ms, deadline_ms):
+            body = {"reconnect_in_ms": reconnect_in_ms, "deadline_ms": deadline_ms}
+            return ServerEvent.SESSION_DRAINING, body
 
 
 def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, version: str) -> Json:

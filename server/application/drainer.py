@@ -1,0 +1,173 @@
+"""The drain: a replica that is to end moves its clients elsewhere, at a pace, and loses nothing of theirs.
+
+`plan` says, as numbers alone, when each client is asked to move and when its connection is closed; a `Drainer` does it.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+import structlog
+
+from server.ports.connections import ConnectionId, Connections
+from server.ports.metrics import DrainEnd, Metrics
+from server.ports.transport import SessionDraining
+
+NOTICES_PER_TURN = 200
+"""Clients told in one go, some milliseconds; others' answers and pings get a turn in between."""
+
+_log = structlog.get_logger("maru.drain")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How a drain is paced, in seconds. Where `timeout_s` has no room for all, everything is shortened alike."""
+
+    timeout_s: float
+    """From the signal to the end of the process."""
+    grace_s: float = 2.0
+    """Between the moment at which a client is to move and its close: it connects elsewhere, resumes, and leaves. Also
+    the time before the first close."""
+    answer_s: float = 2.0
+    """For what has been read of a client before its close; a command's own bound is shorter."""
+    close_s: float = 1.9
+    """For a client's answer to its close. Under the connection's own bound, so that who counts it also cuts it off."""
+    finish_s: float = 1.0
+    """For what comes after the last connection: the stores, the links to other replicas."""
+    slowest_pace: float = 50.0
+    """Clients a second at least: few are no herd, and gain nothing by waiting."""
+
+    def fitted(self) -> "Numbers":
+        """The same, shortened to fit into the timeout."""
+        needed = self.grace_s + self.answer_s + self.close_s + self.finish_s
+        share = min(1.0, self.timeout_s / needed) if needed else 1.0
+        return replace(
+            self,
+            grace_s=self.grace_s * share,
+            answer_s=self.answer_s * share,
+            close_s=self.close_s * share,
+            finish_s=self.finish_s * share,
+        )
+
+    @property
+    def window_s(self) -> float:
+        """The time over which clients are asked to move: what the rest leaves of the timeout."""
+        return max(0.0, self.timeout_s - self.grace_s - self.answer_s - self.close_s - self.finish_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What is to become of one connection, in seconds after the drain's beginning."""
+
+    connection: ConnectionId
+    reconnect_at: float
+    close_at: float
+
+    def notice(self, elapsed_s: float) -> SessionDraining:
+        """What its client is told."""
+        return SessionDraining(_ms(self.reconnect_at - elapsed_s), _ms(self.close_at - elapsed_s))
+
+
+def plan(connections: Sequence[ConnectionId], numbers: Numbers, random: Random) -> list[Move]:
+    """Give each connection its time: shuffled, one to a slot of equal length, anywhere within it; in the order of time.
+
+    So in any second about as many clients move as in any other: `len(connections) / window_s`, or the slowest pace.
+    """
+    order = list(connections)
+    random.shuffle(order)
+    span = min(numbers.window_s, len(order) / numbers.slowest_pace)
+    moves = []
+    for place, connection in enumerate(order):
+        reconnect_at = span * (place + random.random()) / len(order)
+        moves.append(Move(connection, reconnect_at, reconnect_at + numbers.grace_s))
+    return moves
+
+
+class Drainer:
+    """Ends every connection of this replica. `clock` is monotonic, in seconds.
+
+    Within `timeout_s` less `finish_s` it is done, whatever the clients do; with no client, at once.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        numbers: Numbers,
+        metrics: Metrics,
+        random: Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self._connections = connections
+        self._numbers = numbers.fitted()
+        self._metrics = metrics
+        self._random = random
+        self._clock = clock
+        self._began = 0.0
+        self._ended: Counter[DrainEnd] = Counter()
+
+    async def run(self) -> None:
+        """Shut the door, tell everybody when to move, close who is still here when its time has come."""
+        numbers = self._numbers
+        self._began = self._clock()
+        self._metrics.draining(True)
+        moves = plan(self._connections.shut(), numbers, self._random)
+        last = moves[-1].close_at if moves else 0.0
+        _log.info("stopping", connections=len(moves), timeout_s=numbers.timeout_s, last_close_s=round(last, 3))
+        try:
+            async with asyncio.timeout(numbers.timeout_s - numbers.finish_s):
+                await self._notify(moves)
+                await self._close(moves)
+                await self._connections.gone(numbers.close_s)
+        except TimeoutError:
+            _log.warning("drain.cut_short", seconds=self._seconds())
+        await self._finish(len(moves))
+
+    async def _notify(self, moves: Sequence[Move]) -> None:
+        told = 0
+        for first in range(0, len(moves), NOTICES_PER_TURN):
+            elapsed = self._elapsed()
+            portion = moves[first : first + NOTICES_PER_TURN]
+            count = sum(self._connections.notify(move.connection, move.notice(elapsed)) for move in portion)
+            self._metrics.drain_notified(count)
+            told += count
+            await asyncio.sleep(0)
+        _log.info("drain.notified", sessions=told, seconds=self._seconds())
+
+    async def _close(self, moves: Sequence[Move]) -> None:
+        """Close one after another, each in its time and without waiting for the one before; until all are gone."""
+        async with asyncio.TaskGroup() as closing:
+            for move in moves:
+                if await self._connections.gone(move.close_at - self._elapsed()):
+                    break
+                closing.create_task(self._end(move.connection))
+        _log.info("drain.closed", **self._counts(), seconds=self._seconds())
+
+    async def _end(self, connection: ConnectionId) -> None:
+        self._count(await self._connections.end(connection, self._numbers.answer_s, self._numbers.close_s))
+
+    async def _finish(self, planned: int) -> None:
+        """Count the rest: cut off, or gone before their time had come."""
+        self._count(DrainEnd.ABORTED, self._connections.abort())
+        await self._connections.gone(self._numbers.finish_s / 2)  # so that each has its line in the log
+        self._count(DrainEnd.LEFT, max(0, planned - self._ended.total()))
+        _log.info("drained", **self._counts(), seconds=self._seconds())
+
+    def _count(self, how: DrainEnd, count: int = 1) -> None:
+        if count:
+            self._ended[how] += count
+            self._metrics.drain_closed(how, count)
+
+    def _counts(self) -> dict[str, int]:
+        return {how.value: self._ended[how] for how in DrainEnd}
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._began
+
+    def _seconds(self) -> float:
+        return round(self._elapsed(), 3)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))

@@ -1,0 +1,43 @@
+"""Ending the connections of this replica."""
+
+from collections.abc import Sequence
+from typing import NewType, Protocol
+
+from server.ports.metrics import DrainEnd
+from server.ports.transport import SessionDraining
+
+ConnectionId = NewType("ConnectionId", str)
+"""One WebSocket, with or without a session."""
+
+
+class Connections(Protocol):
+    """The connections of this replica, as whoever ends them sees them.
+
+    1. After `shut` no connection is added.
+    2. `notify` has taken effect when it returns, and what it tells comes behind all that was pushed before.
+    3. `end` loses nothing quietly: what has been read of a client is answered before its close, or, where that takes
+       too long, left undone and unanswered, but for one command at most. Nothing is read after that.
+    4. `end` asks no client to stay away: each comes back by itself, elsewhere or here.
+    5. A connection that is gone is ignored everywhere.
+    """
+
+    def shut(self) -> Sequence[ConnectionId]:
+        """Let nobody in any more, send those away who are not through the door, and return the others. Promise 1."""
+        ...
+
+    def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
+        """Tell a client what is to come; False where it has no session (yet). Promise 2."""
+        ...
+
+    async def end(self, connection: ConnectionId, answer_s: float, close_s: float) -> DrainEnd:
+        """End one connection: answer what has been read, for at most `answer_s`; then close it and wait for the client
+        to go, for at most `close_s`; then cut it off. Return how it went. Promises 3 and 4."""
+        ...
+
+    async def gone(self, within_s: float) -> bool:
+        """Wait until no connection is left, at most so long, if at all; return whether that is so."""
+        ...
+
+    def abort(self) -> int:
+        """Cut off every connection that is left, at once; return how many there were."""
+        ...
