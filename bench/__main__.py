@@ -1,22 +1,123 @@
-"""The benchmarks: `python -m bench [NAME ...]`; without a name, all of them, one after another."""
+"""The benchmarks: Maru beside other servers, on the same work in the same run. See docs/performance.md.
+
+The server has one core and the load the other. Peers take turns, round after round; figures are medians with the least
+and the most in brackets, and ratios come first.
+"""
 
 import argparse
-import asyncio
-import importlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-NAMES = ("connections",)
+from bench import plans
+from bench.cases import crowd, fanout, sends
+from bench.machine import cores, raise_file_limit
+from bench.peers.registry import MEANING
+from bench.runs import Run
+
+FILES = 65_536
+"""A server with 15,000 connections, or its load, needs so many at the most, with much to spare."""
+
+DEFAULT_PEERS = {
+    "fanout": "maru,stock,node,nats,nchan,bare",
+    "latency": "maru,stock,node,nchan",
+    "crowd": "maru,stock,node",
+    "storm": "maru,node",
+    "heartbeat": "maru",
+    "sends": "maru-sqlite,maru-redis",
+}
 
 
-def main() -> None:
-    """Run what is named; each prints its own table."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(NAMES)} (default: all)")
-    names = parser.parse_args().names or NAMES
-    if unknown := sorted(set(names) - set(NAMES)):
-        parser.error(f"unknown benchmark: {unknown[0]}; there are {', '.join(NAMES)}")
-    for name in names:
-        asyncio.run(importlib.import_module(f"bench.{name}").run())
+def numbers(text: str) -> tuple[int, ...]:
+    """Read `1,32`."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="peers: " + "; ".join(f"{name}: {meaning}" for name, meaning in MEANING.items()),
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (("quick", "a first look, under a minute"), ("all", "everything, under ten minutes")):
+        _common(commands.add_parser(name, help=text))
+    for name, text in (
+        ("fanout", "one message to everybody in a channel"),
+        ("latency", "from due to delivered, at half load and at one rate for all"),
+        ("crowd", "handshakes, memory a connection, and all leaving at once"),
+        ("storm", "all arriving at once"),
+        ("heartbeat", "what idle connections cost"),
+        ("sends", "durable sends and their acks"),
+    ):
+        command = commands.add_parser(name, help=text)
+        _common(command)
+        command.add_argument("--peers", default=DEFAULT_PEERS[name], help="default: %(default)s")
+        command.add_argument("--rounds", type=int, default=3)
+        _options(command, name)
+    return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, help="file for the results, a line of JSON each")
+    command.add_argument("--set", action="append", default=[], metavar="MARU_X=Y", help="a setting of Maru's")
+
+
+def _options(command: argparse.ArgumentParser, name: str) -> None:
+    if name in {"fanout", "latency"}:
+        command.add_argument("--members", type=int, default=1_000)
+        command.add_argument("--size", type=int, default=64, help="bytes of a message")
+    if name == "fanout":
+        command.add_argument("--in-flight", type=numbers, default=(1, 32), help="default: 1,32")
+        command.add_argument("--channels", type=int, default=1, help="the members are spread over so many")
+        command.add_argument("--senders", type=int, default=1)
+    if name in {"fanout", "latency", "sends", "heartbeat"}:
+        command.add_argument("--seconds", type=float, default={"sends": 1.5, "heartbeat": 21.0}.get(name, 1.0))
+    if name in {"crowd", "storm", "heartbeat"}:
+        command.add_argument("--clients", type=int, default=15_000 if name == "heartbeat" else 5_000)
+    if name == "sends":
+        command.add_argument("--clients", type=numbers, default=(16, 64, 256), help="default: 16,64,256")
+
+
+def measure(run: Run, options: argparse.Namespace) -> None:
+    """Run one command."""
+    if options.command in plans.PLANS:
+        plans.PLANS[options.command](run)
+        return
+    names: Sequence[str] = options.peers.split(",")
+    if unknown := sorted(set(names) - set(MEANING)):
+        raise SystemExit(f"unknown peer: {unknown[0]}; there are {', '.join(MEANING)}")
+    given = {name: value for name, value in vars(options).items() if name in fanout.Work.__dataclass_fields__}
+    match str(options.command):
+        case "fanout":
+            fanout.fanout(run, names, fanout.Work(**given))
+        case "latency":
+            fanout.latency(run, names, fanout.Work(**given))
+        case "crowd":
+            crowd.crowd(run, names, crowd.Work(options.clients, options.rounds))
+        case "storm":
+            crowd.storm(run, names, crowd.Work(options.clients, options.rounds))
+        case "heartbeat":
+            crowd.heartbeat(run, names, options.clients, options.seconds, options.rounds)
+        case _:
+            work = replace(sends.Work(), clients=options.clients, rounds=options.rounds, seconds=options.seconds)
+            sends.sends(run, names, work)
+
+
+def main() -> int:
+    """Measure, and print the tables."""
+    options = parser().parse_args()
+    raise_file_limit(FILES)
+    variables = dict(setting.partition("=")[::2] for setting in options.set)
+    with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder:
+        run = Run(cores(), Path(folder), None if options.out is None else options.out.open("w"), variables)
+        measure(run, options)
+    plans.show(run)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Many clients in one process: raw non-blocking sockets on one epoll, bytes made in advance, nothing parsed.
+
+A library's client costs more than any server here, and would be what is measured.
+"""
+
+import errno
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.dialects import Conversation, Dialect, Line
+from bench.frames import MARKER
+
+BUFFER_BYTES = 1 << 20
+"""Over what the kernel keeps for a socket: one read takes all there is, so a ping is never cut in two."""
+
+SOURCE_CLIENTS = 10_000
+"""Of one loopback address: it has 28,000 ports for clients, some of which linger from the case before."""
+
+IP_BIND_ADDRESS_NO_PORT = 24
+"""From linux/in.h: choose the port when the peer is known, so that one port serves towards several servers."""
+
+EVENTS = 4_096
+"""Sockets looked after in one turn."""
+
+OPEN_S = 120.0
+"""All clients of a crowd are in after this, or the case fails."""
+
+SAY_S = 10.0
+"""A server that reads takes a client's bytes within this."""
+
+
+class LoadFailed(Exception):
+    """The clients could not do what was asked; the text says why."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """A client to be: where it connects, and what it says."""
+
+    port: int
+    lines: Conversation
+
+
+@dataclass(slots=True)
+class _Talk:
+    """A client that is being let in."""
+
+    sock: socket.socket
+    lines: deque[Line]
+    began: float
+    until: bytes = b""
+    seen: bytearray = field(default_factory=bytearray)
+
+
+class Crowd:
+    """The clients. `taken` is told of every read: (descriptor, markers in it, bytes)."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.lost = 0
+        self.received_bytes = 0
+        self.taken: Callable[[int, int, int], None] = _ignore
+        self._poll = select.epoll()
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._sockets: dict[int, socket.socket] = {}
+        self._opened = 0
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Of all clients."""
+        return list(self._sockets)
+
+    def enter(self, plans: Sequence[Plan], concurrency: int) -> tuple[list[int], list[float]]:
+        """Let clients in, so many at a time; return their descriptors, and how long each took in seconds.
+
+        Raises `LoadFailed` where one is refused, or all are not in by `OPEN_S`.
+        """
+        waiting, talking = deque(plans), dict[int, _Talk]()
+        entered: list[int] = []
+        took: list[float] = []
+        deadline = time.perf_counter() + OPEN_S
+        while waiting or talking:
+            while waiting and len(talking) < concurrency:
+                talk = self._begin(waiting.popleft())
+                talking[talk.sock.fileno()] = talk
+            for descriptor, _ in self._poll.poll(1.0, EVENTS):
+                if descriptor not in talking:
+                    self._take(descriptor)
+                elif self._hear(talking[descriptor]):
+                    talk = talking.pop(descriptor)
+                    took.append(time.perf_counter() - talk.began)
+                    entered.append(descriptor)
+                    self._keep(talk.sock)
+            if time.perf_counter() > deadline:
+                raise LoadFailed(f"{len(talking) + len(waiting)} of {len(plans)} clients not in after {OPEN_S:.0f} s")
+        return entered, took
+
+    def pump(self, timeout_s: float) -> None:
+        """Take what has come, for at most one turn; answer pings."""
+        for descriptor, _ in self._poll.poll(timeout_s, EVENTS):
+            self._take(descriptor)
+
+    def say(self, descriptor: int, data: bytes) -> None:
+        """Send for one client; wait where the server does not take it at once. Raises `LoadFailed`."""
+        sock = self._sockets[descriptor]
+        try:
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(data):
+                sock.settimeout(SAY_S)
+                sock.sendall(data[sent:])
+                sock.setblocking(False)
+        except OSError as error:
+            raise LoadFailed(f"the server takes nothing more from a client: {error}") from error
+
+    def close(self) -> None:
+        """All leave at once."""
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+        self._receive.clear()
+
+    def ask(self, descriptors: Sequence[int], line: Line) -> None:
+        """Have clients say one line; return when each has its answer. Raises `LoadFailed`."""
+        waiting = dict.fromkeys(descriptors, b"")
+        for descriptor in descriptors:
+            self.say(descriptor, line.say)
+        deadline = time.perf_counter() + OPEN_S
+        before = self.taken
+
+        def hear(descriptor: int, _: int, size: int) -> None:
+            if descriptor in waiting:
+                waiting[descriptor] += bytes(self._buffer[:size])
+                if line.until in waiting[descriptor]:
+                    del waiting[descriptor]
+
+        self.taken = hear
+        try:
+            while waiting:
+                self.pump(1.0)
+                if time.perf_counter() > deadline:
+                    raise LoadFailed(f"{len(waiting)} clients without an answer after {OPEN_S:.0f} s")
+        finally:
+            self.taken = before
+
+    def _begin(self, plan: Plan) -> _Talk:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((f"127.0.0.{1 + self._opened // SOURCE_CLIENTS}", 0))
+        self._opened += 1
+        if (code := sock.connect_ex(("127.0.0.1", plan.port))) not in {0, errno.EINPROGRESS}:
+            raise LoadFailed(f"can't connect to port {plan.port}: {errno.errorcode.get(code, code)}")
+        self._poll.register(sock, select.EPOLLOUT)
+        return _Talk(sock, deque(plan.lines), time.perf_counter())
+
+    def _hear(self, talk: _Talk) -> bool:
+        """Go on with a conversation; return whether it is over."""
+        try:
+            if not talk.until:  # writable for the first time: connected
+                self._poll.modify(talk.sock, select.EPOLLIN)
+                return self._say_next(talk)
+            some = talk.sock.recv(65_536)
+            talk.seen += some
+            while talk.until in talk.seen:
+                del talk.seen[:]
+                if self._say_next(talk):
+                    return True
+        except OSError as error:
+            raise LoadFailed(f"a client was cut off while it came in: {error}") from error
+        if not some:
+            raise LoadFailed(f"a client was refused: {bytes(talk.seen[-300:])!r}")
+        return False
+
+    @staticmethod
+    def _say_next(talk: _Talk) -> bool:
+        if not talk.lines:
+            return True
+        line = talk.lines.popleft()
+        talk.sock.send(line.say)
+        talk.until = line.until
+        return False
+
+    def _keep(self, sock: socket.socket) -> None:
+        self._sockets[sock.fileno()] = sock
+        self._receive[sock.fileno()] = sock.recv_into
+
+    def _take(self, descriptor: int) -> None:
+        """One read: count, pass on, answer a ping."""
+        buffer = self._buffer
+        try:
+            size = self._receive[descriptor](buffer)
+        except (BlockingIOError, KeyError):
+            return
+        except OSError:
+            size = 0
+        if not size:
+            self._drop(descriptor)
+            return
+        self.received_bytes += size
+        self.taken(descriptor, buffer.count(MARKER, 0, size), size)
+        ping = self.dialect.ping
+        if ping and buffer.find(ping, 0, size) >= 0:
+            self.say(descriptor, self.dialect.pong)
+
+    def _drop(self, descriptor: int) -> None:
+        self.lost += 1
+        self._poll.unregister(descriptor)
+        self._receive.pop(descriptor)
+        self._sockets.pop(descriptor).close()
+
+
+def _ignore(descriptor: int, markers: int, size: int) -> None:
+    """Nobody wants to know."""

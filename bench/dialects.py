@@ -1,0 +1,161 @@
+"""What a client says to each kind of server, as bytes made before the clock starts, and how it knows the answers: pure.
+
+A conversation is a list of (say, until): say the bytes, then wait until the others stand in what came back.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bench.frames import BINARY, masked, text_of
+
+PONG_FRAME = 0x8A
+MAX_TEXT = 4_000
+"""Characters of a message's text; what is more goes into `data`, as an application would do it."""
+
+ENVELOPE_BYTES = 390
+"""What a delivered event of Maru's weighs beside the message's own bytes: frame head, position, id, author, times.
+Peers carry padding, so that every delivered frame weighs the same; the tables show the bytes that came."""
+
+OWN_BYTES: Mapping[str, int] = {"socket.io": 134, "nats": 24, "nchan": 4, "bare": 0}
+"""Of that, what a peer's frame has by itself: the rest is padding."""
+
+
+def padding(dialect: str) -> int:
+    """Bytes that a peer adds to a message, to weigh what Maru's event does."""
+    return ENVELOPE_BYTES - OWN_BYTES[dialect]
+
+
+class Line(NamedTuple):
+    """One step of a conversation."""
+
+    say: bytes
+    until: bytes
+
+
+Conversation = tuple[Line, ...]
+
+
+def upgrade(path: str, *headers: str) -> bytes:
+    """A WebSocket handshake (RFC 6455, section 4.1). It offers no compression."""
+    lines = (
+        f"GET {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The bytes of one kind of server. `ping` is what it sends to see whether a client lives, `pong` the answer; an
+    empty `ping` is never sent. `ask` is the cheapest question that has an answer, `answer` what it is known by."""
+
+    connect: Callable[[str], Conversation]
+    """From nothing to being known, with a token."""
+    join: Callable[[str], Conversation]
+    """From being known to being a member of a channel."""
+    publish: Callable[[str, int], bytes]
+    """One message of so many bytes for a channel."""
+    ping: bytes
+    pong: bytes
+    ask: bytes
+    answer: bytes
+    enter_at_handshake: bool = False
+    """Whether `connect` takes a channel instead of a token: being a member is part of the handshake."""
+    connect_sender: Callable[[str], Conversation] | None = None
+    """Where who sends connects in another way."""
+    connect_prober: Conversation | None = None
+    """Where who asks connects in another way."""
+
+
+def _event(ack: int, name: str, body: Mapping[str, object]) -> bytes:
+    return masked(f"42/chat,{ack}{json.dumps([name, body], separators=(',', ':'))}".encode())
+
+
+def _socket_io(auth: Callable[[str], str], ready: bytes) -> Dialect:
+    handshake = Line(upgrade("/socket.io/?EIO=4&transport=websocket"), b'"maxPayload"')
+    return Dialect(
+        connect=lambda token: (handshake, Line(masked(f"40/chat,{auth(token)}".encode()), ready)),
+        join=lambda channel: (Line(_event(1, "channel:join", {"channel": channel}), b"43/chat,1["),),
+        publish=lambda channel, size: _event(2, "message:send", {"channel": channel, **content(size)}),
+        ping=b"\x81\x012",
+        pong=masked(b"3"),
+        ask=_event(3, "channel:leave", {"channel": "room:nobody"}),
+        answer=b"43/chat,3[",
+    )
+
+
+def content(size: int) -> dict[str, object]:
+    """A message of `size` bytes as an application gives it: text, and the rest as data."""
+    if size <= MAX_TEXT:
+        return {"text": text_of(size)}
+    return {"text": text_of(MAX_TEXT), "data": {"rest": "d" * (size - MAX_TEXT)}}
+
+
+def _nats() -> Dialect:
+    options = '{"verbose":false,"pedantic":false,"echo":false}'
+    handshake = Line(upgrade("/"), b"INFO {")
+
+    def subscribe(channel: str) -> Conversation:
+        return (Line(masked(f"SUB {_subject(channel)} 1\r\nPING\r\n".encode(), BINARY), b"PONG\r\n"),)
+
+    def publish(channel: str, size: int) -> bytes:
+        text = text_of(size + padding("nats"))
+        return masked(f"PUB {_subject(channel)} {len(text)}\r\n{text}\r\n".encode(), BINARY)
+
+    return Dialect(
+        connect=lambda _: (handshake, Line(masked(f"CONNECT {options}\r\nPING\r\n".encode(), BINARY), b"PONG\r\n")),
+        join=subscribe,
+        publish=publish,
+        ping=b"PING\r\n",
+        pong=masked(b"PONG\r\n", BINARY),
+        ask=masked(b"PING\r\n", BINARY),
+        answer=b"PONG\r\n",
+    )
+
+
+def _subject(channel: str) -> str:
+    return channel.replace(":", ".")
+
+
+def _nchan() -> Dialect:
+    return Dialect(
+        connect=lambda channel: (Line(upgrade(f"/subscribe?id={channel}"), b"\r\n\r\n"),),
+        join=lambda _: (),
+        publish=lambda _, size: masked(text_of(size + padding("nchan")).encode()),
+        ping=b"\x89\x00",
+        pong=masked(b"", PONG_FRAME),
+        ask=b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        answer=b"Waiting:",
+        enter_at_handshake=True,
+        connect_sender=lambda channel: (Line(upgrade(f"/publish?id={channel}"), b"\r\n\r\n"),),
+        connect_prober=(),
+    )
+
+
+def _bare() -> Dialect:
+    return Dialect(
+        connect=lambda _: (Line(b"M", b"+"),),
+        join=lambda _: (),
+        publish=lambda *_: b"!",
+        ping=b"",
+        pong=b"",
+        ask=b"",
+        answer=b"",
+        connect_sender=lambda _: (Line(b"S", b"+"),),
+    )
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "maru": _socket_io(lambda token: json.dumps({"token": token}, separators=(",", ":")), b'"session:ready"'),
+    "socket.io": _socket_io(lambda _: "", b'40/chat,{"sid"'),
+    "nats": _nats(),
+    "nchan": _nchan(),
+    "bare": _bare(),
+}

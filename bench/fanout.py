@@ -1,0 +1,181 @@
+"""The load of a fan-out: messages in flight towards members, and when each has come. Runs in a worker."""
+
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.clients import Crowd, LoadFailed
+from bench.processes import cpu_s
+from bench.tally import Tally
+
+STALLED_S = 10.0
+"""Without a delivery for so long, a window has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is sent, and for how long. One wave is one message to each channel."""
+
+    channels: tuple[str, ...]
+    size: int
+    in_flight: int
+    seconds: float
+    warm_s: float
+    pids: tuple[int, ...]
+    """The server's processes, whose time is taken at the window's two ends."""
+    senders: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a window brought."""
+
+    deliveries: int
+    waves: int
+    seconds: float
+    server_cpu_s: float
+    load_cpu_s: float
+    received_bytes: int
+    lost: int
+
+
+@dataclass(slots=True)
+class _Moment:
+    """The counters at one instant."""
+
+    at: float
+    server: float
+    load: float
+    deliveries: int
+    waves: int
+    received: int
+
+    @classmethod
+    def now(cls, crowd: Crowd, tally: Tally, pids: Sequence[int]) -> "_Moment":
+        server, load = cpu_s(pids), time.process_time()
+        return cls(time.perf_counter(), server, load, tally.total, tally.complete, crowd.received_bytes)
+
+    def until(self, end: "_Moment", lost: int) -> Flow:
+        return Flow(
+            end.deliveries - self.deliveries,
+            end.waves - self.waves,
+            end.at - self.at,
+            end.server - self.server,
+            end.load - self.load,
+            end.received - self.received,
+            lost,
+        )
+
+
+def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window) -> Flow:
+    """Keep `in_flight` waves under way: a new one starts when every member has the oldest.
+
+    Raises `LoadFailed` where deliveries stop.
+    """
+    tally = Tally(members)
+    sent = 0
+
+    def start(waves: int) -> None:
+        nonlocal sent
+        for _ in range(waves):
+            crowd.say(senders[sent % len(senders)], wave)
+            sent += 1
+
+    def taken(descriptor: int, markers: int, _: int) -> None:
+        if markers and descriptor in tally.counts and tally.add(descriptor, markers):
+            ready.append(tally.advance())
+
+    ready: list[int] = []
+    crowd.taken = taken
+    start(window.in_flight)
+    run = _Run(crowd, tally, window)
+    while run.goes_on():
+        crowd.pump(0.1)
+        if ready:
+            start(sum(ready))
+            ready.clear()
+    _finish(crowd, tally, sent)
+    assert run.began is not None
+    assert run.ended is not None
+    return run.began.until(run.ended, crowd.lost)
+
+
+class _Run:
+    """When a window begins, after its warming, and when it ends."""
+
+    def __init__(self, crowd: Crowd, tally: Tally, window: Window) -> None:
+        self._crowd, self._tally, self._window = crowd, tally, window
+        self.began: _Moment | None = None
+        self.ended: _Moment | None = None
+        self._next = time.perf_counter() + window.warm_s
+        self._total, self._heard_at = 0, time.perf_counter()
+
+    def goes_on(self) -> bool:
+        now = time.perf_counter()
+        if self._tally.total != self._total:
+            self._total, self._heard_at = self._tally.total, now
+        elif now - self._heard_at > STALLED_S:
+            raise LoadFailed(f"no delivery for {STALLED_S:.0f} s; {self._crowd.lost} connections lost")
+        if now < self._next:
+            return True
+        moment = _Moment.now(self._crowd, self._tally, self._window.pids)
+        if self.began is None:
+            self.began = moment
+            self._next = moment.at + self._window.seconds
+            return True
+        self.ended = moment
+        return False
+
+
+def _finish(crowd: Crowd, tally: Tally, sent: int) -> None:
+    """Take what is still under way, so that the next window begins with an empty line."""
+    deadline = time.perf_counter() + STALLED_S
+    while tally.complete < sent and time.perf_counter() < deadline:
+        crowd.pump(0.1)
+        tally.advance()
+    crowd.taken = lambda *_: None
+    if tally.complete < sent:
+        raise LoadFailed(f"{sent - tally.complete} of {sent} messages did not reach everybody; {crowd.lost} lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Every delivery's time from when its message was due to when a member had it, in seconds, sorted."""
+
+    flow: Flow
+    latencies: "array[float]"
+
+
+def pace(
+    crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window, waves_s: float
+) -> Pace:
+    """Send so many waves a second, whatever comes back; a late one counts from when it was due.
+
+    Raises `LoadFailed` where deliveries stop.
+    """
+    tally = Tally(members)
+    due: list[float] = []
+    latencies = array("d")
+
+    def taken(descriptor: int, markers: int, _: int) -> None:
+        if markers and descriptor in tally.counts:
+            now, had = time.perf_counter(), tally.counts[descriptor]
+            latencies.extend([now - at for at in due[had : had + markers]])
+            tally.add(descriptor, markers)
+
+    crowd.taken = taken
+    began = time.perf_counter()
+    run = _Run(crowd, tally, window)
+    while run.goes_on():
+        now = time.perf_counter()
+        upcoming = began + len(due) / waves_s
+        if now >= upcoming:
+            due.append(upcoming)
+            crowd.say(senders[len(due) % len(senders)], wave)
+        else:  # whole milliseconds, as epoll counts them; the last one is spent looking
+            crowd.pump(int((upcoming - now) * 1_000) / 1_000)
+    _finish(crowd, tally, len(due))
+    assert run.began is not None
+    assert run.ended is not None
+    return Pace(run.began.until(run.ended, crowd.lost), array("d", sorted(latencies)))

@@ -1,0 +1,105 @@
+"""What each case shows."""
+
+from bench.cases import crowd, fanout, sends
+from bench.report.tables import Column, Layout
+
+_RATIOS = (
+    Column("Maru is faster, x", "deliveries_s", ratio=True),
+    Column("Maru needs less CPU, x", "cpu_us", ratio=True, inverse=True),
+)
+
+LAYOUTS = (
+    Layout(
+        fanout.CASE,
+        "Fan-out",
+        (
+            *_RATIOS,
+            Column("deliveries/s", "deliveries_s"),
+            Column("server CPU, us each", "cpu_us", ".2f"),
+            Column("server busy, %", "server_share", ".0f", scale=100),
+            Column("load busy, %", "load_share", ".0f", scale=100),
+            Column("bytes each", "frame_bytes"),
+            Column("lost", "lost"),
+        ),
+        split=("members", "in_flight", "size", "channels", "senders"),
+    ),
+    Layout(
+        fanout.LATENCY,
+        "Latency from due to delivered",
+        (
+            Column("p99: Maru is quicker, x", "p99_ms", ratio=True, inverse=True),
+            Column("p50, ms", "p50_ms", ".2f"),
+            Column("p99, ms", "p99_ms", ".2f"),
+            Column("p99.9, ms", "p999_ms", ".2f"),
+            Column("deliveries/s", "deliveries_s"),
+            Column("server CPU, us each", "cpu_us", ".2f"),
+            Column("lost", "lost"),
+        ),
+        split=("members", "load"),
+    ),
+    Layout(
+        crowd.CASE,
+        "Connections",
+        (
+            Column("memory: Maru needs less, x", "kib", ratio=True, inverse=True),
+            Column("joined/s: Maru is faster, x", "joined_s", ratio=True),
+            Column("KiB each", "kib", ".1f"),
+            Column("only connected/s", "plain_s"),
+            Column("CPU, ms each", "plain_cpu_ms", ".3f"),
+            Column("joined/s", "joined_s"),
+            Column("CPU, ms each", "joined_cpu_ms", ".3f"),
+            Column("longest wait, s", "longest_s", ".2f"),
+            Column("load busy, %", "load_share", ".0f", scale=100),
+        ),
+        split=("clients",),
+    ),
+    Layout(
+        crowd.CASE,
+        "All leave at once",
+        (
+            Column("CPU: Maru needs less, x", "leave_cpu_s", ratio=True, inverse=True),
+            Column("stall: Maru's is shorter, x", "leave_stall_ms", ratio=True, inverse=True),
+            Column("server CPU, s", "leave_cpu_s", ".3f"),
+            Column("longest stall, ms", "leave_stall_ms", ".1f"),
+            Column("all gone, s", "leave_s", ".2f"),
+        ),
+        split=("clients",),
+    ),
+    Layout(
+        crowd.STORM,
+        "All arrive at once",
+        (
+            Column("all in: Maru is faster, x", "all_in_s", ratio=True, inverse=True),
+            Column("all in, s", "all_in_s", ".2f"),
+            Column("longest wait, s", "longest_s", ".2f"),
+            Column("in", "in"),
+        ),
+        split=("clients",),
+    ),
+    Layout(
+        crowd.HEARTBEAT,
+        "Idle connections, a ping each 10 s",
+        (
+            Column("CPU: Maru needs less, x", "share", ratio=True, inverse=True),
+            Column("share of a core, %", "share", ".1f", scale=100),
+            Column("KiB each", "kib", ".1f"),
+            Column("lost", "lost"),
+        ),
+        split=("clients",),
+    ),
+    Layout(
+        sends.CASE,
+        "Durable sends",
+        (
+            Column("acks/s", "acks_s"),
+            Column("p50, ms", "p50_ms", ".2f"),
+            Column("p99, ms", "p99_ms", ".2f"),
+            Column("server CPU, us each", "cpu_us", ".1f"),
+            Column("server busy, %", "server_share", ".0f", scale=100),
+            Column("load busy, %", "load_share", ".0f", scale=100),
+            Column("lost", "lost"),
+        ),
+        split=("load",),
+        lines=("clients",),
+    ),
+)

@@ -1,0 +1,92 @@
+"""One run of the harness: starts peers, keeps what was measured, tells the terminal how far it is."""
+
+import contextlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from bench.clients import LoadFailed
+from bench.load import Load
+from bench.machine import Cores
+from bench.peers import native
+from bench.peers.base import Peer, Setting
+from bench.peers.registry import NEEDS_REDIS, START
+from bench.processes import NotAvailable
+from bench.worker import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing measured once. `problem` says why there are no values."""
+
+    case: str
+    peer: str
+    round: int
+    params: Mapping[str, Any]
+    values: Mapping[str, float]
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Run:
+    """What all cases share."""
+
+    cores: Cores
+    folder: Path
+    """For the peers' files; goes with the run."""
+    out: TextIO | None = None
+    """Takes one line of JSON a row."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """`MARU_*` settings that were asked for."""
+    rows: list[Row] = field(default_factory=list)
+    _secret: str = field(default_factory=lambda: secrets.token_hex(32))
+    _began: float = field(default_factory=time.monotonic)
+
+    @contextlib.contextmanager
+    def peer(self, name: str, size: int = 64, replicas: int = 1) -> Iterator[Peer]:
+        """Start a peer, with a Redis where it needs one. Raises `NotAvailable`."""
+        with contextlib.ExitStack() as stack:
+            setting = Setting(self.cores, self.folder, self._secret, size, replicas, None, self.variables)
+            if name in NEEDS_REDIS:
+                redis = native.redis(setting)
+                stack.callback(redis.stop)
+                url = f"redis://127.0.0.1:{redis.ports[0]}"
+                setting = Setting(self.cores, self.folder, self._secret, size, replicas, url, self.variables)
+            started = START[name](name, setting)
+            stack.callback(started.stop)
+            yield started
+
+    def load(self, peer: Peer, niceness: int = 0, ports: tuple[int, ...] | None = None) -> Load:
+        """Clients for a peer, or for some of its replicas."""
+        target = Target(peer.dialect, ports or peer.ports, tuple(peer.pids()), self._secret)
+        return Load(target, self.cores.load, niceness)
+
+    def record(self, case: str, peer: str, number: int, params: Mapping[str, Any], values: Mapping[str, float]) -> None:
+        """Keep a row, and show it."""
+        self._keep(Row(case, peer, number, dict(params), dict(values)))
+
+    @contextlib.contextmanager
+    def attempt(self, case: str, peer: str, number: int, params: Mapping[str, Any]) -> Iterator[None]:
+        """What can't be measured is reported with its reason, and the run goes on."""
+        try:
+            yield
+        except (NotAvailable, LoadFailed) as error:
+            self._keep(Row(case, peer, number, dict(params), {}, str(error)))
+
+    def say(self, text: str) -> None:
+        """Tell whoever waits."""
+        print(f"[{time.monotonic() - self._began:5.0f} s] {text}", file=sys.stderr, flush=True)
+
+    def _keep(self, row: Row) -> None:
+        self.rows.append(row)
+        if self.out is not None:
+            self.out.write(json.dumps(asdict(row)) + "\n")
+            self.out.flush()
+        params = " ".join(f"{name}={value}" for name, value in row.params.items())
+        values = " ".join(f"{name}={value:.4g}" for name, value in row.values.items())
+        self.say(f"{row.case} {row.peer} #{row.round} {params}: {values or 'not available: ' + row.problem}")

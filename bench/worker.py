@@ -1,0 +1,160 @@
+"""A process of clients: does what the harness says over a pipe, and answers pings in between."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import jwt
+
+from bench.clients import Crowd, LoadFailed, Plan
+from bench.dialects import DIALECTS, Conversation, Line
+from bench.fanout import Flow, Pace, Window, flow, pace
+from bench.sends import SendFlow, SendWindow, senders
+
+IDLE_S = 0.02
+"""Between two looks at the pipe while nothing is to be done."""
+
+STATIONS = 64
+"""Clients that are let in at a time, unless told otherwise; each waits for its answers, as a real one does."""
+
+TOKEN_S = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The server to go to."""
+
+    dialect: str
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """How letting clients in went."""
+
+    clients: int
+    seconds: float
+    longest_s: float
+    load_cpu_s: float
+
+
+class Worker:
+    """The orders. Each method is one; its arguments and result travel through the pipe."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._dialect = DIALECTS[target.dialect]
+        self.crowd = Crowd(self._dialect)
+        self._members: list[int] = []
+        self._senders: list[int] = []
+        self._plans: list[Plan] = []
+
+    def prepare(self, count: int, channels: Sequence[str], join: bool, first: int = 0) -> None:
+        """Make the bytes of so many clients: what costs time here costs none later."""
+        for number in range(first, first + count):
+            channel = channels[number % len(channels)]
+            lines = self._connect(f"user-{number}", channel)
+            port = self._target.ports[number // len(channels) % len(self._target.ports)]
+            self._plans.append(Plan(port, lines + self._dialect.join(channel) if join else lines))
+
+    def enter(self, concurrency: int = STATIONS) -> Entered:
+        """Let in who is prepared."""
+        plans, self._plans = self._plans, []
+        began, cpu = time.perf_counter(), time.process_time()
+        entered, took = self.crowd.enter(plans, min(concurrency, len(plans)))
+        self._members += entered
+        return Entered(len(plans), time.perf_counter() - began, max(took), time.process_time() - cpu)
+
+    def join(self, channel: str) -> None:
+        """Make all who came in members of a channel."""
+        for line in self._dialect.join(channel):
+            for start in range(0, len(self._members), STATIONS):
+                self.crowd.ask(self._members[start : start + STATIONS], line)
+
+    def fanout(self, window: Window) -> Flow:
+        """Keep messages in flight for a while."""
+        return flow(self.crowd, self._members, self._sender(window.senders), self._wave(window), window)
+
+    def latency(self, window: Window, waves_s: float) -> Pace:
+        """Send at a steady rate, and time every delivery."""
+        return pace(self.crowd, self._members, self._sender(window.senders), self._wave(window), window, waves_s)
+
+    def sends(self, window: SendWindow) -> SendFlow:
+        """Have everybody send, one in flight each, and time the acks."""
+        frames = [self._dialect.publish(channel, window.size) for channel in window.channels]
+        return senders(self.crowd, self._members, frames, window, self._target.pids)
+
+    def leave(self) -> None:
+        """All leave at once."""
+        self.crowd.close()
+        self._members, self._senders = [], []
+
+    def lost(self) -> int:
+        """Clients whose connection ended without their wish."""
+        return self.crowd.lost
+
+    def probe(self, interval_s: float, stop: Callable[[], bool]) -> list[float]:
+        """Ask and wait, again and again, until told to stop; return how long each answer took in seconds."""
+        (prober,), _ = self.crowd.enter([Plan(self._target.ports[0], self._prober())], 1)
+        took: list[float] = []
+        while not stop():
+            began = time.perf_counter()
+            self.crowd.ask([prober], Line(self._dialect.ask, self._dialect.answer))
+            took.append(time.perf_counter() - began)
+            self.crowd.pump(interval_s)
+        return took
+
+    def _prober(self) -> Conversation:
+        prober = self._dialect.connect_prober
+        return self._connect("prober", "room:nobody") if prober is None else prober
+
+    def _wave(self, window: Window) -> bytes:
+        return b"".join(self._dialect.publish(channel, window.size) for channel in window.channels)
+
+    def _connect(self, user: str, channel: str) -> Conversation:
+        return self._dialect.connect(channel if self._dialect.enter_at_handshake else mint(self._target.secret, user))
+
+    def _sender(self, count: int) -> list[int]:
+        """So many clients that send and are no members; they stay for the next time."""
+        connect = self._dialect.connect_sender
+        while len(self._senders) < count:
+            number = len(self._senders)
+            lines = connect("room:0") if connect else self._connect(f"sender-{number}", "")
+            port = self._target.ports[number % len(self._target.ports)]
+            self._senders += self.crowd.enter([Plan(port, lines)], 1)[0]
+        return self._senders[:count]
+
+
+def mint(secret: str, user: str) -> str:
+    """A token that lets its user into every room."""
+    claims = {"sub": user, "name": user, "exp": int(time.time()) + TOKEN_S, "channels": {"room:*": ["join", "send"]}}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+def main(pipe: Connection, target: Target, core: int, niceness: int) -> None:
+    """Serve the harness until it hangs up. Answers are (result, None) or (None, what went wrong)."""
+    os.sched_setaffinity(0, {core})
+    os.nice(niceness)
+    worker = Worker(target)
+    while True:
+        while not pipe.poll():
+            worker.crowd.pump(IDLE_S)
+        try:
+            name, arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_obey(worker, pipe, name, arguments))
+
+
+def _obey(worker: Worker, pipe: Connection, name: str, arguments: dict[str, Any]) -> tuple[Any, str | None]:
+    if name == "probe":
+        arguments |= {"stop": pipe.poll}
+    try:
+        return getattr(worker, name)(**arguments), None
+    except LoadFailed as error:
+        return None, str(error)
