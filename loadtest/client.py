@@ -1,0 +1,130 @@
+"""A session on asyncio: the socket, and nothing else."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from typing import Protocol, cast
+
+from loadtest import wire
+from loadtest.session import Session
+from loadtest.target import Target
+from loadtest.traffic import Closed, Refused
+from loadtest.wire import WireError
+
+IP_BIND_ADDRESS_NO_PORT = 24
+"""Linux: choose the port at `connect`, not at `bind`, so that a source's ports are counted per target."""
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: close with a reset. No goodbye, and no port left waiting."""
+
+
+class Owner(Protocol):
+    """Who has the client."""
+
+    def lost(self, client: "Client", problem: Exception | None) -> None:
+        """It was in, and its connection has ended; without a problem by its own will."""
+
+
+class Client(asyncio.Protocol):
+    """Carries what a session says. `heard_at`: when the server last said anything, by the loop's clock."""
+
+    def __init__(self, number: int, session: Session, owner: Owner) -> None:
+        self.number = number
+        self.session = session
+        self.heard_at = 0.0
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        self._entered: asyncio.Future[None] | None = None
+        self._problem: Exception | None = None
+        self._willing = self._inside = False
+
+    async def enter(self, target: Target, tls: ssl.SSLContext | None) -> None:
+        """Connect, and be ready. Raises `Refused`, `Closed`, `WireError`, `OSError`; a cancelled one leaves nothing."""
+        self._problem, self._willing, self._inside = None, False, False
+        self._entered = self._loop.create_future()
+        try:
+            await self._connect(target, tls)
+            await self._entered
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            self._entered = None
+
+    async def _connect(self, target: Target, tls: ssl.SSLContext | None) -> None:
+        source = target.source(self.number)
+        if source is None:
+            await self._loop.create_connection(lambda: self, target.host, target.port, ssl=tls)
+            return
+        plug = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            plug.setblocking(False)
+            plug.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            plug.bind((source, 0))
+            await self._loop.sock_connect(plug, (target.host, target.port))
+            await self._loop.create_connection(lambda: self, sock=plug)
+        except BaseException:
+            plug.close()
+            raise
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def drop(self) -> None:
+        """Vanish with no word: TCP is reset."""
+        self._willing = True
+        if self._transport is not None:
+            plug = self._transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._transport.abort()
+
+    def entered(self) -> None:
+        """The session is ready."""
+        if self._entered is not None and not self._entered.done():
+            self._inside = True
+            self._entered.set_result(None)
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.heard_at = self._loop.time()
+        self._transport.write(self.session.dial())
+
+    def data_received(self, data: bytes) -> None:
+        """Let the session hear, and answer."""
+        assert self._transport is not None
+        if self._problem is not None:
+            return
+        self.heard_at = self._loop.time()
+        try:
+            answer = self.session.hear(data)
+        except (Refused, WireError) as problem:
+            self._problem = problem
+            self._transport.abort()
+        except Closed as problem:
+            self._problem = problem
+            self._transport.write(wire.closing(problem.code if problem.code != 1005 else 1000))
+            self._transport.close()
+        else:
+            if answer:
+                self._transport.write(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the session, and whoever waits."""
+        self._transport = None
+        self.session.hang_up()
+        problem = self._problem or exc or Closed(1006)
+        if self._entered is not None and not self._entered.done():
+            self._entered.set_exception(problem)
+        elif self._inside:
+            self._inside = False
+            self._owner.lost(self, None if self._willing else problem)

@@ -1,0 +1,103 @@
+"""The swarm's processes, and the run that they do together."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loadtest.crowd import SETTLE_S
+from loadtest.judge import Ack, Ledger
+from loadtest.plan import Counts, Plan
+from loadtest.swarm_process import LINE_LIMIT, innermost
+from loadtest.verdict import Report
+from loadtest.wire import Json
+
+GRACE_S = 30.0
+"""Beyond its own bounds, a process gets so long for an answer."""
+
+
+class Failed(Exception):
+    """A process could not go on: says why."""
+
+
+class Part:
+    """A process at work. Use as an async context manager; it is gone afterwards."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> "Part":
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "loadtest.swarm_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT,
+            cwd=Path(__file__).parent.parent,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def ask(self, order: Json, answer: str, seconds: float) -> Any:
+        """Give an order and wait for its answer. Raises `Failed` with what the process says in its place."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(seconds + GRACE_S):
+                self._process.stdin.write(json.dumps(order).encode() + b"\n")
+                await self._process.stdin.drain()
+                line = await self._process.stdout.readline()
+        except (TimeoutError, ConnectionError):
+            line = b""
+        said = json.loads(line or b'{"failed": "a process of the swarm died, or gave no answer in time"}')
+        if answer not in said:
+            raise Failed(said["failed"])
+        return said[answer]
+
+
+async def conduct(plans: Sequence[Plan], say: Callable[[str], None]) -> Report:
+    """Do the run; `say` is told how far it is. Ends in bounded time, whatever the server or a process does."""
+    clients = sum(plan.clients for plan in plans)
+    try:
+        async with AsyncExitStack() as stack:
+            parts = [await stack.enter_async_context(Part(plan)) for plan in plans]
+            return await _conducted(parts, clients, say)
+    except Failed as failure:
+        return Report(clients, Counts(), failures=(str(failure),))
+
+
+async def _conducted(parts: Sequence[Part], clients: int, say: Callable[[str], None]) -> Report:
+    plan = parts[0].plan
+    began = time.monotonic()
+    await _all(part.ask({"plan": asdict(part.plan)}, "arrived", plan.arrive_s) for part in parts)
+    arriving_s = time.monotonic() - began
+    say(f"{clients} clients in {len(parts)} processes came in within {arriving_s:.1f} s")
+    acks = await _all(part.ask({"go": True}, "acks", plan.seconds + SETTLE_S) for part in parts)
+    ledger = Ledger(Ack(*ack) for each in acks for ack in each)
+    say(f"{len(ledger.acks)} messages were acked; waiting until all members have them")
+    told = {"acks": ledger.acks}
+    counts = Counts(tally=ledger.tally)
+    for each in await _all(part.ask(told, "counts", SETTLE_S) for part in parts):
+        counts.add(Counts.from_json(each))
+    return Report(clients, counts, arriving_s)
+
+
+async def _all(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """All answers; the first failure ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(question) for question in questions]
+    except ExceptionGroup as failures:
+        raise innermost(failures) from None
+    return [task.result() for task in tasks]

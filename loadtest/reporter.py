@@ -1,0 +1,101 @@
+"""What sessions hear, as Locust's statistics: times where something was waited for, failures where a promise broke.
+
+Knows nothing of Locust but the arguments of its `request` event, so it is tested without.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from loadtest.judge import Ack, Verdict
+from loadtest.traffic import Listener, Outgoing, Refused
+from loadtest.wire import Json
+
+Fire = Callable[..., None]
+"""Locust's `environment.events.request.fire`."""
+
+CONNECT = ("CONNECT", "handshake to all channels joined")
+RESUME = ("RESUME", "handshake to back in all channels, with what was missed")
+SEND = ("SEND", "message:send to ack")
+EVENT = ("EVENT", "message:send to another user")
+FROM_AFAR = ("EVENT", "of another process (no common clock)")
+MISSED = ("EVENT", "brought by a resume")
+
+PROMISES = {
+    Verdict.GAP: "an event was lost",
+    Verdict.REPEATED: "an event came twice",
+    Verdict.LATE: "an event or ack was out of order",
+}
+
+
+class Broken(Exception):
+    """A promise of the server was broken. Its text is one of few, so that Locust can count by it."""
+
+
+class Reporter(Listener):
+    """Reports for one user. `clock` names the process: times of messages that carry it can be compared with `now`.
+
+    `heads` gathers what all users of the process know to exist: the last acked offset, by channel and epoch.
+    """
+
+    def __init__(
+        self,
+        fire: Fire,
+        clock: str,
+        now: Callable[[], float],
+        heads: dict[str, dict[str, int]],
+        inform: Callable[[], None],
+    ) -> None:
+        self._fire, self._clock, self._now, self._heads, self._inform = fire, clock, now, heads, inform
+        self._mine: set[str] = set()
+
+    def said(self, message: Outgoing) -> None:
+        """The user has sent it: its arrival at the user's own is not what readers wait for."""
+        self._mine.add(message.key)
+
+    def entered(self, what: tuple[str, str], seconds: float) -> None:
+        """A connection is complete: `CONNECT` or `RESUME`."""
+        self.report(what, seconds)
+
+    def ended(self, problem: Exception, *, failed: bool) -> None:
+        """A connection has ended, or was refused; no failure where clients are meant to get over it."""
+        self.report(("CLOSE", str(problem) or type(problem).__name__), failure=problem if failed else None)
+
+    def ready(self) -> None:
+        self._inform()
+
+    def heard(self, event: Json, *, live: bool) -> None:
+        message: Mapping[str, Any] = event.get("message") or {}
+        data = message.get("data") or {}
+        if message.get("key") in self._mine:
+            self._mine.discard(message["key"])
+        elif not live:
+            self.report(MISSED)
+        elif data.get("clock") == self._clock:
+            self.report(EVENT, self._now() - data["at"], len(message["text"]))
+        else:
+            self.report(FROM_AFAR)
+
+    def acked(self, message: Outgoing, ack: Ack) -> None:
+        self.report(SEND, self._now() - message.sent_at, len(message.text))
+        epochs = self._heads.setdefault(ack.channel, {})
+        epochs[ack.epoch] = max(ack.offset, epochs.get(ack.epoch, 0))
+
+    def refused(self, refusal: Refused) -> None:
+        self.report(SEND, failure=Broken(f"refused: {refusal.code}"))
+
+    def fault(self, verdict: Verdict, where: str) -> None:
+        self.report(("PROMISE", verdict.value), failure=Broken(PROMISES[verdict]))
+
+    def report(
+        self, what: tuple[str, str], seconds: float | None = None, size: int = 0, failure: Exception | None = None
+    ) -> None:
+        """Fire one event; without a time, Locust counts it and leaves it out of the percentiles."""
+        kind, name = what
+        self._fire(
+            request_type=kind,
+            name=name,
+            response_time=None if seconds is None else seconds * 1_000,
+            response_length=size,
+            exception=failure,
+            context={},
+        )

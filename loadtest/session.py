@@ -1,0 +1,240 @@
+"""One simulated client, over all its connections: bytes in, bytes out, no I/O and no clock of its own.
+
+It does what PROTOCOL.md asks of a client: keeps positions, resumes from them, keeps what is unanswered and says it
+again under the same key. And it judges: everything that the server does is held against `loadtest.judge`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from loadtest import wire
+from loadtest.judge import Ack, Story
+from loadtest.standing import Standing
+from loadtest.traffic import Closed, Listener, Outgoing, Refused, Stage
+from loadtest.wire import Json, Opcode, WireError
+
+OUTBOX_LIMIT = 64
+"""Unanswered messages of one client; whoever drives it sends no more then."""
+
+RETRYABLE = frozenset(("rate_limited", "unavailable", "overloaded"))
+"""Codes after which the same thing may succeed later; `channel:removed` carries the code alone."""
+
+_CACHED_BYTES = 2_048
+_cached_event = lru_cache(maxsize=1_024)(wire.parse_event)
+"""Members of a channel in one process get the same bytes: they are parsed once. Nobody changes what is parsed."""
+
+
+class Session:
+    """A client, who is in `channels` from its first connection on. `token` is asked for one at each connection.
+
+    `stories` are shared by all sessions of a process, one for each channel. `patience_s`: a server that has been silent
+    for longer is gone.
+    """
+
+    __slots__ = (
+        "_acked",
+        "_asked",
+        "_frames",
+        "_head",
+        "_host",
+        "_listener",
+        "_number",
+        "_out",
+        "_token",
+        "_welcomed",
+        "channels",
+        "outbox",
+        "patience_s",
+        "refusals",
+        "stage",
+        "standing",
+    )
+
+    def __init__(
+        self,
+        host: str,
+        token: Callable[[], str],
+        channels: Sequence[str],
+        stories: Mapping[str, Story],
+        listener: Listener,
+    ) -> None:
+        self._host, self._token, self._listener = host, token, listener
+        self.channels = channels
+        self.standing = Standing(channels, stories, listener)
+        self.outbox: dict[str, Outgoing] = {}
+        self.refusals: list[str] = []
+        self.stage = Stage.AWAY
+        self.patience_s = 20.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._head = b""
+        self._frames = wire.Frames()
+        self._out: list[bytes] = []
+        self._asked: dict[int, str | Outgoing] = {}
+        self._acked: dict[str, int] = {}
+        self._number = 0
+        self._welcomed = False
+        self.refusals.clear()
+
+    # The connection
+
+    def dial(self) -> bytes:
+        """Begin a connection: what to write first."""
+        self._reset()
+        self.stage = Stage.SHAKING
+        return wire.request(self._host)
+
+    def hang_up(self) -> None:
+        """The connection is gone."""
+        self.stage = Stage.AWAY
+
+    def hear(self, data: bytes) -> bytes:
+        """Take what the server says; return what to answer. Raises `Refused`, `Closed`, `WireError`."""
+        if self.stage is Stage.SHAKING:
+            head = wire.Head.parse(self._head + data)
+            if head is None:
+                self._head += data
+                return b""
+            if head.status != 101:
+                raise Refused(
+                    str(head.status),
+                    "the handshake was refused",
+                    retryable=head.status in {429, 502, 503, 504},
+                    retry_after_s=head.retry_after_s,
+                )
+            self.stage, data = Stage.ENTERING, head.rest
+        for opcode, payload in self._frames.feed(data):
+            if opcode == Opcode.TEXT:
+                try:
+                    self._packet(payload)
+                except KeyError as error:
+                    raise WireError(f"a packet without {error}") from None
+            elif opcode == Opcode.CLOSE:
+                raise Closed(wire.close_code(payload))
+            elif opcode == Opcode.PING:
+                self._out.append(wire.frame(payload, Opcode.PONG))
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        out, self._out = self._out, []
+        return b"".join(out)
+
+    def _packet(self, packet: bytes) -> None:
+        if packet.startswith(wire.EVENT):
+            parse = _cached_event if len(packet) <= _CACHED_BYTES else wire.parse_event
+            self._event(*parse(packet))
+        elif packet.startswith(wire.ACK):
+            self._answer(*wire.parse_ack(packet))
+        elif packet == wire.PING:
+            self._out.append(wire.PONG)
+        elif packet.startswith(wire.CONNECT_ERROR):
+            raise _refusal(wire.parse_object(packet, wire.CONNECT_ERROR)["data"])
+        elif packet.startswith(wire.OPEN):
+            opening = wire.parse_object(packet, wire.OPEN)
+            self.patience_s = (opening["pingInterval"] + opening["pingTimeout"]) / 1_000
+            self._out.append(wire.connect(self._token(), self.standing.positions))
+        elif packet.startswith(wire.DISCONNECT):
+            raise Closed(1000)
+        elif not packet.startswith(wire.CONNECT):
+            raise WireError(f"an unknown packet of {len(packet)} bytes")
+
+    # Events
+
+    def _event(self, name: str, data: Json) -> None:
+        if name == "channel:resumed":
+            self.standing.replayed(data)
+        elif name == "channel:removed":
+            channel, code = data["channel"], data["code"]
+            if code not in RETRYABLE:
+                raise Refused(code, f"removed from {channel}", retryable=False)
+            self.refusals.append(channel)
+        elif name == "session:ready":
+            self._welcomed = True
+            for channel in self.standing.unjoined:
+                self._join(channel)
+            self._perhaps_ready()
+        elif "epoch" in data and "offset" in data:
+            self.standing.arrived(name, data, live=True)
+
+    # Commands
+
+    def say(self, message: Outgoing) -> bytes:
+        """Send a message: what to write. Where the session is not `READY`, it goes out as soon as it is."""
+        self.outbox[message.key] = message
+        if self.stage is not Stage.READY:
+            return b""
+        self._ask("message:send", message.payload, message)
+        return self._taken()
+
+    def retry(self) -> bytes:
+        """Do again what was refused for now: what to write. To be called some time after the refusal."""
+        refusals = self.refusals.copy()
+        self.refusals.clear()
+        for refused in refusals:
+            if refused in self.standing:
+                self._join(refused)
+            elif (message := self.outbox.get(refused)) is not None:
+                self._ask("message:send", message.payload, message)
+        return self._taken()
+
+    def _ask(self, name: str, payload: Json, what: str | Outgoing) -> None:
+        self._number += 1
+        self._asked[self._number] = what
+        self._out.append(wire.command(self._number, name, payload))
+
+    def _join(self, channel: str) -> None:
+        position = self.standing.position(channel)
+        since = {} if position is None else {"since": position}
+        self._ask("channel:join", {"channel": channel, **since}, channel)
+
+    def _answer(self, number: int, answer: Json) -> None:
+        asked = self._asked.pop(number, None)
+        if asked is None:
+            raise WireError("an answer to nothing that was asked")
+        if isinstance(asked, str):
+            self._joined(asked, answer)
+        else:
+            self._sent(asked, answer)
+
+    def _joined(self, channel: str, answer: Json) -> None:
+        if not answer["ok"]:
+            refusal = _refusal(answer["error"])
+            if not refusal.retryable:
+                raise refusal
+            self.refusals.append(channel)
+        elif answer["recovered"] is None:
+            self.standing.joined(answer)
+        else:
+            self.standing.replayed(answer)
+        self._perhaps_ready()
+
+    def _perhaps_ready(self) -> None:
+        """Be ready when all channels are joined; say again, in its order, what is still unanswered."""
+        joining = any(isinstance(asked, str) for asked in self._asked.values())
+        if self.stage is Stage.READY or not self._welcomed or joining or self.refusals:
+            return
+        self.stage = Stage.READY
+        for message in self.outbox.values():
+            self._ask("message:send", message.payload, message)
+        self._listener.ready()
+
+    def _sent(self, message: Outgoing, answer: Json) -> None:
+        if not answer["ok"]:
+            refusal = _refusal(answer["error"])
+            if refusal.retryable:
+                self.refusals.append(message.key)
+            else:
+                self.outbox.pop(message.key, None)
+            self._listener.refused(refusal)
+            return
+        self.outbox.pop(message.key, None)
+        channel, offset = message.channel, answer["offset"]
+        if not answer["duplicate"] and offset <= self._acked.get(channel, 0):
+            self.standing.stray(f"{channel}: a later send was acked at the earlier offset {offset}")
+        self._acked[channel] = max(offset, self._acked.get(channel, 0))
+        self._listener.acked(message, Ack(channel, answer["epoch"], offset, message.key))
+
+
+def _refusal(error: Json) -> Refused:
+    return Refused(error["code"], error["message"], retryable=error["retryable"])

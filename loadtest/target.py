@@ -1,0 +1,41 @@
+"""Where the server is, and from which of our addresses to reach it."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+CLIENTS_PER_SOURCE = 20_000
+"""Connections from one address of ours to one port: the system has 28,232 ports to give, by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the server is."""
+
+    host: str
+    port: int
+    tls: bool
+    header: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Target":
+        """Parse `http://HOST:PORT` or `https://...` (or `ws`, `wss`). Raises `ValueError`."""
+        parts = urlsplit(url)
+        tls = parts.scheme in {"https", "wss"}
+        if not parts.hostname or not (tls or parts.scheme in {"http", "ws"}):
+            raise ValueError(f"{url!r} is no URL of a server: write http://HOST:PORT or https://HOST")
+        if parts.path not in {"", "/"} or parts.query:
+            raise ValueError(f"{url!r}: leave out what follows the port; the path is always /socket.io/")
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.netloc.rpartition("@")[2])
+
+    def source(self, number: int) -> str | None:
+        """The address from which the client of this number connects; None where the system is to choose."""
+        block = number // CLIENTS_PER_SOURCE
+        if not block or self.tls:
+            return None
+        with suppress(ValueError):
+            address = ip_address("127.0.0.1" if self.host == "localhost" else self.host)
+            if address.version == 4 and address.is_loopback:
+                return f"127.0.{(block + 1) // 256}.{(block + 1) % 256}"
+        return None
