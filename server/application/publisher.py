@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
@@ -98,26 +99,35 @@ class Publisher:
 
     async def _publish(self, draft: Draft) -> Appended:
         """Write, then hint. Who gives up waiting for the log does not keep what it writes from being told."""
-        writing = asyncio.create_task(self._append(draft))
-        try:
-            appended = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            writing.add_done_callback(self._hint_late)
-            raise
+        began = self._clock()
+        writing = asyncio.ensure_future(self._log.append(draft))
+        # A future of our own, in the place of `asyncio.shield`: giving it up leaves the writing alone.
+        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        writing.add_done_callback(partial(self._written, answer, began))
+        appended = await answer
         await self._broadcast.publish(appended.event)
         return appended
 
-    async def _append(self, draft: Draft) -> Appended:
-        began = self._clock()
-        appended = await self._log.append(draft)
-        self._metrics.appended(self._clock() - began)
-        return appended
+    def _written(self, answer: asyncio.Future[Appended], began: float, writing: asyncio.Future[Appended]) -> None:
+        """Tell who waits what became of the draft; where nobody waits any more, hint at it in their place."""
+        if writing.cancelled():
+            answer.cancel()
+            return
+        error = writing.exception()
+        if error is None:
+            self._metrics.appended(self._clock() - began)
+        if answer.done():
+            if error is None:
+                self._hint_late(writing.result().event)
+        elif error is None:
+            answer.set_result(writing.result())
+        else:
+            answer.set_exception(error)
 
-    def _hint_late(self, writing: asyncio.Task[Appended]) -> None:
-        if not writing.cancelled() and writing.exception() is None:
-            hinting = asyncio.create_task(self._hint(writing.result().event))
-            self._hinting.add(hinting)
-            hinting.add_done_callback(self._hinting.discard)
+    def _hint_late(self, event: Event) -> None:
+        hinting = asyncio.create_task(self._hint(event))
+        self._hinting.add(hinting)
+        hinting.add_done_callback(self._hinting.discard)
 
     async def _hint(self, event: Event) -> None:
         with contextlib.suppress(MaruError):  # its sender tries again, and the hubs compare

@@ -1,6 +1,6 @@
 """The durable per-channel log: the one place where offsets are given, and the truth that everything else heals from."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,10 +63,11 @@ class MessageLog(Protocol):
     9. Errors: `Unavailable` where the storage is away, full, locked or broken, within 2 s; then the event may or may
        not have been written, and trying again with the same key is safe. `Overloaded` where too many appends wait:
        nothing was written.
-    10. Cancelling an `append` gives up the answer, not the write.
+    10. Cancelling an `append` gives up the answer, not the write. It may return a future in the place of a coroutine,
+        and has then taken the draft's place in the order.
     """
 
-    async def append(self, draft: Draft) -> Appended:
+    def append(self, draft: Draft) -> Awaitable[Appended]:
         """Write the draft, give it the channel's next offset. Promises 1-4, 9, 10."""
         ...
 

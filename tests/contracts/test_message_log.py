@@ -501,7 +501,7 @@ async def test_8_a_key_outlives_its_event(store: LogStore, channel: ChannelName)
 async def test_10_who_gives_up_gives_up_the_answer(log: MessageLog, channel: ChannelName) -> None:
     """A cancelled append that had begun is written all the same, once, and those around it are answered."""
     drafts = [post(number, channel, key=f"k{number}") for number in range(1, 4)]
-    tasks = [asyncio.create_task(log.append(draft)) for draft in drafts]
+    tasks = [asyncio.ensure_future(log.append(draft)) for draft in drafts]
     await asyncio.sleep(0)
     tasks[1].cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)

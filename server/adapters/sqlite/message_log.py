@@ -55,10 +55,11 @@ class SqliteMessageLog(MessageLog):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._writer.hand_over()
         await asyncio.to_thread(self._open.close)
 
-    async def append(self, draft: Draft) -> Appended:
-        return await self._writer.append(draft)
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        return self._writer.append(draft)
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         return await self._reader.read(channel, after, limit)

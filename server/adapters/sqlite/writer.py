@@ -5,9 +5,9 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import BUSY_TIMEOUT_S, DEADLINE_S, WAL_LIMIT_PAGES, open_writer
+from server.adapters.sqlite.intake import Intake, Waiting
 from server.adapters.sqlite.sweep import PACE_S, Sweep
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.messages import Draft
@@ -38,13 +39,6 @@ CLOSE_TIMEOUT_S = 10.0
 _log = structlog.get_logger("maru.log")
 
 
-@dataclass(slots=True)
-class _Waiting:
-    draft: Draft
-    answer: asyncio.Future[Appended]
-    deadline: float  # on time.monotonic(); nobody waits for the answer after it
-
-
 class Writer:
     """Owns the writing connection and its thread, which starts at once; `append` is for tasks of `loop`."""
 
@@ -60,12 +54,13 @@ class Writer:
     ) -> None:
         self._path = path
         self._channels = Channels(store_id)
-        self._loop = loop
         self._max_events = max_events
         self._now_ms = now_ms
         self._sweep = sweep
         self._sweep_due = 0.0  # at once: what grew old while the server was down
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._intake = Intake(loop)
+        self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
         self._checkpointed_at = 0  # on the connection's count of changes
@@ -73,36 +68,37 @@ class Writer:
         self._ended = ""  # why there is no more writing
         self._thread.start()
 
-    async def append(self, draft: Draft) -> Appended:
-        """The port's `append`: the draft takes its place in the order before the first wait."""
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        """The port's `append`: the draft takes its place in the order at once."""
+        refusal: Unavailable | Overloaded
         if self._ended:
-            raise Unavailable(self._ended)
-        if self._queue.qsize() >= WAITING_LIMIT:
-            raise Overloaded("too many messages wait to be written")
-        answer: asyncio.Future[Appended] = self._loop.create_future()
-        self._queue.put(_Waiting(draft, answer, time.monotonic() + DEADLINE_S))
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await answer
-        except TimeoutError as error:
-            raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s") from error
+            refusal = Unavailable(self._ended)
+        elif self._intake.waiting >= WAITING_LIMIT:
+            refusal = Overloaded("too many messages wait to be written")
+        else:
+            return self._intake.accept(draft, DEADLINE_S)
+        refused: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        refused.set_exception(refusal)
+        return refused
+
+    def hand_over(self) -> None:
+        """Let the thread begin with what has been appended in this turn of the loop."""
+        self._intake.hand_over()
 
     def stop(self) -> None:
         """Write what waits, then close the file. Blocks, at most `CLOSE_TIMEOUT_S`."""
         self._ended = self._ended or "the message log is closed"
-        self._queue.put(None)
+        self._intake.handed.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             _log.error("message_log.close_timeout", path=str(self._path))
 
     def _run(self) -> None:
         try:
-            running = True
-            while running:
-                batch, running = self._take()
-                if batch:
+            while not self._stopping or self._taken:
+                if batch := self._take():
                     self._write(batch)
-                if running and time.monotonic() >= self._sweep_due:
+                if not self._stopping and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
         except Exception:  # noqa: BLE001 - a fault of ours: loud, and nothing is acknowledged any more
             self._ended = "the message log's writer has failed; the server must be started again"
@@ -111,40 +107,45 @@ class Writer:
             self._refuse_waiting()
             self._close()
 
-    def _take(self) -> tuple[list[_Waiting], bool]:
-        """Wait for drafts, or until a sweep is due; with them, whether to go on."""
-        batch: list[_Waiting] = []
+    def _take(self) -> list[Waiting]:
+        """Wait for drafts, or until a sweep is due; return a batch."""
         with suppress(queue.Empty):
-            entry = self._queue.get(timeout=max(0.0, self._sweep_due - time.monotonic()))
-            while entry is not None:
-                batch.append(entry)
-                if len(batch) >= BATCH_LIMIT:
-                    return batch, True
-                entry = self._queue.get_nowait()
-            return batch, False
-        return batch, True
+            if not self._taken:
+                self._note(self._intake.handed.get(timeout=max(0.0, self._sweep_due - time.monotonic())))
+            while len(self._taken) < BATCH_LIMIT:
+                self._note(self._intake.handed.get_nowait())
+        batch = [self._taken.popleft() for _ in range(min(BATCH_LIMIT, len(self._taken)))]
+        self._intake.taken += len(batch)
+        return batch
 
-    def _write(self, batch: Sequence[_Waiting]) -> None:
+    def _note(self, handed: list[Waiting] | None) -> None:
+        if handed is None:
+            self._stopping = True
+        else:
+            self._taken += handed
+
+    def _write(self, batch: list[Waiting]) -> None:
         now = time.monotonic()
-        late = [entry for entry in batch if entry.deadline < now]
-        self._answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
-        batch = [entry for entry in batch if entry.deadline >= now]
-        if not batch:
-            return
+        if batch[0].deadline < now:  # the first to come is the first to be late
+            late = [entry for entry in batch if entry.deadline < now]
+            self._intake.answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
+            batch = batch[len(late) :]
+            if not batch:
+                return
         try:
             outcomes = self._transaction([entry.draft for entry in batch])
         except sqlite3.Error as error:
             self._disconnect(error)
-            self._answer([(entry, _unavailable(error)) for entry in batch])
+            self._intake.answer([(entry, _unavailable(error)) for entry in batch])
         except Exception as error:  # noqa: BLE001 - of one draft's content; the others must not suffer from it
             self._disconnect(None)
             if len(batch) == 1:
-                self._answer([(batch[0], error)])
+                self._intake.answer([(batch[0], error)])
                 return
             for entry in batch:
                 self._write([entry])
         else:
-            self._answer(list(zip(batch, outcomes, strict=True)))
+            self._intake.answer(list(zip(batch, outcomes, strict=True)))
             self._up()
             self._checkpoint()
 
@@ -154,11 +155,6 @@ class Writer:
         outcomes = Batch(db, self._channels, self._now_ms(), self._max_events).run(drafts)
         db.execute("COMMIT")
         return outcomes
-
-    def _answer(self, answers: Sequence[tuple[_Waiting, Appended | Exception]]) -> None:
-        if answers:
-            with suppress(RuntimeError):  # the loop is closed, and with it everybody who waited
-                self._loop.call_soon_threadsafe(_resolve, answers)
 
     def _sweep_once(self) -> None:
         try:
@@ -219,19 +215,8 @@ class Writer:
     def _refuse_waiting(self) -> None:
         with suppress(queue.Empty):
             while True:
-                entry = self._queue.get_nowait()
-                if entry is not None:
-                    self._answer([(entry, Unavailable(self._ended))])
-
-
-def _resolve(answers: Sequence[tuple[_Waiting, Appended | Exception]]) -> None:
-    for entry, outcome in answers:
-        if entry.answer.done():  # given up by its caller
-            continue
-        if isinstance(outcome, Exception):
-            entry.answer.set_exception(outcome)
-        else:
-            entry.answer.set_result(outcome)
+                self._note(self._intake.handed.get_nowait())
+        self._intake.answer([(entry, Unavailable(self._ended)) for entry in self._taken])
 
 
 def _unavailable(cause: Exception) -> Unavailable:

@@ -23,6 +23,7 @@ from server.domain.messages import (
 from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
+from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, some_id
 
 ALICE = identity("alice")
@@ -42,9 +43,10 @@ class Press:
 
     def __post_init__(self) -> None:
         self.link: BrokerLink = self.broker.link()
-        self.publisher = Publisher(self.log, self.link, lambda: self.now, self._new_id)
+        self.publisher = Publisher(self.log, self.link, lambda: self.now, self.new_id)
 
-    def _new_id(self) -> MessageId:
+    def new_id(self) -> MessageId:
+        """The next one."""
         self.ids += 1
         return some_id(self.ids)
 
@@ -283,3 +285,32 @@ async def test_a_broker_that_hangs_is_unavailable_in_time(press: Press) -> None:
     with pytest.raises(Unavailable):
         await publisher.send(ALICE, Send(channel=ROOM, text="hi"))
     assert asyncio.get_running_loop().time() - began < 2.0
+
+
+async def test_a_log_that_is_given_up_gives_up_its_senders(press: Press) -> None:
+    """At the end of the process: who waits for the log is cancelled with it, and is not told that it is away."""
+
+    async def given_up() -> None:
+        raise asyncio.CancelledError
+
+    press.log.before = given_up
+    sending = asyncio.create_task(press.send())
+    await asyncio.wait([sending])
+    assert sending.cancelled()
+
+
+async def test_the_log_is_timed_whoever_waits(press: Press) -> None:
+    """One time for each draft that it took, also where it took too long; none for what it refused."""
+    metrics = RecordingMetrics()
+    publisher = Publisher(press.log, press.link, lambda: NOW_MS, press.new_id, metrics, asyncio.get_running_loop().time)
+    command = Send(channel=ROOM, text="hi")
+    await publisher.send(ALICE, command)
+    gate = press.log.before = Gate()
+    with pytest.raises(Unavailable):
+        await publisher.send(ALICE, command)
+    gate.open()
+    await press.hints(2)
+    press.log.error = Unavailable("the disk is full")
+    with pytest.raises(Unavailable):
+        await publisher.send(ALICE, command)
+    assert metrics.of("appended") == [(0.0,), (pytest.approx(1.8),)]
