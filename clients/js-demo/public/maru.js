@@ -10,14 +10,21 @@
  * One connection attempt is one socket.io socket: `reconnection` is off, because socket.io-client does not
  * retry a refused CONNECT or a server's DISCONNECT, and because its offline buffer would double a message.
  *
+ * A server that stops says so (`session:draining`), and when to come back. Then the next connection (the heir) is
+ * opened beside the present one, which goes on until the heir has resumed: nobody notices. Both bring each channel's
+ * events in order and without a hole, so that dropping what is not newer than the position is all the merging there is.
+ *
  * @typedef {{epoch: string, offset: number}} Position
  * @typedef {"connecting"|"online"|"reconnecting"|"offline"|"signed-out"} State
  * @typedef {Position & {event: string, channel: string, at: string, [field: string]: any}} LogEvent
  * @typedef {{channel: string, position: Position|null, history: number|undefined, live: boolean,
  *            joining: boolean, attempts: number, held: LogEvent[],
  *            waiters: {resolve: Function, reject: Function}[]}} Subscription
- * @typedef {{payload: object, since: number, attempts: number, flight: object|null, promise: Promise<any>,
- *            resolve: Function, reject: Function}} Pending
+ * @typedef {{payload: object, since: number, attempts: number, flight: {link: Link|null}|null,
+ *            promise: Promise<any>, resolve: Function, reject: Function}} Pending
+ * @typedef {{socket: any, timers: Set<any>, deadline: any, expiring: boolean, resumed: Set<string>,
+ *            unanswered: number}} Link one socket.io socket: its timers and the one for session:ready, whether its
+ *            token ends soon, the channels that it has resumed as an heir, how many commands it owes an answer
  */
 
 const LOG_EVENTS = ["message:created", "message:edited", "message:deleted", "reaction:changed"];
@@ -33,6 +40,8 @@ const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: later, a
 const STEADY_MS = 5_000; // a connection this old has proved itself: the backoff starts anew
 const OFFLINE_AFTER = 3; // failed attempts in a row before "reconnecting" is called "offline"
 const REFUSALS_LIMIT = 3; // tokens in a row that expire before they are used: somebody's clock is wrong
+const HEIR_RETRY_MS = 250; // the next connection was refused, and the present one lasts a little longer
+const RETIRE_MS = 5_000; // for the answers that a connection owes once it has an heir; the server answers within 2 s
 const REFRESH_TRIES = 8; // at one per backoff they fill the 60 s between session:expiring and the end
 
 const DEFAULTS = {
@@ -122,16 +131,17 @@ export class Maru {
   /** @type {Map<string, Subscription>} */ #channels = new Map();
   /** @type {Map<string, {queue: string[], notBefore: number, timer: any}>} */ #lanes = new Map();
   /** @type {Map<string, Pending>} */ #outbox = new Map();
-  /** @type {any} */ #socket = null;
+  /** @type {Link|null} the connection, or the attempt at one */ #link = null;
+  /** @type {Link|null} the next one, while this one is drained */ #heir = null;
+  /** @type {Set<Link>} those that have an heir and still owe answers */ #retired = new Set();
   /** @type {{value: string, fresh: boolean, expiresAt: number}|null} */ #token = null;
   /** @type {MaruError|null} */ #terminated = null;
-  /** @type {Set<any>} timers of this connection */ #timers = new Set();
   /** @type {any} */ #retryTimer = null;
   #attempt = 0; // a number per attempt: what an older one still brings is void
   #failures = 0;
   #refusals = 0;
   #readyAt = 0;
-  #reconnectAt = 0;
+  #tries = 0; // at an heir
 
   /** @param {Parameters<typeof createMaru>[0]} options */
   constructor(options) {
@@ -156,7 +166,7 @@ export class Maru {
   /** Starts, and starts again after "signed-out". Returns at once; the `state` event tells the rest. */
   connect() {
     if (this.state !== "signed-out") return;
-    this.#failures = this.#refusals = this.#readyAt = this.#reconnectAt = 0;
+    this.#failures = this.#refusals = this.#readyAt = 0;
     this.session = null;
     this.#setState("connecting", null);
     this.#begin();
@@ -208,7 +218,9 @@ export class Maru {
     const entry = this.#channels.get(channel);
     if (!entry) return;
     this.#forget(entry, new MaruError("closed", `left ${channel} before it was joined`));
-    if (this.#socket?.connected) await this.#command("channel:leave", { channel });
+    this.#heir?.resumed.delete(channel);
+    if (this.#heir?.socket.connected) this.#command("channel:leave", { channel }, this.#heir).catch(() => {});
+    if (this.#link?.socket.connected) await this.#command("channel:leave", { channel });
   }
 
   /**
@@ -290,6 +302,12 @@ export class Maru {
 
   /** @param {string} token */
   #open(token) {
+    this.#terminated = null;
+    this.#link = this.#dial(token);
+  }
+
+  /** Opens a socket of its own, and listens for as long as it is the connection or its heir. @param {string} token */
+  #dial(token) {
     const socket = this.#options.io(`${this.#options.url}/chat`, {
       transports: ["websocket"],
       forceNew: true,
@@ -297,24 +315,30 @@ export class Maru {
       timeout: this.#options.connectTimeoutMs,
       auth: (/** @type {Function} */ give) => give({ token, resume: this.#resume() }),
     });
-    this.#socket = socket;
-    this.#terminated = null;
+    const link = /** @type {Link} */ ({ socket, timers: new Set(), resumed: new Set(), unanswered: 0 });
     const late = transient("timeout", "no session:ready in time");
-    const deadline = this.#after(this.#options.connectTimeoutMs, () => this.#lost(late));
+    link.deadline = this.#after(this.#options.connectTimeoutMs, () => this.#ended(link, late), link);
     const on = (/** @type {string} */ name, /** @type {(value: any) => void} */ react) =>
-      socket.on(name, (/** @type {any} */ value) => void (this.#socket === socket && react(value)));
-    on("connect_error", (error) => this.#lost(connectError(error)));
-    on("disconnect", (reason) => this.#lost(this.#terminated ?? disconnectError(reason)));
-    on("session:terminated", (why) => (this.#terminated = MaruError.from(why)));
-    on("session:draining", (plan) => (this.#reconnectAt = this.#now() + (plan?.reconnect_in_ms ?? 0)));
-    on("session:expiring", () => this.#refreshToken(0));
-    on("session:ready", (session) => {
-      this.#unschedule(deadline);
-      this.#ready(session);
-    });
-    on("channel:resumed", (reply) => this.#resumed(reply));
-    on("channel:removed", (gone) => this.#removed(gone));
+      socket.on(name, (/** @type {any} */ value) => {
+        if (link === this.#link || link === this.#heir) react(value);
+      });
+    on("connect_error", (error) => this.#ended(link, connectError(error)));
+    on("disconnect", (reason) => this.#ended(link, disconnectError(reason)));
+    on("session:terminated", (why) => link === this.#link && (this.#terminated = MaruError.from(why)));
+    on("session:draining", (plan) => link === this.#link && this.#drained(plan));
+    on("session:expiring", () => (link === this.#link ? this.#refreshToken(0) : (link.expiring = true)));
+    on("session:ready", (session) => this.#ready(link, session));
+    on("channel:resumed", (reply) => this.#resumed(link, reply));
+    on("channel:removed", (gone) => this.#removed(link, gone));
     for (const event of LOG_EVENTS) on(event, (value) => this.#receive({ event, ...value }));
+    return link;
+  }
+
+  /** @param {Link} link @param {MaruError} error */
+  #ended(link, error) {
+    if (link !== this.#heir) return this.#lost(this.#terminated ?? error);
+    if (TOKEN_REFUSED.has(error.code)) this.#token = null;
+    this.#heirFailed();
   }
 
   #resume() {
@@ -323,8 +347,10 @@ export class Maru {
     return Object.fromEntries(known.filter((entry) => (room -= JSON.stringify(entry).length) >= 0));
   }
 
-  /** @param {any} session */
-  #ready(session) {
+  /** @param {Link} link @param {any} session */
+  #ready(link, session) {
+    if (link === this.#heir) this.#inherit();
+    this.#unschedule(link, link.deadline);
     this.session = session;
     this.#readyAt = this.#now();
     this.#refusals = 0;
@@ -333,10 +359,80 @@ export class Maru {
     this.#emit("ready", session);
     for (const entry of this.#channels.values()) if (!entry.live) this.#joinNow(entry);
     for (const channel of this.#lanes.keys()) this.#flush(channel);
+    if (link.expiring) this.#refreshToken(0);
+  }
+
+  // --- the heir ----------------------------------------------------------------------------------------------
+
+  /** The server stops: be elsewhere by then. @param {{reconnect_in_ms?: number}} plan */
+  #drained(plan) {
+    this.#after(plan?.reconnect_in_ms ?? 0, () => this.#beget(0));
+  }
+
+  /** Opens the next connection beside this one. @param {number} tries so many have failed */
+  async #beget(tries) {
+    const link = this.#link;
+    try {
+      const token = await this.#takeToken();
+      if (this.#link !== link || this.#heir) return;
+      this.#tries = tries;
+      this.#heir = this.#dial(token);
+    } catch {
+      if (this.#link === link) this.#begetLater(tries); // no token: this connection lasts a little longer
+    }
+  }
+
+  /** Nothing is lost: this connection goes on, and the next one is tried again. */
+  #heirFailed() {
+    const heir = this.#heir;
+    this.#heir = null;
+    if (heir) this.#hangUp(heir);
+    this.#begetLater(this.#tries);
+  }
+
+  /** @param {number} tries */
+  #begetLater(tries) {
+    const wait = HEIR_RETRY_MS * 2 ** Math.min(tries, 4) * (0.5 + this.#options.random());
+    this.#after(wait, () => this.#beget(tries + 1));
+  }
+
+  /** The heir is the connection from here on; the old one stays for the answers that it owes. */
+  #inherit() {
+    const old = /** @type {Link} */ (this.#link);
+    this.#clear(old);
+    this.#retired.add(old);
+    this.#after(RETIRE_MS, () => this.#retire(old), old);
+    this.#succeed();
+    if (old.unanswered === 0) this.#retire(old);
+  }
+
+  /** Makes the heir the connection: what it has resumed is live, the rest is to be joined. */
+  #succeed() {
+    const link = /** @type {Link} */ (this.#heir);
+    this.#link = link;
+    this.#heir = null;
+    this.#terminated = null;
+    for (const entry of this.#channels.values()) {
+      Object.assign(entry, { live: false, joining: false });
+      if (link.resumed.has(entry.channel)) this.#live(entry);
+    }
+  }
+
+  /** @param {Link} link */
+  #retire(link) {
+    this.#retired.delete(link);
+    this.#hangUp(link);
+  }
+
+  /** @param {Link} link */
+  #hangUp(link) {
+    this.#clear(link);
+    link.socket.disconnect();
   }
 
   /** The attempt or the connection is over: whether, and when, to try again. @param {MaruError} error */
   #lost(error) {
+    if (this.#heir && error.retryable) return this.#orphaned(error);
     this.#drop();
     if (TOKEN_REFUSED.has(error.code)) {
       // A token from the cache may be too old, or of before a change of keys: a new one deserves a try.
@@ -351,22 +447,30 @@ export class Maru {
     this.#failures = steady ? 0 : this.#failures + 1;
     if (this.#failures >= OFFLINE_AFTER) this.#setState("offline", error);
     else this.#setState(this.session ? "reconnecting" : "connecting", error);
-    const told = Math.max(this.#reconnectAt - this.#now(), error.retryAfterMs);
-    this.#reconnectAt = this.#readyAt = 0;
-    const wait = told > 0 ? told : this.#backoff(Math.max(0, this.#failures - 1));
+    this.#readyAt = 0;
+    const wait = error.retryAfterMs > 0 ? error.retryAfterMs : this.#backoff(Math.max(0, this.#failures - 1));
     this.#retryTimer = this.#options.timers.set(() => this.#begin(), wait);
   }
 
+  /** The connection went before its heir was ready: that one is the attempt now. @param {MaruError} error */
+  #orphaned(error) {
+    const old = /** @type {Link} */ (this.#link);
+    for (const pending of this.#outbox.values()) pending.flight = null;
+    this.#succeed();
+    this.#hangUp(old);
+    this.#setState("reconnecting", error);
+  }
+
   #drop() {
-    const socket = this.#socket;
-    this.#socket = null; // first: what the dying socket still says is void
+    const links = [this.#link, this.#heir, ...this.#retired];
+    this.#link = this.#heir = null; // first: what the dying sockets still say is void
+    this.#retired.clear();
     this.#attempt += 1;
-    for (const timer of [...this.#timers]) this.#unschedule(timer);
     for (const pending of this.#outbox.values()) pending.flight = null;
     for (const entry of this.#channels.values()) {
       Object.assign(entry, { live: false, joining: false, held: [] });
     }
-    socket?.disconnect();
+    for (const link of links) if (link) this.#hangUp(link);
   }
 
   /** @param {MaruError} error */
@@ -383,15 +487,15 @@ export class Maru {
 
   /** @param {number} tries */
   async #refreshToken(tries) {
-    const socket = this.#socket;
+    const link = this.#link;
     try {
       const token = await this.#fetchToken();
-      if (this.#socket !== socket) return;
+      if (this.#link !== link) return;
       const { expires_at: expiresAt } = await this.#command("auth:refresh", { token });
       this.#rememberToken(token, expiresAt);
     } catch {
       // Out of tries, the server ends the session at its hour, and the next attempt starts with a new token.
-      if (this.#socket !== socket || tries >= REFRESH_TRIES) return;
+      if (this.#link !== link || tries >= REFRESH_TRIES) return;
       this.#after(this.#backoff(tries), () => this.#refreshToken(tries + 1));
     }
   }
@@ -406,10 +510,10 @@ export class Maru {
   /** @param {Subscription} entry */
   async #joinNow(entry) {
     if (entry.joining || this.#channels.get(entry.channel) !== entry) return;
-    const socket = this.#socket;
+    const link = this.#link;
     const { channel, position: since, history } = entry;
     Object.assign(entry, { live: false, joining: true });
-    const current = () => this.#socket === socket && this.#channels.get(channel) === entry;
+    const current = () => this.#link === link && this.#channels.get(channel) === entry;
     try {
       const ack = await this.#command("channel:join", since ? { channel, since } : { channel, history });
       if (current()) this.#adopt(entry, ack);
@@ -429,29 +533,47 @@ export class Maru {
   }
 
   /** What channel:join and channel:resumed have in common. @param {Subscription} entry @param {any} reply */
-  #adopt(entry, { epoch, offset, recovered, reason, events = [] }) {
+  #adopt(entry, reply) {
+    this.#catchUp(entry, reply);
+    this.#live(entry);
+  }
+
+  /** @param {Subscription} entry @param {any} reply */
+  #catchUp(entry, { epoch, offset, recovered, reason, events = [] }) {
     const { channel } = entry;
     if (recovered !== true) entry.position = { epoch, offset: 0 };
     if (recovered === false) this.#emit("reset", { channel, reason, epoch, offset });
     for (const event of events) this.#apply(entry, event);
-    entry.position = { epoch, offset };
+    // Where two connections bring the channel, the other one may be further.
+    const { position } = entry;
+    if (position?.epoch !== epoch || position.offset < offset) entry.position = { epoch, offset };
+  }
+
+  /** @param {Subscription} entry at a position from which on its events come */
+  #live(entry) {
+    const { channel } = entry;
     Object.assign(entry, { live: true, joining: false, attempts: 0 });
-    for (const { resolve } of entry.waiters.splice(0)) resolve({ channel, epoch, offset });
+    const place = /** @type {Position} */ (entry.position);
+    for (const { resolve } of entry.waiters.splice(0)) resolve({ channel, ...place });
     for (const event of entry.held.splice(0)) this.#receive(event);
   }
 
-  /** @param {any} reply */
-  #resumed(reply) {
-    const entry = this.#channels.get(reply.channel);
-    if (entry) return this.#adopt(entry, reply);
+  /** @param {Link} link @param {any} reply */
+  #resumed(link, reply) {
+    const { channel } = reply;
+    const entry = this.#channels.get(channel);
     // Left while the CONNECT was on its way. Where this fails, the next connection does not name the channel.
-    this.#command("channel:leave", { channel: reply.channel }).catch(() => {});
+    if (!entry) return void this.#command("channel:leave", { channel }, link).catch(() => {});
+    if (!entry.position) return; // joined again meanwhile, which is yet to be done
+    if (link === this.#link) return this.#adopt(entry, reply);
+    this.#catchUp(entry, reply);
+    link.resumed.add(channel);
   }
 
-  /** @param {{channel: string, code: string}} gone */
-  #removed({ channel, code }) {
+  /** @param {Link} link @param {{channel: string, code: string}} gone */
+  #removed(link, { channel, code }) {
     const entry = this.#channels.get(channel);
-    if (entry && TRANSIENT.has(code)) return this.#rejoinLater(entry);
+    if (entry && TRANSIENT.has(code)) return void (link === this.#link && this.#rejoinLater(entry));
     if (entry) this.#forget(entry, new MaruError(code, `no longer in ${channel}`));
     this.#emit("removed", { channel, code });
   }
@@ -488,15 +610,16 @@ export class Maru {
   #flush(channel) {
     const lane = this.#lanes.get(channel);
     if (!lane || this.state !== "online" || lane.notBefore > this.#now()) return;
-    for (const key of lane.queue.slice(0, this.#options.inFlight)) {
-      const pending = /** @type {Pending} */ (this.#outbox.get(key));
-      if (!pending.flight) this.#fly(channel, key, pending);
-    }
+    const next = lane.queue.slice(0, this.#options.inFlight);
+    const pendings = next.map((key) => /** @type {Pending} */ (this.#outbox.get(key)));
+    // What a retired connection still has to answer comes first, or is sent again first.
+    if (pendings.some(({ flight }) => flight && flight.link !== this.#link)) return;
+    next.forEach((key, index) => pendings[index].flight ?? this.#fly(channel, key, pendings[index]));
   }
 
   /** @param {string} channel @param {string} key @param {Pending} pending */
   async #fly(channel, key, pending) {
-    const flight = (pending.flight = {});
+    const flight = (pending.flight = { link: this.#link });
     pending.attempts += 1;
     try {
       if (this.#now() - pending.since > KEY_LIFE_MS) {
@@ -507,6 +630,7 @@ export class Maru {
       if (pending.flight !== flight) return; // the connection went: session:ready sends it again
       pending.flight = null;
       if (!(error instanceof MaruError) || !error.retryable) return this.#settle(key, error);
+      if (flight.link !== this.#link) return this.#flush(channel); // its connection was retired: again, over its heir
       const lane = this.#lanes.get(channel);
       if (!lane) return;
       const wait = Math.max(error.retryAfterMs, this.#backoff(pending.attempts - 1));
@@ -540,19 +664,22 @@ export class Maru {
 
   /**
    * One command, one answer; emitted only while connected, so never in socket.io's buffer.
-   * @param {string} event @param {object} data @returns {Promise<any>}
+   * @param {string} event @param {object} data @param {Link|null} [link] @returns {Promise<any>}
    */
-  #command(event, data) {
-    const socket = this.#socket;
-    if (!socket?.connected) return Promise.reject(transient("offline", "not connected"));
+  #command(event, data, link = this.#link) {
+    if (!link?.socket.connected) return Promise.reject(transient("offline", "not connected"));
     const fault = unsendable(data, this.session?.limits?.payload_bytes ?? PAYLOAD_BYTES);
     if (fault) return Promise.reject(fault);
+    const { socket } = link;
+    link.unanswered += 1;
     return new Promise((resolve, reject) => {
       const answered = (/** @type {any} */ error, /** @type {any} */ ack) => {
+        link.unanswered -= 1;
         if (error && !socket.connected) reject(transient("offline", "the connection was lost"));
         else if (error) reject(transient("timeout", `no answer to ${event}`));
         else if (ack?.ok) resolve(ack);
         else reject(MaruError.from(ack?.error));
+        if (link.unanswered === 0 && this.#retired.has(link)) this.#retire(link);
       };
       socket.timeout(this.#options.ackTimeoutMs).emit(event, data, answered);
     });
@@ -586,20 +713,27 @@ export class Maru {
     return Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(failures, 16)) * (0.5 + random());
   }
 
-  /** A timer that ends with the connection. @param {number} ms @param {() => void} run */
-  #after(ms, run) {
+  /** A timer that ends with the connection. @param {number} ms @param {() => void} run @param {Link|null} [link] */
+  #after(ms, run, link = this.#link) {
+    if (!link) return null;
     const timer = this.#options.timers.set(() => {
-      this.#timers.delete(timer);
+      link.timers.delete(timer);
       run();
     }, ms);
-    this.#timers.add(timer);
+    link.timers.add(timer);
     return timer;
   }
 
-  /** @param {any} timer */
-  #unschedule(timer) {
-    this.#timers.delete(timer);
+  /** @param {Link} link @param {any} timer */
+  #unschedule(link, timer) {
+    link.timers.delete(timer);
     this.#options.timers.clear(timer);
+  }
+
+  /** @param {Link} link */
+  #clear(link) {
+    for (const timer of link.timers) this.#options.timers.clear(timer);
+    link.timers.clear();
   }
 }
 

@@ -45,9 +45,11 @@ export class FakeServer {
   down = false;
   silent = false; // accepts the WebSocket and never answers CONNECT
   refusal = null; // {code, retryable}: CONNECT_ERROR; a function of auth may decide
-  intercept = null; // (event, data) => "lose" | "lose-ack" | error envelope | undefined
+  intercept = null; // (event, data) => "lose" | "lose-ack" | "hold" | error envelope | undefined
+  held = []; // of commands that an intercept held: calling one does it and answers
   logs = new Map();
   sockets = new Set();
+  dialled = []; // every socket that was opened
   connects = []; // every auth seen
   commands = []; // every [event, data] seen
   tokenLife = 3_600_000;
@@ -58,6 +60,7 @@ export class FakeServer {
 
   io = (url, options) => {
     const socket = new FakeSocket(this, url, options);
+    this.dialled.push(socket);
     queueMicrotask(() => this.#connect(socket));
     return socket;
   };
@@ -96,6 +99,13 @@ export class FakeServer {
     for (const socket of [...this.sockets]) socket.closes("transport close");
   }
 
+  /** A replica that is stopped tells the client of its oldest connection, which it returns. */
+  drains(reconnect_in_ms = 3_000) {
+    const [socket] = this.sockets;
+    socket.serverEmits("session:draining", { reconnect_in_ms, deadline_ms: reconnect_in_ms + 2_000 });
+    return socket;
+  }
+
   /** Socket.IO DISCONNECT, with `session:terminated` before it where there is a reason. */
   terminate(reason) {
     for (const socket of [...this.sockets]) {
@@ -112,6 +122,11 @@ export class FakeServer {
     if (socket.dead) return;
     if (this.down) return socket.fire("connect_error", new Error("websocket error"));
     if (this.silent) return;
+    this.answers(socket);
+  }
+
+  /** Accepts or refuses a CONNECT. `hold`: session:ready comes when `socket.ready` is called. */
+  answers(socket, { hold = false } = {}) {
     socket.options.auth((auth) => {
       this.connects.push(auth);
       const refusal = typeof this.refusal === "function" ? this.refusal(auth) : this.refusal;
@@ -123,7 +138,8 @@ export class FakeServer {
         socket.serverEmits("channel:resumed", { channel, ...this.#since(channel, since) });
       }
       const expires_at = new Date(this.clock.now() + this.tokenLife).toISOString();
-      socket.serverEmits("session:ready", { user: "ann", session: "s1", expires_at });
+      socket.ready = () => socket.serverEmits("session:ready", { user: "ann", session: "s1", expires_at });
+      if (!hold) socket.ready();
     });
   }
 
@@ -141,6 +157,7 @@ export class FakeServer {
     const verdict = this.intercept?.(event, data);
     if (verdict === "lose") return;
     if (verdict?.code) return ack({ ok: false, error: verdict });
+    if (verdict === "hold") return void this.held.push(() => ack({ ok: true, ...this.#answer(socket, event, data) }));
     const answer = this.#answer(socket, event, data);
     if (verdict !== "lose-ack") ack({ ok: true, ...answer });
   }

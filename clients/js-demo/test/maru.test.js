@@ -467,14 +467,223 @@ test("signed-out is not the end: connect starts again and resumes the channels",
   assert.deepEqual(offsets(), [1]);
 });
 
-test("session:draining sets the time of the reconnect", async () => {
-  const { clock, server, maru } = await online();
-  server.emit("session:draining", { reconnect_in_ms: 3_000, deadline_ms: 20_000 });
-  server.drop();
-  await clock.advance(2_900);
-  assert.equal(maru.state, "reconnecting");
-  await clock.advance(200);
+test("a draining server is left at the given time, with no event missed or doubled, and nobody notices", async () => {
+  const { clock, server, maru, told, offsets } = await joined();
+  server.post(ROOM, "before");
+  const old = server.drains(3_000);
+  await clock.advance(2_999);
+  assert.equal(server.connects.length, 1);
+  server.post(ROOM, "told");
+  await clock.advance(1);
+  assert.deepEqual(server.connects[1].resume, { [ROOM]: { epoch: "e1", offset: 2 } });
+  assert.deepEqual([old.connected, server.sockets.size], [false, 1]);
+  server.post(ROOM, "after");
+  assert.deepEqual(offsets(), [1, 2, 3]);
+  assert.deepEqual(told.states, ["connecting", "online"]);
+  assert.deepEqual(server.commands.map(([event]) => event), ["channel:join"]);
+  assert.equal((await maru.send(ROOM, "there")).offset, 4);
+});
+
+test("while both connections bring a channel, each event comes once, whichever is faster", async () => {
+  const { clock, server, offsets } = await joined();
+  server.post(ROOM, "a");
+  server.silent = true; // the next connection does not get through yet
+  const old = server.drains(0);
+  await clock.advance(10);
+  server.silent = false;
+  const [heir] = [...server.dialled].slice(-1);
+  heir.connected = true;
+  server.sockets.add(heir);
+  heir.rooms.add(ROOM);
+  const [first] = server.log(ROOM).events;
+  heir.serverEmits("channel:resumed", { channel: ROOM, epoch: "e1", offset: 1, recovered: true, events: [first] });
+  server.post(ROOM, "both");
+  const late = server.post(ROOM, "the heir alone", { deliver: false });
+  heir.serverEmits("message:created", late);
+  server.post(ROOM, "both again");
+  old.serverEmits("message:created", late);
+  assert.deepEqual(offsets(), [1, 2, 3, 4]);
+  heir.serverEmits("session:ready", { user: "ann", session: "s2", expires_at: "2999-01-01T00:00:00.000Z" });
+  server.post(ROOM, "over the heir");
+  assert.deepEqual(offsets(), [1, 2, 3, 4, 5]);
+  assert.equal(old.connected, false);
+});
+
+test("a slow resume does not move a channel back", async () => {
+  const { clock, server, maru, offsets } = await joined();
+  server.silent = true;
+  server.drains(0);
+  await clock.advance(10);
+  const [heir] = [...server.dialled].slice(-1);
+  heir.connected = true;
+  server.post(ROOM, "a");
+  server.post(ROOM, "b");
+  const [first] = server.log(ROOM).events;
+  heir.serverEmits("channel:resumed", { channel: ROOM, epoch: "e1", offset: 1, recovered: true, events: [first] });
+  assert.deepEqual(maru.positions(), { [ROOM]: { epoch: "e1", offset: 2 } });
+  assert.deepEqual(offsets(), [1, 2]);
+});
+
+test("what is in flight at the change is answered on the old connection, and what comes next waits for it", async () => {
+  const { clock, server, maru, texts } = await joined({ inFlight: 4 });
+  server.intercept = () => "hold";
+  const sent = ["a", "b"].map((text) => maru.send(ROOM, text));
+  await settled();
+  const old = server.drains(0);
+  await clock.advance(10);
+  server.intercept = null;
+  assert.equal(server.connects.length, 2);
+  assert.equal(old.connected, true);
+  sent.push(maru.send(ROOM, "c"));
+  await settled();
+  for (const answer of server.held.splice(0)) answer();
+  await settled();
+  await Promise.all(sent);
+  assert.deepEqual(texts(), ["a", "b", "c"]);
+  assert.deepEqual(sends(server).map(({ text }) => text), ["a", "b", "c"]);
+  assert.equal(old.connected, false);
+});
+
+test("what the old connection did not answer is sent again over the new one, in order and under its key", async () => {
+  const { clock, server, maru, texts } = await joined({ inFlight: 4 });
+  server.intercept = (event) => (event === "message:send" ? "lose-ack" : undefined);
+  const sent = ["a", "b"].map((text) => maru.send(ROOM, text));
+  await settled();
+  const old = server.drains(0);
+  await clock.advance(10);
+  sent.push(maru.send(ROOM, "c"));
+  server.intercept = null;
+  old.closes("transport close");
+  await Promise.all(sent);
+  assert.deepEqual(texts(), ["a", "b", "c"]);
+  assert.deepEqual((await Promise.all(sent)).map(({ duplicate }) => duplicate), [true, true, false]);
+});
+
+test("an old connection that never answers is let go after a while", async () => {
+  const { clock, server, maru } = await joined();
+  server.intercept = () => "lose";
+  const sent = maru.send(ROOM, "a");
+  await settled();
+  const old = server.drains(0);
+  await clock.advance(10);
+  server.intercept = null;
+  await clock.advance(5_000);
+  assert.equal(old.connected, false);
+  assert.equal((await sent).offset, 1);
+});
+
+test("where the next connection is refused, the present one goes on, and it is tried again soon", async () => {
+  const { clock, server, maru, told, offsets } = await joined();
+  server.down = true;
+  server.drains(0);
+  await clock.advance(600);
+  server.post(ROOM, "still here");
+  assert.equal((await maru.send(ROOM, "me too")).offset, 2);
+  assert.deepEqual(told.states, ["connecting", "online"]);
+  server.down = false;
+  await clock.advance(1_000);
+  assert.equal(server.connects.length, 2);
+  server.post(ROOM, "there");
+  assert.deepEqual(offsets(), [1, 2, 3]);
+});
+
+test("a next connection whose token is refused takes a new one", async () => {
+  const { clock, server } = await joined();
+  server.refusal = ({ token }) => token === "token-1" && { code: "token_expired", retryable: false };
+  server.drains(0);
+  await clock.advance(1_000);
+  assert.deepEqual(server.connects.map(({ token }) => token), ["token-1", "token-1", "token-2"]);
+  assert.equal(server.sockets.size, 1);
+});
+
+test("where the old connection ends first, the one under way is the next attempt", async () => {
+  const { clock, server, told, offsets } = await joined();
+  server.silent = true;
+  const old = server.drains(0);
+  await clock.advance(10);
+  const [heir] = [...server.dialled].slice(-1);
+  old.closes("transport close");
+  assert.equal(told.states.at(-1), "reconnecting");
+  server.silent = false;
+  server.post(ROOM, "missed");
+  server.answers(heir);
+  assert.equal(told.states.at(-1), "online");
+  assert.deepEqual(offsets(), [1]);
+  assert.equal(server.dialled.length, 2);
+  assert.equal(clock.pending, 0);
+});
+
+test("an attempt that the old connection has left behind is given up like any other", async () => {
+  const { clock, server, told, maru } = await joined();
+  server.silent = true;
+  const old = server.drains(0);
+  await clock.advance(10);
+  old.closes("transport close");
+  server.silent = false;
+  await clock.advance(12_000);
+  assert.equal(told.states.at(-1), "online");
   assert.equal(maru.state, "online");
+  assert.equal(server.sockets.size, 1);
+});
+
+test("a drained connection that is lost before its time comes back after the usual pause", async () => {
+  const { clock, server, told } = await joined();
+  server.drains(10_000);
+  server.drop();
+  await clock.advance(999);
+  assert.equal(told.states.at(-1), "reconnecting");
+  await clock.advance(1);
+  assert.equal(told.states.at(-1), "online");
+  await clock.advance(20_000);
+  assert.equal(server.connects.length, 2);
+});
+
+test("a channel that is joined or left while the next connection is made is so on it too", async () => {
+  const { clock, server, maru, offsets } = await joined();
+  server.silent = true;
+  server.drains(0);
+  await clock.advance(10);
+  server.silent = false;
+  const [heir] = [...server.dialled].slice(-1);
+  server.answers(heir, { hold: true });
+  await maru.leave(ROOM);
+  await maru.join("room:new");
+  heir.ready();
+  await settled();
+  server.post(ROOM, "not heard");
+  server.post("room:new", "heard");
+  assert.deepEqual(offsets(), [1]);
+  assert.deepEqual([...heir.rooms], ["room:new"]);
+});
+
+test("a next connection whose token ends soon renews it", async () => {
+  const { clock, server } = await joined();
+  server.silent = true;
+  server.drains(0);
+  await clock.advance(10);
+  server.silent = false;
+  const [heir] = [...server.dialled].slice(-1);
+  heir.connected = true;
+  heir.serverEmits("session:expiring", { expires_at: "2999-01-01T00:00:00.000Z" });
+  server.answers(heir);
+  await settled();
+  assert.deepEqual(server.commands.at(-1), ["auth:refresh", { token: "token-2" }]);
+});
+
+test("close also ends the next connection and the retired one, and leaves no timer behind", async () => {
+  for (const retired of [false, true]) {
+    const { clock, server, maru } = await joined();
+    server.intercept = () => "lose";
+    maru.send(ROOM, "a").catch(() => {});
+    await settled();
+    server.silent = !retired;
+    server.drains(0);
+    await clock.advance(10);
+    maru.close();
+    await settled();
+    assert.equal(clock.pending, 0);
+    assert.equal(server.sockets.size, 0);
+  }
 });
 
 test("a token that can not be fetched is a reason to wait, unless the error says otherwise", async () => {
