@@ -1,18 +1,19 @@
 """The composition root: the only file that knows every part. Wires by hand; what is opened is closed by one stack."""
 
 import asyncio
-import gc
 import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import structlog
 from aiohttp import web
 
+from server import memory
 from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
@@ -30,6 +31,7 @@ from server.api.affinity import Affinity, derive_key
 from server.api.demo import Demo
 from server.api.listener import listen
 from server.api.probes import Readiness
+from server.application.drainer import Drainer, Numbers
 from server.application.history import History
 from server.application.hub import Hub
 from server.application.loop_lag import measure_lag
@@ -39,6 +41,8 @@ from server.application.subscriptions import Subscriptions
 from server.domain.identity import Action, Grants
 from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
 from server.gateway import wire
+from server.gateway.admission import Admission
+from server.gateway.farewell import SocketConnections
 from server.gateway.namespace import ChatNamespace
 from server.gateway.server import ChatServer
 from server.gateway.transport import SocketTransport
@@ -46,6 +50,9 @@ from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import State, Traffic
 from server.settings import VERSION, BroadcastKind, MessageLogKind, Settings, StartRefused
+
+OUTBOUND_SHARE = 4
+"""What may wait for clients that do not read is this part of the memory, unless a setting says otherwise."""
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -192,11 +199,19 @@ class Replica:
     metrics: Counts
     traffic: Traffic
     readiness: Readiness
+    drainer: Drainer
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs until the end; one that ends by itself ends the process."""
-        loops = (self.hub.run(), self.hub.sweep(), self.sessions.run(), self.chat.eio.run(), *self.stores.loops)
-        loops = (*loops, measure_lag(self.metrics, time.monotonic))
+        loops = (
+            self.hub.run(),
+            self.hub.sweep(),
+            self.sessions.run(),
+            self.chat.eio.run(),
+            memory.collect_when_idle(),
+            measure_lag(self.metrics, time.monotonic),
+            *self.stores.loops,
+        )
         # Within one process a lost hint is known to be lost; between processes it may not be.
         return (*loops, self.hub.compare()) if isinstance(self.stores.broadcast, RedisBroadcast) else loops
 
@@ -209,6 +224,7 @@ class Replica:
     def counts(self) -> dict[str, int]:
         """What `/readyz` tells beside the state."""
         return {
+            "linked": self.stores.link.is_set(),
             "connections": len(self.chat.eio.sockets),
             "sessions": len(self.sessions),
             "channels": self.hub.hosted,
@@ -235,9 +251,13 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,
+        admission=Admission(settings.admission_rate, settings.admission_burst, time.monotonic),
+        max_outbound=settings.max_outbound or memory.memory_limit() // OUTBOUND_SHARE,
+        metrics=counts,
+        traffic=traffic,
     )
     greeting = wire.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
-    transport = SocketTransport(chat.eio.sockets, rooms, greeting)
+    transport = SocketTransport(chat.eio.sockets, chat.eio.outbox, rooms, greeting, counts, now_ms)
     sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
     hub = Hub(log, broadcast, transport, tasks, time.monotonic, counts)
     chat.register_namespace(
@@ -249,7 +269,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
             counts,
         )
     )
-    return Replica(chat, hub, sessions, stores, counts, traffic, Readiness())
+    connections, numbers = SocketConnections(chat.eio, rooms, transport), Numbers(settings.drain_timeout)
+    drainer = Drainer(connections, numbers, counts, Random(), time.monotonic)  # noqa: S311  # jitter
+    return Replica(chat, hub, sessions, stores, counts, traffic, Readiness(), drainer)
 
 
 async def _serve(
@@ -269,17 +291,12 @@ async def _serve(
     host, internal_host = settings.host, settings.internal_host
     internal_port = await _listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
     port = await _listen(resources, public, "MARU_PORT", host, settings.port)
-    _settle_memory()
+    memory.settle()
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
     tasks.create_task(replica.ready())
     await stop.wait()
     replica.readiness.stopping = True
-    _log.info("stopping", connections=len(replica.chat.eio.sockets))
-    try:
-        async with asyncio.timeout(settings.drain_timeout):
-            await replica.chat.eio.stop()
-    except TimeoutError:
-        _log.warning("stop.cut_short", connections=len(replica.chat.eio.sockets), seconds=settings.drain_timeout)
+    await replica.drainer.run()
     raise _Stopped
 
 
@@ -304,11 +321,3 @@ def _mount_demo(settings: Settings, app: web.Application) -> None:
     app.add_routes(Demo(DEMO, mint_demo, loopback_only=settings.host in LOOPBACK).routes())
     if not demo.available(DEMO):
         _log.warning("demo.missing", remedy="run `npm ci` in clients/js-demo; serving without the page")
-
-
-def _settle_memory() -> None:
-    """Take what start-up made out of the garbage collector's sight, and let it look less often: a full collection over
-    thousands of connections is a pause that every client feels."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
