@@ -1,0 +1,38 @@
+"""What `helm install` says afterwards: where it is, and what is unwise about it."""
+
+import pytest
+
+from tests.chart.rendered import AUTH, REDIS, Values, render
+
+SAFE: Values = {**AUTH, **REDIS, "replicaCount": 2}
+
+WARNINGS: list[tuple[Values, str]] = [
+    ({**AUTH, "replicaCount": 2}, "WARNING: more than one replica without Redis"),
+    ({**AUTH, "autoscaling": {"enabled": True}}, "WARNING: more than one replica without Redis"),
+    ({**AUTH, "persistence": {"enabled": False}}, "WARNING: the embedded log has no volume"),
+    ({**SAFE, "ingress": {"enabled": True, "hosts": ["a.example"]}}, "WARNING: the Ingress has no TLS"),
+    ({**SAFE, "service": {"type": "LoadBalancer"}}, "WARNING: the Service is exposed as LoadBalancer"),
+    ({**SAFE, "auth": {"jwtSecret": "s" * 32}}, "WARNING: secrets were given as values"),
+    ({**AUTH, "redis": {"url": "redis://a"}}, "WARNING: secrets were given as values"),
+]
+
+
+@pytest.mark.parametrize(("values", "warning"), WARNINGS, ids=lambda part: part[:40] if isinstance(part, str) else None)
+def test_what_is_unwise_is_said(values: Values, warning: str) -> None:
+    """Each by a warning of its own."""
+    assert warning in render(values).notes
+
+
+def test_what_is_wise_is_not_warned_of() -> None:
+    """No warning where there is nothing to warn of."""
+    values = {**SAFE, "ingress": {"enabled": True, "hosts": ["a.example"], "tls": [{"hosts": ["a.example"]}]}}
+    assert "WARNING" not in render(values).notes
+    assert "https://a.example/chat" in render(values).notes
+
+
+def test_the_commands_are_those_of_the_release() -> None:
+    """With its names, to be copied."""
+    notes = render(SAFE, {"service": {"port": 80}}).notes
+    assert "kubectl -n talk rollout status deployment/chat-maru" in notes
+    assert "helm -n talk test chat" in notes
+    assert "port-forward service/chat-maru 8080:80" in notes

@@ -1,0 +1,302 @@
+"""What each object says, with the defaults and with everything set: the promises of a deploy that nobody notices."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendered import AUTH, CHART, REDIS, Object, render
+
+
+def _spec(found: Object) -> Any:
+    return found["spec"]
+
+
+def test_a_replica_is_replaced_by_one_more_never_by_one_fewer() -> None:
+    """The new one serves, and has for a while, before an old one is told to go."""
+    spec = _spec(render(AUTH, REDIS, {"replicaCount": 3}).one("Deployment"))
+    assert spec["replicas"] == 3
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert spec["minReadySeconds"] == 10
+    assert spec["revisionHistoryLimit"] == 5
+
+
+def test_an_embedded_log_has_one_server_at_a_time() -> None:
+    """Without Redis the old replica ends before the new one starts."""
+    assert _spec(render(AUTH).one("Deployment"))["strategy"] == {"type": "Recreate"}
+
+
+def test_a_replica_stops_in_order() -> None:
+    """It leaves the Service, then drains, and is killed by nobody: sleep + drain + margin fill the grace period."""
+    rendered = render(AUTH, REDIS)
+    assert rendered.container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert rendered.one("ConfigMap")["data"]["MARU_DRAIN_TIMEOUT"] == "20"
+    assert rendered.pod["spec"]["terminationGracePeriodSeconds"] == 30
+    assert "lifecycle" not in render(AUTH, {"drain": {"preStopSleepSeconds": 0}}).container
+
+
+def test_probes_ask_the_internal_port() -> None:
+    """Only readiness asks whether it wants traffic: none of the others restarts a replica because Redis is away."""
+    container = render(AUTH).container
+    asked = {name: container[name]["httpGet"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert asked == {
+        "startupProbe": {"path": "/livez", "port": "internal"},
+        "readinessProbe": {"path": "/readyz", "port": "internal"},
+        "livenessProbe": {"path": "/livez", "port": "internal"},
+    }
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"http": 8080, "internal": 9090}
+    timing = {"periodSeconds", "timeoutSeconds", "failureThreshold"}
+    assert all(timing <= container[name].keys() for name in asked)
+
+
+@pytest.mark.parametrize("kind", ["server", "test"])
+def test_pods_meet_the_restricted_standard(kind: str, everything: dict[str, Any]) -> None:
+    """Not root, no capability, no escalation, a seccomp profile, a root that can't be written to, no token."""
+    rendered = render(everything)
+    spec = rendered.pod["spec"] if kind == "server" else _spec(rendered.one("Pod"))
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "runAsGroup": 10001,
+        "fsGroup": 10001,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert not [volume for volume in spec.get("volumes", []) if "hostPath" in volume]
+
+
+def test_a_cluster_may_choose_the_ids() -> None:
+    """Ids that are set to null are left out, as OpenShift wants it; the rest stays."""
+    null = {"runAsUser": None, "runAsGroup": None}
+    rendered = render(AUTH, {"podSecurityContext": null | {"fsGroup": None}, "securityContext": null})
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & rendered.pod["spec"]["securityContext"].keys()
+    assert not {"runAsUser", "runAsGroup"} & rendered.container["securityContext"].keys()
+    assert rendered.pod["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_only_places_to_write_are_small_or_a_claim() -> None:
+    """`/tmp` is bounded; `/data` is the claim without Redis, and nothing to speak of with it."""
+    volumes = {volume["name"]: volume for volume in render(AUTH).pod["spec"]["volumes"]}
+    assert volumes["tmp"]["emptyDir"] == {"sizeLimit": "64Mi"}
+    assert volumes["data"]["persistentVolumeClaim"] == {"claimName": "chat-maru"}
+    volumes = {volume["name"]: volume for volume in render(AUTH, REDIS).pod["spec"]["volumes"]}
+    assert volumes["data"]["emptyDir"] == {"sizeLimit": "1Mi"}
+
+
+def test_messages_outlive_the_release() -> None:
+    """The claim is kept by `helm uninstall`, unless that is switched off."""
+    claim = render(AUTH).one("PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert _spec(claim) == {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "8Gi"}}}
+    claim = render(AUTH, {"persistence": {"retain": False, "storageClass": "fast"}}).one("PersistentVolumeClaim")
+    assert "annotations" not in claim["metadata"]
+    assert _spec(claim)["storageClassName"] == "fast"
+    assert render(AUTH, REDIS).of("PersistentVolumeClaim") == []
+
+
+def test_new_settings_are_new_pods_and_nothing_else_is() -> None:
+    """A changed setting or secret changes the pods; a new version of the chart, a label or a size does not."""
+
+    def pod(*values: Any) -> Object:
+        return render({"auth": {"jwtSecret": "s" * 32}}, REDIS, *values).pod
+
+    assert pod({"config": {"logLevel": "debug"}}) != pod()
+    assert pod({"auth": {"jwtSecret": "t" * 32}}) != pod()
+    assert pod({"replicaCount": 5, "service": {"port": 80}, "ingress": {"enabled": True}}) == pod()
+    labels = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
+    assert pod()["metadata"]["labels"].keys() == labels
+
+
+def test_selectors_never_change(everything: dict[str, Any]) -> None:
+    """No label of a user's is part of a selector, which Kubernetes lets nobody change; nor can one replace ours."""
+    rendered = render(everything, {"nameOverride": ""})
+    ours = {
+        "app.kubernetes.io/name": "maru",
+        "app.kubernetes.io/instance": "chat",
+        "app.kubernetes.io/component": "server",
+    }
+    assert _spec(rendered.one("Deployment"))["selector"]["matchLabels"] == ours
+    assert rendered.pod["metadata"]["labels"] == ours | {"team": "other"}
+    assert rendered.pod["metadata"]["annotations"]["checksum/config"] != "mine"
+
+
+def test_replicas_spread() -> None:
+    """Over nodes and zones, counting only those of the same version."""
+    hosts, zones = render(AUTH).pod["spec"]["topologySpreadConstraints"]
+    assert (hosts["topologyKey"], zones["topologyKey"]) == ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    assert {hosts["whenUnsatisfiable"], zones["whenUnsatisfiable"]} == {"ScheduleAnyway"}
+    assert hosts["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_the_services() -> None:
+    """Clients see 8080 alone; the internal port is headless, and only it is marked for Prometheus."""
+    rendered = render(AUTH)
+    public, internal = rendered.one("Service", "chat-maru"), rendered.one("Service", "chat-maru-internal")
+    assert [(port["port"], port["targetPort"]) for port in _spec(public)["ports"]] == [(8080, "http")]
+    assert _spec(public)["type"] == "ClusterIP"
+    assert [(port["port"], port["targetPort"]) for port in _spec(internal)["ports"]] == [(9090, "internal")]
+    assert _spec(internal)["clusterIP"] == "None"
+    assert "maru/port" not in public["metadata"]["labels"]
+
+
+def test_the_service_of_a_load_balancer(everything: dict[str, Any]) -> None:
+    """What a load balancer is told, and not told where there is none."""
+    spec = _spec(render(everything).one("Service", "team-chat"))
+    assert spec["externalTrafficPolicy"] == "Local"
+    assert spec["loadBalancerSourceRanges"] == ["192.0.2.0/24"]
+    assert spec["loadBalancerClass"] == "example.com/lb"
+    assert spec["ports"][0]["appProtocol"] == "kubernetes.io/ws"
+    plain = _spec(render(everything, {"service": {"type": "ClusterIP", "nodePort": 30080}}).one("Service", "team-chat"))
+    assert not {"externalTrafficPolicy", "loadBalancerSourceRanges", "loadBalancerClass"} & plain.keys()
+    assert "nodePort" not in plain["ports"][0]
+
+
+def test_the_ingress(everything: dict[str, Any]) -> None:
+    """The two public paths of each host, TLS and annotations as given, and no controller's annotation of our own."""
+    ingress = render(everything).one("Ingress")
+    assert ingress["metadata"]["annotations"] == {"example.com/affinity": "cookie"}
+    assert _spec(ingress)["ingressClassName"] == "nginx"
+    assert [rule["host"] for rule in _spec(ingress)["rules"]] == ["chat.example.com", "*.chat.example.com"]
+    paths = [(path["path"], path["pathType"]) for path in _spec(ingress)["rules"][0]["http"]["paths"]]
+    assert paths == [("/socket.io/", "Prefix"), ("/session", "Prefix")]
+    assert _spec(ingress)["tls"] == [{"secretName": "chat-tls", "hosts": ["chat.example.com"]}]
+    anybody = render(AUTH, {"ingress": {"enabled": True}}).one("Ingress")
+    assert "annotations" not in anybody["metadata"]
+    assert [rule.get("host") for rule in _spec(anybody)["rules"]] == [None]
+
+
+def test_the_route(everything: dict[str, Any]) -> None:
+    """A route of the Gateway API: parents, hosts, both paths, one backend, and what the rule is given besides."""
+    route = render(everything).one("HTTPRoute")
+    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    assert _spec(route) == {
+        "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+        "hostnames": ["chat.example.com"],
+        "rules": [
+            {
+                "matches": [
+                    {"path": {"type": "PathPrefix", "value": "/socket.io"}},
+                    {"path": {"type": "PathPrefix", "value": "/session"}},
+                ],
+                "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["server"]}}],
+                "timeouts": {"request": "0s"},
+                "sessionPersistence": {"type": "Cookie", "sessionName": "maru_replica"},
+                "backendRefs": [{"name": "team-chat", "port": 80}],
+            }
+        ],
+    }
+
+
+def test_scaling_is_slow_to_go_down(everything: dict[str, Any]) -> None:
+    """By CPU and by connections; going down takes one replica in three minutes, after ten quiet ones."""
+    rendered = render(everything)
+    spec = _spec(rendered.one("HorizontalPodAutoscaler"))
+    assert "replicas" not in _spec(rendered.one("Deployment")), "each helm upgrade would undo the autoscaler"
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (3, 30)
+    cpu, connections = spec["metrics"]
+    assert cpu["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    assert connections["pods"] == {
+        "metric": {"name": "maru_connections"},
+        "target": {"type": "AverageValue", "averageValue": "1500000"},
+    }
+    down = spec["behavior"]["scaleDown"]
+    assert down["stabilizationWindowSeconds"] == 600
+    assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 180}]
+    longest = _spec(render(AUTH).one("Deployment"))["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert down["policies"][0]["periodSeconds"] > longest, "two replicas would drain at once"
+
+
+def test_scaling_by_connections_alone() -> None:
+    """A target of 0 is no target."""
+    values = {"autoscaling": {"enabled": True, "targetCPU": 0, "targetConnections": 4000}}
+    (metric,) = _spec(render(AUTH, REDIS, values).one("HorizontalPodAutoscaler"))["metrics"]
+    assert metric["type"] == "Pods"
+
+
+def test_nodes_are_drained_one_replica_at_a_time() -> None:
+    """A budget that lets one go: it spares the others, and holds no node back."""
+    spec = _spec(render(AUTH).one("PodDisruptionBudget"))
+    assert (spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
+def test_the_network_policy(everything: dict[str, Any]) -> None:
+    """The internal port is closed to strangers; who may come is who was named, and `helm test`."""
+    spec = _spec(render(AUTH, {"networkPolicy": {"enabled": True}}).one("NetworkPolicy"))
+    assert spec["policyTypes"] == ["Ingress"]
+    clients, internal = spec["ingress"]
+    assert "from" not in clients
+    assert internal["ports"] == [{"port": "internal", "protocol": "TCP"}]
+    assert internal["from"] == [{"podSelector": {}}]
+    spec = _spec(render(everything).one("NetworkPolicy"))
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    ours, tests = spec["ingress"][0]["from"]
+    assert ours == {"namespaceSelector": {"matchLabels": {"name": "ingress"}}}
+    pod = render(everything).one("Pod")["metadata"]["labels"]
+    assert tests["podSelector"]["matchLabels"].items() <= pod.items()
+    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6379]
+
+
+def test_what_scrapes(everything: dict[str, Any]) -> None:
+    """The ServiceMonitor takes the internal Service alone, under its own labels."""
+    rendered = render(everything)
+    monitor = rendered.one("ServiceMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    selector = _spec(monitor)["selector"]["matchLabels"]
+    taken = [item for item in rendered.of("Service") if selector.items() <= item["metadata"]["labels"].items()]
+    assert [item["metadata"]["name"] for item in taken] == ["team-chat-internal"]
+    assert _spec(monitor)["namespaceSelector"] == {"matchNames": ["talk"]}
+    (endpoint,) = _spec(monitor)["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in _spec(taken[0])["ports"]}
+    assert (endpoint["path"], endpoint["interval"], endpoint["scrapeTimeout"]) == ("/metrics", "15s", "10s")
+
+
+def test_secrets_come_from_where_they_are() -> None:
+    """Secrets of the user's own are referred to, and the chart then makes none."""
+    rendered = render(AUTH, REDIS, {"apiKeys": {"existingSecret": "keys", "existingSecretKey": "all"}})
+    found = {item["name"]: item["valueFrom"]["secretKeyRef"] for item in rendered.container["env"]}
+    assert found == {
+        "MARU_JWT_SECRET": {"name": "maru-secrets", "key": "jwt-secret"},
+        "MARU_REDIS_URL": {"name": "maru-secrets", "key": "redis-url"},
+        "MARU_API_KEYS": {"name": "keys", "key": "all"},
+    }
+    assert rendered.of("Secret") == []
+
+
+def test_what_the_chart_was_told_wins(everything: dict[str, Any]) -> None:
+    """Variables of other ConfigMaps come first, so that they can't replace the chart's; Kubernetes takes the last."""
+    sources = render(everything).container["envFrom"]
+    assert sources == [{"secretRef": {"name": "more"}}, {"configMapRef": {"name": "team-chat"}}]
+
+
+def test_the_image() -> None:
+    """By tag, by digest where there is one, and by default the chart's own version."""
+    assert render(AUTH).container["image"] == "maru:0.1.0"
+    assert render(AUTH, {"image": {"tag": "2"}}).container["image"] == "maru:2"
+    digest = "sha256:" + "a" * 64
+    assert render(AUTH, {"image": {"tag": "2", "digest": digest}}).container["image"] == f"maru@{digest}"
+
+
+def test_extra_objects_are_templates(everything: dict[str, Any]) -> None:
+    """Maps and texts, both rendered."""
+    names = [item["metadata"]["name"] for item in render(everything).of("ConfigMap")]
+    assert {"team-chat-extra", "chat-text"} <= set(names)
+
+
+def test_the_dashboard_arrives_as_it_is(everything: dict[str, Any]) -> None:
+    """Its ConfigMap holds the file, as it is: nothing of Grafana's own braces is rendered."""
+    found = render(everything).one("ConfigMap", "team-chat-dashboard")
+    assert found["data"]["maru.json"] == (CHART / "files" / "dashboard.json").read_text().rstrip("\n")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["metadata"]["annotations"] == {"grafana_folder": "Chat"}

@@ -1,0 +1,118 @@
+"""The server gets its numbers from the chart, takes every one, and none is out of the chart's reach."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.settings import PREFIX, BadSetting, BroadcastKind, MessageLogKind, Settings, load
+from tests.chart.rendered import AUTH, REDIS, Rendered, render
+
+NOWHERE = Path("no.env")
+
+NOT_IN_THE_CHART = {"MARU_DEV", "MARU_JWT_JWKS_URL"}
+"""For a desk only; not there yet."""
+
+SECRETS = {
+    "MARU_JWT_SECRET": "only-for-tests-0123456789abcdef0123456789",
+    "MARU_REDIS_URL": "redis://redis:6379/0",
+    "MARU_API_KEYS": "one-key-of-a-backend,another-key-of-one",
+}
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working directory, and no variable of the outside."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+def environment(rendered: Rendered) -> dict[str, str]:
+    """What the container's process would be given; secrets of the user's own are those above."""
+    found: dict[str, str] = dict(rendered.one("ConfigMap", rendered.one("Deployment")["metadata"]["name"])["data"])
+    made = {item["metadata"]["name"]: item["stringData"] for item in rendered.of("Secret")}
+    for variable in rendered.container["env"]:
+        name = variable["name"]
+        reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
+        own = made.get(reference.get("name"), {}).get(reference.get("key"), SECRETS.get(name, ""))
+        found[name] = variable.get("value", own)
+    return found
+
+
+def _loaded(rendered: Rendered, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in environment(rendered).items():
+        monkeypatch.setenv(name, value)
+    return load(NOWHERE)
+
+
+def test_the_defaults_are_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chart changes nothing that nobody asked for: but where things are, its numbers are the server's defaults."""
+    by_chart = _loaded(render(AUTH), monkeypatch).model_dump()
+    for name in environment(render(AUTH)):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MARU_JWT_SECRET", SECRETS["MARU_JWT_SECRET"])
+    by_server = load(NOWHERE).model_dump()
+    differ = {name for name in by_server if by_server[name] != by_chart[name]}
+    assert differ == {"sqlite_path"}
+
+
+def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each value of a setting is the setting, in the server's own units."""
+    settings = _loaded(render(everything, {"config": {"maxOutbound": "256MiB", "admissionRate": 0}}), monkeypatch)
+    assert settings.drain_timeout == 40
+    assert (settings.ping_interval, settings.ping_timeout) == (2.5, 10)
+    assert settings.retention_events == 2_000_000
+    assert settings.retention_age == 90 * 86_400
+    assert settings.allowed_origins == ("https://chat.example.com", "https://app.example.com")
+    assert {pattern: sorted(actions) for pattern, actions in settings.default_grants.items()} == {
+        "room:*": ["join", "send"]
+    }
+    assert (settings.jwt_issuer, settings.jwt_audience) == ("https://login.example.com", "chat")
+    assert (settings.jwt_leeway, settings.token_grace) == (2, 1)
+    assert settings.jwt_public_key is not None
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"
+    assert [key.get_secret_value() for key in settings.api_keys] == ["k" * 32, "another-key-that-is-long"]
+    assert (settings.admission_rate, settings.admission_burst) == (0, 5_000)
+    assert settings.max_outbound == 256 << 20
+    assert settings.log_level == "debug"
+
+
+def test_no_setting_is_out_of_reach(everything: dict[str, Any]) -> None:
+    """A setting that is added to the server is added to the chart."""
+    given = (
+        environment(render(everything, {"config": {"maxOutbound": "256MiB"}})).keys() | environment(render(AUTH)).keys()
+    )
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert known - given == NOT_IN_THE_CHART
+    assert {name for name in given if name.startswith(PREFIX)} <= known
+
+
+def test_replicas_with_redis_share_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Redis both sides are Redis."""
+    settings = _loaded(render(AUTH, REDIS), monkeypatch)
+    assert (settings.message_log, settings.broadcast) == (MessageLogKind.REDIS, BroadcastKind.REDIS)
+
+
+def test_an_empty_secret_is_no_other_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the Secret's URL is empty the server refuses to start, and opens no log of its own instead."""
+    for name, value in environment(render(AUTH, REDIS)).items():
+        monkeypatch.setenv(name, "" if name == "MARU_REDIS_URL" else value)
+    with pytest.raises(BadSetting, match="MARU_MESSAGE_LOG: redis needs MARU_REDIS_URL"):
+        load(NOWHERE)
+
+
+def test_large_numbers_are_digits() -> None:
+    """A number of a million is not 1e+06."""
+    data = render(AUTH, {"config": {"retentionEvents": 9_007_199_254_740_991, "maxOutbound": 1_073_741_824}})
+    found = data.one("ConfigMap")["data"]
+    assert (found["MARU_RETENTION_EVENTS"], found["MARU_MAX_OUTBOUND"]) == ("9007199254740991", "1073741824")
+
+
+def test_grants_are_json() -> None:
+    """As the server reads them."""
+    found = render(AUTH, {"auth": {"defaultGrants": {"dm:*": ["join"]}}}).one("ConfigMap")["data"]
+    assert json.loads(found["MARU_DEFAULT_GRANTS"]) == {"dm:*": ["join"]}
