@@ -18,26 +18,36 @@ from server.ports.transport import SessionDraining
 NOTICES_PER_TURN = 200
 """Clients told in one go, some milliseconds; others' answers and pings get a turn in between."""
 
+GRACE_S = 2.0
+"""Between the moment at which a client is to move and its close: it connects elsewhere, resumes, and leaves. Also the
+time before the first close."""
+
+ANSWER_S = 2.0
+"""For what has been read of a client before its close; a command's own bound is shorter."""
+
+CLOSE_S = 1.9
+"""For a client's answer to its close. Under the connection's own bound, so that who counts it also cuts it off."""
+
+FINISH_S = 1.0
+"""For what comes after the last connection: the stores, the links to other replicas."""
+
+SLOWEST_PACE = 50.0
+"""Clients a second at least: few are no herd, and gain nothing by waiting."""
+
 _log = structlog.get_logger("maru.drain")
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How a drain is paced, in seconds. Where `timeout_s` has no room for all, everything is shortened alike."""
+    """How a drain is paced, in seconds; `timeout_s` is from the signal to the end of the process. Where that has no
+    room for the others, all are shortened alike."""
 
     timeout_s: float
-    """From the signal to the end of the process."""
-    grace_s: float = 2.0
-    """Between the moment at which a client is to move and its close: it connects elsewhere, resumes, and leaves. Also
-    the time before the first close."""
-    answer_s: float = 2.0
-    """For what has been read of a client before its close; a command's own bound is shorter."""
-    close_s: float = 1.9
-    """For a client's answer to its close. Under the connection's own bound, so that who counts it also cuts it off."""
-    finish_s: float = 1.0
-    """For what comes after the last connection: the stores, the links to other replicas."""
-    slowest_pace: float = 50.0
-    """Clients a second at least: few are no herd, and gain nothing by waiting."""
+    grace_s: float = GRACE_S
+    answer_s: float = ANSWER_S
+    close_s: float = CLOSE_S
+    finish_s: float = FINISH_S
+    slowest_pace: float = SLOWEST_PACE
 
     def fitted(self) -> "Numbers":
         """The same, shortened to fit into the timeout."""

@@ -20,7 +20,14 @@ from server.domain.messages import Event, MessageDeleted, MessageEdited, Positio
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
 from server.gateway import connection, engine, packets, wire
 from server.gateway.wire import CloseCode, Command, ServerEvent
-from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
+from server.ports.transport import (
+    ChannelRemoved,
+    ChannelResumed,
+    Push,
+    SessionDraining,
+    SessionExpiring,
+    SessionReady,
+)
 from server.settings import VERSION, Settings
 from tests.doubles.samples import NOW_MS, event
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
@@ -231,6 +238,7 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         ),
         (ServerEvent.SESSION_READY, [wire.push(READY, GREETING)]),
         (ServerEvent.SESSION_EXPIRING, [wire.push(SessionExpiring(NOW_MS), {})]),
+        (ServerEvent.SESSION_DRAINING, [wire.push(SessionDraining(4_180, 6_180), {})]),
         (
             ServerEvent.SESSION_TERMINATED,
             [(ServerEvent.SESSION_TERMINATED, wire.terminated(errors.TokenExpired("the session's token has expired")))],

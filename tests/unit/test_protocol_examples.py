@@ -95,7 +95,7 @@ async def server() -> AsyncIterator[Server]:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         host, port = runner.addresses[0][:2]
         yield Server(f"http://{host}:{port}/socket.io/", replica.chat.eio, http)
-        await replica.chat.eio.stop()
+        await replica.drainer.run()
         for loop in loops:
             loop.cancel()
 
@@ -122,7 +122,7 @@ async def test_refused_handshakes_get_exactly_these_bodies(server: Server) -> No
         await refusal(server, good, Origin="https://elsewhere.example.com"),
         await refusal(server, good, Upgrade="h2c"),
     ]
-    await server.engine.stop()
+    server.engine.shut()
     answers.append(await refusal(server, good))
     table = rows(section("Transport"), "request")
     assert [(status, body) for _, status, body in table] == answers
