@@ -306,9 +306,11 @@ class Connection(asyncio.Protocol):
 
     def _is_slow(self, size: int) -> bool:
         """Look at what really waits before these many bytes: the count includes what has been sent since."""
-        waiting = self.recount() + size
-        self._count(waiting)
-        return waiting > MAX_OUTBOUND
+        waiting = self.recount()
+        if waiting + size > MAX_OUTBOUND:
+            return True
+        self._count(waiting + size)
+        return False
 
     def _cut_slow(self) -> None:
         self.queued = None
