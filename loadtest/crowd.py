@@ -47,13 +47,15 @@ CHOICES = 8
 class Ear(Listener):
     """What one client hears, counted with what the others hear. `inform` is called when its session is ready."""
 
-    __slots__ = ("_counts", "_crowd", "inform")
+    __slots__ = ("_counts", "_crowd", "_ready_at", "inform")
 
     def __init__(self, crowd: "Crowd") -> None:
         self._crowd, self._counts = crowd, crowd.counts
+        self._ready_at = 0.0
         self.inform: Callable[[], None]
 
     def ready(self) -> None:
+        self._ready_at = self._crowd.now()
         self.inform()
 
     def heard(self, event: Json, *, live: bool) -> None:
@@ -67,7 +69,8 @@ class Ear(Listener):
 
     def acked(self, message: Outgoing, ack: Ack) -> None:
         self._counts.acked += 1
-        self._counts.to_ack.add(self._crowd.now() - message.sent_at)
+        if message.sent_at >= self._ready_at:  # else it was sent again, and its time is that of the absence
+            self._counts.to_ack.add(self._crowd.now() - message.sent_at)
         self._crowd.ledger.add(ack)
 
     def refused(self, refusal: Refused) -> None:

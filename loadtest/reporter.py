@@ -16,6 +16,7 @@ Fire = Callable[..., None]
 CONNECT = ("CONNECT", "handshake to all channels joined")
 RESUME = ("RESUME", "handshake to back in all channels, with what was missed")
 SEND = ("SEND", "message:send to ack")
+SEND_AGAIN = ("SEND", "message:send to ack, over a lost connection")
 EVENT = ("EVENT", "message:send to another user")
 FROM_AFAR = ("EVENT", "of another process (no common clock)")
 MISSED = ("EVENT", "brought by a resume")
@@ -47,6 +48,7 @@ class Reporter(Listener):
     ) -> None:
         self._fire, self._clock, self._now, self._heads, self._inform = fire, clock, now, heads, inform
         self._mine: set[str] = set()
+        self._ready_at = 0.0
 
     def said(self, message: Outgoing) -> None:
         """The user has sent it: its arrival at the user's own is not what readers wait for."""
@@ -61,6 +63,7 @@ class Reporter(Listener):
         self.report(("CLOSE", str(problem) or type(problem).__name__), failure=problem if failed else None)
 
     def ready(self) -> None:
+        self._ready_at = self._now()
         self._inform()
 
     def heard(self, event: Json, *, live: bool) -> None:
@@ -76,7 +79,8 @@ class Reporter(Listener):
             self.report(FROM_AFAR)
 
     def acked(self, message: Outgoing, ack: Ack) -> None:
-        self.report(SEND, self._now() - message.sent_at, len(message.text))
+        what = SEND if message.sent_at >= self._ready_at else SEND_AGAIN
+        self.report(what, self._now() - message.sent_at, len(message.text))
         epochs = self._heads.setdefault(ack.channel, {})
         epochs[ack.epoch] = max(ack.offset, epochs.get(ack.epoch, 0))
 
