@@ -4,8 +4,7 @@ import asyncio
 import re
 import signal
 import subprocess
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ import pytest
 import pytest_asyncio
 
 from tests.harness.py_client import PyClient
-from tests.harness.raw_socket import PATH, RawSocket, handshake, header, masked
-from tests.harness.scrape import OPENMETRICS, TEXT, Samples, own, read, scraped
+from tests.harness.raw_socket import PATH, RawSocket, header, masked
+from tests.harness.scrape import OPENMETRICS, TEXT, own, read, scraped
 from tests.harness.server import ROOT, ServerProcess
 from tests.harness.tokens import token
+from tests.harness.watched import WAIT_S, Watched, closed, refusals
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,61 +29,7 @@ ENV = {
     "MARU_JWT_LEEWAY": "0s",
 }
 
-WAIT_S = 20.0
 STALL_S = 1.5
-
-LOOK_S = 0.05
-"""Between two scrapes for something that nobody is told of."""
-
-
-class Watched:
-    """A server, and its numbers since a moment."""
-
-    def __init__(self, server: ServerProcess) -> None:
-        self.server = server
-        self._before: Samples = {}
-
-    async def now(self) -> Samples:
-        """A scrape."""
-        return read(await scraped(self.server.internal_port))
-
-    async def begin(self) -> None:
-        """Count from here."""
-        self._before = await self.now()
-
-    async def grown(self, least: Mapping[str, float]) -> Samples:
-        """Wait until each of these series has grown by so much at least; return by how much each has."""
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            after = await self.now()
-            growth = {name: value - self._before[name] for name, value in after.items()}
-            if all(growth[name] >= by for name, by in least.items()):
-                return growth
-            assert time.monotonic() < deadline, {name: growth[name] for name in least}
-            await asyncio.sleep(LOOK_S)
-
-    async def shows(self, **values: float) -> None:
-        """Wait until these series have exactly these values."""
-        deadline = time.monotonic() + WAIT_S
-        while not values.items() <= (shown := await self.now()).items():
-            assert time.monotonic() < deadline, {name: shown[name] for name in values}
-            await asyncio.sleep(LOOK_S)
-
-    async def open(self) -> RawSocket:
-        """A client without a session."""
-        return await RawSocket.open(self.server.port)
-
-    async def chat(self, user: str = "alice", **how: Any) -> RawSocket:
-        """A client with a session."""
-        return await RawSocket.chat(self.server.port, how.pop("token", None) or token(user), **how)
-
-    async def refused(self, path: str, **headers: str) -> int:
-        """A handshake; return its status."""
-        client = await RawSocket.dial(self.server.port)
-        await client.send(handshake(path, headers=headers))
-        status, _ = await client.response()
-        client.vanish()
-        return status
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -93,16 +39,6 @@ async def watched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wat
         yield Watched(server)
         assert await server.terminate() == 0
         assert server.faults() == []
-
-
-def closed(reason: str) -> str:
-    """The series of connections that ended so."""
-    return f'maru_connections_closed_total{{reason="{reason}"}}'
-
-
-def refusals(reason: str) -> str:
-    """The series of handshakes that were refused so."""
-    return f'maru_admission_refusals_total{{reason="{reason}"}}'
 
 
 def commands(name: str, code: str = "ok") -> str:

@@ -1,0 +1,75 @@
+"""A server's metrics over time: a scrape, something that happens, another scrape."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tests.harness.raw_socket import RawSocket, handshake
+from tests.harness.scrape import Samples, read, scraped
+from tests.harness.server import ServerProcess
+from tests.harness.tokens import token
+
+WAIT_S = 20.0
+LOOK_S = 0.05
+"""Between two scrapes for something that nobody is told of."""
+
+
+class Watched:
+    """A server, and its numbers since a moment."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self._before: Samples = {}
+
+    async def now(self) -> Samples:
+        """A scrape."""
+        return read(await scraped(self.server.internal_port))
+
+    async def begin(self) -> None:
+        """Count from here."""
+        self._before = await self.now()
+
+    async def grown(self, least: Mapping[str, float]) -> Samples:
+        """Wait until each of these series has grown by so much at least; return by how much each has."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            after = await self.now()
+            growth = {name: value - self._before[name] for name, value in after.items()}
+            if all(growth[name] >= by for name, by in least.items()):
+                return growth
+            assert time.monotonic() < deadline, {name: growth[name] for name in least}
+            await asyncio.sleep(LOOK_S)
+
+    async def shows(self, **values: float) -> None:
+        """Wait until these series have exactly these values."""
+        deadline = time.monotonic() + WAIT_S
+        while not values.items() <= (shown := await self.now()).items():
+            assert time.monotonic() < deadline, {name: shown[name] for name in values}
+            await asyncio.sleep(LOOK_S)
+
+    async def open(self) -> RawSocket:
+        """A client without a session."""
+        return await RawSocket.open(self.server.port)
+
+    async def chat(self, user: str = "alice", **how: Any) -> RawSocket:
+        """A client with a session."""
+        return await RawSocket.chat(self.server.port, how.pop("token", None) or token(user), **how)
+
+    async def refused(self, path: str, **headers: str) -> int:
+        """A handshake; return its status."""
+        client = await RawSocket.dial(self.server.port)
+        await client.send(handshake(path, headers=headers))
+        status, _ = await client.response()
+        client.vanish()
+        return status
+
+
+def closed(reason: str) -> str:
+    """The series of connections that ended so."""
+    return f'maru_connections_closed_total{{reason="{reason}"}}'
+
+
+def refusals(reason: str) -> str:
+    """The series of handshakes that were refused so."""
+    return f'maru_admission_refusals_total{{reason="{reason}"}}'
