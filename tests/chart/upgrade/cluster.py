@@ -1,0 +1,212 @@
+"""A cluster of one Deployment: what controller and kubelets decide, done to real servers behind the real nginx."""
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from tests.chart.fake_api.kinds import DEPLOYMENT
+from tests.chart.fake_api.store import Refused, Store
+from tests.chart.upgrade.controller import Progress, plan
+from tests.chart.upgrade.manifest import Deployment, deployment, environment
+from tests.chart.upgrade.pod import Do, Pod
+from tests.harness.ingress import Ingress
+from tests.harness.server import ServerProcess
+
+TICK_S = 0.05
+"""How often the machines are asked; far below any number that they go by."""
+
+
+class PodProcess(ServerProcess):
+    """The container of a pod: its environment is what the applied objects say, and its ports are free ones."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        super().__init__(folder)
+        system = {name: value for name, value in self._env.items() if not name.startswith("MARU_")}
+        place = {"MARU_HOST": "127.0.0.1", "MARU_PORT": str(self.port)}
+        internal = {"MARU_INTERNAL_HOST": "127.0.0.1", "MARU_INTERNAL_PORT": str(self.internal_port)}
+        self._env = system | env | place | internal
+        self.ports = {"MARU_PORT": self.port, "MARU_INTERNAL_PORT": self.internal_port}
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How one container ended. Times are of the monotonic clock; `connections` it had when it was told to stop."""
+
+    pod: str
+    told_at: float | None
+    ended_at: float
+    code: int
+    killed: bool
+    connections: int
+    drain_timeout_s: float
+
+
+class Cluster:
+    """Runs the Deployment `name` of a store as it is applied and changed. Use as an async context manager.
+
+    Newcomers are sent where the endpoints say, `endpoints_delay_s` after these have changed: that is how long
+    routers take to hear of it, while a pod's preStop already runs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        namespace: str,
+        name: str,
+        ingress: Ingress,
+        folder: Path,
+        endpoints_delay_s: float = 0.3,
+    ) -> None:
+        self.pods: list[Pod] = []
+        self.stops: list[Stop] = []
+        self.fewest_serving = 0
+        self._store, self._namespace, self._name = store, namespace, name
+        self._ingress, self._folder, self._delay_s = ingress, folder, endpoints_delay_s
+        self._processes: dict[Pod, PodProcess] = {}
+        self._told: dict[Pod, float] = {}
+        self._numbers = itertools.count(1)
+        self._progress = Progress()
+        self._endpoints: list[int] = []
+        self._changed = asyncio.Condition()
+        self._http = aiohttp.ClientSession()
+        self._tasks = asyncio.TaskGroup()
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._running is not None
+        self._running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._running
+        for process in self._processes.values():
+            await process.__aexit__()
+        await self._http.close()
+
+    @property
+    def serving(self) -> list[Pod]:
+        """The pods behind the Service."""
+        return [pod for pod in self.pods if pod.serving]
+
+    def process(self, pod: Pod) -> PodProcess:
+        """A pod's container."""
+        return self._processes[pod]
+
+    @property
+    def processes(self) -> list[PodProcess]:
+        """All containers that there ever were, but those that were replaced in their pod."""
+        return list(self._processes.values())
+
+    def watch(self) -> None:
+        """Count the fewest serving from now on."""
+        self.fewest_serving = len(self.serving)
+
+    async def until(self, holds: Callable[[], bool], timeout: float) -> None:
+        """Wait until something holds of the pods."""
+        assert self._running is not None
+        async with asyncio.timeout(timeout), self._changed:
+            while not holds():
+                assert not self._running.done(), self._running.exception()
+                await self._changed.wait()
+
+    async def settled(self, timeout: float) -> None:
+        """Wait until every pod is of the applied version, available, and nothing is on its way out."""
+
+        def holds() -> bool:
+            wanted, now = deployment(self._store, self._namespace, self._name), time.monotonic()
+            there = [pod for pod in self.pods if pod.available(now, wanted.min_ready_s)]
+            return len(there) == len(self.pods) == wanted.replicas and all(
+                pod.template == wanted.template for pod in there
+            )
+
+        await self.until(holds, timeout)
+
+    async def _run(self) -> None:
+        async with self._tasks:
+            while True:
+                with contextlib.suppress(Refused):  # nothing is installed yet
+                    self._step(deployment(self._store, self._namespace, self._name), time.monotonic())
+                async with self._changed:
+                    self._changed.notify_all()
+                await asyncio.sleep(TICK_S)
+
+    def _step(self, wanted: Deployment, now: float) -> None:
+        todo = plan(wanted, self.pods, now)
+        for pod in todo.delete:
+            pod.delete(now)
+        for _ in range(todo.create):
+            self.pods.append(Pod(f"pod-{next(self._numbers)}", wanted.template, now))
+        for pod in self.pods:
+            for action in pod.due(now):
+                self._tasks.create_task(self._do(pod, action))
+        self.pods = [pod for pod in self.pods if not pod.gone]
+        self.fewest_serving = min(self.fewest_serving, len(self.serving))
+        self._route()
+        status = self._progress.status(wanted, self.pods, now)
+        self._store.report(DEPLOYMENT, self._namespace, self._name, status)
+
+    def _route(self) -> None:
+        ports = [self._processes[pod].port for pod in self.serving]
+        if ports != self._endpoints:
+            self._endpoints = ports
+            asyncio.get_running_loop().call_later(self._delay_s, self._ingress.route, ports)
+
+    async def _do(self, pod: Pod, action: Do) -> None:
+        match action:
+            case Do.START:
+                await self._start(pod)
+            case Do.TERMINATE:
+                self._told[pod] = time.monotonic()
+                self._signal(pod, signal.SIGTERM)
+            case Do.KILL:
+                self._signal(pod, signal.SIGKILL)
+            case _:
+                pod.answered(action, await self._ask(pod, action), time.monotonic())
+
+    async def _start(self, pod: Pod) -> None:
+        folder = self._folder / f"{pod.name}-{pod.restarts}"
+        folder.mkdir()
+        env = environment(self._store, self._namespace, pod.template)
+        process = self._processes[pod] = PodProcess(folder, env)
+        await process.launch()
+        code = await process.ended()
+        now = time.monotonic()
+        had = next((line["connections"] for line in process.lines if line.get("event") == "stopping"), 0)
+        timeout_s = float(env["MARU_DRAIN_TIMEOUT"])
+        self.stops.append(Stop(pod.name, self._told.pop(pod, None), now, code, pod.killed, had, timeout_s))
+        pod.exited(now)
+
+    def _signal(self, pod: Pod, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._processes[pod].send_signal(number)
+
+    async def _ask(self, pod: Pod, action: Do) -> bool:
+        probe = pod.template.probe(action)
+        assert probe is not None
+        process = self._processes.get(pod)
+        if process is None:
+            return False
+        url = f"http://127.0.0.1:{process.ports[probe.port]}{probe.path}"
+        timeout = aiohttp.ClientTimeout(probe.timeout_s)
+        try:
+            async with self._http.get(url, timeout=timeout) as response:
+                return response.status < 400
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def figures(self) -> list[dict[str, Any]]:
+        """How the containers stopped, for people."""
+        return [
+            {"pod": stop.pod, "code": stop.code, "seconds": round(stop.ended_at - (stop.told_at or stop.ended_at), 1)}
+            for stop in self.stops
+        ]

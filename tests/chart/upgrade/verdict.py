@@ -1,0 +1,164 @@
+"""Whether nobody noticed: what the clients saw, held against the log, and how the replicas went."""
+
+import hashlib
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from server.application.drainer import Numbers
+from server.domain.messages import Event, MessageCreated
+from tests.chart.upgrade.cluster import Stop
+from tests.harness.mixed_crowd import Member
+
+GAP_S = 5.0
+"""How long a client may hear nothing, at the 99th percentile of all clients."""
+
+PACE_SLACK = 1.5
+"""Clients wait a little by themselves, so a second may see more of them than a drain sent away in it."""
+
+AFTER_S = 3.0
+"""How long after its end a drain's clients still come: those without our core wait up to 1.5 s, and may be refused."""
+
+Logs = Mapping[str, Sequence[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that a verdict goes by. `talked_at` parts the first connections from the reconnects; `turned_away` are the
+    handshakes that the first replica asked did not take; `killed` are the pods that the test itself killed."""
+
+    logs: Logs
+    members: Sequence[Member]
+    stops: Sequence[Stop]
+    talked_at: float
+    turned_away: Sequence[Mapping[str, Any]]
+    killed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was wrong, in words, and the figures."""
+
+    faults: Sequence[str]
+    figures: Mapping[str, object]
+
+
+def judge(observed: Observed) -> Verdict:
+    """Everything that must hold of an upgrade that nobody notices."""
+    peak_at, peak = _peak([at for member in observed.members for at in member.attempts if at > observed.talked_at])
+    pace = _pace(observed.stops, peak_at)
+    gaps = sorted(member.gap for member in observed.members)
+    p99 = gaps[len(gaps) * 99 // 100]
+    away = _statuses(observed.turned_away)
+    faults = [
+        *_log_faults(observed.logs),
+        *(fault for member in observed.members for fault in _member_faults(member, observed.logs[member.channel])),
+        *_stop_faults(observed),
+    ]
+    if p99 >= GAP_S:
+        faults.append(f"a hundredth of the clients heard nothing for {p99:.1f} s or more, allowed are {GAP_S} s")
+    if not observed.killed and peak > pace * PACE_SLACK:
+        faults.append(f"{peak} clients reconnected within one second, the drains' pace was {pace:.0f} a second")
+    if not observed.killed and away:
+        faults.append(f"handshakes were sent to replicas that did not take them: {away}")
+    figures = {
+        "clients": len(observed.members),
+        "messages": sum(len(log) for log in observed.logs.values()),
+        "acked": sum(len(member.acks) for member in observed.members),
+        "deliveries": sum(member.count for member in observed.members),
+        "gap p50/p99/max, s": "/".join(f"{gap:.2f}" for gap in (gaps[len(gaps) // 2], p99, gaps[-1])),
+        "reconnects/s peak": f"{peak} (pace {pace:.0f})",
+        "error answers": dict(_errors(observed.members)) | away,
+        "stops, s": [round(stop.ended_at - (stop.told_at or stop.ended_at), 1) for stop in observed.stops],
+    }
+    return Verdict(faults, figures)
+
+
+def _log_faults(logs: Logs) -> Iterable[str]:
+    """Offsets are dense, no key is there twice, and each author's messages are in the order in which they were sent."""
+    for channel, log in logs.items():
+        if [event.offset for event in log] != list(range(1, len(log) + 1)):
+            yield f"{channel}: the log has a hole"
+        keys = Counter(_key(event) for event in log)
+        if twice := [key for key, count in keys.items() if count > 1]:
+            yield f"{channel}: written twice: {twice[:5]}"
+        said: defaultdict[str, list[int]] = defaultdict(list)
+        for key in keys:
+            author, _, number = key.rpartition("-")
+            said[author].append(int(number))
+        for author, numbers in said.items():
+            if numbers != sorted(numbers):
+                yield f"{channel}: {author}'s messages are not in the order of sending"
+
+
+def _member_faults(member: Member, log: Sequence[Event]) -> Iterable[str]:
+    """What was acked to it is in the log where the ack said; it heard everything in order and once, or, where it cannot
+    resume, everything but what came while it was away."""
+    for fault in member.faults:
+        yield f"{member.user}: {fault}"
+    for key, offset in member.acks.items():
+        if offset > len(log) or _key(log[offset - 1]) != key:
+            yield f"{member.user}: {key} was acked at {offset}, and is not there"
+    if member.last != len(log):
+        yield f"{member.user}: heard up to {member.last} of {len(log)}"
+    elif member.resumes and (member.first != 1 or member.digest != _digest(log)):
+        yield f"{member.user}: what it heard from {member.first} to {member.last} is not the log"
+    if member.resumes and len(member.acks) != member.sent:
+        yield f"{member.user}: {member.sent - len(member.acks)} of {member.sent} sends had no ack: {member.failed}"
+
+
+def _stop_faults(observed: Observed) -> Iterable[str]:
+    """Whoever was told to stop did, by itself and in time; nobody else did."""
+    for stop in observed.stops:
+        if stop.pod in observed.killed and stop.told_at is None:
+            continue
+        if stop.killed:
+            yield f"{stop.pod} was killed at the end of its grace, with {stop.connections} clients to move"
+        elif stop.code != 0:
+            yield f"{stop.pod} ended with {stop.code}"
+
+
+def _peak(times: Sequence[float]) -> tuple[float, int]:
+    """The most within any second: when it began, and how many."""
+    ordered = sorted(times)
+    counts = [(bisect_left(ordered, at + 1.0) - number, at) for number, at in enumerate(ordered)]
+    count, at = max(counts, default=(0, 0.0))
+    return at, count
+
+
+def _pace(stops: Sequence[Stop], at: float) -> float:
+    """Clients a second that the drains under way around a moment are to move, all together."""
+    under_way = [
+        stop for stop in stops if stop.told_at is not None and stop.told_at - 1.0 <= at <= stop.ended_at + AFTER_S
+    ]
+    return sum(pace(stop.connections, stop.drain_timeout_s) for stop in under_way)
+
+
+def pace(connections: int, drain_timeout_s: float) -> float:
+    """Clients a second that one drain moves: over its window, or at the slowest pace."""
+    numbers = Numbers(drain_timeout_s).fitted()
+    return max(numbers.slowest_pace, connections / numbers.window_s if numbers.window_s else float(connections))
+
+
+def _statuses(turned_away: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return dict(Counter(f"replica {line['replica_status']}" for line in turned_away))
+
+
+def _errors(members: Sequence[Member]) -> Counter[str]:
+    """What clients were told, or saw, that was not a success."""
+    return sum((Counter(member.failed) for member in members), Counter())
+
+
+def _key(event: Event) -> str:
+    assert isinstance(event, MessageCreated)
+    return event.message.key or ""
+
+
+def _digest(log: Sequence[Event]) -> str:
+    digest = hashlib.sha256()
+    for event in log:
+        assert isinstance(event, MessageCreated)
+        digest.update(f"{event.offset} {event.message.id} {event.message.text}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""The real nginx as a cluster's way in: its replicas come and go while clients stay connected."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.harness.nginx import NginxProcess
+
+LINGER_S = 600
+"""A reload must not cut what the old workers carry: the routers of a cluster learn of endpoints without one."""
+
+NOBODY = "server 127.0.0.1:1 down;\n"
+"""nginx wants at least one; this one is never asked."""
+
+
+class Ingress(NginxProcess):
+    """nginx with the configuration of `nginx-sticky/`, pointed at other replicas by `route`.
+
+    Use as an async context manager; it starts with nobody behind it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, ())
+        main = self._configuration / "nginx.conf"
+        before = main.read_text()
+        after = before.replace("worker_shutdown_timeout 20s;", f"worker_shutdown_timeout {LINGER_S}s;")
+        assert after != before, "nginx.conf says no worker_shutdown_timeout of 20s"
+        main.write_text(after)
+        self._replicas().write_text(NOBODY)
+
+    def route(self, ports: Sequence[int]) -> None:
+        """Send newcomers to these ports from now on; whoever is connected stays where he is."""
+        lines = (f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;\n" for port in ports)
+        self._replicas().write_text("".join(lines) or NOBODY)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def turned_away(self) -> list[dict[str, Any]]:
+        """Handshakes that a replica refused or could not take, whoever took them then, among the connections that have
+        ended."""
+        return [line for line in self.requests if line["replica_status"].split(", ")[0] != "101"]
+
+    def _replicas(self) -> Path:
+        return self._configuration / "replicas.conf"
