@@ -4,11 +4,13 @@ JSON is one object a line: `ts`, `level`, `event`, then the fields. What a stran
 value is longer than `MAX_VALUE_CHARS`. Redaction is the last line of defence: who logs leaves payloads and tokens out.
 """
 
+import asyncio
 import json
 import logging
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
@@ -29,6 +31,12 @@ REDACTED = "[redacted]"
 
 MAX_VALUE_CHARS = 8 * 1024
 """Of one text in a line; a longer one keeps its two ends, where a traceback says what and where."""
+
+SHORT_CHARS = 128
+"""Up to this length it is remembered what became of a text in a line."""
+
+MAX_GATHERED = 256
+"""Lines that wait for the end of a turn of the event loop; then they are written within it."""
 
 MAX_ITEMS = 100
 """Of one mapping or list in a line."""
@@ -94,7 +102,9 @@ def _line(render: Render) -> Render:
 
     def line(logger: WrappedLogger, level: str, fields: EventDict) -> str:
         try:
-            fields = traceback_of(logger, level, stack(logger, level, level_of(logger, level, fields)))
+            level_of(logger, level, fields)
+            if "stack_info" in fields or "exc_info" in fields:
+                fields = traceback_of(logger, level, stack(logger, level, fields))
             return render(logger, level, redact(logger, level, fields))
         except Exception as error:  # noqa: BLE001 a value that can't be shown must not fail the command it tells of
             return render(logger, level, {"level": "error", "event": "log.line_lost", "kind": type(error).__name__})
@@ -123,10 +133,47 @@ def _quiet_malformed(record: logging.LogRecord) -> bool:
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes whole lines. One that can't be written is lost: its reader is gone, or its disk is full."""
 
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._gathered: deque[str] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def gather(self, line: str) -> None:
+        """Write the line at the end of this turn of the event loop, in one piece with the others of the turn; at once
+        where no loop runs. So a busy server makes one system call a turn, and not one a command."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.write(line)
+            return
+        if not self._gathered or self._loop is not loop:
+            self._loop = loop
+            loop.call_soon(self.flush)
+        self._gathered.append(line)
+        if len(self._gathered) >= MAX_GATHERED:
+            self.flush()
+
     def write(self, line: str) -> None:
+        """Write the line now, behind those that were gathered."""
+        self._gathered.append(line)
+        self.flush()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line of the standard library's."""
+        try:
+            self.write(self.format(record))
+        except Exception:  # noqa: BLE001 as every handler: what a line tells of must not fail because of it
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
         with self.lock or nullcontext(), suppress(OSError, ValueError):
-            self.stream.write(line + "\n")
-            self.stream.flush()
+            lines = []
+            while self._gathered:
+                lines.append(self._gathered.popleft())
+            if lines:
+                self.stream.write("\n".join(lines) + "\n")
+                self.stream.flush()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the standard library's name
         """The standard way prints the record's arguments, unredacted."""
@@ -136,13 +183,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _Lines:
-    """What structlog writes with."""
+    """What structlog writes with. What may be the last words of a process is not kept waiting."""
 
     __slots__ = ("critical", "debug", "error", "info", "name", "warning")
 
     def __init__(self, name: str, handler: _Handler) -> None:
         self.name = name
-        self.debug = self.info = self.warning = self.error = self.critical = handler.write
+        self.debug = self.info = handler.gather
+        self.warning = self.error = self.critical = handler.write
 
 
 def redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
@@ -158,7 +206,8 @@ def _is_private(key: str) -> bool:
 def _clean(value: object, depth: int) -> object:
     kind = type(value)
     if kind is str:
-        return _text(value)  # type: ignore[arg-type] # `kind is str` says so, faster than isinstance
+        # `kind is str` says that it is text, faster than isinstance.
+        return _short(value) if len(value) <= SHORT_CHARS else _text(value)  # type: ignore[arg-type]
     if value is None or kind is bool or kind is float:
         return value
     if kind is int:
@@ -179,6 +228,12 @@ def _nested(value: Mapping[Any, Any] | Collection[Any], depth: int) -> object:
 def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, object]:
     names = ((_text(str(key)), item) for key, item in islice(value.items(), MAX_ITEMS))
     return {name: REDACTED if _is_private(name) else _clean(item, depth) for name, item in names}
+
+
+@lru_cache(maxsize=8_192)
+def _short(text: str) -> str:
+    """As `_text`: names, users and channels come again and again."""
+    return _text(text)
 
 
 def _text(text: str) -> str:
