@@ -3,6 +3,7 @@
 Strict (no text is taken for a number), tolerant (unknown fields are ignored), bounded (each field says how much).
 """
 
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -34,10 +35,14 @@ MAX_TOKEN_CHARS = 16 * 1024
 
 MAX_RESUME_CHANNELS = 500
 MAX_JOIN_HISTORY = 100
+CHANNELS_REMEMBERED = 4_096
+"""Names that have been found to be channels (about 1 MiB): the same few come with most commands."""
+
 MAX_PAGE = 100
 DEFAULT_PAGE = 50
 
 
+@lru_cache(maxsize=CHANNELS_REMEMBERED)
 def _channel(text: str) -> ChannelName:
     try:
         return channels.channel_name(text)
@@ -84,12 +89,25 @@ class Command(BaseModel):
     def parse(cls, payload: object) -> Self:
         """Return the command; `BadRequest` naming the first wrong field, never repeating its content."""
         try:
-            return cls.model_validate(payload)
+            # What `model_validate` calls: it is the innermost step of every command.
+            command: Self = cls.__pydantic_validator__.validate_python(payload)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             field = _path(first["loc"])
             problem = first["msg"].removeprefix("Value error, ")
             raise BadRequest(f"{field}: {problem}", details={"field": field}) from None
+        return command
+
+
+def channel_of(payload: object) -> ChannelName | None:
+    """The channel that a payload names, whatever else is wrong with it; None where it names none."""
+    name = payload.get("channel") if isinstance(payload, dict) else None
+    if not isinstance(name, str) or len(name) > channels.MAX_CHANNEL_CHARS:
+        return None
+    try:
+        return _channel(name)
+    except ValueError:
+        return None
 
 
 class Since(Command):

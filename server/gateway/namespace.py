@@ -16,6 +16,7 @@ from server.application.subscriptions import Subscriptions
 from server.domain.channels import ChannelName
 from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownEvent
 from server.domain.identity import Identity, SessionId
+from server.domain.messages import MessageDeleted
 from server.gateway import wire
 from server.gateway.wire import NAMESPACE, Command, Json
 from server.ports.message_log import Appended
@@ -49,6 +50,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self._publisher = publisher
         self._history = history
         self._metrics = metrics
+        self._lines = _log.bind()  # made once: the logger above makes one for each line
         self._handlers: dict[str, Callable[[SessionId, object], Awaitable[Json]]] = {
             Command.JOIN: self._join,
             Command.LEAVE: self._leave,
@@ -94,7 +96,8 @@ class ChatNamespace(socketio.AsyncNamespace):
         the payload."""
         began = time.perf_counter()
         answer = await self._answer(event, SessionId(sid), args)
-        self._note(event, sid, _channel_of(args), answer, time.perf_counter() - began)
+        channel = commands.channel_of(args[0]) if args else None
+        self._note(event, sid, channel, answer, time.perf_counter() - began)
         return answer
 
     def put_off(self, event: str, sid: str) -> Json:
@@ -107,7 +110,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         known = event in self._handlers
         outcome = "ok" if answer["ok"] else answer["error"]["code"]
         self._metrics.commanded(event, outcome, seconds)
-        _log.info(
+        self._lines.info(
             "command",
             name=event if known else "(unknown)",
             session=sid,
@@ -149,7 +152,9 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def _send(self, session: SessionId, payload: object) -> Json:
         command = commands.Send.parse(payload)
         appended = await self._publisher.send(self._sessions.identity(session), command)
-        return _appended(appended) | {"duplicate": appended.duplicate}
+        answer = _appended(appended)
+        answer["duplicate"] = appended.duplicate
+        return answer
 
     async def _edit(self, session: SessionId, payload: object) -> Json:
         command = commands.Edit.parse(payload)
@@ -180,16 +185,5 @@ class ChatNamespace(socketio.AsyncNamespace):
 def _appended(appended: Appended) -> Json:
     """The part that the acks of `message:send` and `message:edit` have in common."""
     event = appended.event
-    body = wire.log_event(event)[1]
-    return wire.ok(message=body["message"], epoch=event.epoch, offset=event.offset)
-
-
-def _channel_of(args: tuple[object, ...]) -> str | None:
-    """The channel that a command names, for its log line: nothing that has not the form of one."""
-    payload = args[0] if args else None
-    if not isinstance(payload, dict):
-        return None
-    try:
-        return commands.Leave.parse(payload).channel
-    except BadRequest:
-        return None
+    assert not isinstance(event, MessageDeleted)  # neither command deletes
+    return wire.ok(message=wire.message(event.message), epoch=event.epoch, offset=event.offset)

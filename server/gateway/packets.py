@@ -4,12 +4,14 @@ What a client may not say is an error with a close code, found before anything i
 the server's kinds, unbounded numbers, JSON that is not JSON (NaN, lone surrogates, 1e999).
 """
 
+import re
 from typing import Any
 
 import orjson
 from socketio import packet
 
-from server.gateway.wire import CloseCode
+from server.gateway.frames import frame
+from server.gateway.wire import NAMESPACE, CloseCode
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
@@ -17,6 +19,13 @@ MAX_ACK_DIGITS = 15
 """Ack ids stay exact in JavaScript."""
 
 MAX_NAMESPACE_CHARS = 128
+
+_CHAT = NAMESPACE + ","
+_CHAT_END = 1 + len(_CHAT)
+_ACK = b"43" + _CHAT.encode()
+"""An Engine.IO message (4) with a Socket.IO ACK (3) of the namespace."""
+
+_DIGITS = re.compile(r"[0-9]*")
 
 
 class HostilePacket(Exception):
@@ -55,13 +64,27 @@ class ChatPacket(packet.Packet):
 
     def decode(self, encoded_packet: str) -> int:
         """Read a client's packet into `packet_type`, `namespace`, `id`, `data`; raise `HostilePacket`."""
-        self.packet_type = _kind(encoded_packet)
-        rest = encoded_packet[1:]
-        self.namespace, rest = _namespace(rest)
-        self.id, rest = _ack_id(rest)
-        self.data = _payload(rest)
-        _check_shape(self.packet_type, self.data)
+        self.packet_type, self.namespace, self.id, self.data = read(encoded_packet)
         return 0
+
+
+def read(text: str) -> tuple[int, str | None, int | None, Any]:
+    """Read a client's packet: type, namespace, ack id, data. Raises `HostilePacket`."""
+    kind = _kind(text)
+    if text.startswith(_CHAT, 1):
+        namespace: str | None = NAMESPACE
+        rest = text[_CHAT_END:]
+    else:
+        namespace, rest = _namespace(text[1:])
+    id, rest = _ack_id(rest)
+    data = _payload(rest)
+    _check_shape(kind, data)
+    return kind, namespace, id, data
+
+
+def ack(id: int, answer: object) -> bytes:
+    """The frame of an ack of the namespace."""
+    return frame(b"%b%d[%b]" % (_ACK, id, orjson.dumps(answer)))
 
 
 def _kind(text: str) -> int:
@@ -84,12 +107,12 @@ def _namespace(text: str) -> tuple[str | None, str]:
 
 
 def _ack_id(text: str) -> tuple[int | None, str]:
-    end = 0
-    while end < len(text) and "0" <= text[end] <= "9":
-        end += 1
-        if end > MAX_ACK_DIGITS:
-            raise HostilePacket("malformed packet: ack id")
-    return (int(text[:end]) if end else None), text[end:]
+    digits = _DIGITS.match(text)
+    assert digits is not None  # none are some too
+    end = digits.end()
+    if end > MAX_ACK_DIGITS:
+        raise HostilePacket("malformed packet: ack id")
+    return (int(digits[0]) if end else None), text[end:]
 
 
 def _payload(text: str) -> Any:

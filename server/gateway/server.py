@@ -1,5 +1,7 @@
 """python-socketio's server with Maru's manners: admit before deliver, refuse with a code, leave nobody behind."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import socketio
@@ -8,8 +10,10 @@ from server.domain.errors import Internal, MaruError, Unavailable, UnknownNamesp
 from server.gateway import packets, wire
 from server.gateway.connection import Connection
 from server.gateway.engine import Engine
+from server.gateway.frames import frame
 from server.gateway.packets import ChatPacket, HostilePacket
 from server.gateway.wire import CloseCode
+from server.ports.metrics import CloseReason
 
 
 class Door(Protocol):
@@ -77,22 +81,32 @@ class ChatServer(socketio.AsyncServer):
         await self._send_packet(connection.sid, refusal)
         if self.manager.sid_from_eio_sid(connection.sid, wire.NAMESPACE) is None:
             code = CloseCode.INTERNAL_ERROR if isinstance(error, Internal) else CloseCode.POLICY_VIOLATION
-            connection.close(code, f"CONNECT refused: {error.code}")
+            connection.close(code, CloseReason.REFUSED, f"CONNECT refused: {error.code}")
+
+    async def _handle_eio_message(self, eio_sid: str, data: str) -> None:
+        """Dispatch a client's packet. An ACK is ignored: the server asks for none. Other types can't be read."""
+        kind, namespace, id, payload = packets.read(data)
+        if kind == packets.EVENT:
+            await self._handle_event(eio_sid, namespace, id, payload)
+        elif kind == packets.CONNECT:
+            await self._handle_connect(eio_sid, namespace, payload)
+        elif kind == packets.DISCONNECT:
+            await self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is None:
             raise HostilePacket("event before CONNECT")
-        answer = await self._answer(eio_sid, sid, data)
-        if id is not None:
+        connection: Connection | None = self.eio.sockets.get(eio_sid)
+        answer = await self._answer(connection, sid, data)
+        if id is not None and connection is not None:
             # No await that waits between a use case's last step and this write: see `Subscriptions`.
-            await self._send_packet(eio_sid, ChatPacket(packets.ACK, [answer], namespace, id))
+            connection.write(packets.ack(id, answer))
 
-    async def _answer(self, eio_sid: str, sid: str, data: list[Any]) -> dict[str, Any]:
+    async def _answer(self, connection: Connection | None, sid: str, data: list[Any]) -> dict[str, Any]:
         """Have a command done. Where the log or the broker is away, what waits behind it is answered likewise, and at
         once: each would only wait for the same, and what is sent again comes in its order."""
         namespace = self.namespace_handlers[wire.NAMESPACE]
-        connection: Connection | None = self.eio.sockets.get(eio_sid)
         if connection is not None and connection.take_doom():
             put_off: dict[str, Any] = namespace.put_off(data[0], sid)
             return put_off
@@ -101,8 +115,15 @@ class ChatServer(socketio.AsyncServer):
             connection.doom_waiting()
         return answer
 
-    async def _handle_ack(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
-        """Ignore it: the server asks for no acks."""
+    def whisper(self, room: str, event: str, arguments: Sequence[Any]) -> None:
+        """Give everybody in a room an event that is in no log: who does not keep up with the log's goes without."""
+        packet = ChatPacket(packets.EVENT, [event, *arguments], wire.NAMESPACE).encode()
+        self.eio.outbox.cast(("whisper", room), frame(b"4" + packet.encode()), partial(self._audience, room), True)
+
+    def _audience(self, room: str) -> Iterator[Connection]:
+        for eio_sid in self.manager.members(wire.NAMESPACE, room).values():
+            if eio_sid in self.eio.sockets:
+                yield self.eio.sockets[eio_sid]
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
         """End a client's membership: it sent DISCONNECT, or its connection is gone (then `reason` says how)."""
@@ -114,7 +135,7 @@ class ChatServer(socketio.AsyncServer):
                 self.manager.basic_disconnect(sid, wire.NAMESPACE)
         connection: Connection | None = self.eio.sockets.get(eio_sid)
         if connection is not None:
-            connection.close(CloseCode.NORMAL, "client left")
+            connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
 
     async def _handle_eio_connect(self, eio_sid: str, environ: object) -> None:
         """Keep nothing of the handshake."""

@@ -6,6 +6,7 @@ Pure translation from domain values to the JSON that clients see; it decides not
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Any
 
 from server.application import commands
@@ -80,8 +81,10 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013
 
 
+@lru_cache(maxsize=1_024)
 def timestamp(unix_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`."""
+    """RFC 3339 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`. Most are asked for again in the same breath:
+    an event is as old as its message, and the events of a busy moment share it."""
     moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
 
