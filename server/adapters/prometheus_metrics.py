@@ -1,8 +1,8 @@
 """What happens to a replica, counted, and written out for Prometheus in a registry of its own.
 
 Counting and showing are two things here. `Counts` is called while messages flow: plain integers, which take a fifth of
-the time of the library's own counters and need no lock, since everything happens on the loop's thread. `Exposition` is
-asked once per scrape, and makes the library's metrics of them then.
+the time of the library's own counters and need no lock, since only the loop's thread adds. `Exposition` is asked
+once per scrape, in a thread of its own, and makes the library's metrics of them then.
 """
 
 from bisect import bisect_left
@@ -67,7 +67,7 @@ class Times:
     def family(self, name: str, text: str) -> Metric:
         """The library's form of it: cumulated, with `+Inf` last."""
         names = (*map(str, BOUNDS_S), "+Inf")
-        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        buckets = list(zip(names, accumulate(tuple(self._counts)), strict=True))
         return HistogramMetricFamily(name, text, buckets, self._sum, unit="seconds")
 
 
@@ -87,7 +87,7 @@ class Tally(dict[str, int]):
     def family(self, name: str, text: str, label: str) -> Metric:
         """The library's form of it."""
         family = CounterMetricFamily(name, text, labels=(label,))
-        for value, count in self.items():
+        for value, count in tuple(self.items()):
             family.add_metric((value,), count)
         return family
 
@@ -174,7 +174,10 @@ class Counts(Metrics):
 
 
 class Exposition(Collector):
-    """What a scrape shows: the counts, the traffic, the state at that moment, the process and its garbage collector."""
+    """What a scrape shows: the counts, the traffic, the state at that moment, the process and its garbage collector.
+
+    May be asked in any thread: it changes nothing, and copies in one step what the loop may be adding to.
+    """
 
     def __init__(self, counts: Counts, traffic: Traffic, look: LookAtState, version: str) -> None:
         self._counts, self._traffic, self._look, self._version = counts, traffic, look, version
@@ -224,7 +227,7 @@ class Exposition(Collector):
     def _of_messages(self) -> Iterator[Metric]:
         counts = self._counts
         commands = CounterMetricFamily("maru_commands", "Commands answered.", labels=("command", "code"))
-        for key, count in counts.commands.items():
+        for key, count in tuple(counts.commands.items()):
             commands.add_metric(key, count)
         yield commands
         yield counts.command_times.family("maru_command", "From a command's arrival to its answer.")

@@ -85,7 +85,7 @@ class State:
 
 
 LookAtState = Callable[[], State]
-"""Take a look, without waiting; it is done for each scrape."""
+"""Take a look, without waiting and without changing anything; it is done for each scrape, in another thread."""
 
 
 class Metrics(Protocol):
