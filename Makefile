@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --gene
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test compose-test check format bench lock clean demo commands
+.PHONY: help run test compose-test image-test kind-test check format bench lock clean demo commands
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ test: commands check demo $(VENV)/.loadtest ## everything: the checks, contract,
 
 compose-test: $(VENV)/.test demo ## a deployment in containers, with docker or podman-compose, and its tests
 	deploy/compose-test.sh $(ARGS)
+
+image-test: $(VENV)/.test ## the image under the chart's security context, by podman; PYTHON_IMAGE, IMAGE: see the script
+	deploy/image-test.sh $(ARGS)
+
+kind-test: $(VENV)/.test $(VENV)/.loadtest ## install, load, upgrade and roll back in a kind cluster; needs docker, kind, kubectl, helm
+	deploy/kind-test.sh
 
 check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; under a minute
 	$(BIN)/ruff check

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.chart.rendered import AUTH, REDIS, Object, Rendered, Values, faults, render
+from tests.chart.rendered import AUTH, REDIS, ROOT, Object, Rendered, Values, faults, render
 
 SECRET = "a-secret-that-must-not-be-seen-0123456789"
 
@@ -136,6 +137,15 @@ def test_each_object_is_named_once(everything: dict[str, Any]) -> None:
     """No two objects of a kind share a name: the second would take the place of the first."""
     names = [(found["kind"], found["metadata"]["name"]) for found in render(everything)]
     assert len(names) == len(set(names))
+
+
+def test_the_kind_test_is_valid() -> None:
+    """What `deploy/kind-test.sh` installs: its values, and the Redis beside them."""
+    values = yaml.safe_load((ROOT / "deploy" / "kind-test-values.yaml").read_text())
+    redis = yaml.safe_load_all((ROOT / "deploy" / "kind-test-redis.yaml").read_text())
+    rendered = render(values, name="maru")
+    assert [fault for found in (*rendered, *redis) for fault in faults(found)] == []
+    assert "WARNING: more than one replica" not in rendered.notes
 
 
 @pytest.mark.parametrize("log", ["redis", "redis-inline"])
