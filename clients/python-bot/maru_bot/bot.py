@@ -154,7 +154,7 @@ class MaruBot:
                 if not error.retryable:
                     raise
                 pause = max(error.retry_after, self._patience.backoff(failures))
-            if not link.over:  # else the next connection sends it again, at once
+            if not link.done:  # else the next connection sends it again, at once
                 failures += 1
                 await self._session.sleep(pause)
         raise MaruError("key_expired", "too old to be tried again without the risk of doubling it")

@@ -76,12 +76,12 @@ class Channel:
         return None if self._behind else self.position
 
     async def keep(self, link: Connection) -> None:
-        """Join whenever that is wanted, until `link` ends or the channel is closed."""
-        while not link.over:
+        """Join whenever that is wanted, until `link` ends, or has an heir, or the channel is closed."""
+        while not link.done:
             await self._wanted.wait()
             if self._failures:
                 await asyncio.sleep(max(self._pause, self._backoff(self._failures - 1)))
-            if self._closed or link.over:
+            if self._closed or link.done:
                 return
             since = None if self.position is None else {"epoch": self.position.epoch, "offset": self.position.offset}
             try:
@@ -91,7 +91,7 @@ class Channel:
             except MaruError as error:
                 if not error.retryable:
                     self.close(error, fatal=True)
-                elif not link.over:
+                elif not link.done:
                     self._again(error.retry_after)
 
     def adopt(self, reply: Json) -> None:
@@ -107,19 +107,33 @@ class Channel:
             self.position = Position(end.epoch, events[0]["offset"] - 1 if events else end.offset)
         self._history = None  # history is for the first join; from here on the position tells what is missing
         if all(self._apply(event["event"], event) for event in events):
-            self.position = end
+            self._advance(end)
             self._live = True
             self._entered.set()
 
-    def receive(self, name: str, body: Json) -> None:
-        """Take a live event. A gap, or another log, is healed by joining anew: the answer brings this event too."""
+    def catch_up(self, reply: Json) -> bool:
+        """Take what a second connection resumed with, while the first one still brings events. Return whether both now
+        go on from the same place; else the second one has to join."""
+        if not self._live or self.position is None or reply["recovered"] is not True:
+            return False
+        end = position(reply)
+        if end.epoch != self.position.epoch or not all(self._apply(event["event"], event) for event in reply["events"]):
+            return False
+        self._advance(end)
+        return True
+
+    def receive(self, name: str, body: Json) -> bool:
+        """Take a live event. A gap, or another log, is healed by joining anew: the answer brings this event too.
+
+        Return False where this connection alone does not bring what is missing.
+        """
         if not self._live or self.position is None:
-            return
+            return False
         place = position(body)
         if place.epoch == self.position.epoch and place.offset <= self.position.offset + 1:
-            self._apply(name, body)
-        else:
-            self._again(None)
+            return self._apply(name, body)
+        self._again(None)
+        return False
 
     def removed(self, error: MaruError) -> None:
         """The server took the bot out; for a reason that passes, join again."""
@@ -144,6 +158,11 @@ class Channel:
         self._wanted.set()
         self._entered.set()
         self._arrived.set()
+
+    def _advance(self, end: Position) -> None:
+        """Go to where an answer ends, unless another connection has brought more meanwhile."""
+        if self.position is None or end.epoch != self.position.epoch or end.offset > self.position.offset:
+            self.position = end
 
     def _apply(self, name: str, body: Json) -> bool:
         """Let an event through if it is new; False where the reader has no room for it."""

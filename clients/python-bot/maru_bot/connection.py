@@ -90,6 +90,9 @@ class Connection:
         self._client.on("connect_error", self._refused, namespace=NAMESPACE)
         self._client.on("disconnect", self._disconnected, namespace=NAMESPACE)
         self._transport: list[asyncio.Task[None]] = []
+        self._owed = 0
+        self._retired = False
+        self._settled = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,6 +137,24 @@ class Connection:
         """Nothing will be heard or answered any more."""
         return self._over.done()
 
+    @property
+    def done(self) -> bool:
+        """Nothing new is to be said on it: it is over, or another one has taken its place."""
+        return self._retired or self.over
+
+    def retire(self) -> None:
+        """Another one has taken its place: hear no more events, say nothing new."""
+        self._retired = True
+
+    async def finish(self, within: float) -> None:
+        """End once no answer is owed any more, at most so many seconds later."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._owed and not self.over:
+                    self._settled.clear()
+                    await self._settled.wait()
+        self._end(transient("offline", "another connection has taken its place"))
+
     async def ended(self) -> MaruError:
         """Wait for the connection's end, and return the reason."""
         return await asyncio.shield(self._over)
@@ -153,9 +174,10 @@ class Connection:
             if not answer.done() and not self.over:
                 self._sensible(lambda: _settle(answer, args[0], answered))
 
+        self._owed += 1
         try:
             async with asyncio.timeout(self._ack_timeout):
-                if not self.over:
+                if not self.done:
                     await self._client.emit(name, body, namespace=NAMESPACE, callback=ack)
                     await asyncio.wait((answer, self._over), return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
@@ -167,6 +189,8 @@ class Connection:
             raise transient("offline", f"not connected, {name} was not sent") from cause
         finally:
             answer.cancel()
+            self._owed -= 1
+            self._settled.set()
 
     def _closed(self, transport: asyncio.Task[None]) -> None:
         """The WebSocket has ended, however it did."""
@@ -176,7 +200,7 @@ class Connection:
         self._end(error)
 
     def _event(self, name: str, body: Any = None, *_: Any) -> None:
-        if self.over:
+        if self.done:
             return
         if name == "session:terminated":
             self._terminated = MaruError.from_wire(body)

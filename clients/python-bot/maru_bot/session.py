@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 from maru_bot.channel import Channel
 from maru_bot.connection import Connection
@@ -24,6 +26,12 @@ RESUME_ENTRY_CHARS = 64
 STEADY_S = 5.0
 """A connection this old has proved itself: the backoff starts anew."""
 
+HEIR_RETRY_S = 0.25
+"""Before the next connection is tried again, doubling, while the present one is drained: it does not last long."""
+
+RETIRE_S = 5.0
+"""For the answers that a connection owes when it has an heir; the server answers within 2 s."""
+
 REFRESH_TRIES = 8
 """At one per backoff they fill the 60 s between `session:expiring` and the end."""
 
@@ -37,11 +45,25 @@ class Patience:
     backoff: Backoff = field(default_factory=Backoff)
 
 
+@dataclass(eq=False, slots=True)
+class _Tenure:
+    """A connection, the work that ends with it, and the channels that it has resumed beside its predecessor."""
+
+    tasks: asyncio.TaskGroup
+    link: Connection = field(init=False)
+    resumed: set[str] = field(default_factory=set)
+    drained: bool = False
+
+
 class Session:
     """Connects, and connects again, until `aclose` or until something that time can't heal.
 
     It reconnects by itself, not by python-socketio, which would not come back after a refused CONNECT or the server's
-    DISCONNECT, takes no new token on the way, and can't be told to wait as long as a draining server asks for.
+    DISCONNECT, and takes no new token on the way.
+
+    When the server says that it stops, the next connection (the heir) is opened beside the present one, which goes on
+    until the heir has resumed. Both bring each channel's events in order and without a hole, so dropping what is not
+    newer than the position is all the merging there is.
     """
 
     def __init__(self, url: str, token: GetToken | str, patience: Patience) -> None:
@@ -56,7 +78,8 @@ class Session:
         self._fault: Exception | None = None
         self._running: asyncio.Task[None] | None = None
         self._ready_at = 0.0
-        self._reconnect_at = 0.0
+        self._tenure: _Tenure | None = None
+        self._heirs: deque[asyncio.Task[MaruError]] = deque()
 
     def start(self) -> None:
         """Begin; `connected` tells the rest."""
@@ -93,8 +116,8 @@ class Session:
         self.channels[channel.name] = channel
         if self._fault is not None:
             channel.close(self._fault, fatal=True)
-        elif self._link is not None:
-            self._tasks.create_task(channel.keep(self._link))
+        elif self._tenure is not None and self._link is not None:
+            self._tenure.tasks.create_task(channel.keep(self._link))
 
     async def leave(self, channel: Channel) -> None:
         """Leave the channel; where that is not possible, the next connection does not name it."""
@@ -105,50 +128,92 @@ class Session:
                 await _say_leave(self._link, channel.name)
 
     async def _run(self) -> None:
+        attempt = asyncio.create_task(self._attempt())
         failures = 0
-        while True:
-            error = self.last_error = await self._attempt()
-            again = self._tokens.refused(error.code) if error.code in TOKEN_REFUSED else error.retryable
-            if not again:
-                raise error
-            now = time.monotonic()
-            told = max(self._reconnect_at - now, error.retry_after)
-            failures = 0 if self._ready_at and now - self._ready_at >= STEADY_S else failures + 1
-            self._ready_at = self._reconnect_at = 0.0
-            await asyncio.sleep(told if told > 0 else self._patience.backoff(max(0, failures - 1)))
+        try:
+            while True:
+                error = self.last_error = await attempt
+                if self._heirs and error.retryable:
+                    attempt = self._heirs.popleft()
+                    continue
+                await self._disinherit()
+                again = self._tokens.refused(error.code) if error.code in TOKEN_REFUSED else error.retryable
+                if not again:
+                    raise error
+                failures = 0 if self._ready_at and time.monotonic() - self._ready_at >= STEADY_S else failures + 1
+                self._ready_at = 0.0
+                await asyncio.sleep(error.retry_after or self._patience.backoff(max(0, failures - 1)))
+                attempt = asyncio.create_task(self._attempt())
+        finally:
+            attempt.cancel()
+            await asyncio.wait((attempt,))
+            await self._disinherit()
+
+    async def _disinherit(self) -> None:
+        while self._heirs:
+            heir = self._heirs.popleft()
+            heir.cancel()
+            await asyncio.wait((heir,))
 
     async def _attempt(self) -> MaruError:
         """One connection, from token to end. Return why it is over."""
         reasons: list[Exception] = []
         try:
             token = await self._tokens.take()
-            connection = Connection(self._heard, self._lost, ack_timeout=self._patience.ack)
-            async with asyncio.TaskGroup() as self._tasks, connection:
-                session = await connection.open(
-                    self._url, lambda: {"token": token, "resume": self._resume()}, self._patience.connect
-                )
-                self._begin(connection, token, session)
-                raise await connection.ended()
+            async with asyncio.TaskGroup() as tasks:
+                tenure = _Tenure(tasks)
+                heard, lost = partial(self._heard, tenure), partial(self._lost, tenure)
+                async with Connection(heard, lost, ack_timeout=self._patience.ack) as tenure.link:
+                    auth = partial(self._auth, token)
+                    session = await tenure.link.open(self._url, auth, self._patience.connect)
+                    self._begin(tenure, token, session)
+                    raise await tenure.link.ended()
         except* MaruError as ended:
             reasons.extend(ended.exceptions)
         (reason,) = reasons
         assert isinstance(reason, MaruError)
         return reason
 
-    def _begin(self, link: Connection, token: str, session: Json) -> None:
-        """There is a session: sends and readers may go on."""
+    async def _succeed(self, link: Connection, delay: float) -> MaruError:
+        """The attempt that follows a drained connection: after `delay` seconds, and again soon while `link` lasts."""
+        failures = 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    return await link.ended()
+            error = await self._attempt()
+            if link.done:
+                return error
+            if error.code in TOKEN_REFUSED:
+                self._tokens.refused(error.code)
+            delay = HEIR_RETRY_S * 2 ** min(failures, 4) * (0.5 + self._patience.backoff.spread())
+            failures += 1
+
+    def _begin(self, tenure: _Tenure, token: str, session: Json) -> None:
+        """There is a session: sends and readers may go on; over the predecessor, nothing new is said any more."""
         self._tokens.accepted(token, session["expires_at"])
         self.ready = session
         self._ready_at = time.monotonic()
+        old, self._tenure = self._tenure, tenure
+        beside = old is not None and not old.link.done
+        if old is not None and beside:
+            old.link.retire()
+            old.tasks.create_task(old.link.finish(RETIRE_S))
         self.channels = {name: channel for name, channel in self.channels.items() if not channel.closed}
         for channel in self.channels.values():
-            self._tasks.create_task(channel.keep(link))
-        if not link.over:
-            self._link = link
+            if beside and channel.name not in tenure.resumed:
+                channel.lost()  # only the predecessor brought it
+            tenure.tasks.create_task(channel.keep(tenure.link))
+        for name in tenure.resumed - self.channels.keys():
+            tenure.tasks.create_task(_say_leave(tenure.link, name))
+        if not tenure.link.over:
+            self._link = tenure.link
             self._news.set()
 
-    def _lost(self) -> None:
-        """The connection is over; at once, so that nothing is tried on it any more."""
+    def _lost(self, tenure: _Tenure) -> None:
+        """The connection is over; at once, so that nothing is tried on it any more. One of two is not missed."""
+        if self._link is not None and self._link is not tenure.link:
+            return
         self._link = None
         self._news.clear()
         for channel in self.channels.values():
@@ -162,6 +227,9 @@ class Session:
         self._news.set()
         for channel in self.channels.values():
             channel.close(fault, fatal=not running.cancelled())
+
+    def _auth(self, token: str) -> Json:
+        return {"token": token, "resume": self._resume()}
 
     def _resume(self) -> dict[str, Json]:
         """The channels' positions, as many as CONNECT takes."""
@@ -179,32 +247,44 @@ class Session:
 
     # What the server says
 
-    def _heard(self, link: Connection, name: str, body: Json) -> None:
+    def _heard(self, tenure: _Tenure, link: Connection, name: str, body: Json) -> None:
         """Handle an event; must not await, or a later one would overtake it."""
         if name in LOG_EVENTS:
-            if channel := self.channels.get(body["channel"]):
-                channel.receive(name, body)
+            channel = self.channels.get(body["channel"])
+            if channel is not None and not channel.receive(name, body):
+                tenure.resumed.discard(channel.name)
             return
         match name:
             case "channel:resumed":
-                self._resumed(link, body)
+                self._resumed(tenure, link, body)
             case "channel:removed":
-                if channel := self.channels.get(body["channel"]):
-                    code = body["code"]
-                    channel.removed(MaruError(code, f"no longer in {channel.name}", retryable=code in TRANSIENT))
+                self._removed(link, body["channel"], body["code"])
             case "session:expiring":
-                self._tasks.create_task(self._refresh(link))
-            case "session:draining":
-                self._reconnect_at = time.monotonic() + body["reconnect_in_ms"] / 1000
+                tenure.tasks.create_task(self._refresh(link))
+            case "session:draining" if link is self._link and not tenure.drained:
+                tenure.drained = True
+                self._heirs.append(asyncio.create_task(self._succeed(link, body["reconnect_in_ms"] / 1000)))
             case _:
                 pass  # session:ready is `Connection.open`'s result; the rest is of no use to a bot
 
-    def _resumed(self, link: Connection, body: Json) -> None:
+    def _is_heir(self, link: Connection) -> bool:
+        """Whether another connection is in use while this one is made."""
+        return self._link is not None and self._link is not link
+
+    def _resumed(self, tenure: _Tenure, link: Connection, body: Json) -> None:
         channel = self.channels.get(body["channel"])
         if channel is None:  # left while the CONNECT was on its way
-            self._tasks.create_task(_say_leave(link, body["channel"]))
-        else:
+            tenure.tasks.create_task(_say_leave(link, body["channel"]))
+        elif not self._is_heir(link):
             channel.adopt(body)
+        elif channel.catch_up(body):
+            tenure.resumed.add(channel.name)
+
+    def _removed(self, link: Connection, name: str, code: str) -> None:
+        channel = self.channels.get(name)
+        if channel is None or (code in TRANSIENT and self._is_heir(link)):
+            return  # an heir joins what it has not resumed
+        channel.removed(MaruError(code, f"no longer in {name}", retryable=code in TRANSIENT))
 
     async def _refresh(self, link: Connection) -> None:
         """Renew the session's token. Out of tries, the server ends the session, and the next one has a new token."""
