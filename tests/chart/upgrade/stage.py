@@ -11,7 +11,7 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.messages import Event
-from tests.chart.fake_api.kinds import SECRET, Json
+from tests.chart.fake_api.kinds import DEPLOYMENT, SECRET, Json
 from tests.chart.fake_api.server import FakeApiServer
 from tests.chart.upgrade.cluster import Cluster
 from tests.chart.upgrade.release import NAMESPACE, Releases
@@ -48,10 +48,20 @@ EVERYTHING = 10_000_000
 
 
 class Stage:
-    """Use as an async context manager: entering installs the chart with `values`, and waits until it serves."""
+    """Use as an async context manager: entering installs the chart with `values`, and waits until it serves.
 
-    def __init__(self, folder: Path, values: Json, endpoints_delay_s: float = 0.3) -> None:
-        self._folder, self._values = folder, values
+    `tamper` changes the Deployment after the chart has had its say, and before there is any pod.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        values: Json,
+        *,
+        endpoints_delay_s: float = 0.3,
+        tamper: Callable[[Json], None] | None = None,
+    ) -> None:
+        self._values, self._tamper = values, tamper
         self.api = FakeApiServer()
         self.redis = RedisProcess(folder / "redis")
         (folder / "ingress").mkdir()
@@ -68,8 +78,10 @@ class Stage:
                 await resources.enter_async_context(part)
             self.api.store.create(SECRET, NAMESPACE, self._secret())
             await resources.enter_async_context(self.releases)
-            await resources.enter_async_context(self.cluster)
             await self.releases.install(self._values)
+            if self._tamper is not None:
+                self.api.store.patch(DEPLOYMENT, NAMESPACE, RELEASE, self._tamper)
+            await resources.enter_async_context(self.cluster)
             await self.cluster.settled(READY_S)
             self._resources = resources.pop_all()
         return self

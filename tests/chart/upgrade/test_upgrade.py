@@ -1,9 +1,11 @@
 """`helm upgrade` while people chat: the real engine, real servers, the real nginx, and a crowd that must not notice."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import helm_python as helm
 import pytest
 
 from tests.chart.fake_api.kinds import Json
@@ -18,9 +20,17 @@ THOUSAND = (Part("core", 300, 100), Part("bare", 250, 40), Part("bot", 50, 20), 
 
 FEWER = (Part("core", 80, 40), Part("bare", 60, 20), Part("bot", 20, 10), Part("socket", 80, 40))
 
-UPGRADE_S = 60
+FEW = (Part("core", 60, 20), Part("bare", 60, 10), Part("socket", 80, 20))
+"""Enough to see what goes wrong."""
 
 NEXT: Json = VALUES | {"image": {"tag": "next"}}
+
+BROKEN: Json = VALUES | {"redis": {"url": "redis://127.0.0.1:1"}, "progressDeadlineSeconds": 5}
+"""A version that serves, and never becomes ready: there is no Redis where it looks for one."""
+
+UPGRADE_S = 60
+
+pytestmark = pytest.mark.timeout(150)  # rolling updates, with every number of theirs in seconds
 
 
 def show(figure: Figure, verdict: Verdict, **more: object) -> None:
@@ -28,7 +38,6 @@ def show(figure: Figure, verdict: Verdict, **more: object) -> None:
     figure(", ".join(f"{name}: {value}" for name, value in (dict(verdict.figures) | more).items()))
 
 
-@pytest.mark.timeout(150)  # two rolling updates, with every number of theirs in seconds
 async def test_an_upgrade_and_a_rollback_go_unnoticed(tmp_path: Path, figure: Figure) -> None:
     """1,000 clients of four kinds and 300 messages a second: nothing is lost, doubled or out of order, nobody waits
     long, nobody storms, and no handshake goes to a replica that stops."""
@@ -50,3 +59,82 @@ async def test_an_upgrade_and_a_rollback_go_unnoticed(tmp_path: Path, figure: Fi
     show(figure, verdict, **{"upgrade and rollback, s": seconds})
     assert verdict.faults == []
     assert len(observed.stops) == 4
+
+
+async def test_a_replica_killed_in_the_middle_of_an_upgrade_costs_nothing(tmp_path: Path, figure: Figure) -> None:
+    """While one old replica drains, the other one gets SIGKILL: what was acked is kept, everybody resumes, and the
+    upgrade ends well."""
+    stage = Stage(tmp_path, VALUES)
+    killed: set[str] = set()
+
+    async def deed() -> None:
+        (before,) = {pod.template for pod in stage.cluster.pods}
+        upgrade = asyncio.create_task(stage.releases.upgrade(NEXT, UPGRADE_S))
+        await stage.cluster.until(lambda: any(pod.deleted_at for pod in stage.cluster.pods), UPGRADE_S)
+        victim = next(pod for pod in stage.cluster.serving if pod.template == before)
+        killed.add(victim.name)
+        await stage.cluster.process(victim).kill()
+        await upgrade
+        await stage.cluster.settled(UPGRADE_S)
+
+    observed = await observe(stage, FEWER, deed, lambda: killed)
+    verdict = judge(observed)
+    show(figure, verdict)
+    assert verdict.faults == []
+    assert [stop.code for stop in observed.stops if stop.told_at is None] == [-9]
+
+
+async def test_a_version_that_never_becomes_ready_harms_nobody(tmp_path: Path, figure: Figure) -> None:
+    """Helm says that the upgrade failed; the old replicas serve all along, and nobody has to reconnect, neither then
+    nor at the rollback."""
+    stage = Stage(tmp_path, VALUES)
+
+    async def deed() -> None:
+        before = list(stage.cluster.pods)
+        stage.cluster.watch()
+        with pytest.raises(helm.HelmReleaseError, match="Progress deadline exceeded"):
+            await stage.releases.upgrade(BROKEN, UPGRADE_S)
+        assert len(stage.cluster.pods) == 3
+        await stage.releases.rollback(1, UPGRADE_S)
+        await stage.cluster.settled(UPGRADE_S)
+        assert stage.cluster.pods == before
+        assert stage.cluster.fewest_serving == 2
+        assert await stage.releases.history() == ["superseded", "failed", "deployed"]
+
+    observed = await observe(stage, FEWER, deed)
+    verdict = judge(observed)
+    show(figure, verdict)
+    assert verdict.faults == []
+    assert [len(member.attempts) for member in observed.members] == [1] * len(observed.members)
+
+
+async def test_a_grace_shorter_than_the_drain_is_found(tmp_path: Path, figure: Figure) -> None:
+    """Four seconds to SIGKILL, for 2 s of preStop and 10 s of drain: the chart refuses such numbers, and where they get
+    past it, the verdict says who was killed."""
+
+    def tamper(deployment: Json) -> None:
+        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 4
+
+    stage = Stage(tmp_path, VALUES, tamper=tamper)
+
+    async def deed() -> None:
+        await stage.releases.upgrade(NEXT, UPGRADE_S)
+        await stage.cluster.settled(UPGRADE_S)
+
+    verdict = judge(await observe(stage, FEW, deed))
+    show(figure, verdict, faults=verdict.faults)
+    assert any("was killed at the end of its grace" in fault for fault in verdict.faults)
+
+
+async def test_a_stop_before_the_routers_know_is_found(tmp_path: Path, figure: Figure) -> None:
+    """No preStop, and routers that take 4 s: handshakes go to a replica that stops, and the verdict says so."""
+    drain = {"preStopSleepSeconds": 0, "timeoutSeconds": 10, "marginSeconds": 4}
+    stage = Stage(tmp_path, VALUES | {"drain": drain}, endpoints_delay_s=4.0)
+
+    async def deed() -> None:
+        await stage.releases.upgrade(NEXT | {"drain": drain}, UPGRADE_S)
+        await stage.cluster.settled(UPGRADE_S)
+
+    verdict = judge(await observe(stage, FEW, deed))
+    show(figure, verdict, faults=verdict.faults)
+    assert any("handshakes were sent to replicas" in fault for fault in verdict.faults)
