@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tests.chart.rendered import AUTH, ROOT, render
+from tests.chart.rendered import AUTH, REDIS, ROOT, render
 
 TOOL_S = 60.0
 
@@ -135,7 +135,7 @@ CASES = {
 
 
 def _rules(**values: Any) -> list[dict[str, Any]]:
-    rule = render(AUTH, {"metrics": {"prometheusRule": {"enabled": True, **values}}}).one("PrometheusRule")
+    rule = render(AUTH, REDIS, {"metrics": {"prometheusRule": {"enabled": True, **values}}}).one("PrometheusRule")
     (group,) = rule["spec"]["groups"]
     rules: list[dict[str, Any]] = group["rules"]
     return rules

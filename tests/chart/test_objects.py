@@ -31,7 +31,17 @@ def test_a_replica_stops_in_order() -> None:
     assert rendered.container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
     assert rendered.one("ConfigMap")["data"]["MARU_DRAIN_TIMEOUT"] == "20"
     assert rendered.pod["spec"]["terminationGracePeriodSeconds"] == 30
-    assert "lifecycle" not in render(AUTH, {"drain": {"preStopSleepSeconds": 0}}).container
+    assert "lifecycle" not in render(AUTH, REDIS, {"drain": {"preStopSleepSeconds": 0}}).container
+
+
+def test_a_replica_that_is_alone_stops_at_once() -> None:
+    """Without Redis there is nobody to move clients to: every second of a drain would be one that they wait."""
+    rendered = render(AUTH)
+    assert "lifecycle" not in rendered.container
+    assert rendered.one("ConfigMap")["data"]["MARU_DRAIN_TIMEOUT"] == "2"
+    longer = render(AUTH, {"drain": {"preStopSleepSeconds": 1, "timeoutSeconds": 4}})
+    assert longer.container["lifecycle"] == {"preStop": {"sleep": {"seconds": 1}}}
+    assert longer.one("ConfigMap")["data"]["MARU_DRAIN_TIMEOUT"] == "4"
 
 
 def test_probes_ask_the_internal_port() -> None:

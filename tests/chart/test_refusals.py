@@ -32,7 +32,7 @@ SCHEMA: list[tuple[Values, str]] = [
     ),
     ({"config": {"allowedOrigins": []}}, "at '/config/allowedOrigins': minItems: got 0, want 1"),
     ({"config": {"admissionRate": -1}}, "at '/config/admissionRate': minimum: got -1, want 0"),
-    ({"drain": {"timeoutSeconds": "20s"}}, "at '/drain/timeoutSeconds': got string, want integer"),
+    ({"drain": {"timeoutSeconds": "20s"}}, "at '/drain/timeoutSeconds': got string, want null or integer"),
     ({"drain": {"marginSeconds": 3}}, "at '/drain/marginSeconds': minimum: got 3, want 4"),
     ({"updateStrategy": {"type": "OnDelete"}}, "at '/updateStrategy/type': value must be one of"),
     ({"updateStrategy": {"maxSurge": "200%"}}, "at '/updateStrategy/maxSurge': '200%' does not match pattern"),
@@ -73,16 +73,17 @@ SCHEMA: list[tuple[Values, str]] = [
 
 TEMPLATES: list[tuple[Values, str]] = [
     (
-        {"drain": {"timeoutSeconds": 21}},
+        {**REDIS, "drain": {"timeoutSeconds": 21}},
         (
             "drain: preStopSleepSeconds (5) + timeoutSeconds (21) + marginSeconds (5) = 31 s is more than "
             "terminationGracePeriodSeconds (30): the replica would be killed while it moves its clients. "
             "Raise terminationGracePeriodSeconds to 31 or shorten the drain"
         ),
     ),
-    ({"terminationGracePeriodSeconds": 29}, "= 30 s is more than terminationGracePeriodSeconds (29)"),
-    ({"drain": {"preStopSleepSeconds": 6}}, "= 31 s is more than terminationGracePeriodSeconds (30)"),
-    ({"drain": {"marginSeconds": 6}}, "= 31 s is more than terminationGracePeriodSeconds (30)"),
+    ({**REDIS, "terminationGracePeriodSeconds": 29}, "= 30 s is more than terminationGracePeriodSeconds (29)"),
+    ({**REDIS, "drain": {"preStopSleepSeconds": 6}}, "= 31 s is more than terminationGracePeriodSeconds (30)"),
+    ({**REDIS, "drain": {"marginSeconds": 6}}, "= 31 s is more than terminationGracePeriodSeconds (30)"),
+    ({"terminationGracePeriodSeconds": 6}, "preStopSleepSeconds (0) + timeoutSeconds (2) + marginSeconds (5) = 7 s is"),
     ({"auth": {"existingSecret": ""}}, "auth: no key to verify tokens with. Set auth.existingSecret"),
     ({"auth": {"jwtSecret": "x" * 32}}, "auth: auth.existingSecret and auth.jwtSecret are set, expected one of them"),
     ({"auth": {"existingSecret": "", "jwtSecret": SECRET}}, "auth.jwtSecret: 14 bytes, expected at least 32; make one"),

@@ -9,11 +9,13 @@
 {{- end -}}
 
 {{- define "maru.checkDrain" -}}
-{{- $drain := .Values.drain -}}
-{{- $needed := addf $drain.preStopSleepSeconds $drain.timeoutSeconds $drain.marginSeconds -}}
-{{- $grace := .Values.terminationGracePeriodSeconds -}}
-{{- if gt (float64 $needed) (float64 $grace) -}}
-{{- fail (printf "drain: preStopSleepSeconds (%v) + timeoutSeconds (%v) + marginSeconds (%v) = %v s is more than terminationGracePeriodSeconds (%v): the replica would be killed while it moves its clients. Raise terminationGracePeriodSeconds to %v or shorten the drain" $drain.preStopSleepSeconds $drain.timeoutSeconds $drain.marginSeconds $needed $grace (ceil $needed)) -}}
+{{- $sleep := include "maru.preStopSeconds" . | int -}}
+{{- $timeout := include "maru.drainSeconds" . | int -}}
+{{- $margin := int .Values.drain.marginSeconds -}}
+{{- $needed := add $sleep $timeout $margin -}}
+{{- $grace := int .Values.terminationGracePeriodSeconds -}}
+{{- if gt $needed (int64 $grace) -}}
+{{- fail (printf "drain: preStopSleepSeconds (%v) + timeoutSeconds (%v) + marginSeconds (%v) = %v s is more than terminationGracePeriodSeconds (%v): the replica would be killed while it moves its clients. Raise terminationGracePeriodSeconds to %v or shorten the drain" $sleep $timeout $margin $needed $grace $needed) -}}
 {{- end -}}
 {{- end -}}
 

@@ -8,6 +8,17 @@
 {{- if and (not (include "maru.shared" .)) .Values.persistence.enabled -}}true{{- end -}}
 {{- end -}}
 
+{{/* A replica that is alone has nobody to move its clients to: the longer it takes, the longer they wait. */}}
+{{- define "maru.preStopSeconds" -}}
+{{- $given := .Values.drain.preStopSleepSeconds -}}
+{{- if kindIs "invalid" $given -}}{{- ternary 5 0 (eq (include "maru.shared" .) "true") -}}{{- else -}}{{- include "maru.digits" $given -}}{{- end -}}
+{{- end -}}
+
+{{- define "maru.drainSeconds" -}}
+{{- $given := .Values.drain.timeoutSeconds -}}
+{{- if kindIs "invalid" $given -}}{{- ternary 20 2 (eq (include "maru.shared" .) "true") -}}{{- else -}}{{- include "maru.digits" $given -}}{{- end -}}
+{{- end -}}
+
 {{- define "maru.strategy" -}}
 {{- default (ternary "RollingUpdate" "Recreate" (eq (include "maru.shared" .) "true")) .Values.updateStrategy.type -}}
 {{- end -}}
@@ -30,7 +41,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_MESSAGE_LOG" (ternary "redis" "sqlite" (eq $shared "true"))
       "MARU_BROADCAST" (ternary "redis" "memory" (eq $shared "true"))
       "MARU_SQLITE_PATH" "/data/maru.db"
-      "MARU_DRAIN_TIMEOUT" (include "maru.digits" .Values.drain.timeoutSeconds)
+      "MARU_DRAIN_TIMEOUT" (include "maru.drainSeconds" .)
       "MARU_ALLOWED_ORIGINS" (join "," $config.allowedOrigins)
       "MARU_JWT_LEEWAY" (include "maru.digits" .Values.auth.leeway)
       "MARU_TOKEN_GRACE" (include "maru.digits" .Values.auth.tokenGrace) -}}
