@@ -5,12 +5,11 @@ import json
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loadtest.crowd import SETTLE_S
 from loadtest.judge import Ack, Ledger
 from loadtest.plan import Counts, Plan
 from loadtest.swarm_process import LINE_LIMIT, innermost
@@ -19,6 +18,9 @@ from loadtest.wire import Json
 
 GRACE_S = 30.0
 """Beyond its own bounds, a process gets so long for an answer."""
+
+LEAVE_S = 10.0
+"""In which a process that is done drops its connections and ends; else it is killed."""
 
 
 class Failed(Exception):
@@ -44,10 +46,14 @@ class Part:
         )
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await self._process.wait()
         if self._process.returncode is None:
             self._process.kill()
-        await self._process.wait()
+            await self._process.wait()
 
     async def ask(self, order: Json, answer: str, seconds: float) -> Any:
         """Give an order and wait for its answer. Raises `Failed` with what the process says in its place."""
@@ -83,12 +89,12 @@ async def _conducted(parts: Sequence[Part], clients: int, say: Callable[[str], N
     await _all(part.ask({"plan": asdict(part.plan)}, "arrived", plan.arrive_s) for part in parts)
     arriving_s = time.monotonic() - began
     say(f"{clients} clients in {len(parts)} processes came in within {arriving_s:.1f} s")
-    acks = await _all(part.ask({"go": True}, "acks", plan.seconds + SETTLE_S) for part in parts)
+    acks = await _all(part.ask({"go": True}, "acks", plan.seconds + plan.settle_s) for part in parts)
     ledger = Ledger(Ack(*ack) for each in acks for ack in each)
     say(f"{len(ledger.acks)} messages were acked; waiting until all members have them")
     told = {"acks": ledger.acks}
     counts = Counts(tally=ledger.tally)
-    for each in await _all(part.ask(told, "counts", SETTLE_S) for part in parts):
+    for each in await _all(part.ask(told, "counts", plan.settle_s) for part in parts):
         counts.add(Counts.from_json(each))
     return Report(clients, counts, arriving_s)
 

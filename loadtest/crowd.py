@@ -34,10 +34,7 @@ LOOKS_EVERY_S = 1.0
 POLL_S = 0.05
 """Between two looks at whether all clients have heard all."""
 
-SETTLE_S = 20.0
-"""After the last send: in which everything is acked, everybody is back, and everybody has heard everything."""
-
-LATE_S = 1.0
+LATE_S = 5.0
 """A process that is so far behind its rate sends no more: it can't make the load that was asked for."""
 
 CHOICES = 8
@@ -179,12 +176,13 @@ class Crowd:
                     client.drop()
 
     async def run(self) -> None:
-        """Talk and drop out, for the plan's time; then wait until all is acked and all are back, or `SETTLE_S`."""
+        """Talk and drop out, for the plan's time; then wait until all is acked and all are back, or the
+        plan has no more time for that."""
         await asyncio.gather(self._talk(), self._drop_out())
         await self._until(lambda: not any(map(_pending, self._clients)))
 
     async def hear(self, heads: Mapping[str, Mapping[str, int]]) -> None:
-        """Wait until everybody has heard what is known to exist, or `SETTLE_S`."""
+        """Wait until everybody has heard what is known to exist, as long as the plan has time for that."""
         await self._until(lambda: not any(client.session.standing.behind(heads) for client in self._clients))
 
     def judge(self, ledger: Ledger) -> Counts:
@@ -201,7 +199,7 @@ class Crowd:
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(self.plan.settle_s):
                 while not holds():  # noqa: ASYNC110  # thousands of clients; an event for each change would cost more
                     await asyncio.sleep(POLL_S)
 

@@ -28,13 +28,12 @@ from loadtest.traffic import Closed, Outgoing, Refused
 BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 10.0
 """As PROTOCOL.md asks of clients: doubling, each 50 to 150 %."""
 
-SETTLE_S = 10.0
-"""How long a user that is to stop waits for its last acks and events."""
-
 LOOKS_EVERY_S = 0.05
 
 ENTER_S = 30.0
 """How long a new user waits until it is in, before it begins its tasks anyway."""
+
+LEAVE_S = 5.0
 
 NUMBERS_PER_WORKER = 100_000
 RUN = secrets.token_hex(4)
@@ -50,6 +49,13 @@ def options(parser: Any) -> None:
     add("--pace", type=float, default=1.0, env_var="LOADTEST_PACE", help="a chatter's messages a second")
     add("--text", type=int, default=100, env_var="LOADTEST_TEXT", help="characters of a message")
     add("--drop-every", type=float, default=15.0, env_var="LOADTEST_DROP_EVERY", help="a phone's seconds in between")
+    add(
+        "--settle",
+        type=float,
+        default=10.0,
+        env_var="LOADTEST_SETTLE",
+        help="seconds for the last acks and events",
+    )
     add("--mix", default="", env_var="LOADTEST_MIX", help="weights, e.g. Chatter=1,Lurker=8,Phone=3")
 
 
@@ -158,9 +164,9 @@ class Maru(User):
         return problem.retry_after_s if isinstance(problem, Refused) else 0.0
 
     def on_stop(self) -> None:
-        """Wait until all is acked and heard, or `SETTLE_S`; what is missing then is lost. Then leave."""
+        """Wait until all is acked and heard, at most `--settle` seconds; what is missing then is lost. Then leave."""
         standing, heads = self.line.session.standing, self.shared.heads
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + self.shared.options.settle
         while (self.line.session.outbox or standing.behind(heads)) and time.monotonic() < deadline:
             gevent.sleep(LOOKS_EVERY_S)
         if standing.behind(heads):
@@ -168,7 +174,7 @@ class Maru(User):
         self.leaving.set()
         self.line.drop()
         if self.living is not None:
-            self.living.join(SETTLE_S)
+            self.living.join(LEAVE_S)
 
     def say(self) -> None:
         """Send a message to one of the user's channels; none where too many are unanswered."""

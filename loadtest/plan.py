@@ -32,6 +32,7 @@ class Plan:
     reconnect: float
     size: int
     arrive_s: float
+    settle_s: float
 
     def names(self, number: int) -> list[str]:
         """The channels of a client: neighbours, so that every channel has as many members."""

@@ -1,0 +1,203 @@
+"""The load test programs against a real server: they pass where it is right, and fail where the network is made to
+lose, repeat and reorder what it says."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.server import ROOT, SECRET, ServerProcess
+from tests.integration.meddling_proxy import Meddle, MeddlingProxy
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RUN_S = 60.0
+"""No run here takes longer, on a busy machine too."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A program that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@asynccontextmanager
+async def running(*arguments: str, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program of this project, with the tests' secret in its environment."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *arguments,
+        cwd=ROOT,
+        env=os.environ | {"MARU_JWT_SECRET": SECRET} | env,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # with those that it has started
+        await process.wait()
+
+
+async def ended(process: asyncio.subprocess.Process, before: str = "") -> Ended:
+    """Wait until it has ended; it never shows a token or the secret."""
+    async with asyncio.timeout(RUN_S):
+        out, err = await process.communicate()
+    result = Ended(process.returncode or 0, out.decode(), before + err.decode())
+    assert SECRET not in result.out + result.err
+    assert "eyJ" not in result.out + result.err
+    return result
+
+
+async def swarm(url: str, *arguments: str) -> tuple[Ended, dict[str, Any]]:
+    """Run the swarm to its end; return that, and its JSON."""
+    async with running("loadtest.swarm", "--url", url, "--json", "-", *arguments) as process:
+        result = await ended(process)
+    return result, report_of(result)
+
+
+def report_of(result: Ended) -> dict[str, Any]:
+    """The JSON, which stands before the verdict."""
+    report, verdict = result.out.splitlines()
+    parsed: dict[str, Any] = json.loads(report)
+    assert verdict.split()[0] == parsed["verdict"], result.err
+    return parsed
+
+
+def meddles() -> Meddle:
+    """Of each six messages, a connection gets one not at all, one twice, and two in the wrong order."""
+    held: list[str] = []
+    seen = 0
+
+    def rule(text: str) -> list[str]:
+        nonlocal seen
+        if not text.startswith('42/chat,["message:created"'):
+            return [text]
+        seen += 1
+        match seen % 6:
+            case 2:
+                return []
+            case 3:
+                return [text, text]
+            case 4:
+                held.append(text)
+                return []
+            case 5:
+                return [text, held.pop()]
+            case _:
+                return [text]
+
+    return rule
+
+
+async def test_a_swarm_finds_no_fault_with_a_right_server(server: ServerProcess) -> None:
+    """Two processes of clients, of which many drop out and come back: every acked message reaches every member."""
+    options = ["--clients", "60", "--channels", "6", "--joins", "2", "--processes", "2"]
+    result, report = await swarm(server.url, *options, "--rate", "40", "--seconds", "3", "--reconnect", "10")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1].startswith("PASS clients=60 sent=120 acked=120 delivered=2400 lost=0 ")
+    assert report["reconnects"] >= 20
+    assert report["end_to_end_s"]["count"] + report["replayed"] == report["delivered"] == 120 * 20
+    assert 0 < report["end_to_end_s"]["p50"] <= report["end_to_end_s"]["p99"]
+    await server.settled(connections=0, sessions=0)
+
+
+async def test_a_swarm_gets_over_a_killed_server(tmp_path: Path) -> None:
+    """`kill -9` and a new process on the same log in the middle of the talk: what was acked is still there for all."""
+    async with ServerProcess(tmp_path) as server:
+        arguments = ["--clients", "30", "--channels", "3", "--rate", "30", "--seconds", "3", "--json", "-"]
+        async with running("loadtest.swarm", "--url", server.url, *arguments) as process:
+            await server.logged(lambda line: line.get("name") == "message:send", timeout=RUN_S)
+            await server.kill()
+            await server.start()
+            result = await ended(process)
+    report = report_of(result)
+    # Nobody is in for a moment, so some messages can't be sent at their time: that alone is no verdict on the server.
+    assert [reason for reason in report["reasons"] if "withheld" not in reason] == [], result.err
+    assert report["acked"] == report["sent"] > 0
+    assert report["reconnects"] == 30
+    assert sum(report["problems"].values()) >= 30
+
+
+async def test_a_swarm_sees_what_goes_wrong(server: ServerProcess) -> None:
+    """Through a proxy that loses, repeats and reorders messages it ends with FAIL and 1, and names each fault."""
+    async with MeddlingProxy(server.port, meddles) as proxy:
+        options = ["--clients", "8", "--channels", "2", "--rate", "24", "--seconds", "2", "--settle", "1"]
+        result, report = await swarm(proxy.url, *options)
+    assert result.code == 1
+    # 8 members hear about 24 messages each, which is 4 times six.
+    assert min(report["lost"], report["duplicated"], report["disordered"]) >= 8
+    assert len(report["reasons"]) == 3
+    assert report["acked"] == report["sent"] == 48
+    assert report["examples"]
+
+
+async def test_a_swarm_without_a_server_ends_and_says_why(server: ServerProcess, tmp_path: Path) -> None:
+    """A token that the server refuses is a FAIL at once; too few open files are told before anything begins."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("no-token-at-all\n")
+    async with running("loadtest.swarm", "--url", server.url, LOADTEST_TOKENS=str(tokens)) as process:
+        refused = await ended(process)
+    assert refused.code == 1
+    assert refused.out.startswith("FAIL clients=0 ")
+    assert "unauthenticated" in refused.err
+    assert "no-token-at-all" not in refused.out + refused.err
+    async with running("loadtest.swarm", "--url", server.url, "--clients", "9999999", "--processes", "1") as process:
+        limited = await ended(process)
+    assert limited.code == 2
+    assert "ulimit" in limited.err
+
+
+async def locust(folder: Path, files: str, url: str, *arguments: str) -> tuple[Ended, dict[tuple[str, str], Any]]:
+    """Run Locust without its page; return how it ended, and its statistics."""
+    file = folder / "locust"
+    options = ["-f", files, "--host", url, "--headless", "--json-file", str(file)]
+    async with running("locust", *options, *arguments) as process:
+        result = await ended(process)
+    stats = json.loads(file.with_suffix(".json").read_text())
+    return result, {(each["method"], each["name"]): each for each in stats}
+
+
+async def test_locust_finds_no_fault_with_a_right_server(server: ServerProcess, tmp_path: Path) -> None:
+    """Chatters, lurkers and phones in two processes, with storms that drop all phones at once: its exit code is 0, and
+    its times are measured ones."""
+    result, stats = await locust(
+        tmp_path,
+        "loadtest/locustfile.py,loadtest/storm.py",
+        server.url,
+        *("-u", "24", "-r", "24", "-t", "5s", "--processes", "2", "--storm-every", "1.5"),
+        *("--channels", "2", "--joins", "2", "--pace", "2", "--mix", "Chatter=1,Lurker=1,Phone=1"),
+    )
+    assert result.code == 0, result.err + result.out
+    assert [key for key, each in stats.items() if each["num_failures"]] == []
+    assert stats["CONNECT", "handshake to all channels joined"]["num_requests"] == 24
+    assert stats["RESUME", "handshake to back in all channels, with what was missed"]["num_requests"] > 0
+    for timed in ("message:send to ack", "message:send to another user"):
+        (entry,) = (each for (_, name), each in stats.items() if name == timed)
+        assert entry["num_requests"] > 10
+        assert entry["total_response_time"] > 0
+
+
+async def test_locust_fails_where_promises_are_broken(server: ServerProcess, tmp_path: Path) -> None:
+    """Its exit code is 1, and the failures are counted under what was promised."""
+    async with MeddlingProxy(server.port, meddles) as proxy:
+        options = ["-u", "4", "-r", "4", "-t", "3s", "--channels", "1", "--pace", "5", "--settle", "1", "Chatter"]
+        result, stats = await locust(tmp_path, "loadtest/locustfile.py", proxy.url, *options)
+    assert result.code == 1
+    for fault in ("lost", "duplicated", "disordered"):
+        assert stats["PROMISE", fault]["num_failures"] > 0
