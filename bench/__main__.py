@@ -7,12 +7,11 @@ and the most in brackets, and ratios come first.
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench import plans
-from bench.cases import crowd, fanout, sends
+from bench.cases import crowd, fanout, profile, replicas, sends
 from bench.machine import cores, raise_file_limit
 from bench.peers.registry import MEANING
 from bench.runs import Run
@@ -27,6 +26,8 @@ DEFAULT_PEERS = {
     "storm": "maru,node",
     "heartbeat": "maru",
     "sends": "maru-sqlite,maru-redis",
+    "replicas": "maru-redis,stock-redis,node-streams",
+    "profile": "maru",
 }
 
 
@@ -52,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
         ("storm", "all arriving at once"),
         ("heartbeat", "what idle connections cost"),
         ("sends", "durable sends and their acks"),
+        ("replicas", "several replicas behind one Redis, and one without a member"),
+        ("profile", "where Maru's time goes during a fan-out"),
     ):
         command = commands.add_parser(name, help=text)
         _common(command)
@@ -90,21 +93,43 @@ def measure(run: Run, options: argparse.Namespace) -> None:
     names: Sequence[str] = options.peers.split(",")
     if unknown := sorted(set(names) - set(MEANING)):
         raise SystemExit(f"unknown peer: {unknown[0]}; there are {', '.join(MEANING)}")
+    COMMANDS[options.command](run, names, options)
+
+
+def _fanout(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
     given = {name: value for name, value in vars(options).items() if name in fanout.Work.__dataclass_fields__}
-    match str(options.command):
-        case "fanout":
-            fanout.fanout(run, names, fanout.Work(**given))
-        case "latency":
-            fanout.latency(run, names, fanout.Work(**given))
-        case "crowd":
-            crowd.crowd(run, names, crowd.Work(options.clients, options.rounds))
-        case "storm":
-            crowd.storm(run, names, crowd.Work(options.clients, options.rounds))
-        case "heartbeat":
-            crowd.heartbeat(run, names, options.clients, options.seconds, options.rounds)
-        case _:
-            work = replace(sends.Work(), clients=options.clients, rounds=options.rounds, seconds=options.seconds)
-            sends.sends(run, names, work)
+    case = fanout.latency if options.command == "latency" else fanout.fanout
+    case(run, names, fanout.Work(**given))
+
+
+def _crowd(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    case = crowd.storm if options.command == "storm" else crowd.crowd
+    case(run, names, crowd.Work(options.clients, options.rounds))
+
+
+def _heartbeat(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    crowd.heartbeat(run, names, options.clients, options.seconds, options.rounds)
+
+
+def _sends(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    sends.sends(run, names, sends.Work(clients=options.clients, rounds=options.rounds, seconds=options.seconds))
+
+
+def _replicas(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    replicas.replicas(run, names, replicas.Work(rounds=options.rounds))
+    replicas.idle(run, names, rounds=options.rounds)
+
+
+COMMANDS: Mapping[str, Callable[[Run, Sequence[str], argparse.Namespace], None]] = {
+    "fanout": _fanout,
+    "latency": _fanout,
+    "crowd": _crowd,
+    "storm": _crowd,
+    "heartbeat": _heartbeat,
+    "sends": _sends,
+    "replicas": _replicas,
+    "profile": lambda run, _names, _options: profile.profile(run),
+}
 
 
 def main() -> int:

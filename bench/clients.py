@@ -4,6 +4,7 @@ A library's client costs more than any server here, and would be what is measure
 """
 
 import errno
+import heapq
 import select
 import socket
 import time
@@ -15,10 +16,12 @@ from bench.dialects import Conversation, Dialect, Line
 from bench.frames import MARKER
 
 BUFFER_BYTES = 1 << 20
-"""Over what the kernel keeps for a socket: one read takes all there is, so a ping is never cut in two."""
+"""Over what the kernel keeps for a socket: one read takes all there is."""
 
 SOURCE_CLIENTS = 10_000
 """Of one loopback address: it has 28,000 ports for clients, some of which linger from the case before."""
+
+_MARKER = MARKER[0]
 
 IP_BIND_ADDRESS_NO_PORT = 24
 """From linux/in.h: choose the port when the peer is known, so that one port serves towards several servers."""
@@ -28,6 +31,15 @@ EVENTS = 4_096
 
 OPEN_S = 120.0
 """All clients of a crowd are in after this, or the case fails."""
+
+CLOSE = 0x88
+"""How a close frame begins."""
+
+SHORT = 256
+"""Bytes. Pings are looked for in reads below that: to search all that comes costs more than to count it."""
+
+PONG_S = 8.0
+"""Who has seen no ping for so long, as it came amid messages, answers without: in time, as servers wait 10 s."""
 
 SAY_S = 10.0
 """A server that reads takes a client's bytes within this."""
@@ -63,11 +75,15 @@ class Crowd:
         self.dialect = dialect
         self.lost = 0
         self.received_bytes = 0
+        self.parting = "no reason given"
+        """What the last server that closed a client's connection said: code and reason."""
         self.taken: Callable[[int, int, int], None] = _ignore
         self._poll = select.epoll()
         self._buffer = bytearray(BUFFER_BYTES)
         self._receive: dict[int, Callable[[bytearray], int]] = {}
         self._sockets: dict[int, socket.socket] = {}
+        self._ponged: dict[int, float] = {}
+        self._due: list[tuple[float, int]] = []
         self._opened = 0
 
     @property
@@ -104,6 +120,13 @@ class Crowd:
         """Take what has come, for at most one turn; answer pings."""
         for descriptor, _ in self._poll.poll(timeout_s, EVENTS):
             self._take(descriptor)
+        now = time.perf_counter()
+        while self._due and self._due[0][0] <= now:
+            _, descriptor = heapq.heappop(self._due)
+            if descriptor in self._sockets:
+                if self._ponged[descriptor] + PONG_S <= now:
+                    self._pong(descriptor)
+                heapq.heappush(self._due, (self._ponged[descriptor] + PONG_S, descriptor))
 
     def say(self, descriptor: int, data: bytes) -> None:
         """Send for one client; wait where the server does not take it at once. Raises `LoadFailed`."""
@@ -126,6 +149,7 @@ class Crowd:
             sock.close()
         self._sockets.clear()
         self._receive.clear()
+        self._due.clear()
 
     def ask(self, descriptors: Sequence[int], line: Line) -> None:
         """Have clients say one line; return when each has its answer. Raises `LoadFailed`."""
@@ -192,6 +216,9 @@ class Crowd:
     def _keep(self, sock: socket.socket) -> None:
         self._sockets[sock.fileno()] = sock
         self._receive[sock.fileno()] = sock.recv_into
+        now = time.perf_counter()
+        self._ponged[sock.fileno()] = now
+        heapq.heappush(self._due, (now + PONG_S, sock.fileno()))
 
     def _take(self, descriptor: int) -> None:
         """One read: count, pass on, answer a ping."""
@@ -206,9 +233,15 @@ class Crowd:
             self._drop(descriptor)
             return
         self.received_bytes += size
-        self.taken(descriptor, buffer.count(MARKER, 0, size), size)
-        ping = self.dialect.ping
-        if ping and buffer.find(ping, 0, size) >= 0:
+        if buffer[0] == CLOSE:
+            self.parting = f"{int.from_bytes(buffer[2:4], 'big')} {bytes(buffer[4:size])!r}"
+        self.taken(descriptor, buffer.count(_MARKER, 0, size), size)
+        if size < SHORT and buffer.find(self.dialect.ping, 0, size) >= 0:
+            self._pong(descriptor)
+
+    def _pong(self, descriptor: int) -> None:
+        self._ponged[descriptor] = time.perf_counter()
+        if self.dialect.pong:
             self.say(descriptor, self.dialect.pong)
 
     def _drop(self, descriptor: int) -> None:

@@ -53,8 +53,8 @@ def upgrade(path: str, *headers: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The bytes of one kind of server. `ping` is what it sends to see whether a client lives, `pong` the answer; an
-    empty `ping` is never sent. `ask` is the cheapest question that has an answer, `answer` what it is known by."""
+    """The bytes of one kind of server. `ping` is what it sends to see whether a client lives, `pong` the
+    answer. `ask` is the cheapest question that has an answer, `answer` what it is known by."""
 
     connect: Callable[[str], Conversation]
     """From nothing to being known, with a token."""
@@ -144,7 +144,7 @@ def _bare() -> Dialect:
         connect=lambda _: (Line(b"M", b"+"),),
         join=lambda _: (),
         publish=lambda *_: b"!",
-        ping=b"",
+        ping=b"(never)",
         pong=b"",
         ask=b"",
         answer=b"",

@@ -12,6 +12,9 @@ from bench.tally import Tally
 STALLED_S = 10.0
 """Without a delivery for so long, a window has failed."""
 
+FINISH_S = 60.0
+"""What is under way at a window's end has come after this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -32,7 +35,8 @@ class Flow:
     """What a window brought."""
 
     deliveries: int
-    waves: int
+    waves: float
+    """Whole waves that the deliveries come to."""
     seconds: float
     server_cpu_s: float
     load_cpu_s: float
@@ -48,18 +52,18 @@ class _Moment:
     server: float
     load: float
     deliveries: int
-    waves: int
     received: int
 
     @classmethod
     def now(cls, crowd: Crowd, tally: Tally, pids: Sequence[int]) -> "_Moment":
         server, load = cpu_s(pids), time.process_time()
-        return cls(time.perf_counter(), server, load, tally.total, tally.complete, crowd.received_bytes)
+        return cls(time.perf_counter(), server, load, tally.total, crowd.received_bytes)
 
-    def until(self, end: "_Moment", lost: int) -> Flow:
+    def until(self, end: "_Moment", members: int, lost: int) -> Flow:
+        deliveries = end.deliveries - self.deliveries
         return Flow(
-            end.deliveries - self.deliveries,
-            end.waves - self.waves,
+            deliveries,
+            deliveries / members,
             end.at - self.at,
             end.server - self.server,
             end.load - self.load,
@@ -78,9 +82,10 @@ def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: byt
 
     def start(waves: int) -> None:
         nonlocal sent
-        for _ in range(waves):
-            crowd.say(senders[sent % len(senders)], wave)
-            sent += 1
+        turns = [senders[number % len(senders)] for number in range(sent, sent + waves)]
+        for sender in dict.fromkeys(turns):  # what one sends now goes in one piece, as a client's socket would do it
+            crowd.say(sender, wave * turns.count(sender))
+        sent += waves
 
     def taken(descriptor: int, markers: int, _: int) -> None:
         if markers and descriptor in tally.counts and tally.add(descriptor, markers):
@@ -96,9 +101,7 @@ def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: byt
             start(sum(ready))
             ready.clear()
     _finish(crowd, tally, sent)
-    assert run.began is not None
-    assert run.ended is not None
-    return run.began.until(run.ended, crowd.lost)
+    return run.flow()
 
 
 class _Run:
@@ -127,16 +130,27 @@ class _Run:
         self.ended = moment
         return False
 
+    def flow(self) -> Flow:
+        """What it brought, after its end."""
+        assert self.began is not None
+        assert self.ended is not None
+        return self.began.until(self.ended, len(self._tally.counts), self._crowd.lost)
+
 
 def _finish(crowd: Crowd, tally: Tally, sent: int) -> None:
     """Take what is still under way, so that the next window begins with an empty line."""
-    deadline = time.perf_counter() + STALLED_S
-    while tally.complete < sent and time.perf_counter() < deadline:
+    began = heard_at = time.perf_counter()
+    total = tally.total
+    while tally.complete < sent and time.perf_counter() < min(heard_at + STALLED_S, began + FINISH_S):
         crowd.pump(0.1)
         tally.advance()
+        if tally.total != total:
+            total, heard_at = tally.total, time.perf_counter()
     crowd.taken = lambda *_: None
     if tally.complete < sent:
-        raise LoadFailed(f"{sent - tally.complete} of {sent} messages did not reach everybody; {crowd.lost} lost")
+        raise LoadFailed(
+            f"{sent - tally.complete} of {sent} messages did not reach everybody; {crowd.lost} lost, {crowd.parting}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +190,4 @@ def pace(
         else:  # whole milliseconds, as epoll counts them; the last one is spent looking
             crowd.pump(int((upcoming - now) * 1_000) / 1_000)
     _finish(crowd, tally, len(due))
-    assert run.began is not None
-    assert run.ended is not None
-    return Pace(run.began.until(run.ended, crowd.lost), array("d", sorted(latencies)))
+    return Pace(run.flow(), array("d", sorted(latencies)))

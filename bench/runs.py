@@ -6,7 +6,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,15 +51,18 @@ class Run:
     def peer(self, name: str, size: int = 64, replicas: int = 1) -> Iterator[Peer]:
         """Start a peer, with a Redis where it needs one. Raises `NotAvailable`."""
         with contextlib.ExitStack() as stack:
-            setting = Setting(self.cores, self.folder, self._secret, size, replicas, None, self.variables)
+            setting = self.setting(size=size, replicas=replicas)
             if name in NEEDS_REDIS:
                 redis = native.redis(setting)
                 stack.callback(redis.stop)
-                url = f"redis://127.0.0.1:{redis.ports[0]}"
-                setting = Setting(self.cores, self.folder, self._secret, size, replicas, url, self.variables)
+                setting = replace(setting, redis_url=f"redis://127.0.0.1:{redis.ports[0]}")
             started = START[name](name, setting)
             stack.callback(started.stop)
             yield started
+
+    def setting(self, size: int = 64, replicas: int = 1) -> Setting:
+        """How a peer of this run is started."""
+        return Setting(self.cores, self.folder, self._secret, size, replicas, None, self.variables)
 
     def load(self, peer: Peer, niceness: int = 0, ports: tuple[int, ...] | None = None) -> Load:
         """Clients for a peer, or for some of its replicas."""

@@ -12,6 +12,8 @@ from bench.stats import percentile
 
 CASE = "fanout"
 LATENCY = "latency"
+MEMBERS, SIZES, CHANNELS = "members", "sizes", "channels"
+"""Fan-outs that differ in one thing, to see how the cost grows with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Stand:
 
 
 @contextlib.contextmanager
-def stands(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> Iterator[list[Stand]]:
+def stands(run: Run, names: Sequence[str], work: Work, case: str) -> Iterator[list[Stand]]:
     """Start all peers and let their members in; one that can't is reported. Idle ones cost a heartbeat only."""
     with contextlib.ExitStack() as stack:
         started: list[Stand] = []
@@ -70,23 +72,42 @@ def stands(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> Iter
         yield started
 
 
-def fanout(run: Run, names: Sequence[str], work: Work) -> None:
+def fanout(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> None:
     """Measure every peer in every round, in turn: what slows the machine for a while slows all of them."""
-    with stands(run, names, work) as started:
+    with stands(run, names, work, case) as started:
         for number in range(work.rounds):
             for stand in started:
                 for in_flight in work.in_flight:
                     params = work.params(in_flight)
-                    with run.attempt(CASE, stand.peer.name, number, params):
+                    with run.attempt(case, stand.peer.name, number, params):
                         flow: Flow = stand.load.do("fanout", window=work.window(stand.peer.pids(), in_flight))
-                        run.record(CASE, stand.peer.name, number, params, figures(flow))
+                        run.record(case, stand.peer.name, number, params, figures(flow))
+
+
+def members(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
+    """How the cost grows with the members of a channel."""
+    for count in counts:
+        fanout(run, names, Work(members=count, in_flight=(1,), rounds=rounds, seconds=seconds), MEMBERS)
+
+
+def sizes(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
+    """How it grows with the bytes of a message."""
+    for size in counts:
+        fanout(run, names, Work(size=size, in_flight=(1,), rounds=rounds, seconds=seconds), SIZES)
+
+
+def channels(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
+    """How it grows with the channels that the same members are spread over."""
+    for count in counts:
+        fanout(run, names, Work(channels=count, in_flight=(1,), rounds=rounds, seconds=seconds), CHANNELS)
 
 
 def figures(flow: Flow) -> dict[str, float]:
-    """What a window says. `cpu_us` is the server's time, user and system, for one delivery."""
+    """What a window says. `cpu_us` is the server's time, user and system, for one delivery, `wave_us` for one wave."""
     deliveries = max(flow.deliveries, 1)
     return {
         "deliveries_s": flow.deliveries / flow.seconds,
+        "wave_us": flow.server_cpu_s / max(flow.waves, 1) * 1e6,
         "cpu_us": flow.server_cpu_s / deliveries * 1e6,
         "server_share": flow.server_cpu_s / flow.seconds,
         "load_share": flow.load_cpu_s / flow.seconds,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.dialects import padding
@@ -12,12 +13,16 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 
-def maru(name: str, setting: Setting, log: str, loop: str = "uvloop") -> Peer:
-    """`python -m server` at its defaults, so with a log line a command (to a file); one process a replica."""
+def maru(
+    name: str, setting: Setting, log: str, loop: str = "uvloop", program: Sequence[str] = ("-m", "server")
+) -> Peer:
+    """`python -m server` at its defaults, so with a log line a command (to a file); one process a replica.
+
+    `program` is what Python runs: the server, or something around it.
+    """
     ports = tuple(free_port() for _ in range(setting.replicas))
     processes = [
-        Process([sys.executable, "-m", "server"], setting.cores.server, _env(setting, port, log, loop))
-        for port in ports
+        Process([sys.executable, *program], setting.cores.server, _env(setting, port, log, loop)) for port in ports
     ]
     return started(Peer(name, "maru", ports, processes))
 

@@ -1,11 +1,19 @@
 """What each case shows."""
 
-from bench.cases import crowd, fanout, sends
+from bench.cases import crowd, fanout, replicas, sends
 from bench.report.tables import Column, Layout
 
 _RATIOS = (
     Column("Maru is faster, x", "deliveries_s", ratio=True),
     Column("Maru needs less CPU, x", "cpu_us", ratio=True, inverse=True),
+)
+
+_COSTS = (
+    Column("deliveries/s", "deliveries_s"),
+    Column("server CPU, us a delivery", "cpu_us", ".2f"),
+    Column("server CPU, us a message to all", "wave_us", ",.0f"),
+    Column("bytes each", "frame_bytes"),
+    Column("lost", "lost"),
 )
 
 LAYOUTS = (
@@ -22,6 +30,19 @@ LAYOUTS = (
             Column("lost", "lost"),
         ),
         split=("members", "in_flight", "size", "channels", "senders"),
+    ),
+    *(
+        Layout(
+            case,
+            title,
+            (*_RATIOS, *_COSTS),
+            lines=lines,
+        )
+        for case, title, lines in (
+            (fanout.MEMBERS, "Members of a channel, 1 message in flight", ("members",)),
+            (fanout.SIZES, "Bytes of a message, 1,000 members, 1 in flight", ("size",)),
+            (fanout.CHANNELS, "Channels that 1,000 members are spread over, a message to each", ("channels",)),
+        )
     ),
     Layout(
         fanout.LATENCY,
@@ -101,5 +122,31 @@ LAYOUTS = (
         ),
         split=("load",),
         lines=("clients",),
+    ),
+    Layout(
+        replicas.CASE,
+        "Replicas behind one Redis, all on one core",
+        (
+            *_RATIOS,
+            Column("deliveries/s", "deliveries_s"),
+            Column("server CPU, us a delivery", "cpu_us", ".2f"),
+            Column("CPU of one replica, us a message", "replica_us", ",.0f"),
+            Column("servers busy, %", "server_share", ".0f", scale=100),
+            Column("lost", "lost"),
+        ),
+        split=("members", "in_flight"),
+        lines=("replicas",),
+        baseline="maru-redis",
+    ),
+    Layout(
+        replicas.IDLE,
+        "A replica without a member, while another is busy",
+        (
+            Column("idle: Maru needs less, x", "idle_share", ratio=True, inverse=True),
+            Column("idle replica, % of a core", "idle_share", ".2f", scale=100),
+            Column("busy replica, % of a core", "busy_share", ".1f", scale=100),
+            Column("messages/s", "messages_s"),
+        ),
+        baseline="maru-redis",
     ),
 )
