@@ -1,0 +1,37 @@
+"""What a client says to each kind of server."""
+
+import pytest
+
+from bench.dialects import DIALECTS, ENVELOPE_BYTES, OWN_BYTES, content, padding
+from bench.frames import MARKER
+
+
+@pytest.mark.parametrize("dialect", ["maru", "socket.io", "nats", "nchan"])
+@pytest.mark.parametrize("size", [1, 64, 4_000, 8_192])
+def test_a_message_has_one_marker(dialect: str, size: int) -> None:
+    """So each is counted once, whatever its size."""
+    assert DIALECTS[dialect].publish("room:0", size).count(MARKER) == 1
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_what_is_said_before_has_no_marker(dialect: str) -> None:
+    """Handshakes, joins and questions are not taken for messages."""
+    found = DIALECTS[dialect]
+    lines = found.connect("room:0") + found.join("room:0")
+    assert all(MARKER not in line.say for line in lines)
+    assert MARKER not in found.ask + found.pong
+
+
+@pytest.mark.parametrize("size", [64, 8_192])
+def test_content_is_as_long_as_asked(size: int) -> None:
+    """What does not fit into the text goes into data."""
+    made = content(size)
+    rest = made.get("data", {"rest": ""})
+    assert isinstance(rest, dict)
+    assert len(str(made["text"])) + len(rest["rest"]) == size
+
+
+@pytest.mark.parametrize("dialect", sorted(OWN_BYTES))
+def test_a_peer_is_padded_to_the_weight_of_an_event(dialect: str) -> None:
+    """Its own head and the padding come to Maru's envelope."""
+    assert OWN_BYTES[dialect] + padding(dialect) == ENVELOPE_BYTES
