@@ -5,7 +5,7 @@ member of its namespace before it is admitted. Here a room is a dict `sid -> eio
 only `admit` makes a member.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import socketio
@@ -20,6 +20,7 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio shi
         super().__init__(*args, **kwargs)
         self._sids: dict[str, dict[str, str]] = {}
         self._joined: dict[str, tuple[str, ...]] = {}
+        self._audiences: dict[str, list[Any]] = {}
 
     # What the gateway uses
 
@@ -34,6 +35,15 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio shi
     def members(self, namespace: str, room: str) -> Mapping[str, str]:
         """The room's members, `sid -> eio_sid`; not a copy."""
         found: Mapping[str, str] = self.rooms.get(namespace, {}).get(room, _NOBODY)
+        return found
+
+    def audience(self, namespace: str, room: str) -> Sequence[Any]:
+        """The connections of a room's members; kept until somebody comes or goes, for rooms with much to say."""
+        found = self._audiences.get(room)
+        if found is None:
+            sockets = self.server.eio.sockets
+            members = self.members(namespace, room).values()
+            found = self._audiences[room] = [sockets[eio_sid] for eio_sid in members if eio_sid in sockets]
         return found
 
     def joined(self, sid: str) -> Collection[str]:
@@ -75,6 +85,7 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio shi
         if member is None or room in self._joined[sid]:
             return
         self.rooms[namespace].setdefault(room, {})[sid] = member
+        self._audiences.pop(room, None)
         self._joined[sid] += (room,)
 
     def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
@@ -101,6 +112,8 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio shi
         return list(self.joined(sid))
 
     def _drop(self, sid: str, namespace: str, room: str | None) -> None:
+        if room is not None:
+            self._audiences.pop(room, None)
         members = self.rooms[namespace][room]
         del members[sid]
         if not members:

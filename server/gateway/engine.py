@@ -121,6 +121,7 @@ class Engine(engineio.AsyncServer):
         """Make the connection the transport's protocol, and let aiohttp's handler believe that its own is lost."""
         tail, handler._message_tail = handler._message_tail, b""
         transport.set_protocol(connection)
+        connection.start()
         handler.transport = None
         handler.connection_lost(None)
         if not transport.is_reading():  # aiohttp pauses a client that sends much before the 101

@@ -30,7 +30,10 @@ class Outlet(Protocol):
     """Whole frames that are to be written in this turn, in order."""
 
     def flush(self) -> int:
-        """Give what is queued to the transport; return how many bytes. Raises nothing."""
+        """Send what is queued; return how many bytes. Raises nothing."""
+
+    def send_now(self, data: bytes) -> int:
+        """Send whole frames, where nothing is queued; return how many bytes. Raises nothing."""
 
     def recount(self) -> int:
         """How many bytes wait in the transport, looked at now."""
@@ -94,17 +97,22 @@ class Outbox:
 
     def end_batch(self) -> None:
         """Queue the open batch for its audience; to be called before that audience changes."""
-        frames = self._frames
-        if not frames:
-            return
-        self._frames = []
+        if self._frames:
+            self._spread(0)
+
+    def _spread(self, writes: int) -> None:
+        """Give the open batch to its audience: to so many at once, for whom nothing may be queued; queue the rest."""
+        frames, self._frames = self._frames, []
         shared = frames[0] if len(frames) == 1 else b"".join(frames)
-        unwritten, congested, outlets = self._unwritten, self.congested, 0
+        unwritten, congested, outlets, sent = self._unwritten, self.congested, 0, 0
         for outlet in self._audience():
             if self._ephemeral and outlet in congested:
                 self._metrics.ephemeral_dropped(len(frames))
                 continue
             outlets += 1
+            if outlets <= writes:
+                sent += outlet.send_now(shared)
+                continue
             queued = outlet.queued
             if queued is None:
                 outlet.queued = shared
@@ -114,6 +122,7 @@ class Outbox:
             else:
                 outlet.queued = [queued, shared]
         self.traffic.deliveries += outlets * len(frames)
+        self.traffic.sent_bytes += sent
 
     def when_settled(self, call: Callable[[], None]) -> None:
         """Call it once all that stands here now is with the transports."""
@@ -134,11 +143,13 @@ class Outbox:
 
     def _turn(self) -> None:
         """Write to those whose turn it is; the rest comes after what else the loop has to do."""
-        self.end_batch()
-        unwritten = self._unwritten
-        sent = 0
-        for _ in range(min(len(unwritten), WRITES_PER_TURN)):
-            sent += unwritten.popleft().flush()
+        unwritten, writes, sent = self._unwritten, WRITES_PER_TURN, 0
+        if self._frames and not unwritten:  # a lone batch: so nothing is queued for anybody
+            self._spread(writes)
+        else:
+            self.end_batch()
+            for _ in range(min(len(unwritten), writes)):
+                sent += unwritten.popleft().flush()
         self.traffic.sent_bytes += sent
         if self.traffic.outbound_queued_bytes > self._limit:
             self._relieve()

@@ -1,6 +1,6 @@
 """python-socketio's server with Maru's manners: admit before deliver, refuse with a code, leave nobody behind."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -118,12 +118,9 @@ class ChatServer(socketio.AsyncServer):
     def whisper(self, room: str, event: str, arguments: Sequence[Any]) -> None:
         """Give everybody in a room an event that is in no log: who does not keep up with the log's goes without."""
         packet = ChatPacket(packets.EVENT, [event, *arguments], wire.NAMESPACE).encode()
-        self.eio.outbox.cast(("whisper", room), frame(b"4" + packet.encode()), partial(self._audience, room), True)
-
-    def _audience(self, room: str) -> Iterator[Connection]:
-        for eio_sid in self.manager.members(wire.NAMESPACE, room).values():
-            if eio_sid in self.eio.sockets:
-                yield self.eio.sockets[eio_sid]
+        self.eio.outbox.cast(
+            ("whisper", room), frame(b"4" + packet.encode()), partial(self.manager.audience, wire.NAMESPACE, room), True
+        )
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
         """End a client's membership: it sent DISCONNECT, or its connection is gone (then `reason` says how)."""

@@ -1,6 +1,6 @@
 """The `Transport` port over Socket.IO: encode once, frame once, give the same bytes to every member."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -13,7 +13,7 @@ from server.domain.messages import Event
 from server.gateway import wire
 from server.gateway.connection import Connection
 from server.gateway.frames import frame
-from server.gateway.outbox import Outbox
+from server.gateway.outbox import Outbox, Outlet
 from server.gateway.wire import NAMESPACE, CloseCode, ServerEvent
 from server.ports.metrics import CloseReason, Metrics
 from server.ports.transport import Push, Transport
@@ -29,6 +29,9 @@ class Membership(Protocol):
 
     def members(self, namespace: str, room: str) -> Mapping[str, str]:
         """The room's members, `sid -> eio_sid`."""
+
+    def audience(self, namespace: str, room: str) -> Sequence[Outlet]:
+        """The connections of the room's members."""
 
     def joined(self, sid: str) -> Collection[str]:
         """The client's rooms."""
@@ -68,7 +71,11 @@ class SocketTransport(Transport):
         """Give the event to every session in its channel. Promises 1-4."""
         members = self._membership.members(NAMESPACE, event.channel)
         if members:
-            self._outbox.cast(event.channel, _encode(*wire.log_event(event)), partial(self._audience, event.channel))
+            self._outbox.cast(
+                event.channel,
+                _encode(*wire.log_event(event)),
+                partial(self._membership.audience, NAMESPACE, event.channel),
+            )
             if not self._unwritten:
                 self._outbox.when_settled(self._written)
             self._unwritten.append(event.at)
@@ -117,14 +124,6 @@ class SocketTransport(Transport):
         connection.write(_encode(ServerEvent.SESSION_TERMINATED, wire.terminated(error)))
         connection.write(_DISCONNECT)
         connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
-
-    def _audience(self, channel: ChannelName) -> Iterator[Connection]:
-        """The connections of those who are in the channel."""
-        connections = self._connections
-        for eio_sid in self._membership.members(NAMESPACE, channel).values():
-            connection = connections.get(eio_sid)
-            if connection is not None:
-                yield connection
 
     def _written(self) -> None:
         now, published = self._now_ms(), self._unwritten

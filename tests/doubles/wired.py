@@ -59,11 +59,15 @@ class QuietHost:
 class Seats:
     """Who is in which channel: the transport's `Membership`."""
 
-    def __init__(self) -> None:
+    def __init__(self, connections: Mapping[str, Connection]) -> None:
         self.rooms: dict[str, dict[str, str]] = {}
+        self._connections = connections
 
     def members(self, namespace: str, room: str) -> Mapping[str, str]:
         return self.rooms.get(room, {})
+
+    def audience(self, namespace: str, room: str) -> list[Connection]:
+        return [self._connections[sid] for sid in self.members(namespace, room)]
 
     def joined(self, sid: str) -> Collection[str]:
         return [room for room, members in self.rooms.items() if sid in members]
@@ -143,9 +147,10 @@ async def wired(
 ) -> AsyncIterator[Wired]:
     """So many clients, connected; `limit` is the outbox's, in bytes."""
     loop = asyncio.get_running_loop()
-    traffic, host, inbox, seats = Traffic(), QuietHost(), Inbox(loop), Seats()
+    traffic, host, inbox = Traffic(), QuietHost(), Inbox(loop)
     outbox = outbox_class(loop, limit, traffic, metrics)
     connections: dict[str, Connection] = {}
+    seats = Seats(connections)
     clients = []
     for number in range(count):
         ours, peer = tcp_pair()
@@ -155,6 +160,7 @@ async def wired(
         stream, _ = await loop.create_connection(lambda waiting=waiting: waiting, sock=ours)  # type: ignore[misc]
         connection = Connection(host, f"c{number}", stream, inbox, outbox, None)
         stream.set_protocol(connection)
+        connection.start()
         connections[connection.sid] = connection
         clients.append(Client(SessionId(connection.sid), connection, peer))
     transport = SocketTransport(connections, outbox, seats, {}, metrics, lambda: 0)
