@@ -1,23 +1,18 @@
 """A session on asyncio: the socket, and nothing else."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
-import struct
 from typing import Protocol, cast
 
 from loadtest import wire
 from loadtest.session import Session
-from loadtest.target import Target
+from loadtest.target import Target, vanish
 from loadtest.traffic import Closed, Refused
 from loadtest.wire import WireError
 
 IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the port at `connect`, not at `bind`, so that a source's ports are counted per target."""
-
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: close with a reset. No goodbye, and no port left waiting."""
 
 
 class Owner(Protocol):
@@ -80,9 +75,7 @@ class Client(asyncio.Protocol):
         """Vanish with no word: TCP is reset."""
         self._willing = True
         if self._transport is not None:
-            plug = self._transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):
-                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            vanish(self._transport.get_extra_info("socket"))
             self._transport.abort()
 
     def entered(self) -> None:

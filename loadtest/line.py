@@ -7,7 +7,6 @@ is gone before anybody can judge it; and it can neither vanish without a goodbye
 import contextlib
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 
 from gevent.event import Event
@@ -15,13 +14,12 @@ from gevent.lock import RLock
 
 from loadtest import wire
 from loadtest.session import Session
-from loadtest.target import Target
+from loadtest.target import Target, vanish
 from loadtest.traffic import Closed, Outgoing, Refused
 from loadtest.wire import WireError
 
 READ_BYTES = 65_536
 CONNECT_S = 10.0
-RESET = struct.pack("ii", 1, 0)
 
 
 class Line:
@@ -93,6 +91,5 @@ class Line:
     def _hang_up(self) -> None:
         plug, self._socket = self._socket, None
         if plug is not None:
-            with contextlib.suppress(OSError):
-                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            vanish(plug)
             plug.close()

@@ -6,9 +6,9 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
-
-import uvloop
 
 from loadtest.crowd import Crowd
 from loadtest.judge import Ack, Ledger
@@ -16,6 +16,12 @@ from loadtest.plan import Plan
 from loadtest.tokens import NoTokens, tokens_from
 from loadtest.traffic import Refused
 from loadtest.wire import Json, WireError
+
+_run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+with suppress(ImportError):  # where there is none (not on Linux), a process is good for fewer clients
+    import uvloop
+
+    _run = uvloop.run
 
 LINE_LIMIT = 1 << 28
 """Bytes of a line: the acks of a long run, about 100 each."""
@@ -59,7 +65,7 @@ def innermost(error: BaseException) -> BaseException:
 def main() -> int:
     """Run; say plainly what was in the way, for what is not a fault of this program."""
     try:
-        uvloop.run(obey())
+        _run(obey())
     except Exception as error:
         cause = innermost(error)
         if not isinstance(cause, NoTokens | Refused | WireError | TimeoutError | EOFError):

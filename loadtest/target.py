@@ -1,8 +1,11 @@
 """Where the server is, and from which of our addresses to reach it."""
 
+import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 CLIENTS_PER_SOURCE = 20_000
@@ -39,3 +42,10 @@ class Target:
             if address.version == 4 and address.is_loopback:
                 return f"127.0.{(block + 1) // 256}.{(block + 1) % 256}"
         return None
+
+
+def vanish(plug: Any) -> None:
+    """Let a socket (or what stands for one in an event loop) end with a reset when it is closed next: nothing that says
+    goodbye, and no port that has to wait until it can be used again."""
+    with suppress(OSError):
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

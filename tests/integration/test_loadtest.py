@@ -6,14 +6,18 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loadtest.conductor import conduct
+from loadtest.swarm import parse, plans
+from loadtest.target import CLIENTS_PER_SOURCE
 from tests.harness.server import ROOT, SECRET, ServerProcess
 from tests.integration.meddling_proxy import Meddle, MeddlingProxy
 
@@ -120,9 +124,9 @@ async def test_a_swarm_finds_no_fault_with_a_right_server(server: ServerProcess)
 async def test_a_swarm_gets_over_a_killed_server(tmp_path: Path) -> None:
     """`kill -9` and a new process on the same log in the middle of the talk: what was acked is still there for all."""
     async with ServerProcess(tmp_path) as server:
-        arguments = ["--clients", "30", "--channels", "3", "--rate", "30", "--seconds", "3", "--json", "-"]
+        arguments = ["--clients", "30", "--channels", "3", "--rate", "30", "--seconds", "5", "--json", "-"]
         async with running("loadtest.swarm", "--url", server.url, *arguments) as process:
-            await server.logged(lambda line: line.get("name") == "message:send", timeout=RUN_S)
+            await server.logged(lambda line: line.get("name") == "message:send" and line["offset"] == 8, timeout=RUN_S)
             await server.kill()
             await server.start()
             result = await ended(process)
@@ -161,6 +165,23 @@ async def test_a_swarm_without_a_server_ends_and_says_why(server: ServerProcess,
         limited = await ended(process)
     assert limited.code == 2
     assert "ulimit" in limited.err
+
+
+async def test_more_clients_than_ports_come_from_several_addresses(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of those who come from 127.0.0.1 and the first of the others are in one channel, and hear the same."""
+    monkeypatch.setenv("MARU_JWT_SECRET", SECRET)
+    arguments = ["--url", server.url, "--clients", "10", "--channels", "1", "--rate", "20", "--seconds", "1"]
+    (whole,) = plans(parse(arguments), 1)
+    said: list[str] = []
+    report = await conduct([replace(whole, first=CLIENTS_PER_SOURCE - 5)], said.append)
+    assert report.reasons() == []
+    assert report.counts.delivered == 200
+    assert said[0].startswith("10 clients in 1 processes came in")
+    await server.settled(connections=0)
+    remotes = Counter(line["remote"] for line in server.lines if line.get("event") == "connection.closed")
+    assert remotes["127.0.0.2"] == 5
 
 
 async def locust(folder: Path, files: str, url: str, *arguments: str) -> tuple[Ended, dict[tuple[str, str], Any]]:
