@@ -12,7 +12,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
+from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import MAX_GRANTS, MAX_TOKEN_CHARS, JwtVerifier, mint, public_key, secret_key
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action
@@ -320,3 +323,87 @@ def test_mint_refuses_what_the_server_would() -> None:
     for bad in ({"user": ""}, {"user": "a\nb"}, {"name": "x" * 129}, {"grants": {"Room": []}}, {"ttl_s": 1e12}):
         with pytest.raises(ValueError, match="the token's"):
             mint(SECRET, **(good | bad))
+
+
+async def test_a_token_that_comes_again_is_who_it_was() -> None:
+    """The second time the signature is not looked at again: the very same identity comes back."""
+    text, checks = token(), verifier()
+    assert await checks.verify(text) is await checks.verify(text)
+
+
+@pytest.mark.parametrize(
+    ("later", "error"), [(0.0, None), (64.9, None), (65.0, TokenExpired), (-70.1, Unauthenticated)]
+)
+async def test_a_remembered_token_ends_in_time(later: float, error: type[Exception] | None) -> None:
+    """What is remembered of a token does not outlive its `exp`, nor come before its `nbf`, leeway included."""
+    times = [NOW, NOW + later]
+    checks = JwtVerifier(secret_key(SECRET), leeway_s=LEEWAY, now_s=lambda: times.pop(0))
+    text = token(nbf=NOW - 65)
+    await checks.verify(text)
+    if error is None:
+        assert (await checks.verify(text)).user == "alice"
+    else:
+        with pytest.raises(error):
+            await checks.verify(text)
+
+
+async def test_a_refused_token_is_not_remembered() -> None:
+    """A forged one is refused each time, and so is a good one with another signature after the good one came."""
+    checks, good = verifier(), token()
+    await checks.verify(good)
+    forged = signed(RAW_HEADER, json.dumps(CLAIMS).encode(), "another secret, which is 32 bytes or more")
+    for text in (forged, forged, good[:-4] + "AAAA", good.swapcase()):
+        with pytest.raises(Unauthenticated):
+            await checks.verify(text)
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In tokens and in their characters together; the oldest is forgotten first, and verified anew when it comes."""
+    first = await (checks := verifier()).verify(token())
+    monkeypatch.setattr(jwt_verifier, "TOKENS_REMEMBERED", 2)
+    await checks.verify(token(jti="2"))
+    assert await checks.verify(token()) is first
+    await checks.verify(token(jti="3"))
+    again = await checks.verify(token())
+    assert again == first
+    assert again is not first
+    monkeypatch.setattr(jwt_verifier, "REMEMBERED_CHARS", 1)
+    await checks.verify(token(jti="4"))
+    assert await checks.verify(token()) is not await checks.verify(token())
+
+
+GOOD = token(jti="t-1").encode()
+MUTATIONS = st.tuples(st.integers(0, len(GOOD)), st.integers(0, 2), st.binary(max_size=2))
+
+
+@given(st.lists(MUTATIONS, max_size=3))
+async def test_takes_what_pyjwt_takes(mutations: list[tuple[int, int, bytes]]) -> None:
+    """However a token is mangled, it is taken where PyJWT's own reader takes it, and else refused."""
+    text = GOOD
+    for at, cut, filling in mutations:
+        text = text[:at] + filling + text[at + cut :]
+    try:
+        taken = json.loads(jwt.PyJWS().decode(text, SECRET, ["HS256"])) == CLAIMS | {"jti": "t-1"}
+    except jwt.PyJWTError:
+        taken = False
+    try:
+        assert (await verifier().verify(text.decode("latin-1"))).token_id == "t-1"
+    except Unauthenticated:
+        assert not taken
+    else:
+        assert taken
+
+
+@pytest.mark.parametrize("padding", ["", "=", "==", "===", "=a"])
+async def test_padding_as_pyjwt_has_it(padding: str) -> None:
+    """Padding that some issuers write is taken where it is right, as in PyJWT; it is signed like all the rest."""
+    head, body = RAW_HEADER, json.dumps(CLAIMS).encode()
+    signing_input = f"{b64(head)}{padding}.{b64(body)}"
+    text = f"{signing_input}.{b64(hmac.digest(SECRET.encode(), signing_input.encode(), hashlib.sha256))}"
+    try:
+        jwt.PyJWS().decode(text, SECRET, ["HS256"])
+    except jwt.PyJWTError:
+        with pytest.raises(Unauthenticated):
+            await verifier().verify(text)
+    else:
+        await verifier().verify(text)
