@@ -38,8 +38,8 @@ class Ingress(NginxProcess):
 
     def turned_away(self) -> list[dict[str, Any]]:
         """Handshakes that a replica refused or could not take, whoever took them then, among the connections that have
-        ended."""
-        return [line for line in self.requests if line["replica_status"].split(", ")[0] != "101"]
+        ended. Those whose client left before any answer are not among them."""
+        return [line for line in self.requests if line["replica_status"].startswith("5")]
 
     def _replicas(self) -> Path:
         return self._configuration / "replicas.conf"

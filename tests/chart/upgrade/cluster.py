@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 
@@ -101,11 +101,6 @@ class Cluster:
     def process(self, pod: Pod) -> PodProcess:
         """A pod's container."""
         return self._processes[pod]
-
-    @property
-    def processes(self) -> list[PodProcess]:
-        """All containers that there ever were, but those that were replaced in their pod."""
-        return list(self._processes.values())
 
     def watch(self) -> None:
         """Count the fewest serving from now on."""
@@ -203,10 +198,3 @@ class Cluster:
                 return response.status < 400
         except (aiohttp.ClientError, TimeoutError):
             return False
-
-    def figures(self) -> list[dict[str, Any]]:
-        """How the containers stopped, for people."""
-        return [
-            {"pod": stop.pod, "code": stop.code, "seconds": round(stop.ended_at - (stop.told_at or stop.ended_at), 1)}
-            for stop in self.stops
-        ]

@@ -1,5 +1,6 @@
 """The stage of every scenario: Redis, the API server with the release's Secret, nginx, the cluster, and the crowd."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,9 @@ CHANNELS = tuple(f"room:{number}" for number in range(20))
 
 READY_S = 30.0
 """From the installation until everything serves."""
+
+SCENARIO_S = 120.0
+"""For all of it: under the test's own deadline, at which nobody would stop what was started."""
 
 PAGE = 1_000
 FOR_EVER_MS = 10 * 365 * 24 * 3_600_000
@@ -105,7 +109,7 @@ async def observe(
     stage: Stage, parts: Sequence[Part], deed: Callable[[], Awaitable[None]], killed: Callable[[], set[str]] = set
 ) -> Observed:
     """Let a crowd talk while something is done to the release; return what everybody saw. Leaves the stage."""
-    async with stage:
+    async with asyncio.timeout(SCENARIO_S), stage:
         async with MixedCrowd(stage.ingress.url, parts, CHANNELS) as crowd:
             talked_at = time.monotonic()
             await crowd.talk()
