@@ -198,14 +198,18 @@ def test_every_alert_has_a_case() -> None:
 
 async def test_alerts_fire_when_they_should_and_not_else(tmp_path: Path) -> None:
     """`promtool test rules`: for each alert, series that are its case and series that nearly are."""
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "maru", "rules": _rules()}]}))
-    tests = []
-    for alert, case in CASES.items():
-        tests += [_group(alert, case.minutes, case.fires, 1), _group(alert, case.minutes, case.quiet, 0)]
-    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "15s", "tests": tests}
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document))
-    code, said = await _promtool(tmp_path, "test", "rules", "tests.yaml")
+    for rule in _rules():
+        alert, case = rule["alert"], CASES[rule["alert"]]
+        (tmp_path / f"{alert}.rule.yaml").write_text(yaml.safe_dump({"groups": [{"name": "maru", "rules": [rule]}]}))
+        document = {
+            "rule_files": [f"{alert}.rule.yaml"],
+            "evaluation_interval": "30s",
+            "tests": [_group(alert, case.minutes, case.fires, 1), _group(alert, case.minutes, case.quiet, 0)],
+        }
+        (tmp_path / f"{alert}.test.yaml").write_text(yaml.safe_dump(document))
+    code, said = await _promtool(tmp_path, "test", "rules", *(f"{alert}.test.yaml" for alert in CASES))
     assert code == 0, said
+    assert said.count("SUCCESS") == len(CASES)
 
 
 def test_each_alert_says_how_bad_and_what_to_do() -> None:

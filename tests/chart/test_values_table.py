@@ -1,5 +1,6 @@
 """The chart's own papers: the README's table, the versions, what is packaged."""
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import yaml
 
 from charts import values_table
 from server.settings import VERSION
-from tests.chart.rendered import CHART, OLDEST
+from tests.chart.rendered import AUTH, CHART, OLDEST, ROOT, faults, render
+
+VALUES_OF_A_MANUAL = re.compile(r"^```yaml\n(# values\.yaml.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_table_is_up_to_date() -> None:
@@ -49,3 +52,14 @@ def test_it_packages(tmp_path: Path) -> None:
     values = {"auth": {"existingSecret": "a"}}
     with helm_python.Chart.load(archive) as packed, helm_python.Chart.load(CHART) as folder:
         assert packed.render(values) == folder.render(values)
+
+
+def test_the_values_in_the_manual_are_taken() -> None:
+    """Each `values.yaml` of docs/operations.md renders, on top of the least, into valid objects."""
+    blocks = VALUES_OF_A_MANUAL.findall((ROOT / "docs" / "operations.md").read_text())
+    assert len(blocks) >= 6
+    for block in blocks:
+        rendered = render(AUTH, yaml.safe_load(block), name="maru")
+        known = [found for found in rendered if found["kind"] != "BackendTrafficPolicy"]
+        assert [fault for found in known for fault in faults(found)] == []
+        assert {item["metadata"]["name"] for item in rendered.of("Service")} == {"maru", "maru-internal"}
