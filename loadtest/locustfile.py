@@ -10,19 +10,21 @@ import itertools
 import os
 import random
 import secrets
+import sys
 import time
 from typing import Any
 
 import gevent
 from gevent.event import Event
 from locust import User, between, events, task
+from locust.runners import MasterRunner
 
 from loadtest.judge import Story, Verdict
 from loadtest.line import Line
 from loadtest.reporter import CONNECT, RESUME, Reporter
 from loadtest.session import OUTBOX_LIMIT, Session
 from loadtest.target import Target
-from loadtest.tokens import Tokens, tokens_from
+from loadtest.tokens import NoTokens, Tokens, tokens_from
 from loadtest.traffic import Closed, Outgoing, Refused
 
 BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 10.0
@@ -82,10 +84,20 @@ process: Process | None = None
 
 @events.init.add_listener
 def prepare(environment: Any, runner: Any, **_: object) -> None:
-    """Set the weights; and let a shape drop all phones."""
-    for name, weight in (each.split("=") for each in environment.parsed_options.mix.split(",") if each):
-        classes = {kind.__name__: kind for kind in environment.user_classes}
-        classes[name].weight = int(weight)
+    """Set the weights; let a shape drop all phones; and end at once where the run could not begin."""
+    given = environment.parsed_options
+    kinds = {kind.__name__: kind for kind in environment.user_classes}
+    try:
+        for name, weight in (each.split("=") for each in given.mix.split(",") if each):
+            if name not in kinds:
+                raise ValueError(f"--mix names {name!r}, which is none of {', '.join(kinds)}")
+            kinds[name].weight = int(weight)
+        if not isinstance(runner, MasterRunner):  # a master has no users of its own
+            tokens_from(os.environ, given.prefix)
+        if environment.host:
+            Target.parse(environment.host)
+    except (ValueError, NoTokens) as error:
+        sys.exit(f"loadtest: {error}")
     if runner is not None:
         runner.register_message("storm", storm)
 
