@@ -5,16 +5,19 @@ and the most in brackets, and ratios come first.
 """
 
 import argparse
+import contextlib
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import plans
+from bench import plans, results
 from bench.cases import crowd, fanout, profile, replicas, sends
 from bench.machine import cores, raise_file_limit
 from bench.peers.registry import MEANING
-from bench.runs import Run
+from bench.runs import Row, Run
 
 FILES = 65_536
 """A server with 15,000 connections, or its load, needs so many at the most, with much to spare."""
@@ -45,7 +48,9 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (("quick", "a first look, under a minute"), ("all", "everything, under ten minutes")):
-        _common(commands.add_parser(name, help=text))
+        plan = commands.add_parser(name, help=text)
+        _common(plan)
+        plan.add_argument("--rounds", type=int, default=5, help="at most so many; default: %(default)s")
     for name, text in (
         ("fanout", "one message to everybody in a channel"),
         ("latency", "from due to delivered, at half load and at one rate for all"),
@@ -61,10 +66,14 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--peers", default=DEFAULT_PEERS[name], help="default: %(default)s")
         command.add_argument("--rounds", type=int, default=3)
         _options(command, name)
+    report = commands.add_parser("report", help="show results that were kept in a file")
+    report.add_argument("results", type=Path)
+    report.add_argument("--page", type=Path, help="also write this page, and its charts")
     return top
 
 
 def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--page", type=Path, help="also write this page, e.g. docs/performance.md, and its charts")
     command.add_argument("--out", type=Path, help="file for the results, a line of JSON each")
     command.add_argument("--set", action="append", default=[], metavar="MARU_X=Y", help="a setting of Maru's")
 
@@ -76,7 +85,7 @@ def _options(command: argparse.ArgumentParser, name: str) -> None:
     if name == "fanout":
         command.add_argument("--in-flight", type=numbers, default=(1, 32), help="default: 1,32")
         command.add_argument("--channels", type=int, default=1, help="the members are spread over so many")
-        command.add_argument("--senders", type=int, default=1)
+        command.add_argument("--senders", type=numbers, default=(1,), help="clients that send in turn; default: 1")
     if name in {"fanout", "latency", "sends", "heartbeat"}:
         command.add_argument("--seconds", type=float, default={"sends": 1.5, "heartbeat": 21.0}.get(name, 1.0))
     if name in {"crowd", "storm", "heartbeat"}:
@@ -88,7 +97,7 @@ def _options(command: argparse.ArgumentParser, name: str) -> None:
 def measure(run: Run, options: argparse.Namespace) -> None:
     """Run one command."""
     if options.command in plans.PLANS:
-        plans.PLANS[options.command](run)
+        plans.PLANS[options.command](run, options.rounds)
         return
     names: Sequence[str] = options.peers.split(",")
     if unknown := sorted(set(names) - set(MEANING)):
@@ -133,15 +142,32 @@ COMMANDS: Mapping[str, Callable[[Run, Sequence[str], argparse.Namespace], None]]
 
 
 def main() -> int:
-    """Measure, and print the tables."""
+    """Measure (or read what was measured), print the tables, write the page."""
     options = parser().parse_args()
-    raise_file_limit(FILES)
-    variables = dict(setting.partition("=")[::2] for setting in options.set)
-    with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder:
-        run = Run(cores(), Path(folder), None if options.out is None else options.out.open("w"), variables)
-        measure(run, options)
-    plans.show(run)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that what was started is ended too
+    if options.command == "report":
+        about, rows = results.read(options.results)
+    else:
+        raise_file_limit(FILES)
+        about, rows = _run(options)
+    results.show(rows)
+    if options.page is not None:
+        results.write_page(options.page, about, rows)
     return 0
+
+
+def _run(options: argparse.Namespace) -> tuple[results.About, list[Row]]:
+    variables = dict(setting.partition("=")[::2] for setting in options.set)
+    about = results.about(f"python -m bench {' '.join(sys.argv[1:])}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, contextlib.ExitStack() as stack:
+        out = None if options.out is None else stack.enter_context(options.out.open("w"))
+        run = Run(cores(), Path(folder), out, variables)
+        measure(run, options)
+        about["seconds"] = time.monotonic() - began
+        if out is not None:
+            results.note(out, about)
+    return about, run.rows
 
 
 if __name__ == "__main__":

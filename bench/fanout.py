@@ -12,6 +12,9 @@ from bench.tally import Tally
 STALLED_S = 10.0
 """Without a delivery for so long, a window has failed."""
 
+WAIT_S = 10.0
+"""A window in which a slow server has delivered next to nothing goes on for so long at the most."""
+
 FINISH_S = 60.0
 """What is under way at a window's end has come after this."""
 
@@ -120,7 +123,7 @@ class _Run:
             self._total, self._heard_at = self._tally.total, now
         elif now - self._heard_at > STALLED_S:
             raise LoadFailed(f"no delivery for {STALLED_S:.0f} s; {self._crowd.lost} connections lost")
-        if now < self._next:
+        if now < self._next or (self._few() and now < self._next + WAIT_S):
             return True
         moment = _Moment.now(self._crowd, self._tally, self._window.pids)
         if self.began is None:
@@ -129,6 +132,11 @@ class _Run:
             return True
         self.ended = moment
         return False
+
+    def _few(self) -> bool:
+        """Whether not even one message has come to everybody since the beginning, warming included."""
+        seen = 0 if self.began is None else self.began.deliveries
+        return self._tally.total - seen < len(self._tally.counts)
 
     def flow(self) -> Flow:
         """What it brought, after its end."""

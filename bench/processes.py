@@ -3,7 +3,7 @@
 import contextlib
 import os
 import random
-import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,7 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 START_S = 15.0
-STOP_S = 10.0
+STOP_S = 2.0
+"""Between asking and killing: a peer that waits for its clients to go is not waited for."""
+
+GONE_S = 10.0
 POLL_S = 0.02
 """Between two looks at a process that tells nobody when it is ready."""
 
@@ -93,8 +96,10 @@ class Process:
         try:
             self._process.wait(timeout=STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(timeout=STOP_S)
+            for pid in reversed(self.pids()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait(timeout=GONE_S)
         self._output.close()
 
 
@@ -131,8 +136,3 @@ def files(pids: Sequence[int]) -> int:
         len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  # thousands, of which the names do not matter
         for pid in pids
     )
-
-
-def readable(descriptor: int, timeout_s: float) -> bool:
-    """Whether there is something to read within the time."""
-    return bool(select.select([descriptor], [], [], timeout_s)[0])

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 from bench.fanout import Flow, Pace, Window
 from bench.load import Load
@@ -25,7 +26,8 @@ class Work:
     size: int = 64
     channels: int = 1
     """The members are spread over so many; a wave is one message to each."""
-    senders: int = 1
+    senders: tuple[int, ...] = (1,)
+    """Clients that send in turn, never more than messages in flight."""
     rounds: int = 5
     seconds: float = 1.0
     warm_s: float = 0.3
@@ -34,54 +36,78 @@ class Work:
         """The channels."""
         return tuple(f"room:{number}" for number in range(self.channels))
 
-    def window(self, pids: Sequence[int], in_flight: int) -> Window:
-        """One measurement."""
-        return Window(self.names(), self.size, in_flight, self.seconds, self.warm_s, tuple(pids), self.senders)
+    def flights(self) -> list[tuple[int, int]]:
+        """Messages in flight, and who sends them."""
+        return [(depth, senders) for depth in self.in_flight for senders in self.senders if senders <= depth]
 
-    def params(self, in_flight: int) -> dict[str, int]:
+    def window(self, pids: Sequence[int], in_flight: int, senders: int = 1) -> Window:
+        """One measurement."""
+        return Window(self.names(), self.size, in_flight, self.seconds, self.warm_s, tuple(pids), senders)
+
+    def params(self, in_flight: int, senders: int = 1) -> dict[str, int]:
         """What tells one result from another."""
         return {
             "members": self.members,
             "in_flight": in_flight,
             "size": self.size,
             "channels": self.channels,
-            "senders": self.senders,
+            "senders": senders,
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """A started peer with its clients."""
+class Stands:
+    """Started peers with their clients. Idle ones cost a heartbeat only. Use as a context manager."""
 
-    peer: Peer
-    load: Load
+    def __init__(self, run: Run, work: Work) -> None:
+        self._run, self._work = run, work
+        self._open: dict[str, tuple[Peer, Load, contextlib.ExitStack]] = {}
 
+    def __enter__(self) -> Self:
+        return self
 
-@contextlib.contextmanager
-def stands(run: Run, names: Sequence[str], work: Work, case: str) -> Iterator[list[Stand]]:
-    """Start all peers and let their members in; one that can't is reported. Idle ones cost a heartbeat only."""
-    with contextlib.ExitStack() as stack:
-        started: list[Stand] = []
-        for name in names:
-            with run.attempt(case, name, 0, work.params(0)):
-                peer = stack.enter_context(run.peer(name, work.size))
-                load = stack.enter_context(run.load(peer))
-                load.do("prepare", count=work.members, channels=work.names(), join=True)
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._open):
+            self.close(name)
+
+    def get(self, name: str) -> tuple[Peer, Load]:
+        """A peer with all its members in. Raises `NotAvailable`, `LoadFailed`."""
+        if name not in self._open:
+            with contextlib.ExitStack() as stack:
+                peer = stack.enter_context(self._run.peer(name, self._work.size))
+                load = stack.enter_context(self._run.load(peer))
+                load.do("prepare", count=self._work.members, channels=self._work.names(), join=True)
                 load.do("enter")
-                started.append(Stand(peer, load))
-        yield started
+                self._open[name] = (peer, load, stack.pop_all())
+        peer, load, _ = self._open[name]
+        return peer, load
+
+    def close(self, name: str) -> None:
+        """End a peer, where it runs; `get` starts it anew."""
+        if name in self._open:
+            self._open.pop(name)[2].close()
+
+    @contextlib.contextmanager
+    def attempt(self, case: str, name: str, number: int, params: dict[str, Any]) -> Iterator[None]:
+        """What fails is reported, and its peer started anew for what comes next: some members may be lost."""
+        done = False
+        with self._run.attempt(case, name, number, params):
+            yield
+            done = True
+        if not done:
+            self.close(name)
 
 
 def fanout(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> None:
     """Measure every peer in every round, in turn: what slows the machine for a while slows all of them."""
-    with stands(run, names, work, case) as started:
+    with Stands(run, work) as stands:
         for number in range(work.rounds):
-            for stand in started:
-                for in_flight in work.in_flight:
-                    params = work.params(in_flight)
-                    with run.attempt(case, stand.peer.name, number, params):
-                        flow: Flow = stand.load.do("fanout", window=work.window(stand.peer.pids(), in_flight))
-                        run.record(case, stand.peer.name, number, params, figures(flow))
+            for name in names:
+                for in_flight, senders in work.flights():
+                    params = work.params(in_flight, senders)
+                    with stands.attempt(case, name, number, params):
+                        peer, load = stands.get(name)
+                        flow: Flow = load.do("fanout", window=work.window(peer.pids(), in_flight, senders))
+                        run.record(case, name, number, params, figures(flow))
 
 
 def members(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
@@ -121,16 +147,17 @@ def latency(run: Run, names: Sequence[str], work: Work, share: float = 0.5, fixe
 
     `fixed` is deliveries a second. What a peer can do is measured in the same round, with one message in flight.
     """
-    with stands(run, names, work, LATENCY) as started:
+    with Stands(run, work) as stands:
         for number in range(work.rounds):
-            for stand in started:
-                with run.attempt(LATENCY, stand.peer.name, number, {"members": work.members}):
-                    window = work.window(stand.peer.pids(), 1)
-                    most: Flow = stand.load.do("fanout", window=window)
-                    for load, waves_s in (("half", share * most.waves / most.seconds), ("same", fixed / work.members)):
-                        params = {"members": work.members, "load": load}
-                        pace: Pace = stand.load.do("latency", window=window, waves_s=waves_s)
-                        run.record(LATENCY, stand.peer.name, number, params, latencies(pace))
+            for name in names:
+                with stands.attempt(LATENCY, name, number, {"members": work.members}):
+                    peer, load = stands.get(name)
+                    window = work.window(peer.pids(), 1)
+                    most: Flow = load.do("fanout", window=window)
+                    rates = {"same": fixed / work.members, "half": share * most.waves / most.seconds}
+                    for rate, waves_s in rates.items():
+                        pace: Pace = load.do("latency", window=window, waves_s=waves_s)
+                        run.record(LATENCY, name, number, {"members": work.members, "load": rate}, latencies(pace))
 
 
 def latencies(pace: Pace) -> dict[str, float]:

@@ -39,14 +39,18 @@ class Summary:
         """One figure, round by round; empty where it was not measured."""
         return self._values[key][metric] if key in self._values else ()
 
+    def named(self, key: Key) -> list[tuple[str, float]]:
+        """All its figures, of the first round."""
+        return [(name, values[0]) for name, values in self._values[key].items()]
+
     def spread(self, key: Key, metric: str) -> Spread | None:
         """One figure over all rounds."""
         found = self.values(key, metric)
         return spread(found) if found else None
 
-    def ratio(self, ours: Key, theirs: Key, metric: str) -> Spread | None:
-        """One figure of ours to theirs, paired by round."""
-        found = ratios(self.values(ours, metric), self.values(theirs, metric))
+    def ratio(self, ours: Key, theirs: Key, metric: str, metric_theirs: str = "") -> Spread | None:
+        """One figure of ours to theirs (the same, or another one), paired by round."""
+        found = ratios(self.values(ours, metric), self.values(theirs, metric_theirs or metric))
         return spread(found) if found else None
 
     def find(self, case: str, peer: str, **params: Any) -> Key | None:

@@ -1,0 +1,60 @@
+"""What a run leaves: lines of JSON, tables on the terminal, a page with charts."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from bench.machine import describe
+from bench.report.goals import judged
+from bench.report.layouts import LAYOUTS
+from bench.report.summary import Summary
+from bench.report.tables import tables
+from bench.runs import Row
+
+About = dict[str, Any]
+"""Of a run: `machine`, `date`, `command`, `seconds`."""
+
+
+def about(command: str) -> About:
+    """What is known before it begins."""
+    return {"machine": describe(), "date": datetime.now(UTC).date().isoformat(), "command": command, "seconds": 0.0}
+
+
+def note(out: TextIO, told: About) -> None:
+    """Put what is known of the run behind its rows."""
+    out.write(json.dumps({"about": told}) + "\n")
+
+
+def read(path: Path) -> tuple[About, list[Row]]:
+    """The rows of a file, and what it says of its run; of one that was cut short, what this machine is."""
+    told, rows = about("python -m bench"), []
+    for line in path.read_text().splitlines():
+        found = json.loads(line)
+        if "about" in found:
+            told = found["about"]
+        else:
+            rows.append(Row(**found))
+    return told, rows
+
+
+def show(rows: list[Row]) -> None:
+    """Print every table, whether the goals were reached, and what could not be measured."""
+    summary = Summary(rows)
+    for layout in LAYOUTS:
+        for table in tables(summary, layout):
+            print(f"\n{table.text()}")
+    goals = judged(summary)
+    if goals.lines:
+        print(f"\n{goals.text()}")
+    for key, problem in summary.problems.items():
+        print(f"\nnot available: {key.case} {key.peer}: {problem}")
+
+
+def write_page(path: Path, told: About, rows: list[Row]) -> None:
+    """Write the page, and its charts into a folder of the same name beside it."""
+    from bench.report import charts, page  # noqa: PLC0415  # matplotlib is in an extra of its own
+
+    summary = Summary(rows)
+    charts.draw(summary, path.with_suffix(""))
+    path.write_text(page.page(summary, told))
