@@ -8,10 +8,8 @@ One of the two files that touch the internals of aiohttp (its compiled frame rea
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Coroutine
-from enum import IntEnum
 from typing import Any, Protocol
 
 from aiohttp._websocket.reader import WebSocketDataQueue
@@ -22,14 +20,8 @@ from server.gateway.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
 from server.gateway.outbox import Outbox
 from server.gateway.packets import HostilePacket
 from server.gateway.wire import MAX_PAYLOAD, CloseCode
+from server.gateway.writing import State, WritingHalf
 from server.ports.metrics import CloseReason
-
-MAX_OUTBOUND = 1 << 20
-"""Bytes that may wait for a client that does not read (P8); over it the connection is closed as slow."""
-
-FLUSH_WAIT_S = 10.0
-FLUSH_STEP = 64 * 1024
-"""A client that is waited for takes so many bytes in each such time, which a bad mobile link does; else it is slow."""
 
 PING = frame(b"2")
 
@@ -38,15 +30,6 @@ CLOSE_WAIT_S = 2.0
 
 ABNORMAL_CLOSURE = 1006
 """A close code for programs' own use, never sent (RFC 6455, section 7.4.1); aiohttp's reader lets this one pass."""
-
-
-class State(IntEnum):
-    """How far a connection is. It only grows."""
-
-    OPEN = 0
-    CLOSING = 1  # a close frame is written; only the peer's is still listened for
-    DEAF = 2  # as CLOSING, but the peer's frames can't be read any more
-    CLOSED = 3
 
 
 class Host(Protocol):
@@ -91,30 +74,23 @@ class Inbox(WebSocketDataQueue):
         return taken
 
 
-class Connection(asyncio.Protocol):
+class Connection(WritingHalf):
     """A WebSocket. `user` and `member` (the Socket.IO `sid`) are for the log only; `cause` is why it ends."""
 
     __slots__ = (
-        "_backlog",
-        "_descriptor",
-        "_flushed",
         "_headers",
         "_heard_at",
         "_held",
         "_host",
         "_inbox",
         "_mailbox",
-        "_outbox",
         "_paused",
         "_reader",
-        "_state",
-        "_transport",
         "_unsent",
         "cause",
         "close_code",
         "member",
         "opened_at",
-        "queued",
         "reason",
         "remote",
         "session",
@@ -138,24 +114,16 @@ class Connection(asyncio.Protocol):
         outbox: Outbox,
         remote: str | None,
     ) -> None:
+        super().__init__(transport, outbox)
         self._host = host
-        self._transport = transport
         self._inbox = inbox
-        self._outbox = outbox
-        # From the first byte that the kernel does not take until the last is taken, this side is told: `_backlog`.
-        transport.set_write_buffer_limits(high=0)
-        self._descriptor: int = transport.get_extra_info("socket").fileno()
-        self.queued: bytes | list[bytes] | None = None
         # One byte more than allowed: the reader refuses a message that reaches its limit.
         self._reader = WebSocketReader(inbox, MAX_PAYLOAD + 1, compress=False, decode_text=True)
         self._headers = HeaderCheck()
         self._mailbox: Mailbox | None = None
         self._paused = False
         self._held = False
-        self._backlog = -1
-        self._flushed: asyncio.Future[None] | None = None
         self._unsent = 0
-        self._state = State.OPEN
         self.sid = sid
         self.slot = 0
         self.remote = remote
@@ -172,18 +140,9 @@ class Connection(asyncio.Protocol):
         return time.monotonic() if self._paused else self._heard_at
 
     @property
-    def closed(self) -> bool:
-        """Whether the transport is gone."""
-        return self._state is State.CLOSED
-
-    @property
     def busy(self) -> bool:
         """Whether something that has been read is still to be handled."""
         return self._mailbox is not None
-
-    def is_open(self) -> bool:
-        """Whether the connection takes part: neither closing nor closed."""
-        return self._state is State.OPEN
 
     # Reading
 
@@ -243,7 +202,7 @@ class Connection(asyncio.Protocol):
     async def _work(self, mailbox: Mailbox) -> None:
         """Handle packets, in order, until there are none; then end the connection if it is lost meanwhile."""
         while mailbox:
-            if self._backlog >= 0:
+            if self.congested:
                 await self.flushed()  # answers to one who does not read would only pile up
                 if not mailbox:
                     break
@@ -284,120 +243,6 @@ class Connection(asyncio.Protocol):
         self._heard_at = time.monotonic()
         self._transport.resume_reading()
 
-    # Writing
-
-    def write(self, data: bytes) -> None:
-        """Write whole frames at the end of this turn of the loop."""
-        if self._state is State.OPEN:
-            self._outbox.post(self, data)
-
-    def flush(self) -> int:
-        """Send what is queued; return its bytes."""
-        queued, self.queued = self.queued, None
-        if queued is None:
-            return 0
-        return self.send_now(b"".join(queued) if isinstance(queued, list) else queued)
-
-    def send_now(self, data: bytes) -> int:
-        """Send whole frames, or close a connection that has let too much pile up; return the bytes that were taken.
-
-        Where nothing waits before them they go to the kernel directly: a transport's own way there costs half as much
-        again as the system call. What the kernel does not take, and any error, is the transport's. The descriptor is
-        ours until `connection_lost`, on either loop.
-        """
-        if self._state is not State.OPEN:
-            return 0
-        size = len(data)
-        if self._backlog < 0:
-            try:
-                sent = os.write(self._descriptor, data)
-            except OSError:
-                sent = 0
-            if sent < size:
-                self._transport.write(data[sent:])
-            return size
-        self._count(self._backlog + size)
-        if self._backlog > MAX_OUTBOUND and self._is_slow(size):
-            self._cut_slow()
-            return 0
-        self._transport.write(data)
-        return size
-
-    def _flush_now(self) -> None:
-        """As `flush`, with what stands in an open batch: what comes next goes to the transport directly."""
-        self._outbox.end_batch()
-        self._outbox.traffic.sent_bytes += self.flush()
-
-    def _is_slow(self, size: int) -> bool:
-        """Look at what really waits before these many bytes: the count includes what has been sent since."""
-        waiting = self.recount()
-        if waiting + size > MAX_OUTBOUND:
-            return True
-        self._count(waiting + size)
-        return False
-
-    def _cut_slow(self) -> None:
-        self.queued = None
-        self.drop_mailbox()
-        self.close(CloseCode.TRY_AGAIN_LATER, CloseReason.SLOW_READER, "slow reader")
-
-    def cut(self) -> None:
-        """Drop the connection with all that waits for it: the process needs the memory now, and no close frame could
-        overtake what waits."""
-        self.abort(CloseReason.MEMORY_CAP, "outbound memory")
-
-    def recount(self) -> int:
-        """How many bytes wait in the transport, looked at now."""
-        waiting = self._transport.get_write_buffer_size()
-        self._count(waiting)
-        return waiting
-
-    def _count(self, waiting: int) -> None:
-        self._outbox.traffic.outbound_queued_bytes += waiting - max(self._backlog, 0)
-        self._backlog = waiting
-
-    def start(self) -> None:
-        """Begin, as the transport's protocol: what was written before may still be on its way."""
-        if self._transport.get_write_buffer_size():
-            self.pause_writing()
-
-    def pause_writing(self) -> None:
-        """Begin to count: the kernel takes no more for now."""
-        self._outbox.congested[self] = None
-        self.recount()
-
-    def resume_writing(self) -> None:
-        """Stop counting: the kernel keeps up again."""
-        self._uncount()
-        self._wake()
-
-    def _uncount(self) -> None:
-        if self._backlog >= 0:
-            self._count(0)
-            self._backlog = -1
-            del self._outbox.congested[self]
-
-    async def flushed(self) -> None:
-        """Wait until little of what has been written still waits for the client, or the connection is lost; close one
-        that takes too long."""
-        self._flush_now()
-        if self._backlog < 0 or self.closed:
-            return
-        if self._flushed is None:
-            self._flushed = asyncio.get_running_loop().create_future()
-        flushed, waiting = self._flushed, self._transport.get_write_buffer_size()
-        while not flushed.done():
-            await asyncio.wait((flushed,), timeout=FLUSH_WAIT_S)
-            before, waiting = waiting, self._transport.get_write_buffer_size()
-            if not flushed.done() and waiting > before - FLUSH_STEP:
-                self._cut_slow()
-                return
-
-    def _wake(self) -> None:
-        if self._flushed is not None:
-            self._flushed.set_result(None)
-            self._flushed = None
-
     # Heartbeat
 
     def ping(self) -> None:
@@ -407,7 +252,7 @@ class Connection(asyncio.Protocol):
     def shows_life(self, since: float) -> bool:
         """Whether anything has been read since then, or the client has taken some of what waits for it: a ping behind a
         long replay reaches a slow client late."""
-        before, self._unsent = self._unsent, 0 if self._backlog < 0 else self._transport.get_write_buffer_size()
+        before, self._unsent = self._unsent, self.unsent
         return self.last_heard >= since or self._unsent < before
 
     async def send(self, packet: Any) -> None:
@@ -436,10 +281,9 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once, with what waits to be written and what waits to be handled."""
         self.cause, self.reason = self.cause or cause, self.reason or reason
         self._state = max(self._state, State.DEAF)
-        self.queued = None
         self.drop_mailbox()
         self._transport.abort()
-        self._uncount()
+        self._forget()
 
     def drop_mailbox(self) -> None:
         """Handle no further packets: the client is not there to hear the answers, and did not say goodbye."""
@@ -479,9 +323,7 @@ class Connection(asyncio.Protocol):
             self.drop_mailbox()
         self.cause = self.cause or CloseReason.TRANSPORT_LOST
         self.reason = self.reason or ("transport error" if exc else "transport closed")
-        self.queued = None
-        self._uncount()
-        self._wake()
+        self._forget()
         self._host.lost(self)
         if self._mailbox is None:
             self._host.spawn(self._host.ended(self))

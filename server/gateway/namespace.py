@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import socketio
 import structlog
@@ -34,7 +35,8 @@ class Guest:
 
 
 class ChatNamespace(socketio.AsyncNamespace):
-    """Commands of clients, by an explicit table: a name that is not in it reaches nothing."""
+    """Commands of clients, by an explicit table: a name that is not in it reaches nothing. `command_line` is called
+    with the fields of each command's log line, by name."""
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         publisher: Publisher,
         history: History,
         metrics: Metrics = SILENT,
+        command_line: Callable[..., None] | None = None,
     ) -> None:
         super().__init__(NAMESPACE)
         self._sessions = sessions
@@ -50,7 +53,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self._publisher = publisher
         self._history = history
         self._metrics = metrics
-        self._lines = _log.bind()  # made once: the logger above makes one for each line
+        self._command_line = command_line or partial(_log.bind().info, "command")
         self._handlers: dict[str, Callable[[SessionId, object], Awaitable[Json]]] = {
             Command.JOIN: self._join,
             Command.LEAVE: self._leave,
@@ -110,8 +113,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         known = event in self._handlers
         outcome = "ok" if answer["ok"] else answer["error"]["code"]
         self._metrics.commanded(event, outcome, seconds)
-        self._lines.info(
-            "command",
+        self._command_line(
             name=event if known else "(unknown)",
             session=sid,
             user=self._user(SessionId(sid)),

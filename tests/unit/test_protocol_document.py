@@ -18,7 +18,7 @@ from server.application import commands, deadline, sessions
 from server.domain import channels, errors, identity
 from server.domain.messages import Event, MessageDeleted, MessageEdited, Position
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
-from server.gateway import connection, engine, packets, wire
+from server.gateway import connection, engine, mailbox, packets, wire, writing
 from server.gateway.wire import CloseCode, Command, ServerEvent
 from server.ports.transport import (
     ChannelRemoved,
@@ -114,7 +114,7 @@ def test_the_close_codes_are_those_of_the_code() -> None:
     table = {int(code): when for code, when, _ in rows(section("Closing"), "close code")}
     assert [*table] == [*CloseCode]
     assert number(wire.MAX_PAYLOAD) in table[CloseCode.MESSAGE_TOO_BIG]
-    assert number(connection.MAX_OUTBOUND) in table[CloseCode.TRY_AGAIN_LATER]
+    assert number(writing.MAX_OUTBOUND) in table[CloseCode.TRY_AGAIN_LATER]
 
 
 def test_the_reasons_are_those_of_the_code() -> None:
@@ -149,8 +149,8 @@ def test_the_limits_are_those_of_the_code() -> None:
             "`limit` of `history:read`, messages": commands.MAX_PAGE,
             "`limit` of `history:read` if absent, messages": commands.DEFAULT_PAGE,
             "ack id, digits": packets.MAX_ACK_DIGITS,
-            "commands waiting before the server stops reading": connection.MAILBOX_HIGH,
-            "bytes waiting for a slow reader": connection.MAX_OUTBOUND,
+            "commands waiting before the server stops reading": mailbox.MAILBOX_HIGH,
+            "bytes waiting for a slow reader": writing.MAX_OUTBOUND,
             "time to CONNECT, seconds": engine.CONNECT_WAIT_S,
             "answer to `message:send`, seconds": deadline.COMMAND_DEADLINE_S,
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
@@ -174,7 +174,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         ("The token", f"1 to {identity.MAX_USER_CHARS} characters"),
         ("The token", f"At most {number(jwt_verifier.MAX_GRANTS)} patterns"),
         ("The life of a session", f"`session:expiring` comes {sessions.EXPIRY_NOTICE_MS // 1_000} s before"),
-        ("Commands", f"more than {connection.MAILBOX_HIGH} commands"),
+        ("Commands", f"more than {mailbox.MAILBOX_HIGH} commands"),
         ("message:send", f"{number(commands.MAX_DATA_BYTES)} bytes as compact JSON"),
         ("message:send", f"at most {commands.MAX_DATA_DEPTH} levels"),
         ("message:send", f"Within {KEY_LIFETIME_MS // 3_600_000} h"),

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
-from server.gateway.connection import MAX_OUTBOUND
 from server.gateway.frames import frame
 from server.gateway.outbox import WRITES_PER_TURN, Audience, Outbox, Outlet
 from server.gateway.wire import CloseCode
+from server.gateway.writing import MAX_OUTBOUND
 from server.ports.metrics import CloseReason, Metrics
 from server.ports.transport import SessionExpiring
 from tests.doubles.samples import event
