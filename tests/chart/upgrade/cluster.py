@@ -34,6 +34,7 @@ class PodProcess(ServerProcess):
         internal = {"MARU_INTERNAL_HOST": "127.0.0.1", "MARU_INTERNAL_PORT": str(self.internal_port)}
         self._env = system | env | place | internal
         self.ports = {"MARU_PORT": self.port, "MARU_INTERNAL_PORT": self.internal_port}
+        self.launched = asyncio.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,6 @@ class Cluster:
         self._numbers = itertools.count(1)
         self._progress = Progress()
         self._endpoints: list[int] = []
-        self._changed = asyncio.Condition()
         self._http = aiohttp.ClientSession()
         self._tasks = asyncio.TaskGroup()
         self._running: asyncio.Task[None] | None = None
@@ -87,11 +87,13 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         assert self._running is not None
         self._running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._running
-        for process in self._processes.values():
-            await process.__aexit__()
-        await self._http.close()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._running
+        finally:
+            for process in self._processes.values():
+                await process.__aexit__()
+            await self._http.close()
 
     @property
     def serving(self) -> list[Pod]:
@@ -109,10 +111,11 @@ class Cluster:
     async def until(self, holds: Callable[[], bool], timeout: float) -> None:
         """Wait until something holds of the pods."""
         assert self._running is not None
-        async with asyncio.timeout(timeout), self._changed:
+        async with asyncio.timeout(timeout):
             while not holds():
-                assert not self._running.done(), self._running.exception()
-                await self._changed.wait()
+                if self._running.done():
+                    self._running.result()  # raises what went wrong
+                await asyncio.sleep(TICK_S)
 
     async def settled(self, timeout: float) -> None:
         """Wait until every pod is of the applied version, available, and nothing is on its way out."""
@@ -131,8 +134,6 @@ class Cluster:
             while True:
                 with contextlib.suppress(Refused):  # nothing is installed yet
                     self._step(deployment(self._store, self._namespace, self._name), time.monotonic())
-                async with self._changed:
-                    self._changed.notify_all()
                 await asyncio.sleep(TICK_S)
 
     def _step(self, wanted: Deployment, now: float) -> None:
@@ -162,9 +163,9 @@ class Cluster:
                 await self._start(pod)
             case Do.TERMINATE:
                 self._told[pod] = time.monotonic()
-                self._signal(pod, signal.SIGTERM)
+                await self._signal(pod, signal.SIGTERM)
             case Do.KILL:
-                self._signal(pod, signal.SIGKILL)
+                await self._signal(pod, signal.SIGKILL)
             case _:
                 pod.answered(action, await self._ask(pod, action), time.monotonic())
 
@@ -174,6 +175,7 @@ class Cluster:
         env = environment(self._store, self._namespace, pod.template)
         process = self._processes[pod] = PodProcess(folder, env)
         await process.launch()
+        process.launched.set()
         code = await process.ended()
         now = time.monotonic()
         had = next((line["connections"] for line in process.lines if line.get("event") == "stopping"), 0)
@@ -181,9 +183,11 @@ class Cluster:
         self.stops.append(Stop(pod.name, self._told.pop(pod, None), now, code, pod.killed, had, timeout_s))
         pod.exited(now)
 
-    def _signal(self, pod: Pod, number: signal.Signals) -> None:
+    async def _signal(self, pod: Pod, number: signal.Signals) -> None:
+        process = self._processes[pod]
+        await process.launched.wait()
         with contextlib.suppress(ProcessLookupError):
-            self._processes[pod].send_signal(number)
+            process.send_signal(number)
 
     async def _ask(self, pod: Pod, action: Do) -> bool:
         probe = pod.template.probe(action)
