@@ -5,6 +5,9 @@
 PYTHON ?=
 # Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
 TEST_COMMANDS := chromium node:nodejs npm redis-server nginx promtool:prometheus
+# Servers that the benchmarks measure beside Maru, in the same form. What can't be installed is left out, and said.
+BENCH_COMMANDS := gcc node:nodejs npm redis-server nats-server nginx
+NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
 # Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
@@ -16,6 +19,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := clients/js-demo
 DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
+NODE_PEER := bench/peers/node
+NODE_PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
 LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --quiet $(UPGRADE)
@@ -23,7 +28,7 @@ LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --gene
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test compose-test image-test kind-test check format bench lock clean demo commands
+.PHONY: help run test compose-test image-test kind-test check format bench bench-quick lock clean demo commands peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,8 +63,11 @@ format: $(VENV)/.test ## format the Python code and make the safe fixes
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(VENV)/.test $(VENV)/.bench ## print the benchmarks side by side; ARGS goes to `python -m bench`
-	$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/.test $(VENV)/.bench peers ## the benchmarks beside other servers, into docs/performance.md; under 10 minutes
+	$(BIN)/python -m bench $(or $(ARGS),all --page docs/performance.md)
+
+bench-quick: $(VENV)/.test $(VENV)/.bench peers ## a first look at the benchmarks; under a minute
+	$(BIN)/python -m bench quick $(ARGS)
 
 lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade takes the newest versions
 	$(LOCK) --output-file requirements/run.txt
@@ -68,7 +76,7 @@ lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade ta
 	$(LOCK) --extra bench --constraint requirements/test.txt --output-file requirements/bench.txt
 
 clean: ## remove what was built, installed and cached
-	rm -rf $(VENV) $(DEMO)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) $(DEMO)/node_modules $(NODE_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -113,3 +121,17 @@ commands:
 	command -v apt-get >/dev/null || { echo "the tests need$$packages: install them" >&2; exit 1; }; \
 	echo "installing$$packages"; \
 	$(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$packages
+
+peers:
+	@set -u; PATH="$$PATH:/usr/sbin"; packages=; for entry in $(BENCH_COMMANDS); do \
+		command -v "$${entry%%:*}" >/dev/null || packages="$$packages $${entry##*:}"; \
+	done; \
+	[ -e $(NCHAN) ] || packages="$$packages libnginx-mod-nchan"; \
+	[ -z "$$packages" ] || { echo "installing$$packages"; \
+		{ $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$packages; } || \
+		echo "could not install$$packages: what needs them is left out"; }
+	@! command -v npm >/dev/null || $(MAKE) --silent $(NODE_PEER_MODULES)
+
+$(NODE_PEER_MODULES): $(NODE_PEER)/package-lock.json
+	cd $(NODE_PEER) && npm ci --no-audit --no-fund
+	@touch $@

@@ -8,6 +8,7 @@ from typing import Any, Self
 from bench.fanout import Flow, Pace, Window
 from bench.load import Load
 from bench.peers.base import Peer
+from bench.processes import NotAvailable
 from bench.runs import Run
 from bench.stats import percentile
 
@@ -60,6 +61,7 @@ class Stands:
 
     def __init__(self, run: Run, work: Work) -> None:
         self._run, self._work = run, work
+        self._absent: dict[str, NotAvailable] = {}
         self._open: dict[str, tuple[Peer, Load, contextlib.ExitStack]] = {}
 
     def __enter__(self) -> Self:
@@ -71,15 +73,24 @@ class Stands:
 
     def get(self, name: str) -> tuple[Peer, Load]:
         """A peer with all its members in. Raises `NotAvailable`, `LoadFailed`."""
+        if name in self._absent:
+            raise self._absent[name]
         if name not in self._open:
-            with contextlib.ExitStack() as stack:
-                peer = stack.enter_context(self._run.peer(name, self._work.size))
-                load = stack.enter_context(self._run.load(peer))
-                load.do("prepare", count=self._work.members, channels=self._work.names(), join=True)
-                load.do("enter")
-                self._open[name] = (peer, load, stack.pop_all())
+            try:
+                self._open[name] = self._start(name)
+            except NotAvailable as error:
+                self._absent[name] = error
+                raise
         peer, load, _ = self._open[name]
         return peer, load
+
+    def _start(self, name: str) -> tuple[Peer, Load, contextlib.ExitStack]:
+        with contextlib.ExitStack() as stack:
+            peer = stack.enter_context(self._run.peer(name, self._work.size))
+            load = stack.enter_context(self._run.load(peer))
+            load.do("prepare", count=self._work.members, channels=self._work.names(), join=True)
+            load.do("enter")
+            return peer, load, stack.pop_all()
 
     def close(self, name: str) -> None:
         """End a peer, where it runs; `get` starts it anew."""
