@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from server import memory
+from server import logs, memory
 from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import JwtVerifier
 from server.adapters.memory.broadcast import MemoryBroadcast
@@ -288,6 +288,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
             Publisher(log, broadcast, now_ms, new_message_id, counts),
             History(log),
             counts,
+            logs.command_line(),
         )
     )
     connections, numbers = SocketConnections(chat.eio, rooms, transport), Numbers(settings.drain_timeout)
@@ -311,7 +312,10 @@ async def _serve(
         _mount_demo(settings, public)
     host, internal_host = settings.host, settings.internal_host
     internal_port = await _listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
-    port = await _listen(resources, public, "MARU_PORT", host, settings.port)
+    engine = replica.chat.eio
+    port = await _listen(
+        resources, public, "MARU_PORT", host, settings.port, lambda others: partial(Threshold, engine, others)
+    )
     memory.settle()
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
     tasks.create_task(replica.ready())
@@ -321,9 +325,16 @@ async def _serve(
     raise _Stopped
 
 
-async def _listen(resources: AsyncExitStack, app: web.Application, variable: str, host: str, port: int) -> int:
+async def _listen(
+    resources: AsyncExitStack,
+    app: web.Application,
+    variable: str,
+    host: str,
+    port: int,
+    before: Callable[[Handlers], Handlers] = identity,
+) -> int:
     try:
-        return await listen(resources, app, host, port)
+        return await listen(resources, app, host, port, before)
     except OSError as error:
         raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
 

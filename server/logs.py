@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import TextIOWrapper
 from itertools import islice, pairwise
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 from urllib.parse import unquote
 
 import orjson
@@ -88,12 +88,66 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:  #
     logging.captureWarnings(True)
     _quiet(number)
     structlog.configure(
-        # Past the standard library's records: they would double the cost of a line, and there is one a command.
+        # Past the standard library's records: they would double the cost of a line.
         processors=[named, line],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda name="maru": _Lines(name, handler),
         cache_logger_on_first_use=True,
     )
+    global _plain  # noqa: PLW0603  # as structlog's and the standard library's own configuration
+    _plain = handler if format == "json" and number <= logging.INFO else None
+
+
+_plain: "_Handler | None" = None
+"""Where lines of JSON from `info` up go."""
+
+
+class CommandLine(Protocol):
+    """The one line of a command: as `structlog.get_logger("maru.command").info("command", ...)`."""
+
+    def __call__(
+        self,
+        *,
+        name: str,
+        session: str,
+        user: str | None,
+        channel: str | None,
+        offset: int | None,
+        outcome: str,
+        ms: float,
+    ) -> None: ...
+
+
+def command_line() -> CommandLine:
+    """How commands are told of, after `configure`. There are thousands of these lines a second, all of one shape: so
+    JSON is put together from its parts, most of which have been made for lines before."""
+    handler = _plain
+    if handler is None:
+        return partial(structlog.get_logger("maru.command").bind().info, "command")
+
+    def write(
+        *,
+        name: str,
+        session: str,
+        user: str | None,
+        channel: str | None,
+        offset: int | None,
+        outcome: str,
+        ms: float,
+    ) -> None:
+        handler.gather(
+            f'{{"ts":"{_stamp()}","level":"info","event":"command","name":{_part(name)},"session":{_part(session)},'
+            f'"user":{_part(user)},"channel":{_part(channel)},"offset":{"null" if offset is None else offset},'
+            f'"outcome":{_part(outcome)},"ms":{ms},"logger":"maru.command"}}'
+        )
+
+    return write
+
+
+@lru_cache(maxsize=8_192)
+def _part(value: str | None) -> str:
+    """A text as it stands in a line of JSON, or nothing. For texts that are short, and come again."""
+    return _json(_clean(value, 0))
 
 
 def _line(render: Render) -> Render:
@@ -195,7 +249,15 @@ class _Lines:
 
 def redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
     """Mask fields with private names, and whatever looks like a token in any text; bound every value."""
-    return {key: REDACTED if _is_private(key) else _clean(value, 0) for key, value in fields.items()}
+    cleaned: EventDict = {}
+    for key, value in fields.items():
+        if _is_private(key):
+            cleaned[key] = REDACTED
+        elif type(value) is str and len(value) <= SHORT_CHARS:
+            cleaned[key] = _short(value)  # as `_clean` does, without a call: most values are
+        else:
+            cleaned[key] = _clean(value, 0)
+    return cleaned
 
 
 @lru_cache(maxsize=1_024)
@@ -270,8 +332,12 @@ def _is_token(run: str) -> bool:
 
 
 def _stamp() -> str:
-    second, ns = divmod(time.time_ns(), 1_000_000_000)
-    return f"{_second(second)}.{ns // 1_000_000:03d}Z"
+    return _milliseconds(time.time_ns() // 1_000_000)
+
+
+@lru_cache(maxsize=2)
+def _milliseconds(unix_ms: int) -> str:
+    return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
 
 
 @lru_cache(maxsize=2)
@@ -281,11 +347,14 @@ def _second(second: int) -> str:
 
 def render_json(_: WrappedLogger, __: str, fields: EventDict) -> str:
     """One JSON object on one line, whatever the fields hold."""
-    line = {"ts": _stamp(), "level": fields.pop("level"), "event": fields.pop("event"), **fields}
+    return _json({"ts": _stamp(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
+
+
+def _json(value: object) -> str:
     try:
-        text = orjson.dumps(line).decode()
+        text = orjson.dumps(value).decode()
     except TypeError:  # a lone surrogate, which orjson rightly takes for no text
-        text = json.dumps(line)
+        text = json.dumps(value)
     return text if text.isascii() and "\x7f" not in text else _UNSAFE.sub(_escaped, text)
 
 

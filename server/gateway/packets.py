@@ -88,6 +88,11 @@ def ack(id: int, answer: object) -> bytes:
     return frame(b"%b%d[%b]" % (_ACK, id, orjson.dumps(answer)))
 
 
+def connected(sid: str) -> bytes:
+    """The frame that answers a CONNECT to the namespace; a `sid` has no character that JSON would escape."""
+    return frame(b'40%b{"sid":"%b"}' % (_CHAT.encode(), sid.encode()))
+
+
 def _kind(text: str) -> int:
     kind = "0123456".find(text[:1]) if text else -1
     if kind in (BINARY_EVENT, BINARY_ACK):

@@ -314,6 +314,38 @@ def test_a_reader_that_is_gone_costs_the_line_only(configure: Callable[..., Line
     logging.getLogger("asyncio").error("event")
 
 
+COMMANDS = {
+    "sent": {"user": "alice", "channel": "room:1", "offset": 7, "outcome": "ok", "ms": 1.25},
+    "nothing known": {"user": None, "channel": None, "offset": None, "outcome": "unknown_event", "ms": 0.0},
+    "hostile": {
+        "user": 'a"\\\n\u2028\x7f\ud800é' + TOKEN,
+        "channel": "a" * 128,
+        "offset": 2**53,
+        "outcome": "ok",
+        "ms": 9e9,
+    },
+}
+
+
+@pytest.mark.parametrize("fields", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_commands_line_is_as_any_other(configure: Callable[..., Lines], style: str, fields: dict[str, Any]) -> None:
+    """However fast it is made: the same fields in the same order, redacted and escaped alike; above `info`, none."""
+    lines = configure(style=style)
+    logs.command_line()(name="message:send", session="s1", **fields)
+    structlog.get_logger("maru.command").info("command", name="message:send", session="s1", **fields)
+    fast, usual = (re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "", line) for line in lines.text.splitlines())
+    if style == "console":
+        assert fast == usual
+    else:
+        assert list(json.loads(fast).items()) == list(json.loads(usual).items())
+    assert TOKEN not in fast
+    assert fast.isascii() or fast == usual
+    quiet = configure("warning", style)
+    logs.command_line()(name="message:send", session="s1", **fields)
+    assert quiet.text == ""
+
+
 async def test_the_lines_of_a_turn_are_written_together(lines: Lines) -> None:
     """In their order, at the turn's end; a warning, or the standard library, writes all that came before it at once."""
     log = structlog.get_logger("maru.test").bind()
