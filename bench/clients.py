@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.dialects import Conversation, Dialect, Line
+from bench.dialects import Dialect, Line, Plan
 from bench.frames import MARKER
+from bench.processes import LoadFailed
 
 BUFFER_BYTES = 1 << 20
 """Over what the kernel keeps for a socket: one read takes all there is."""
@@ -43,18 +44,6 @@ PONG_S = 8.0
 
 SAY_S = 10.0
 """A server that reads takes a client's bytes within this."""
-
-
-class LoadFailed(Exception):
-    """The clients could not do what was asked; the text says why."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """A client to be: where it connects, and what it says."""
-
-    port: int
-    lines: Conversation
 
 
 @dataclass(slots=True)

@@ -37,6 +37,14 @@ class Line(NamedTuple):
 Conversation = tuple[Line, ...]
 
 
+@dataclass(slots=True)
+class Plan:
+    """A client to be: where it connects, and what it says."""
+
+    port: int
+    lines: Conversation
+
+
 def upgrade(path: str, *headers: str) -> bytes:
     """A WebSocket handshake (RFC 6455, section 4.1). It offers no compression."""
     lines = (

@@ -5,8 +5,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.clients import Crowd, LoadFailed
-from bench.processes import cpu_s
+from bench.clients import Crowd
+from bench.processes import LoadFailed, cpu_s
 from bench.tally import Tally
 
 STALLED_S = 10.0

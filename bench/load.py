@@ -3,7 +3,7 @@
 import multiprocessing
 from typing import Any, Self
 
-from bench.clients import LoadFailed
+from bench.processes import LoadFailed
 from bench.worker import Target, main
 
 STOP_S = 10.0

@@ -28,6 +28,10 @@ class NotAvailable(Exception):
     """A peer can't run here; the text says why, and stands in the report."""
 
 
+class LoadFailed(Exception):
+    """The clients could not do what was asked; the text says why."""
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on. Raises `NotAvailable`."""
     for port in random.sample(PORTS, 100):

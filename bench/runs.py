@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench.clients import LoadFailed
 from bench.load import Load
 from bench.machine import Cores
 from bench.peers import native
 from bench.peers.base import Peer, Setting
 from bench.peers.registry import NEEDS_REDIS, START
-from bench.processes import NotAvailable
+from bench.processes import LoadFailed, NotAvailable
 from bench.worker import Target
 
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.clients import Crowd, LoadFailed
-from bench.processes import cpu_s
+from bench.clients import Crowd
+from bench.processes import LoadFailed, cpu_s
 
 STALLED_S = 10.0
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import jwt
 
-from bench.clients import Crowd, LoadFailed, Plan
-from bench.dialects import DIALECTS, Conversation, Line
+from bench.clients import Crowd
+from bench.dialects import DIALECTS, Conversation, Line, Plan
 from bench.fanout import Flow, Pace, Window, flow, pace
+from bench.processes import LoadFailed
 from bench.sends import SendFlow, SendWindow, senders
 
 IDLE_S = 0.02

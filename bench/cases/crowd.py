@@ -4,10 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.clients import LoadFailed
 from bench.load import Load
 from bench.peers.base import Peer
-from bench.processes import cpu_s, files, memory_kib, pause
+from bench.processes import LoadFailed, cpu_s, files, memory_kib, pause
 from bench.runs import Run
 from bench.worker import Entered
 

@@ -6,21 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import crowd, fanout, replicas, sends
-from bench.report.summary import Key, Summary
+from bench.report import strokes
+from bench.report.summary import Summary
 
-COLORS = {
-    "maru": "#d1495b",
-    "maru-asyncio": "#e8a0a9",
-    "maru-sqlite": "#d1495b",
-    "maru-redis": "#8d2b3a",
-    "stock": "#30638e",
-    "stock-redis": "#30638e",
-    "node": "#3c8d5a",
-    "node-streams": "#93c7a5",
-    "nats": "#8f5fb8",
-    "nchan": "#d99b3f",
-    "bare": "#8a8a8a",
-}
 WIDTH, HEIGHT, DPI = 8.0, 4.4, 100
 
 
@@ -64,8 +52,8 @@ def _fanout(summary: Summary, figure: Any) -> bool:
     axes.set_title("Fan-out to 1,000 members on one core")
     axes.set_ylabel("deliveries/s")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(_thousands)
-    return _bars(summary, axes, fanout.CASE, "deliveries_s", wanted)
+    axes.yaxis.set_major_formatter(strokes.thousands)
+    return strokes.bars(summary, axes, fanout.CASE, "deliveries_s", wanted)
 
 
 def _latency(summary: Summary, figure: Any) -> bool:
@@ -76,11 +64,11 @@ def _latency(summary: Summary, figure: Any) -> bool:
         keys = [key for key in summary.keys(fanout.LATENCY) if dict(key.params).get("load") == load]
         for at, key in enumerate(keys):
             for offset, metric, alpha in ((-0.27, "p50_ms", 0.45), (0.0, "p99_ms", 0.75), (0.27, "p999_ms", 1.0)):
-                _bar(axes, summary, key, metric, at + offset, 0.25, alpha=alpha)
+                strokes.bar(axes, summary, key, metric, at + offset, 0.25, alpha=alpha)
         axes.set_xticks(range(len(keys)), [key.peer for key in keys])
         axes.set_title(title)
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_plain)
+        axes.yaxis.set_major_formatter(strokes.plain)
         drawn = drawn or bool(keys)
     panels[0].set_ylabel("ms from due to delivered")
     figure.suptitle("Latency to 1,000 members: p50, p99, p99.9 (light to dark)", fontsize=11)
@@ -133,13 +121,13 @@ def _connections(summary: Summary, figure: Any) -> bool:
     drawn = False
     for axes, (metric, title, clients) in zip(panels, what, strict=True):
         keys = [key for key in summary.keys(crowd.CASE) if dict(key.params).get("clients") == clients]
-        keys.sort(key=lambda key: list(COLORS).index(key.peer))
+        keys.sort(key=lambda key: list(strokes.COLORS).index(key.peer))
         for at, key in enumerate(keys):
-            _bar(axes, summary, key, metric, at, 0.7, horizontal=True)
+            strokes.bar(axes, summary, key, metric, at, 0.7, horizontal=True)
         axes.set_yticks(range(len(keys)), [key.peer for key in keys])
         axes.invert_yaxis()
         axes.set_title(title)
-        axes.xaxis.set_major_formatter(_plain)
+        axes.xaxis.set_major_formatter(strokes.plain)
         axes.grid(visible=False, axis="y")
         drawn = drawn or bool(keys)
     return drawn
@@ -152,12 +140,12 @@ def _sends(summary: Summary, figure: Any) -> bool:
     what = (("acks_s", "full", "Durable sends: acks/s"), ("p99_ms", "half", "p99 at half load, ms"))
     for axes, (metric, load, title) in zip(panels, what, strict=True):
         keys = [key for key in summary.keys(sends.CASE) if dict(key.params).get("load") == load]
-        drawn = _lines(summary, axes, keys, "clients", metric) or drawn
+        drawn = strokes.lines(summary, axes, keys, "clients", metric) or drawn
         axes.set_title(title)
         axes.set_xlabel("clients with one send under way")
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(_plain)
-        axes.yaxis.set_major_formatter(_thousands)
+        axes.xaxis.set_major_formatter(strokes.plain)
+        axes.yaxis.set_major_formatter(strokes.thousands)
         axes.set_ylim(bottom=0)
     return drawn
 
@@ -167,12 +155,12 @@ def _replicas(summary: Summary, figure: Any) -> bool:
     drawn = False
     for axes, depth in zip(panels, (1, 32), strict=True):
         keys = [key for key in summary.keys(replicas.CASE) if dict(key.params).get("in_flight") == depth]
-        drawn = _lines(summary, axes, keys, "replicas", "replica_us") or drawn
+        drawn = strokes.lines(summary, axes, keys, "replicas", "replica_us") or drawn
         axes.set_title(f"{depth} in flight")
         axes.set_xlabel("replicas, 1,000 members in all")
         axes.set_xticks([1, 2, 4])
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_thousands)
+        axes.yaxis.set_major_formatter(strokes.thousands)
     panels[0].set_ylabel("CPU of one replica, µs a message")
     return drawn
 
@@ -187,78 +175,14 @@ def _curves(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(_thousands)
+    axes.xaxis.set_major_formatter(strokes.thousands)
     if not from_zero:
         axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(_thousands)
-    drawn = _lines(summary, axes, summary.keys(case), param, metric)
+    axes.yaxis.set_major_formatter(strokes.thousands)
+    drawn = strokes.lines(summary, axes, summary.keys(case), param, metric)
     if from_zero:
         axes.set_ylim(bottom=0)
     return drawn
-
-
-def _lines(summary: Summary, axes: Any, keys: Sequence[Key], param: str, metric: str) -> bool:
-    """A line for each peer, with the least and the most of all rounds as a band."""
-    for peer in dict.fromkeys(key.peer for key in keys):
-        mine = sorted((key for key in keys if key.peer == peer), key=lambda key: dict(key.params)[param])
-        points = [(dict(key.params)[param], found) for key in mine if (found := summary.spread(key, metric))]
-        xs = [x for x, _ in points]
-        axes.plot(xs, [found.median for _, found in points], "o-", color=COLORS[peer], label=peer)
-        axes.fill_between(
-            xs,
-            [found.least for _, found in points],
-            [found.most for _, found in points],
-            color=COLORS[peer],
-            alpha=0.15,
-        )
-    if keys:
-        axes.legend()
-    return bool(keys)
-
-
-def _bars(summary: Summary, axes: Any, case: str, metric: str, groups: dict[str, dict[str, Any]]) -> bool:
-    """Groups of bars, one a peer."""
-    peers = list(dict.fromkeys(key.peer for key in summary.keys(case)))
-    width = 0.8 / max(len(peers), 1)
-    for order, peer in enumerate(peers):
-        for at, params in enumerate(groups.values()):
-            if (key := summary.find(case, peer, **params)) is not None:
-                label = peer if at == 0 else None
-                _bar(axes, summary, key, metric, at + (order - (len(peers) - 1) / 2) * width, width, label=label)
-    axes.set_xticks(range(len(groups)), list(groups))
-    axes.grid(visible=False, axis="x")
-    if peers:
-        axes.legend(ncols=4, loc="upper left")
-        axes.margins(y=0.2)
-    return bool(peers)
-
-
-def _bar(axes: Any, summary: Summary, key: Key, metric: str, at: float, width: float, **options: Any) -> None:
-    """One bar, with the least and the most of all rounds."""
-    found = summary.spread(key, metric)
-    if found is None:
-        return
-    error = [[found.median - found.least], [found.most - found.median]]
-    style = {"color": COLORS[key.peer], "error_kw": {"elinewidth": 1, "ecolor": "#333333"}}
-    if options.pop("horizontal", False):
-        axes.barh(at, found.median, width, xerr=error, **style, **options)
-        axes.annotate(
-            f" {found.median:,.3g}" if found.median < 1_000 else f" {found.median:,.0f}",
-            (found.most, at),
-            va="center",
-            fontsize=8,
-        )
-        axes.margins(x=0.25)
-    else:
-        axes.bar(at, found.median, width * 0.92, yerr=error, **style, **options)
-
-
-def _thousands(value: float, _: object) -> str:
-    return f"{value:,.0f}" if value >= 1 or value == 0 else f"{value:g}"
-
-
-def _plain(value: float, _: object) -> str:
-    return f"{value:g}"
 
 
 CHARTS: dict[str, Callable[[Summary, Any], bool]] = {
