@@ -57,7 +57,7 @@ async def test_killed_under_load_nothing_acked_is_lost(redis: RedisProcess, log:
     """Each append is answered or `Unavailable`; sent again with the same keys, each is there once, none is missing."""
     drafts = [post(number, key=f"k{number}") for number in range(1, 3_001)]
     began = time.monotonic()
-    sending = [asyncio.create_task(log.append(draft)) for draft in drafts]
+    sending = [asyncio.ensure_future(log.append(draft)) for draft in drafts]
     await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
     redis.kill()
     results = await asyncio.gather(*sending, return_exceptions=True)

@@ -4,11 +4,13 @@ As durable as Redis is set to be: with `appendfsync always` an acked message is 
 Redis may take the last second with it (docs/operations.md).
 """
 
+import asyncio
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from itertools import count
 from typing import Any, NamedTuple, Self
 
@@ -78,21 +80,20 @@ class RedisMessageLog(MessageLog):
             await writes.aclose()
         await self._reads.aclose()
 
-    async def append(self, draft: Draft) -> Appended:
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """One script call; concurrent ones share a round trip."""
         channel = draft.channel
         append = self._appends[hash(channel) % WRITERS]
-        answer = await append(
+        return append.submit(
             (*_names(channel), *_subject(draft)),
-            *self._opening(channel),
-            _kind(draft),
-            draft.at,
-            self._max_events,
-            draft.id,
-            *_arguments(draft),
+            (*self._opening(channel), _kind(draft), draft.at, self._max_events, draft.id, *_arguments(draft)),
+            partial(self._written, draft),
         )
+
+    def _written(self, draft: Draft, answer: Sequence[Any]) -> Appended:
         appended = _appended(draft, answer)
-        self._note(channel, appended.event.epoch, appended.event.offset, appended.event.at)
+        event = appended.event
+        self._note(draft.channel, event.epoch, event.offset, event.at)
         return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
@@ -140,6 +141,7 @@ class RedisMessageLog(MessageLog):
                 self._seen.popitem(last=False)
 
 
+@lru_cache(maxsize=SEEN_LIMIT)
 def _names(channel: ChannelName) -> tuple[str, str, str]:
     return keys.meta(channel), keys.log(channel), keys.order(channel)
 

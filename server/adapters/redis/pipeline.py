@@ -7,9 +7,8 @@ load one round trip carries hundreds.
 import asyncio
 import contextlib
 import hashlib
-import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +45,16 @@ Command = tuple[Any, ...]
 _log = structlog.get_logger("maru.redis")
 
 
+Read = Callable[[Any], Any]
+"""Makes of Redis' answer, which may be a `ResponseError`, what the caller wants of it; or raises."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     command: Command
     answer: asyncio.Future[Any]
     since: float
+    read: Read
 
 
 class Pipeline:
@@ -77,18 +81,21 @@ class Pipeline:
         much waits (it has not), or the `ResponseError` that Redis answers with. Cancelling gives up the answer, not
         the command.
         """
-        if self._closed:
-            raise Unavailable("the server is stopping")
-        if len(self._waiting) >= WAITING_LIMIT:
-            raise Overloaded(f"{WAITING_LIMIT} commands wait for Redis")
+        return await self.submit(command, _raised)
+
+    def submit(self, command: Command, read: Read) -> asyncio.Future[Any]:
+        """As `execute`, without a task or a coroutine for who only wants to wait: the command has its place in the
+        order when this returns, and its answer goes through `read`."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(command, loop.create_future(), loop.time())
-        self._waiting.append(waiting)
-        if self._flusher is None:
-            self._flusher = loop.create_task(self._flush())
-        answer = await waiting.answer
-        if isinstance(answer, ResponseError):
-            raise answer
+        answer = loop.create_future()
+        if self._closed:
+            answer.set_exception(Unavailable("the server is stopping"))
+        elif len(self._waiting) >= WAITING_LIMIT:
+            answer.set_exception(Overloaded(f"{WAITING_LIMIT} commands wait for Redis"))
+        else:
+            self._waiting.append(_Waiting(command, answer, loop.time(), read))
+            if self._flusher is None:
+                self._flusher = loop.create_task(self._flush())
         return answer
 
     async def aclose(self) -> None:
@@ -144,7 +151,7 @@ class Pipeline:
             raise
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
-                waiting.answer.set_result(answer)
+                _settle(waiting, answer)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             await self._drop()  # a demoted master: its name may lead to the new one by now
 
@@ -162,7 +169,10 @@ class Pipeline:
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = await self._ready()
         await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
-        return [await _answer(connection) for _ in commands]
+        # The parser itself: the connection's own `read_response` adds a deadline and an exception to each answer, and
+        # here the round trip has its deadline, and a refusal of one command is an answer like others.
+        parser: Any = connection._parser  # noqa: SLF001
+        return [await parser.read_response() for _ in commands]
 
     async def _ready(self) -> AbstractConnection:
         """The connection; a new one where Redis has closed it since."""
@@ -179,12 +189,17 @@ class Pipeline:
                 await self._connection.disconnect(nowait=True)
 
 
-async def _answer(connection: AbstractConnection) -> Any:
-    """One answer. Redis' refusal of one command is an answer too."""
+def _raised(answer: Any) -> Any:
+    if isinstance(answer, ResponseError):
+        raise answer
+    return answer
+
+
+def _settle(waiting: _Waiting, answer: Any) -> None:
     try:
-        return await connection.read_response(timeout=math.inf)  # the round trip has its deadline
-    except ResponseError as refusal:
-        return refusal
+        waiting.answer.set_result(waiting.read(answer))
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is told to who asked, and the others get theirs
+        waiting.answer.set_exception(error)
 
 
 def _fail(group: Sequence[_Waiting] | deque[_Waiting], error: MaruError, cause: BaseException | None = None) -> None:

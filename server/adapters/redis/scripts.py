@@ -1,12 +1,17 @@
 """The Lua scripts beside this file: sent once by text, called by their hash ever after."""
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
 from server.adapters.redis.pipeline import Pipeline
 from server.domain.errors import Unavailable
+
+T = TypeVar("T")
 
 
 class Script:
@@ -19,7 +24,20 @@ class Script:
 
     async def __call__(self, keys: tuple[str, ...], *arguments: str | int | bytes) -> Any:
         """Run it. Raises `Unavailable`, `Overloaded` as `Pipeline.execute`; Redis' refusals are `Unavailable` too."""
-        try:
-            return await self._pipeline.execute("EVALSHA", self._hash, len(keys), *keys, *arguments)
-        except RedisError as error:
-            raise Unavailable(f"Redis refuses ({type(error).__name__})") from error
+        return await self.submit(keys, arguments, _itself)
+
+    def submit(
+        self, keys: tuple[str, ...], arguments: tuple[str | int | bytes, ...], read: Callable[[Any], T]
+    ) -> asyncio.Future[T]:
+        """As `Pipeline.submit`; `read` is not asked about refusals."""
+        return self._pipeline.submit(("EVALSHA", self._hash, len(keys), *keys, *arguments), partial(_accepted, read))
+
+
+def _itself(answer: Any) -> Any:
+    return answer
+
+
+def _accepted(read: Callable[[Any], T], answer: Any) -> T:
+    if isinstance(answer, RedisError):
+        raise Unavailable(f"Redis refuses ({type(answer).__name__})") from answer
+    return read(answer)
