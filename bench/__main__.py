@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--page", type=Path, help="also write this page, e.g. docs/performance.md, and its charts")
+    command.add_argument("--source", type=Path, help="a folder with another version of Maru, to measure that one")
     command.add_argument("--out", type=Path, help="file for the results, a line of JSON each")
     command.add_argument("--set", action="append", default=[], metavar="MARU_X=Y", help="a setting of Maru's")
 
@@ -162,7 +163,8 @@ def _run(options: argparse.Namespace) -> tuple[results.About, list[Row]]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, contextlib.ExitStack() as stack:
         out = None if options.out is None else stack.enter_context(options.out.open("w"))
-        run = Run(cores(), Path(folder), out, variables)
+        source = None if options.source is None else options.source.absolute()
+        run = Run(cores(), Path(folder), out, variables, source)
         measure(run, options)
         about["seconds"] = time.monotonic() - began
         if out is not None:

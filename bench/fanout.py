@@ -13,7 +13,7 @@ STALLED_S = 10.0
 """Without a delivery for so long, a window has failed."""
 
 WAIT_S = 10.0
-"""A window in which a slow server has delivered next to nothing goes on for so long at the most."""
+"""A window in which a slow server has delivered too little goes on for so long at the most."""
 
 FINISH_S = 60.0
 """What is under way at a window's end has come after this."""
@@ -134,9 +134,10 @@ class _Run:
         return False
 
     def _few(self) -> bool:
-        """Whether not even one message has come to everybody since the beginning, warming included."""
+        """Whether less has come than was in flight at once: a server that collects first and delivers later would be
+        measured at one of the two."""
         seen = 0 if self.began is None else self.began.deliveries
-        return self._tally.total - seen < len(self._tally.counts)
+        return self._tally.total - seen < len(self._tally.counts) * self._window.in_flight
 
     def flow(self) -> Flow:
         """What it brought, after its end."""

@@ -59,12 +59,14 @@ def pinned(core: int) -> Iterator[None]:
 class Process:
     """A program on a core. Its output goes to a file, whose end is quoted when it fails to start."""
 
-    def __init__(self, command: Sequence[str], core: int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], core: int, env: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the process
         try:
             with pinned(core):
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, env=env
+                    command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, env=env, cwd=folder
                 )
         except OSError as error:
             self._output.close()

@@ -42,6 +42,8 @@ class Run:
     """Takes one line of JSON a row."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """`MARU_*` settings that were asked for."""
+    source: Path | None = None
+    """A folder with another version of Maru."""
     rows: list[Row] = field(default_factory=list)
     _secret: str = field(default_factory=lambda: secrets.token_hex(32))
     _began: float = field(default_factory=time.monotonic)
@@ -61,7 +63,7 @@ class Run:
 
     def setting(self, size: int = 64, replicas: int = 1) -> Setting:
         """How a peer of this run is started."""
-        return Setting(self.cores, self.folder, self._secret, size, replicas, None, self.variables)
+        return Setting(self.cores, self.folder, self._secret, size, replicas, None, self.source, self.variables)
 
     def load(self, peer: Peer, niceness: int = 0, ports: tuple[int, ...] | None = None) -> Load:
         """Clients for a peer, or for some of its replicas."""

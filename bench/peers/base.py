@@ -20,6 +20,8 @@ class Setting:
     """Bytes of a message, for a peer whose frame is fixed at its start."""
     replicas: int = 1
     redis_url: str | None = None
+    source: Path | None = None
+    """A folder with another version of Maru, to measure that one."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """For Maru, above the harness's own."""
 

@@ -22,7 +22,8 @@ def maru(
     """
     ports = tuple(free_port() for _ in range(setting.replicas))
     processes = [
-        Process([sys.executable, *program], setting.cores.server, _env(setting, port, log, loop)) for port in ports
+        Process([sys.executable, *program], setting.cores.server, _env(setting, port, log, loop), setting.folder)
+        for port in ports
     ]
     return started(Peer(name, "maru", ports, processes))
 
@@ -34,7 +35,7 @@ def _env(setting: Setting, port: int, log: str, loop: str) -> dict[str, str]:
         inherited
         | redis
         | {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{setting.source or ROOT}:{ROOT}",
             "MARU_HOST": "127.0.0.1",
             "MARU_PORT": str(port),
             "MARU_INTERNAL_HOST": "127.0.0.1",
