@@ -192,7 +192,7 @@ class SocketMember:
                 self._failures = 0
                 self._ready.set()
                 if self._position is None:
-                    self._join = self._ask(wire, "channel:join", {"channel": self.witness.channel})
+                    self._enter(wire)
             case "channel:resumed" if body["recovered"] is True:
                 for missed in body["events"]:
                     self._take(missed)
@@ -203,6 +203,11 @@ class SocketMember:
                 self.witness.fault(f"{name}: {body}")
             case _:
                 pass
+
+    def _enter(self, wire: Wire) -> None:
+        """Join, on this connection."""
+        if self._wire is wire:
+            self._join = self._ask(wire, "channel:join", {"channel": self.witness.channel})
 
     def _move(self, wire: Wire) -> None:
         """Told to go elsewhere: at the given time, and not after a backoff."""
@@ -232,6 +237,9 @@ class SocketMember:
         if number == self._join and ack["ok"]:
             self._at(ack)  # here and not where the answer is awaited: the channel's next event may be in the same read
             self._entered.set()
+        elif number == self._join and self._wire is not None:
+            self.witness.failed[f"join {ack['error']['code']}"] += 1
+            asyncio.get_running_loop().call_later(RETRY_S, self._enter, self._wire)
         answer = self._acks.pop(number, None)
         if answer is not None and not answer.done():
             answer.set_result(ack)

@@ -103,18 +103,18 @@ class Group:
         except TimeoutError:
             raise AssertionError(f"{self.part}: not {answer} within {timeout} s; {self._said()}") from None
 
-    async def end(self) -> None:
-        """Close its input, and wait until it is gone."""
+    async def end(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close its input, and wait until it is gone; after a failure, kill it."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            async with asyncio.timeout(EXIT_S):
+            async with asyncio.timeout(EXIT_S if kind is None else 0):
                 await self._process.wait()
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
-            raise AssertionError(f"{self.part}: did not end within {EXIT_S} s; {self._said()}") from None
+            assert kind is not None, f"{self.part}: did not end within {EXIT_S} s; {self._said()}"
         finally:
             await asyncio.gather(*self._tasks)
 
@@ -170,7 +170,7 @@ class MixedCrowd:
         async with AsyncExitStack() as resources:
             for group in self._groups:
                 await group.start()
-                resources.push_async_callback(group.end)
+                resources.push_async_exit(group.end)
             await asyncio.gather(*(self._enter(group) for group in self._groups))
             self._resources = resources.pop_all()
         return self
