@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,7 +30,7 @@ from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.api import demo, metrics, probes
 from server.api.affinity import Affinity, derive_key
 from server.api.demo import Demo
-from server.api.listener import listen
+from server.api.listener import Handlers, itself, listen
 from server.api.probes import Readiness
 from server.application.drainer import Drainer, Numbers
 from server.application.history import History
@@ -45,6 +46,7 @@ from server.gateway.admission import Admission
 from server.gateway.farewell import SocketConnections
 from server.gateway.namespace import ChatNamespace
 from server.gateway.server import ChatServer
+from server.gateway.threshold import Threshold
 from server.gateway.transport import SocketTransport
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
@@ -331,7 +333,7 @@ async def _listen(
     variable: str,
     host: str,
     port: int,
-    before: Callable[[Handlers], Handlers] = identity,
+    before: Callable[[Handlers], Handlers] = itself,
 ) -> int:
     try:
         return await listen(resources, app, host, port, before)

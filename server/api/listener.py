@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -44,8 +45,25 @@ class Handler(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
 
-async def listen(resources: AsyncExitStack, app: web.Application, host: str, port: int) -> int:
+Handlers = Callable[[], asyncio.Protocol]
+"""Makes the protocol of a connection that has come."""
+
+
+def itself(handlers: Handlers) -> Handlers:
+    """Put nothing before them."""
+    return handlers
+
+
+async def listen(
+    resources: AsyncExitStack,
+    app: web.Application,
+    host: str,
+    port: int,
+    before: Callable[[Handlers], Handlers] = itself,
+) -> int:
     """Serve `app` until `resources` are let go; return the port. Raises `OSError`.
+
+    `before` may put another protocol before aiohttp's, which it is given.
 
     No access log: it would print query strings.
     """
@@ -53,6 +71,7 @@ async def listen(resources: AsyncExitStack, app: web.Application, host: str, por
     family = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
@@ -60,11 +79,8 @@ async def listen(resources: AsyncExitStack, app: web.Application, host: str, por
     resources.push_async_callback(runner.cleanup)
     server = runner.server
     assert server is not None
-    listening = await loop.create_server(
-        lambda: Handler(server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S),
-        sock=listener,
-        backlog=BACKLOG,
-    )
+    handlers = before(lambda: Handler(server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S))
+    listening = await loop.create_server(handlers, sock=listener, backlog=BACKLOG)
     resources.callback(listening.close)
     bound: int = listener.getsockname()[1]
     return bound

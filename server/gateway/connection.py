@@ -38,7 +38,7 @@ class Host(Protocol):
     async def received(self, connection: "Connection", packet: str) -> None:
         """Handle one Socket.IO packet. Raises `HostilePacket`."""
 
-    async def ended(self, connection: "Connection") -> None:
+    def ended(self, connection: "Connection") -> None:
         """Forget the connection: its transport is gone and its last packet handled. Raises nothing."""
 
     def lost(self, connection: "Connection") -> None:
@@ -220,7 +220,7 @@ class Connection(WritingHalf):
                 self.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
         self._mailbox = None
         if self.closed:
-            await self._host.ended(self)
+            self._host.ended(self)
 
     def doom_waiting(self) -> None:
         """What waits now is not to be done: something before it could not be, and its sender will send both again."""
@@ -326,4 +326,4 @@ class Connection(WritingHalf):
         self._forget()
         self._host.lost(self)
         if self._mailbox is None:
-            self._host.spawn(self._host.ended(self))
+            self._host.ended(self)

@@ -8,13 +8,15 @@ pinned, and tests/integration holds this file against the real libraries.
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import engineio
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
 
 from server.gateway.admission import Admission
 from server.gateway.connection import Connection, Inbox
@@ -33,6 +35,9 @@ CONNECT_SWEEP_S = 0.5
 
 ANSWERED_LOOK_S = 0.01
 """How often a connection that is to be closed is looked at, until what has been read of it is answered."""
+
+ENDS_PER_TURN = 100
+"""Connections forgotten in one go, some 4 ms."""
 
 _log = structlog.get_logger("maru.connection")
 
@@ -79,6 +84,7 @@ class Engine(engineio.AsyncServer):
         self._one_gone = asyncio.Event()
         self._goodbyes: dict[str, asyncio.Future[None]] = {}
         self._closing = False
+        self._ended: deque[Connection] = deque()
 
     async def run(self) -> None:
         """Beat the heart and close those that never CONNECT, until cancelled."""
@@ -88,23 +94,46 @@ class Engine(engineio.AsyncServer):
 
     # Handshake
 
+    def arrive(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
+        """Open a WebSocket at once, or send its client away for now. False where something is wrong with the request by
+        itself: aiohttp is to answer that, and keeps the connection."""
+        if self._gate.fault(request) is not None:
+            return False
+        busy = self._gate.busy(closing=self._closing)
+        if busy is None:
+            self._open(transport, request, tail)
+        else:
+            self._metrics.refused(busy.reason)
+            transport.write(busy.written())
+            transport.close()
+        return True
+
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request to the Socket.IO path: 101 and the transport is ours, or a refusal."""
-        refused = self._gate.judge(request, closing=self._closing)
+        """Answer a request to the Socket.IO path that aiohttp has read: 101 and the transport is ours, or a refusal."""
+        message = request._message
+        refused = self._gate.judge(message, closing=self._closing)
         if refused is not None:
             self._metrics.refused(refused.reason)
-            return refused.answer
+            return refused.answer()
         transport, handler = request.transport, request.protocol
-        if transport is None or transport.is_closing():
-            return Gone()
-        connection = Connection(self, self.generate_id(), transport, self._inbox, self.outbox, request.remote)
+        if transport is not None and not transport.is_closing():
+            self._open(transport, message, self._take_from(handler))
+        return Gone()
+
+    def _open(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> None:
+        """Make a connection the transport's protocol, say the 101 and OPEN, and read what came behind the request."""
+        connection = Connection(self, self.generate_id(), transport, self._inbox, self.outbox, _remote(transport))
         self._metrics.opened()
-        transport.write(accepted(request.headers["Sec-WebSocket-Key"], self._opening(connection.sid)))
         self.sockets[connection.sid] = connection
         self._unconnected[connection] = connection.opened_at + CONNECT_WAIT_S
         self._wheel.add(connection)
-        self._take_over(handler, transport, connection)
-        return Gone()
+        transport.set_protocol(connection)
+        connection.start()
+        connection.send_now(accepted(request.headers[hdrs.SEC_WEBSOCKET_KEY], self._opening(connection.sid)))
+        if not transport.is_reading():  # aiohttp pauses a client that sends much before the 101
+            transport.resume_reading()
+        if tail:
+            connection.data_received(tail)
 
     def _opening(self, sid: str) -> bytes:
         """The frame of Engine.IO's OPEN packet."""
@@ -117,17 +146,14 @@ class Engine(engineio.AsyncServer):
         }
         return frame(b"0" + orjson.dumps(opening))
 
-    def _take_over(self, handler: Any, transport: asyncio.Transport, connection: Connection) -> None:
-        """Make the connection the transport's protocol, and let aiohttp's handler believe that its own is lost."""
-        tail, handler._message_tail = handler._message_tail, b""
-        transport.set_protocol(connection)
-        connection.start()
+    @staticmethod
+    def _take_from(handler: Any) -> bytes:
+        """Let aiohttp's handler believe that its connection is lost; return what it has read beyond the request."""
+        tail: bytes = handler._message_tail
+        handler._message_tail = b""
         handler.transport = None
         handler.connection_lost(None)
-        if not transport.is_reading():  # aiohttp pauses a client that sends much before the 101
-            transport.resume_reading()
-        if tail:
-            connection.data_received(tail)
+        return tail
 
     # The connections' host
 
@@ -145,10 +171,23 @@ class Engine(engineio.AsyncServer):
         self._wheel.remove(connection)
         self._unconnected.pop(connection, None)
 
-    async def ended(self, connection: Connection) -> None:
+    def ended(self, connection: Connection) -> None:
+        """Forget the connection, soon: when thousands end at once, everybody else gets a turn in between."""
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._forget_some)
+        self._ended.append(connection)
+
+    def _forget_some(self) -> None:
+        for _ in range(min(len(self._ended), ENDS_PER_TURN)):
+            self._forget(self._ended[0])
+            self._ended.popleft()  # now, so that who comes meanwhile does not schedule this once more
+        if self._ended:
+            asyncio.get_running_loop().call_soon(self._forget_some)
+
+    def _forget(self, connection: Connection) -> None:
         """Let python-socketio clean up, then forget the connection and write its one line."""
         try:
-            await self.handlers["disconnect"](connection.sid, connection.reason)
+            self.handlers["disconnect"](connection.sid, connection.reason)
         except Exception as error:  # noqa: BLE001  # a fault here must not leave a zombie
             self.failed(connection, error)
         finally:
@@ -254,3 +293,9 @@ class Engine(engineio.AsyncServer):
                     break
                 del self._unconnected[connection]
                 connection.close(CloseCode.POLICY_VIOLATION, CloseReason.NO_CONNECT, "no CONNECT in time")
+
+
+def _remote(transport: asyncio.Transport) -> str | None:
+    """The peer's address, without its port; None where it is gone already."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else None

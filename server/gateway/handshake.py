@@ -39,6 +39,7 @@ _JWT = re.compile(r"eyJ[\w-]+(?:\.|%2E)[\w-]+", re.IGNORECASE)  # the dot encode
 
 _KEY_BYTES = 16
 _VERSION = "13"
+_JSON = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,16 @@ class Refused:
     reason: Refusal
     status: int
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def answer(self) -> web.Response:
         """For aiohttp to write."""
-        return web.Response(body=self.body, status=self.status, headers=self.headers, content_type="application/json")
+        return web.Response(body=self.body, status=self.status, headers=self.headers | {hdrs.CONTENT_TYPE: _JSON})
 
     def written(self) -> bytes:
         """To be written to a connection that is closed then."""
-        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", *(f"{k}: {v}" for k, v in self.headers.items())]
-        lines += ["Content-Type: application/json; charset=utf-8", f"Content-Length: {len(self.body)}", "", ""]
+        headers = self.headers | {hdrs.CONTENT_TYPE: _JSON, hdrs.CONTENT_LENGTH: str(len(self.body))}
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", *map(": ".join, headers.items()), "", ""]
         return "\r\n".join(lines).encode() + self.body
 
 
@@ -153,6 +154,6 @@ def _later(reason: Refusal, message: str, wait_s: int) -> Refused:
 
 
 def _refused(
-    reason: Refusal, status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    reason: Refusal, status: int, body: Mapping[str, object], headers: dict[str, str] | None = None
 ) -> Refused:
     return Refused(reason, status, orjson.dumps(body), headers or {})

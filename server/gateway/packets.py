@@ -90,7 +90,7 @@ def ack(id: int, answer: object) -> bytes:
 
 def connected(sid: str) -> bytes:
     """The frame that answers a CONNECT to the namespace; a `sid` has no character that JSON would escape."""
-    return frame(b'40%b{"sid":"%b"}' % (_CHAT.encode(), sid.encode()))
+    return frame(f'40{NAMESPACE},{{"sid":"{sid}"}}'.encode())
 
 
 def _kind(text: str) -> int:

@@ -67,7 +67,7 @@ class ChatServer(socketio.AsyncServer):
             return
         connection.user = guest.identity.user
         sid = connection.member = self.manager.admit(eio_sid, namespace)
-        await self._send_packet(eio_sid, ChatPacket(packets.CONNECT, {"sid": sid}, namespace))
+        connection.write(packets.connected(sid))
         await door.opened(sid, guest)
 
     def _door(self, namespace: str) -> Door:
@@ -123,19 +123,23 @@ class ChatServer(socketio.AsyncServer):
         )
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
-        """End a client's membership: it sent DISCONNECT, or its connection is gone (then `reason` says how)."""
-        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        """A client sent DISCONNECT."""
+        self._end_membership(eio_sid, namespace or "/")
+        connection: Connection | None = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
+
+    def _end_membership(self, eio_sid: str, namespace: str) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is not None:
             try:
                 self.namespace_handlers[wire.NAMESPACE].ended(sid)
             finally:
                 self.manager.basic_disconnect(sid, wire.NAMESPACE)
-        connection: Connection | None = self.eio.sockets.get(eio_sid)
-        if connection is not None:
-            connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
 
     async def _handle_eio_connect(self, eio_sid: str, environ: object) -> None:
         """Keep nothing of the handshake."""
 
-    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        await self._handle_disconnect(eio_sid, wire.NAMESPACE, reason)
+    def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        """A client's connection is gone: without a task, since thousands may go at once."""
+        self._end_membership(eio_sid, wire.NAMESPACE)

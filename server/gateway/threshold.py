@@ -1,14 +1,14 @@
 """Who comes to the public port: a whole handshake becomes a WebSocket at once, everything else is aiohttp's.
 
-aiohttp gives each connection a request handler and each request an object, a task and a walk through the routes: half of
-what a handshake costs, and in a storm of clients all of it is for handshakes. So the first read is looked at here. What
-is not plainly a WebSocket's beginning (another path, a request in pieces, one that is to be refused) goes on to aiohttp
-as if nobody had looked, and meets the same judgement there.
+aiohttp gives each connection a request handler, and each request an object, a task and a walk through the routes: half
+of what a handshake costs, and in a storm of clients all of it is for handshakes. So the first read is looked at here.
+What is not plainly a WebSocket's beginning (another path, a request in pieces, one that is to be refused) goes on to
+aiohttp as if nobody had looked, and meets the same judgement there.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
@@ -40,9 +40,8 @@ class Threshold(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first read, and not for ever."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(SILENT_S, transport.abort)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._timer = asyncio.get_running_loop().call_later(SILENT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Open a WebSocket, or let aiohttp look."""

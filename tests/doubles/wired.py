@@ -38,7 +38,7 @@ class QuietHost:
     async def received(self, connection: Connection, packet: str) -> None:
         """Do nothing with it."""
 
-    async def ended(self, connection: Connection) -> None:
+    def ended(self, connection: Connection) -> None:
         """Count it."""
         self._ended.release()
 
