@@ -150,9 +150,18 @@ class Writer:
             self._checkpoint()
 
     def _transaction(self, drafts: Sequence[Draft]) -> list[Outcome]:
+        try:
+            return self._attempt(drafts, trusting=True)
+        except sqlite3.IntegrityError:
+            # An id is taken, which no id of ours ever is: find out which, at the price of looking for each.
+            self._connected().execute("ROLLBACK")
+            self._channels.forget()
+            return self._attempt(drafts, trusting=False)
+
+    def _attempt(self, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
         db = self._connected()
         db.execute("BEGIN IMMEDIATE")
-        outcomes = Batch(db, self._channels, self._now_ms(), self._max_events).run(drafts)
+        outcomes = Batch(db, self._channels, self._now_ms(), self._max_events, trusting=trusting).run(drafts)
         db.execute("COMMIT")
         return outcomes
 

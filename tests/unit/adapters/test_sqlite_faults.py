@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from server.adapters.sqlite import database
 from server.adapters.sqlite.message_log import SqliteMessageLog
-from server.domain.errors import NotFound, Unavailable
+from server.domain.errors import Conflict, NotFound, Unavailable
 from server.domain.messages import Deletion, Draft, MessageCreated
 from server.ports.message_log import Appended
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, post, some_id
@@ -106,6 +106,25 @@ async def test_a_draft_that_can_not_be_encoded_fails_alone(tmp_path: Path) -> No
         assert all(isinstance(one, (TypeError, ValueError)) for one in bad)
         with pytest.raises(NotFound):
             await log.append(Deletion(ROOM, some_id(2), NOW_MS))
+
+
+async def test_a_taken_id_fails_alone(tmp_path: Path) -> None:
+    """Among others in one transaction, only the one whose id is another message's is a conflict: in an earlier
+    transaction or in the same one, and whatever else the transaction does."""
+    async with log_at(tmp_path / "maru.db") as log:
+        await log.append(post(1))
+        drafts: list[Draft] = [
+            post(2, key="k"),
+            post(1, text="again"),
+            post(3),
+            post(3, text="again"),
+            Deletion(ROOM, some_id(1), NOW_MS),
+            post(4, key="k"),
+        ]
+        results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
+        assert [type(result) for result in results] == [Appended, Conflict, Appended, Conflict, Appended, Appended]
+        assert [result.event.offset for result in results if isinstance(result, Appended)] == [2, 3, 4, 2]
+        assert (await log.read(ROOM, 0, 0)).head.offset == 4
 
 
 async def test_damage_under_a_running_server_is_unavailable(tmp_path: Path) -> None:
