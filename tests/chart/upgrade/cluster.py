@@ -111,11 +111,12 @@ class Cluster:
     async def until(self, holds: Callable[[], bool], timeout: float) -> None:
         """Wait until something holds of the pods."""
         assert self._running is not None
-        async with asyncio.timeout(timeout):
-            while not holds():
-                if self._running.done():
-                    self._running.result()  # raises what went wrong
-                await asyncio.sleep(TICK_S)
+        deadline = time.monotonic() + timeout
+        while not holds():
+            if self._running.done():
+                self._running.result()  # raises what went wrong
+            assert time.monotonic() < deadline, f"not within {timeout} s:\n{self._story()}"
+            await asyncio.sleep(TICK_S)
 
     async def settled(self, timeout: float) -> None:
         """Wait until every pod is of the applied version, available, and nothing is on its way out."""
@@ -128,6 +129,16 @@ class Cluster:
             )
 
         await self.until(holds, timeout)
+
+    def _story(self) -> str:
+        """The pods as they are, and the last that each of them wrote."""
+        pods = [(pod, self._processes.get(pod)) for pod in self.pods]
+        told = [
+            f"{pod.name} ready={pod.ready} deleted={pod.deleted_at} restarts={pod.restarts}\n"
+            f"{process.output[-1_000:] if process else 'never ran'}"
+            for pod, process in pods
+        ]
+        return "\n".join(told)
 
     async def _run(self) -> None:
         async with self._tasks:
