@@ -23,7 +23,8 @@ GRACE_S = 2.0
 time before the first close."""
 
 ANSWER_S = 2.0
-"""For what has been read of a client before its close; a command's own bound is shorter."""
+"""For what has been read of a client before its close: half of it for all of that, half for the one command that is
+then being done, which as a rule takes milliseconds."""
 
 CLOSE_S = 1.9
 """For a client's answer to its close. Under the connection's own bound, so that who counts it also cuts it off."""

@@ -246,11 +246,12 @@ class Engine(engineio.AsyncServer):
             return DrainEnd.LEFT
         gone = self._goodbyes[sid] = asyncio.get_running_loop().create_future()
         connection.stop_reading()
-        await self._answered(connection, answer_s)
+        await self._answered(connection, answer_s / 2)
+        connection.drop_mailbox()  # too much for the time: but the one that is being done is still answered
+        await self._answered(connection, answer_s / 2)
         if not connection.is_open():
             return DrainEnd.LEFT
         connection.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
-        connection.drop_mailbox()  # it could not be answered any more
         await asyncio.wait((gone,), timeout=close_s)
         if gone.done():
             return DrainEnd.CLOSED

@@ -15,8 +15,9 @@ class Connections(Protocol):
 
     1. After `shut` no connection is added.
     2. `notify` has taken effect when it returns, and what it tells comes behind all that was pushed before.
-    3. `end` loses nothing quietly: what has been read of a client is answered before its close, or, where that takes
-       too long, left undone and unanswered, but for one command at most. Nothing is read after that.
+    3. `end` loses nothing quietly: nothing more is read of a client; what has been read is done and answered before its
+       close; where that takes more than half of the time, the rest is not done, and the other half is for the answer to
+       the one that is being done.
     4. `end` asks no client to stay away: each comes back by itself, elsewhere or here.
     5. A connection that is gone is ignored everywhere.
     """
