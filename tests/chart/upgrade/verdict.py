@@ -15,8 +15,9 @@ from tests.harness.mixed_crowd import Member
 GAP_S = 5.0
 """How long a client may hear nothing, at the 99th percentile of all clients."""
 
-PACE_SLACK = 1.5
-"""Clients wait a little by themselves, so a second may see more of them than a drain sent away in it."""
+PACE_SLACK = 2.0
+"""A crowd's process that had to wait for the CPU catches up all at once, so a second may see more than a drain sent
+away in it; a whole replica's clients in one second are three times the pace, and more."""
 
 AFTER_S = 3.0
 """How long after its end a drain's clients still come: those without our core wait up to 1.5 s, and may be refused."""
@@ -47,7 +48,8 @@ class Verdict:
 
 def judge(observed: Observed) -> Verdict:
     """Everything that must hold of an upgrade that nobody notices."""
-    peak_at, peak = _peak([at for member in observed.members for at in member.attempts if at > observed.talked_at])
+    attempts = [at for member in observed.members for at in member.attempts if at > observed.talked_at]
+    peak_at, peak = _peak(attempts)
     pace = _pace(observed.stops, peak_at)
     gaps = sorted(member.gap for member in observed.members)
     p99 = gaps[len(gaps) * 99 // 100]
@@ -69,6 +71,8 @@ def judge(observed: Observed) -> Verdict:
         "acked": sum(len(member.acks) for member in observed.members),
         "deliveries": sum(member.count for member in observed.members),
         "gap p50/p99/max, s": "/".join(f"{gap:.2f}" for gap in (gaps[len(gaps) // 2], p99, gaps[-1])),
+        "moved by drains": sum(stop.connections for stop in observed.stops),
+        "reconnects": len(attempts),
         "reconnects/s peak": f"{peak} (pace {pace:.0f})",
         "error answers": dict(_errors(observed.members)) | away,
         "stops, s": [round(stop.ended_at - (stop.told_at or stop.ended_at), 1) for stop in observed.stops],
