@@ -99,16 +99,21 @@ class Worker:
         """Clients whose connection ended without their wish."""
         return self.crowd.lost
 
+    def enter_prober(self) -> None:
+        """Let in the one client that `probe` asks through."""
+        self._members = self.crowd.enter([Plan(self._target.ports[0], self._prober())], 1)[0]
+
     def probe(self, interval_s: float, stop: Callable[[], bool]) -> list[float]:
         """Ask and wait, again and again, until told to stop; return how long each answer took in seconds."""
-        (prober,), _ = self.crowd.enter([Plan(self._target.ports[0], self._prober())], 1)
+        (prober,) = self._members
         took: list[float] = []
-        while not stop():
+        while True:
             began = time.perf_counter()
             self.crowd.ask([prober], Line(self._dialect.ask, self._dialect.answer))
             took.append(time.perf_counter() - began)
+            if stop():
+                return took
             self.crowd.pump(interval_s)
-        return took
 
     def _prober(self) -> Conversation:
         prober = self._dialect.connect_prober
@@ -147,9 +152,9 @@ def main(pipe: Connection, target: Target, core: int, niceness: int) -> None:
             worker.crowd.pump(IDLE_S)
         try:
             name, arguments = pipe.recv()
-        except EOFError:
+            pipe.send(_obey(worker, pipe, name, arguments))
+        except (EOFError, BrokenPipeError):  # nobody wants to know any more
             return
-        pipe.send(_obey(worker, pipe, name, arguments))
 
 
 def _obey(worker: Worker, pipe: Connection, name: str, arguments: dict[str, Any]) -> tuple[Any, str | None]:
