@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,12 +48,16 @@ def _serves(line: Mapping[str, Any]) -> bool:
 class ServerProcess:
     """`python -m server` on 127.0.0.1, with a database that outlives restarts. Use as an async context manager.
 
-    `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches.
+    `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches. `program` is what
+    Python is to run in its place.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "server")
+    ) -> None:
         self.port, self.internal_port = free_port(), free_port()
         self.folder = folder
+        self._program = program
         self.lines: list[dict[str, Any]] = []
         self._output: list[str] = []
         self._arrived = asyncio.Condition()
@@ -106,8 +110,7 @@ class ServerProcess:
         """Start it, and do not wait."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "server",
+            *self._program,
             cwd=self.folder,
             env=self._env,
             stdin=asyncio.subprocess.DEVNULL,
