@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -46,7 +45,7 @@ from server.gateway.admission import Admission
 from server.gateway.farewell import SocketConnections
 from server.gateway.namespace import ChatNamespace
 from server.gateway.server import ChatServer
-from server.gateway.threshold import Threshold
+from server.gateway.threshold import Arrivals
 from server.gateway.transport import SocketTransport
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
@@ -316,7 +315,7 @@ async def _serve(
     internal_port = await _listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
     engine = replica.chat.eio
     port = await _listen(
-        resources, public, "MARU_PORT", host, settings.port, lambda others: partial(Threshold, engine, others)
+        resources, public, "MARU_PORT", host, settings.port, lambda others: Arrivals(engine, others).come
     )
     memory.settle()
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
