@@ -19,8 +19,8 @@ PACE_SLACK = 2.0
 """A crowd's process that had to wait for the CPU catches up all at once, so a second may see more than a drain sent
 away in it; a whole replica's clients in one second are three times the pace, and more."""
 
-AFTER_S = 3.0
-"""How long after its end a drain's clients still come: those without our core wait up to 1.5 s, and may be refused."""
+AFTER_S = 1.5
+"""How long after its end a drain's clients still come: those without our core wait so long at the most."""
 
 Logs = Mapping[str, Sequence[Event]]
 
