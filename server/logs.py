@@ -190,27 +190,23 @@ class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._gathered: deque[str] = deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def gather(self, line: str) -> None:
         """Write the line at the end of this turn of the event loop, in one piece with the others of the turn; at once
         where no loop runs. So a busy server makes one system call a turn, and not one a command."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.write(line)
-            return
-        if not self._gathered or self._loop is not loop:
-            self._loop = loop
-            loop.call_soon(self.flush)
+        if not self._gathered:  # else somebody has asked for the end of the turn
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.write(line)
+                return
         self._gathered.append(line)
         if len(self._gathered) >= MAX_GATHERED:
             self.flush()
 
     def write(self, line: str) -> None:
         """Write the line now, behind those that were gathered."""
-        self._gathered.append(line)
-        self.flush()
+        self._write_out(line)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line of the standard library's."""
@@ -221,10 +217,13 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def flush(self) -> None:
         """Write what was gathered."""
+        self._write_out()
+
+    def _write_out(self, *last: str) -> None:
+        # A last line never stands among the gathered ones: those are a promise that the turn's end will be asked for.
         with self.lock or nullcontext(), suppress(OSError, ValueError):
-            lines = []
-            while self._gathered:
-                lines.append(self._gathered.popleft())
+            lines = [self._gathered.popleft() for _ in range(len(self._gathered))]
+            lines += last
             if lines:
                 self.stream.write("\n".join(lines) + "\n")
                 self.stream.flush()

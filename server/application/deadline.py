@@ -25,11 +25,11 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
         self.over = False
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
+        self._watch = _watch_over(self._seconds)
+        task = asyncio.current_task(self._watch.loop)
         assert task is not None  # it awaits this
         self._task = task
         self._cancelling = task.cancelling()
-        self._watch = _watch_over(self._seconds)
         self.expires_at = self._watch.begin(self)
 
     async def __aexit__(

@@ -102,7 +102,7 @@ class Publisher:
         began = self._clock()
         writing = asyncio.ensure_future(self._log.append(draft))
         # A future of our own, in the place of `asyncio.shield`: giving it up leaves the writing alone.
-        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Appended] = writing.get_loop().create_future()
         writing.add_done_callback(partial(self._written, answer, began))
         appended = await answer
         await self._broadcast.publish(appended.event)

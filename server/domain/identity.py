@@ -59,8 +59,12 @@ class Identity:
 
 def allows(grants: Grants, action: Action, channel: ChannelName) -> bool:
     """Say whether the most specific pattern that covers the channel allows the action; nothing granted is nothing."""
-    covering = [pattern for pattern in grants if matches(pattern, channel)]
-    return bool(covering) and action in grants[max(covering, key=specificity)]
+    best: tuple[int, int] | None = None
+    allowed: frozenset[Action] = frozenset()
+    for pattern, actions in grants.items():
+        if matches(pattern, channel) and (best is None or specificity(pattern) > best):
+            best, allowed = specificity(pattern), actions
+    return action in allowed
 
 
 def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
