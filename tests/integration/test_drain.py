@@ -182,7 +182,7 @@ async def test_wrong_numbers_are_noticed(tmp_path: Path, figure: Figure, spoiled
     """The same verdict over a smaller crowd, and a drain whose numbers are wrong on purpose: it says what is wrong."""
     stage = Stage(tmp_path, spoiled)
     async with stage.open():
-        movers = crowd(stage.front.port, rooms=20, each=13, flooders=8)
+        movers = crowd(stage.front.port, rooms=20, each=13, flooders=12)
         story = await drained(stage, movers, Numbers(20.0))
         await asyncio.gather(*(mover.leave() for mover in movers))
     complaints = story.complaints()
