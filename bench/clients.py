@@ -75,11 +75,6 @@ class Crowd:
         self._due: list[tuple[float, int]] = []
         self._opened = 0
 
-    @property
-    def descriptors(self) -> list[int]:
-        """Of all clients."""
-        return list(self._sockets)
-
     def enter(self, plans: Sequence[Plan], concurrency: int) -> tuple[list[int], list[float]]:
         """Let clients in, so many at a time; return their descriptors, and how long each took in seconds.
 
@@ -101,6 +96,7 @@ class Crowd:
                     took.append(time.perf_counter() - talk.began)
                     entered.append(descriptor)
                     self._keep(talk.sock)
+            self._pong_unasked()
             if time.perf_counter() > deadline:
                 raise LoadFailed(f"{len(talking) + len(waiting)} of {len(plans)} clients not in after {OPEN_S:.0f} s")
         return entered, took
@@ -109,13 +105,12 @@ class Crowd:
         """Take what has come, for at most one turn; answer pings."""
         for descriptor, _ in self._poll.poll(timeout_s, EVENTS):
             self._take(descriptor)
-        now = time.perf_counter()
-        while self._due and self._due[0][0] <= now:
-            _, descriptor = heapq.heappop(self._due)
-            if descriptor in self._sockets:
-                if self._ponged[descriptor] + PONG_S <= now:
-                    self._pong(descriptor)
-                heapq.heappush(self._due, (self._ponged[descriptor] + PONG_S, descriptor))
+        self._pong_unasked()
+
+    def wait(self, seconds: float) -> None:
+        """As `pump`, for a time that is shorter than the milliseconds that epoll counts in."""
+        select.select([self._poll], [], [], seconds)
+        self.pump(0)
 
     def say(self, descriptor: int, data: bytes) -> None:
         """Send for one client; wait where the server does not take it at once. Raises `LoadFailed`."""
@@ -232,6 +227,15 @@ class Crowd:
         self._ponged[descriptor] = time.perf_counter()
         if self.dialect.pong:
             self.say(descriptor, self.dialect.pong)
+
+    def _pong_unasked(self) -> None:
+        now = time.perf_counter()
+        while self._due and self._due[0][0] <= now:
+            _, descriptor = heapq.heappop(self._due)
+            if descriptor in self._sockets:
+                if self._ponged[descriptor] + PONG_S <= now:
+                    self._pong(descriptor)
+                heapq.heappush(self._due, (self._ponged[descriptor] + PONG_S, descriptor))
 
     def _drop(self, descriptor: int) -> None:
         self.lost += 1

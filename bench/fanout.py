@@ -196,7 +196,7 @@ def pace(
         if now >= upcoming:
             due.append(upcoming)
             crowd.say(senders[len(due) % len(senders)], wave)
-        else:  # whole milliseconds, as epoll counts them; the last one is spent looking
-            crowd.pump(int((upcoming - now) * 1_000) / 1_000)
+        else:
+            crowd.wait(upcoming - now)
     _finish(crowd, tally, len(due))
     return Pace(run.flow(), array("d", sorted(latencies)))

@@ -67,8 +67,10 @@ class _Traffic:
         end = time.perf_counter() + seconds
         while (now := time.perf_counter()) < end:
             self._send_what_is_due(now)
-            wait = 0.1 if not self._rate else max(0, int((self._next - now) * 1_000)) / 1_000
-            self._crowd.pump(wait if self._rate == 0 or self._free else 0.1)
+            if self._rate and self._free:
+                self._crowd.wait(max(0.0, self._next - time.perf_counter()))
+            else:
+                self._crowd.pump(0.1)
             if now - self._heard_at > STALLED_S and self._due:
                 raise LoadFailed(f"no ack for {STALLED_S:.0f} s; {self._crowd.lost} connections lost")
 

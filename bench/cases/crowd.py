@@ -120,13 +120,14 @@ def heartbeat(run: Run, names: Sequence[str], clients: int, seconds: float, roun
         for name in names:
             params = {"clients": clients}
             with run.attempt(HEARTBEAT, name, number, params), run.peer(name) as peer, run.load(peer) as load:
+                pids = peer.pids()
+                empty = memory_kib(pids)
                 load.do("prepare", count=clients, channels=[CHANNEL], join=True)
                 load.do("enter")
                 pause(SETTLE_S)
-                pids = peer.pids()
                 began, cpu = time.perf_counter(), cpu_s(pids)
                 pause(seconds)
                 share = (cpu_s(pids) - cpu) / (time.perf_counter() - began)
-                kib = memory_kib(pids) / clients
+                kib = (memory_kib(pids) - empty) / clients
                 values = {"share": share, "kib": kib, "lost": float(load.do("lost"))}
                 run.record(HEARTBEAT, name, number, params, values)
