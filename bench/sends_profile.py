@@ -204,7 +204,7 @@ async def pace(senders: Sequence[Sender], rate: float, seconds: float) -> None:
         await asyncio.sleep(0.001)
 
 
-async def load(run: Run, senders: Sequence[Sender], options: argparse.Namespace, seconds: float) -> None:
+async def load(senders: Sequence[Sender], options: argparse.Namespace, seconds: float) -> None:
     """Keep the server busy."""
     if options.rate:
         await pace(senders, options.rate, seconds)
@@ -231,14 +231,14 @@ async def measure(server: Server, options: argparse.Namespace) -> dict[str, floa
     run = Run(options)
     await enter(Member, run, server.port, options.members * options.channels, 0)
     senders = await enter(Sender, run, server.port, options.clients, 0)
-    await load(run, senders, options, WARM_S)
+    await load(senders, options, WARM_S)
     run.waits.clear()
     run.delivered = 0
     cpu, kernel, own, began = server.cpu_s(), kernel_s(server.pid), time.process_time(), time.perf_counter()
     if options.profile:
         command = options.profile.format(pid=server.pid, seconds=int(options.seconds))
         await asyncio.create_subprocess_shell(command)
-    await load(run, senders, options, options.seconds)
+    await load(senders, options, options.seconds)
     count, seconds = len(run.waits), time.perf_counter() - began
     cpu, kernel, own = server.cpu_s() - cpu, kernel_s(server.pid) - kernel, time.process_time() - own
     waits = list(run.waits)
