@@ -6,7 +6,7 @@ import contextlib
 from maru_bot.bot import MaruBot
 from maru_bot.channel import Channel
 from maru_bot.events import Created, Json
-from tests.harness.crowd_program import run
+from tests.harness.crowd_program import serve
 from tests.harness.witness import Witness
 
 
@@ -58,4 +58,4 @@ class BotMember:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(BotMember))
+    serve(BotMember)

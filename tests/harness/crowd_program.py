@@ -7,6 +7,8 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+import uvloop
+
 from tests.harness.witness import Json, Witness
 
 ACKED_S = 20.0
@@ -128,8 +130,12 @@ async def _lines() -> AsyncIterator[Json]:
         yield json.loads(line)
 
 
-async def run(make: Make) -> None:
-    """Until the input ends."""
+def serve(make: Make) -> None:
+    """Be a crowd, until the input ends."""
+    uvloop.run(_run(make))
+
+
+async def _run(make: Make) -> None:
     crowd = Crowd(make)
     async for command in _lines():
         await getattr(crowd, command["do"])(command)

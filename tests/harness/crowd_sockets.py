@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tests.harness.crowd_program import run
+from tests.harness.crowd_program import serve
 from tests.harness.raw_socket import Op, closing, connect, event, handshake, masked
 from tests.harness.witness import Json, Witness
 
@@ -246,4 +246,4 @@ class SocketMember:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(SocketMember))
+    serve(SocketMember)

@@ -25,6 +25,9 @@ LINE_BYTES = 1 << 22
 HEARD_MS = 20_000
 """In which everybody has heard what is in the log, once all is said."""
 
+TALKERS_PER_QUIET = 5
+"""One of so many talkers is in a quiet channel."""
+
 EVERY_MS = 1_000
 """Between two messages of one talker."""
 
@@ -149,10 +152,16 @@ class Group:
 
 
 class MixedCrowd:
-    """All groups, in the given channels in turn. Use as an async context manager: entering connects everybody."""
+    """All groups, in the given channels. Use as an async context manager: entering connects everybody.
+
+    The first half of the channels is busy: four of five talkers are there, and nobody else. The second half is where
+    those are who only listen.
+    """
 
     def __init__(self, url: str, parts: Sequence[Part], channels: Sequence[str]) -> None:
-        self._url, self._channels = url, channels
+        self._url = url
+        half = len(channels) // 2
+        self._busy, self._quiet = itertools.cycle(channels[:half]), itertools.cycle(channels[half:])
         self._groups = [Group(part) for part in parts]
         self._resources = AsyncExitStack()
 
@@ -199,10 +208,13 @@ class MixedCrowd:
         return [member for group in self._groups for member in group.members]
 
     def _members(self, part: Part) -> list[Json]:
-        """A group's members, spread over the channels; so are those who talk."""
-        users = [_user(part, number) for number in range(part.members)]
-        channels = itertools.cycle(self._channels)
-        return [{"user": user, "token": token(user), "channel": next(channels)} for user in users]
+        """A group's members: first those who talk."""
+        wanted = []
+        for number in range(part.members):
+            user = _user(part, number)
+            busy = number < part.talkers and number % TALKERS_PER_QUIET != 0
+            wanted.append({"user": user, "token": token(user), "channel": next(self._busy if busy else self._quiet)})
+        return wanted
 
 
 def _user(part: Part, number: int) -> str:

@@ -36,7 +36,7 @@ def test_the_numbers_are_those_of_the_chart(store: Store) -> None:
     found = deployment(store, NAMESPACE, "maru")
     assert (found.replicas, found.surge, found.unavailable) == (2, 1, 0)
     assert (found.min_ready_s, found.progress_deadline_s) == (1, 30)
-    assert (found.template.grace_s, found.template.pre_stop_s) == (16, 2)
+    assert (found.template.grace_s, found.template.pre_stop_s) == (17, 3)
 
 
 def test_the_probes_ask_the_internal_port(store: Store) -> None:

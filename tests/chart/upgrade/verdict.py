@@ -107,7 +107,7 @@ def _member_faults(member: Member, log: Sequence[Event]) -> Iterable[str]:
             yield f"{member.user}: {key} was acked at {offset}, and is not there"
     if member.last != len(log):
         yield f"{member.user}: heard up to {member.last} of {len(log)}"
-    elif member.resumes and (member.first != 1 or member.digest != _digest(log)):
+    elif member.resumes and (member.first != min(1, len(log)) or member.digest != _digest(log)):
         yield f"{member.user}: what it heard from {member.first} to {member.last} is not the log"
     if member.resumes and len(member.acks) != member.sent:
         yield f"{member.user}: {member.sent - len(member.acks)} of {member.sent} sends had no ack: {member.failed}"
