@@ -19,18 +19,20 @@ class Admission:
         self._clock = clock
         self._tokens = float(burst)
         self._filled_at = clock()
-        self._turned_away = 0
+        self._awaited = 0.0
 
     def wait_s(self) -> int:
-        """Let one in: 0. Else how many whole seconds it should wait: those turned away before it come first."""
+        """Let one in: 0. Else how many whole seconds it should wait, until those turned away before it have come back,
+        as they were told to: they are taken for a queue that moves on at the rate."""
         if not self._rate:
             return 0
         now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
+        filled = (now - self._filled_at) * self._rate
         self._filled_at = now
+        self._tokens = min(self._burst, self._tokens + filled)
+        self._awaited = max(0.0, self._awaited - filled)
         if self._tokens >= 1:
             self._tokens -= 1
-            self._turned_away = max(0, self._turned_away - 1)
             return 0
-        self._turned_away += 1
-        return min(RETRY_AFTER_CAP_S, math.ceil((1 - self._tokens + self._turned_away) / self._rate))
+        self._awaited += 1
+        return min(RETRY_AFTER_CAP_S, math.ceil((self._awaited - self._tokens) / self._rate))
