@@ -8,6 +8,8 @@ TEST_COMMANDS := chromium node:nodejs npm redis-server nginx promtool:prometheus
 # Servers that the benchmarks measure beside Maru, in the same form. What can't be installed is left out, and said.
 BENCH_COMMANDS := gcc node:nodejs npm redis-server nats-server nginx
 NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
+# Processes that share the slower tests, a file each; most of what these do is waiting.
+TEST_WORKERS ?= 3
 # Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
@@ -40,7 +42,8 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 
 test: commands check demo $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
-	$(BIN)/python -m pytest tests --ignore=tests/unit
+	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile
+	$(BIN)/python -m pytest tests --ignore=tests/unit -m alone
 
 compose-test: $(VENV)/.test demo ## a deployment in containers, with docker or podman-compose, and its tests
 	deploy/compose-test.sh $(ARGS)

@@ -38,8 +38,8 @@ WAIT_LIMIT_S = 5.0
 """What 99 of 100 clients may be without a connection."""
 
 HEEDED = 0.75
-"""The part of those that heed the notice which must not be without a connection at all. On a machine with nothing else
-to do it is all of them; on a busy one, connecting takes some of them longer than the grace. Without a grace, none is."""
+"""The part of those that heed the notice which must not be without a connection at all. On a machine with nothing
+else to do it is all of them; on a busy one, connecting takes some longer than the grace. Without a grace, none is."""
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ A module may set `SERVER_ENV` (more `MARU_*` variables) and `LOOPS` (event loops
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -16,22 +16,6 @@ from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
 Line = dict[str, Any]
-Figure = Callable[[object], None]
-
-_FIGURES = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Figure:
-    """Note a measurement, to be printed at the end of the run under the test's name."""
-    lines = request.config.stash.setdefault(_FIGURES, [])
-    return lambda value: lines.append(f"{request.node.name}: {value}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the measurements, also those of tests that passed."""
-    for line in config.stash.get(_FIGURES, []):
-        terminalreporter.write_line(line)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.conftest import Figure
 from tests.harness import frozen_client
 from tests.harness.raw_socket import Gone, Op, RawSocket, handshake, header, masked
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
-from tests.integration.conftest import Figure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

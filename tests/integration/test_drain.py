@@ -18,6 +18,7 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.application.drainer import Numbers
 from server.domain.channels import ChannelName
 from server.domain.messages import MessageCreated
+from tests.conftest import Figure
 from tests.harness.bots import HASTE, enter, settled
 from tests.harness.cluster import EVERYTHING, FOR_EVER_MS, ready, status
 from tests.harness.js_client import PLAIN, CoreJsClient, NodeProgram
@@ -28,9 +29,9 @@ from tests.harness.raw_socket import RawSocket, event, handshake, masked
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
-from tests.integration.conftest import Figure, blameless
+from tests.integration.conftest import blameless
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 LOOK_S = 0.05
 CALM_S = 20.0

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.conftest import Figure
 from tests.harness.raw_socket import RawSocket, event, masked
 from tests.harness.server import ServerProcess
-from tests.integration.conftest import Figure, Scene
+from tests.integration.conftest import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,14 +11,15 @@ import pytest
 
 from bench.machine import raise_file_limit
 from bench.processes import cpu_s
+from tests.conftest import Figure
 from tests.harness.raw_socket import RawSocket, handshake
 from tests.harness.scrape import Samples, read, scraped
 from tests.harness.server import ServerProcess
 from tests.harness.storm import FILES, Storm
 from tests.harness.tokens import token
-from tests.integration.conftest import Figure, blameless
+from tests.integration.conftest import blameless
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
 SPARE_FILES = 200
 CROWD = min(3_000, raise_file_limit(FILES) - SPARE_FILES)

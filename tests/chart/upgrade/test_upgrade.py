@@ -31,7 +31,7 @@ BROKEN: Json = VALUES | {"redis": {"url": "redis://127.0.0.1:1"}, "progressDeadl
 
 UPGRADE_S = 60
 
-pytestmark = pytest.mark.timeout(150)  # rolling updates, with every number of theirs in seconds
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(150)]  # rolling updates, with every number of theirs in seconds
 
 
 def show(figure: Figure, verdict: Verdict, **more: object) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from server.adapters import codec
 from server.adapters.redis import keys
 from tests.harness.cluster import Cluster, ghost_post
@@ -101,6 +103,7 @@ def cpu_seconds(replica: ServerProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.alone
 async def test_an_idle_replica(tmp_path: Path, figure: Figure) -> None:
     """2,000 messages/s in channels of one replica: another one, with a member elsewhere, spends under 2 % of a core."""
     async with AsyncExitStack() as stack:
