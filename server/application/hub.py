@@ -32,7 +32,7 @@ HEAL_RETRY_S = 0.5
 """Pause after a failed healing read; the log is away, and hammering it does not bring it back."""
 
 HINTS_PER_TURN = 32
-"""Hints handled before other tasks of the loop get a turn."""
+"""Hints handled before what they bring is written: a client's share of them goes out in one piece."""
 
 COMPARE_S = 8.0
 """Between two comparisons of one channel, where hints can be lost unnoticed; a late one is still within 10 s."""
@@ -116,7 +116,7 @@ class Hub:
                 self._accept(hint)
             turn += 1
             if turn % HINTS_PER_TURN == 0:
-                await asyncio.sleep(0)
+                await self._transport.settled()
 
     async def compare(self) -> None:
         """Compare every hosted channel with the log once per `COMPARE_S`, spread over it, until cancelled: a lost hint
