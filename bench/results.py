@@ -56,5 +56,5 @@ def write_page(path: Path, told: About, rows: list[Row]) -> None:
     from bench.report import charts, page  # noqa: PLC0415  # matplotlib is in an extra of its own
 
     summary = Summary(rows)
-    charts.draw(summary, path.with_suffix(""))
-    path.write_text(page.page(summary, told))
+    drawn = charts.draw(summary, path.with_suffix(""))
+    path.write_text(page.page(summary, told, drawn))

@@ -68,6 +68,7 @@ def _latency(summary: Summary, figure: Any) -> bool:
         axes.set_xticks(range(len(keys)), [key.peer for key in keys])
         axes.set_title(title)
         axes.set_yscale("log")
+        axes.set_ylim(bottom=1)
         axes.yaxis.set_major_formatter(strokes.plain)
         drawn = drawn or bool(keys)
     panels[0].set_ylabel("ms from due to delivered")

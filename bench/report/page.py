@@ -1,7 +1,8 @@
 """docs/performance.md: the template's prose with what was measured put into it."""
 
+import re
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ CASES = (
     *(crowd.CASE, crowd.STORM, crowd.HEARTBEAT, sends.CASE, replicas.CASE, replicas.IDLE),
 )
 
+CHART = re.compile(r"!\[[^]]*\]\(performance/([a-z]+)\.png\)\n\n")
+
 NOTHING = "Not measured in this run."
 
 
-def page(summary: Summary, about: Mapping[str, Any]) -> str:
-    """The page. `about` tells of the run: `machine`, `date`, `command`, `seconds`."""
+def page(summary: Summary, about: Mapping[str, Any], charts: Collection[str]) -> str:
+    """The page. `about` tells of the run: `machine`, `date`, `command`, `seconds`; `charts` are those that exist."""
     goals = judged(summary)
     machine = Table("", ("", ""), tuple(about["machine"].items()))
     values = {
@@ -46,7 +49,8 @@ def page(summary: Summary, about: Mapping[str, Any]) -> str:
         "problems": _problems(summary),
     }
     cases = {case.replace("-", "_"): _tables(summary, case) for case in CASES}
-    return string.Template(TEMPLATE.read_text()).substitute(values | cases)
+    written = string.Template(TEMPLATE.read_text()).substitute(values | cases)
+    return CHART.sub(lambda found: found[0] if found[1] in charts else "", written)
 
 
 def _tables(summary: Summary, case: str) -> str:

@@ -61,7 +61,7 @@ def test_what_was_not_measured_has_no_verdict() -> None:
 
 def test_a_page_without_figures_says_so_everywhere() -> None:
     """No placeholder is left, and nothing is made up."""
-    written = page(Summary([]), ABOUT)
+    written = page(Summary([]), ABOUT, ())
     assert "$" not in written
     assert written.count(NOTHING) == 13
     assert "2026-01-31, `python -m bench all`, 62 s" in written
@@ -75,7 +75,7 @@ def test_a_page_tells_what_was_found(expected: str) -> None:
     rows = [fan(peer, number, rate) for peer, rate in (("maru", 50.0), ("bare", 100.0)) for number in range(2)]
     rows.append(Row(fanout.CASE, "nchan", 0, {"members": 1_000, "in_flight": 1}, {}, "no nginx"))
     rows.append(Row(profile.CASE, "maru", 0, {"kind": "native", "in_flight": 1}, {"kernel: tcp_ack": 0.4}))
-    assert expected in page(Summary(rows), ABOUT)
+    assert expected in page(Summary(rows), ABOUT, ("fanout",))
 
 
 def test_a_cost_that_grows_is_told_as_a_line() -> None:
@@ -83,4 +83,11 @@ def test_a_cost_that_grows_is_told_as_a_line() -> None:
     rows = [
         Row(fanout.MEMBERS, "maru", 0, {"members": count}, {"wave_us": 300.0 + 7 * count}) for count in (1, 10, 1_000)
     ]
-    assert "at maru 300 µs and 7.0 µs a member" in page(Summary(rows), ABOUT)
+    assert "at maru 300 µs and 7.0 µs a member" in page(Summary(rows), ABOUT, ("fanout",))
+
+
+def test_only_charts_that_were_drawn_are_shown() -> None:
+    """No link points nowhere."""
+    written = page(Summary([]), ABOUT, ("fanout",))
+    assert written.count(".png") == 1
+    assert "(performance/fanout.png)" in written
