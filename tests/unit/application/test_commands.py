@@ -19,7 +19,9 @@ from server.application.commands import (
     Refresh,
     Send,
     Since,
+    channel_of,
 )
+from server.domain.channels import MAX_CHANNEL_CHARS
 from server.domain.errors import BadRequest, MaruError, PayloadTooLarge
 from server.domain.messages import Position
 
@@ -255,3 +257,21 @@ def test_any_json_is_a_command_or_a_refusal(command: type[Command], payload: obj
     """No payload makes `parse` fail in another way than its two errors, and those name a field."""
     error = refusal(command, COMPLETE[command] | payload if isinstance(payload, dict) else payload)
     assert error is None or (error.details is not None and "field" in error.details)
+
+
+NAMED = {
+    "a channel": ({"channel": "room:1", "text": 7}, "room:1"),
+    "the longest": ({"channel": "a" * MAX_CHANNEL_CHARS}, "a" * MAX_CHANNEL_CHARS),
+    "too long": ({"channel": "a" * (MAX_CHANNEL_CHARS + 1)}, None),
+    "none": ({"text": "hi"}, None),
+    "no name": ({"channel": "Room 1"}, None),
+    "no text": ({"channel": ["room:1"]}, None),
+    "no object": (["room:1"], None),
+    "nothing": (None, None),
+}
+
+
+@pytest.mark.parametrize(("payload", "named"), NAMED.values(), ids=NAMED)
+def test_a_payload_names_a_channel_or_none(payload: object, named: str | None) -> None:
+    """For the log line: whatever else is wrong with the payload, and nothing that has not the form of a channel."""
+    assert channel_of(payload) == named
