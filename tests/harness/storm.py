@@ -96,18 +96,21 @@ def _conversation(number: int, resume: Mapping[str, object] | None) -> Conversat
     return (handshake, Line(masked(connect(hello | {"resume": resume}).encode()), b'"session:ready"'))
 
 
-def _arrive(crowd: Crowd, port: int, count: int, resume: Mapping[str, object] | None) -> dict[str, object]:
+def _arrive(
+    crowd: Crowd, inside: list[int], port: int, count: int, resume: Mapping[str, object] | None
+) -> dict[str, object]:
     plans = [Plan(port, _conversation(number, resume)) for number in range(count)]
     began = time.perf_counter()
     entered, took = crowd.enter(plans, count)
+    inside += entered
     return {"clients": len(entered), "seconds": time.perf_counter() - began, "longest_s": max(took)}
 
 
-def _close(crowd: Crowd) -> dict[str, object]:
+def _close(crowd: Crowd, inside: list[int]) -> dict[str, object]:
     goodbye, before, deadline = closing(1000), crowd.lost, time.monotonic() + ORDER_S
-    for descriptor in crowd.descriptors:
+    for descriptor in inside:
         crowd.say(descriptor, goodbye)
-    while crowd.descriptors and time.monotonic() < deadline:
+    while crowd.lost - before < len(inside) and time.monotonic() < deadline:
         crowd.pump(TURN_S)
     return {"gone": crowd.lost - before}
 
@@ -115,7 +118,7 @@ def _close(crowd: Crowd) -> dict[str, object]:
 def main(port: int) -> None:
     """Do what the lines say; answer pings in between."""
     raise_file_limit(FILES)
-    crowd = Crowd(DIALECTS["maru"])
+    crowd, inside = Crowd(DIALECTS["maru"]), list[int]()
     while True:
         crowd.pump(TURN_S)
         if not select.select([sys.stdin], [], [], 0)[0]:
@@ -124,7 +127,10 @@ def main(port: int) -> None:
         if not line:
             return
         order = json.loads(line)
-        answer = _arrive(crowd, port, order["count"], order["resume"]) if order["do"] == "arrive" else _close(crowd)
+        if order["do"] == "arrive":
+            answer = _arrive(crowd, inside, port, order["count"], order["resume"])
+        else:
+            answer = _close(crowd, inside)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
