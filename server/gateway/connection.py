@@ -38,6 +38,9 @@ class Host(Protocol):
     async def received(self, connection: "Connection", packet: str) -> None:
         """Handle one Socket.IO packet. Raises `HostilePacket`."""
 
+    def leaving(self, connection: "Connection") -> None:
+        """Have the connection `hang_up` soon."""
+
     def ended(self, connection: "Connection") -> None:
         """Forget the connection: its transport is gone and its last packet handled. Raises nothing."""
 
@@ -314,6 +317,16 @@ class Connection(WritingHalf):
             self.reason = "client closed"
             self._transport.write(close_frame(CloseCode.NORMAL))
             asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
+        self._transport.close()
+
+    def eof_received(self) -> bool:
+        """The client says no more. The transport would close at once, which takes the kernel's time: of thousands that
+        are gone in one turn of the loop, each waits for its turn to be closed. True: leave that to us."""
+        self._host.leaving(self)
+        return True
+
+    def hang_up(self) -> None:
+        """Close the transport; what is written to it still goes out."""
         self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

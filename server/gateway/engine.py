@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import engineio
@@ -37,7 +38,7 @@ ANSWERED_LOOK_S = 0.01
 """How often a connection that is to be closed is looked at, until what has been read of it is answered."""
 
 ENDS_PER_TURN = 100
-"""Connections forgotten in one go, some 4 ms."""
+"""Connections closed or forgotten in one go, some 4 ms."""
 
 _log = structlog.get_logger("maru.connection")
 
@@ -84,7 +85,7 @@ class Engine(engineio.AsyncServer):
         self._one_gone = asyncio.Event()
         self._goodbyes: dict[str, asyncio.Future[None]] = {}
         self._closing = False
-        self._ended: deque[Connection] = deque()
+        self._steps: deque[Callable[[], None]] = deque()
 
     async def run(self) -> None:
         """Beat the heart and close those that never CONNECT, until cancelled."""
@@ -171,18 +172,25 @@ class Engine(engineio.AsyncServer):
         self._wheel.remove(connection)
         self._unconnected.pop(connection, None)
 
-    def ended(self, connection: Connection) -> None:
-        """Forget the connection, soon: when thousands end at once, everybody else gets a turn in between."""
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._forget_some)
-        self._ended.append(connection)
+    def leaving(self, connection: Connection) -> None:
+        """Close a connection whose client is gone, soon: when thousands go at once, others get a turn in between."""
+        self._in_turn(connection.hang_up)
 
-    def _forget_some(self) -> None:
-        for _ in range(min(len(self._ended), ENDS_PER_TURN)):
-            self._forget(self._ended[0])
-            self._ended.popleft()  # now, so that who comes meanwhile does not schedule this once more
-        if self._ended:
-            asyncio.get_running_loop().call_soon(self._forget_some)
+    def ended(self, connection: Connection) -> None:
+        """Forget the connection, likewise soon."""
+        self._in_turn(partial(self._forget, connection))
+
+    def _in_turn(self, step: Callable[[], None]) -> None:
+        if not self._steps:
+            asyncio.get_running_loop().call_soon(self._take_steps)
+        self._steps.append(step)
+
+    def _take_steps(self) -> None:
+        for _ in range(min(len(self._steps), ENDS_PER_TURN)):
+            self._steps[0]()
+            self._steps.popleft()  # now, so that who comes meanwhile does not schedule this once more
+        if self._steps:
+            asyncio.get_running_loop().call_soon(self._take_steps)
 
     def _forget(self, connection: Connection) -> None:
         """Let python-socketio clean up, then forget the connection and write its one line."""

@@ -38,6 +38,10 @@ class QuietHost:
     async def received(self, connection: Connection, packet: str) -> None:
         """Do nothing with it."""
 
+    def leaving(self, connection: Connection) -> None:
+        """Nothing else is to be done first."""
+        connection.hang_up()
+
     def ended(self, connection: Connection) -> None:
         """Count it."""
         self._ended.release()
