@@ -317,7 +317,7 @@ class Connection(WritingHalf):
             self.reason = "client closed"
             self._transport.write(close_frame(CloseCode.NORMAL))
             asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
-        self._transport.close()
+        self._host.leaving(self)
 
     def eof_received(self) -> bool:
         """The client says no more. The transport would close at once, which takes the kernel's time: of thousands that
