@@ -86,6 +86,7 @@ class Engine(engineio.AsyncServer):
         self._goodbyes: dict[str, asyncio.Future[None]] = {}
         self._closing = False
         self._steps: deque[Callable[[], None]] = deque()
+        self._lines = _log.bind()  # made once: the logger above makes one for each line
 
     async def run(self) -> None:
         """Beat the heart and close those that never CONNECT, until cancelled."""
@@ -204,7 +205,7 @@ class Engine(engineio.AsyncServer):
             goodbye = self._goodbyes.pop(connection.sid, None)
             if goodbye is not None and not goodbye.done():
                 goodbye.set_result(None)
-        _log.info(
+        self._lines.info(
             "connection.closed",
             connection=connection.sid,
             session=connection.member,
