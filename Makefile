@@ -59,8 +59,10 @@ check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/coverage run -m pytest tests/unit
+	$(BIN)/coverage run -m pytest tests/unit/domain tests/unit/application
 	$(BIN)/coverage report --include='server/domain/*,server/application/*' --fail-under=100
+	$(BIN)/python -m pytest tests/unit --ignore=tests/unit/domain --ignore=tests/unit/application \
+		--numprocesses=$(TEST_WORKERS) --dist=loadfile
 
 format: $(VENV)/.test ## format the Python code and make the safe fixes
 	$(BIN)/ruff check --fix-only
