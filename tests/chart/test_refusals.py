@@ -1,6 +1,7 @@
 """Values that can't be right are refused, by the schema or by a message that says what to change."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import helm_python
 import pytest
 import yaml
 
-from tests.chart.rendered import AUTH, CHART, REDIS, Values, refusal, render
+from tests.chart.rendered import AUTH, CHART, REDIS, Values, faults, refusal, render
 
 SECRET = "hunter2hunter2"
 
@@ -69,7 +70,36 @@ SCHEMA: list[tuple[Values, str]] = [
         {"metrics": {"serviceMonitor": {"interval": "soon"}}},
         "at '/metrics/serviceMonitor/interval': 'soon' does not match",
     ),
+    # Helm takes a key away that is null: what a value must be is asked of nothing then, but that it is there.
+    ({"securityContext": {"readOnlyRootFilesystem": None}}, "'/securityContext': missing property 'readOnlyRoot"),
+    ({"securityContext": {"allowPrivilegeEscalation": None}}, "'/securityContext': missing property 'allowPriv"),
+    ({"securityContext": {"runAsNonRoot": None}}, "at '/securityContext': missing property 'runAsNonRoot'"),
+    ({"securityContext": {"capabilities": None}}, "at '/securityContext': missing property 'capabilities'"),
+    ({"securityContext": {"capabilities": {"drop": None}}}, "'/securityContext/capabilities': missing property 'drop'"),
+    ({"securityContext": {"seccompProfile": None}}, "at '/securityContext': missing property 'seccompProfile'"),
+    ({"securityContext": None}, "missing property 'securityContext'"),
+    ({"podSecurityContext": {"runAsNonRoot": None}}, "at '/podSecurityContext': missing property 'runAsNonRoot'"),
+    ({"podSecurityContext": {"seccompProfile": None}}, "at '/podSecurityContext': missing property 'seccompProfile'"),
+    ({"podSecurityContext": None}, "missing property 'podSecurityContext'"),
+    ({"drain": {"marginSeconds": None}}, "at '/drain': missing property 'marginSeconds'"),
+    ({"drain": None}, "missing property 'drain'"),
+    ({"terminationGracePeriodSeconds": None}, "missing property 'terminationGracePeriodSeconds'"),
+    ({"config": None}, "missing property 'config'"),
+    ({"probes": {"startup": None}}, "at '/probes': missing property 'startup'"),
+    ({"podDisruptionBudget": {"maxUnavailable": None}}, "at '/podDisruptionBudget': missing property 'maxUnavailable'"),
 ]
+
+MAY_BE_NULL = {
+    *("config.maxOutbound", "drain.preStopSleepSeconds", "drain.timeoutSeconds", "service.nodePort"),
+    *("podSecurityContext.runAsUser", "podSecurityContext.runAsGroup", "podSecurityContext.fsGroup"),
+    *("securityContext.runAsUser", "securityContext.runAsGroup"),
+    *("imagePullSecrets", "nodeSelector", "tolerations", "affinity"),
+    *("extraEnv", "extraEnvFrom", "extraVolumes", "extraVolumeMounts", "extraObjects"),
+}
+"""Values with a meaning of null: the chart's own choice, the cluster's, or nothing."""
+
+FREE_MAPS = ("resources.", "autoscaling.behavior.", "metrics.dashboard.labels.")
+"""Below these are Kubernetes' own keys, each of which may be left out."""
 
 TEMPLATES: list[tuple[Values, str]] = [
     (
@@ -145,6 +175,39 @@ def test_a_drain_that_just_fits_is_taken() -> None:
     """The sum may be as long as the grace period, and no longer."""
     taken = {"drain": {"preStopSleepSeconds": 10, "timeoutSeconds": 46}, "terminationGracePeriodSeconds": 61}
     assert render(AUTH, taken).pod["spec"]["terminationGracePeriodSeconds"] == 61
+
+
+def test_a_null_takes_nothing_away() -> None:
+    """Each value but those named above is refused where it is null, by its path and not by a template's trace."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    taken = set()
+    for path in _paths(defaults):
+        values: Values = {path[-1]: None}
+        for key in reversed(path[:-1]):
+            values = {key: values}
+        if said := _schema_says(values):
+            assert f"'{path[-1]}'" in said
+            assert "missing propert" in said
+        else:
+            taken.add(".".join(path))
+    assert {path for path in taken if not path.startswith(FREE_MAPS)} == MAY_BE_NULL
+
+
+def _schema_says(values: Values) -> str:
+    """Why the schema refuses these values; empty where it does not, and what is rendered is valid."""
+    try:
+        rendered = render(AUTH, REDIS, values)
+    except helm_python.HelmValuesError as error:
+        return str(error)
+    assert [fault for found in rendered for fault in faults(found)] == []
+    return ""
+
+
+def _paths(values: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*above, key))
 
 
 def test_a_subchart_may_hand_down_globals() -> None:
