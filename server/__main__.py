@@ -5,12 +5,26 @@ Exit codes: 0 after a clean stop, 2 for a bad variable or argument, 1 for any ot
 What an operator can mend is one line on standard error, never a traceback.
 """
 
+# ruff: noqa: E402  # what follows the first statements takes a second to import
+
+import os
+import signal
+
+
+def end_at_once(number: int, _: object) -> None:
+    """Handle a signal by the end of the process, whatever it is doing."""
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    # As the first thing: in a container this is process 1, and the kernel drops its signals until they have handlers.
+    for _number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(_number, end_at_once)
+
 import argparse
 import asyncio
 import http.client
-import os
 import secrets
-import signal
 import sys
 import threading
 import traceback
@@ -72,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _refused(error, USAGE)
     except StartRefused as error:
         return _refused(error, 1)
-    except KeyboardInterrupt:  # before the server has its own handlers
+    except KeyboardInterrupt:  # after the server's own handlers, which end with the event loop
         return 128 + signal.SIGINT
     except BrokenPipeError:  # `config | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -218,15 +232,12 @@ def stop_on_signals(limit_s: float) -> asyncio.Event:
     where the stop is overdue, also where the event loop does not turn; what is acked is on the disk by then."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
-    def end(number: int, _: object) -> None:
-        os._exit(128 + number)
-
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():  # both came in one turn of the loop
-            end(number, None)
+            end_at_once(number, None)
         stop.set()
         for following in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(following, end)  # not by way of the loop, which may be what hangs
+            signal.signal(following, end_at_once)  # not by way of the loop, which may be what hangs
         watchdog = threading.Timer(max(0.0, limit_s + OVERDUE_S), _end_overdue, (loop, limit_s))
         watchdog.daemon = True
         watchdog.start()

@@ -1,5 +1,6 @@
 """The command line as an operator meets it: real processes, their exit codes and their one line."""
 
+import contextlib
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from server.domain.identity import Action
 ROOT = Path(__file__).parents[2]
 SECRET = "canary-canary-canary-canary-canary"
 DEADLINE_S = 30
+SOON_S = 5
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -258,6 +260,42 @@ def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
     assert '"stopped"' in rest
     assert DEV_SECRET_FILE in written
     assert (tmp_path / DEV_SECRET_FILE).read_text().strip() not in written + rest
+
+
+SLOW_IMPORT = """
+import os, time
+print(os.getpid(), os.readlink("/proc/self"), flush=True)
+time.sleep(60)
+"""
+"""A module in the place of one that the server imports first: it says who it is, here and outside, and takes long."""
+
+
+def first_process() -> list[str]:
+    """What makes a command process 1, as in a container, where this machine lets us."""
+    for unshare in (["unshare", "--pid"], ["unshare", "--user", "--pid"]):
+        alone = [*unshare, "--fork", "--kill-child"]
+        with contextlib.suppress(OSError):
+            if subprocess.run([*alone, "true"], capture_output=True, timeout=DEADLINE_S, check=False).returncode == 0:
+                return alone
+    return []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_imports_ends_the_process(tmp_path: Path, number: signal.Signals) -> None:
+    """Also process 1, for which the kernel drops a signal without a handler."""
+    (tmp_path / "structlog.py").write_text(SLOW_IMPORT)
+    alone, values = first_process(), environment(JWT_SECRET=SECRET)
+    values["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{ROOT}"
+    command = [*alone, sys.executable, "-m", "server"]
+    with subprocess.Popen(command, cwd=tmp_path, env=values, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            within, outside = map(int, server.stdout.readline().split())
+            assert (within == 1) is bool(alone)
+            os.kill(outside, number)
+            assert server.wait(SOON_S) == 128 + number
+        finally:
+            server.kill()
 
 
 def test_health_without_a_server_is_one_line(run: Run) -> None:
