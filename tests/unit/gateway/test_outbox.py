@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
 from server.gateway.frames import frame
-from server.gateway.outbox import WRITES_PER_TURN, Audience, Outbox, Outlet
+from server.gateway.outbox import CLIENTS_PER_WAIT, WAITS_IN_ALL, WRITES_PER_TURN, Audience, Outbox, Outlet
 from server.gateway.wire import CloseCode
 from server.gateway.writing import MAX_OUTBOUND
 from server.ports.metrics import CloseReason, Metrics
@@ -221,8 +221,11 @@ def test_a_large_fan_out_takes_turns() -> None:
         async with wired(count) as scene:
             receivers = [client.connection for client in scene.clients]
             scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
-            await asyncio.sleep(0)
-            assert sum(client.connection.queued is None for client in scene.clients) == WRITES_PER_TURN
+            for _ in range(WAITS_IN_ALL):
+                if scene.traffic.sent_bytes:
+                    break
+                await asyncio.sleep(0)
+            assert scene.traffic.sent_bytes == WRITES_PER_TURN * len(frame(b"event"))
             last = scene.clients[-1]
             last.connection.write(frame(b"answer"))
             await scene.transport.settled()
@@ -230,6 +233,27 @@ def test_a_large_fan_out_takes_turns() -> None:
             assert scene.traffic.deliveries == count
 
     run(scenario())
+
+
+def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
+    """Messages that come turn by turn share one write for each of many members; each of a few gets its own."""
+
+    async def scenario(count: int) -> int:
+        async with wired(count) as scene:
+            receivers = [client.connection for client in scene.clients]
+            writes = 0
+            for _ in range(5):
+                scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+                before = scene.traffic.sent_bytes
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                writes += scene.traffic.sent_bytes > before
+            await scene.transport.settled()
+            assert await read_all(scene.clients[-1], 5) == [b"event"] * 5
+            return writes
+
+    assert run(scenario(CLIENTS_PER_WAIT * 4)) == 0
+    assert run(scenario(CLIENTS_PER_WAIT - 1)) == 5
 
 
 def test_who_comes_gets_nothing_of_before() -> None:
