@@ -60,10 +60,10 @@ USAGE = 2
 HEALTH_TIMEOUT_S = 2.0
 
 OVERDUE_S = 3.0
-"""After the drain timeout: by then the drain has cut itself short, and what still hangs is a fault."""
+"""After the drain timeout the process is gone, whatever hangs: the drain has cut itself short long before."""
 
-LAST_WORDS_S = 1.0
-"""For the line that says what hangs: whoever reads the log may hang, too."""
+LAST_WORDS_S = 0.5
+"""The end of that time, for the line that says what hangs: whoever reads the log may hang, too."""
 
 MAX_HUNG = 20
 """Tasks named in that line, and steps of each."""
@@ -238,7 +238,8 @@ def stop_on_signals(limit_s: float) -> asyncio.Event:
         stop.set()
         for following in (signal.SIGTERM, signal.SIGINT):
             signal.signal(following, end_at_once)  # not by way of the loop, which may be what hangs
-        watchdog = threading.Timer(max(0.0, limit_s + OVERDUE_S), _end_overdue, (loop, limit_s))
+        patience = max(0.0, limit_s + OVERDUE_S - LAST_WORDS_S)
+        watchdog = threading.Timer(patience, _end_overdue, (loop, limit_s))
         watchdog.daemon = True
         watchdog.start()
 
