@@ -29,7 +29,7 @@ from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.api import demo, metrics, probes
 from server.api.affinity import Affinity, derive_key
 from server.api.demo import Demo
-from server.api.listener import Handlers, itself, listen
+from server.api.listener import Handlers, Listeners, itself
 from server.api.probes import Readiness
 from server.application.drainer import Drainer, Numbers
 from server.application.history import History
@@ -312,10 +312,11 @@ async def _serve(
     if settings.dev:
         _mount_demo(settings, public)
     host, internal_host = settings.host, settings.internal_host
-    internal_port = await _listen(resources, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
+    listeners = await resources.enter_async_context(Listeners())
+    internal_port = await _listen(listeners, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
     engine = replica.chat.eio
     port = await _listen(
-        resources, public, "MARU_PORT", host, settings.port, lambda others: Arrivals(engine, others).come
+        listeners, public, "MARU_PORT", host, settings.port, lambda others: Arrivals(engine, others).come
     )
     memory.settle()
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
@@ -327,7 +328,7 @@ async def _serve(
 
 
 async def _listen(
-    resources: AsyncExitStack,
+    listeners: Listeners,
     app: web.Application,
     variable: str,
     host: str,
@@ -335,7 +336,7 @@ async def _listen(
     before: Callable[[Handlers], Handlers] = itself,
 ) -> int:
     try:
-        return await listen(resources, app, host, port, before)
+        return await listeners.listen(app, host, port, before)
     except OSError as error:
         raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
 

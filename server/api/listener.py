@@ -3,8 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -20,6 +19,10 @@ USER_TIMEOUT_MS = 20_000
 
 KEEPALIVE_S = 15.0
 """Of idle HTTP connections; WebSockets are not among them."""
+
+LAST_ANSWERS_S = 0.1
+"""For requests under way when the listeners close, twice: to be answered, then to end where that does not come. What is
+half sent has no more to hope for, and the stores want the rest of the time."""
 
 NO_LOG: Any = None
 """aiohttp takes it for "no access log", though its annotation does not say so."""
@@ -54,19 +57,45 @@ def itself(handlers: Handlers) -> Handlers:
     return handlers
 
 
-async def listen(
-    resources: AsyncExitStack,
-    app: web.Application,
-    host: str,
-    port: int,
-    before: Callable[[Handlers], Handlers] = itself,
-) -> int:
-    """Serve `app` until `resources` are let go; return the port. Raises `OSError`.
+class Listeners:
+    """Everything that this process listens on. Use as an async context manager: leaving it closes all of it side by
+    side, in twice `LAST_ANSWERS_S` at most, whatever the peers do."""
 
-    `before` may put another protocol before aiohttp's, which it is given.
+    def __init__(self) -> None:
+        self._listening: list[asyncio.Server] = []
+        self._runners: list[web.AppRunner] = []
 
-    No access log: it would print query strings.
-    """
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for listening in self._listening:
+            listening.close()
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+
+    async def listen(
+        self, app: web.Application, host: str, port: int, before: Callable[[Handlers], Handlers] = itself
+    ) -> int:
+        """Serve `app`; return the port. Raises `OSError`.
+
+        `before` may put another protocol before aiohttp's, which it is given.
+
+        No access log: it would print query strings.
+        """
+        loop = asyncio.get_running_loop()
+        listener = await _bind(host, port)
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=LAST_ANSWERS_S)
+        await runner.setup()
+        self._runners.append(runner)
+        server = runner.server
+        assert server is not None
+        handlers = before(lambda: Handler(server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S))
+        self._listening.append(await loop.create_server(handlers, sock=listener, backlog=BACKLOG))
+        bound: int = listener.getsockname()[1]
+        return bound
+
+
+async def _bind(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     family = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -74,13 +103,4 @@ async def listen(
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
-    resources.push_async_callback(runner.cleanup)
-    server = runner.server
-    assert server is not None
-    handlers = before(lambda: Handler(server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S))
-    listening = await loop.create_server(handlers, sock=listener, backlog=BACKLOG)
-    resources.callback(listening.close)
-    bound: int = listener.getsockname()[1]
-    return bound
+    return listener

@@ -333,18 +333,53 @@ async def test_what_a_client_sees(tmp_path: Path) -> None:
         assert 1.9 < time.monotonic() - began < 6.0
 
 
+HALF_SENT = (
+    b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+    b"GET /readyz HTTP/1.1\r\nHost: x",
+    b"",
+)
+"""Requests that wait for more, with a body and without."""
+
+
+async def halves(server: ServerProcess) -> list[RawSocket]:
+    """Peers that have sent half a request, on both ports."""
+    peers = []
+    for port in (server.port, server.internal_port):
+        for half in HALF_SENT:
+            peer = await RawSocket.dial(port)
+            await peer.send(half)
+            peers.append(peer)
+    return peers
+
+
 async def test_nobody_there(tmp_path: Path) -> None:
-    """A server without clients ends at once, also where an idle HTTP connection is open."""
+    """A server without clients ends at once, also where an idle HTTP connection is open, or half a request has come."""
     async with lonely(tmp_path) as server:
         idle = await RawSocket.dial(server.port)
         await idle.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
         await idle.response()
+        peers = [idle, *await halves(server)]
+        await server.counts()  # by then it has read what came before
         began = time.monotonic()
         assert await server.terminate() == 0
         assert time.monotonic() - began < 1.0
         [drained] = [line for line in server.lines if line["event"] == "drained"]
         assert drained["seconds"] < 0.1
-        idle.vanish()
+        for peer in peers:
+            peer.vanish()
+
+
+async def test_a_short_timeout_is_kept(tmp_path: Path) -> None:
+    """With half-sent requests, and a client that does not answer its close, the process ends in the time it has."""
+    async with ServerProcess(tmp_path, {"MARU_DRAIN_TIMEOUT": "2"}) as server:
+        peers = [await RawSocket.chat(server.port, token("deaf")), *await halves(server)]
+        await server.counts()
+        began = time.monotonic()
+        assert await server.terminate() == 0
+        assert time.monotonic() - began < 2.0
+        for peer in peers:
+            peer.vanish()
 
 
 async def test_a_flood_up_to_the_close(tmp_path: Path, figure: Figure) -> None:
