@@ -22,9 +22,10 @@
  *            waiters: {resolve: Function, reject: Function}[]}} Subscription
  * @typedef {{payload: object, since: number, attempts: number, flight: {link: Link|null}|null,
  *            promise: Promise<any>, resolve: Function, reject: Function}} Pending
- * @typedef {{socket: any, timers: Set<any>, deadline: any, expiring: boolean, resumed: Set<string>,
- *            unanswered: number}} Link one socket.io socket: its timers and the one for session:ready, whether its
- *            token ends soon, the channels that it has resumed as an heir, how many commands it owes an answer
+ * @typedef {{socket: any, timers: Set<any>, deadline: any, expiring: boolean, moveAt: number|null,
+ *            resumed: Set<string>, unanswered: number}} Link one socket.io socket: its timers and the one for
+ *            session:ready; of what an heir was told, whether its token ends soon and when its server wants it to be
+ *            elsewhere; the channels that it has resumed as an heir, how many commands it owes an answer
  */
 
 const LOG_EVENTS = ["message:created", "message:edited", "message:deleted", "reaction:changed"];
@@ -315,7 +316,7 @@ export class Maru {
       timeout: this.#options.connectTimeoutMs,
       auth: (/** @type {Function} */ give) => give({ token, resume: this.#resume() }),
     });
-    const link = /** @type {Link} */ ({ socket, timers: new Set(), resumed: new Set(), unanswered: 0 });
+    const link = /** @type {Link} */ ({ socket, timers: new Set(), resumed: new Set(), unanswered: 0, moveAt: null });
     const late = transient("timeout", "no session:ready in time");
     link.deadline = this.#after(this.#options.connectTimeoutMs, () => this.#ended(link, late), link);
     const on = (/** @type {string} */ name, /** @type {(value: any) => void} */ react) =>
@@ -325,7 +326,7 @@ export class Maru {
     on("connect_error", (error) => this.#ended(link, connectError(error)));
     on("disconnect", (reason) => this.#ended(link, disconnectError(reason)));
     on("session:terminated", (why) => link === this.#link && (this.#terminated = MaruError.from(why)));
-    on("session:draining", (plan) => link === this.#link && this.#drained(plan));
+    on("session:draining", (plan) => this.#drained(link, plan));
     on("session:expiring", () => (link === this.#link ? this.#refreshToken(0) : (link.expiring = true)));
     on("session:ready", (session) => this.#ready(link, session));
     on("channel:resumed", (reply) => this.#resumed(link, reply));
@@ -360,13 +361,21 @@ export class Maru {
     for (const entry of this.#channels.values()) if (!entry.live) this.#joinNow(entry);
     for (const channel of this.#lanes.keys()) this.#flush(channel);
     if (link.expiring) this.#refreshToken(0);
+    if (link.moveAt !== null) this.#move(link.moveAt);
   }
 
   // --- the heir ----------------------------------------------------------------------------------------------
 
-  /** The server stops: be elsewhere by then. @param {{reconnect_in_ms?: number}} plan */
-  #drained(plan) {
-    this.#after(plan?.reconnect_in_ms ?? 0, () => this.#beget(0));
+  /** The server stops: be elsewhere by then. @param {Link} link @param {{reconnect_in_ms?: number}} plan */
+  #drained(link, plan) {
+    const at = this.#now() + (plan?.reconnect_in_ms ?? 0);
+    if (link === this.#link) this.#move(at);
+    else link.moveAt = at; // an heir has one of its own once it is the connection
+  }
+
+  /** @param {number} at when to open the next connection */
+  #move(at) {
+    this.#after(Math.max(0, at - this.#now()), () => this.#beget(0));
   }
 
   /** Opens the next connection beside this one. @param {number} tries so many have failed */

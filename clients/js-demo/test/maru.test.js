@@ -656,6 +656,45 @@ test("a channel that is joined or left while the next connection is made is so o
   assert.deepEqual([...heir.rooms], ["room:new"]);
 });
 
+test("a next connection whose server stops, too, before it is ready is left at the time that was given", async () => {
+  const { clock, server, told, offsets } = await joined();
+  server.silent = true;
+  const old = server.drains(0);
+  await clock.advance(10);
+  server.silent = false;
+  const [heir] = [...server.dialled].slice(-1);
+  server.answers(heir, { hold: true });
+  heir.serverEmits("session:draining", { reconnect_in_ms: 1_000, deadline_ms: 3_000 });
+  await clock.advance(400);
+  heir.ready();
+  assert.equal(old.connected, false);
+  await clock.advance(599);
+  assert.equal(server.connects.length, 2);
+  await clock.advance(1);
+  assert.equal(server.connects.length, 3);
+  assert.deepEqual([heir.connected, server.sockets.size], [false, 1]);
+  server.post(ROOM, "after both");
+  assert.deepEqual(offsets(), [1]);
+  assert.deepEqual(told.states, ["connecting", "online"]);
+});
+
+test("a next connection whose server stops, too, remembers that where the old one ends before it is ready", async () => {
+  const { clock, server, told } = await joined();
+  server.silent = true;
+  const old = server.drains(0);
+  await clock.advance(10);
+  server.silent = false;
+  const [heir] = [...server.dialled].slice(-1);
+  server.answers(heir, { hold: true });
+  heir.serverEmits("session:draining", { reconnect_in_ms: 1_000, deadline_ms: 3_000 });
+  old.closes("transport close");
+  heir.ready();
+  await clock.advance(1_000);
+  assert.equal(server.connects.length, 3);
+  assert.deepEqual([heir.connected, server.sockets.size], [false, 1]);
+  assert.deepEqual(told.states, ["connecting", "online", "reconnecting", "online"]);
+});
+
 test("a next connection whose token ends soon renews it", async () => {
   const { clock, server } = await joined();
   server.silent = true;

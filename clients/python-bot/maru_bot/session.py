@@ -47,12 +47,13 @@ class Patience:
 
 @dataclass(eq=False, slots=True)
 class _Tenure:
-    """A connection, the work that ends with it, and the channels that it has resumed beside its predecessor."""
+    """A connection, the work that ends with it, the channels that it has resumed beside its predecessor, and the time
+    at which its server wants its successor to be opened, where that stops."""
 
     tasks: asyncio.TaskGroup
     link: Connection = field(init=False)
     resumed: set[str] = field(default_factory=set)
-    drained: bool = False
+    move_at: float | None = None
 
 
 class Session:
@@ -209,6 +210,13 @@ class Session:
         if not tenure.link.over:
             self._link = tenure.link
             self._news.set()
+            if tenure.move_at is not None:  # it was told so before it had its session
+                self._move(tenure, tenure.move_at)
+
+    def _move(self, tenure: _Tenure, at: float) -> None:
+        """Open the next connection at the given time."""
+        delay = max(0.0, at - time.monotonic())
+        self._heirs.append(asyncio.create_task(self._succeed(tenure.link, delay)))
 
     def _lost(self, tenure: _Tenure) -> None:
         """The connection is over; at once, so that nothing is tried on it any more. One of two is not missed."""
@@ -261,9 +269,10 @@ class Session:
                 self._removed(link, body["channel"], body["code"])
             case "session:expiring":
                 tenure.tasks.create_task(self._refresh(link))
-            case "session:draining" if link is self._link and not tenure.drained:
-                tenure.drained = True
-                self._heirs.append(asyncio.create_task(self._succeed(link, body["reconnect_in_ms"] / 1000)))
+            case "session:draining" if tenure.move_at is None:
+                tenure.move_at = time.monotonic() + body["reconnect_in_ms"] / 1000
+                if link is self._link:
+                    self._move(tenure, tenure.move_at)
             case _:
                 pass  # session:ready is `Connection.open`'s result; the rest is of no use to a bot
 
