@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -116,6 +116,7 @@ class Drainer:
         self._random = random
         self._clock = clock
         self._began = 0.0
+        self._uncounted: set[ConnectionId] = set()
         self._ended: Counter[DrainEnd] = Counter()
 
     async def run(self) -> None:
@@ -124,6 +125,7 @@ class Drainer:
         self._began = self._clock()
         self._metrics.draining(True)
         moves = plan(self._connections.shut(), numbers, self._random)
+        self._uncounted = {move.connection for move in moves}
         last = moves[-1].close_at if moves else 0.0
         _log.info("stopping", connections=len(moves), timeout_s=numbers.timeout_s, last_close_s=round(last, 3))
         try:
@@ -133,7 +135,7 @@ class Drainer:
                 await self._connections.gone(numbers.close_s)
         except TimeoutError:
             _log.warning("drain.cut_short", seconds=self._seconds())
-        await self._finish(len(moves))
+        await self._finish()
 
     async def _notify(self, moves: Sequence[Move]) -> None:
         told = 0
@@ -156,19 +158,23 @@ class Drainer:
         _log.info("drain.closed", **self._counts(), seconds=self._seconds())
 
     async def _end(self, connection: ConnectionId) -> None:
-        self._count(await self._connections.end(connection, self._numbers.answer_s, self._numbers.close_s))
+        how = await self._connections.end(connection, self._numbers.answer_s, self._numbers.close_s)
+        self._count(how, (connection,))
 
-    async def _finish(self, planned: int) -> None:
+    async def _finish(self) -> None:
         """Count the rest: cut off, or gone before their time had come."""
         self._count(DrainEnd.ABORTED, self._connections.abort())
         await self._connections.gone(self._numbers.finish_s / 2)  # so that each has its line in the log
-        self._count(DrainEnd.LEFT, max(0, planned - self._ended.total()))
+        self._count(DrainEnd.LEFT, tuple(self._uncounted))
         _log.info("drained", **self._counts(), seconds=self._seconds())
 
-    def _count(self, how: DrainEnd, count: int = 1) -> None:
-        if count:
-            self._ended[how] += count
-            self._metrics.drain_closed(how, count)
+    def _count(self, how: DrainEnd, connections: Iterable[ConnectionId]) -> None:
+        """Count connections, each once; those that were not among the drain's are nobody's business here."""
+        counted = self._uncounted.intersection(connections)
+        if counted:
+            self._uncounted -= counted
+            self._ended[how] += len(counted)
+            self._metrics.drain_closed(how, len(counted))
 
     def _counts(self) -> dict[str, int]:
         return {how.value: self._ended[how] for how in DrainEnd}

@@ -281,12 +281,12 @@ class Engine(engineio.AsyncServer):
                     await self._all_gone()
         return not self.sockets
 
-    def abort(self) -> int:
-        """Cut off every connection that is left; return how many there were."""
-        left = list(self.sockets.values())
-        for connection in left:
+    def abort(self) -> list[str]:
+        """Cut off every connection that is left, and return them."""
+        left = dict(self.sockets)
+        for connection in left.values():
             connection.abort(CloseReason.SERVER_STOPPED, "server stopped")
-        return len(left)
+        return list(left)
 
     async def _all_gone(self) -> None:
         while self.sockets:

@@ -47,6 +47,6 @@ class SocketConnections(Connections):
         """Wait until no connection is left."""
         return await self._engine.gone(within_s)
 
-    def abort(self) -> int:
+    def abort(self) -> Sequence[ConnectionId]:
         """Cut off every connection that is left."""
-        return self._engine.abort()
+        return cast(Sequence[ConnectionId], self._engine.abort())

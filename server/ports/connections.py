@@ -39,6 +39,6 @@ class Connections(Protocol):
         """Wait until no connection is left, at most so long, if at all; return whether that is so."""
         ...
 
-    def abort(self) -> int:
-        """Cut off every connection that is left, at once; return how many there were."""
+    def abort(self) -> Sequence[ConnectionId]:
+        """Cut off every connection that is left, at once; return them, also those that `shut` has sent away."""
         ...

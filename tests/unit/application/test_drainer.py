@@ -100,7 +100,8 @@ def test_a_notice_counts_from_when_it_is_given() -> None:
 
 class Scripted(Connections):
     """Clients that behave as told: `leaves` go when asked to, `stays` are closed, `deaf` have to be cut off, `hung`
-    can't be ended at all. Connections in `mute` have no session."""
+    can't be ended at all, `linger` are closed and do not go. Connections in `mute` have no session; `sent_away` are not
+    through the door, and do not go either."""
 
     def __init__(
         self,
@@ -109,18 +110,21 @@ class Scripted(Connections):
         deaf: Sequence[ConnectionId] = (),
         hung: Sequence[ConnectionId] = (),
         mute: Sequence[ConnectionId] = (),
+        linger: Sequence[ConnectionId] = (),
+        sent_away: Sequence[ConnectionId] = (),
     ) -> None:
-        self.left = [*leaves, *stays, *deaf, *hung, *mute]
+        self.left = [*leaves, *stays, *deaf, *hung, *mute, *linger, *sent_away]
         self.notices: dict[ConnectionId, SessionDraining] = {}
         self.ended: dict[ConnectionId, float] = {}
         self.shut_at: float | None = None
         self._leaves, self._deaf, self._hung, self._mute = set(leaves), set(deaf), set(hung), set(mute)
+        self._linger, self._sent_away = set(linger), set(sent_away)
         self._empty = asyncio.Event()
         self._lapse()
 
     def shut(self) -> Sequence[ConnectionId]:
         self.shut_at = now()
-        return list(self.left)
+        return [connection for connection in self.left if connection not in self._sent_away]
 
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
         if connection in self._mute:
@@ -136,7 +140,8 @@ class Scripted(Connections):
             return DrainEnd.LEFT
         self.ended[connection] = now()
         await asyncio.sleep(10_000 if connection in self._hung else close_s if connection in self._deaf else 0.05)
-        self._gone(connection)
+        if connection not in self._linger:
+            self._gone(connection)
         return DrainEnd.ABORTED if connection in self._deaf else DrainEnd.CLOSED
 
     async def gone(self, within_s: float) -> bool:
@@ -144,11 +149,11 @@ class Scripted(Connections):
             await asyncio.wait((asyncio.ensure_future(self._empty.wait()),), timeout=within_s)
         return not self.left
 
-    def abort(self) -> int:
-        count = len(self.left)
+    def abort(self) -> Sequence[ConnectionId]:
+        left = self.left.copy()
         self.left.clear()
         self._lapse()
-        return count
+        return left
 
     def _gone(self, connection: ConnectionId) -> None:
         if connection in self.left:
@@ -261,6 +266,19 @@ async def test_who_has_no_session_is_closed_untold() -> None:
     await drain(scripted, metrics=metrics)
     assert metrics.notified == 0
     assert metrics.ended == {DrainEnd.CLOSED: 2}
+
+
+async def test_the_numbers_add_up() -> None:
+    """Who left, was closed and was cut off are together those whom the drain began with, each once: without whom it
+    sent away at the door, and also where one is still there after it has been counted."""
+    nine = ids(9)
+    scripted = Scripted(nine[:2], nine[2:3], nine[3:4], nine[4:6], linger=nine[6:7], sent_away=nine[7:])
+    metrics = counting()
+    with capture_logs() as lines:
+        await drain(scripted, metrics=metrics)
+    assert lines[0]["connections"] == 7
+    assert metrics.ended == {DrainEnd.LEFT: 2, DrainEnd.CLOSED: 2, DrainEnd.ABORTED: 3}
+    assert [lines[-1][how.value] for how in DrainEnd] == [2, 2, 3]
 
 
 async def test_every_step_is_a_line() -> None:
