@@ -382,6 +382,19 @@ async def test_a_short_timeout_is_kept(tmp_path: Path) -> None:
             peer.vanish()
 
 
+async def test_the_numbers_add_up(tmp_path: Path) -> None:
+    """How the connections went that the drain began with, together, is how many they were: those without a CONNECT are
+    sent away before, and not counted where they do not go either."""
+    async with ServerProcess(tmp_path, {"MARU_DRAIN_TIMEOUT": "1"}) as server:
+        peers = [await RawSocket.chat(server.port, token("deaf"))]
+        peers += [await RawSocket.open(server.port) for _ in range(3)]
+        assert await server.terminate() == 0
+        [began, ended] = [line for line in server.lines if line["event"] in {"stopping", "drained"}]
+        assert (began["connections"], ended["left"] + ended["closed"] + ended["aborted"]) == (1, 1)
+        for peer in peers:
+            peer.vanish()
+
+
 async def test_a_flood_up_to_the_close(tmp_path: Path, figure: Figure) -> None:
     """A client that sends without a pause until it is closed: what was answered is in the log, and nothing else is."""
     async with lonely(tmp_path) as server:
