@@ -10,7 +10,7 @@ import yaml
 
 from charts import values_table
 from server.settings import VERSION
-from tests.chart.rendered import AUTH, CHART, OLDEST, ROOT, faults, render
+from tests.chart.rendered import AUTH, CHART, OLDEST, REDIS, ROOT, faults, render
 
 VALUES_OF_A_MANUAL = re.compile(r"^```yaml\n(# values\.yaml.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -63,3 +63,17 @@ def test_the_values_in_the_manual_are_taken() -> None:
         known = [found for found in rendered if found["kind"] != "BackendTrafficPolicy"]
         assert [fault for found in known for fault in faults(found)] == []
         assert {item["metadata"]["name"] for item in rendered.of("Service")} == {"maru", "maru-internal"}
+
+
+def test_the_manual_hands_the_number_of_replicas_over() -> None:
+    """What it applies before autoscaling is turned on is the release's Deployment, and of it the number alone."""
+    manual = (ROOT / "docs" / "operations.md").read_text()
+    (text,) = re.findall(r"--server-side --field-manager=autoscaler .*<<'END'\n(.*)\n *END$", manual, re.MULTILINE)
+    given = yaml.safe_load(text)
+    made = render(AUTH, REDIS, {"replicaCount": 3}, name="maru").one("Deployment")
+    assert given == {
+        "apiVersion": made["apiVersion"],
+        "kind": made["kind"],
+        "metadata": {"name": made["metadata"]["name"]},
+        "spec": {"replicas": made["spec"]["replicas"]},
+    }
