@@ -3,19 +3,19 @@
 # replicas, lets clients talk, upgrades and rolls back under them, and says PASS if nothing acked was lost, repeated or out
 # of order. The cluster is deleted afterwards, whatever happens.
 #
-#   CLIENTS, RATE, SECONDS_OF_TALK   the load: 500 clients, 100 messages/s, 240 s
+#   CLIENTS, RATE, SECONDS_OF_TALK   the load: 500 clients, 100 messages/s, 360 s
 #   HELM                             the helm to use: 4, or 3 (helm)
 #   PYTHON                           the Python that has the tests' packages (.venv/bin/python)
 #   KEEP=1                           leave the cluster, to look at it
 #
-# Needs docker, kind, kubectl and helm, 4 GiB of memory, and ten minutes. The port is a free one of 127.0.0.1.
+# Needs docker, kind, kubectl and helm, 4 GiB of memory, and fifteen minutes. The port is a free one of 127.0.0.1.
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
 HELM=${HELM:-helm}
 CLIENTS=${CLIENTS:-500}
 RATE=${RATE:-100}
-SECONDS_OF_TALK=${SECONDS_OF_TALK:-240}
+SECONDS_OF_TALK=${SECONDS_OF_TALK:-360}
 NAMESPACE=maru-test
 CLUSTER=maru-test-$$
 

@@ -8,11 +8,14 @@ SAFE: Values = {**AUTH, **REDIS, "replicaCount": 2}
 
 WARNINGS: list[tuple[Values, str]] = [
     ({**AUTH, "replicaCount": 2}, "WARNING: more than one replica without Redis"),
-    ({**AUTH, "autoscaling": {"enabled": True}}, "WARNING: more than one replica without Redis"),
     ({**AUTH, "persistence": {"enabled": False}}, "WARNING: the embedded log has no volume"),
     ({**SAFE, "ingress": {"enabled": True, "hosts": ["a.example"]}}, "WARNING: the Ingress has no TLS"),
     ({**SAFE, "service": {"type": "LoadBalancer"}}, "WARNING: the Service is exposed as LoadBalancer"),
     ({**SAFE, "auth": {"jwtSecret": "s" * 32}}, "WARNING: secrets were given as values"),
+    (
+        {**SAFE, "networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
+        "WARNING: the NetworkPolicy lets only pods of namespace talk reach port 9090",
+    ),
     ({**AUTH, "redis": {"url": "redis://a"}}, "WARNING: secrets were given as values"),
 ]
 
@@ -28,6 +31,8 @@ def test_what_is_wise_is_not_warned_of() -> None:
     values = {**SAFE, "ingress": {"enabled": True, "hosts": ["a.example"], "tls": [{"hosts": ["a.example"]}]}}
     assert "WARNING" not in render(values).notes
     assert "https://a.example/chat" in render(values).notes
+    scraped = {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}}
+    assert "WARNING" not in render(SAFE, scraped, {"networkPolicy": {"internalFrom": [{"podSelector": {}}]}}).notes
 
 
 def test_the_commands_are_those_of_the_release() -> None:

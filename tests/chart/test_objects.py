@@ -16,8 +16,16 @@ def test_a_replica_is_replaced_by_one_more_never_by_one_fewer() -> None:
     spec = _spec(render(AUTH, REDIS, {"replicaCount": 3}).one("Deployment"))
     assert spec["replicas"] == 3
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-    assert spec["minReadySeconds"] == 10
     assert spec["revisionHistoryLimit"] == 5
+
+
+def test_replicas_go_one_by_one() -> None:
+    """A new one has to be ready for as long as an old one takes to go: no two drain at once, however many there are."""
+    for drain, seconds in (({}, 25), ({"preStopSleepSeconds": 0, "timeoutSeconds": 12}, 12)):
+        rendered = render(AUTH, REDIS, {"replicaCount": 9, "drain": drain})
+        assert _spec(rendered.one("Deployment"))["minReadySeconds"] == seconds
+    assert _spec(render(AUTH, REDIS, {"minReadySeconds": 3}).one("Deployment"))["minReadySeconds"] == 3
+    assert _spec(render(AUTH).one("Deployment"))["minReadySeconds"] == 0, "a replica that is alone has nobody behind it"
 
 
 def test_an_embedded_log_has_one_server_at_a_time() -> None:
@@ -158,6 +166,8 @@ def test_the_services() -> None:
     assert _spec(public)["type"] == "ClusterIP"
     assert [(port["port"], port["targetPort"]) for port in _spec(internal)["ports"]] == [(9090, "internal")]
     assert _spec(internal)["clusterIP"] == "None"
+    assert _spec(internal)["publishNotReadyAddresses"] is True, "nobody would see the metrics of a drain"
+    assert "publishNotReadyAddresses" not in _spec(public)
     assert "maru/port" not in public["metadata"]["labels"]
 
 
@@ -302,6 +312,15 @@ def test_extra_objects_are_templates(everything: dict[str, Any]) -> None:
     """Maps and texts, both rendered."""
     names = [item["metadata"]["name"] for item in render(everything).of("ConfigMap")]
     assert {"team-chat-extra", "chat-text"} <= set(names)
+
+
+def test_the_test_goes_where_the_server_does(everything: dict[str, Any]) -> None:
+    """The pod of `helm test` takes the same nodes: elsewhere its image may not run, or no node take it at all."""
+    rendered = render(everything)
+    server, test = rendered.pod["spec"], _spec(rendered.one("Pod"))
+    for key in ("nodeSelector", "tolerations", "affinity"):
+        assert test[key] == server[key]
+    assert not {"nodeSelector", "tolerations", "affinity"} & _spec(render(AUTH).one("Pod")).keys()
 
 
 def test_the_dashboard_arrives_as_it_is(everything: dict[str, Any]) -> None:

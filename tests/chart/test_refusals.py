@@ -22,9 +22,13 @@ SCHEMA: list[tuple[Values, str]] = [
     ({"image": {"pullPolicy": "always"}}, "at '/image/pullPolicy': value must be one of"),
     ({"image": {"digest": "latest"}}, "at '/image/digest': 'latest' does not match pattern"),
     ({"image": {"tag": "1.0/2"}}, "at '/image/tag': '1.0/2' does not match pattern"),
-    ({"auth": {"existingSecret": "My_Secret"}}, "at '/auth/existingSecret': 'My_Secret' does not match pattern"),
     ({"auth": {"defaultGrants": {"room:*": ["shout"]}}}, "at '/auth/defaultGrants/room:*/0': value must be one of"),
     ({"config": {"pingInterval": "10 seconds"}}, "at '/config/pingInterval': '10 seconds' does not match pattern"),
+    ({"config": {"pingInterval": "0s"}}, "at '/config/pingInterval': '0s' does not match pattern"),
+    ({"config": {"pingTimeout": 0}}, "at '/config/pingTimeout': exclusiveMinimum: got 0, want 0"),
+    ({"config": {"retentionAge": 0}}, "at '/config/retentionAge': exclusiveMinimum: got 0, want 0"),
+    ({"config": {"retentionAge": "0.0d"}}, "at '/config/retentionAge': '0.0d' does not match pattern"),
+    ({"config": {"host": "localhost"}}, "at '/config/host': value must be one of '0.0.0.0', '::'"),
     ({"config": {"maxChannels": 501}}, "at '/config/maxChannels': maximum: got 501, want 500"),
     ({"config": {"logLevel": "loud"}}, "at '/config/logLevel': value must be one of"),
     (
@@ -90,7 +94,7 @@ SCHEMA: list[tuple[Values, str]] = [
 ]
 
 MAY_BE_NULL = {
-    *("config.maxOutbound", "drain.preStopSleepSeconds", "drain.timeoutSeconds", "service.nodePort"),
+    *("minReadySeconds", "config.maxOutbound", "drain.preStopSleepSeconds", "drain.timeoutSeconds", "service.nodePort"),
     *("podSecurityContext.runAsUser", "podSecurityContext.runAsGroup", "podSecurityContext.fsGroup"),
     *("securityContext.runAsUser", "securityContext.runAsGroup"),
     *("imagePullSecrets", "nodeSelector", "tolerations", "affinity"),
@@ -135,13 +139,60 @@ TEMPLATES: list[tuple[Values, str]] = [
         "maxSurge and maxUnavailable are both 0, so no replica could ever",
     ),
     (
-        {"autoscaling": {"enabled": True, "minReplicas": 11}},
+        {**REDIS, "autoscaling": {"enabled": True, "minReplicas": 11}},
         "autoscaling: minReplicas (11) is more than maxReplicas (10)",
     ),
-    ({"autoscaling": {"enabled": True, "targetCPU": 0}}, "autoscaling: nothing to scale by. Set autoscaling.targetCPU"),
     (
-        {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
+        {**REDIS, "autoscaling": {"enabled": True, "targetCPU": 0}},
+        "autoscaling: nothing to scale by. Set autoscaling.targetCPU",
+    ),
+    ({"autoscaling": {"enabled": True}}, "autoscaling: without Redis each replica keeps a log of its own"),
+    (
+        {**REDIS, "autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
         "autoscaling.targetCPU is a share of resources.requests.cpu, which is not set",
+    ),
+    (
+        {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}, **REDIS},
+        "networkPolicy.egress.to: empty, so no replica could reach Redis, nor ever be ready. Name it:",
+    ),
+    (
+        {"progressDeadlineSeconds": 60, "minReadySeconds": 60},
+        (
+            "progressDeadlineSeconds (60) must be more than minReadySeconds (60), by the time that a start takes: else "
+            "every update counts as failed. Raise progressDeadlineSeconds to 120"
+        ),
+    ),
+    ({**REDIS, "progressDeadlineSeconds": 25}, "(25) must be more than minReadySeconds (25)"),
+    (
+        {"metrics": {"serviceMonitor": {"interval": "5s"}}},
+        "metrics.serviceMonitor: scrapeTimeout (10s) is more than interval (5s), which Prometheus refuses. Set",
+    ),
+    ({"metrics": {"serviceMonitor": {"interval": "1m", "scrapeTimeout": "1m1ms"}}}, "(1m1ms) is more than interval"),
+    ({"config": {"retentionAge": "500ms"}}, "config.retentionAge: 500ms, expected a duration from 1s to 36500d"),
+    ({"config": {"retentionAge": "36501d"}}, "config.retentionAge: 36501d, expected a duration from 1s to 36500d"),
+    ({"config": {"pingInterval": 10_000}}, "config.pingInterval: 10000, expected a duration from 1ms to 1h"),
+    ({"config": {"pingTimeout": "0.1ms"}}, "config.pingTimeout: 0.1ms, expected a duration from 1ms to 1h"),
+    ({"auth": {"leeway": "6m"}}, "auth.leeway: 6m, expected a duration from 0 to 5m"),
+    (
+        {"auth": {"existingSecret": f"{SECRET}_"}},
+        "auth.existingSecret: expected the name of a Secret (a-z, 0-9, - and .), not what is in it",
+    ),
+    ({"redis": {"existingSecret": f"redis://:{SECRET}@redis"}}, "redis.existingSecret: expected the name of a Secret"),
+    ({"apiKeys": {"existingSecret": f"{SECRET},b"}}, "apiKeys.existingSecret: expected the name of a Secret"),
+    ({"redis": {"existingSecretKey": f"redis://:{SECRET}@redis"}}, "redis.existingSecretKey: expected a key of the"),
+    (
+        {
+            "auth": {"existingSecret": "", "jwtSecret": SECRET * 3, "existingSecretKey": "all"},
+            "redis": {"url": "redis://redis", "existingSecretKey": "all"},
+        },
+        (
+            "auth.existingSecretKey and redis.existingSecretKey are both all, and both secrets are given as values: in "
+            "the chart's Secret one would take the other's place. Give one another key"
+        ),
+    ),
+    (
+        {"redis": {"url": "redis://redis"}, "apiKeys": {"keys": [SECRET * 2], "existingSecretKey": "redis-url"}},
+        "apiKeys.existingSecretKey and redis.existingSecretKey are both redis-url",
     ),
     ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs: empty, so no Gateway would serve the route"),
     ({"extraEnv": [{"name": "MARU_DRAIN_TIMEOUT", "value": "60"}]}, "extraEnv: MARU_DRAIN_TIMEOUT is set by the chart"),
@@ -169,6 +220,34 @@ def test_the_templates_refuse(values: Values, message: str) -> None:
     said = refusal(AUTH, values)
     assert message in said
     assert SECRET not in said, "a refusal shows a secret"
+
+
+@pytest.mark.parametrize("name", ["1chat", "my.chat"])
+def test_a_release_that_no_service_can_be_named_after_needs_a_name(name: str) -> None:
+    """Helm takes such a release; Kubernetes takes no such Service."""
+    with pytest.raises(
+        helm_python.HelmRenderError, match=rf"fullnameOverride: the objects would be called {name}-maru"
+    ):
+        render(AUTH, name=name)
+    assert render(AUTH, {"fullnameOverride": "chat"}, name=name).one("Service", "chat")
+
+
+@pytest.mark.parametrize("age", ["1s", 1, "1000ms", "0.5h", 2.5, "36500d", 1_000_000])
+def test_durations_within_their_bounds_are_taken(age: object) -> None:
+    """In each notation that the server reads."""
+    assert render(AUTH, {"config": {"retentionAge": age}}).of("Deployment")
+
+
+def test_secrets_of_ones_own_may_share_a_key() -> None:
+    """Two Secrets, or one value of the chart beside one Secret: nothing takes another's place."""
+    values = {"auth": {"existingSecretKey": "it"}, "redis": {"url": "redis://redis", "existingSecretKey": "it"}}
+    assert render(AUTH, values).one("Secret")["stringData"] == {"it": "redis://redis"}
+
+
+def test_egress_without_redis_needs_no_rule() -> None:
+    """The embedded log is reached without a network."""
+    policy = render(AUTH, {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}).one("NetworkPolicy")
+    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53]
 
 
 def test_a_drain_that_just_fits_is_taken() -> None:

@@ -96,6 +96,12 @@ def test_replicas_with_redis_share_the_log(monkeypatch: pytest.MonkeyPatch) -> N
     assert (settings.message_log, settings.broadcast) == (MessageLogKind.REDIS, BroadcastKind.REDIS)
 
 
+def test_a_cluster_of_ipv6_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ports can listen there."""
+    settings = _loaded(render(AUTH, {"config": {"host": "::"}}), monkeypatch)
+    assert (settings.host, settings.internal_host) == ("::", "::")
+
+
 def test_an_empty_secret_is_no_other_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the Secret's URL is empty the server refuses to start, and opens no log of its own instead."""
     for name, value in environment(render(AUTH, REDIS)).items():

@@ -1,11 +1,23 @@
 {{/* What a schema can't say: values that do not fit each other. Each message says what to change. */}}
 {{- define "maru.check" -}}
+{{- include "maru.checkName" . -}}
 {{- include "maru.checkDrain" . -}}
+{{- include "maru.checkTimes" . -}}
+{{- include "maru.checkSecretNames" . -}}
 {{- include "maru.checkSecrets" . -}}
 {{- include "maru.checkSecretShapes" . -}}
 {{- include "maru.checkReplicas" . -}}
 {{- include "maru.checkRoutes" . -}}
+{{- include "maru.checkNetwork" . -}}
 {{- include "maru.checkEnv" . -}}
+{{- end -}}
+
+{{/* A release may be called 1chat or my.chat; a Service may not. */}}
+{{- define "maru.checkName" -}}
+{{- $full := include "maru.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "fullnameOverride: the objects would be called %s after the release, and a Service's name is of a-z, 0-9 and -, and begins with a letter. Set fullnameOverride to such a name" $full) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "maru.checkDrain" -}}
@@ -16,6 +28,49 @@
 {{- $grace := int .Values.terminationGracePeriodSeconds -}}
 {{- if gt $needed (int64 $grace) -}}
 {{- fail (printf "drain: preStopSleepSeconds (%v) + timeoutSeconds (%v) + marginSeconds (%v) = %v s is more than terminationGracePeriodSeconds (%v): the replica would be killed while it moves its clients. Raise terminationGracePeriodSeconds to %v or shorten the drain" $sleep $timeout $margin $needed $grace $needed) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "maru.checkTimes" -}}
+{{- $ready := include "maru.minReadySeconds" . | int -}}
+{{- $deadline := int .Values.progressDeadlineSeconds -}}
+{{- if le $deadline $ready -}}
+{{- fail (printf "progressDeadlineSeconds (%v) must be more than minReadySeconds (%v), by the time that a start takes: else every update counts as failed. Raise progressDeadlineSeconds to %v" $deadline $ready (add $ready 60)) -}}
+{{- end -}}
+{{- $monitor := .Values.metrics.serviceMonitor -}}
+{{- if gt (include "maru.milliseconds" $monitor.scrapeTimeout | int64) (include "maru.milliseconds" $monitor.interval | int64) -}}
+{{- fail (printf "metrics.serviceMonitor: scrapeTimeout (%s) is more than interval (%s), which Prometheus refuses. Set scrapeTimeout to %s or less" $monitor.scrapeTimeout $monitor.interval $monitor.interval) -}}
+{{- end -}}
+{{- $age := include "maru.milliseconds" (include "maru.digits" .Values.config.retentionAge) | int64 -}}
+{{- if or (lt $age 1000) (gt $age 3153600000000) -}}
+{{- fail (printf "config.retentionAge: %v, expected a duration from 1s to 36500d" .Values.config.retentionAge) -}}
+{{- end -}}
+{{- $config := .Values.config -}}
+{{- range list "pingInterval" "pingTimeout" -}}
+{{- $wait := include "maru.milliseconds" (include "maru.digits" (get $config .)) | int64 -}}
+{{- if or (lt $wait 1) (gt $wait 3600000) -}}
+{{- fail (printf "config.%s: %v, expected a duration from 1ms to 1h" . (get $config .)) -}}
+{{- end -}}
+{{- end -}}
+{{- $auth := .Values.auth -}}
+{{- range list "leeway" "tokenGrace" -}}
+{{- if gt (include "maru.milliseconds" (include "maru.digits" (get $auth .)) | int64) 300000 -}}
+{{- fail (printf "auth.%s: %v, expected a duration from 0 to 5m" . (get $auth .)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
+{{- define "maru.checkSecretNames" -}}
+{{- $values := .Values -}}
+{{- range $group := list "auth" "redis" "apiKeys" -}}
+{{- $at := get $values $group -}}
+{{- if or (gt (len $at.existingSecret) 253) (not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$" $at.existingSecret)) -}}
+{{- fail (printf "%s.existingSecret: expected the name of a Secret (a-z, 0-9, - and .), not what is in it" $group) -}}
+{{- end -}}
+{{- if not (regexMatch "^[-._a-zA-Z0-9]{1,253}$" $at.existingSecretKey) -}}
+{{- fail (printf "%s.existingSecretKey: expected a key of the Secret (letters, digits, -, _ and .), not what is under it" $group) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -36,6 +91,16 @@
 {{- end -}}
 {{- if and .Values.apiKeys.keys .Values.apiKeys.existingSecret -}}
 {{- fail "apiKeys: apiKeys.keys and apiKeys.existingSecret are set, expected one of them" -}}
+{{- end -}}
+{{- $places := dict -}}
+{{- range $group, $inline := dict "auth" $auth.jwtSecret "redis" .Values.redis.url "apiKeys" .Values.apiKeys.keys -}}
+  {{- if $inline -}}
+    {{- $key := (get $.Values $group).existingSecretKey -}}
+    {{- with get $places $key -}}
+      {{- fail (printf "%s.existingSecretKey and %s.existingSecretKey are both %s, and both secrets are given as values: in the chart's Secret one would take the other's place. Give one another key" . $group $key) -}}
+    {{- end -}}
+    {{- $_ := set $places $key $group -}}
+  {{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -67,6 +132,13 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "maru.checkNetwork" -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.to) (include "maru.shared" .) -}}
+{{- fail "networkPolicy.egress.to: empty, so no replica could reach Redis, nor ever be ready. Name it: [{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379, protocol: TCP}]}]" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "maru.checkReplicas" -}}
 {{- $strategy := .Values.updateStrategy -}}
 {{- if and (include "maru.persistent" .) (eq (include "maru.strategy" .) "RollingUpdate") -}}
@@ -77,6 +149,9 @@
 {{- end -}}
 {{- $scaling := .Values.autoscaling -}}
 {{- if $scaling.enabled -}}
+{{- if not (include "maru.shared" .) -}}
+{{- fail "autoscaling: without Redis each replica keeps a log of its own, and people on different replicas do not see each other. Set redis.existingSecret, or autoscaling.enabled to false" -}}
+{{- end -}}
 {{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
 {{- fail (printf "autoscaling: minReplicas (%v) is more than maxReplicas (%v)" $scaling.minReplicas $scaling.maxReplicas) -}}
 {{- end -}}

@@ -19,6 +19,14 @@
 {{- if kindIs "invalid" $given -}}{{- ternary 20 2 (eq (include "maru.shared" .) "true") -}}{{- else -}}{{- include "maru.digits" $given -}}{{- end -}}
 {{- end -}}
 
+{{/* As long as an old replica takes to go: then it has gone before the next one is told to. */}}
+{{- define "maru.minReadySeconds" -}}
+{{- $given := .Values.minReadySeconds -}}
+{{- if not (kindIs "invalid" $given) -}}{{- include "maru.digits" $given -}}
+{{- else if include "maru.shared" . -}}{{- add (include "maru.preStopSeconds" .) (include "maru.drainSeconds" .) -}}
+{{- else -}}0{{- end -}}
+{{- end -}}
+
 {{- define "maru.strategy" -}}
 {{- default (ternary "RollingUpdate" "Recreate" (eq (include "maru.shared" .) "true")) .Values.updateStrategy.type -}}
 {{- end -}}
@@ -28,15 +36,26 @@
 {{- if eq (kindOf .) "float64" -}}{{- if eq (floor .) . -}}{{ int64 . }}{{- else -}}{{ . }}{{- end -}}{{- else -}}{{ . }}{{- end -}}
 {{- end -}}
 
+{{/* A duration (1h30m, 250ms, 2.5: seconds) in whole milliseconds. */}}
+{{- define "maru.milliseconds" -}}
+{{- $units := dict "ms" 1.0 "s" 1000.0 "m" 60000.0 "h" 3600000.0 "d" 86400000.0 -}}
+{{- $sum := 0.0 -}}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h|d)?" . -1 -}}
+  {{- $unit := regexFind "[a-z]+$" . -}}
+  {{- $sum = addf $sum (mulf (trimSuffix $unit . | float64) (get $units (default "s" $unit))) -}}
+{{- end -}}
+{{- int64 $sum -}}
+{{- end -}}
+
 {{/* The server's variables that are no secrets. Names of a log and a broadcast stand here too: with an empty secret the
 server must refuse to start, and not fall back to a log of its own. */}}
 {{- define "maru.settings" -}}
 {{- $shared := include "maru.shared" . -}}
 {{- $config := .Values.config -}}
 {{- $env := dict
-      "MARU_HOST" "0.0.0.0"
+      "MARU_HOST" $config.host
       "MARU_PORT" "8080"
-      "MARU_INTERNAL_HOST" "0.0.0.0"
+      "MARU_INTERNAL_HOST" $config.host
       "MARU_INTERNAL_PORT" "9090"
       "MARU_MESSAGE_LOG" (ternary "redis" "sqlite" (eq $shared "true"))
       "MARU_BROADCAST" (ternary "redis" "memory" (eq $shared "true"))
