@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.harness.js_client import BareJsClient
 from tests.harness.py_client import Outgoing, PyClient
 from tests.harness.server import ServerProcess
@@ -37,7 +35,6 @@ def log_of(client: Client, channel: str) -> list[tuple[int, str, str, str]]:
     ]
 
 
-@pytest.mark.alone
 async def test_every_member_sees_one_order(tmp_path: Path, figure: Callable[[str], None]) -> None:
     """10,000 concurrent messages: every member sees offsets 1..n of each channel, in order, once, and each ack fits."""
     async with AsyncExitStack() as stack:

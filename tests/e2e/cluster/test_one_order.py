@@ -34,7 +34,6 @@ async def speak(crowd: Crowd) -> None:
             sending.create_task(crowd.send(user, messages_of(user, share + (number < rest)), IN_FLIGHT))
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(300)  # 20,000 messages to every member: some 40 s of two quiet processors
 @pytest.mark.parametrize("method", ["sticky", "random"])
 async def test_every_member_sees_one_order(tmp_path: Path, method: Method, figure: Callable[[str], None]) -> None:
