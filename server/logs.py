@@ -194,12 +194,13 @@ class _Handler(logging.StreamHandler[TextIO]):
     def gather(self, line: str) -> None:
         """Write the line at the end of this turn of the event loop, in one piece with the others of the turn; at once
         where no loop runs. So a busy server makes one system call a turn, and not one a command."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another thread, or none yet
+            self.write(line)
+            return
         if not self._gathered:  # else somebody has asked for the end of the turn
-            try:
-                asyncio.get_running_loop().call_soon(self.flush)
-            except RuntimeError:
-                self.write(line)
-                return
+            loop.call_soon(self.flush)
         self._gathered.append(line)
         if len(self._gathered) >= MAX_GATHERED:
             self.flush()

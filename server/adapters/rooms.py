@@ -43,7 +43,9 @@ class Rooms(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio shi
         if found is None:
             sockets = self.server.eio.sockets
             members = self.members(namespace, room).values()
-            found = self._audiences[room] = [sockets[eio_sid] for eio_sid in members if eio_sid in sockets]
+            found = [sockets[eio_sid] for eio_sid in members if eio_sid in sockets]
+            if found:
+                self._audiences[room] = found
         return found
 
     def joined(self, sid: str) -> Collection[str]:

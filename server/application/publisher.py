@@ -104,7 +104,13 @@ class Publisher:
         # A future of our own, in the place of `asyncio.shield`: giving it up leaves the writing alone.
         answer: asyncio.Future[Appended] = writing.get_loop().create_future()
         writing.add_done_callback(partial(self._written, answer, began))
-        appended = await answer
+        try:
+            appended = await answer
+        except asyncio.CancelledError:
+            # It may have been answered in the very moment in which the wait for it ended.
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                self._hint_late(answer.result().event)
+            raise
         await self._broadcast.publish(appended.event)
         return appended
 

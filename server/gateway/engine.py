@@ -187,9 +187,13 @@ class Engine(engineio.AsyncServer):
         self._steps.append(step)
 
     def _take_steps(self) -> None:
-        for _ in range(min(len(self._steps), ENDS_PER_TURN)):
-            self._steps[0]()
-            self._steps.popleft()  # now, so that who comes meanwhile does not schedule this once more
+        try:
+            for _ in range(min(len(self._steps), ENDS_PER_TURN)):
+                self._steps[0]()
+                self._steps.popleft()  # now, so that who comes meanwhile does not schedule this once more
+        except Exception as error:  # noqa: BLE001  # one end that fails must not keep the others from theirs
+            self._steps.popleft()
+            _log.error("step.failed", exc_info=error)
         if self._steps:
             asyncio.get_running_loop().call_soon(self._take_steps)
 

@@ -2,7 +2,7 @@
 
 A turn brings a client answers, events of several channels, pings. Each is put here in the order of the calls, and goes
 out at the end of the turn in one write, so that a busy channel costs a client one `send` a turn and not one a message.
-A lone message waits for nothing but the rest of its turn.
+A message to one client waits for nothing but the rest of its turn; one to many, a little for what comes along with it.
 
 The events of one channel that follow each other make a *batch*: their frames are joined once, and every member is given
 the same bytes. Anything else to be written (an answer, another channel, a change of membership) ends the batch first,
@@ -12,6 +12,7 @@ so each client's order is the order of the calls.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from server.ports.metrics import Metrics, Traffic
@@ -25,8 +26,8 @@ CLIENTS_PER_WAIT = 64
 WAITS = 16
 """Turns without anything new after which even the largest fan-out waits no more: a fifth of a millisecond."""
 
-WAITS_IN_ALL = 64
-"""Turns after which a fan-out goes out though more keeps coming, about a millisecond of an idle loop."""
+WAIT_S = 0.005
+"""How long a fan-out waits at the most though more keeps coming; it takes longer by itself, and nothing else waits."""
 
 RELIEF = 0.9
 """Over the process's bound, clients are cut until so much of it is in use: not one for every further message."""
@@ -68,10 +69,13 @@ class Outbox:
         self._metrics = metrics
         self._limit = limit
         self._loop = loop
+        # Who is told something of their own goes first, and never waits for a fan-out: dicts as ordered sets.
+        self._prompt: dict[Outlet, None] = {}
         self._unwritten: deque[Outlet] = deque()
         self._scheduled = False
         self._wave = 0  # clients that are still to be written to before what came meanwhile
-        self._calls = self._calls_seen = self._quiet_turns = self._turns = 0
+        self._casts = self._casts_seen = self._quiet_turns = 0
+        self._waiting_since = 0.0
         self._settled: asyncio.Future[None] | None = None
         self._when_settled: list[Callable[[], None]] = []
         self._ephemeral = False
@@ -81,26 +85,25 @@ class Outbox:
 
     def post(self, outlet: Outlet, frame: bytes) -> None:
         """Write a frame to one client at the end of this turn."""
-        self._calls += 1
         if self._frames:
             self.end_batch()
+        self._prompt[outlet] = None
         queued = outlet.queued
         if queued is None:
             outlet.queued = frame
-            self._unwritten.append(outlet)
-            if not self._scheduled:
-                self._schedule()
         elif isinstance(queued, list):
             queued.append(frame)
         else:
             outlet.queued = [queued, frame]
+        if not self._scheduled:
+            self._schedule()
 
     def cast(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
         """Write a frame to everybody in an audience at the end of this turn; an ephemeral one to those who keep up.
 
         Equal `key`: the same audience, and as ephemeral.
         """
-        self._calls += 1
+        self._casts += 1
         if self._frames and self._key != key:
             self.end_batch()
         self._key, self._audience, self._ephemeral = key, audience, ephemeral
@@ -158,15 +161,22 @@ class Outbox:
 
     def _turn(self) -> None:
         """Write to those whose turn it is; the rest comes after what else the loop has to do."""
-        if not self._wave and self._waits():
-            self._loop.call_soon(self._turn)
-            return
-        self._write()
-        if self.traffic.outbound_queued_bytes > self._limit:
-            self._relieve()
-        if self._unwritten or self._frames:
-            self._loop.call_soon(self._turn)
-            return
+        try:
+            self._write_prompt()
+            if self._wave or not self._waits():
+                self._write()
+            if self.traffic.outbound_queued_bytes > self._limit:
+                self._relieve()
+        except Exception:
+            self._frames = []  # whatever is wrong with one batch, the next turn must not meet it again
+            raise
+        finally:
+            if self._prompt or self._unwritten or self._frames:
+                self._loop.call_soon(self._turn)
+            else:
+                self._rest()
+
+    def _rest(self) -> None:
         self._scheduled = False
         calls, self._when_settled = self._when_settled, []
         for call in calls:
@@ -175,6 +185,13 @@ class Outbox:
             self._settled.set_result(None)
             self._settled = None
 
+    def _write_prompt(self) -> None:
+        sent = 0
+        for outlet in tuple(islice(self._prompt, WRITES_PER_TURN)):
+            del self._prompt[outlet]
+            sent += outlet.flush()
+        self.traffic.sent_bytes += sent
+
     def _waits(self) -> bool:
         """Whether a fan-out is large enough for a look at what comes next, and that look has not been taken.
 
@@ -182,10 +199,14 @@ class Outbox:
         has got through its command.
         """
         clients = len(self._unwritten) + (len(self._audience()) if self._frames else 0)
-        self._quiet_turns = self._quiet_turns + 1 if self._calls == self._calls_seen else 0
-        self._calls_seen = self._calls
-        self._turns += 1
-        return self._quiet_turns < min(clients // CLIENTS_PER_WAIT, WAITS) and self._turns < WAITS_IN_ALL
+        if clients < CLIENTS_PER_WAIT:
+            return False
+        now = self._loop.time()
+        self._waiting_since = self._waiting_since or now
+        self._quiet_turns = self._quiet_turns + 1 if self._casts == self._casts_seen else 0
+        self._casts_seen = self._casts
+        waited = now - self._waiting_since
+        return self._quiet_turns < min(clients // CLIENTS_PER_WAIT, WAITS) and waited < WAIT_S
 
     def _write(self) -> None:
         """One turn of a wave: those who have something to be written when it begins. What comes meanwhile joins the
@@ -196,7 +217,7 @@ class Outbox:
                 writes -= self._spread(writes)
             else:
                 self.end_batch()
-            self._wave, self._turns = len(unwritten), 0
+            self._wave, self._waiting_since = len(unwritten), 0.0
         for _ in range(min(self._wave, writes)):
             sent += unwritten.popleft().flush()
             self._wave -= 1

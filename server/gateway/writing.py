@@ -29,7 +29,7 @@ class State(IntEnum):
 class WritingHalf(asyncio.Protocol):
     """Owns the transport and the connection's state. `queued` is what waits for the end of the turn (`Outbox`)."""
 
-    __slots__ = ("_backlog", "_descriptor", "_flushed", "_outbox", "_state", "_transport", "queued")
+    __slots__ = ("_backlog", "_descriptor", "_flushed", "_given", "_outbox", "_state", "_transport", "queued")
 
     def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
         self._transport = transport
@@ -38,6 +38,7 @@ class WritingHalf(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)
         self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._backlog = -1
+        self._given = 0  # bytes that the transport has been given to keep, in all
         self._flushed: asyncio.Future[None] | None = None
         self._state = State.OPEN
         self.queued: bytes | list[bytes] | None = None
@@ -101,12 +102,14 @@ class WritingHalf(asyncio.Protocol):
             except OSError:
                 sent = 0
             if sent < size:
+                self._given += size - sent
                 self._transport.write(data[sent:])
             return size
         self._count(self._backlog + size)
         if self._backlog > MAX_OUTBOUND and self._is_slow(size):
             self._cut_slow()
             return 0
+        self._given += size
         self._transport.write(data)
         return size
 
@@ -172,11 +175,12 @@ class WritingHalf(asyncio.Protocol):
             return
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
-        flushed, waiting = self._flushed, self.unsent
+        flushed = self._flushed
         while not flushed.done():
+            before, given = self.unsent, self._given
             await asyncio.wait((flushed,), timeout=FLUSH_WAIT_S)
-            before, waiting = waiting, self.unsent
-            if not flushed.done() and waiting > before - FLUSH_STEP:
+            taken = before + self._given - given - self.unsent
+            if not flushed.done() and taken < min(FLUSH_STEP, before // 2):
                 self._cut_slow()
                 return
 

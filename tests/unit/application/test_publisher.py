@@ -24,7 +24,7 @@ from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, event, identity, some_id
 
 ALICE = identity("alice")
 BOB = identity("bob", grants={"room:*": ["join", "send"]})
@@ -254,6 +254,21 @@ async def test_a_log_that_hangs_is_unavailable_in_time(press: Press, moment: str
     hinted = await press.hints(1)
     again = await press.send(key="k")
     assert (again.duplicate, [again.event]) == (True, hinted)
+
+
+async def test_what_is_written_as_its_sender_gives_up_is_hinted_at(press: Press) -> None:
+    """Answer and end of the wait in one step of the loop: the sender hears of neither, the others hear of the event."""
+    loop = asyncio.get_running_loop()
+    written: asyncio.Future[Appended] = loop.create_future()
+    setattr(press.log, "append", lambda _draft: written)  # noqa: B010  # answered by hand
+    sending = asyncio.create_task(press.send())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    written.set_result(Appended(event(1), duplicate=False))
+    loop.call_soon(sending.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert await press.hints(1) == [event(1)]
 
 
 async def test_what_fails_late_is_not_hinted_at(press: Press) -> None:

@@ -1,6 +1,7 @@
 """What is written in one turn of the loop: in the order of the calls, in one piece, bounded for each and for all."""
 
 import asyncio
+import time
 from collections.abc import Coroutine, Hashable
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
 from server.gateway.frames import frame
-from server.gateway.outbox import CLIENTS_PER_WAIT, WAITS_IN_ALL, WRITES_PER_TURN, Audience, Outbox, Outlet
+from server.gateway.outbox import CLIENTS_PER_WAIT, WAIT_S, WAITS, WRITES_PER_TURN, Audience, Outbox, Outlet
 from server.gateway.wire import CloseCode
 from server.gateway.writing import MAX_OUTBOUND
 from server.ports.metrics import CloseReason, Metrics
@@ -221,7 +222,7 @@ def test_a_large_fan_out_takes_turns() -> None:
         async with wired(count) as scene:
             receivers = [client.connection for client in scene.clients]
             scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
-            for _ in range(WAITS_IN_ALL):
+            for _ in range(2 * WAITS):
                 if scene.traffic.sent_bytes:
                     break
                 await asyncio.sleep(0)
@@ -254,6 +255,68 @@ def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
 
     assert run(scenario(CLIENTS_PER_WAIT * 4)) == 0
     assert run(scenario(CLIENTS_PER_WAIT - 1)) == 5
+
+
+def test_nobody_waits_for_what_is_said_to_many() -> None:
+    """An answer goes out in its own turn though a large fan-out is held back, and behind what stands before it."""
+
+    async def scenario() -> None:
+        async with wired(CLIENTS_PER_WAIT * 4) as scene:
+            receivers = [client.connection for client in scene.clients]
+            member, stranger = scene.clients[0], scene.clients[-1]
+            receivers.remove(stranger.connection)
+            for _ in range(3):
+                scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+                await asyncio.sleep(0)
+            stranger.connection.write(frame(b"answer"))
+            member.connection.write(frame(b"answer"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert scene.traffic.sent_bytes == 3 * len(frame(b"event")) + 2 * len(frame(b"answer"))
+            assert await read_all(stranger, 1) == [b"answer"]
+            assert await read_all(member, 4) == [b"event"] * 3 + [b"answer"]
+
+    run(scenario())
+
+
+def test_a_fan_out_waits_for_a_time_and_not_for_turns() -> None:
+    """Where the turns are long, because the loop has much to do, it is not held back for many of them."""
+
+    async def scenario() -> None:
+        async with wired(CLIENTS_PER_WAIT * 20) as scene:
+            receivers = [client.connection for client in scene.clients]
+            turns = 0
+            while not scene.traffic.sent_bytes:
+                scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+                busy_until = time.perf_counter() + WAIT_S / 2
+                while time.perf_counter() < busy_until:
+                    pass
+                await asyncio.sleep(0)
+                turns += 1
+            assert turns <= 5
+
+    run(scenario())
+
+
+def test_a_fault_with_one_keeps_nobody_waiting() -> None:
+    """Whatever is wrong with one audience, what is said after it goes out."""
+
+    async def scenario() -> list[str]:
+        faults: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(str(context["exception"])))
+
+        def broken() -> list[Outlet]:
+            raise LookupError("no such audience")
+
+        async with wired(1) as scene:
+            scene.outbox.cast("room:b", frame(b"event"), broken)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            scene.clients[0].connection.write(frame(b"answer"))
+            assert await read_all(scene.clients[0], 1) == [b"answer"]
+        return faults
+
+    assert run(scenario()) == ["no such audience"]
 
 
 def test_who_comes_gets_nothing_of_before() -> None:
