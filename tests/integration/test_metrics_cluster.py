@@ -79,15 +79,19 @@ async def test_a_broker_that_is_away_is_one_loss(watched: Watched, redis: RedisP
     assert growth["maru_log_append_seconds_count"] == 0
 
 
+MOVING = 60
+"""Clients that a drain ends one after another for more than a second, so that there is something to see meanwhile."""
+
+
 async def test_a_drain_shows_while_it_lasts(tmp_path: Path) -> None:
     """Who was told, who was closed, who was turned away, and how long it has taken."""
     async with AsyncExitStack() as clients, ServerProcess(tmp_path, {"MARU_DRAIN_TIMEOUT": "10s"}) as server:
         watched = Watched(server)
-        for number in range(3):
+        for number in range(MOVING):
             clients.callback((await watched.chat(f"user-{number}")).vanish)
         await watched.begin()
         server.send_signal(signal.SIGTERM)
-        await watched.shows(maru_draining=1, maru_drain_notified_total=3)
+        await watched.shows(maru_draining=1, maru_drain_notified_total=MOVING)
         assert await watched.refused(PATH) == 503
         last: Samples = {}
         async with asyncio.timeout(20):
@@ -100,5 +104,5 @@ async def test_a_drain_shows_while_it_lasts(tmp_path: Path) -> None:
         assert last[closed("draining")] + last[closed("server_stopped")] >= 1
         assert 1 < last["maru_drain_seconds"] < 10
         ends = {how: last[f'maru_drain_closed_total{{how="{how}"}}'] for how in ("left", "closed", "aborted")}
-        assert 1 <= sum(ends.values()) <= 3
-        assert last["maru_connections"] <= 2
+        assert 1 <= sum(ends.values()) <= MOVING
+        assert last["maru_connections"] < MOVING
