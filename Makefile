@@ -9,7 +9,7 @@ TEST_COMMANDS := chromium node:nodejs npm redis-server nginx promtool:prometheus
 BENCH_COMMANDS := gcc node:nodejs npm redis-server nats-server nginx
 NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
 # Processes that share the slower tests, a file each; most of what these do is waiting.
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 2
 # Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.js_client import BareJsClient
 from tests.harness.py_client import Outgoing, PyClient
 from tests.harness.server import ServerProcess
@@ -66,6 +68,7 @@ async def test_every_member_sees_one_order(tmp_path: Path, figure: Callable[[str
         check_acks(user, client)
 
 
+@pytest.mark.alone  # a heartbeat of half a second: the client must not be kept from it by other tests
 async def test_a_burst_is_not_taken_for_death(tmp_path: Path) -> None:
     """While the server works off a burst it reads nothing of that client, and does not blame it for an unread pong."""
     async with AsyncExitStack() as stack:
