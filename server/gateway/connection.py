@@ -4,7 +4,7 @@ Idle, it is this object, a frame reader and nothing else: no task, no timer, no 
 one after another in a mailbox that exists only while it has work. What is written in one turn of the loop goes to the
 transport in one piece (`outbox`), bounded.
 
-One of the two files that touch the internals of aiohttp (its compiled frame reader) and engineio.
+One of the files that touch the internals of aiohttp (its compiled frame reader) and engineio.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The Engine.IO server (protocol revision 4), WebSocket only, under python-socketio.
 
 aiohttp routes and parses the handshake; a `Connection` then takes its transport over, and aiohttp's request handler,
-its task and its buffers are let go. One of the two files that touch the internals of aiohttp and engineio: both are
+its task and its buffers are let go. One of the files that touch the internals of aiohttp and engineio: both are
 pinned, and tests/integration holds this file against the real libraries.
 """
 

@@ -14,7 +14,8 @@ MAX_OUTBOUND = 1 << 20
 
 FLUSH_WAIT_S = 10.0
 FLUSH_STEP = 64 * 1024
-"""A client that is waited for takes so many bytes in each such time, which a bad mobile link does; else it is slow."""
+"""A client that is waited for takes so many bytes in each such time, or half of what waits where that is less: a bad
+mobile link does; else it is slow."""
 
 
 class State(IntEnum):

@@ -60,14 +60,15 @@ class DrainEnd(StrEnum):
 class Traffic:
     """What the connections have carried since the start; whoever writes and reads them adds to it, on the loop.
 
-    Bytes are those of WebSocket frames, headers included, as handed to and taken from the transports. The first three
-    only grow.
+    Bytes are those of WebSocket frames, headers included; what is sent for a handshake or as a close frame is not among
+    them. The first three only grow.
     """
 
     received_bytes: int = 0
     sent_bytes: int = 0
     deliveries: int = 0
-    """Events times members to whose connection they were written; replays, acks and other packets are none."""
+    """Events times members for whose connection they were meant, also one that is just closing; replays, acks and other
+    packets are none."""
     outbound_queued_bytes: int = 0
     """What waits in this process for clients that do not read, now."""
 
