@@ -40,7 +40,6 @@ from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
 from server.domain.identity import Action, Grants
 from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
-from server.gateway import wire
 from server.gateway.admission import Admission
 from server.gateway.farewell import SocketConnections
 from server.gateway.namespace import ChatNamespace
@@ -51,6 +50,7 @@ from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import State, Traffic
 from server.settings import VERSION, BroadcastKind, MessageLogKind, Settings, StartRefused
+from server.wire import pushes, words
 
 OUTBOUND_SHARE = 4
 """What may wait for clients that do not read is this part of the memory, unless a setting says otherwise."""
@@ -267,7 +267,7 @@ class Replica:
 def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
     log, broadcast, rooms = stores.log, stores.broadcast, stores.rooms
-    counts, traffic = Counts(tuple(wire.Command), time.monotonic), Traffic()
+    counts, traffic = Counts(tuple(words.Command), time.monotonic), Traffic()
     chat = ChatServer(
         rooms,
         ping_interval=settings.ping_interval,
@@ -278,7 +278,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         metrics=counts,
         traffic=traffic,
     )
-    greeting = wire.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
+    greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(chat.eio.sockets, chat.eio.outbox, rooms, greeting, counts, now_ms)
     sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
     hub = Hub(log, broadcast, transport, tasks, time.monotonic, counts)

@@ -11,15 +11,9 @@ from typing import Any
 import orjson
 
 from server.domain.channels import ChannelName
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
-from server.domain.messages import (
-    Event,
-    Message,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    MessageId,
-)
+from server.domain.messages import Message, MessageId
 
 VERSION = 1
 """Of the shape above; a reader refuses what it does not know."""

@@ -22,9 +22,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from server.domain.errors import TABLE, Internal
-from server.domain.messages import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import Lapse
-from server.ports.metrics import CloseReason, DrainEnd, LookAtState, Metrics, Refusal, ReplaySource, Traffic
+from server.ports.metrics import LookAtState, Metrics, Traffic
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of every histogram: from a commit to a broker's outage; 50 ms and 2 s, in

@@ -12,34 +12,24 @@ from pydantic_core import to_json
 from server.domain import channels
 from server.domain.channels import ChannelName
 from server.domain.errors import BadRequest, PayloadTooLarge
+from server.domain.limits import (
+    DEFAULT_PAGE,
+    MAX_DATA_BYTES,
+    MAX_DATA_DEPTH,
+    MAX_EPOCH_CHARS,
+    MAX_ID_CHARS,
+    MAX_JOIN_HISTORY,
+    MAX_KEY_CHARS,
+    MAX_OFFSET,
+    MAX_PAGE,
+    MAX_RESUME_CHANNELS,
+    MAX_TEXT_CHARS,
+    MAX_TOKEN_CHARS,
+)
 from server.domain.messages import Position
 
-MAX_TEXT_CHARS = 4_000
-"""PROTOCOL.md, "Commands": long enough for a letter, short enough for a frame."""
-
-MAX_DATA_BYTES = 8 * 1024
-"""Of `data` as compact JSON."""
-
-MAX_DATA_DEPTH = 32
-"""Nesting of `data`: deeper structures are hostile or a mistake, and cost every receiver's parser."""
-
-MAX_KEY_CHARS = 64
-MAX_ID_CHARS = 64
-MAX_EPOCH_CHARS = 64
-
-MAX_OFFSET = 2**53 - 1
-"""The largest whole number that JavaScript clients hold exactly."""
-
-MAX_TOKEN_CHARS = 16 * 1024
-"""A JWT with some hundred grants; more is not parsed."""
-
-MAX_RESUME_CHANNELS = 500
-MAX_JOIN_HISTORY = 100
 CHANNELS_REMEMBERED = 4_096
 """Names that have been found to be channels (about 1 MiB): the same few come with most commands."""
-
-MAX_PAGE = 100
-DEFAULT_PAGE = 50
 
 
 @lru_cache(maxsize=CHANNELS_REMEMBERED)
@@ -65,10 +55,20 @@ def _shallow(value: dict[str, Any]) -> dict[str, Any]:
 
 
 Channel = Annotated[str, Field(max_length=channels.MAX_CHANNEL_CHARS), AfterValidator(_channel)]
+
+
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+
+
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+
+
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+
+
 Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
+
+
 Json = Annotated[dict[str, Any], AfterValidator(_shallow)]
 
 

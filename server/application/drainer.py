@@ -11,9 +11,10 @@ from random import Random
 
 import structlog
 
+from server.domain.outcomes import DrainEnd
+from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import DrainEnd, Metrics
-from server.ports.transport import SessionDraining
+from server.ports.metrics import Metrics
 
 NOTICES_PER_TURN = 200
 """Clients told in one go, some milliseconds; others' answers and pings get a turn in between."""

@@ -14,13 +14,15 @@ import structlog
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, Unavailable
-from server.domain.messages import Event, Position
+from server.domain.events import Event
+from server.domain.messages import Position
+from server.domain.pushes import ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.message_log import MessageLog, Replay
 from server.ports.metrics import SILENT, Metrics
-from server.ports.transport import ChannelResumed, Transport
+from server.ports.transport import Transport
 
 HEALERS = 16
 """Log reads that heal channels at once: enough to hide latency, few enough to leave the log to the senders."""

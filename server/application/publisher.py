@@ -9,9 +9,11 @@ from functools import partial
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Draft, Post, Revision
 from server.domain.errors import Conflict, MaruError, NotFound
+from server.domain.events import Event
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
-from server.domain.messages import Deletion, Draft, Event, Message, MessageId, Post, Revision
+from server.domain.messages import Message, MessageId
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Appended, MessageLog
 from server.ports.metrics import SILENT, Metrics

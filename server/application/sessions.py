@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from server.application.deadline import deadline
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Identity, SessionId
+from server.domain.pushes import SessionExpiring, SessionReady
 from server.ports.token_verifier import TokenVerifier
-from server.ports.transport import SessionExpiring, SessionReady, Transport
+from server.ports.transport import Transport
 
 EXPIRY_NOTICE_MS = 60_000
 """`session:expiring` comes this long before the token's `exp`."""

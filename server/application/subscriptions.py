@@ -7,13 +7,16 @@ from server.application.deadline import deadline
 from server.application.hub import HostedChannel, Hub
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
+from server.domain.events import Event
 from server.domain.identity import Action, Identity, SessionId, authorize
-from server.domain.messages import Event, Position
+from server.domain.messages import Position
+from server.domain.outcomes import ReplaySource
+from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse, newest_within
 from server.domain.sequencing import merge
 from server.ports.message_log import MessageLog
-from server.ports.metrics import SILENT, Metrics, ReplaySource
-from server.ports.transport import ChannelRemoved, ChannelResumed, Transport
+from server.ports.metrics import SILENT, Metrics
+from server.ports.transport import Transport
 
 REPLAY_READS = 5
 """Log reads in one join. The log and the ring overlap unless a channel gains a whole ring of events during one read."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-from server.domain.messages import Event, Message, MessageDeleted, Position, Tombstone
+from server.domain.events import Event, MessageDeleted
+from server.domain.messages import Message, Position, Tombstone
 
 REPLAY_LIMIT = 1_000
 """At most so many events are replayed a channel; a client further behind reads history, which is cheaper for both."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from server.domain.messages import Event, MessageDeleted, Position
+from server.domain.events import Event, MessageDeleted
+from server.domain.messages import Position
 
 EARLY_LIMIT = 256
 """Events held back behind a gap; beyond it they are forgotten, since the log has them."""

@@ -15,13 +15,12 @@ from typing import Any, Protocol
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
-from server.gateway.frames import HeaderCheck, Opcode, close_frame, frame
+from server.domain.limits import MAX_PAYLOAD
+from server.domain.outcomes import CloseReason
+from server.gateway.frames import CloseCode, HeaderCheck, HostilePacket, Opcode, close_frame, frame
 from server.gateway.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
 from server.gateway.outbox import Outbox
-from server.gateway.packets import HostilePacket
-from server.gateway.wire import MAX_PAYLOAD, CloseCode
 from server.gateway.writing import State, WritingHalf
-from server.ports.metrics import CloseReason
 
 PING = frame(b"2")
 

@@ -19,14 +19,15 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 
+from server.domain.limits import MAX_PAYLOAD
+from server.domain.outcomes import CloseReason, DrainEnd
 from server.gateway.admission import Admission
 from server.gateway.connection import Connection, Inbox
-from server.gateway.frames import frame
+from server.gateway.frames import CloseCode, frame
 from server.gateway.handshake import Gate, accepted
 from server.gateway.heartbeat import Wheel
 from server.gateway.outbox import Outbox
-from server.gateway.wire import MAX_PAYLOAD, CloseCode
-from server.ports.metrics import CloseReason, DrainEnd, Metrics, Traffic
+from server.ports.metrics import Metrics, Traffic
 
 CONNECT_WAIT_S = 10.0
 """How long a WebSocket may be open without a CONNECT (PROTOCOL.md, "Transport")."""

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from server.domain.identity import SessionId
+from server.domain.outcomes import DrainEnd
+from server.domain.pushes import SessionDraining
 from server.gateway.engine import Engine
-from server.gateway.wire import NAMESPACE
 from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import DrainEnd
-from server.ports.transport import SessionDraining, Transport
+from server.ports.transport import Transport
+from server.wire.words import NAMESPACE
 
 
 class Membership(Protocol):

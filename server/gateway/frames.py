@@ -89,3 +89,27 @@ class HeaderCheck:
             return "a message begins inside another one"
         self._fragmented = not final
         return None
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a WebSocket (PROTOCOL.md, "Closing"; RFC 6455, section 7.4.1)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+
+
+class HostilePacket(Exception):
+    """The client broke the protocol: its WebSocket is to be closed with `code`. The text never repeats the packet."""
+
+    def __init__(self, problem: str, code: CloseCode = CloseCode.POLICY_VIOLATION) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.code = code

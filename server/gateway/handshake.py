@@ -16,8 +16,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 
 from server.domain.errors import TokenInQuery
+from server.domain.outcomes import Refusal
 from server.gateway.admission import Admission
-from server.ports.metrics import Refusal
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 4.2.2
 _TOKEN_NAMES = frozenset(

@@ -9,8 +9,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from server.domain.outcomes import CloseReason
 from server.gateway.connection import Connection
-from server.ports.metrics import CloseReason
 
 SLOTS = 64
 """Parts of a revolution: pings of 8,000 connections come in portions of 125."""

@@ -16,12 +16,12 @@ from server.application.sessions import Sessions
 from server.application.subscriptions import Subscriptions
 from server.domain.channels import ChannelName
 from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownEvent
+from server.domain.events import MessageDeleted
 from server.domain.identity import Identity, SessionId
-from server.domain.messages import MessageDeleted
-from server.gateway import wire
-from server.gateway.wire import NAMESPACE, Command, Json
 from server.ports.message_log import Appended
 from server.ports.metrics import SILENT, Metrics
+from server.wire import errors, messages, words
+from server.wire.words import NAMESPACE, Command, Json
 
 _log = structlog.get_logger("maru.command")
 
@@ -105,7 +105,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     def put_off(self, event: str, sid: str) -> Json:
         """Answer a command that is not done, since one before it could not be."""
-        answer = wire.failed(Unavailable("a command before this one found the log or the broker away"))
+        answer = errors.failed(Unavailable("a command before this one found the log or the broker away"))
         self._note(event, sid, None, answer, 0.0)
         return answer
 
@@ -132,10 +132,10 @@ class ChatNamespace(socketio.AsyncNamespace):
                 raise BadRequest(f"a command has one payload, got {len(args)}", details={"field": "payload"})
             return await handler(session, args[0])
         except MaruError as error:
-            return wire.failed(error)
+            return errors.failed(error)
         except Exception:  # noqa: BLE001  # whatever it is, the client gets an answer, and the others stay
             _log.exception("command.failed", name=event, session=session)
-            return wire.failed(Internal("the server failed; its log has the details"))
+            return errors.failed(Internal("the server failed; its log has the details"))
 
     async def _join(self, session: SessionId, payload: object) -> Json:
         command = commands.Join.parse(payload)
@@ -144,12 +144,12 @@ class ChatNamespace(socketio.AsyncNamespace):
         since = None if command.since is None else command.since.position
         joined = await self._subscriptions.join(session, identity, channel, since, command.history or 0)
         recovered = None if since is None else joined.lapse is None
-        return wire.ok(channel=channel, **wire.replayed(joined.position, recovered, joined.lapse, joined.events))
+        return errors.ok(channel=channel, **messages.replayed(joined.position, recovered, joined.lapse, joined.events))
 
     async def _leave(self, session: SessionId, payload: object) -> Json:
         command = commands.Leave.parse(payload)
         self._subscriptions.leave(session, ChannelName(command.channel))
-        return wire.ok()
+        return errors.ok()
 
     async def _send(self, session: SessionId, payload: object) -> Json:
         command = commands.Send.parse(payload)
@@ -165,17 +165,17 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def _delete(self, session: SessionId, payload: object) -> Json:
         command = commands.Delete.parse(payload)
         event = (await self._publisher.delete(self._sessions.identity(session), command)).event
-        return wire.ok(epoch=event.epoch, offset=event.offset)
+        return errors.ok(epoch=event.epoch, offset=event.offset)
 
     async def _read_history(self, session: SessionId, payload: object) -> Json:
         command = commands.ReadHistory.parse(payload)
-        return wire.ok(**wire.page(await self._history.read(self._sessions.identity(session), command)))
+        return errors.ok(**messages.page(await self._history.read(self._sessions.identity(session), command)))
 
     async def _refresh(self, session: SessionId, payload: object) -> Json:
         command = commands.Refresh.parse(payload)
         identity = await self._sessions.refresh(session, command.token)
         self._subscriptions.confine(session, identity)
-        return wire.ok(expires_at=wire.timestamp(identity.expires_at))
+        return errors.ok(expires_at=words.timestamp(identity.expires_at))
 
     def _user(self, session: SessionId) -> str | None:
         try:
@@ -188,4 +188,4 @@ def _appended(appended: Appended) -> Json:
     """The part that the acks of `message:send` and `message:edit` have in common."""
     event = appended.event
     assert not isinstance(event, MessageDeleted)  # neither command deletes
-    return wire.ok(message=wire.message(event.message), epoch=event.epoch, offset=event.offset)
+    return errors.ok(message=messages.message(event.message), epoch=event.epoch, offset=event.offset)

@@ -10,31 +10,28 @@ from typing import Any
 import orjson
 from socketio import packet
 
-from server.gateway.frames import frame
-from server.gateway.wire import NAMESPACE, CloseCode
+from server.gateway.frames import CloseCode, HostilePacket, frame
+from server.wire.words import NAMESPACE
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
+
 
 MAX_ACK_DIGITS = 15
 """Ack ids stay exact in JavaScript."""
 
+
 MAX_NAMESPACE_CHARS = 128
+
 
 _ACK = b"43" + NAMESPACE.encode() + b","
 """An Engine.IO message (4) with a Socket.IO ACK (3) of the namespace."""
 
+
 _DIGITS = re.compile(r"[0-9]*")
+
+
 _COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
 """What stands before the data of a command that wants an answer."""
-
-
-class HostilePacket(Exception):
-    """The client broke the protocol: its WebSocket is to be closed with `code`. The text never repeats the packet."""
-
-    def __init__(self, problem: str, code: CloseCode = CloseCode.POLICY_VIOLATION) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.code = code
 
 
 class StrictJson:

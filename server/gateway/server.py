@@ -7,13 +7,13 @@ from typing import Any, Protocol
 import socketio
 
 from server.domain.errors import Internal, MaruError, Unavailable, UnknownNamespace
-from server.gateway import packets, wire
+from server.domain.outcomes import CloseReason
+from server.gateway import packets
 from server.gateway.connection import Connection
 from server.gateway.engine import Engine
-from server.gateway.frames import frame
-from server.gateway.packets import ChatPacket, HostilePacket
-from server.gateway.wire import CloseCode
-from server.ports.metrics import CloseReason
+from server.gateway.frames import CloseCode, HostilePacket, frame
+from server.gateway.packets import ChatPacket
+from server.wire import errors, words
 
 
 class Door(Protocol):
@@ -42,7 +42,7 @@ class ChatServer(socketio.AsyncServer):
             client_manager=manager,
             serializer=ChatPacket,
             async_handlers=False,
-            namespaces=[wire.NAMESPACE],
+            namespaces=[words.NAMESPACE],
             **engine_options,
         )
 
@@ -71,15 +71,15 @@ class ChatServer(socketio.AsyncServer):
         await door.opened(sid, guest)
 
     def _door(self, namespace: str) -> Door:
-        if namespace != wire.NAMESPACE:
-            raise UnknownNamespace(f"this server has one namespace, {wire.NAMESPACE}")
+        if namespace != words.NAMESPACE:
+            raise UnknownNamespace(f"this server has one namespace, {words.NAMESPACE}")
         door: Door = self.namespace_handlers[namespace]
         return door
 
     async def _refuse(self, connection: Connection, namespace: str, error: MaruError) -> None:
-        refusal = ChatPacket(packets.CONNECT_ERROR, wire.connect_error(error), namespace)
+        refusal = ChatPacket(packets.CONNECT_ERROR, errors.connect_error(error), namespace)
         await self._send_packet(connection.sid, refusal)
-        if self.manager.sid_from_eio_sid(connection.sid, wire.NAMESPACE) is None:
+        if self.manager.sid_from_eio_sid(connection.sid, words.NAMESPACE) is None:
             code = CloseCode.INTERNAL_ERROR if isinstance(error, Internal) else CloseCode.POLICY_VIOLATION
             connection.close(code, CloseReason.REFUSED, f"CONNECT refused: {error.code}")
 
@@ -106,7 +106,7 @@ class ChatServer(socketio.AsyncServer):
     async def _answer(self, connection: Connection | None, sid: str, data: list[Any]) -> dict[str, Any]:
         """Have a command done. Where the log or the broker is away, what waits behind it is answered likewise, and at
         once: each would only wait for the same, and what is sent again comes in its order."""
-        namespace = self.namespace_handlers[wire.NAMESPACE]
+        namespace = self.namespace_handlers[words.NAMESPACE]
         if connection is not None and connection.take_doom():
             put_off: dict[str, Any] = namespace.put_off(data[0], sid)
             return put_off
@@ -117,9 +117,12 @@ class ChatServer(socketio.AsyncServer):
 
     def whisper(self, room: str, event: str, arguments: Sequence[Any]) -> None:
         """Give everybody in a room an event that is in no log: who does not keep up with the log's goes without."""
-        packet = ChatPacket(packets.EVENT, [event, *arguments], wire.NAMESPACE).encode()
+        packet = ChatPacket(packets.EVENT, [event, *arguments], words.NAMESPACE).encode()
         self.eio.outbox.cast(
-            ("whisper", room), frame(b"4" + packet.encode()), partial(self.manager.audience, wire.NAMESPACE, room), True
+            ("whisper", room),
+            frame(b"4" + packet.encode()),
+            partial(self.manager.audience, words.NAMESPACE, room),
+            True,
         )
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
@@ -133,13 +136,13 @@ class ChatServer(socketio.AsyncServer):
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is not None:
             try:
-                self.namespace_handlers[wire.NAMESPACE].ended(sid)
+                self.namespace_handlers[words.NAMESPACE].ended(sid)
             finally:
-                self.manager.basic_disconnect(sid, wire.NAMESPACE)
+                self.manager.basic_disconnect(sid, words.NAMESPACE)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: object) -> None:
         """Keep nothing of the handshake."""
 
     def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         """A client's connection is gone: without a task, since thousands may go at once."""
-        self._end_membership(eio_sid, wire.NAMESPACE)
+        self._end_membership(eio_sid, words.NAMESPACE)

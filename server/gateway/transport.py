@@ -8,15 +8,17 @@ import orjson
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
+from server.domain.events import Event
 from server.domain.identity import SessionId
-from server.domain.messages import Event
-from server.gateway import wire
+from server.domain.outcomes import CloseReason
+from server.domain.pushes import Push
 from server.gateway.connection import Connection
-from server.gateway.frames import frame
+from server.gateway.frames import CloseCode, frame
 from server.gateway.outbox import Outbox, Outlet
-from server.gateway.wire import NAMESPACE, CloseCode, ServerEvent
-from server.ports.metrics import CloseReason, Metrics
-from server.ports.transport import Push, Transport
+from server.ports.metrics import Metrics
+from server.ports.transport import Transport
+from server.wire import messages, pushes
+from server.wire.words import NAMESPACE, ServerEvent
 
 _EVENT = b"42" + NAMESPACE.encode() + b","
 """An Engine.IO message (4) with a Socket.IO EVENT (2) of the namespace."""
@@ -73,7 +75,7 @@ class SocketTransport(Transport):
         if members:
             self._outbox.cast(
                 event.channel,
-                _encode(*wire.log_event(event)),
+                _encode(*messages.log_event(event)),
                 partial(self._membership.audience, NAMESPACE, event.channel),
             )
             if not self._unwritten:
@@ -88,7 +90,7 @@ class SocketTransport(Transport):
         """Give something to one session. Promises 1-4."""
         connection = self._connection(session)
         if connection is not None:
-            connection.write(_encode(*wire.push(push, self._greeting)))
+            connection.write(_encode(*pushes.push(push, self._greeting)))
 
     async def flushed(self, session: SessionId) -> None:
         """Wait for a session that reads slowly. Promise 5."""
@@ -121,7 +123,7 @@ class SocketTransport(Transport):
             return
         for channel in list(self.channels(session)):
             self.leave(session, channel)
-        connection.write(_encode(ServerEvent.SESSION_TERMINATED, wire.terminated(error)))
+        connection.write(_encode(ServerEvent.SESSION_TERMINATED, pushes.terminated(error)))
         connection.write(_DISCONNECT)
         connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
 

@@ -5,9 +5,9 @@ import os
 from abc import abstractmethod
 from enum import IntEnum
 
+from server.domain.outcomes import CloseReason
+from server.gateway.frames import CloseCode
 from server.gateway.outbox import Outbox
-from server.gateway.wire import CloseCode
-from server.ports.metrics import CloseReason
 
 MAX_OUTBOUND = 1 << 20
 """Bytes that may wait for a client that does not read (P8); over it the connection is closed as slow."""

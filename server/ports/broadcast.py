@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.channels import ChannelName
-from server.domain.messages import Event
+from server.domain.events import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NewType, Protocol
 
-from server.ports.metrics import DrainEnd
-from server.ports.transport import SessionDraining
+from server.domain.outcomes import DrainEnd
+from server.domain.pushes import SessionDraining
 
 ConnectionId = NewType("ConnectionId", str)
 """One WebSocket, with or without a session."""

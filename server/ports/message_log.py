@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.channels import ChannelName
-from server.domain.messages import Draft, Event, Message, MessageId, Position, Tombstone
+from server.domain.drafts import Draft
+from server.domain.events import Event
+from server.domain.messages import Message, MessageId, Position, Tombstone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,61 +1,13 @@
 """Reaching the clients that are connected to this replica."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.identity import SessionId, UserId
-from server.domain.messages import Event, Position
-from server.domain.recovery import Lapse
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelResumed:
-    """A session is in the channel (again) at `position`. `lapse` None: recovered, `events` are all that it missed."""
-
-    channel: ChannelName
-    position: Position
-    lapse: Lapse | None
-    events: Sequence[Event]
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelRemoved:
-    """A session may not be (any longer) in the channel."""
-
-    channel: ChannelName
-    error: type[MaruError]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionReady:
-    """A session is admitted and its channels are resumed. `expires_at` in milliseconds since the epoch."""
-
-    session: SessionId
-    user: UserId
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class SessionExpiring:
-    """The session's token expires soon. `expires_at` in milliseconds since the epoch."""
-
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class SessionDraining:
-    """The session's connection will be closed within `deadline_ms`, since the server stops: its client is to connect
-    again in `reconnect_in_ms`, which differs from client to client. Both in milliseconds from now."""
-
-    reconnect_in_ms: int
-    deadline_ms: int
-
-
-Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
-"""What is said to one session. Closed: match it exhaustively."""
+from server.domain.events import Event
+from server.domain.identity import SessionId
+from server.domain.pushes import Push
 
 
 class Transport(Protocol):

@@ -11,7 +11,7 @@ from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
-from server.domain.messages import Event
+from server.domain.events import Event
 from server.ports.broadcast import Broadcast, LinkRestored
 from tests.doubles.samples import event
 

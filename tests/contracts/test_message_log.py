@@ -7,19 +7,10 @@ from dataclasses import replace
 import pytest
 
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Draft, Post, Revision
 from server.domain.errors import Conflict, NotFound
-from server.domain.messages import (
-    Deletion,
-    Draft,
-    Event,
-    Message,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    Post,
-    Revision,
-    Tombstone,
-)
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.messages import Message, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import HOUR_MS, NOW_MS, post, some_id

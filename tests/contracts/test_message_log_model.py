@@ -9,22 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Draft, Post, Revision, created, revised
 from server.domain.errors import Conflict, MaruError, NotFound
-from server.domain.messages import (
-    Deletion,
-    Draft,
-    Event,
-    Message,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    Position,
-    Post,
-    Revision,
-    Tombstone,
-    created,
-    revised,
-)
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.messages import Message, Position, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import NOW_MS, post, some_id

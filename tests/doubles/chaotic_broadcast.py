@@ -9,7 +9,7 @@ from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
-from server.domain.messages import Event
+from server.domain.events import Event
 from server.ports.broadcast import Broadcast, LinkRestored
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from server.application.subscriptions import Joined
-from server.domain.messages import Event, Position
+from server.domain.events import Event
+from server.domain.messages import Position
+from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import Lapse
-from server.ports.transport import ChannelRemoved, ChannelResumed
 
 Truth = Mapping[tuple[str, int], Event]
 """Every event that was ever written, by epoch and offset."""

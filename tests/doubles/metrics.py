@@ -1,8 +1,9 @@
 """Metrics that remember what they were told, in order."""
 
-from server.domain.messages import Event
+from server.domain.events import Event
+from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import Lapse
-from server.ports.metrics import CloseReason, DrainEnd, Metrics, Refusal, ReplaySource
+from server.ports.metrics import Metrics
 
 
 class RecordingMetrics(Metrics):

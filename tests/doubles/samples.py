@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from server.domain.channels import ChannelName
+from server.domain.drafts import Post, created
+from server.domain.events import Event, MessageCreated
 from server.domain.identity import Action, Author, Identity, UserId
-from server.domain.messages import Event, MessageCreated, MessageId, Position, Post, created, message_id
+from server.domain.messages import MessageId, Position, message_id
 
 ROOM = ChannelName("room:1")
 NOW_MS = 1_700_000_000_000

@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
+from server.domain.events import Event
 from server.domain.identity import SessionId
-from server.domain.messages import Event
-from server.ports.transport import Push, Transport
+from server.domain.pushes import Push
+from server.ports.transport import Transport
 
 PATIENCE_S = 5.0
 """How long a test waits for what it expects; virtual time where the loop's is."""

@@ -10,10 +10,11 @@ from typing import Any
 
 from server.domain.channels import ChannelName
 from server.domain.identity import SessionId
+from server.domain.outcomes import CloseReason
 from server.gateway.connection import Connection, Inbox
 from server.gateway.outbox import Outbox
 from server.gateway.transport import SocketTransport
-from server.ports.metrics import SILENT, CloseReason, Metrics, Traffic
+from server.ports.metrics import SILENT, Metrics, Traffic
 
 SEND_BUFFER = 16 * 1024
 """Bytes that the kernel takes for a client that does not read, about: a slow one is congested soon."""

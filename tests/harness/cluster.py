@@ -12,9 +12,11 @@ import aiohttp
 
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
+from server.domain.drafts import Post
 from server.domain.errors import Unavailable
+from server.domain.events import Event
 from server.domain.identity import Author, UserId
-from server.domain.messages import ID_RANDOM_BYTES, Event, Post, message_id
+from server.domain.messages import ID_RANDOM_BYTES, message_id
 from tests.harness.nginx import Method, NginxProcess
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess

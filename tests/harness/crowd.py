@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from server.domain.messages import Event, MessageCreated
+from server.domain.events import Event, MessageCreated
 from tests.harness.cluster import Cluster
 from tests.harness.js_client import CoreJsClient
 from tests.harness.py_client import Outgoing, PyClient, until

@@ -17,7 +17,7 @@ from maru_bot.bot import MaruBot
 from server.adapters.redis.message_log import RedisMessageLog
 from server.application.drainer import Numbers
 from server.domain.channels import ChannelName
-from server.domain.messages import MessageCreated
+from server.domain.events import MessageCreated
 from tests.conftest import Figure
 from tests.harness.bots import HASTE, enter, settled
 from tests.harness.cluster import EVERYTHING, FOR_EVER_MS, ready, status

@@ -11,8 +11,8 @@ import pytest
 from server.adapters.redis.link import connect
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import BATCH_LIMIT, WAITING_LIMIT, Pipeline
+from server.domain.drafts import Revision
 from server.domain.errors import MaruError, Overloaded, Unavailable
-from server.domain.messages import Revision
 from server.ports.message_log import Appended
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, post, some_id
 from tests.harness.redis import RedisProcess

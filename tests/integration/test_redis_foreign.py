@@ -12,7 +12,8 @@ import pytest_asyncio
 from server.adapters import codec
 from server.adapters.redis import keys
 from server.domain.channels import ChannelName
-from server.domain.messages import Position, created
+from server.domain.drafts import created
+from server.domain.messages import Position
 from tests.doubles.samples import event, post
 from tests.harness.raw_socket import RawSocket
 from tests.harness.redis import RedisProcess

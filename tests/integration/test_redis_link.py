@@ -11,7 +11,7 @@ from server.adapters.redis.link import close, connect, refusal
 from server.adapters.redis.manager import RedisRooms
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.errors import Unavailable
-from server.domain.messages import Event
+from server.domain.events import Event
 from tests.doubles.samples import HOUR_MS, ROOM, post
 from tests.harness.redis import RedisProcess
 from tests.harness.server import free_port

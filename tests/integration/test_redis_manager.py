@@ -15,7 +15,7 @@ from server.adapters.redis.listener import PULSE_S, UNHEARD_CALLS
 from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
-from server.domain.messages import Event
+from server.domain.events import Event
 from server.ports.broadcast import LinkRestored
 from tests.doubles.samples import ROOM, event
 from tests.harness.redis import RedisProcess

@@ -20,8 +20,10 @@ import pytest_asyncio
 from server.adapters.redis import keys
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Revision
 from server.domain.errors import NotFound
-from server.domain.messages import Deletion, Event, MessageCreated, MessageEdited, Revision, Tombstone
+from server.domain.events import Event, MessageCreated, MessageEdited
+from server.domain.messages import Tombstone
 from tests.doubles.samples import HOUR_MS, NOW_MS, post, some_id
 from tests.harness.redis import RedisProcess
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from server.adapters.prometheus_metrics import Counts, Exposition
+from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import Lapse
-from server.gateway.wire import Command
-from server.ports.metrics import CloseReason, DrainEnd, Refusal, ReplaySource, State, Traffic
+from server.ports.metrics import State, Traffic
+from server.wire.words import Command
 from tests.harness.scrape import OPENMETRICS
 from tests.harness.server import ROOT
 

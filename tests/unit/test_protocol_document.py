@@ -15,20 +15,17 @@ from pydantic import SecretStr
 from server.adapters import jwt_verifier
 from server.adapters.memory.message_log import KEY_LIFETIME_MS
 from server.application import commands, deadline, sessions
-from server.domain import channels, errors, identity
-from server.domain.messages import Event, MessageDeleted, MessageEdited, Position
+from server.domain import channels, errors, identity, limits
+from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.messages import Position
+from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
-from server.gateway import connection, engine, mailbox, packets, wire, writing
-from server.gateway.wire import CloseCode, Command, ServerEvent
-from server.ports.transport import (
-    ChannelRemoved,
-    ChannelResumed,
-    Push,
-    SessionDraining,
-    SessionExpiring,
-    SessionReady,
-)
+from server.gateway import connection, engine, mailbox, packets, writing
+from server.gateway.frames import CloseCode
 from server.settings import VERSION, Settings
+from server.wire import errors as envelopes
+from server.wire import messages, pushes, words
+from server.wire.words import Command, ServerEvent
 from tests.doubles.samples import NOW_MS, event
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
 from tests.harness.server import SECRET
@@ -43,7 +40,7 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.REFRESH: commands.Refresh,
 }
 DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
-GREETING = wire.greeting(DEFAULTS.ping_interval, DEFAULTS.ping_timeout, DEFAULTS.max_channels, VERSION)
+GREETING = pushes.greeting(DEFAULTS.ping_interval, DEFAULTS.ping_timeout, DEFAULTS.max_channels, VERSION)
 
 
 def number(value: float) -> str:
@@ -113,7 +110,7 @@ def test_the_close_codes_are_those_of_the_code() -> None:
     """A row for each, with the bounds where a bound closes."""
     table = {int(code): when for code, when, _ in rows(section("Closing"), "close code")}
     assert [*table] == [*CloseCode]
-    assert number(wire.MAX_PAYLOAD) in table[CloseCode.MESSAGE_TOO_BIG]
+    assert number(limits.MAX_PAYLOAD) in table[CloseCode.MESSAGE_TOO_BIG]
     assert number(writing.MAX_OUTBOUND) in table[CloseCode.TRY_AGAIN_LATER]
 
 
@@ -128,26 +125,26 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert dict(rows(section("Limits"), "limit")) == {
         name: number(value)
         for name, value in {
-            "message from a client, bytes": wire.MAX_PAYLOAD,
-            "`text`, characters": commands.MAX_TEXT_CHARS,
-            "`data`, bytes of compact JSON": commands.MAX_DATA_BYTES,
-            "`data`, levels": commands.MAX_DATA_DEPTH,
-            "`key`, characters": commands.MAX_KEY_CHARS,
-            "message id, characters": commands.MAX_ID_CHARS,
-            "epoch, characters": commands.MAX_EPOCH_CHARS,
+            "message from a client, bytes": limits.MAX_PAYLOAD,
+            "`text`, characters": limits.MAX_TEXT_CHARS,
+            "`data`, bytes of compact JSON": limits.MAX_DATA_BYTES,
+            "`data`, levels": limits.MAX_DATA_DEPTH,
+            "`key`, characters": limits.MAX_KEY_CHARS,
+            "message id, characters": limits.MAX_ID_CHARS,
+            "epoch, characters": limits.MAX_EPOCH_CHARS,
             "channel name, characters": channels.MAX_CHANNEL_CHARS,
-            "offset": commands.MAX_OFFSET,
-            "token, characters": commands.MAX_TOKEN_CHARS,
+            "offset": limits.MAX_OFFSET,
+            "token, characters": limits.MAX_TOKEN_CHARS,
             "grant patterns in a token": jwt_verifier.MAX_GRANTS,
             "`sub`, characters": identity.MAX_USER_CHARS,
             "`name`, characters": identity.MAX_NAME_CHARS,
-            "channels in `resume`": commands.MAX_RESUME_CHANNELS,
+            "channels in `resume`": limits.MAX_RESUME_CHANNELS,
             "channels of a session *": default["max_channels"],
             "events given by `resume` or `since`, per channel": REPLAY_LIMIT,
             "KiB of JSON given at once, about: a replay, `history`, a page": REPLAY_BYTES // 1024,
-            "`history` of `channel:join`, events": commands.MAX_JOIN_HISTORY,
-            "`limit` of `history:read`, messages": commands.MAX_PAGE,
-            "`limit` of `history:read` if absent, messages": commands.DEFAULT_PAGE,
+            "`history` of `channel:join`, events": limits.MAX_JOIN_HISTORY,
+            "`limit` of `history:read`, messages": limits.MAX_PAGE,
+            "`limit` of `history:read` if absent, messages": limits.DEFAULT_PAGE,
             "ack id, digits": packets.MAX_ACK_DIGITS,
             "commands waiting before the server stops reading": mailbox.MAILBOX_HIGH,
             "bytes waiting for a slow reader": writing.MAX_OUTBOUND,
@@ -170,15 +167,15 @@ def test_the_limits_are_those_of_the_code() -> None:
     ("heading", "sentence"),
     [
         ("Transport", f"**{engine.CONNECT_WAIT_S:.0f} seconds to CONNECT.**"),
-        ("Transport", f"at most {number(wire.MAX_PAYLOAD)} bytes"),
+        ("Transport", f"at most {number(limits.MAX_PAYLOAD)} bytes"),
         ("The token", f"1 to {identity.MAX_USER_CHARS} characters"),
         ("The token", f"At most {number(jwt_verifier.MAX_GRANTS)} patterns"),
         ("The life of a session", f"`session:expiring` comes {sessions.EXPIRY_NOTICE_MS // 1_000} s before"),
         ("Commands", f"more than {mailbox.MAILBOX_HIGH} commands"),
-        ("message:send", f"{number(commands.MAX_DATA_BYTES)} bytes as compact JSON"),
-        ("message:send", f"at most {commands.MAX_DATA_DEPTH} levels"),
+        ("message:send", f"{number(limits.MAX_DATA_BYTES)} bytes as compact JSON"),
+        ("message:send", f"at most {limits.MAX_DATA_DEPTH} levels"),
         ("message:send", f"Within {KEY_LIFETIME_MS // 3_600_000} h"),
-        ("message:edit", f"{number(commands.MAX_DATA_BYTES)} bytes, {commands.MAX_DATA_DEPTH} levels"),
+        ("message:edit", f"{number(limits.MAX_DATA_BYTES)} bytes, {limits.MAX_DATA_DEPTH} levels"),
         ("Positions and resume", f"At most {number(REPLAY_LIMIT)} events"),
         ("Closing", f"waits at most {connection.CLOSE_WAIT_S:.0f} s"),
         ("Names", f"at most {channels.MAX_CHANNEL_CHARS} characters"),
@@ -196,7 +193,7 @@ def test_the_names_are_those_of_the_code() -> None:
     assert found
     for name in ("room:42", "announce", "dm:alice:bob", "a.b_c-d:1", "0", "Room", ":x", "x:", "x::y", "-x", "x:-", ""):
         assert bool(re.fullmatch(found[1], name)) == channels.is_pattern(name), name
-    assert f"**The namespace `{wire.NAMESPACE}`**" in section("Quick start")
+    assert f"**The namespace `{words.NAMESPACE}`**" in section("Quick start")
 
 
 # Examples, against the shapes of the code
@@ -225,23 +222,28 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
 @pytest.mark.parametrize(
     ("name", "bodies"),
     [
-        (ServerEvent.MESSAGE_CREATED, [wire.log_event(event(1))]),
-        (ServerEvent.MESSAGE_EDITED, [wire.log_event(edited(2))]),
-        (ServerEvent.MESSAGE_DELETED, [wire.log_event(deleted(2))]),
+        (ServerEvent.MESSAGE_CREATED, [messages.log_event(event(1))]),
+        (ServerEvent.MESSAGE_EDITED, [messages.log_event(edited(2))]),
+        (ServerEvent.MESSAGE_DELETED, [messages.log_event(deleted(2))]),
         (
             ServerEvent.CHANNEL_RESUMED,
-            [wire.push(resumed(None), {}), wire.push(resumed(Lapse.EPOCH_CHANGED), {})],
+            [pushes.push(resumed(None), {}), pushes.push(resumed(Lapse.EPOCH_CHANGED), {})],
         ),
         (
             ServerEvent.CHANNEL_REMOVED,
-            [wire.push(ChannelRemoved(event(1).channel, errors.PermissionDenied), {})],
+            [pushes.push(ChannelRemoved(event(1).channel, errors.PermissionDenied), {})],
         ),
-        (ServerEvent.SESSION_READY, [wire.push(READY, GREETING)]),
-        (ServerEvent.SESSION_EXPIRING, [wire.push(SessionExpiring(NOW_MS), {})]),
-        (ServerEvent.SESSION_DRAINING, [wire.push(SessionDraining(4_180, 6_180), {})]),
+        (ServerEvent.SESSION_READY, [pushes.push(READY, GREETING)]),
+        (ServerEvent.SESSION_EXPIRING, [pushes.push(SessionExpiring(NOW_MS), {})]),
+        (ServerEvent.SESSION_DRAINING, [pushes.push(SessionDraining(4_180, 6_180), {})]),
         (
             ServerEvent.SESSION_TERMINATED,
-            [(ServerEvent.SESSION_TERMINATED, wire.terminated(errors.TokenExpired("the session's token has expired")))],
+            [
+                (
+                    ServerEvent.SESSION_TERMINATED,
+                    pushes.terminated(errors.TokenExpired("the session's token has expired")),
+                )
+            ],
         ),
     ],
 )
@@ -265,7 +267,7 @@ def test_the_limits_of_the_example_are_those_that_the_server_announces() -> None
 def test_the_table_of_message_fields_is_the_code() -> None:
     """One row for each field of a message, in the order of the wire."""
     fields = [row[0] for row in rows(section("message:created"), "field of `message`")]
-    assert fields == [*wire.message(event(1).message)]
+    assert fields == [*messages.message(event(1).message)]
 
 
 def test_the_example_of_connect_is_accepted() -> None:
@@ -276,8 +278,11 @@ def test_the_example_of_connect_is_accepted() -> None:
 
 def test_the_examples_of_refusals_are_those_of_the_code() -> None:
     """CONNECT_ERROR, and an ack that reports a failure."""
-    refusal = wire.connect_error(errors.Unauthenticated("the token's signature does not match"))
+    refusal = envelopes.connect_error(errors.Unauthenticated("the token's signature does not match"))
     assert orjson.loads(examples(section("Refused"))[0]) == refusal
     with pytest.raises(errors.BadRequest) as caught:
         commands.Send.parse({"channel": "room:42", "text": ""})
-    assert [orjson.loads(block) for block in examples(section("Commands"))] == [wire.ok(), wire.failed(caught.value)]
+    assert [orjson.loads(block) for block in examples(section("Commands"))] == [
+        envelopes.ok(),
+        envelopes.failed(caught.value),
+    ]

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from server.bootstrap import compose, open_stores
 from server.gateway.engine import Engine
-from server.gateway.wire import Command, ServerEvent
 from server.settings import BroadcastKind, MessageLogKind, Settings
+from server.wire.words import Command, ServerEvent
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
 from tests.harness.server import SECRET
 from tests.harness.tokens import token

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from server.domain.channels import ChannelName
-from server.domain.messages import Event
+from server.domain.events import Event
 from server.ports.broadcast import Broadcast, LinkRestored
 
 WAITING_LIMIT = 10_000

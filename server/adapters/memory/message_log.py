@@ -11,23 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from server.adapters.codec import STORE_ID_BYTES, channel_epoch
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Draft, Post, Revision, created, revised
 from server.domain.errors import Conflict, NotFound
+from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import UserId
-from server.domain.messages import (
-    Deletion,
-    Draft,
-    Event,
-    Message,
-    MessageDeleted,
-    MessageEdited,
-    MessageId,
-    Position,
-    Post,
-    Revision,
-    Tombstone,
-    created,
-    revised,
-)
+from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 
 KEY_LIFETIME_MS = 24 * 3600 * 1000

@@ -12,7 +12,7 @@ from server.adapters.redis import keys
 from server.adapters.redis.foreign import MAX_DEPTH, is_deeper
 from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
-from server.domain.messages import Event, MessageDeleted
+from server.domain.events import Event, MessageDeleted
 from server.ports.broadcast import Broadcast, LinkRestored
 
 WAITING_LIMIT = 10_000

@@ -16,17 +16,10 @@ from typing import Any
 import orjson
 
 from server.domain.channels import ChannelName
+from server.domain.drafts import Post
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
-from server.domain.messages import (
-    Event,
-    Message,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    MessageId,
-    Post,
-    Tombstone,
-)
+from server.domain.messages import Message, MessageId, Tombstone
 
 _WORDS = 8
 """Before a message's HEAD."""

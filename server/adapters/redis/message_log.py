@@ -20,20 +20,10 @@ from server.adapters.redis.link import connect
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Draft, Post, Revision, created
 from server.domain.errors import Conflict, NotFound
-from server.domain.messages import (
-    Deletion,
-    Draft,
-    Event,
-    Message,
-    MessageDeleted,
-    MessageId,
-    Position,
-    Post,
-    Revision,
-    Tombstone,
-    created,
-)
+from server.domain.events import Event, MessageDeleted
+from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 
 KEY_TTL_MS = 24 * 3_600_000

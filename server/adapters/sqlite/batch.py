@@ -9,21 +9,11 @@ from server.adapters.codec import DecodeError, decode_event, encode_event
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Draft, Post, Revision, created, revised
 from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
+from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import UserId
-from server.domain.messages import (
-    Deletion,
-    Draft,
-    Event,
-    MessageDeleted,
-    MessageEdited,
-    MessageId,
-    Position,
-    Post,
-    Revision,
-    created,
-    revised,
-)
+from server.domain.messages import MessageId, Position
 from server.ports.message_log import Appended
 
 KEY_LIFETIME_MS = 24 * 3600 * 1000

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from server.domain.drafts import Draft
 from server.domain.errors import Unavailable
-from server.domain.messages import Draft
 from server.ports.message_log import Appended
 
 

@@ -13,7 +13,8 @@ from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.sweep import Sweep
 from server.adapters.sqlite.writer import Writer
 from server.domain.channels import ChannelName
-from server.domain.messages import Draft, Message, MessageId, Tombstone
+from server.domain.drafts import Draft
+from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 
 SWEEP_INTERVAL_S = 60.0

@@ -18,7 +18,8 @@ from server.adapters.codec import DecodeError, channel_epoch, decode_event
 from server.adapters.sqlite.database import DEADLINE_S, open_reader
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
-from server.domain.messages import Message, MessageDeleted, MessageId, Position, Tombstone
+from server.domain.events import MessageDeleted
+from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Page, Replay
 
 THREADS = 3

@@ -17,8 +17,8 @@ from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import BUSY_TIMEOUT_S, DEADLINE_S, WAL_LIMIT_PAGES, open_writer
 from server.adapters.sqlite.intake import Intake, Waiting
 from server.adapters.sqlite.sweep import PACE_S, Sweep
+from server.domain.drafts import Draft
 from server.domain.errors import Overloaded, Unavailable
-from server.domain.messages import Draft
 from server.ports.message_log import Appended
 
 WAITING_LIMIT = 10_000

@@ -11,7 +11,7 @@ from typing import Self
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
-from server.domain.messages import Event
+from server.domain.events import Event
 from tests.chart.fake_api.kinds import DEPLOYMENT, SECRET, Json
 from tests.chart.fake_api.server import FakeApiServer
 from tests.chart.upgrade.cluster import Cluster

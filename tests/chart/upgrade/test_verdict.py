@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from server.application.drainer import Numbers
-from server.domain.messages import Event, MessageCreated, Position, created
+from server.domain.drafts import created
+from server.domain.events import Event, MessageCreated
+from server.domain.messages import Position
 from tests.chart.upgrade.cluster import Stop
 from tests.chart.upgrade.verdict import Observed, judge, pace
 from tests.doubles.samples import ROOM, post

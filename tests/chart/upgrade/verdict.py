@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.application.drainer import Numbers
-from server.domain.messages import Event, MessageCreated
+from server.domain.events import Event, MessageCreated
 from tests.chart.upgrade.cluster import Stop
 from tests.harness.mixed_crowd import Member
 

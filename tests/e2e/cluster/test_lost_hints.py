@@ -9,7 +9,8 @@ from pathlib import Path
 
 from server.adapters import codec
 from server.adapters.redis import keys
-from server.domain.messages import Event, MessageCreated, MessageId
+from server.domain.events import Event, MessageCreated
+from server.domain.messages import MessageId
 from tests.harness.cluster import Cluster
 from tests.harness.crowd import Crowd, Talk, gather
 

@@ -15,15 +15,9 @@ from server.adapters.codec import (
     encode_event,
 )
 from server.domain.channels import ChannelName
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
-from server.domain.messages import (
-    Event,
-    Message,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    MessageId,
-)
+from server.domain.messages import Message, MessageId
 from tests.doubles.samples import NOW_MS, ROOM, event, some_id
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

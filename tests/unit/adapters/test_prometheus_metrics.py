@@ -10,20 +10,12 @@ import pytest
 
 from server.adapters.prometheus_metrics import BOUNDS_S, CODES, EVENTS, Counts, Exposition
 from server.domain.errors import TABLE
-from server.domain.messages import Event, MessageDeleted, MessageEdited
+from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import Lapse
-from server.gateway import wire
-from server.gateway.wire import Command
-from server.ports.metrics import (
-    SILENT,
-    CloseReason,
-    DrainEnd,
-    Metrics,
-    Refusal,
-    ReplaySource,
-    State,
-    Traffic,
-)
+from server.ports.metrics import SILENT, Metrics, State, Traffic
+from server.wire import messages
+from server.wire.words import Command
 from tests.doubles.samples import ROOM, event
 from tests.harness import scrape
 from tests.harness.scrape import Samples, own, read
@@ -120,7 +112,7 @@ def test_events_are_counted_by_their_names_on_the_wire(stand: Stand) -> None:
     edited = MessageEdited(ROOM, "one", 3, 3, first.message)
     for one in (first, gone, edited):
         stand.counts.ordered(one)
-        assert EVENTS[type(one)] == wire.log_event(one)[0]
+        assert EVENTS[type(one)] == messages.log_event(one)[0]
         assert stand[f'maru_events_total{{event="{EVENTS[type(one)]}"}}'] == 1
     assert set(EVENTS) == set(get_args(Event))
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from server.adapters.redis.entries import decode_entry, decode_state, encode_content
+from server.domain.drafts import Post
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
-from server.domain.messages import Message, MessageCreated, MessageDeleted, MessageEdited, Post, Tombstone
+from server.domain.messages import Message, Tombstone
 from tests.doubles.samples import ROOM, post, some_id
 
 DRAFTS = [

@@ -13,8 +13,9 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Delete, Edit, Send
 from server.application.hub import LINGER_S
 from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
+from server.domain.events import Event, MessageCreated
 from server.domain.identity import SessionId
-from server.domain.messages import Event, MessageCreated, MessageId, Position
+from server.domain.messages import MessageId, Position
 from server.domain.recovery import Lapse
 from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, Faithful, Whims

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.application.commands import (
-    DEFAULT_PAGE,
     Command,
     Delete,
     Edit,
@@ -23,6 +22,7 @@ from server.application.commands import (
 )
 from server.domain.channels import MAX_CHANNEL_CHARS
 from server.domain.errors import BadRequest, MaruError, PayloadTooLarge
+from server.domain.limits import DEFAULT_PAGE
 from server.domain.messages import Position
 
 SINCE = {"epoch": "e", "offset": 7}

@@ -10,12 +10,13 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Send
 from server.application.deadline import COMMAND_DEADLINE_S
 from server.domain.errors import Unavailable
+from server.domain.events import Event
 from server.domain.identity import SessionId
-from server.domain.messages import Event, Position
+from server.domain.messages import Position
+from server.domain.outcomes import ReplaySource
 from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.domain.sequencing import RING_LIMIT
 from server.ports.broadcast import LinkRestored
-from server.ports.metrics import ReplaySource
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from server.application.drainer import NOTICES_PER_TURN, Drainer, Move, Numbers, plan
+from server.domain.outcomes import DrainEnd
+from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import SILENT, DrainEnd, Metrics
-from server.ports.transport import SessionDraining
+from server.ports.metrics import SILENT, Metrics
 
 NUMBERS = Numbers(20.0)
 

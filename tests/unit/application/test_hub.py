@@ -13,12 +13,13 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.hub import COMPARE_S, HEAL_RETRY_S, HEALERS, HINTS_PER_TURN, LINGER_S, SWEEP_S, HostedChannel
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
+from server.domain.events import Event
 from server.domain.identity import SessionId
-from server.domain.messages import Event, Position
+from server.domain.messages import Position
+from server.domain.pushes import ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, Lapse
 from server.domain.sequencing import EARLY_LIMIT
 from server.ports.broadcast import LinkRestored
-from server.ports.transport import ChannelResumed
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.replica import Replica, replica

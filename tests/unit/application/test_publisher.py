@@ -10,16 +10,9 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Delete, Edit, Send
 from server.application.publisher import Publisher
 from server.domain.errors import Conflict, NotFound, PermissionDenied, Unavailable
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
-from server.domain.messages import (
-    Event,
-    Message,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    MessageId,
-    Tombstone,
-)
+from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate

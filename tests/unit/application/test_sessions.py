@@ -11,7 +11,7 @@ from server.application.deadline import COMMAND_DEADLINE_S
 from server.application.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Sessions
 from server.domain.errors import TokenExpired, Unauthenticated, Unavailable
 from server.domain.identity import Identity, SessionId
-from server.ports.transport import SessionExpiring, SessionReady
+from server.domain.pushes import SessionExpiring, SessionReady
 from tests.doubles.faulty_log import Gate
 from tests.doubles.samples import HOUR_MS, NOW_MS, identity
 from tests.doubles.tokens import KnownTokens

@@ -11,12 +11,13 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.subscriptions import REPLAY_READS, Joined
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unavailable
+from server.domain.events import Event
 from server.domain.identity import Identity, SessionId
-from server.domain.messages import Event, Position
+from server.domain.messages import Position
+from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse, weight
 from server.domain.sequencing import RING_LIMIT
 from server.ports.broadcast import LinkRestored
-from server.ports.transport import ChannelRemoved, ChannelResumed
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.replica import MAX_CHANNELS, Replica, replica

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.messages import Position, Revision, created, message_id, revised
+from server.domain.drafts import Revision, created, revised
+from server.domain.messages import Position, message_id
 from tests.doubles.samples import ROOM, post, some_id
 
 UNIX_MS = st.integers(0, 2**48 - 1)

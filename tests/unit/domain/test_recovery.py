@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from server.adapters import codec
-from server.domain.messages import MessageDeleted, Position, Tombstone
+from server.domain.events import MessageDeleted
+from server.domain.messages import Position, Tombstone
 from server.domain.recovery import (
     REPLAY_BYTES,
     REPLAY_LIMIT,

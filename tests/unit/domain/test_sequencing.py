@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.messages import Event, Position
+from server.domain.events import Event
+from server.domain.messages import Position
 from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer, merge
 from tests.doubles.samples import event, stretch
 

@@ -8,9 +8,9 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 
+from server.domain.outcomes import Refusal
 from server.gateway.admission import Admission
 from server.gateway.handshake import Gate, accepted
-from server.ports.metrics import Refusal
 from tests.harness.raw_socket import PATH, handshake
 from tests.harness.tokens import token
 

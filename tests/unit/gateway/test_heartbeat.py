@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.domain.outcomes import CloseReason
 from server.gateway.connection import Connection
 from server.gateway.heartbeat import SLOTS, Wheel
-from server.ports.metrics import CloseReason
 from tests.doubles.virtual_time import virtually
 
 Clock = Callable[[], float]

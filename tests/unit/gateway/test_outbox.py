@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
-from server.gateway.frames import frame
+from server.domain.outcomes import CloseReason
+from server.domain.pushes import SessionExpiring
+from server.gateway.frames import CloseCode, frame
 from server.gateway.outbox import CLIENTS_PER_WAIT, WAIT_S, WAITS, WRITES_PER_TURN, Audience, Outbox, Outlet
-from server.gateway.wire import CloseCode
 from server.gateway.writing import MAX_OUTBOUND
-from server.ports.metrics import CloseReason, Metrics
-from server.ports.transport import SessionExpiring
+from server.ports.metrics import Metrics
 from tests.doubles.samples import event
 from tests.doubles.wired import Client, Wired, wired
 

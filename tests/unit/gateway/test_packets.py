@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.gateway.frames import HostilePacket
 from server.gateway.packets import (
     ACK,
     BINARY_ACK,
@@ -17,7 +18,6 @@ from server.gateway.packets import (
     MAX_ACK_DIGITS,
     MAX_NAMESPACE_CHARS,
     ChatPacket,
-    HostilePacket,
 )
 
 READ = {

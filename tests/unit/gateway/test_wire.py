@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.domain.drafts import Revision, created, revised
 from server.domain.errors import TABLE, BadRequest, Internal, MaruError, PermissionDenied, RateLimited, TokenExpired
+from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import SessionId, UserId
-from server.domain.messages import Event, MessageDeleted, MessageEdited, Position, Revision, Tombstone, created, revised
+from server.domain.messages import Position, Tombstone
+from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
 from server.domain.recovery import Lapse
-from server.gateway import wire
 from server.ports.message_log import Page
-from server.ports.transport import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
+from server.wire import errors, messages, pushes, words
 from tests.doubles.samples import NOW_MS, ROOM, event, post, some_id
 
 AT = "2023-11-14T22:13:20.001Z"
@@ -94,7 +96,7 @@ PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
 @pytest.mark.parametrize(("value", "body"), LOG_EVENTS.values(), ids=LOG_EVENTS)
 def test_log_events(value: Event, body: dict[str, Any], request: pytest.FixtureRequest) -> None:
     """A log event carries its position and the message's state."""
-    name, said = wire.log_event(value)
+    name, said = messages.log_event(value)
     assert name == request.node.callspec.id
     assert said == body
 
@@ -102,7 +104,7 @@ def test_log_events(value: Event, body: dict[str, Any], request: pytest.FixtureR
 @pytest.mark.parametrize(("push", "name", "body"), PUSHES.values(), ids=PUSHES)
 def test_pushes(push: Push, name: str, body: dict[str, Any]) -> None:
     """What is said to one session."""
-    assert wire.push(push, {"server": {"version": "1"}}) == (name, body)
+    assert pushes.push(push, {"server": {"version": "1"}}) == (name, body)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_pushes(push: Push, name: str, body: dict[str, Any]) -> None:
 )
 def test_replays_say_whether_all_was_there(recovered: bool | None, lapse: Lapse | None, reason: str | None) -> None:
     """`recovered` is null where nothing was asked for; a reason stands only beside false."""
-    body = wire.replayed(Position("one", 7), recovered, lapse, ())
+    body = messages.replayed(Position("one", 7), recovered, lapse, ())
     assert (body["recovered"], body.get("reason"), body["offset"]) == (recovered, reason, 7)
 
 
@@ -119,7 +121,7 @@ def test_a_page_shows_tombstones_in_their_place() -> None:
     page = Page(
         (Tombstone(some_id(1), ROOM, 1), created(post(2), Position("one", 2)).message), Position("one", 3), True
     )
-    said = wire.page(page)
+    said = messages.page(page)
     assert said["messages"][0] == {"id": some_id(1), "channel": "room:1", "deleted": True, "offset": 1}
     assert said["messages"][1]["offset"] == 2
     assert {name: said[name] for name in ("epoch", "offset", "more")} == {"epoch": "one", "offset": 3, "more": True}
@@ -129,24 +131,24 @@ def test_a_page_shows_tombstones_in_their_place() -> None:
 def test_every_failure_has_the_same_envelope(error: type[MaruError]) -> None:
     """An ack, a CONNECT_ERROR and `session:terminated` name the same code; JS clients read `message`."""
     body = {"code": error.code, "message": "why", "retryable": error.retryable}
-    assert wire.failed(error("why")) == {"ok": False, "error": body}
-    assert wire.connect_error(error("why")) == {"message": error.code, "data": body}
-    assert wire.terminated(error("why")) == {"code": error.code, "message": "why"}
+    assert errors.failed(error("why")) == {"ok": False, "error": body}
+    assert errors.connect_error(error("why")) == {"message": error.code, "data": body}
+    assert pushes.terminated(error("why")) == {"code": error.code, "message": "why"}
 
 
 def test_optional_parts_of_a_failure() -> None:
     """`retry_after_ms` and `details` stand only where they say something."""
-    assert wire.error(RateLimited("slow down", retry_after_ms=250))["retry_after_ms"] == 250
-    assert wire.error(BadRequest("no", details={"field": "text"}))["details"] == {"field": "text"}
-    assert set(wire.error(Internal("no"))) == {"code", "message", "retryable"}
-    assert wire.ok(offset=1) == {"ok": True, "offset": 1}
-    assert wire.terminated(TokenExpired("gone"))["code"] == "token_expired"
+    assert errors.error(RateLimited("slow down", retry_after_ms=250))["retry_after_ms"] == 250
+    assert errors.error(BadRequest("no", details={"field": "text"}))["details"] == {"field": "text"}
+    assert set(errors.error(Internal("no"))) == {"code", "message", "retryable"}
+    assert errors.ok(offset=1) == {"ok": True, "offset": 1}
+    assert pushes.terminated(TokenExpired("gone"))["code"] == "token_expired"
 
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_timestamps_keep_their_milliseconds(unix_ms: int) -> None:
     """Times are RFC 3339 in UTC with exactly three digits, and sort as text up to the year 9999."""
-    text = wire.timestamp(unix_ms)
+    text = words.timestamp(unix_ms)
     assert len(text) == len("2023-11-14T22:13:20.001Z")
     assert text.endswith(f".{unix_ms % 1000:03d}Z")
-    assert wire.timestamp(max(0, unix_ms - 1)) <= text
+    assert words.timestamp(max(0, unix_ms - 1)) <= text

@@ -1,0 +1,40 @@
+"""Limits of the protocol: how large a client's payload and its fields may be (PROTOCOL.md, "Limits")."""
+
+MAX_TEXT_CHARS = 4_000
+"""PROTOCOL.md, "Commands": long enough for a letter, short enough for a frame."""
+
+MAX_DATA_BYTES = 8 * 1024
+"""Of `data` as compact JSON."""
+
+MAX_DATA_DEPTH = 32
+"""Nesting of `data`: deeper structures are hostile or a mistake, and cost every receiver's parser."""
+
+MAX_KEY_CHARS = 64
+"""Of an idempotency key: a UUID or a hash in hex fits."""
+
+MAX_ID_CHARS = 64
+"""Of a message id in a command; the ids that the server gives have 36."""
+
+MAX_EPOCH_CHARS = 64
+"""Of an epoch in a position."""
+
+MAX_OFFSET = 2**53 - 1
+"""The largest whole number that JavaScript clients hold exactly."""
+
+MAX_TOKEN_CHARS = 16 * 1024
+"""A JWT with some hundred grants; more is not parsed."""
+
+MAX_RESUME_CHANNELS = 500
+"""Positions in one CONNECT payload."""
+
+MAX_JOIN_HISTORY = 100
+"""Events that `channel:join` can ask for without a position."""
+
+MAX_PAGE = 100
+"""Messages in one page of `history:read`."""
+
+DEFAULT_PAGE = 50
+"""Messages in a page if the command names no limit."""
+
+MAX_PAYLOAD = 65_536
+"""Bytes of a WebSocket message from a client; announced as `maxPayload`."""

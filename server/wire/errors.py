@@ -1,0 +1,29 @@
+"""Errors and acks as JSON: the one place that builds an error envelope."""
+
+from server.domain.errors import MaruError
+from server.wire.words import Json
+
+
+def error(value: MaruError) -> Json:
+    """A failure as it stands in an ack, in CONNECT_ERROR's `data` and in a refused handshake."""
+    body: Json = {"code": value.code, "message": value.message, "retryable": value.retryable}
+    if value.retry_after_ms is not None:
+        body["retry_after_ms"] = value.retry_after_ms
+    if value.details is not None:
+        body["details"] = dict(value.details)
+    return body
+
+
+def ok(**fields: object) -> Json:
+    """The envelope of an ack that reports success."""
+    return {"ok": True, **fields}
+
+
+def failed(value: MaruError) -> Json:
+    """The envelope of an ack that reports a failure."""
+    return {"ok": False, "error": error(value)}
+
+
+def connect_error(value: MaruError) -> Json:
+    """The data of a CONNECT_ERROR packet."""
+    return {"message": value.code, "data": {"code": value.code, "message": value.message, "retryable": value.retryable}}

@@ -1,0 +1,50 @@
+"""Pushes to one session as JSON."""
+
+from server.domain import limits
+from server.domain.errors import MaruError
+from server.domain.limits import MAX_PAYLOAD
+from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
+from server.domain.recovery import REPLAY_LIMIT
+from server.wire.messages import replayed
+from server.wire.words import Json, ServerEvent, timestamp
+
+
+def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
+    """What is said to one session: name and body. `ready` is what `session:ready` says of the server."""
+    match value:
+        case ChannelResumed(channel, position, lapse, missed):
+            body = replayed(position, lapse is None, lapse, missed)
+            return ServerEvent.CHANNEL_RESUMED, {"channel": channel} | body
+        case ChannelRemoved(channel, error):
+            return ServerEvent.CHANNEL_REMOVED, {"channel": channel, "code": error.code}
+        case SessionReady(session, user, expires_at):
+            body = {"user": user, "session": session, "expires_at": timestamp(expires_at)}
+            return ServerEvent.SESSION_READY, body | ready
+        case SessionExpiring(expires_at):
+            return ServerEvent.SESSION_EXPIRING, {"expires_at": timestamp(expires_at)}
+        case SessionDraining(reconnect_in_ms, deadline_ms):
+            body = {"reconnect_in_ms": reconnect_in_ms, "deadline_ms": deadline_ms}
+            return ServerEvent.SESSION_DRAINING, body
+
+
+def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, version: str) -> Json:
+    """What `session:ready` says of the server: heartbeat, limits, version."""
+    return {
+        "heartbeat": {"interval_ms": round(ping_interval_s * 1000), "timeout_ms": round(ping_timeout_s * 1000)},
+        "limits": {
+            "payload_bytes": MAX_PAYLOAD,
+            "text_chars": limits.MAX_TEXT_CHARS,
+            "data_bytes": limits.MAX_DATA_BYTES,
+            "key_chars": limits.MAX_KEY_CHARS,
+            "channels": max_channels,
+            "resume_channels": limits.MAX_RESUME_CHANNELS,
+            "resume_events": REPLAY_LIMIT,
+            "page": limits.MAX_PAGE,
+        },
+        "server": {"version": version},
+    }
+
+
+def terminated(value: MaruError) -> Json:
+    """The body of `session:terminated`."""
+    return {"code": value.code, "message": value.message}

@@ -1,0 +1,45 @@
+"""Names of the protocol, and how a time is written (PROTOCOL.md)."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+NAMESPACE = "/chat"
+"""The one namespace that accepts anybody."""
+
+Json = dict[str, Any]
+
+
+class Command(StrEnum):
+    """What a client may say (PROTOCOL.md, "Commands")."""
+
+    JOIN = "channel:join"
+    LEAVE = "channel:leave"
+    SEND = "message:send"
+    EDIT = "message:edit"
+    DELETE = "message:delete"
+    HISTORY = "history:read"
+    REFRESH = "auth:refresh"
+
+
+class ServerEvent(StrEnum):
+    """What the server may say (PROTOCOL.md, "Events")."""
+
+    MESSAGE_CREATED = "message:created"
+    MESSAGE_EDITED = "message:edited"
+    MESSAGE_DELETED = "message:deleted"
+    CHANNEL_RESUMED = "channel:resumed"
+    CHANNEL_REMOVED = "channel:removed"
+    SESSION_READY = "session:ready"
+    SESSION_EXPIRING = "session:expiring"
+    SESSION_DRAINING = "session:draining"
+    SESSION_TERMINATED = "session:terminated"
+
+
+@lru_cache(maxsize=1_024)
+def timestamp(unix_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`. Most are asked for again in the same breath:
+    an event is as old as its message, and the events of a busy moment share it."""
+    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
