@@ -189,13 +189,13 @@ def _config(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _token(settings: Settings, options: argparse.Namespace) -> None:
-    from server import bootstrap
+    from server.bootstrap.tokens import mint
 
     grants: dict[str, frozenset[Action]] = {}
     for pattern, actions in options.grant or ():
         grants[pattern] = grants.get(pattern, frozenset()) | actions
     try:
-        text = bootstrap.mint(with_dev_secret(settings), options.user, options.ttl, options.name, grants or None)
+        text = mint(with_dev_secret(settings), options.user, options.ttl, options.name, grants or None)
     except ValueError as error:
         raise StartRefused(str(error)) from None
     print(text)
@@ -206,10 +206,10 @@ def _serve(settings: Settings, _: argparse.Namespace) -> None:
     if _wants_dev_secret(settings):
         settings = with_dev_secret(settings)
         _log.info("development secret in use", file=str(_dev_secret_path(settings)))
-    from server import bootstrap
+    from server.bootstrap.serve import serve
 
     async def run() -> None:
-        await bootstrap.serve(settings, stop_on_signals(settings.drain_timeout))
+        await serve(settings, stop_on_signals(settings.drain_timeout))
 
     with asyncio.Runner(loop_factory=_loop_factory(settings.event_loop)) as runner:
         runner.run(run())

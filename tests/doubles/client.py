@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from server.application.subscriptions import Joined
+from server.application.channels.subscriptions import Joined
 from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 
-from server.application.hub import Hub
-from server.application.publisher import Publisher
-from server.application.subscriptions import Subscriptions
+from server.application.channels.hub import Hub
+from server.application.channels.subscriptions import Subscriptions
+from server.application.messages.publisher import Publisher
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics

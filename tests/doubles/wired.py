@@ -11,9 +11,9 @@ from typing import Any
 from server.domain.channels import ChannelName
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
-from server.gateway.connection import Connection, Inbox
-from server.gateway.outbox import Outbox
-from server.gateway.transport import SocketTransport
+from server.gateway.chat.transport import SocketTransport
+from server.gateway.websocket.connection import Connection, Inbox
+from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Metrics, Traffic
 
 SEND_BUFFER = 16 * 1024

@@ -15,7 +15,7 @@ import pytest
 
 from maru_bot.bot import MaruBot
 from server.adapters.redis.message_log import RedisMessageLog
-from server.application.drainer import Numbers
+from server.application.life.drainer import Numbers
 from server.domain.channels import ChannelName
 from server.domain.events import MessageCreated
 from tests.conftest import Figure

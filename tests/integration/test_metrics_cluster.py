@@ -13,7 +13,7 @@ import pytest_asyncio
 from server.adapters import codec
 from server.adapters.redis import keys
 from server.adapters.redis.message_log import RedisMessageLog
-from server.application.hub import COMPARE_S
+from server.application.channels.hub import COMPARE_S
 from tests.doubles.samples import HOUR_MS, ROOM, post
 from tests.harness.raw_socket import PATH, RawSocket
 from tests.harness.redis import RedisProcess

@@ -14,14 +14,16 @@ from pydantic import SecretStr
 
 from server.adapters import jwt_verifier
 from server.adapters.memory.message_log import KEY_LIFETIME_MS
-from server.application import commands, deadline, sessions
+from server.application import commands, deadline
+from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
-from server.gateway import connection, engine, mailbox, packets, writing
-from server.gateway.frames import CloseCode
+from server.gateway.socketio import engine, packets
+from server.gateway.websocket import connection, mailbox, writer
+from server.gateway.websocket.frames import CloseCode
 from server.settings import VERSION, Settings
 from server.wire import errors as envelopes
 from server.wire import messages, pushes, words
@@ -111,7 +113,7 @@ def test_the_close_codes_are_those_of_the_code() -> None:
     table = {int(code): when for code, when, _ in rows(section("Closing"), "close code")}
     assert [*table] == [*CloseCode]
     assert number(limits.MAX_PAYLOAD) in table[CloseCode.MESSAGE_TOO_BIG]
-    assert number(writing.MAX_OUTBOUND) in table[CloseCode.TRY_AGAIN_LATER]
+    assert number(writer.MAX_OUTBOUND) in table[CloseCode.TRY_AGAIN_LATER]
 
 
 def test_the_reasons_are_those_of_the_code() -> None:
@@ -147,7 +149,7 @@ def test_the_limits_are_those_of_the_code() -> None:
             "`limit` of `history:read` if absent, messages": limits.DEFAULT_PAGE,
             "ack id, digits": packets.MAX_ACK_DIGITS,
             "commands waiting before the server stops reading": mailbox.MAILBOX_HIGH,
-            "bytes waiting for a slow reader": writing.MAX_OUTBOUND,
+            "bytes waiting for a slow reader": writer.MAX_OUTBOUND,
             "time to CONNECT, seconds": engine.CONNECT_WAIT_S,
             "answer to `message:send`, seconds": deadline.COMMAND_DEADLINE_S,
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,

@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from server.bootstrap import compose, open_stores
-from server.gateway.engine import Engine
+from server.bootstrap.replica import compose
+from server.bootstrap.stores.open import open_stores
+from server.gateway.socketio.engine import Engine
 from server.settings import BroadcastKind, MessageLogKind, Settings
 from server.wire.words import Command, ServerEvent
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section

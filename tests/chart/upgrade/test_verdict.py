@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.application.drainer import Numbers
+from server.application.life.drainer import Numbers
 from server.domain.drafts import created
 from server.domain.events import Event, MessageCreated
 from server.domain.messages import Position

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.application.drainer import Numbers
+from server.application.life.drainer import Numbers
 from server.domain.events import Event, MessageCreated
 from tests.chart.upgrade.cluster import Stop
 from tests.harness.mixed_crowd import Member

@@ -1,0 +1,36 @@
+"""The demo page and its tokens, for development."""
+
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from server.api import demo
+from server.api.demo import Demo
+from server.bootstrap.tokens import mint
+from server.domain.identity import Action, Grants
+from server.settings import Settings
+
+LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+DEMO_GRANTS: Grants = {
+    "room:*": frozenset((Action.JOIN, Action.SEND)),
+    "announce": frozenset((Action.JOIN,)),
+}
+"""What a token of `/dev/token` allows."""
+
+_log = structlog.get_logger("maru.server")
+
+DEMO = Path(__file__).parents[2] / "clients/js-demo"
+"""The page's folder; an installed package has none, and serves without the page."""
+
+
+def mount(settings: Settings, app: web.Application) -> None:
+    """Serve the demo page and `/dev/token`."""
+
+    def mint_demo(user: str, ttl_s: int) -> str:
+        return mint(settings, user, ttl_s, name=user, grants=DEMO_GRANTS)
+
+    app.add_routes(Demo(DEMO, mint_demo, loopback_only=settings.host in LOOPBACK).routes())
+    if not demo.available(DEMO):
+        _log.warning("demo.missing", remedy="run `npm ci` in clients/js-demo; serving without the page")

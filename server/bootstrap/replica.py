@@ -1,0 +1,125 @@
+"""The parts of one server process, wired by hand."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import structlog
+
+from server import logs, memory
+from server.adapters.prometheus_metrics import Counts
+from server.adapters.redis.broadcast import RedisBroadcast
+from server.api.probes import Readiness
+from server.application.channels.hub import Hub
+from server.application.channels.subscriptions import Subscriptions
+from server.application.life.drainer import Drainer, Numbers
+from server.application.life.loop_lag import measure_lag
+from server.application.messages.history import History
+from server.application.messages.publisher import Publisher
+from server.application.sessions.sessions import Sessions
+from server.bootstrap.ids import new_message_id, now_ms
+from server.bootstrap.stores.open import Stores
+from server.bootstrap.tokens import verifier
+from server.gateway.chat.connections import SocketConnections
+from server.gateway.chat.namespace import ChatNamespace
+from server.gateway.chat.transport import SocketTransport
+from server.gateway.socketio.server import ChatServer
+from server.gateway.websocket.admission import Admission
+from server.ports.metrics import State, Traffic
+from server.settings import VERSION, Settings
+from server.wire import pushes, words
+
+OUTBOUND_SHARE = 4
+"""What may wait for clients that do not read is this part of the memory, unless a setting says otherwise."""
+
+_log = structlog.get_logger("maru.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """The parts of this process that are started, watched and stopped."""
+
+    chat: ChatServer
+    hub: Hub
+    sessions: Sessions
+    stores: Stores
+    metrics: Counts
+    traffic: Traffic
+    readiness: Readiness
+    drainer: Drainer
+
+    def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What runs until the end; one that ends by itself ends the process."""
+        loops = (
+            self.hub.run(),
+            self.hub.sweep(),
+            self.sessions.run(),
+            self.chat.eio.run(),
+            memory.collect_when_idle(),
+            measure_lag(self.metrics, time.monotonic),
+            *self.stores.loops,
+        )
+        # Within one process a lost hint is known to be lost; between processes it may not be.
+        return (*loops, self.hub.compare()) if isinstance(self.stores.broadcast, RedisBroadcast) else loops
+
+    async def ready(self) -> None:
+        """Want traffic as soon as the others can be reached for the first time."""
+        await self.stores.link.wait()
+        self.readiness.started = True
+        _log.info("ready")
+
+    def counts(self) -> dict[str, int]:
+        """What `/readyz` tells beside the state."""
+        return {
+            "linked": self.stores.link.is_set(),
+            "connections": len(self.chat.eio.sockets),
+            "sessions": len(self.sessions),
+            "channels": self.hub.hosted,
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+    def state(self) -> State:
+        """What a scrape looks at."""
+        return State(
+            connections=len(self.chat.eio.sockets),
+            sessions=len(self.sessions),
+            channels_hosted=self.hub.hosted,
+            link_up=self.stores.link.is_set(),
+            link_losses=self.stores.link_losses(),
+        )
+
+
+def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
+    """Wire the parts."""
+    log, broadcast, rooms = stores.log, stores.broadcast, stores.rooms
+    counts, traffic = Counts(tuple(words.Command), time.monotonic), Traffic()
+    chat = ChatServer(
+        rooms,
+        ping_interval=settings.ping_interval,
+        ping_timeout=settings.ping_timeout,
+        allowed_origins=settings.allowed_origins,
+        admission=Admission(settings.admission_rate, settings.admission_burst, time.monotonic),
+        max_outbound=settings.max_outbound or memory.memory_limit() // OUTBOUND_SHARE,
+        metrics=counts,
+        traffic=traffic,
+    )
+    greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
+    transport = SocketTransport(chat.eio.sockets, chat.eio.outbox, rooms, greeting, counts, now_ms)
+    sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
+    hub = Hub(log, broadcast, transport, tasks, time.monotonic, counts)
+    chat.register_namespace(
+        ChatNamespace(
+            sessions,
+            Subscriptions(log, hub, transport, settings.max_channels, counts),
+            Publisher(log, broadcast, now_ms, new_message_id, counts),
+            History(log),
+            counts,
+            logs.command_line(),
+        )
+    )
+    connections, numbers = SocketConnections(chat.eio, rooms, transport), Numbers(settings.drain_timeout)
+    drainer = Drainer(connections, numbers, counts, Random(), time.monotonic)  # noqa: S311  # jitter
+    return Replica(chat, hub, sessions, stores, counts, traffic, Readiness(), drainer)

@@ -1,0 +1,139 @@
+"""Socket.IO packets (protocol revision 5), read strictly and written fast.
+
+What a client may not say is an error with a close code, found before anything is dispatched: binary packets, packets of
+the server's kinds, unbounded numbers, JSON that is not JSON (NaN, lone surrogates, 1e999).
+"""
+
+import re
+from typing import Any
+
+import orjson
+from socketio import packet
+
+from server.gateway.websocket.frames import CloseCode, HostilePacket, frame
+from server.wire.words import NAMESPACE
+
+CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
+
+
+MAX_ACK_DIGITS = 15
+"""Ack ids stay exact in JavaScript."""
+
+
+MAX_NAMESPACE_CHARS = 128
+
+
+_ACK = b"43" + NAMESPACE.encode() + b","
+"""An Engine.IO message (4) with a Socket.IO ACK (3) of the namespace."""
+
+
+_DIGITS = re.compile(r"[0-9]*")
+
+
+_COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
+"""What stands before the data of a command that wants an answer."""
+
+
+class StrictJson:
+    """The `json` that packets are written with: compact, and never NaN or a lone surrogate."""
+
+    @staticmethod
+    def dumps(value: object, **_: object) -> str:
+        """As `json.dumps` with compact separators."""
+        return orjson.dumps(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, **_: object) -> Any:
+        """As `json.loads`, strict."""
+        return orjson.loads(text)
+
+
+class ChatPacket(packet.Packet):
+    """A packet without binary parts."""
+
+    uses_binary_events = False
+    json = StrictJson
+
+    def __init__(self, *fields: Any, encoded_packet: str | None = None, **named: Any) -> None:
+        super().__init__(*fields, **named)
+        if encoded_packet is not None:  # an empty one too, which the library takes for none
+            self.decode(encoded_packet)
+
+    def decode(self, encoded_packet: str) -> int:
+        """Read a client's packet into `packet_type`, `namespace`, `id`, `data`; raise `HostilePacket`."""
+        self.packet_type, self.namespace, self.id, self.data = read(encoded_packet)
+        return 0
+
+
+def read(text: str) -> tuple[int, str | None, int | None, Any]:
+    """Read a client's packet: type, namespace, ack id, data. Raises `HostilePacket`."""
+    namespace: str | None
+    id: int | None
+    if (usual := _COMMAND.match(text)) is not None:  # nearly all are: the same as below, in one step
+        kind, namespace, id, rest = EVENT, NAMESPACE, int(usual[1]), text[usual.end() :]
+    else:
+        kind = _kind(text)
+        namespace, rest = _namespace(text[1:])
+        id, rest = _ack_id(rest)
+    data = _payload(rest)
+    _check_shape(kind, data)
+    return kind, namespace, id, data
+
+
+def ack(id: int, answer: object) -> bytes:
+    """The frame of an ack of the namespace."""
+    return frame(b"%b%d[%b]" % (_ACK, id, orjson.dumps(answer)))
+
+
+def connected(sid: str) -> bytes:
+    """The frame that answers a CONNECT to the namespace; a `sid` has no character that JSON would escape."""
+    return frame(f'40{NAMESPACE},{{"sid":"{sid}"}}'.encode())
+
+
+def _kind(text: str) -> int:
+    kind = "0123456".find(text[:1]) if text else -1
+    if kind in (BINARY_EVENT, BINARY_ACK):
+        raise HostilePacket("binary packet", CloseCode.UNSUPPORTED_DATA)
+    if kind not in (CONNECT, DISCONNECT, EVENT, ACK):
+        raise HostilePacket("malformed packet: type")
+    return kind
+
+
+def _namespace(text: str) -> tuple[str | None, str]:
+    if not text.startswith("/"):
+        return None, text
+    name, _, rest = text.partition(",")
+    name = name.partition("?")[0]  # older clients send their query here; it is not used
+    if len(name) > MAX_NAMESPACE_CHARS:
+        raise HostilePacket("malformed packet: namespace")
+    return name, rest
+
+
+def _ack_id(text: str) -> tuple[int | None, str]:
+    digits = _DIGITS.match(text)
+    assert digits is not None  # none are some too
+    end = digits.end()
+    if end > MAX_ACK_DIGITS:
+        raise HostilePacket("malformed packet: ack id")
+    return (int(digits[0]) if end else None), text[end:]
+
+
+def _payload(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise HostilePacket("malformed packet: JSON") from None  # the error holds the packet
+
+
+def _check_shape(kind: int, data: Any) -> None:
+    if kind == EVENT:
+        named = isinstance(data, list) and data and isinstance(data[0], str)
+        if not named:
+            raise HostilePacket("malformed packet: event")
+    elif kind == ACK:
+        if not isinstance(data, list):
+            raise HostilePacket("malformed packet: ack")
+    elif kind == CONNECT and not (data is None or isinstance(data, dict)):
+        raise HostilePacket("malformed packet: CONNECT payload")

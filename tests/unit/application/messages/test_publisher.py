@@ -1,0 +1,324 @@
+"""Sending, editing, deleting: who may, what is written, and that it is hinted at."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.commands import Delete, Edit, Send
+from server.application.messages.publisher import Publisher
+from server.domain.errors import Conflict, NotFound, PermissionDenied, Unavailable
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.identity import Author, UserId
+from server.domain.messages import Message, MessageId, Tombstone
+from server.ports.message_log import Appended
+from tests.doubles.chaotic_broadcast import Broker, BrokerLink
+from tests.doubles.faulty_log import FaultyLog, Gate
+from tests.doubles.metrics import RecordingMetrics
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, event, identity, some_id
+
+ALICE = identity("alice")
+BOB = identity("bob", grants={"room:*": ["join", "send"]})
+MODERATOR = identity("mo", grants={"room:*": ["join", "moderate"]})
+READER = identity("reader", grants={"room:*": ["join"]})
+
+
+@dataclass
+class Press:
+    """A publisher over a log and a broker that can fail, and a replica that hosts the room."""
+
+    log: FaultyLog = field(default_factory=lambda: FaultyLog(MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS)))
+    broker: Broker = field(default_factory=Broker)
+    now: int = NOW_MS
+    ids: int = 0
+
+    def __post_init__(self) -> None:
+        self.link: BrokerLink = self.broker.link()
+        self.publisher = Publisher(self.log, self.link, lambda: self.now, self.new_id)
+
+    def new_id(self) -> MessageId:
+        """The next one."""
+        self.ids += 1
+        return some_id(self.ids)
+
+    async def send(self, text: str = "hi", key: str | None = None) -> Appended:
+        """Alice writes into the room."""
+        return await self.publisher.send(ALICE, Send(channel=ROOM, text=text, key=key))
+
+    async def hints(self, count: int) -> list[object]:
+        """What the replica hears next."""
+        heard = self.link.listen()
+        return [await anext(heard) for _ in range(count)]
+
+    async def current(self, id: MessageId) -> Message | Tombstone | None:
+        """The message's present state."""
+        return await self.log.inner.message(ROOM, id)
+
+
+@pytest.fixture
+async def press() -> Press:
+    """The room is hosted, and empty."""
+    press = Press()
+    await press.link.subscribe(ROOM)
+    return press
+
+
+async def test_a_sent_message_is_in_the_log_and_hinted_at(press: Press) -> None:
+    """What the sender said, with the server's id and time, at the log's first offset."""
+    command = Send(channel=ROOM, text="hi", data={"a": 1}, reply_to=some_id(9), key="k")
+    appended = await press.publisher.send(ALICE, command)
+    event = appended.event
+    assert isinstance(event, MessageCreated)
+    assert event.message == Message(
+        id=some_id(1),
+        channel=ROOM,
+        author=Author(UserId("alice"), "Alice"),
+        text="hi",
+        data={"a": 1},
+        reply_to=some_id(9),
+        key="k",
+        created_at=NOW_MS,
+        edited_at=None,
+        version=1,
+        offset=1,
+    )
+    assert (event.offset, event.at, appended.duplicate) == (1, NOW_MS, False)
+    assert await press.hints(1) == [event]
+    assert press.log.written == [event]
+
+
+async def test_a_repeat_by_key_is_the_first_message_and_is_hinted_at_again(press: Press) -> None:
+    """The first try may have died between the log and the broker: a duplicate is published too."""
+    first, second = await press.send("hi", key="k"), await press.send("hi", key="k")
+    assert (second.event, second.duplicate) == (first.event, True)
+    assert await press.hints(2) == [first.event, first.event]
+    assert len(press.log.written) == 1
+
+
+async def test_an_edit_changes_the_text_and_keeps_the_data_unless_told(press: Press) -> None:
+    """Version 2 at its old place, hinted at; `data` absent keeps, null removes."""
+    sent = await press.publisher.send(ALICE, Send(channel=ROOM, text="hi", data={"a": 1}))
+    assert isinstance(sent.event, MessageCreated)
+    id = sent.event.message.id
+    press.now += 5
+    kept = await press.publisher.edit(ALICE, Edit.parse({"channel": ROOM, "id": id, "text": "ho"}))
+    assert isinstance(kept.event, MessageEdited)
+    message = kept.event.message
+    assert (message.text, message.data, message.version, message.edited_at, message.offset) == (
+        "ho",
+        {"a": 1},
+        2,
+        NOW_MS + 5,
+        1,
+    )
+    removed = await press.publisher.edit(ALICE, Edit.parse({"channel": ROOM, "id": id, "text": "ho", "data": None}))
+    assert isinstance(removed.event, MessageEdited)
+    assert removed.event.message.data is None
+    assert await press.hints(3) == [sent.event, kept.event, removed.event]
+
+
+async def test_a_deletion_leaves_a_tombstone_and_repeats_as_itself(press: Press) -> None:
+    """Deleting is an event; deleting again, by anybody who may join, returns and hints at the first deletion."""
+    await press.send()
+    id = some_id(1)
+    first = await press.publisher.delete(ALICE, Delete(channel=ROOM, id=id))
+    assert isinstance(first.event, MessageDeleted)
+    assert await press.current(id) == Tombstone(id, ROOM, 1)
+    again = await press.publisher.delete(BOB, Delete(channel=ROOM, id=id))
+    assert (again.event, again.duplicate) == (first.event, True)
+    assert (await press.hints(3))[1:] == [first.event, first.event]
+
+
+def edit(press: Press) -> Awaitable[Appended]:
+    """Bob's attempt."""
+    return press.publisher.edit(BOB, Edit(channel=ROOM, id=some_id(1), text="mine now"))
+
+
+def delete(press: Press) -> Awaitable[Appended]:
+    """Bob's attempt."""
+    return press.publisher.delete(BOB, Delete(channel=ROOM, id=some_id(1)))
+
+
+@pytest.mark.parametrize("change", [edit, delete])
+async def test_only_the_author_changes_a_message(press: Press, change: Callable[[Press], Awaitable[Appended]]) -> None:
+    """Another member may send and not touch what others have sent: nothing is written."""
+    await press.send()
+    with pytest.raises(PermissionDenied):
+        await change(press)
+    assert len(press.log.written) == 1
+
+
+async def test_a_moderator_changes_any_message(press: Press) -> None:
+    """`moderate` allows edits and deletions of everybody's messages; the author stays the author."""
+    await press.send()
+    edited = await press.publisher.edit(MODERATOR, Edit(channel=ROOM, id=some_id(1), text="[removed]"))
+    assert isinstance(edited.event, MessageEdited)
+    assert edited.event.message.author.id == "alice"
+    deleted = await press.publisher.delete(MODERATOR, Delete(channel=ROOM, id=some_id(1)))
+    assert isinstance(deleted.event, MessageDeleted)
+
+
+async def test_who_may_only_send_changes_their_own_messages(press: Press) -> None:
+    """A bot that never joins can mend what it has sent."""
+    bot = identity("bot", grants={"room:*": ["send"]})
+    sent = await press.publisher.send(bot, Send(channel=ROOM, text="hi"))
+    assert isinstance(sent.event, MessageCreated)
+    id = sent.event.message.id
+    edited = await press.publisher.edit(bot, Edit(channel=ROOM, id=id, text="ho"))
+    assert isinstance(edited.event, MessageEdited)
+    await press.publisher.delete(bot, Delete(channel=ROOM, id=id))
+    assert isinstance(await press.current(id), Tombstone)
+
+
+async def test_nothing_is_written_or_looked_up_without_a_grant(press: Press) -> None:
+    """Sending needs `send`; editing and deleting need `join` before the log is asked, so that ids can't be probed."""
+    stranger = identity("stranger", grants={})
+    press.log.error = AssertionError("the log must not be asked")
+    with pytest.raises(PermissionDenied):
+        await press.publisher.send(READER, Send(channel=ROOM, text="hi"))
+    with pytest.raises(PermissionDenied):
+        await press.publisher.edit(stranger, Edit(channel=ROOM, id=some_id(1), text="ho"))
+    with pytest.raises(PermissionDenied):
+        await press.publisher.delete(stranger, Delete(channel=ROOM, id=some_id(1)))
+
+
+@pytest.mark.parametrize("change", [edit, delete])
+async def test_an_unknown_message_is_not_found(press: Press, change: Callable[[Press], Awaitable[Appended]]) -> None:
+    """What never was, or is beyond retention, can't be changed."""
+    with pytest.raises(NotFound):
+        await change(press)
+
+
+async def test_a_deleted_message_is_not_edited(press: Press) -> None:
+    """Editing what is deleted is a conflict, whoever asks."""
+    await press.send()
+    await press.publisher.delete(ALICE, Delete(channel=ROOM, id=some_id(1)))
+    with pytest.raises(Conflict):
+        await press.publisher.edit(ALICE, Edit(channel=ROOM, id=some_id(1), text="ho"))
+
+
+async def test_a_deletion_between_look_and_write_is_a_conflict(press: Press) -> None:
+    """Where the message is deleted after the rights were checked, the log has the last word."""
+    await press.send()
+    gate = press.log.after = Gate()
+    editing = asyncio.create_task(press.publisher.edit(ALICE, Edit(channel=ROOM, id=some_id(1), text="ho")))
+    await gate.reached.wait()
+    await Publisher(press.log.inner, press.link, lambda: NOW_MS, lambda: some_id(5)).delete(
+        ALICE, Delete(channel=ROOM, id=some_id(1))
+    )
+    gate.open()
+    with pytest.raises(Conflict):
+        await editing
+
+
+async def test_a_log_that_is_away_is_unavailable_and_hints_at_nothing(press: Press) -> None:
+    """No event, no hint: the error is the log's."""
+    press.log.error = Unavailable("the disk is full")
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await press.send()
+    press.log.error = None
+    sent = await press.send()
+    assert await press.hints(1) == [sent.event]
+
+
+async def test_a_broker_that_is_away_is_unavailable_and_a_retry_by_key_mends_it(press: Press) -> None:
+    """The event may be in the log all the same: the same key finds it there, and this time it is hinted at."""
+    press.broker.away = True
+    with pytest.raises(Unavailable):
+        await press.send(key="k")
+    press.broker.away = False
+    again = await press.send(key="k")
+    assert again.duplicate
+    assert await press.hints(1) == [again.event]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_log_that_hangs_is_unavailable_in_time(press: Press, moment: str) -> None:
+    """A sender waits 1.8 s at most; what is written late is hinted at all the same, and found again by its key."""
+    gate = Gate()
+    setattr(press.log, moment, gate)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Unavailable):
+        await press.send(key="k")
+    assert asyncio.get_running_loop().time() - began < 2.0
+    gate.open()
+    hinted = await press.hints(1)
+    again = await press.send(key="k")
+    assert (again.duplicate, [again.event]) == (True, hinted)
+
+
+async def test_what_is_written_as_its_sender_gives_up_is_hinted_at(press: Press) -> None:
+    """Answer and end of the wait in one step of the loop: the sender hears of neither, the others hear of the event."""
+    loop = asyncio.get_running_loop()
+    written: asyncio.Future[Appended] = loop.create_future()
+    setattr(press.log, "append", lambda _draft: written)  # noqa: B010  # answered by hand
+    sending = asyncio.create_task(press.send())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    written.set_result(Appended(event(1), duplicate=False))
+    loop.call_soon(sending.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert await press.hints(1) == [event(1)]
+
+
+async def test_what_fails_late_is_not_hinted_at(press: Press) -> None:
+    """There is nothing to tell: the next hint is the next message's."""
+    gate = Gate()
+    press.log.before = gate
+    with pytest.raises(Unavailable):
+        await press.send()
+    press.log.error = Unavailable("the disk is full")
+    gate.open()
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await press.send()
+    press.log.error = None
+    sent = await press.send()
+    assert await press.hints(1) == [sent.event]
+
+
+class HangingLink(BrokerLink):
+    """A broker that takes a hint and never answers."""
+
+    async def publish(self, event: Event) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_broker_that_hangs_is_unavailable_in_time(press: Press) -> None:
+    """The log's and the broker's time together are bounded."""
+    publisher = Publisher(press.log, HangingLink(Broker()), lambda: NOW_MS, lambda: some_id(1))
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Unavailable):
+        await publisher.send(ALICE, Send(channel=ROOM, text="hi"))
+    assert asyncio.get_running_loop().time() - began < 2.0
+
+
+async def test_a_log_that_is_given_up_gives_up_its_senders(press: Press) -> None:
+    """At the end of the process: who waits for the log is cancelled with it, and is not told that it is away."""
+
+    async def given_up() -> None:
+        raise asyncio.CancelledError
+
+    press.log.before = given_up
+    sending = asyncio.create_task(press.send())
+    await asyncio.wait([sending])
+    assert sending.cancelled()
+
+
+async def test_the_log_is_timed_whoever_waits(press: Press) -> None:
+    """One time for each draft that it took, also where it took too long; none for what it refused."""
+    metrics = RecordingMetrics()
+    publisher = Publisher(press.log, press.link, lambda: NOW_MS, press.new_id, metrics, asyncio.get_running_loop().time)
+    command = Send(channel=ROOM, text="hi")
+    await publisher.send(ALICE, command)
+    gate = press.log.before = Gate()
+    with pytest.raises(Unavailable):
+        await publisher.send(ALICE, command)
+    gate.open()
+    await press.hints(2)
+    press.log.error = Unavailable("the disk is full")
+    with pytest.raises(Unavailable):
+        await publisher.send(ALICE, command)
+    assert metrics.of("appended") == [(0.0,), (pytest.approx(1.8),)]

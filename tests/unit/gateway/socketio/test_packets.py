@@ -1,0 +1,129 @@
+"""Socket.IO packets: what is read, what is refused, what is written."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.gateway.socketio.packets import (
+    ACK,
+    BINARY_ACK,
+    BINARY_EVENT,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    MAX_ACK_DIGITS,
+    MAX_NAMESPACE_CHARS,
+    ChatPacket,
+)
+from server.gateway.websocket.frames import HostilePacket
+
+READ = {
+    "0": (CONNECT, None, None, None),
+    "0/chat,": (CONNECT, "/chat", None, None),
+    "0/chat": (CONNECT, "/chat", None, None),
+    '0/chat,{"token":"t"}': (CONNECT, "/chat", None, {"token": "t"}),
+    "0/chat?room=1,": (CONNECT, "/chat", None, None),
+    "1/chat,": (DISCONNECT, "/chat", None, None),
+    '2/chat,["a"]': (EVENT, "/chat", None, ["a"]),
+    '2["a",1]': (EVENT, None, None, ["a", 1]),
+    '2/chat,17["a",{"b":[]}]': (EVENT, "/chat", 17, ["a", {"b": []}]),
+    '2/chat,0["a"]': (EVENT, "/chat", 0, ["a"]),
+    f'2/chat,{"9" * MAX_ACK_DIGITS}["a"]': (EVENT, "/chat", int("9" * MAX_ACK_DIGITS), ["a"]),
+    "3/chat,5[]": (ACK, "/chat", 5, []),
+}
+
+MALFORMED = "malformed packet: "
+
+REFUSED = {
+    "nothing": ("", "type", 1008),
+    "type 4 is the server's": ('4{"message":"no"}', "type", 1008),
+    "type 7": ("7", "type", 1008),
+    "type 9": ("9", "type", 1008),
+    "a letter": ("x", "type", 1008),
+    "a digit of another script": ("٢", "type", 1008),
+    "binary event": ('51-/chat,["a",{"_placeholder":true,"num":0}]', "binary packet", 1003),
+    "binary ack": ("61-1[]", "binary packet", 1003),
+    "endless namespace": (f"0/{'x' * MAX_NAMESPACE_CHARS},", "namespace", 1008),
+    "endless ack id": (f'2/chat,{"9" * (MAX_ACK_DIGITS + 1)}["a"]', "ack id", 1008),
+    "ack id of 5,000 digits": (f'2/chat,{"9" * 5_000}["a"]', "ack id", 1008),
+    "no JSON": ('2/chat,["a"', "JSON", 1008),
+    "two JSON values": ('2/chat,["a"]["b"]', "JSON", 1008),
+    "NaN": ('2/chat,["a",NaN]', "JSON", 1008),
+    "Infinity": ('2/chat,["a",-Infinity]', "JSON", 1008),
+    "1e999": ('2/chat,["a",1e999]', "JSON", 1008),
+    "lone surrogate": ('2/chat,["\\ud800"]', "JSON", 1008),
+    "5,000-digit number": (f'2/chat,["a",{"9" * 5_000}]', "JSON", 1008),
+    "40,000 deep": (f'2/chat,["a",{"[" * 40_000}{"]" * 40_000}]', "JSON", 1008),
+    "trailing comma": ('2/chat,["a",]', "JSON", 1008),
+    "single quotes": ("2/chat,['a']", "JSON", 1008),
+    "control character": ('2/chat,["\x00"]', "JSON", 1008),
+    "event without data": ("2/chat,", "event", 1008),
+    "event that is no list": ('2/chat,{"a":1}', "event", 1008),
+    "event without a name": ("2/chat,[]", "event", 1008),
+    "event named by a number": ("2/chat,[1]", "event", 1008),
+    "event named by null": ("2/chat,[null]", "event", 1008),
+    "ack that is no list": ("3/chat,1{}", "ack", 1008),
+    "ack without data": ("3/chat,1", "ack", 1008),
+    "CONNECT with a list": ("0/chat,[1]", "CONNECT payload", 1008),
+    "CONNECT with a text": ('0/chat,"token"', "CONNECT payload", 1008),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), READ.items(), ids=READ)
+def test_packets_are_read(text: str, expected: tuple[object, ...]) -> None:
+    """Type, namespace, ack id and data are what the text says."""
+    packet = ChatPacket(encoded_packet=text)
+    assert (packet.packet_type, packet.namespace, packet.id, packet.data) == expected
+
+
+@pytest.mark.parametrize(("text", "problem", "code"), REFUSED.values(), ids=REFUSED)
+def test_hostile_packets_are_refused(text: str, problem: str, code: int) -> None:
+    """What breaks the protocol names its fault and its close code, and never repeats the packet."""
+    with pytest.raises(HostilePacket) as caught:
+        ChatPacket(encoded_packet=text)
+    assert caught.value.problem in {problem, MALFORMED + problem}
+    assert caught.value.code == code
+    assert caught.value.__cause__ is None
+
+
+@given(st.text(max_size=200) | st.from_regex(r"[0-6](/[a-z]{0,9},?)?[0-9]{0,18}[\[{\"]?.{0,60}"))
+def test_any_text_is_a_packet_or_refused(text: str) -> None:
+    """No text makes the reader raise anything else, and what is read has the promised shape."""
+    try:
+        packet = ChatPacket(encoded_packet=text)
+    except HostilePacket:
+        return
+    assert packet.packet_type in {CONNECT, DISCONNECT, EVENT, ACK}
+    assert packet.packet_type not in {CONNECT_ERROR, BINARY_EVENT, BINARY_ACK}
+    assert packet.packet_type != EVENT or isinstance(packet.data[0], str)
+    json.dumps(packet.data, allow_nan=False)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab", max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.text("abc:", min_size=1, max_size=20), JSON, st.none() | st.integers(0, 10**15 - 1))
+def test_what_is_written_is_read_back(name: str, data: object, ack: int | None) -> None:
+    """An event survives encoding and decoding."""
+    written = ChatPacket(EVENT, [name, data], "/chat", ack).encode()
+    packet = ChatPacket(encoded_packet=written)
+    assert (packet.namespace, packet.id, packet.data) == ("/chat", ack, [name, data])
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, {1, 2}], ids=["surrogate", "surrogate key", "set"])
+def test_what_clients_cannot_read_is_not_written(value: object) -> None:
+    """A lone surrogate or a value that is no JSON raises instead of reaching a client."""
+    with pytest.raises(TypeError):
+        ChatPacket(EVENT, ["a", value], "/chat").encode()
+
+
+def test_nan_is_written_as_null() -> None:
+    """No NaN reaches the wire, whoever made it."""
+    assert ChatPacket(EVENT, ["a", float("nan"), float("inf")], "/chat").encode() == '2/chat,["a",null,null]'

@@ -1,0 +1,109 @@
+"""The gate as a table, what it answers, and the 101 of the standard's own example."""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+
+from server.domain.outcomes import Refusal
+from server.gateway.websocket.admission import Admission
+from server.gateway.websocket.handshake import Gate, accepted
+from tests.harness.raw_socket import PATH, handshake
+from tests.harness.tokens import token
+
+
+def request(data: bytes) -> RawRequestMessage:
+    """As aiohttp's parser reads it."""
+    loop = asyncio.get_running_loop()
+    messages, _, _ = HttpRequestParser(BaseProtocol(loop), loop, 1 << 16).feed_data(data)
+    parsed: RawRequestMessage = messages[0][0]
+    return parsed
+
+
+def gate(origins: Sequence[str] = ("*",), rate: float = 0, burst: int = 1) -> Gate:
+    """A gate whose clock stands still."""
+    return Gate(origins, Admission(rate, burst, lambda: 0.0))
+
+
+FAULTS = {
+    "nothing": (handshake(), None),
+    "more arguments": (handshake(PATH + "&t=abc&lang=ko"), None),
+    "Upgrade: WebSocket": (handshake(headers={"Upgrade": "WebSocket"}), None),
+    "Connection: keep-alive, Upgrade": (handshake(headers={"Connection": "keep-alive, Upgrade"}), None),
+    "a token": (handshake(f"{PATH}&token=x"), Refusal.TOKEN_IN_QUERY),
+    "a token by another name": (handshake(f"{PATH}&x={token('mallory')}"), Refusal.TOKEN_IN_QUERY),
+    "a token as a name": (handshake(f"{PATH}&{token('mallory')}"), Refusal.TOKEN_IN_QUERY),
+    "polling": (handshake(PATH.replace("websocket", "polling")), Refusal.BAD_REQUEST),
+    "a sid": (handshake(PATH + "&sid=x"), Refusal.BAD_REQUEST),
+    "no upgrade": (handshake(headers={"Upgrade": "", "Connection": ""}), Refusal.BAD_REQUEST),
+    "Upgrade: h2c": (handshake(headers={"Upgrade": "h2c"}), Refusal.BAD_REQUEST),
+    "version 8": (handshake(headers={"Sec-WebSocket-Version": "8"}), Refusal.BAD_REQUEST),
+    "a short key": (handshake(headers={"Sec-WebSocket-Key": "c2hvcnQ="}), Refusal.BAD_REQUEST),
+    "a key with a stray character": (
+        handshake(headers={"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==!"}),
+        Refusal.BAD_REQUEST,
+    ),
+    "a key that is not ASCII": (handshake(headers={"Sec-WebSocket-Key": "é" * 12}), Refusal.BAD_REQUEST),
+    "POST": (handshake(method="POST"), Refusal.BAD_REQUEST),
+    "HTTP/1.0": (handshake().replace(b"HTTP/1.1", b"HTTP/1.0"), Refusal.BAD_REQUEST),
+    "another site's page": (handshake(headers={"Origin": "https://evil.example.com"}), Refusal.ORIGIN),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), FAULTS.values(), ids=FAULTS)
+async def test_what_is_wrong_with_a_request(data: bytes, reason: Refusal | None) -> None:
+    """Judged by itself, so that asking twice says the same."""
+    door = gate(["https://chat.example.com"])
+    for _ in range(2):
+        refused = door.fault(request(data))
+        assert (None if refused is None else refused.reason) == reason
+
+
+async def test_a_request_that_is_wrong_costs_no_place() -> None:
+    """What is to be refused anyway takes nothing from the bucket; the first that is right gets in, the second waits."""
+    door = gate(rate=0.1)
+    for _ in range(10):
+        refused = door.judge(request(handshake(PATH + "&sid=x")), closing=False)
+        assert refused is not None
+        assert refused.reason is Refusal.BAD_REQUEST
+    assert door.judge(request(handshake()), closing=False) is None
+    refused = door.judge(request(handshake()), closing=False)
+    assert refused is not None
+    assert (refused.reason, refused.status, refused.headers["Retry-After"]) == (Refusal.RATE, 503, "10")
+
+
+async def test_a_server_that_stops_lets_nobody_in() -> None:
+    """503, to be tried again at once, elsewhere; what is wrong by itself is said first."""
+    refused = gate().judge(request(handshake()), closing=True)
+    assert refused is not None
+    assert (refused.reason, refused.status) == (Refusal.DRAINING, 503)
+    assert refused.headers == {"Retry-After": "1", "Connection": "close"}
+    wrong = gate().judge(request(handshake(PATH + "&sid=x")), closing=True)
+    assert wrong is not None
+    assert wrong.status == 400
+
+
+def test_an_answer_is_the_same_either_way() -> None:
+    """Whether aiohttp writes a refusal or the engine does: status, headers and body are those."""
+    refused = gate().busy(closing=True)
+    assert refused is not None
+    head, _, body = refused.written().partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    fields = dict(line.split(": ") for line in lines)
+    answer = refused.answer()
+    assert status == f"HTTP/1.1 {answer.status} Service Unavailable"
+    assert fields.pop("Content-Length") == str(len(body))
+    assert fields == dict(answer.headers)
+    assert answer.body == body
+    assert orjson.loads(body) == {"code": 3, "message": "Restarting"}
+
+
+def test_the_standards_example() -> None:
+    """RFC 6455, section 1.3: this key, that answer; the first frames stand right behind it."""
+    written = accepted("dGhlIHNhbXBsZSBub25jZQ==", b"opening")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in written
+    assert written.startswith(b"HTTP/1.1 101 ")
+    assert written.endswith(b"\r\n\r\nopening")
