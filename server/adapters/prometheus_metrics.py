@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from server.domain.errors import TABLE, Internal
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.metrics import LookAtState, Metrics, Traffic
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -104,7 +104,7 @@ class Counts(Metrics):
         self.closes, self.refusals = Tally(*CloseReason), Tally(*Refusal)
         self.ephemerals = 0
         self.events = Tally(*EVENTS.values())
-        self.resumes, self.replays = Tally(RECOVERED, *Lapse), Tally(*ReplaySource)
+        self.resumes, self.replays = Tally(RECOVERED, *NotResumable), Tally(*ReplaySource)
         self.gaps = self.duplicates = 0
         self.command_times, self.append_times, self.write_times, self.lags = Times(), Times(), Times(), Times()
         self.drain_notices = 0
@@ -151,8 +151,8 @@ class Counts(Metrics):
     def duplicate_dropped(self) -> None:
         self.duplicates += 1
 
-    def resumed(self, lapse: Lapse | None) -> None:
-        self.resumes.add(RECOVERED if lapse is None else lapse)
+    def resumed(self, not_resumable: NotResumable | None) -> None:
+        self.resumes.add(RECOVERED if not_resumable is None else not_resumable)
 
     def replayed(self, source: ReplaySource) -> None:
         self.replays.add(source)

@@ -110,7 +110,7 @@ def channel_of(payload: object) -> ChannelName | None:
         return None
 
 
-class Since(Command):
+class SincePosition(Command):
     """A client's position in a channel."""
 
     epoch: Annotated[str, Field(min_length=1, max_length=MAX_EPOCH_CHARS)]
@@ -122,18 +122,18 @@ class Since(Command):
         return Position(self.epoch, self.offset)
 
 
-class Hello(Command):
+class ConnectPayload(Command):
     """The CONNECT payload (`auth`)."""
 
     token: Token
-    resume: Annotated[dict[Channel, Since], Field(max_length=MAX_RESUME_CHANNELS)] | None = None
+    resume: Annotated[dict[Channel, SincePosition], Field(max_length=MAX_RESUME_CHANNELS)] | None = None
 
 
 class Join(Command):
     """`channel:join`."""
 
     channel: Channel
-    since: Since | None = None
+    since: SincePosition | None = None
     history: Annotated[int, Field(ge=0, le=MAX_JOIN_HISTORY)] | None = None
 
 

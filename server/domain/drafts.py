@@ -9,7 +9,7 @@ from server.domain.messages import Data, Message, MessageId, Position
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class NewMessage:
     """A message to be written. With a `key`, the same (channel, author, key) within 24 h is one message."""
 
     channel: ChannelName
@@ -43,11 +43,11 @@ class Deletion:
     at: int
 
 
-Draft = Post | Revision | Deletion
+Draft = NewMessage | Revision | Deletion
 """What may be appended to a log: an event that has no offset yet."""
 
 
-def created(post: Post, position: Position) -> MessageCreated:
+def created(post: NewMessage, position: Position) -> MessageCreated:
     """The event that a post becomes once the log has given it a position."""
     message = Message(
         id=post.id,

@@ -8,16 +8,16 @@ from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.identity import SessionId, UserId
 from server.domain.messages import Position
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelResumed:
-    """A session is in the channel (again) at `position`. `lapse` None: recovered, `events` are all that it missed."""
+    """A session is in the channel (again) at `position`. `reason` None: recovered, `events` are all that it missed."""
 
     channel: ChannelName
     position: Position
-    lapse: Lapse | None
+    reason: NotResumable | None
     events: Sequence[Event]
 
 

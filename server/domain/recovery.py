@@ -15,7 +15,7 @@ REPLAY_BYTES = 768 * 1024
 """About so much JSON is given at once, in a replay or a page: three quarters of what may wait for a slow reader. 1,000
 messages of 300 characters fit."""
 
-UNWEIGHED = 15
+ALWAYS_FITS = 15
 """So few messages are never too much: each has 4,000 characters (24 KB, should JSON escape all of them) and 8 KB of
 data at the most."""
 
@@ -25,7 +25,7 @@ _ENVELOPE_BYTES = 450
 Item = TypeVar("Item", bound=Event | Message | Tombstone)
 
 
-class Lapse(StrEnum):
+class NotResumable(StrEnum):
     """Why a position can't be resumed from."""
 
     EPOCH_CHANGED = "epoch_changed"
@@ -34,7 +34,7 @@ class Lapse(StrEnum):
     AHEAD_OF_LOG = "ahead_of_log"
 
 
-def weight(item: Event | Message | Tombstone) -> int:
+def json_size(item: Event | Message | Tombstone) -> int:
     """About how many bytes of JSON the item takes."""
     if isinstance(item, MessageDeleted | Tombstone):
         return _ENVELOPE_BYTES
@@ -45,10 +45,10 @@ def weight(item: Event | Message | Tombstone) -> int:
 
 def newest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:
     """As many of the last items as fit into the budget."""
-    if len(items) <= UNWEIGHED:
+    if len(items) <= ALWAYS_FITS:
         return items
     for index in range(len(items) - 1, -1, -1):
-        budget -= weight(items[index])
+        budget -= json_size(items[index])
         if budget < 0:
             return items[index + 1 :]
     return items
@@ -59,17 +59,17 @@ def oldest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence
     return newest_within(items[::-1], budget)[::-1]
 
 
-def lapse(since: Position, floor: int, head: Position, limit: int = REPLAY_LIMIT) -> Lapse | None:
+def check_resumable(since: Position, floor: int, head: Position, limit: int = REPLAY_LIMIT) -> NotResumable | None:
     """Return why the events after `since` can't be given whole, or None where they can.
 
     `floor` is the highest offset that the log no longer keeps, `head` its last position.
     """
     if since.epoch != head.epoch:
-        return Lapse.EPOCH_CHANGED
+        return NotResumable.EPOCH_CHANGED
     if since.offset > head.offset:
-        return Lapse.AHEAD_OF_LOG
+        return NotResumable.AHEAD_OF_LOG
     if since.offset < floor:
-        return Lapse.EXPIRED
+        return NotResumable.EXPIRED
     if head.offset - since.offset > limit:
-        return Lapse.TOO_FAR_BEHIND
+        return NotResumable.TOO_FAR_BEHIND
     return None

@@ -11,7 +11,7 @@ from itertools import islice
 from server.domain.events import Event, MessageDeleted
 from server.domain.messages import Position
 
-EARLY_LIMIT = 256
+HELD_LIMIT = 256
 """Events held back behind a gap; beyond it they are forgotten, since the log has them."""
 
 RING_LIMIT = 256
@@ -52,20 +52,20 @@ Verdict = Ready | Known | Gap | OtherEpoch
 class Sequencer:
     """Accepts a channel's events in any order and gives them out by offset, each once, without a gap.
 
-    `position` is the last event given out. An event that comes early waits, at most `EARLY_LIMIT` of them, until the
+    `position` is the last event given out. An event that comes early waits, at most `HELD_LIMIT` of them, until the
     log or a late hint fills the gap before it.
     """
 
-    __slots__ = ("_early", "position")
+    __slots__ = ("_held", "position")
 
     def __init__(self, position: Position) -> None:
         self.position = position
-        self._early: dict[int, Event] = {}
+        self._held: dict[int, Event] = {}
 
     @property
     def has_gap(self) -> bool:
         """Whether events wait behind one that has not been seen."""
-        return bool(self._early)
+        return bool(self._held)
 
     def accept(self, event: Event) -> Verdict:
         """Judge one event, and move the position where it is the next."""
@@ -74,19 +74,19 @@ class Sequencer:
         if event.offset <= self.position.offset:
             return Known()
         if event.offset > self.position.offset + 1:
-            if len(self._early) < EARLY_LIMIT:
-                self._early[event.offset] = event
+            if len(self._held) < HELD_LIMIT:
+                self._held[event.offset] = event
             return Gap()
         ready = [event]
         offset = event.offset + 1
-        while (following := self._early.pop(offset, None)) is not None:
+        while (following := self._held.pop(offset, None)) is not None:
             ready.append(following)
             offset += 1
         self.position = Position(self.position.epoch, offset - 1)
         return Ready(tuple(ready))
 
     def fill(self, events: Iterable[Event]) -> tuple[Event, ...]:
-        """Take a stretch of the log, oldest first; return what is to be delivered now, waiting events included."""
+        """Take a slice of the log, oldest first; return what is to be delivered now, waiting events included."""
         ready: list[Event] = []
         for event in events:
             verdict = self.accept(event)
@@ -97,11 +97,11 @@ class Sequencer:
     def reset(self, position: Position) -> None:
         """Go on from another position, e.g. in a new epoch; what waits is forgotten."""
         self.position = position
-        self._early.clear()
+        self._held.clear()
 
-    def forget_early(self) -> None:
+    def drop_held(self) -> None:
         """Drop what waits behind a gap that the log can't fill."""
-        self._early.clear()
+        self._held.clear()
 
 
 class Ring:

@@ -21,7 +21,7 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A stretch of a channel's log. `floor` is the highest offset that is no longer kept (0: everything is kept),
+    """A slice of a channel's log. `floor` is the highest offset that is no longer kept (0: everything is kept),
     `head` the position of the last event at the moment of reading, `events` are dense, oldest first."""
 
     floor: int

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from server.domain.events import Event
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Metrics(Protocol):
         """A hint told of an event that had been delivered."""
         ...
 
-    def resumed(self, lapse: Lapse | None) -> None:
+    def resumed(self, not_resumable: NotResumable | None) -> None:
         """A client came back to a channel with a position; None: it is given all that it missed."""
         ...
 

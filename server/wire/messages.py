@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.messages import Message, Position, Tombstone
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.message_log import Page
 from server.wire.words import Json, ServerEvent, timestamp
 
@@ -53,11 +53,11 @@ def events(values: Sequence[Event]) -> list[Json]:
     return [{"event": name.value, **body} for name, body in named]
 
 
-def replayed(position: Position, recovered: bool | None, lapse: Lapse | None, missed: Sequence[Event]) -> Json:
+def replayed(position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[Event]) -> Json:
     """The part that `channel:join`'s ack and `channel:resumed` have in common."""
     body: Json = {"epoch": position.epoch, "offset": position.offset, "recovered": recovered}
-    if lapse is not None:
-        body["reason"] = lapse.value
+    if reason is not None:
+        body["reason"] = reason.value
     return body | {"events": events(missed)}
 
 

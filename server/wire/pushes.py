@@ -12,8 +12,8 @@ from server.wire.words import Json, ServerEvent, timestamp
 def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
     """What is said to one session: name and body. `ready` is what `session:ready` says of the server."""
     match value:
-        case ChannelResumed(channel, position, lapse, missed):
-            body = replayed(position, lapse is None, lapse, missed)
+        case ChannelResumed(channel, position, reason, missed):
+            body = replayed(position, reason is None, reason, missed)
             return ServerEvent.CHANNEL_RESUMED, {"channel": channel} | body
         case ChannelRemoved(channel, error):
             return ServerEvent.CHANNEL_REMOVED, {"channel": channel, "code": error.code}

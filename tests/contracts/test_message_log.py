@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, Post, Revision
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Conflict, NotFound
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.messages import Message, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page
 from tests.contracts.conftest import LogStore
-from tests.doubles.samples import HOUR_MS, NOW_MS, post, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 
 DEADLINE_S = 5.0
 
@@ -30,7 +30,7 @@ def deletion(number: int, channel: ChannelName) -> Deletion:
 
 async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[Event]:
     """Post 1 .. upto into the empty channel."""
-    return [(await log.append(post(number, channel))).event for number in range(1, upto + 1)]
+    return [(await log.append(new_message(number, channel))).event for number in range(1, upto + 1)]
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -54,7 +54,7 @@ def creations(page: Page) -> list[int]:
 
 async def test_1_offsets_are_dense_in_the_order_of_calls(log: MessageLog, channel: ChannelName) -> None:
     """Appends that one task starts at once get 1, 2, 3 ... in the order in which it started them."""
-    appended = await asyncio.gather(*(log.append(post(number, channel)) for number in range(1, 101)))
+    appended = await asyncio.gather(*(log.append(new_message(number, channel)) for number in range(1, 101)))
     assert offsets([one.event for one in appended]) == list(range(1, 101))
 
 
@@ -62,7 +62,7 @@ async def test_1_concurrent_appends_are_dense_and_each_there_once(log: MessageLo
     """200 appends of 20 tasks fill 1 .. 200, and every reader sees the order that the answers told."""
 
     async def sender(number: int) -> list[Event]:
-        drafts = [post(number * 10 + i, channel) for i in range(10)]
+        drafts = [new_message(number * 10 + i, channel) for i in range(10)]
         return [(await log.append(draft)).event for draft in drafts]
 
     answered = [event for sent in await asyncio.gather(*map(sender, range(20))) for event in sent]
@@ -76,14 +76,14 @@ async def test_1_channels_count_for_themselves(log: MessageLog, channel: Channel
     """What happens in one channel moves no offset of another, not even for one message id in both."""
     other = ChannelName(f"{channel}:other")
     await fill(log, channel, 3)
-    assert (await log.append(post(1, other))).event.offset == 1
+    assert (await log.append(new_message(1, other))).event.offset == 1
     assert (await log.read(channel, 0, 0)).head.offset == 3
 
 
 async def test_2_what_was_answered_is_read(log: MessageLog, channel: ChannelName) -> None:
     """Each answered event is there for the next read, whole: the draft, with its offset and the channel's epoch."""
     data = {"nested": [1, 2.5, None, True], "emoji": "마루 🙂", "line": "a\nb\u2028\x00"}
-    draft = replace(post(1, channel, key="k", text="two\nlines\x00 🙂"), data=data, reply_to=some_id(9))
+    draft = replace(new_message(1, channel, key="k", text="two\nlines\x00 🙂"), data=data, reply_to=some_id(9))
     appended = await log.append(draft)
     replay = await log.read(channel, 0, 10)
     assert isinstance(appended.event, MessageCreated)
@@ -115,48 +115,48 @@ async def test_2_what_was_answered_outlives_the_log_object(store: LogStore, chan
     async with store.open() as log:
         assert list((await log.read(channel, 0, 10)).events) == events
         assert await log.history(channel, None, None, 10) == page
-        assert (await log.append(post(6, channel))).event.offset == 6
+        assert (await log.append(new_message(6, channel))).event.offset == 6
 
 
 async def test_3_a_repeated_key_is_the_first_event(log: MessageLog, channel: ChannelName) -> None:
     """The second post with a key writes nothing and is answered with the first, whatever else it says."""
-    first = await log.append(post(1, channel, key="k"))
-    again = await log.append(post(2, channel, key="k", text="other"))
+    first = await log.append(new_message(1, channel, key="k"))
+    again = await log.append(new_message(2, channel, key="k", text="other"))
     assert again == Appended(first.event, duplicate=True)
     assert offsets((await log.read(channel, 0, 10)).events) == [1]
 
 
 async def test_3_a_repeated_key_is_the_first_event_also_after_changes(log: MessageLog, channel: ChannelName) -> None:
     """An edit and a deletion in between change nothing in the answer: it is the event, not the state."""
-    first = await log.append(post(1, channel, key="k"))
+    first = await log.append(new_message(1, channel, key="k"))
     await log.append(edit(1, channel))
-    assert await log.append(post(2, channel, key="k")) == Appended(first.event, duplicate=True)
+    assert await log.append(new_message(2, channel, key="k")) == Appended(first.event, duplicate=True)
     await log.append(deletion(1, channel))
-    assert await log.append(post(3, channel, key="k")) == Appended(first.event, duplicate=True)
+    assert await log.append(new_message(3, channel, key="k")) == Appended(first.event, duplicate=True)
 
 
 async def test_3_keys_are_of_one_author_in_one_channel(log: MessageLog, channel: ChannelName) -> None:
     """The same key of another author, or in another channel, is another message."""
     other = ChannelName(f"{channel}:other")
     drafts = [
-        post(1, channel, key="k"),
-        post(2, channel, key="k", user="bob"),
-        post(3, other, key="k"),
-        post(4, channel, key="K"),
+        new_message(1, channel, key="k"),
+        new_message(2, channel, key="k", user="bob"),
+        new_message(3, other, key="k"),
+        new_message(4, channel, key="K"),
     ]
     assert [(await log.append(draft)).duplicate for draft in drafts] == [False] * 4
 
 
 async def test_3_without_a_key_every_post_is_new(log: MessageLog, channel: ChannelName) -> None:
     """Two posts with equal texts are two messages."""
-    events = [(await log.append(post(number, channel, text="hello"))).event for number in (1, 2)]
+    events = [(await log.append(new_message(number, channel, text="hello"))).event for number in (1, 2)]
     assert offsets(events) == [1, 2]
 
 
 async def test_3_one_of_many_concurrent_repeats_is_written(log: MessageLog, channel: ChannelName) -> None:
     """50 posts with one key at once, among others: one is new, all are answered with it."""
-    repeats = [log.append(post(number, channel, key="k")) for number in range(50)]
-    others = [log.append(post(number, channel, key=f"k{number}")) for number in range(50, 60)]
+    repeats = [log.append(new_message(number, channel, key="k")) for number in range(50)]
+    others = [log.append(new_message(number, channel, key=f"k{number}")) for number in range(50, 60)]
     answers = (await asyncio.gather(*repeats, *others))[:50]
     assert len({answer.event.offset for answer in answers}) == 1
     assert sum(not answer.duplicate for answer in answers) == 1
@@ -166,15 +166,15 @@ async def test_3_one_of_many_concurrent_repeats_is_written(log: MessageLog, chan
 async def test_3_a_key_holds_for_24_hours(store: LogStore, channel: ChannelName) -> None:
     """A repeat just before 24 h is a duplicate, after a restart too; at 24 h it is a new message with a new term."""
     async with store.open() as log:
-        first = await log.append(post(1, channel, key="k"))
+        first = await log.append(new_message(1, channel, key="k"))
     store.clock.now += 24 * HOUR_MS - 1
     async with store.open() as log:
-        assert await log.append(post(2, channel, key="k")) == Appended(first.event, duplicate=True)
+        assert await log.append(new_message(2, channel, key="k")) == Appended(first.event, duplicate=True)
         store.clock.now += 1
-        second = await log.append(post(3, channel, key="k"))
+        second = await log.append(new_message(3, channel, key="k"))
         assert (second.event.offset, second.duplicate) == (2, False)
         store.clock.now += 24 * HOUR_MS - 1
-        assert await log.append(post(4, channel, key="k")) == Appended(second.event, duplicate=True)
+        assert await log.append(new_message(4, channel, key="k")) == Appended(second.event, duplicate=True)
 
 
 async def test_3_deleting_twice_is_the_first_deletion(log: MessageLog, channel: ChannelName) -> None:
@@ -188,9 +188,9 @@ async def test_3_deleting_twice_is_the_first_deletion(log: MessageLog, channel: 
 
 async def test_4_a_revision_is_the_next_state(log: MessageLog, channel: ChannelName) -> None:
     """It bumps `version`, sets `edited_at`, keeps author, creation time and offset, and has an offset of its own."""
-    draft = replace(post(1, channel, key="k"), data={"a": 1})
+    draft = replace(new_message(1, channel, key="k"), data={"a": 1})
     await log.append(draft)
-    await log.append(post(2, channel))
+    await log.append(new_message(2, channel))
     kept = (await log.append(edit(1, channel, "second"))).event
     replaced = (await log.append(replace(edit(1, channel, "third"), keep_data=False, at=NOW_MS + 7))).event
     assert isinstance(kept, MessageEdited)
@@ -244,11 +244,11 @@ async def test_4_a_refused_draft_hurts_no_other(log: MessageLog, channel: Channe
     """Among concurrent appends the refused ones fail, the others are written, dense."""
     await fill(log, channel, 1)
     drafts: list[Draft] = [
-        post(2, channel),
+        new_message(2, channel),
         edit(99, channel),
-        post(3, channel),
+        new_message(3, channel),
         deletion(98, channel),
-        post(4, channel),
+        new_message(4, channel),
     ]
     results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
     assert [type(result) for result in results] == [Appended, NotFound, Appended, NotFound, Appended]
@@ -259,7 +259,7 @@ async def test_4_an_id_is_of_one_message(log: MessageLog, channel: ChannelName) 
     """A post with the id of a kept message is a `Conflict`, and changes nothing."""
     await fill(log, channel, 1)
     with pytest.raises(Conflict):
-        await log.append(post(1, channel, text="other"))
+        await log.append(new_message(1, channel, text="other"))
     assert (await log.read(channel, 0, 0)).head.offset == 1
     message = await log.message(channel, some_id(1))
     assert isinstance(message, Message)
@@ -328,7 +328,7 @@ async def test_5_a_read_beside_appends_is_of_one_moment(log: MessageLog, channel
 
     async def writer(start: int) -> None:
         for number in range(start, start + 100):
-            await log.append(post(number, channel))
+            await log.append(new_message(number, channel))
 
     async with asyncio.timeout(DEADLINE_S * 4), asyncio.TaskGroup() as tasks:
         for job in (reader(), reader(), writer(0), writer(100)):
@@ -373,7 +373,7 @@ async def test_6_pages_go_by_the_creation(
             7: edit(6, channel),
             9: edit(8, channel),
         }
-        await log.append(changes.get(number) or post(number, channel))
+        await log.append(changes.get(number) or new_message(number, channel))
     page = await log.history(channel, before, after, limit)
     assert (creations(page), page.more, page.head.offset) == (expected, more, 9)
     for message in page.messages:
@@ -385,7 +385,7 @@ async def test_7_an_epoch_is_there_before_the_first_event(log: MessageLog, chann
     """Whoever asks gets the same one, before the first event and after it."""
     before = await asyncio.gather(*(log.read(channel, 0, 0) for _ in range(3)))
     page = await log.history(channel, None, None, 1)
-    event = (await log.append(post(1, channel))).event
+    event = (await log.append(new_message(1, channel))).event
     after = await log.read(channel, 0, 0)
     assert {event.epoch, page.head.epoch, after.head.epoch, *(replay.head.epoch for replay in before)} == {event.epoch}
     assert event.epoch
@@ -420,7 +420,7 @@ async def test_8_a_channel_keeps_so_many_events(store: LogStore, channel: Channe
     async with store.open(max_events=10) as log:
         await fill(log, other, 4)
         for number in range(1, 31):
-            await log.append(post(number, channel))
+            await log.append(new_message(number, channel))
             replay = await log.read(channel, max(0, number - 10), 100)
             assert (replay.floor, replay.head.offset) == (max(0, number - 10), number)
             assert offsets(replay.events) == list(range(replay.floor + 1, number + 1))
@@ -430,7 +430,7 @@ async def test_8_a_channel_keeps_so_many_events(store: LogStore, channel: Channe
 async def test_8_a_concurrent_burst_keeps_so_many_events(store: LogStore, channel: ChannelName) -> None:
     """Also where hundreds of appends are written at once."""
     async with store.open(max_events=10) as log:
-        await asyncio.gather(*(log.append(post(number, channel)) for number in range(300)))
+        await asyncio.gather(*(log.append(new_message(number, channel)) for number in range(300)))
         replay = await log.read(channel, 290, 100)
         assert (replay.floor, replay.head.offset) == (290, 300)
         assert offsets(replay.events) == list(range(291, 301))
@@ -442,15 +442,15 @@ async def test_8_with_its_creation_a_message_is_dropped(store: LogStore, channel
         await fill(log, channel, 2)
         await log.append(edit(1, channel))
         await log.append(deletion(2, channel))
-        await log.append(post(5, channel))
-        await log.append(post(6, channel))
+        await log.append(new_message(5, channel))
+        await log.append(new_message(6, channel))
         assert offsets((await log.read(channel, 2, 10)).events) == [3, 4, 5, 6]
         assert creations(await log.history(channel, None, None, 10)) == [5, 6]
         assert [await log.message(channel, some_id(number)) for number in (1, 2)] == [None, None]
         for draft in (edit(1, channel), deletion(1, channel), deletion(2, channel)):
             with pytest.raises(NotFound):
                 await log.append(draft)
-        assert not (await log.append(post(1, channel))).duplicate
+        assert not (await log.append(new_message(1, channel))).duplicate
 
 
 async def test_8_what_is_too_old_is_dropped(store: LogStore, channel: ChannelName) -> None:
@@ -460,7 +460,7 @@ async def test_8_what_is_too_old_is_dropped(store: LogStore, channel: ChannelNam
         await fill(log, idle, 3)
         await fill(log, channel, 3)
         store.clock.now += HOUR_MS // 2
-        await log.append(post(4, channel))
+        await log.append(new_message(4, channel))
         store.clock.now += HOUR_MS // 2 + 1
 
         async def trimmed() -> bool:
@@ -471,17 +471,17 @@ async def test_8_what_is_too_old_is_dropped(store: LogStore, channel: ChannelNam
         assert (await log.read(idle, 3, 10)).head.offset == 3
         assert creations(await log.history(channel, None, None, 10)) == [4]
         assert creations(await log.history(idle, None, None, 10)) == []
-        assert (await log.append(post(9, idle))).event.offset == 4
+        assert (await log.append(new_message(9, idle))).event.offset == 4
 
 
 async def test_8_a_key_outlives_its_event(store: LogStore, channel: ChannelName) -> None:
     """A repeat is answered with the first one's id, time and offset, where the event itself is dropped."""
     async with store.open(max_events=2) as log:
-        first = post(1, channel, key="k")
+        first = new_message(1, channel, key="k")
         await log.append(first)
         for number in (2, 3, 4):
-            await log.append(post(number, channel))
-        again = await log.append(replace(post(5, channel, key="k"), text=first.text))
+            await log.append(new_message(number, channel))
+        again = await log.append(replace(new_message(5, channel, key="k"), text=first.text))
         assert again.duplicate
         assert isinstance(again.event, MessageCreated)
         assert (again.event.offset, again.event.at, again.event.message.id) == (1, first.at, first.id)
@@ -491,7 +491,7 @@ async def test_8_a_key_outlives_its_event(store: LogStore, channel: ChannelName)
 
 async def test_10_who_gives_up_gives_up_the_answer(log: MessageLog, channel: ChannelName) -> None:
     """A cancelled append that had begun is written all the same, once, and those around it are answered."""
-    drafts = [post(number, channel, key=f"k{number}") for number in range(1, 4)]
+    drafts = [new_message(number, channel, key=f"k{number}") for number in range(1, 4)]
     tasks = [asyncio.ensure_future(log.append(draft)) for draft in drafts]
     await asyncio.sleep(0)
     tasks[1].cancel()
@@ -507,7 +507,7 @@ async def test_10_who_gives_up_gives_up_the_answer(log: MessageLog, channel: Cha
 
 async def test_posts_carry_what_they_are_given(log: MessageLog, channel: ChannelName) -> None:
     """The largest message that a client may send is kept to the letter."""
-    draft: Post = replace(post(1, channel, text="🙂" * 4_000), data={"blob": "x" * 8_000})
+    draft: NewMessage = replace(new_message(1, channel, text="🙂" * 4_000), data={"blob": "x" * 8_000})
     await log.append(draft)
     message = await log.message(channel, draft.id)
     assert isinstance(message, Message)

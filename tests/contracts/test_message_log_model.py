@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, Post, Revision, created, revised
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
 from server.domain.errors import Conflict, MaruError, NotFound
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.messages import Message, Position, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 from tests.contracts.conftest import LogStore
-from tests.doubles.samples import NOW_MS, post, some_id
+from tests.doubles.samples import NOW_MS, new_message, some_id
 
 KEPT = 6
 """Events a channel, where commands come one by one: few, so that retention takes part."""
@@ -60,7 +60,7 @@ class Model:
 
     def append(self, draft: Draft) -> Appended | type[MaruError]:
         position = Position(self.epoch, len(self.events) + 1)
-        if isinstance(draft, Post):
+        if isinstance(draft, NewMessage):
             return self._post(draft, position)
         state = next((state for state in self.states() if state.id == draft.id), None)
         if state is None:
@@ -75,7 +75,7 @@ class Model:
         message = revised(state, draft)
         return self._new(MessageEdited(draft.channel, self.epoch, position.offset, draft.at, message))
 
-    def _post(self, draft: Post, position: Position) -> Appended:
+    def _post(self, draft: NewMessage, position: Position) -> Appended:
         event = created(draft, position)
         if draft.key is not None:
             first = self.keys.setdefault((draft.author.id, draft.key), event)
@@ -158,7 +158,7 @@ def drafted(step: tuple[object, ...], at: int, channel: ChannelName) -> Draft | 
     """The draft that a step stands for; None for a query."""
     match step:
         case ("post", str() | None as key, str(user)):
-            return post(at, channel, key=key, user=user, text="same")
+            return new_message(at, channel, key=key, user=user, text="same")
         case ("edit", int(ago)):
             return Revision(channel, some_id(at - ago), f"edit {at}", {"at": at}, at % 2 == 0, NOW_MS + at)
         case ("delete", int(ago)):

@@ -7,7 +7,7 @@ from server.application.channels.subscriptions import Joined
 from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 
 Truth = Mapping[tuple[str, int], Event]
 """Every event that was ever written, by epoch and offset."""
@@ -27,24 +27,24 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Lapsed:
+class Restart:
     """The client was at a position, and was told that it can't be given what follows."""
 
     position: Position
-    lapse: Lapse
+    reason: NotResumable
 
 
 class Follower:
     """Reads an inbox as PROTOCOL.md tells clients to, and asserts each promise on the way.
 
-    `position` is where the client is, None while it is not in the channel; `last` is where it was last; `lapses` are
+    `position` is where the client is, None while it is not in the channel; `last` is where it was last; `restarts` are
     the breaks that it was told of.
     """
 
     def __init__(self, truth: Truth) -> None:
         self.position: Position | None = None
         self.last: Position | None = None
-        self.lapses: list[Lapsed] = []
+        self.restarts: list[Restart] = []
         self._truth = truth
         self._asked = Asked(None)
 
@@ -61,10 +61,10 @@ class Follower:
                 self._asked = item
             case Gone():
                 self.position = None
-            case Joined(position, lapse, events):
-                self._enter(position, lapse, events)
-            case ChannelResumed(_, position, lapse, events) if self.position is None:
-                self._enter(position, lapse, events)
+            case Joined(position, reason, events):
+                self._enter(position, reason, events)
+            case ChannelResumed(_, position, reason, events) if self.position is None:
+                self._enter(position, reason, events)
             case ChannelResumed():
                 self._restart(item)
             case ChannelRemoved():
@@ -74,9 +74,9 @@ class Follower:
 
     def _restart(self, resumed: ChannelResumed) -> None:
         assert self.position is not None
-        assert resumed.lapse is not None, "a member was resumed without a reason"
+        assert resumed.reason is not None, "a member was resumed without a reason"
         assert not resumed.events
-        self.lapses.append(Lapsed(self.position, resumed.lapse))
+        self.restarts.append(Restart(self.position, resumed.reason))
         self.position = resumed.position
 
     def _live(self, event: object) -> None:
@@ -86,15 +86,15 @@ class Follower:
         assert event == self._truth[event.epoch, event.offset]
         self.position = Position(event.epoch, event.offset)
 
-    def _enter(self, position: Position, lapse: Lapse | None, events: Sequence[Event]) -> None:
+    def _enter(self, position: Position, reason: NotResumable | None, events: Sequence[Event]) -> None:
         since = self._asked.since
-        if since is not None and lapse is None:
+        if since is not None and reason is None:
             assert since.epoch == position.epoch
             assert len(events) == position.offset - since.offset, "not exactly what was missed"
         else:
             assert len(events) <= self._asked.history
-        if since is not None and lapse is not None:
-            self.lapses.append(Lapsed(since, lapse))
+        if since is not None and reason is not None:
+            self.restarts.append(Restart(since, reason))
         first = position.offset - len(events) + 1
         for offset, event in enumerate(events, first):
             assert event == self._truth[position.epoch, offset]

@@ -2,7 +2,7 @@
 
 from server.domain.events import Event
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
 
 
@@ -46,8 +46,8 @@ class RecordingMetrics(Metrics):
     def duplicate_dropped(self) -> None:
         self.told.append(("duplicate_dropped",))
 
-    def resumed(self, lapse: Lapse | None) -> None:
-        self.told.append(("resumed", lapse))
+    def resumed(self, not_resumable: NotResumable | None) -> None:
+        self.told.append(("resumed", not_resumable))
 
     def replayed(self, source: ReplaySource) -> None:
         self.told.append(("replayed", source))

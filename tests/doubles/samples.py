@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from server.domain.channels import ChannelName
-from server.domain.drafts import Post, created
+from server.domain.drafts import NewMessage, created
 from server.domain.events import Event, MessageCreated
 from server.domain.identity import Action, Author, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id
@@ -31,11 +31,11 @@ def some_id(number: int) -> MessageId:
     return message_id(NOW_MS + number, Random(number).randbytes(10))
 
 
-def post(
+def new_message(
     number: int, channel: ChannelName = ROOM, *, key: str | None = None, user: str = "alice", text: str | None = None
-) -> Post:
+) -> NewMessage:
     """A draft that says its number."""
-    return Post(
+    return NewMessage(
         channel=channel,
         id=some_id(number),
         author=Author(UserId(user), user.title()),
@@ -49,9 +49,9 @@ def post(
 
 def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> MessageCreated:
     """The creation that has this offset."""
-    return created(post(offset, channel), Position(epoch, offset))
+    return created(new_message(offset, channel), Position(epoch, offset))
 
 
-def stretch(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[Event, ...]:
+def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[Event, ...]:
     """The events after + 1 .. upto."""
     return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))

@@ -12,7 +12,7 @@ import aiohttp
 
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
-from server.domain.drafts import Post
+from server.domain.drafts import NewMessage
 from server.domain.errors import Unavailable
 from server.domain.events import Event
 from server.domain.identity import Author, UserId
@@ -89,7 +89,7 @@ class Cluster:
     async def write(self, channel: str, count: int) -> list[Event]:
         """Write messages as a publisher does that dies before it tells anybody."""
         async with self.log() as log:
-            return [(await log.append(ghost_post(channel, f"unheard {number}"))).event for number in range(count)]
+            return [(await log.append(ghost_message(channel, f"unheard {number}"))).event for number in range(count)]
 
     async def seats(self) -> list[int]:
         """How many sessions each replica has."""
@@ -105,12 +105,12 @@ class Cluster:
         return folder
 
 
-def ghost_post(channel: str, text: str) -> Post:
+def ghost_message(channel: str, text: str) -> NewMessage:
     """A message of somebody who is connected nowhere."""
     now = time.time_ns() // 1_000_000
     id = message_id(now, os.urandom(ID_RANDOM_BYTES))
     author = Author(UserId("ghost"), "Ghost")
-    return Post(ChannelName(channel), id, author, text, data=None, reply_to=None, key=f"ghost-{id}", at=now)
+    return NewMessage(ChannelName(channel), id, author, text, data=None, reply_to=None, key=f"ghost-{id}", at=now)
 
 
 async def ready(replica: ServerProcess, timeout: float = 15.0) -> None:

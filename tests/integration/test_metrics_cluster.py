@@ -14,7 +14,7 @@ from server.adapters import codec
 from server.adapters.redis import keys
 from server.adapters.redis.message_log import RedisMessageLog
 from server.application.channels.hub import COMPARE_S
-from tests.doubles.samples import HOUR_MS, ROOM, post
+from tests.doubles.samples import HOUR_MS, ROOM, new_message
 from tests.harness.raw_socket import PATH, RawSocket
 from tests.harness.redis import RedisProcess
 from tests.harness.scrape import Samples
@@ -53,7 +53,7 @@ async def test_what_no_hint_brought_is_a_healed_gap(watched: Watched, redis: Red
     comes after all."""
     await watched.begin()
     async with RedisMessageLog(redis.url, max_events=1_000, max_age_ms=1_000_000 * HOUR_MS) as log:
-        event = (await log.append(post(1))).event
+        event = (await log.append(new_message(1))).event
     assert (await member.event("message:created", timeout=2 * COMPARE_S + 10))["offset"] == event.offset
     growth = await watched.grown({"maru_gaps_healed_total": 1})
     assert growth["maru_gaps_healed_total"] == 1

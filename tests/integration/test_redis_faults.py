@@ -14,7 +14,7 @@ from server.adapters.redis.pipeline import BATCH_LIMIT, WAITING_LIMIT, Pipeline
 from server.domain.drafts import Revision
 from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.ports.message_log import Appended
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, post, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message, some_id
 from tests.harness.redis import RedisProcess
 
 LIMIT_S = 2.0
@@ -32,7 +32,7 @@ async def redis(tmp_path: Path) -> AsyncIterator[RedisProcess]:
 async def log(redis: RedisProcess) -> AsyncIterator[RedisMessageLog]:
     """A log over it that has been used."""
     async with RedisMessageLog(redis.url, max_events=100_000, max_age_ms=1_000 * HOUR_MS) as opened:
-        await opened.append(post(0))
+        await opened.append(new_message(0))
         yield opened
 
 
@@ -55,7 +55,7 @@ async def failing(call: Awaitable[Any]) -> MaruError:
 
 async def test_killed_under_load_nothing_acked_is_lost(redis: RedisProcess, log: RedisMessageLog) -> None:
     """Each append is answered or `Unavailable`; sent again with the same keys, each is there once, none is missing."""
-    drafts = [post(number, key=f"k{number}") for number in range(1, 3_001)]
+    drafts = [new_message(number, key=f"k{number}") for number in range(1, 3_001)]
     began = time.monotonic()
     sending = [asyncio.ensure_future(log.append(draft)) for draft in drafts]
     await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
@@ -80,7 +80,7 @@ async def test_frozen_is_an_outage_and_not_a_hang(redis: RedisProcess, log: Redi
     redis.freeze()
     edit = Revision(ROOM, some_id(0), "new", None, True, NOW_MS)
     calls: list[Awaitable[Any]] = [
-        *(log.append(post(number)) for number in range(1, 600)),
+        *(log.append(new_message(number)) for number in range(1, 600)),
         log.append(edit),
         log.read(ROOM, 0, 10),
         log.message(ROOM, some_id(0)),
@@ -88,10 +88,10 @@ async def test_frozen_is_an_outage_and_not_a_hang(redis: RedisProcess, log: Redi
     ]
     errors = await asyncio.gather(*map(failing, calls))
     assert all(isinstance(error, Unavailable) for error in errors)
-    await failing(log.append(post(1_000)))
+    await failing(log.append(new_message(1_000)))
     redis.thaw()
     async with asyncio.timeout(LIMIT_S):
-        await log.append(post(1_001))
+        await log.append(new_message(1_001))
         await log.read(ROOM, 0, 10)
 
 
@@ -99,7 +99,7 @@ async def test_an_idle_restart_is_not_noticed(redis: RedisProcess, log: RedisMes
     """Where nothing was under way, the first call after a restart already works, though the scripts are forgotten."""
     redis.kill()
     await redis.start()
-    assert (await log.append(post(1))).event.offset == 2
+    assert (await log.append(new_message(1))).event.offset == 2
 
 
 async def test_too_many_waiting_is_overloaded(redis: RedisProcess, pipeline: Pipeline) -> None:
@@ -171,17 +171,17 @@ async def test_closing_leaves_nobody_waiting(redis: RedisProcess) -> None:
 async def test_a_read_only_replica_is_unavailable(redis: RedisProcess, log: RedisMessageLog) -> None:
     """A demoted master refuses appends; promoted again, it takes them, without a restart of ours."""
     await redis.command("REPLICAOF", "127.0.0.1", "1")
-    assert "ReadOnlyError" in str(await failing(log.append(post(1))))
+    assert "ReadOnlyError" in str(await failing(log.append(new_message(1))))
     await redis.command("REPLICAOF", "NO", "ONE")
-    assert (await log.append(post(2))).event.offset == 2
+    assert (await log.append(new_message(2))).event.offset == 2
 
 
 async def test_without_memory_it_is_unavailable(redis: RedisProcess, log: RedisMessageLog) -> None:
     """Nothing of the append is written; with memory again the next one gets the offset."""
     await redis.command("CONFIG", "SET", "maxmemory", 1)
-    assert "OutOfMemoryError" in str(await failing(log.append(post(1, key="k"))))
+    assert "OutOfMemoryError" in str(await failing(log.append(new_message(1, key="k"))))
     await redis.command("CONFIG", "SET", "maxmemory", 0)
-    appended = await log.append(post(2, key="k"))
+    appended = await log.append(new_message(2, key="k"))
     assert (appended.event.offset, appended.duplicate) == (2, False)
     assert len((await log.history(ROOM, None, None, 10)).messages) == 2
 
@@ -191,16 +191,16 @@ async def test_a_new_password_is_unavailable(redis: RedisProcess, log: RedisMess
     await redis.command("CONFIG", "SET", "requirepass", "changed")
     redis.password = "changed"
     await redis.command("CLIENT", "KILL", "TYPE", "normal")
-    assert isinstance(await failing(log.append(post(1))), Unavailable)
+    assert isinstance(await failing(log.append(new_message(1))), Unavailable)
     await redis.command("CONFIG", "SET", "requirepass", "")
-    assert (await log.append(post(2))).event.offset == 2
+    assert (await log.append(new_message(2))).event.offset == 2
 
 
 async def test_a_loading_redis_is_unavailable(tmp_path: Path) -> None:
     """While it reads its data it refuses; once it has, everything is there."""
     slowly = RedisProcess(tmp_path / "redis", ["--key-load-delay", "150"])
     async with slowly, RedisMessageLog(slowly.url, max_events=100_000, max_age_ms=1_000 * HOUR_MS) as log:
-        await log.append(post(0))
+        await log.append(new_message(0))
         async with slowly.client() as client:
             for start in range(0, 6_000, 2_000):
                 batch = client.pipeline(transaction=False)
@@ -213,7 +213,7 @@ async def test_a_loading_redis_is_unavailable(tmp_path: Path) -> None:
         async with asyncio.timeout(20):
             while appended is None:
                 try:
-                    appended = await log.append(post(1))
+                    appended = await log.append(new_message(1))
                 except Unavailable as refusal:
                     refusals.append(str(refusal))
         assert any("BusyLoadingError" in refusal for refusal in refusals)

@@ -14,7 +14,7 @@ from server.adapters.redis import keys
 from server.domain.channels import ChannelName
 from server.domain.drafts import created
 from server.domain.messages import Position
-from tests.doubles.samples import event, post
+from tests.doubles.samples import event, new_message
 from tests.harness.raw_socket import RawSocket
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
@@ -123,7 +123,7 @@ async def test_no_payload_breaks_the_listener(foreign: Scene) -> None:
         b'{"v":1}',
         b'{"v":2}',
     ]
-    deep_data = codec.encode_event(created(post(1, ROOM), Position("e", 1))).replace(
+    deep_data = codec.encode_event(created(new_message(1, ROOM), Position("e", 1))).replace(
         b'"data":null', f'"data":{deep}'.encode()
     )
     hints = [

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from server.adapters.redis.link import close, connect, refusal
+from server.adapters.redis.link import close, connect, startup_error
 from server.adapters.redis.manager import RedisRooms
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.errors import Unavailable
 from server.domain.events import Event
-from tests.doubles.samples import HOUR_MS, ROOM, post
+from tests.doubles.samples import HOUR_MS, ROOM, new_message
 from tests.harness.redis import RedisProcess
 from tests.harness.server import free_port
 
@@ -33,10 +33,10 @@ async def works(url: str) -> None:
     listening = asyncio.create_task(rooms.run())
     try:
         async with asyncio.timeout(5), log_at(url) as log:
-            assert (await log.append(post(1))).event.offset == 1
+            assert (await log.append(new_message(1))).event.offset == 1
             await rooms.subscribe("topic")
             await rooms.publish("topic", b"payload")
-        assert await refusal(url) is None
+        assert await startup_error(url) is None
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -60,22 +60,22 @@ async def test_a_password_is_percent_encoded(guarded: RedisProcess) -> None:
 async def test_a_wrong_password_is_told_in_one_sentence(guarded: RedisProcess) -> None:
     """Also none, or a database that is not there; without the password."""
     for login in ("", ":wrong@", "nobody:wrong@"):
-        problem = await refusal(f"redis://{login}127.0.0.1:{guarded.port}")
+        problem = await startup_error(f"redis://{login}127.0.0.1:{guarded.port}")
         assert problem == "Redis refuses the user or the password"
-    assert await refusal(f"redis://:{ENCODED}@127.0.0.1:{guarded.port}/99") == (
+    assert await startup_error(f"redis://:{ENCODED}@127.0.0.1:{guarded.port}/99") == (
         "Redis refuses to serve: DB index is out of range"
     )
     async with log_at(f"redis://:wrong@127.0.0.1:{guarded.port}") as log:
         with pytest.raises(Unavailable) as failure:
-            await log.append(post(1))
+            await log.append(new_message(1))
     assert "wrong" not in str(failure.value)
 
 
 async def test_one_that_is_away_does_not_refuse() -> None:
     """It may come; neither a closed port nor a missing socket is a reason not to start."""
-    assert await refusal(f"redis://127.0.0.1:{free_port()}") is None
-    assert await refusal("unix:///nowhere/redis.sock") is None
-    assert await refusal(f"redis+sentinel://127.0.0.1:{free_port()}/0/mymaster") is None
+    assert await startup_error(f"redis://127.0.0.1:{free_port()}") is None
+    assert await startup_error("unix:///nowhere/redis.sock") is None
+    assert await startup_error(f"redis+sentinel://127.0.0.1:{free_port()}/0/mymaster") is None
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ async def test_tls_with_a_certificate_that_is_trusted(encrypted: tuple[RedisProc
 async def test_tls_with_one_that_is_not(encrypted: tuple[RedisProcess, Path], tmp_path: Path) -> None:
     """It is refused, and the reason said; so is a file that is not there."""
     redis, _ = encrypted
-    problem = await refusal(f"rediss://127.0.0.1:{redis.port}/0")
+    problem = await startup_error(f"rediss://127.0.0.1:{redis.port}/0")
     assert problem is not None
     assert problem.startswith("Redis' certificate is not trusted: self")
-    missing = await refusal(f"rediss://127.0.0.1:{redis.port}/0?ssl_ca_certs={tmp_path}/missing.pem")
+    missing = await startup_error(f"rediss://127.0.0.1:{redis.port}/0?ssl_ca_certs={tmp_path}/missing.pem")
     assert missing == "a file that the URL names for TLS does not exist"
 
 
@@ -198,6 +198,6 @@ async def until_taken(log: RedisMessageLog) -> Event:
     """Send one message again and again until it is taken."""
     while True:
         try:
-            return (await log.append(post(2, key="k"))).event
+            return (await log.append(new_message(2, key="k"))).event
         except Unavailable:
             await asyncio.sleep(0.05)

@@ -24,7 +24,7 @@ from server.domain.drafts import Deletion, Revision
 from server.domain.errors import NotFound
 from server.domain.events import Event, MessageCreated, MessageEdited
 from server.domain.messages import Tombstone
-from tests.doubles.samples import HOUR_MS, NOW_MS, post, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.redis import RedisProcess
 
 DAY_MS = 24 * HOUR_MS
@@ -83,7 +83,7 @@ async def log(redis: RedisProcess, now: Now) -> AsyncIterator[RedisMessageLog]:
 
 async def fill(log: RedisMessageLog, channel: ChannelName, first: int, last: int) -> list[Event]:
     """Post numbers so-and-so, with a key each."""
-    drafts = [post(number, channel, key=f"k{number}") for number in range(first, last + 1)]
+    drafts = [new_message(number, channel, key=f"k{number}") for number in range(first, last + 1)]
     return [one.event for one in await asyncio.gather(*(log.append(draft) for draft in drafts))]
 
 
@@ -104,7 +104,7 @@ async def test_a_lost_stream_is_a_new_epoch(redis: RedisProcess, log: RedisMessa
     assert replay.head.epoch != before[0].epoch
     assert (await log.history(channel, None, None, 10)).messages == []
     assert await log.message(channel, some_id(1)) is None
-    again = await log.append(post(11, channel, key="k1"))
+    again = await log.append(new_message(11, channel, key="k1"))
     assert (again.duplicate, again.event.offset, again.event.epoch) == (False, 1, replay.head.epoch)
 
 
@@ -112,7 +112,7 @@ async def test_a_lost_state_is_a_new_epoch(redis: RedisProcess, log: RedisMessag
     """The stream without the state: what it held is removed, the next append is the first."""
     before = await fill(log, channel, 1, 3)
     await redis.command("DEL", keys.meta(channel))
-    appended = await log.append(post(4, channel))
+    appended = await log.append(new_message(4, channel))
     assert appended.event.offset == 1
     assert appended.event.epoch != before[0].epoch
     assert await stored(redis, channel) == (1, 1)
@@ -127,7 +127,7 @@ async def test_a_key_of_a_lost_log_does_not_count(
     async with logs(redis, now, 1, max_events=2) as [short]:
         await fill(short, channel, 11, 15)
         assert (await short.read(channel, 0, 0)).floor == 3
-        again = await short.append(post(21, channel, key="k1"))
+        again = await short.append(new_message(21, channel, key="k1"))
         assert (again.duplicate, again.event.offset) == (False, 6)
 
 
@@ -152,11 +152,11 @@ async def test_an_older_redis_is_a_new_epoch_that_keeps_what_is_left(tmp_path: P
         await fill(saw, channel, 4, 5)
         await redis.restore(tmp_path / "moment")
         assert (await stranger.read(channel, 0, 0)).head.epoch == before[0].epoch
-        after = (await saw.append(post(14, channel))).event
+        after = (await saw.append(new_message(14, channel))).event
         assert (after.offset, after.epoch == before[0].epoch) == (4, False)
         assert [one.offset for one in (await saw.history(channel, None, None, 10)).messages] == [1, 2, 3, 4]
-        kept = await stranger.append(post(22, channel, key="k2"))
-        lost = await saw.append(post(25, channel, key="k5"))
+        kept = await stranger.append(new_message(22, channel, key="k2"))
+        lost = await saw.append(new_message(25, channel, key="k5"))
         assert (kept.duplicate, kept.event.offset) == (True, 2)
         assert (lost.duplicate, lost.event.offset) == (False, 5)
         assert kept.event.epoch == lost.event.epoch == after.epoch
@@ -172,7 +172,7 @@ async def test_a_fork_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, 
         assert [(one.offset, one.epoch) for one in fork] == [(4, events[0].epoch), (5, events[0].epoch)]
         at_head = (await saw_head.read(channel, 0, 0)).head
         assert (at_head.offset, at_head.epoch == events[0].epoch) == (5, False)
-        further = (await saw.append(post(16, channel))).event
+        further = (await saw.append(new_message(16, channel))).event
         assert (further.offset, further.epoch) == (6, at_head.epoch)  # its epoch is over: there is nothing to compare
 
 
@@ -226,10 +226,10 @@ async def test_a_channel_that_was_only_asked_for_is_forgotten(
 async def test_events_age_one_by_one_and_all_at_once(log: RedisMessageLog, channel: ChannelName, now: Now) -> None:
     """Few, many, and thousands at one look: nothing that is too old is to be seen; the head stays."""
     for number in (1, 2, 3):
-        await log.append(post(number, channel))
+        await log.append(new_message(number, channel))
         now.ms += HOUR_MS
     now.ms += DAY_MS - 3 * HOUR_MS + 1
-    assert (await log.append(post(4, channel))).event.offset == 4
+    assert (await log.append(new_message(4, channel))).event.offset == 4
     assert (await log.read(channel, 0, 0)).floor == 1
     now.ms += 2 * HOUR_MS
     assert (await log.read(channel, 0, 0)).floor == 3
@@ -243,12 +243,12 @@ async def test_what_was_deleted_does_not_come_back_with_age(
     redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
 ) -> None:
     """However many deletions lie behind: they live longer than what they delete, and that is not seen when too old."""
-    drafts = [post(number, channel, text="secret") for number in range(1, 1_201)]
+    drafts = [new_message(number, channel, text="secret") for number in range(1, 1_201)]
     await asyncio.gather(*(log.append(draft) for draft in drafts))
     await asyncio.gather(*(log.append(Deletion(channel, draft.id, now.ms)) for draft in drafts))
     assert await redis.command("PTTL", keys.state(channel, drafts[-1].id)) > 3 * DAY_MS
     now.ms += DAY_MS - HOUR_MS
-    assert (await log.append(post(2_000, channel))).event.offset == 2_401
+    assert (await log.append(new_message(2_000, channel))).event.offset == 2_401
     assert {type(item) for item in (await log.history(channel, None, 2_401, 100)).messages} == set()
     assert {type(item) for item in (await log.history(channel, 2_401, None, 100)).messages} == {Tombstone}
     now.ms += 2 * HOUR_MS
@@ -264,7 +264,7 @@ async def test_a_log_that_redis_has_dropped_with_age_is_not_lost(
     await redis.command("DEL", keys.log(channel), keys.order(channel))
     replay = await log.read(channel, 0, 10)
     assert (replay.head.epoch, replay.head.offset, replay.floor) == (epoch, 3, 3)
-    event = (await log.append(post(4, channel))).event
+    event = (await log.append(new_message(4, channel))).event
     assert (event.epoch, event.offset) == (epoch, 4)
     assert await redis.command("PTTL", keys.log(channel)) > DAY_MS
 
@@ -274,13 +274,13 @@ async def test_redis_is_told_how_long_to_keep_a_log(
 ) -> None:
     """The retention and a day, with the first event, and again twice a day: not with every append."""
     names = keys.log(channel), keys.order(channel)
-    await log.append(post(1, channel))
+    await log.append(new_message(1, channel))
     assert all([await redis.command("PTTL", name) > 2 * DAY_MS - 60_000 for name in names])
     for hours, kept in ((11, False), (2, True)):
         for name in names:
             await redis.command("PEXPIRE", name, HOUR_MS)
         now.ms += hours * HOUR_MS
-        await log.append(post(hours, channel))
+        await log.append(new_message(hours, channel))
         assert all([(await redis.command("PTTL", name) > HOUR_MS) == kept for name in names])
 
 
@@ -319,12 +319,12 @@ async def test_where_all_is_dropped_nothing_is_left(
 async def test_a_stretch_without_creations_is_dropped(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
     """Edits alone leave the stream, and there is no id to remove."""
     async with logs(redis, now, 1, max_events=10) as [log]:
-        await log.append(post(1, channel))
+        await log.append(new_message(1, channel))
         for number in range(2, 75):
             try:
                 await log.append(Revision(channel, some_id(1), f"edit {number}", None, True, NOW_MS))
             except NotFound:
-                await log.append(post(number, channel))
+                await log.append(new_message(number, channel))
                 await log.append(Revision(channel, some_id(number), "edited", None, True, NOW_MS))
         replay = await log.read(channel, 0, 0)
         assert len((await log.read(channel, replay.floor, 100)).events) == 10
@@ -336,7 +336,7 @@ async def test_a_dropped_id_may_come_again(redis: RedisProcess, channel: Channel
         await fill(log, channel, 1, 1)
         await log.append(Deletion(channel, some_id(1), NOW_MS))
         await fill(log, channel, 3, 5)
-        appended = await log.append(post(1, channel))
+        appended = await log.append(new_message(1, channel))
         assert isinstance(appended.event, MessageCreated)
         assert await log.message(channel, some_id(1)) == appended.event.message
 
@@ -356,7 +356,7 @@ async def test_a_creation_that_is_missing_is_not_found(
 
 async def test_an_edit_keeps_the_data_of_the_edit_before(log: RedisMessageLog, channel: ChannelName) -> None:
     """Kept from the creation, replaced, kept from the replacement, removed, and kept removed."""
-    await log.append(replace(post(1, channel), data={"v": 1}))
+    await log.append(replace(new_message(1, channel), data={"v": 1}))
     plan = [
         (True, None, {"v": 1}),
         (False, {"v": 2}, {"v": 2}),

@@ -7,7 +7,7 @@ import pytest
 
 from server.adapters.prometheus_metrics import Counts, Exposition
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.metrics import State, Traffic
 from server.wire.words import Command
 from tests.harness.scrape import OPENMETRICS
@@ -48,7 +48,7 @@ def test_labels_and_unit_are_those_of_the_samples(name: str, unit: str, labels: 
     [
         (CloseReason, lambda: re.findall(r"^\| `(\w+)` \| [^|]+ \|$", DOCUMENT, re.MULTILINE)),
         (Refusal, lambda: row("maru_admission_refusals_total")),
-        (Lapse, lambda: row("maru_resumes_total")),
+        (NotResumable, lambda: row("maru_resumes_total")),
         (ReplaySource, lambda: row("maru_replays_total")),
         (DrainEnd, lambda: row("maru_drain_closed_total")),
     ],

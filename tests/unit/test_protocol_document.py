@@ -20,7 +20,7 @@ from server.domain import channels, errors, identity, limits
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
-from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse
+from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
 from server.gateway.socketio import engine, packets
 from server.gateway.websocket import connection, mailbox, writer
 from server.gateway.websocket.frames import CloseCode
@@ -84,8 +84,8 @@ def bounds(schema: dict[str, Any]) -> Iterator[float]:
 @pytest.mark.parametrize(
     ("model", "table"),
     [
-        (commands.Hello, section("Connect")),
-        (commands.Since, section("Connect").partition("A position has these fields")[2]),
+        (commands.ConnectPayload, section("Connect")),
+        (commands.SincePosition, section("Connect").partition("A position has these fields")[2]),
         *((model, section(name)) for name, model in MODELS.items()),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
@@ -118,7 +118,7 @@ def test_the_close_codes_are_those_of_the_code() -> None:
 
 def test_the_reasons_are_those_of_the_code() -> None:
     """Why a position can't be resumed from."""
-    assert [row[0] for row in rows(section("When it cannot be recovered"), "reason")] == [*Lapse]
+    assert [row[0] for row in rows(section("When it cannot be recovered"), "reason")] == [*NotResumable]
 
 
 def test_the_limits_are_those_of_the_code() -> None:
@@ -213,9 +213,9 @@ def edited(offset: int) -> Event:
     return MessageEdited(new.channel, new.epoch, new.offset, new.at, new.message)
 
 
-def resumed(lapse: Lapse | None) -> Push:
+def resumed(reason: NotResumable | None) -> Push:
     """A channel's position, and one event where all of them are given."""
-    return ChannelResumed(event(1).channel, Position("one", 1), lapse, () if lapse else (event(1),))
+    return ChannelResumed(event(1).channel, Position("one", 1), reason, () if reason else (event(1),))
 
 
 READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
@@ -229,7 +229,7 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         (ServerEvent.MESSAGE_DELETED, [messages.log_event(deleted(2))]),
         (
             ServerEvent.CHANNEL_RESUMED,
-            [pushes.push(resumed(None), {}), pushes.push(resumed(Lapse.EPOCH_CHANGED), {})],
+            [pushes.push(resumed(None), {}), pushes.push(resumed(NotResumable.EPOCH_CHANGED), {})],
         ),
         (
             ServerEvent.CHANNEL_REMOVED,
@@ -275,7 +275,11 @@ def test_the_table_of_message_fields_is_the_code() -> None:
 def test_the_example_of_connect_is_accepted() -> None:
     """The CONNECT payload, with every field."""
     payload = orjson.loads(examples(section("Connect"))[0])
-    assert payload.keys() == commands.Hello.parse(payload).model_fields_set == commands.Hello.model_fields.keys()
+    assert (
+        payload.keys()
+        == commands.ConnectPayload.parse(payload).model_fields_set
+        == commands.ConnectPayload.model_fields.keys()
+    )
 
 
 def test_the_examples_of_refusals_are_those_of_the_code() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from server.adapters.codec import STORE_ID_BYTES, channel_epoch
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, Post, Revision, created, revised
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
 from server.domain.errors import Conflict, NotFound
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import UserId
@@ -159,14 +159,14 @@ class MemoryMessageLog(MessageLog):
 
     def _applied(self, channel: _Channel, draft: Draft, now: int) -> Appended:
         match draft:
-            case Post():
+            case NewMessage():
                 return self._post(channel, draft, now)
             case Revision():
                 return _revise(channel, draft)
             case Deletion():
                 return _delete(channel, draft)
 
-    def _post(self, channel: _Channel, post: Post, now: int) -> Appended:
+    def _post(self, channel: _Channel, post: NewMessage, now: int) -> Appended:
         key = None if post.key is None else (post.channel, post.author.id, post.key)
         if key is not None and (keyed := self._keys.get(key)):
             return Appended(_first(channel, keyed, post), duplicate=True)
@@ -181,7 +181,7 @@ class MemoryMessageLog(MessageLog):
         return Appended(event, duplicate=False)
 
 
-def _first(channel: _Channel, keyed: _Keyed, repeat: Post) -> Event:
+def _first(channel: _Channel, keyed: _Keyed, repeat: NewMessage) -> Event:
     """The event of the key's first post; where it is dropped, the repeat's content stands in."""
     if keyed.offset > channel.floor:
         return channel.events[keyed.offset - channel.floor - 1]

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from server.domain.channels import ChannelName
-from server.domain.drafts import Post
+from server.domain.drafts import NewMessage
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId, Tombstone
@@ -25,7 +25,7 @@ _WORDS = 8
 """Before a message's HEAD."""
 
 
-def encode_content(post: Post) -> bytes:
+def encode_content(post: NewMessage) -> bytes:
     """What the script can't know of a new message."""
     head = orjson.dumps([post.id, post.author.id, post.author.name, post.reply_to, post.key])
     data = encode_data(post.data)

@@ -104,7 +104,7 @@ async def close(client: Redis) -> None:
         await client.connection_pool.sentinel_manager.aclose()
 
 
-async def refusal(url: str) -> str | None:
+async def startup_error(url: str) -> str | None:
     """Say why Redis will not serve this URL until somebody changes one of the two: a wrong password, a certificate that
     is not trusted. None where it serves, or is merely away. Raises `ValueError` as `connect`."""
     client = connect(url)

@@ -20,7 +20,7 @@ from server.adapters.redis.link import connect
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, Post, Revision, created
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created
 from server.domain.errors import Conflict, NotFound
 from server.domain.events import Event, MessageDeleted
 from server.domain.messages import Message, MessageId, Position, Tombstone
@@ -138,7 +138,7 @@ def _names(channel: ChannelName) -> tuple[str, str, str]:
 
 def _kind(draft: Draft) -> str:
     match draft:
-        case Post():
+        case NewMessage():
             return "post"
         case Revision():
             return "revision"
@@ -148,14 +148,14 @@ def _kind(draft: Draft) -> str:
 
 def _subject(draft: Draft) -> tuple[str, ...]:
     """The one key more that the draft needs."""
-    if not isinstance(draft, Post):
+    if not isinstance(draft, NewMessage):
         return (keys.state(draft.channel, draft.id),)
     return () if draft.key is None else (keys.sent(draft.channel, draft.author.id, draft.key),)
 
 
 def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:
     match draft:
-        case Post():
+        case NewMessage():
             return (encode_content(draft), KEY_TTL_MS)
         case Revision():
             return (draft.text, encode_data(draft.data), "1" if draft.keep_data else "0")
@@ -174,7 +174,7 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
     if outcome == b"not_found":
         raise NotFound("no such message in the channel, or older than its retention")
     if outcome == b"conflict":
-        raise Conflict("the message id is taken" if isinstance(draft, Post) else "the message has been deleted")
+        raise Conflict("the message id is taken" if isinstance(draft, NewMessage) else "the message has been deleted")
     offset, at, id, entry = place
     position = Position(epoch.decode(), int(offset))
     if entry is not None:
@@ -186,6 +186,6 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
 
 def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> Event:
     """The event of a new post, of an earlier one that the log no longer keeps, or of a deletion."""
-    if isinstance(draft, Post):
+    if isinstance(draft, NewMessage):
         return created(draft if id == draft.id else replace(draft, id=id, at=at), position)
     return MessageDeleted(draft.channel, position.epoch, position.offset, at, id)

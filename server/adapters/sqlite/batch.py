@@ -9,7 +9,7 @@ from server.adapters.codec import DecodeError, decode_event, encode_event
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, Post, Revision, created, revised
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
 from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import UserId
@@ -103,13 +103,13 @@ class Batch:
         for number, draft in enumerate(drafts):
             if (channel_id := self._channels[draft.channel].id) is None:
                 continue  # it has no event yet
-            if not (self._trusting and isinstance(draft, Post)):
+            if not (self._trusting and isinstance(draft, NewMessage)):
                 ids.append((number, channel_id, draft.id))
-            if isinstance(draft, Post) and draft.key is not None:
+            if isinstance(draft, NewMessage) and draft.key is not None:
                 keys.append((number, channel_id, draft.author.id, draft.key, self._now_ms))
         for number, *first in execute_rows(self._db, _FIND_KEYS, keys):
             draft = drafts[number]
-            if isinstance(draft, Post) and draft.key is not None:
+            if isinstance(draft, NewMessage) and draft.key is not None:
                 self._firsts[draft.channel, draft.author.id, draft.key] = _First(*first)
         for number, payload in execute_rows(self._db, _FIND_STATES, ids):
             self._states[drafts[number].channel, drafts[number].id] = payload
@@ -118,7 +118,7 @@ class Batch:
         channel = self._channels[draft.channel]
         try:
             match draft:
-                case Post():
+                case NewMessage():
                     return self._post(channel, draft)
                 case Revision():
                     return self._revise(channel, draft)
@@ -131,7 +131,7 @@ class Batch:
             damaged.__cause__ = error
             return damaged
 
-    def _post(self, channel: Channel, post: Post) -> Appended:
+    def _post(self, channel: Channel, post: NewMessage) -> Appended:
         key = None if post.key is None else (post.channel, post.author.id, post.key)
         if key is not None and (first := self._firsts.get(key)):
             return Appended(_repeated(channel, post, first), duplicate=True)
@@ -222,7 +222,7 @@ def drop(db: sqlite3.Connection, floors: Sequence[tuple[int, int]]) -> None:
     execute_rows(db, _DROP, floors)
 
 
-def _repeated(channel: Channel, repeat: Post, first: _First) -> Event:
+def _repeated(channel: Channel, repeat: NewMessage, first: _First) -> Event:
     """The event of the key's first post; where it is dropped, the repeat's content stands in."""
     if first.payload is not None:
         return decode_event(first.payload)

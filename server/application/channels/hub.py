@@ -17,8 +17,8 @@ from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
-from server.domain.recovery import REPLAY_LIMIT, Lapse
-from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
+from server.domain.recovery import REPLAY_LIMIT, NotResumable
+from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.message_log import MessageLog, Replay
 from server.ports.metrics import SILENT, Metrics
@@ -72,7 +72,7 @@ class HostedChannel:
 
     def keep_early(self, event: Event) -> None:
         """Keep a hint that came before the channel's position was known."""
-        if len(self.early) < EARLY_LIMIT:
+        if len(self.early) < HELD_LIMIT:
             self.early.append(event)
         else:
             self.missed_hints = True
@@ -279,7 +279,7 @@ class Hub:
                 return True
         if level:
             # What waits lies beyond the log's head, read after it came: no event of this log.
-            hosted.sequencer.forget_early()
+            hosted.sequencer.drop_held()
         return level
 
     async def _catch_up(self, hosted: HostedChannel) -> Position:
@@ -301,21 +301,21 @@ class Hub:
         if hosted.position.epoch != before.epoch or hosted.position.offset < before.offset:
             return
         if replay.head.epoch != hosted.position.epoch:
-            self._restart(hosted, replay.head, Lapse.EPOCH_CHANGED)
+            self._restart(hosted, replay.head, NotResumable.EPOCH_CHANGED)
         elif replay.head.offset < before.offset:
-            self._restart(hosted, replay.head, Lapse.AHEAD_OF_LOG)
+            self._restart(hosted, replay.head, NotResumable.AHEAD_OF_LOG)
         elif replay.events:
             missing = hosted.sequencer.fill(replay.events)
             if missing:  # else hints brought them all while the log was read
                 self._metrics.gap_healed()
             self._deliver(hosted, missing)
         elif replay.floor > hosted.position.offset:
-            self._restart(hosted, replay.head, Lapse.EXPIRED)
+            self._restart(hosted, replay.head, NotResumable.EXPIRED)
 
-    def _restart(self, hosted: HostedChannel, head: Position, lapse: Lapse) -> None:
+    def _restart(self, hosted: HostedChannel, head: Position, reason: NotResumable) -> None:
         assert hosted.sequencer is not None
         hosted.sequencer.reset(head)
         hosted.ring.clear()
-        _log.warning("channel.restarted", channel=hosted.name, reason=lapse.value, offset=head.offset)
+        _log.warning("channel.restarted", channel=hosted.name, reason=reason.value, offset=head.offset)
         for session in self._transport.members(hosted.name):
-            self._transport.push(session, ChannelResumed(hosted.name, head, lapse, ()))
+            self._transport.push(session, ChannelResumed(hosted.name, head, reason, ()))

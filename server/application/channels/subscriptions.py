@@ -12,7 +12,7 @@ from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved, ChannelResumed
-from server.domain.recovery import REPLAY_LIMIT, Lapse, lapse, newest_within
+from server.domain.recovery import REPLAY_LIMIT, NotResumable, check_resumable, newest_within
 from server.domain.sequencing import merge
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
@@ -24,10 +24,10 @@ REPLAY_READS = 5
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A session is in the channel; every event beyond `position` will reach it. `lapse`: why `since` was not met."""
+    """A session is in the channel; every event beyond `position` will reach it. `reason`: why `since` was not met."""
 
     position: Position
-    lapse: Lapse | None
+    reason: NotResumable | None
     events: tuple[Event, ...]
 
 
@@ -66,7 +66,7 @@ class Subscriptions:
             joined = await self._catch_up(hosted, since, history)
         self._transport.enter(session, channel)
         if since is not None:
-            self._metrics.resumed(joined.lapse)
+            self._metrics.resumed(joined.reason)
         return joined
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
@@ -89,10 +89,10 @@ class Subscriptions:
                 away = isinstance(error, Unavailable)
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
             else:
-                self._transport.push(session, ChannelResumed(channel, joined.position, joined.lapse, joined.events))
+                self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
                 await self._transport.flushed(session)
 
-    def confine(self, session: SessionId, identity: Identity) -> None:
+    def apply_grants(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
         for channel in list(self._transport.channels(session)):
             try:
@@ -107,25 +107,25 @@ class Subscriptions:
             # Another replica may have told the client of events that this hub has yet to see.
             await self._hub.refresh(hosted)
         floor = 0
-        stretch: Sequence[Event] = ()
+        logged: Sequence[Event] = ()
         for _ in range(REPLAY_READS):
-            joined = _join_up(hosted, since, history, floor, stretch)
+            joined = _merge_from(hosted, since, history, floor, logged)
             if isinstance(joined, Joined):
-                return self._counted(joined, stretch)
+                return self._counted(joined, logged)
             replay = await self._log.read(hosted.name, joined, REPLAY_LIMIT)
             if replay.head.epoch != hosted.position.epoch:
                 await self._hub.refresh(hosted)
-                floor, stretch = 0, ()
+                floor, logged = 0, ()
             else:
-                floor, stretch = replay.floor, replay.events
-        joined = _join_up(hosted, since, history, floor, stretch)
+                floor, logged = replay.floor, replay.events
+        joined = _merge_from(hosted, since, history, floor, logged)
         if isinstance(joined, Joined):
-            return self._counted(joined, stretch)
+            return self._counted(joined, logged)
         raise Overloaded(f"'{hosted.name}' moves faster than it can be replayed")
 
-    def _counted(self, joined: Joined, stretch: Sequence[Event]) -> Joined:
+    def _counted(self, joined: Joined, logged: Sequence[Event]) -> Joined:
         if joined.events:
-            self._metrics.replayed(ReplaySource.LOG if stretch else ReplaySource.RING)
+            self._metrics.replayed(ReplaySource.LOG if logged else ReplaySource.RING)
         return joined
 
 
@@ -133,21 +133,21 @@ def _is_beyond(since: Position, position: Position) -> bool:
     return since.epoch != position.epoch or since.offset > position.offset
 
 
-def _join_up(
-    hosted: HostedChannel, since: Position | None, history: int, floor: int, stretch: Sequence[Event]
+def _merge_from(
+    hosted: HostedChannel, since: Position | None, history: int, floor: int, logged: Sequence[Event]
 ) -> Joined | int:
-    """Return the events between the client's place and the hub's position, from the ring and a stretch of the log; or
+    """Return the events between the client's place and the hub's position, from the ring and events of the log; or
     the offset after which the log has to be read for them."""
     position = hosted.position
-    missed = None if since is None else lapse(since, floor, position)
+    missed = None if since is None else check_resumable(since, floor, position)
     if since is None or missed is not None:
         after = max(floor, position.offset - history)
     else:
         after = since.offset
-    events = merge(after, position.offset, stretch, hosted.ring.after(after))
+    events = merge(after, position.offset, logged, hosted.ring.after(after))
     if events is None:
         return after
     given = newest_within(events)
     if since is not None and missed is None and len(given) < len(events):
-        return Joined(position, Lapse.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())
+        return Joined(position, NotResumable.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())
     return Joined(position, missed, tuple(given))

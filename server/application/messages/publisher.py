@@ -9,7 +9,7 @@ from functools import partial
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, Post, Revision
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Conflict, MaruError, NotFound
 from server.domain.events import Event
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
@@ -50,7 +50,7 @@ class Publisher:
             channel = ChannelName(command.channel)
             authorize(identity, Action.SEND, channel)
             return await self._publish(
-                Post(
+                NewMessage(
                     channel=channel,
                     id=self._new_id(),
                     author=identity.author,

@@ -9,7 +9,7 @@ from typing import Any
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.redis.broadcast import RedisBroadcast
-from server.adapters.redis.link import refusal as redis_refusal
+from server.adapters.redis.link import startup_error as redis_startup_error
 from server.adapters.redis.manager import RedisRooms
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.rooms import Rooms
@@ -67,7 +67,7 @@ async def _open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog
 async def _judge_redis(url: str) -> None:
     """Refuse to start where waiting would not help: a URL that is none, a wrong password, a distrusted certificate."""
     try:
-        problem = await redis_refusal(url)
+        problem = await redis_startup_error(url)
     except ValueError as error:
         problem = str(error)
     if problem is not None:

@@ -10,7 +10,7 @@ import structlog
 
 from server.application import commands
 from server.application.channels.subscriptions import Subscriptions
-from server.application.commands import Hello
+from server.application.commands import ConnectPayload
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
@@ -31,7 +31,7 @@ class Guest:
     """Who has been admitted, and what they brought."""
 
     identity: Identity
-    hello: Hello
+    hello: ConnectPayload
 
 
 class ChatNamespace(socketio.AsyncNamespace):
@@ -71,7 +71,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         try:
             if auth is None or (isinstance(auth, dict) and not auth.get("token")):
                 raise Unauthenticated("no token; send it in the CONNECT payload, as auth.token")
-            hello = Hello.parse(auth)
+            hello = ConnectPayload.parse(auth)
             return Guest(await self._sessions.admit(hello.token), hello)
         except MaruError:
             raise
@@ -143,8 +143,8 @@ class ChatNamespace(socketio.AsyncNamespace):
         channel = ChannelName(command.channel)
         since = None if command.since is None else command.since.position
         joined = await self._subscriptions.join(session, identity, channel, since, command.history or 0)
-        recovered = None if since is None else joined.lapse is None
-        return errors.ok(channel=channel, **messages.replayed(joined.position, recovered, joined.lapse, joined.events))
+        recovered = None if since is None else joined.reason is None
+        return errors.ok(channel=channel, **messages.replayed(joined.position, recovered, joined.reason, joined.events))
 
     async def _leave(self, session: SessionId, payload: object) -> Json:
         command = commands.Leave.parse(payload)
@@ -174,7 +174,7 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def _refresh(self, session: SessionId, payload: object) -> Json:
         command = commands.Refresh.parse(payload)
         identity = await self._sessions.refresh(session, command.token)
-        self._subscriptions.confine(session, identity)
+        self._subscriptions.apply_grants(session, identity)
         return errors.ok(expires_at=words.timestamp(identity.expires_at))
 
     def _user(self, session: SessionId) -> str | None:

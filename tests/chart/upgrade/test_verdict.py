@@ -11,7 +11,7 @@ from server.domain.events import Event, MessageCreated
 from server.domain.messages import Position
 from tests.chart.upgrade.cluster import Stop
 from tests.chart.upgrade.verdict import Observed, judge, pace
-from tests.doubles.samples import ROOM, post
+from tests.doubles.samples import ROOM, new_message
 from tests.harness.mixed_crowd import Member
 from tests.harness.witness import Witness
 
@@ -21,7 +21,10 @@ TIMEOUT_S = 10.0
 
 def written(count: int) -> list[MessageCreated]:
     """A log in which ann has said so many things."""
-    return [created(post(number, key=f"ann-{number}", user="ann"), Position("one", number)) for number in heard(count)]
+    return [
+        created(new_message(number, key=f"ann-{number}", user="ann"), Position("one", number))
+        for number in heard(count)
+    ]
 
 
 def heard(count: int) -> Sequence[int]:
@@ -76,11 +79,11 @@ CASES = {
     "an acked message is not in the log": (with_log(written(COUNT - 1)), "ann-5 was acked at 5, and is not there"),
     "the log has a hole": (with_log([*written(2), *written(COUNT)[3:]]), "the log has a hole"),
     "a key is there twice": (
-        with_log([*written(4), created(post(5, key="ann-4", user="ann"), Position("one", 5))]),
+        with_log([*written(4), created(new_message(5, key="ann-4", user="ann"), Position("one", 5))]),
         "written twice: ['ann-4']",
     ),
     "an author's messages changed places": (
-        with_log([created(post(n, key=f"ann-{6 - n}", user="ann"), Position("one", n)) for n in heard(COUNT)]),
+        with_log([created(new_message(n, key=f"ann-{6 - n}", user="ann"), Position("one", n)) for n in heard(COUNT)]),
         "not in the order of sending",
     ),
     "an event did not come": (with_ann(last=COUNT - 1), "ann: heard up to 4 of 5"),

@@ -11,7 +11,7 @@ import pytest
 
 from server.adapters import codec
 from server.adapters.redis import keys
-from tests.harness.cluster import Cluster, ghost_post
+from tests.harness.cluster import Cluster, ghost_message
 from tests.harness.crowd import pause
 from tests.harness.js_client import BareJsClient
 from tests.harness.py_client import Outgoing, PyClient
@@ -86,7 +86,7 @@ class Load:
         async with self._cluster.log() as log, self._cluster.redis.client() as client:
 
             async def write(tick: int) -> None:
-                posts = [ghost_post(CHANNELS[number % len(CHANNELS)], f"{tick}") for number in range(count)]
+                posts = [ghost_message(CHANNELS[number % len(CHANNELS)], f"{tick}") for number in range(count)]
                 written = await asyncio.gather(*(log.append(post) for post in posts))
                 pipeline = client.pipeline(transaction=False)
                 for event in (each.event for each in written):

@@ -6,7 +6,7 @@ from pathlib import Path
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.errors import MaruError
 from server.ports.message_log import Appended
-from tests.doubles.samples import HOUR_MS, post
+from tests.doubles.samples import HOUR_MS, new_message
 
 DEADLINE_S = 10.0
 
@@ -19,7 +19,7 @@ def log_at(path: Path) -> SqliteMessageLog:
 async def outcome(log: SqliteMessageLog, number: int) -> Appended | type[MaruError]:
     """What becomes of a post."""
     try:
-        return await log.append(post(number, key=f"k{number}"))
+        return await log.append(new_message(number, key=f"k{number}"))
     except MaruError as error:
         return type(error)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from server.adapters.sqlite.database import LogUnusable
 from server.domain.errors import Unavailable
-from tests.doubles.samples import post
+from tests.doubles.samples import new_message
 from tests.unit.adapters.sqlite_cases import log_at
 
 NOBODY = 65_534
@@ -31,7 +31,7 @@ async def append_until_killed(path: Path) -> None:
 
     async def sender(number: int) -> None:
         for i in range(10_000):
-            draft = post(start + number * 10_000 + i, key=f"{start}-{number}-{i}")
+            draft = new_message(start + number * 10_000 + i, key=f"{start}-{number}-{i}")
             appended = await log.append(draft)
             os.write(1, f"{appended.event.offset} {draft.key}\n".encode())
 
@@ -47,7 +47,7 @@ async def starve(path: Path) -> None:
     async def append(number: int) -> str:
         """The cause of a refusal, or nothing."""
         try:
-            acked.append((await log.append(post(number, text="x" * 2_000))).event.offset)
+            acked.append((await log.append(new_message(number, text="x" * 2_000))).event.offset)
         except Unavailable as error:
             return type(error.__cause__).__name__
         return ""

@@ -3,7 +3,7 @@
 from server.adapters.codec import STORE_ID_BYTES
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.domain.channels import ChannelName
-from tests.doubles.samples import HOUR_MS, ROOM, post
+from tests.doubles.samples import HOUR_MS, ROOM, new_message
 
 
 async def test_a_forgotten_channel_begins_anew() -> None:
@@ -12,10 +12,10 @@ async def test_a_forgotten_channel_begins_anew() -> None:
     other = ChannelName("room:2")
     epochs = []
     for _ in range(3):
-        appended = await log.append(post(1, key="k"))
+        appended = await log.append(new_message(1, key="k"))
         assert (appended.event.offset, appended.duplicate) == (1, False)
         epochs.append(appended.event.epoch)
-        await log.append(post(1, other, key="k"))
+        await log.append(new_message(1, other, key="k"))
         log.forget(ROOM)
         assert (await log.read(ROOM, 0, 10)).head.offset == 0
     assert len(set(epochs)) == 3

@@ -12,7 +12,7 @@ from server.adapters.prometheus_metrics import BOUNDS_S, CODES, EVENTS, Counts, 
 from server.domain.errors import TABLE
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.metrics import SILENT, Metrics, State, Traffic
 from server.wire import messages
 from server.wire.words import Command
@@ -62,7 +62,7 @@ def test_each_call_moves_its_own_series_and_no_other(stand: Stand) -> None:
         counts.gap_healed: "maru_gaps_healed_total",
         counts.duplicate_dropped: "maru_duplicates_dropped_total",
         lambda: counts.resumed(None): 'maru_resumes_total{result="recovered"}',
-        lambda: counts.resumed(Lapse.EXPIRED): 'maru_resumes_total{result="expired"}',
+        lambda: counts.resumed(NotResumable.EXPIRED): 'maru_resumes_total{result="expired"}',
         lambda: counts.replayed(ReplaySource.RING): 'maru_replays_total{source="ring"}',
         lambda: counts.replayed(ReplaySource.LOG): 'maru_replays_total{source="log"}',
         counts.drain_notified: "maru_drain_notified_total",
@@ -197,8 +197,8 @@ def test_every_series_is_there_from_the_start(stand: Stand) -> None:
         stand.counts.refused(refusal)
     for end in DrainEnd:
         stand.counts.drain_closed(end, 3)
-    for lapse in (None, *Lapse):
-        stand.counts.resumed(lapse)
+    for reason in (None, *NotResumable):
+        stand.counts.resumed(reason)
     for command in (*Command, "anything"):
         for code in ("ok", *(error.code for error in TABLE)):
             assert code in CODES
@@ -269,7 +269,7 @@ def test_the_silent_one_knows_every_call() -> None:
         "code": "ok",
         "seconds": 1.0,
         "event": event(1),
-        "lapse": None,
+        "not_resumable": None,
         "source": ReplaySource.LOG,
         "active": True,
         "how": DrainEnd.LEFT,

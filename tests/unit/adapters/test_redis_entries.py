@@ -5,26 +5,26 @@ from dataclasses import replace
 import pytest
 
 from server.adapters.redis.entries import decode_entry, decode_state, encode_content
-from server.domain.drafts import Post
+from server.domain.drafts import NewMessage
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, Tombstone
-from tests.doubles.samples import ROOM, post, some_id
+from tests.doubles.samples import ROOM, new_message, some_id
 
 DRAFTS = [
-    post(1),
-    replace(post(1), data={}, key="", text=""),
-    replace(post(1), data={"a": [1, 2.5, None, "마루"]}, key="k", reply_to=some_id(2), text="a\x00b 🙂"),
-    replace(post(1), author=Author(UserId("x y"), None)),
+    new_message(1),
+    replace(new_message(1), data={}, key="", text=""),
+    replace(new_message(1), data={"a": [1, 2.5, None, "마루"]}, key="k", reply_to=some_id(2), text="a\x00b 🙂"),
+    replace(new_message(1), author=Author(UserId("x y"), None)),
 ]
 
 
-def creation(draft: Post) -> bytes:
+def creation(draft: NewMessage) -> bytes:
     """What `append.lua` writes at offset 5."""
     return b"c %d 7 5 %d 1 %b" % (draft.at, draft.at, encode_content(draft))
 
 
-def message(draft: Post) -> Message:
+def message(draft: NewMessage) -> Message:
     """What is read of it at offset 5."""
     return Message(
         id=draft.id,
@@ -42,33 +42,33 @@ def message(draft: Post) -> Message:
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_a_creation_is_read_as_it_was_posted(draft: Post) -> None:
+def test_a_creation_is_read_as_it_was_posted(draft: NewMessage) -> None:
     """To the letter; no data is not an empty object, no name is not an empty one."""
     event = decode_entry(ROOM, "e", 5, creation(draft))
     assert event == MessageCreated(ROOM, "e", 5, draft.at, message(draft))
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_a_state_is_the_event_that_made_it(draft: Post) -> None:
+def test_a_state_is_the_event_that_made_it(draft: NewMessage) -> None:
     """The creation's, an edit's, or a deletion's, of which the message's place is left."""
     assert decode_state(ROOM, draft.id, 5, creation(draft)) == message(draft)
     assert decode_state(ROOM, draft.id, 5, edited(draft)) == edit(draft)
     assert decode_state(ROOM, draft.id, 5, b"d 9 100") == Tombstone(draft.id, ROOM, 5)
 
 
-def edited(draft: Post) -> bytes:
+def edited(draft: NewMessage) -> bytes:
     """What `append.lua` makes of an edit."""
     changed = replace(draft, text="new text", data={"b": 1})
     return b"e 99 7 5 %d 2 %b" % (draft.at, encode_content(changed))
 
 
-def edit(draft: Post) -> Message:
+def edit(draft: NewMessage) -> Message:
     """What is read of it."""
     return replace(message(draft), text="new text", data={"b": 1}, edited_at=99, version=2)
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_an_edit_is_the_whole_new_state(draft: Post) -> None:
+def test_an_edit_is_the_whole_new_state(draft: NewMessage) -> None:
     """At the offset of its own, with the message's creation inside."""
     assert decode_entry(ROOM, "e", 8, edited(draft)) == MessageEdited(ROOM, "e", 8, 99, edit(draft))
 

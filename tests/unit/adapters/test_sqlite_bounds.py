@@ -11,7 +11,7 @@ from server.adapters.sqlite import channels, database, reader, writer
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.ports.message_log import Appended, Replay
-from tests.doubles.samples import ROOM, post, some_id
+from tests.doubles.samples import ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import log_at, outcome, recovered
 
 
@@ -23,7 +23,7 @@ async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.3)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with log_at(path) as log:
-            await log.append(post(0))
+            await log.append(new_message(0))
             other.execute("BEGIN IMMEDIATE")
             # The first is refused after the busy timeout; then the second is tried, and the third waits on.
             results = await asyncio.gather(*(outcome(log, number) for number in (1, 2, 3)))
@@ -43,7 +43,7 @@ async def test_overrun_it_refuses_and_writes_none_of_the_refused(
     monkeypatch.setattr(writer, "BATCH_LIMIT", 50)  # the writer holds one batch, perhaps, beside those that wait
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with log_at(path) as log:
-            await log.append(post(0))
+            await log.append(new_message(0))
             other.execute("BEGIN IMMEDIATE")
             pending = [asyncio.create_task(outcome(log, number)) for number in range(1, 301)]
             await asyncio.sleep(0)  # each has begun, and been refused or queued
@@ -84,7 +84,7 @@ async def test_more_channels_than_the_writer_remembers(tmp_path: Path, monkeypat
     names = [ChannelName(f"c:{number}") for number in range(10)]
     async with log_at(tmp_path / "maru.db") as log:
         for number in range(1, 4):
-            appended = await asyncio.gather(*(log.append(post(number, name)) for name in names))
+            appended = await asyncio.gather(*(log.append(new_message(number, name)) for name in names))
             assert [one.event.offset for one in appended] == [number] * 10
 
 
@@ -100,7 +100,7 @@ async def test_the_wal_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     async def sender(number: int) -> None:
         for i in range(50):
-            await log.append(post(number * 1_000 + i, text="x" * 3_000))
+            await log.append(new_message(number * 1_000 + i, text="x" * 3_000))
 
     done = asyncio.Event()
     async with log_at(path) as log:
@@ -120,13 +120,13 @@ async def test_a_reader_that_stays_stops_no_append(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 20)
     with closing(sqlite3.connect(path, isolation_level=None)) as backup:
         async with log_at(path) as log:
-            await log.append(post(0))
+            await log.append(new_message(0))
             backup.execute("BEGIN")
             assert backup.execute("SELECT count(*) FROM events").fetchone() == (1,)
-            await asyncio.gather(*(log.append(post(number, text="x" * 3_000)) for number in range(1, 300)))
+            await asyncio.gather(*(log.append(new_message(number, text="x" * 3_000)) for number in range(1, 300)))
             assert backup.execute("SELECT count(*) FROM events").fetchone() == (1,)
             grown = path.stat().st_size
             backup.execute("COMMIT")
-            await asyncio.gather(*(log.append(post(number, text="x" * 3_000)) for number in range(300, 400)))
-            assert (await log.append(post(400))).event.offset == 401
+            await asyncio.gather(*(log.append(new_message(number, text="x" * 3_000)) for number in range(300, 400)))
+            assert (await log.append(new_message(400))).event.offset == 401
             assert path.stat().st_size > grown + 1_000_000

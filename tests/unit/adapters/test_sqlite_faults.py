@@ -20,7 +20,7 @@ from server.domain.drafts import Deletion, Draft
 from server.domain.errors import Conflict, NotFound, Unavailable
 from server.domain.events import MessageCreated
 from server.ports.message_log import Appended
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, post, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import DEADLINE_S, log_at, outcome, recovered
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +82,7 @@ async def test_locked_it_is_unavailable_in_time_and_recovers(tmp_path: Path) -> 
     path = tmp_path / "maru.db"
     with capture_logs() as logs, closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with log_at(path) as log:
-            await log.append(post(1))
+            await log.append(new_message(1))
             other.execute("BEGIN IMMEDIATE")
             started = time.monotonic()
             results = await asyncio.gather(*(outcome(log, number) for number in range(2, 50)))
@@ -100,7 +100,13 @@ async def test_locked_it_is_unavailable_in_time_and_recovers(tmp_path: Path) -> 
 async def test_a_draft_that_can_not_be_encoded_fails_alone(tmp_path: Path) -> None:
     """Among others in one transaction, only the one with a lone surrogate (or no JSON at all) fails."""
     async with log_at(tmp_path / "maru.db") as log:
-        drafts = [post(1), post(2, text="\ud800"), post(3, key="\ud800"), post(4, user="\ud800"), post(5)]
+        drafts = [
+            new_message(1),
+            new_message(2, text="\ud800"),
+            new_message(3, key="\ud800"),
+            new_message(4, user="\ud800"),
+            new_message(5),
+        ]
         results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
         good, bad = results[::4], results[1:4]
         assert [one.event.offset for one in good if isinstance(one, Appended)] == [1, 2]
@@ -113,14 +119,14 @@ async def test_a_taken_id_fails_alone(tmp_path: Path) -> None:
     """Among others in one transaction, only the one whose id is another message's is a conflict: in an earlier
     transaction or in the same one, and whatever else the transaction does."""
     async with log_at(tmp_path / "maru.db") as log:
-        await log.append(post(1))
+        await log.append(new_message(1))
         drafts: list[Draft] = [
-            post(2, key="k"),
-            post(1, text="again"),
-            post(3),
-            post(3, text="again"),
+            new_message(2, key="k"),
+            new_message(1, text="again"),
+            new_message(3),
+            new_message(3, text="again"),
             Deletion(ROOM, some_id(1), NOW_MS),
-            post(4, key="k"),
+            new_message(4, key="k"),
         ]
         results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
         assert [type(result) for result in results] == [Appended, Conflict, Appended, Conflict, Appended, Appended]
@@ -132,7 +138,7 @@ async def test_damage_under_a_running_server_is_unavailable(tmp_path: Path) -> N
     """Reads of destroyed pages fail clearly, and are told once in the log; other reads go on."""
     path = tmp_path / "maru.db"
     async with log_at(path) as log:
-        await asyncio.gather(*(log.append(post(number, text="x" * 1_000)) for number in range(300)))
+        await asyncio.gather(*(log.append(new_message(number, text="x" * 1_000)) for number in range(300)))
     size = path.stat().st_size
     async with log_at(path) as log:
         with path.open("r+b", buffering=0) as file:
@@ -153,15 +159,15 @@ async def test_what_can_not_be_read_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "maru.db"
     async with log_at(path) as log:
         for number in (1, 2):
-            await log.append(post(number, key=f"k{number}"))
+            await log.append(new_message(number, key=f"k{number}"))
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE events SET payload = 'garbage' WHERE offset = 1")
     async with log_at(path) as log:
         drafts: list[Draft] = [
             Deletion(ROOM, some_id(1), NOW_MS),
-            post(3, key="k1"),
+            new_message(3, key="k1"),
             Deletion(ROOM, some_id(2), NOW_MS),
-            post(4),
+            new_message(4),
         ]
         results = await asyncio.gather(*(log.append(draft) for draft in drafts), return_exceptions=True)
         assert [type(result) for result in results] == [Unavailable, Unavailable, Appended, Appended]
@@ -194,7 +200,7 @@ async def test_once_closed_it_is_unavailable(tmp_path: Path) -> None:
         await asyncio.sleep(0)
     assert all(isinstance(result, Appended) for result in await asyncio.gather(*waiting))
     with pytest.raises(Unavailable):
-        await log.append(post(1))
+        await log.append(new_message(1))
     with pytest.raises(Unavailable):
         await log.read(ROOM, 0, 1)
 
@@ -216,6 +222,6 @@ async def test_a_failed_writer_acknowledges_nothing(tmp_path: Path) -> None:
 async def outcome_of_fault(log: SqliteMessageLog, number: int) -> object:
     """The kind of failure; before the writer has noticed, it may be the fault itself."""
     try:
-        return await log.append(post(number))
+        return await log.append(new_message(number))
     except Exception as error:  # noqa: BLE001
         return type(error)

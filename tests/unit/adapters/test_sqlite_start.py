@@ -18,7 +18,7 @@ import pytest
 from server.adapters.sqlite import database
 from server.adapters.sqlite.database import LogUnusable
 from server.domain.channels import ChannelName
-from tests.doubles.samples import ROOM, post
+from tests.doubles.samples import ROOM, new_message
 from tests.unit.adapters.sqlite_cases import log_at
 
 ROOT = Path(__file__).parents[3]
@@ -39,7 +39,7 @@ async def refusal(path: Path) -> str:
 async def written(path: Path, messages: int = 300) -> None:
     """A closed log with some messages in it."""
     async with log_at(path) as log:
-        await asyncio.gather(*(log.append(post(number, text="x" * 1_000)) for number in range(messages)))
+        await asyncio.gather(*(log.append(new_message(number, text="x" * 1_000)) for number in range(messages)))
 
 
 async def test_makes_its_directory_and_a_private_file(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_joining_an_empty_channel_writes_nothing(tmp_path: Path) -> None:
     """Reading channels without events leaves the file as it is."""
     path = tmp_path / "maru.db"
     async with log_at(path) as log:
-        await log.append(post(1, ChannelName("room:2")))
+        await log.append(new_message(1, ChannelName("room:2")))
         before = path.read_bytes(), path.with_name("maru.db-wal").read_bytes()
         for _ in range(3):
             await log.read(ROOM, 0, 100)

@@ -12,7 +12,7 @@ from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import open_writer, prepare
 from server.adapters.sqlite.sweep import PACE_S, STEP_ROWS, Sweep
 from server.domain.channels import ChannelName
-from tests.doubles.samples import NOW_MS, ROOM, post
+from tests.doubles.samples import NOW_MS, ROOM, new_message
 
 INTERVAL_S = 60.0
 MAX_AGE_MS = 1_000
@@ -31,7 +31,7 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def write(db: sqlite3.Connection, channel: ChannelName, numbers: range, now: int, *, keyed: bool = False) -> None:
     """Post the numbers in one transaction at this time."""
     db.execute("BEGIN IMMEDIATE")
-    drafts = [post(number, channel, key=f"k{number}" if keyed else None) for number in numbers]
+    drafts = [new_message(number, channel, key=f"k{number}" if keyed else None) for number in numbers]
     Batch(db, Channels(b"store"), now, UNBOUNDED).run(drafts)
     db.execute("COMMIT")
 
@@ -68,7 +68,7 @@ def test_every_channel_has_its_turn(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     for number in range(2 * STEP_ROWS + 2):
         now = NOW_MS if number % 2 else NOW_MS + MAX_AGE_MS
-        Batch(db, channels, now, UNBOUNDED).run([post(1, ChannelName(f"c:{number}"))])
+        Batch(db, channels, now, UNBOUNDED).run([new_message(1, ChannelName(f"c:{number}"))])
     db.execute("COMMIT")
     pass_ = sweep(NOW_MS + MAX_AGE_MS + 1)
     assert [pass_.step(db) for _ in range(3)] == [PACE_S, PACE_S, INTERVAL_S]
@@ -87,7 +87,7 @@ def test_a_lowered_bound_is_reached_by_appends_too(db: sqlite3.Connection) -> No
     write(db, ROOM, range(500), NOW_MS)
     seen: list[int] = []
     for number in range(1_000, 1_008):
-        Batch(db, Channels(b"store"), NOW_MS, 20).run([post(number)])
+        Batch(db, Channels(b"store"), NOW_MS, 20).run([new_message(number)])
         head = 501 + len(seen)
         seen.append(head - floors(db)[0][0])
     assert seen[0] > 400

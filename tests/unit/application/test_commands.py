@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from server.application.commands import (
     Command,
+    ConnectPayload,
     Delete,
     Edit,
-    Hello,
     Join,
     Leave,
     ReadHistory,
     Refresh,
     Send,
-    Since,
+    SincePosition,
     channel_of,
 )
 from server.domain.channels import MAX_CHANNEL_CHARS
@@ -28,8 +28,8 @@ from server.domain.messages import Position
 SINCE = {"epoch": "e", "offset": 7}
 SECRET = "eyJhbGciOiJIUzI1NiJ9-secret"
 COMPLETE: Mapping[type[Command], dict[str, Any]] = {
-    Since: SINCE,
-    Hello: {"token": "t"},
+    SincePosition: SINCE,
+    ConnectPayload: {"token": "t"},
     Join: {"channel": "room:1"},
     Leave: {"channel": "room:1"},
     Send: {"channel": "room:1", "text": "hi"},
@@ -69,14 +69,14 @@ FITS: list[tuple[type[Command], str, object]] = [
     *((command, "id", id) for command in (Edit, Delete) for id in ("m", "m" * 64)),
     *((Send, "reply_to", id) for id in (None, "m", "m" * 64)),
     *((Send, "key", key) for key in (None, "k", "k" * 64)),
-    *((Since, "epoch", epoch) for epoch in ("e", "e" * 64)),
-    *((Since, "offset", offset) for offset in (0, 2**53 - 1)),
+    *((SincePosition, "epoch", epoch) for epoch in ("e", "e" * 64)),
+    *((SincePosition, "offset", offset) for offset in (0, 2**53 - 1)),
     *((Join, "history", history) for history in (None, 0, 100)),
     *((Join, "since", since) for since in (None, SINCE)),
     *((ReadHistory, "limit", limit) for limit in (1, 100)),
     *((ReadHistory, bound, offset) for bound in ("before", "after") for offset in (None, 0, 2**53 - 1)),
-    *((command, "token", token) for command in (Hello, Refresh) for token in ("t", "t" * 16_384)),
-    *((Hello, "resume", positions) for positions in POSITIONS),
+    *((command, "token", token) for command in (ConnectPayload, Refresh) for token in ("t", "t" * 16_384)),
+    *((ConnectPayload, "resume", positions) for positions in POSITIONS),
 ]
 NO_DATA: list[object] = [[], "{}", 1, True, nested(33), nested(500), {"a": "\ud800"}, {"\ud800": 1}]
 NO_POSITIONS: list[object] = [[], "room:1", 1, resume(501)]
@@ -96,8 +96,8 @@ REFUSED: list[tuple[type[Command], str, object, str]] = [
     *((command, "id", id, "id") for command in (Edit, Delete) for id in ("", "m" * 65, None, 1)),
     *((Send, "reply_to", id, "reply_to") for id in ("", "m" * 65, 1)),
     *((Send, "key", key, "key") for key in ("", "k" * 65, 1)),
-    *((Since, "epoch", epoch, "epoch") for epoch in ("", "e" * 65, None, 1)),
-    *((Since, "offset", offset, "offset") for offset in (-1, 2**53, 10**5_000, "1", 1.0, True, None)),
+    *((SincePosition, "epoch", epoch, "epoch") for epoch in ("", "e" * 65, None, 1)),
+    *((SincePosition, "offset", offset, "offset") for offset in (-1, 2**53, 10**5_000, "1", 1.0, True, None)),
     *((Join, "history", history, "history") for history in (-1, 101, "1", 1.0, True)),
     *((Join, "since", since, "since") for since in (1, "e", [], [SINCE])),
     (Join, "since", {}, "since.epoch"),
@@ -106,17 +106,17 @@ REFUSED: list[tuple[type[Command], str, object, str]] = [
     *((ReadHistory, bound, offset, bound) for bound in ("before", "after") for offset in (-1, 2**53, "1", 1.0, False)),
     *(
         (command, "token", token, "token")
-        for command in (Hello, Refresh)
+        for command in (ConnectPayload, Refresh)
         for token in ("", "t" * 16_385, None, 1, b"t", {"token": "t"})
     ),
-    *((Hello, "resume", positions, "resume") for positions in NO_POSITIONS),
-    (Hello, "resume", {"Room": SINCE}, "resume.*"),
-    (Hello, "resume", {SECRET: SINCE}, "resume.*"),
-    (Hello, "resume", {1: SINCE}, "resume.*"),
-    (Hello, "resume", {"room:1": 7}, "resume.*"),
-    (Hello, "resume", {"room:1": None}, "resume.*"),
-    (Hello, "resume", {"room:1": {"epoch": "e"}}, "resume.*.offset"),
-    (Hello, "resume", {"room:1": {"epoch": "", "offset": 1}}, "resume.*.epoch"),
+    *((ConnectPayload, "resume", positions, "resume") for positions in NO_POSITIONS),
+    (ConnectPayload, "resume", {"Room": SINCE}, "resume.*"),
+    (ConnectPayload, "resume", {SECRET: SINCE}, "resume.*"),
+    (ConnectPayload, "resume", {1: SINCE}, "resume.*"),
+    (ConnectPayload, "resume", {"room:1": 7}, "resume.*"),
+    (ConnectPayload, "resume", {"room:1": None}, "resume.*"),
+    (ConnectPayload, "resume", {"room:1": {"epoch": "e"}}, "resume.*.offset"),
+    (ConnectPayload, "resume", {"room:1": {"epoch": "", "offset": 1}}, "resume.*.epoch"),
 ]
 
 
@@ -134,7 +134,7 @@ def test_a_value_within_its_bounds_is_taken_as_it_is(command: type[Command], fie
     """The last value inside each bound is accepted, unchanged."""
     parsed = command.parse(COMPLETE[command] | {field: value})
     got = getattr(parsed, field)
-    if isinstance(got, Since):
+    if isinstance(got, SincePosition):
         got = got.model_dump()
     elif field == "resume" and got is not None:
         got = {channel: since.model_dump() for channel, since in got.items()}
@@ -196,12 +196,12 @@ def test_what_is_left_out_has_its_default() -> None:
     assert (page.before, page.after, page.limit, DEFAULT_PAGE) == (None, None, 50, 50)
     join = Join.parse(COMPLETE[Join])
     assert (join.since, join.history) == (None, None)
-    assert Hello.parse(COMPLETE[Hello]).resume is None
+    assert ConnectPayload.parse(COMPLETE[ConnectPayload]).resume is None
 
 
 def test_a_position_is_a_domain_value() -> None:
     """`since` and each entry of `resume` say a `Position`."""
-    assert Since.parse(SINCE).position == Position("e", 7)
+    assert SincePosition.parse(SINCE).position == Position("e", 7)
 
 
 @pytest.mark.parametrize(("data", "keeps"), [({}, True), ({"data": None}, False), ({"data": {"a": 1}}, False)])

@@ -14,14 +14,14 @@ from server.domain.events import Event
 from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
-from server.domain.recovery import REPLAY_LIMIT, Lapse
+from server.domain.recovery import REPLAY_LIMIT, NotResumable
 from server.domain.sequencing import RING_LIMIT
 from server.ports.broadcast import LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.replica import Replica, replica
-from tests.doubles.samples import HOUR_MS, ROOM, identity, post
+from tests.doubles.samples import HOUR_MS, ROOM, identity, new_message
 from tests.doubles.virtual_time import turns
 
 ALICE = identity("alice")
@@ -41,7 +41,7 @@ class House:
     async def write(self, count: int) -> list[Event]:
         """Append messages, and hint at none of them."""
         first, self.written = self.written + 1, self.written + count
-        return [(await self.log.inner.append(post(number))).event for number in range(first, self.written + 1)]
+        return [(await self.log.inner.append(new_message(number))).event for number in range(first, self.written + 1)]
 
     async def hint(self, *hints: Event | LinkRestored) -> None:
         """Let hints arrive, and be handled."""
@@ -113,8 +113,14 @@ async def test_a_resume_is_counted_by_its_result(house: House) -> None:
     await house.resume(written - 600)
     await house.resume(written + 1)
     await house.resume(1, epoch="another")
-    expected = [None, Lapse.TOO_FAR_BEHIND, Lapse.EXPIRED, Lapse.AHEAD_OF_LOG, Lapse.EPOCH_CHANGED]
-    assert [lapse for (lapse,) in house.metrics.of("resumed")] == expected
+    expected = [
+        None,
+        NotResumable.TOO_FAR_BEHIND,
+        NotResumable.EXPIRED,
+        NotResumable.AHEAD_OF_LOG,
+        NotResumable.EPOCH_CHANGED,
+    ]
+    assert [reason for (reason,) in house.metrics.of("resumed")] == expected
 
 
 async def test_a_replay_is_counted_by_its_source(house: House) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from server.domain.drafts import Revision, created, revised
 from server.domain.messages import Position, message_id
-from tests.doubles.samples import ROOM, post, some_id
+from tests.doubles.samples import ROOM, new_message, some_id
 
 UNIX_MS = st.integers(0, 2**48 - 1)
 RANDOMNESS = st.binary(min_size=10, max_size=10)
@@ -51,7 +51,7 @@ def test_the_wrong_amount_of_randomness_is_refused(size: int) -> None:
 
 def test_a_post_becomes_a_creation_where_the_log_puts_it() -> None:
     """The event and its message carry the position, the post's content, and the first version."""
-    draft = replace(post(1, key="k"), data={"a": 1}, reply_to=some_id(9))
+    draft = replace(new_message(1, key="k"), data={"a": 1}, reply_to=some_id(9))
     creation = created(draft, Position("one", 7))
     message = creation.message
     assert (creation.channel, creation.epoch, creation.offset, creation.at) == (ROOM, "one", 7, draft.at)
@@ -67,7 +67,7 @@ def test_a_revision_is_the_next_version_in_the_old_place(
     keep: bool, data: dict[str, int] | None, expected: dict[str, int] | None
 ) -> None:
     """Text, `edited_at` and version move on, `data` as the revision says; everything else stays, the offset too."""
-    first = created(replace(post(1, key="k"), data={"old": 1}), Position("one", 7)).message
+    first = created(replace(new_message(1, key="k"), data={"old": 1}), Position("one", 7)).message
     revision = Revision(ROOM, first.id, "better", data, keep_data=keep, at=first.created_at + 5)
     assert revised(first, revision) == replace(
         first, text="better", data=expected, edited_at=first.created_at + 5, version=2

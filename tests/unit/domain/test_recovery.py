@@ -8,16 +8,16 @@ from server.adapters import codec
 from server.domain.events import MessageDeleted
 from server.domain.messages import Position, Tombstone
 from server.domain.recovery import (
+    ALWAYS_FITS,
     REPLAY_BYTES,
     REPLAY_LIMIT,
-    UNWEIGHED,
-    Lapse,
-    lapse,
+    NotResumable,
+    check_resumable,
+    json_size,
     newest_within,
     oldest_within,
-    weight,
 )
-from tests.doubles.samples import ROOM, event, some_id, stretch
+from tests.doubles.samples import ROOM, event, event_range, some_id
 
 HEAD = Position("one", 5_000)
 
@@ -29,32 +29,32 @@ HEAD = Position("one", 5_000)
         (Position("one", 5_000), 5_000, None),
         (Position("one", 4_000), 0, None),
         (Position("one", 4_000), 4_000, None),
-        (Position("one", 3_999), 0, Lapse.TOO_FAR_BEHIND),
-        (Position("one", 3_999), 4_000, Lapse.EXPIRED),
-        (Position("one", 0), 1, Lapse.EXPIRED),
-        (Position("one", 5_001), 0, Lapse.AHEAD_OF_LOG),
-        (Position("two", 5_000), 0, Lapse.EPOCH_CHANGED),
-        (Position("two", 9_000), 0, Lapse.EPOCH_CHANGED),
-        (Position("two", 0), 4_000, Lapse.EPOCH_CHANGED),
+        (Position("one", 3_999), 0, NotResumable.TOO_FAR_BEHIND),
+        (Position("one", 3_999), 4_000, NotResumable.EXPIRED),
+        (Position("one", 0), 1, NotResumable.EXPIRED),
+        (Position("one", 5_001), 0, NotResumable.AHEAD_OF_LOG),
+        (Position("two", 5_000), 0, NotResumable.EPOCH_CHANGED),
+        (Position("two", 9_000), 0, NotResumable.EPOCH_CHANGED),
+        (Position("two", 0), 4_000, NotResumable.EPOCH_CHANGED),
     ],
 )
 def test_a_position_can_be_resumed_from_or_the_reason_is_given(
-    since: Position, floor: int, expected: Lapse | None
+    since: Position, floor: int, expected: NotResumable | None
 ) -> None:
-    """The whole stretch or a reason: the epoch first, then what is ahead, what is dropped, what is too much."""
-    assert lapse(since, floor, HEAD) == expected
+    """All events or a reason: the epoch first, then what is ahead, what is dropped, what is too much."""
+    assert check_resumable(since, floor, HEAD) == expected
 
 
 def test_the_limit_is_the_one_of_the_protocol() -> None:
     """PROTOCOL.md: at most 1,000 events a channel, and the reasons by these names."""
     assert REPLAY_LIMIT == 1_000
-    assert [*Lapse] == ["epoch_changed", "expired", "too_far_behind", "ahead_of_log"]
-    assert lapse(Position("one", 4_989), 0, HEAD, limit=10) == Lapse.TOO_FAR_BEHIND
+    assert [*NotResumable] == ["epoch_changed", "expired", "too_far_behind", "ahead_of_log"]
+    assert check_resumable(Position("one", 4_989), 0, HEAD, limit=10) == NotResumable.TOO_FAR_BEHIND
 
 
 def test_an_empty_log_can_be_resumed_from_its_beginning() -> None:
     """Offset 0 is a position like any other."""
-    assert lapse(Position("one", 0), 0, Position("one", 0)) is None
+    assert check_resumable(Position("one", 0), 0, Position("one", 0)) is None
 
 
 @pytest.mark.parametrize(
@@ -66,24 +66,24 @@ def test_a_weight_is_about_the_bytes_of_its_json(text: str, data: dict[str, obje
     created = event(1)
     heavy = replace(created, message=replace(created.message, text=text, data=data))
     bytes_ = len(codec.encode_event(heavy))
-    assert bytes_ - 200 <= weight(heavy) <= bytes_ + 450
-    assert weight(heavy.message) == weight(heavy)
+    assert bytes_ - 200 <= json_size(heavy) <= bytes_ + 450
+    assert json_size(heavy.message) == json_size(heavy)
 
 
 def test_what_has_no_text_weighs_its_envelope() -> None:
     """Deletions and tombstones."""
     gone = MessageDeleted(ROOM, "one", 2, 0, some_id(1))
-    assert weight(gone) == weight(Tombstone(some_id(1), ROOM, 1)) < 1_000
+    assert json_size(gone) == json_size(Tombstone(some_id(1), ROOM, 1)) < 1_000
 
 
 def test_as_much_as_fits_is_given_from_either_end() -> None:
     """The newest or the oldest, whole ones; all, where they fit or are so few that they always do."""
-    events = stretch(0, 40)
-    budget = 20 * weight(events[-1])
+    events = event_range(0, 40)
+    budget = 20 * json_size(events[-1])
     assert newest_within(events, budget) == events[20:]
-    assert [each.offset for each in oldest_within(events, 20 * weight(events[0]))][:3] == [1, 2, 3]
+    assert [each.offset for each in oldest_within(events, 20 * json_size(events[0]))][:3] == [1, 2, 3]
     assert len(oldest_within(events, budget)) in {20, 21}
     assert newest_within(events) == oldest_within(events) == events
-    assert newest_within(events[:UNWEIGHED], 0) == events[:UNWEIGHED]
+    assert newest_within(events[:ALWAYS_FITS], 0) == events[:ALWAYS_FITS]
     assert newest_within(events, 0) == ()
-    assert UNWEIGHED * (24_000 + 8_192 + 1_000) < REPLAY_BYTES
+    assert ALWAYS_FITS * (24_000 + 8_192 + 1_000) < REPLAY_BYTES

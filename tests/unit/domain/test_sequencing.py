@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from server.domain.events import Event
 from server.domain.messages import Position
-from server.domain.sequencing import EARLY_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer, merge
-from tests.doubles.samples import event, stretch
+from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer, merge
+from tests.doubles.samples import event, event_range
 
 
 def offsets(events: Sequence[Event]) -> list[int]:
@@ -48,7 +48,7 @@ def test_whatever_the_plan_each_event_comes_once_in_order(sized: tuple[int, list
     """Hints lost, repeated, late and reordered, reads of the log at any moment and late ones: what was given out is at
     every moment exactly 1..position, and one last read makes it exactly 1..n."""
     size, plan = sized
-    log = stretch(0, size)
+    log = event_range(0, size)
     sequencer = Sequencer(Position("one", 0))
     given_out: list[Event] = []
     starts = [0]
@@ -84,7 +84,7 @@ def test_a_verdict_says_what_is_true(hints: list[int]) -> None:
         elif offset > before + 1:
             assert verdict == Gap()
         else:
-            assert verdict == Ready(stretch(before, expected))
+            assert verdict == Ready(event_range(before, expected))
         assert sequencer.has_gap == (max(seen) > expected)
 
 
@@ -98,23 +98,23 @@ def test_an_event_of_another_epoch_changes_nothing() -> None:
 
 
 def test_what_waits_behind_a_gap_is_bounded() -> None:
-    """Of the events behind a gap `EARLY_LIMIT` are kept; the first hint then frees those, and the log has the rest."""
+    """Of the events behind a gap `HELD_LIMIT` are kept; the first hint then frees those, and the log has the rest."""
     sequencer = Sequencer(Position("one", 0))
-    total = EARLY_LIMIT + 10
-    for early in stretch(1, total):
+    total = HELD_LIMIT + 10
+    for early in event_range(1, total):
         assert sequencer.accept(early) == Gap()
-    assert sequencer.accept(event(1)) == Ready(stretch(0, EARLY_LIMIT + 1))
+    assert sequencer.accept(event(1)) == Ready(event_range(0, HELD_LIMIT + 1))
     assert not sequencer.has_gap
-    assert sequencer.fill(stretch(EARLY_LIMIT + 1, total)) == stretch(EARLY_LIMIT + 1, total)
+    assert sequencer.fill(event_range(HELD_LIMIT + 1, total)) == event_range(HELD_LIMIT + 1, total)
 
 
 def test_a_log_read_that_joins_up_frees_what_waits() -> None:
     """`fill` returns the log's events and then the waiting ones; what it knows already it drops."""
     sequencer = Sequencer(Position("one", 2))
     sequencer.accept(event(6))
-    assert sequencer.fill(stretch(0, 4)) == stretch(2, 4)
+    assert sequencer.fill(event_range(0, 4)) == event_range(2, 4)
     assert sequencer.has_gap
-    assert sequencer.fill(stretch(4, 5)) == stretch(4, 6)
+    assert sequencer.fill(event_range(4, 5)) == event_range(4, 6)
     assert not sequencer.has_gap
 
 
@@ -129,10 +129,10 @@ def test_a_reset_forgets_what_waits() -> None:
 
 
 def test_what_the_log_never_had_can_be_forgotten() -> None:
-    """`forget_early` keeps the position and drops what waits."""
+    """`drop_held` keeps the position and drops what waits."""
     sequencer = Sequencer(Position("one", 1))
     sequencer.accept(event(5))
-    sequencer.forget_early()
+    sequencer.drop_held()
     assert not sequencer.has_gap
     assert sequencer.accept(event(2)) == Ready((event(2),))
 
@@ -165,9 +165,9 @@ def test_an_empty_ring_has_nothing() -> None:
 def test_a_ring_keeps_so_many_by_default() -> None:
     """The default limit is `RING_LIMIT`; the oldest goes first."""
     ring = Ring()
-    for pushed in stretch(0, RING_LIMIT + 5):
+    for pushed in event_range(0, RING_LIMIT + 5):
         ring.push(pushed)
-    assert ring.after(0) == stretch(5, RING_LIMIT + 5)
+    assert ring.after(0) == event_range(5, RING_LIMIT + 5)
 
 
 @given(
@@ -181,7 +181,7 @@ def test_merge_is_the_whole_stretch_or_nothing(after: int, upto: int, found: lis
     merged = merge(after, upto, *([event(offset) for offset in source] for source in found))
     wanted = range(after + 1, upto + 1)
     if set(wanted) <= {offset for source in found for offset in source}:
-        assert merged == stretch(after, upto)
+        assert merged == event_range(after, upto)
     else:
         assert merged is None
 

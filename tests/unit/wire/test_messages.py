@@ -12,10 +12,10 @@ from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import SessionId, UserId
 from server.domain.messages import Position, Tombstone
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.message_log import Page
 from server.wire import errors, messages, pushes, words
-from tests.doubles.samples import NOW_MS, ROOM, event, post, some_id
+from tests.doubles.samples import NOW_MS, ROOM, event, new_message, some_id
 
 AT = "2023-11-14T22:13:20.001Z"
 PLACE = {"channel": "room:1", "epoch": "one", "offset": 1, "at": AT}
@@ -34,7 +34,7 @@ MESSAGE: dict[str, Any] = {
     "offset": 1,
 }
 EDIT = Revision(ROOM, some_id(1), "better", {"a": 1}, keep_data=False, at=NOW_MS + 2)
-EDITED = revised(created(post(1), Position("one", 1)).message, EDIT)
+EDITED = revised(created(new_message(1), Position("one", 1)).message, EDIT)
 
 LOG_EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
     "message:created": (event(1), PLACE | {"message": MESSAGE}),
@@ -68,7 +68,7 @@ PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
         },
     ),
     "not recovered": (
-        ChannelResumed(ROOM, Position("two", 0), Lapse.EPOCH_CHANGED, ()),
+        ChannelResumed(ROOM, Position("two", 0), NotResumable.EPOCH_CHANGED, ()),
         "channel:resumed",
         {
             "channel": "room:1",
@@ -108,18 +108,21 @@ def test_pushes(push: Push, name: str, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recovered", "lapse", "reason"), [(None, None, None), (True, None, None), (False, Lapse.EXPIRED, "expired")]
+    ("recovered", "reason", "said"),
+    [(None, None, None), (True, None, None), (False, NotResumable.EXPIRED, "expired")],
 )
-def test_replays_say_whether_all_was_there(recovered: bool | None, lapse: Lapse | None, reason: str | None) -> None:
+def test_replays_say_whether_all_was_there(
+    recovered: bool | None, reason: NotResumable | None, said: str | None
+) -> None:
     """`recovered` is null where nothing was asked for; a reason stands only beside false."""
-    body = messages.replayed(Position("one", 7), recovered, lapse, ())
-    assert (body["recovered"], body.get("reason"), body["offset"]) == (recovered, reason, 7)
+    body = messages.replayed(Position("one", 7), recovered, reason, ())
+    assert (body["recovered"], body.get("reason"), body["offset"]) == (recovered, said, 7)
 
 
 def test_a_page_shows_tombstones_in_their_place() -> None:
     """`history:read` gives messages in their current state; of a deleted one only its place is left."""
     page = Page(
-        (Tombstone(some_id(1), ROOM, 1), created(post(2), Position("one", 2)).message), Position("one", 3), True
+        (Tombstone(some_id(1), ROOM, 1), created(new_message(2), Position("one", 2)).message), Position("one", 3), True
     )
     said = messages.page(page)
     assert said["messages"][0] == {"id": some_id(1), "channel": "room:1", "deleted": True, "offset": 1}

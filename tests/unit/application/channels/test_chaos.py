@@ -16,7 +16,7 @@ from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
 from server.domain.events import Event, MessageCreated
 from server.domain.identity import SessionId
 from server.domain.messages import MessageId, Position
-from server.domain.recovery import Lapse
+from server.domain.recovery import NotResumable
 from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, Faithful, Whims
 from tests.doubles.client import Asked, Follower, Gone
@@ -222,7 +222,7 @@ def chaos(scale: Scale, retention: int, *, forgetful: bool = False) -> tuple[Cha
 @given(SCALES)
 def test_every_client_sees_the_log_in_order_once(scale: Scale) -> None:
     """Sessions come and go, with and without `since` and `history`, on several replicas, while others post, edit and
-    delete and hints are lost, late and repeated and log and broker have outages: each stretch that a client is given is
+    delete and hints are lost, late and repeated and log and broker have outages: each slice that a client is given is
     the log's, dense, without a break; in the end each has all; what was acked is there, and what was retried, once."""
     town, events, head = chaos(scale, retention=1_000_000)
     assert events == town.log.written
@@ -234,7 +234,7 @@ def test_every_client_sees_the_log_in_order_once(scale: Scale) -> None:
     for inbox in town.inboxes:
         follower = town.follower(inbox)
         assert follower.position == head
-        assert follower.lapses == []
+        assert follower.restarts == []
 
 
 @given(SCALES)
@@ -249,9 +249,9 @@ def test_a_log_that_forgets_and_trims_breaks_no_stretch(scale: Scale) -> None:
     for inbox in town.inboxes:
         follower = town.follower(inbox)
         assert follower.position == head
-        for lapsed in follower.lapses:
-            assert lapsed.lapse in {Lapse.EPOCH_CHANGED, Lapse.EXPIRED}
-            if lapsed.lapse is Lapse.EXPIRED:
-                assert lapsed.position.offset < heads[lapsed.position.epoch] - retention
+        for restart in follower.restarts:
+            assert restart.reason in {NotResumable.EPOCH_CHANGED, NotResumable.EXPIRED}
+            if restart.reason is NotResumable.EXPIRED:
+                assert restart.position.offset < heads[restart.position.epoch] - retention
             else:
-                assert lapsed.position.epoch != head.epoch
+                assert restart.position.epoch != head.epoch

@@ -25,13 +25,13 @@ from server.domain.events import Event
 from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
-from server.domain.recovery import REPLAY_LIMIT, Lapse
-from server.domain.sequencing import EARLY_LIMIT
+from server.domain.recovery import REPLAY_LIMIT, NotResumable
+from server.domain.sequencing import HELD_LIMIT
 from server.ports.broadcast import LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.replica import Replica, replica
-from tests.doubles.samples import HOUR_MS, ROOM, event, post, stretch
+from tests.doubles.samples import HOUR_MS, ROOM, event, event_range, new_message
 from tests.doubles.virtual_time import turns
 
 ALICE = SessionId("alice's")
@@ -50,7 +50,7 @@ class House:
 
     async def write(self, count: int, channel: ChannelName = ROOM, first: int = 1) -> list[Event]:
         """Append messages, and hint at none of them."""
-        return [(await self.log.inner.append(post(first + i, channel))).event for i in range(count)]
+        return [(await self.log.inner.append(new_message(first + i, channel))).event for i in range(count)]
 
     async def member(self, session: SessionId = ALICE, channel: ChannelName = ROOM) -> list[object]:
         """Host the channel and put a session into it; return its inbox."""
@@ -163,11 +163,11 @@ async def test_hints_that_come_while_a_channel_opens_are_kept(house: House) -> N
 
 
 async def test_more_early_hints_than_are_kept_are_read_from_the_log(house: House) -> None:
-    """`EARLY_LIMIT` hints wait for an opening; what comes beyond makes the hub read the log once more."""
+    """`HELD_LIMIT` hints wait for an opening; what comes beyond makes the hub read the log once more."""
     gate = house.log.after = Gate()
     hosting = asyncio.create_task(house.replica.hub.host(ROOM))
     await gate.reached.wait()
-    total = EARLY_LIMIT + 50
+    total = HELD_LIMIT + 50
     house.hint(*(await house.write(total)))
     await turns(total)
     house.log.after = at_once
@@ -178,13 +178,13 @@ async def test_more_early_hints_than_are_kept_are_read_from_the_log(house: House
 
 
 def test_the_hints_that_wait_for_an_opening_are_bounded() -> None:
-    """Of more than `EARLY_LIMIT` the first are kept, and that there were more is remembered."""
+    """Of more than `HELD_LIMIT` the first are kept, and that there were more is remembered."""
     opening = HostedChannel(ROOM, 0.0)
-    for early in stretch(0, EARLY_LIMIT):
+    for early in event_range(0, HELD_LIMIT):
         opening.keep_early(early)
     assert not opening.missed_hints
-    opening.keep_early(event(EARLY_LIMIT + 1))
-    assert (tuple(opening.early), opening.missed_hints) == (stretch(0, EARLY_LIMIT), True)
+    opening.keep_early(event(HELD_LIMIT + 1))
+    assert (tuple(opening.early), opening.missed_hints) == (event_range(0, HELD_LIMIT), True)
 
 
 async def test_a_broken_link_during_an_opening_is_not_forgotten(house: House) -> None:
@@ -526,11 +526,11 @@ async def test_a_healing_that_is_under_way_when_its_channel_goes_is_dropped(hous
 # Another log than before
 
 
-async def restarted(house: House, inbox: list[object], lapse: Lapse, head: int) -> None:
+async def restarted(house: House, inbox: list[object], reason: NotResumable, head: int) -> None:
     """Check that the member was told of a new position, once, and that it gets what is written from there on."""
     position = (await house.log.inner.read(ROOM, 0, 0)).head
     assert position.offset == head
-    assert inbox == [ChannelResumed(ROOM, position, lapse, ())]
+    assert inbox == [ChannelResumed(ROOM, position, reason, ())]
     house.hint(*(await house.write(2, first=50_000)))
     await house.until(inbox, 3)
     assert offsets(inbox) == [head + 1, head + 2]
@@ -545,7 +545,7 @@ async def test_a_lost_log_is_told_to_the_members(house: House) -> None:
     inner.forget(ROOM)
     house.hint(*(await house.write(2, first=10)))
     await house.until(inbox, 1)
-    await restarted(house, inbox, Lapse.EPOCH_CHANGED, 2)
+    await restarted(house, inbox, NotResumable.EPOCH_CHANGED, 2)
 
 
 async def test_a_log_that_comes_back_older_is_told_to_the_members(house: House) -> None:
@@ -557,18 +557,18 @@ async def test_a_log_that_comes_back_older_is_told_to_the_members(house: House) 
     house.log.inner = older
     house.hint(LinkRestored())
     await house.until(inbox, 1)
-    await restarted(house, inbox, Lapse.AHEAD_OF_LOG, 3)
+    await restarted(house, inbox, NotResumable.AHEAD_OF_LOG, 3)
 
 
 async def test_what_was_dropped_before_it_was_seen_is_told_to_the_members(house: House) -> None:
-    """Where retention has passed the position by, no part of the stretch is given: members start over from the head."""
+    """Where retention has passed the position by, no part of the slice is given: members start over from the head."""
     house.log.inner = MemoryMessageLog(max_events=10, max_age_ms=HOUR_MS)
     await house.write(3)
     inbox = await house.member()
     await house.write(20, first=4)
     house.hint(LinkRestored())
     await house.until(inbox, 1)
-    await restarted(house, inbox, Lapse.EXPIRED, 23)
+    await restarted(house, inbox, NotResumable.EXPIRED, 23)
 
 
 async def test_hints_of_a_former_epoch_change_nothing(house: House) -> None:
@@ -603,7 +603,7 @@ async def test_a_late_answer_of_a_former_epoch_does_not_bring_it_back(house: Hou
     await turns(50)
     position = Position(written[0].epoch, 3)
     assert position.epoch != old[0].epoch
-    assert inbox == [ChannelResumed(ROOM, position, Lapse.EPOCH_CHANGED, ())]
+    assert inbox == [ChannelResumed(ROOM, position, NotResumable.EPOCH_CHANGED, ())]
     assert (await house.replica.hub.host(ROOM)).position == position
 
 
@@ -625,4 +625,4 @@ async def test_a_late_answer_of_an_older_log_restarts_once(house: House) -> None
     await house.until(inbox, 2)
     late.open()
     await turns(50)
-    assert inbox == [ChannelResumed(ROOM, Position(written[0].epoch, 3), Lapse.AHEAD_OF_LOG, ()), written[0]]
+    assert inbox == [ChannelResumed(ROOM, Position(written[0].epoch, 3), NotResumable.AHEAD_OF_LOG, ()), written[0]]

@@ -15,13 +15,13 @@ from server.domain.events import Event
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
-from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, Lapse, weight
+from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable, json_size
 from server.domain.sequencing import RING_LIMIT
 from server.ports.broadcast import LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.replica import MAX_CHANNELS, Replica, replica
-from tests.doubles.samples import HOUR_MS, ROOM, identity, post
+from tests.doubles.samples import HOUR_MS, ROOM, identity, new_message
 from tests.doubles.virtual_time import turns
 
 ALICE = identity("alice")
@@ -44,7 +44,7 @@ class Door:
         events = []
         for _ in range(count):
             self.written += 1
-            events.append((await self.log.inner.append(post(self.written, text=text))).event)
+            events.append((await self.log.inner.append(new_message(self.written, text=text))).event)
             if hinted:
                 self.link.arrive(events[-1])
         await turns(count // 16 + 3)
@@ -108,7 +108,7 @@ async def test_a_join_with_history_gives_the_last_events(
     await door.write(size)
     joined = await door.join(history=history)
     assert offsets(joined.events) == expected
-    assert (joined.position.offset, joined.lapse) == (size, None)
+    assert (joined.position.offset, joined.reason) == (size, None)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ async def test_a_join_with_since_gives_exactly_what_was_missed(door: Door, size:
     """All events after `since` up to the position, each once, in order, from the ring or from the log."""
     await door.write(size)
     joined = await door.join(Position(await door.epoch(), since))
-    assert joined.lapse is None
+    assert joined.reason is None
     assert offsets(joined.events) == [*range(since + 1, size + 1)]
     await door.write(1)
     assert offsets(door.inbox) == [size + 1]
@@ -127,10 +127,10 @@ async def test_a_join_with_since_gives_exactly_what_was_missed(door: Door, size:
 
 @pytest.mark.parametrize(("history", "expected"), [(0, []), (3, [398, 399, 400]), (100, [*range(301, 401)])])
 async def test_more_bytes_than_a_replay_holds_are_too_far_behind(door: Door, history: int, expected: list[int]) -> None:
-    """Never a part: a stretch over its bytes is not given, but the last `history` events of it are."""
+    """Never a part: a slice over its bytes is not given, but the last `history` events of it are."""
     await door.write(400, text="x" * 3_000)
     joined = await door.join(Position(await door.epoch(), 0), history=history)
-    assert joined.lapse is Lapse.TOO_FAR_BEHIND
+    assert joined.reason is NotResumable.TOO_FAR_BEHIND
     assert offsets(joined.events) == expected
 
 
@@ -138,8 +138,8 @@ async def test_history_is_cut_to_its_bytes(door: Door) -> None:
     """As many of the last events as a replay holds, up to the position."""
     await door.write(100, text="\x01" * 4_000)
     joined = await door.join(history=100)
-    assert joined.lapse is None
-    given = REPLAY_BYTES // weight(joined.events[0])
+    assert joined.reason is None
+    given = REPLAY_BYTES // json_size(joined.events[0])
     assert offsets(joined.events) == [*range(101 - given, 101)]
 
 
@@ -155,10 +155,10 @@ async def test_a_reconnect_is_served_from_memory(door: Door) -> None:
 
 
 async def test_history_beyond_the_ring_is_read_once(door: Door) -> None:
-    """Where the ring begins later than the asked-for stretch, one read of the log gives the rest."""
+    """If the ring begins later than the asked-for slice, one read of the log gives the rest."""
     await door.write(50, hinted=False)
     await door.join()
-    door.link.arrive((await door.log.inner.append(post(9_999))).event)
+    door.link.arrive((await door.log.inner.append(new_message(9_999))).event)
     (await door.replica.hub.host(ROOM)).ring.clear()
     await turns(5)
     reads = door.log.reads
@@ -172,38 +172,40 @@ async def test_history_begins_where_retention_does(door: Door) -> None:
     await door.write(12)
     joined = await door.join(history=10)
     assert offsets(joined.events) == [8, 9, 10, 11, 12]
-    assert (joined.position.offset, joined.lapse) == (12, None)
+    assert (joined.position.offset, joined.reason) == (12, None)
 
 
 @pytest.mark.parametrize(
-    ("since", "lapse"),
+    ("since", "reason"),
     [
-        (Position("another", 3), Lapse.EPOCH_CHANGED),
-        (Position("another", 900_000), Lapse.EPOCH_CHANGED),
-        (Position("", 2_001), Lapse.AHEAD_OF_LOG),
-        (Position("", 999), Lapse.TOO_FAR_BEHIND),
-        (Position("", 2_000 - REPLAY_LIMIT - 1), Lapse.TOO_FAR_BEHIND),
+        (Position("another", 3), NotResumable.EPOCH_CHANGED),
+        (Position("another", 900_000), NotResumable.EPOCH_CHANGED),
+        (Position("", 2_001), NotResumable.AHEAD_OF_LOG),
+        (Position("", 999), NotResumable.TOO_FAR_BEHIND),
+        (Position("", 2_000 - REPLAY_LIMIT - 1), NotResumable.TOO_FAR_BEHIND),
     ],
 )
-async def test_what_can_t_be_given_whole_is_not_given_in_part(door: Door, since: Position, lapse: Lapse) -> None:
+async def test_what_can_t_be_given_whole_is_not_given_in_part(
+    door: Door, since: Position, reason: NotResumable
+) -> None:
     """The reason, the present position, no event of the missed ones; with `history`, the last so many instead."""
     await door.write(2_000)
     if not since.epoch:
         since = Position(await door.epoch(), since.offset)
     bare = await door.join(since)
-    assert bare == Joined(Position(await door.epoch(), 2_000), lapse, ())
+    assert bare == Joined(Position(await door.epoch(), 2_000), reason, ())
     joined = await door.join(since, history=5)
-    assert (joined.lapse, offsets(joined.events)) == (lapse, [1_996, 1_997, 1_998, 1_999, 2_000])
+    assert (joined.reason, offsets(joined.events)) == (reason, [1_996, 1_997, 1_998, 1_999, 2_000])
 
 
 async def test_what_retention_has_dropped_is_expired(door: Door) -> None:
-    """A position below the floor lapses, the one at the floor is served whole."""
+    """A position below the floor has expired; the events after a position at the floor are all given."""
     door.log.inner = MemoryMessageLog(max_events=300, max_age_ms=HOUR_MS)
     await door.write(700)
     expired = await door.join(Position(await door.epoch(), 399))
-    assert (expired.lapse, expired.events, expired.position.offset) == (Lapse.EXPIRED, (), 700)
+    assert (expired.reason, expired.events, expired.position.offset) == (NotResumable.EXPIRED, (), 700)
     served = await door.join(Position(await door.epoch(), 400))
-    assert (served.lapse, offsets(served.events)) == (None, [*range(401, 701)])
+    assert (served.reason, offsets(served.events)) == (None, [*range(401, 701)])
 
 
 async def test_retention_that_passes_during_the_read_is_expired(door: Door) -> None:
@@ -220,7 +222,7 @@ async def test_retention_that_passes_during_the_read_is_expired(door: Door) -> N
 
     door.log.before = trim
     joined = await door.join(since)
-    assert (joined.lapse, joined.events, joined.position.offset) == (Lapse.EXPIRED, (), 310)
+    assert (joined.reason, joined.events, joined.position.offset) == (NotResumable.EXPIRED, (), 310)
 
 
 # What happens meanwhile
@@ -299,7 +301,7 @@ async def test_a_hub_that_is_more_than_one_read_behind_is_not_mistaken_for_an_ol
     await door.join()
     await door.write(REPLAY_LIMIT * 2 + 5, hinted=False)
     joined = await door.join(Position(await door.epoch(), REPLAY_LIMIT * 2 + 5))
-    assert joined.lapse is None
+    assert joined.reason is None
 
 
 async def test_a_log_that_is_lost_during_the_read_is_a_changed_epoch(door: Door) -> None:
@@ -316,7 +318,7 @@ async def test_a_log_that_is_lost_during_the_read_is_a_changed_epoch(door: Door)
     door.log.before = lose
     joined = await door.join(since, history=2)
     assert joined.position == Position(await door.epoch(), 3)
-    assert (joined.lapse, offsets(joined.events)) == (Lapse.EPOCH_CHANGED, [2, 3])
+    assert (joined.reason, offsets(joined.events)) == (NotResumable.EPOCH_CHANGED, [2, 3])
 
 
 async def test_a_log_that_is_lost_between_two_reads_leaves_nothing_of_the_old_one(door: Door) -> None:
@@ -362,7 +364,7 @@ async def test_a_log_that_came_back_older_is_ahead_of_log(door: Door) -> None:
     await door.write(2)
     since = Position(await door.epoch(), 5)
     door.log.inner = older
-    assert await door.join(since) == Joined(Position(since.epoch, 3), Lapse.AHEAD_OF_LOG, ())
+    assert await door.join(since) == Joined(Position(since.epoch, 3), NotResumable.AHEAD_OF_LOG, ())
 
 
 # Who may, and how much
@@ -440,11 +442,11 @@ async def test_who_has_left_gets_no_more(door: Door) -> None:
 
 
 async def test_a_resume_tells_of_each_channel_in_the_order_it_was_asked(door: Door) -> None:
-    """Recovered with what was missed, lapsed with the reason, or removed with the error; and then live events."""
+    """Recovered with what was missed, restarted with the reason, or removed with the error; and then live events."""
     await door.write(3)
     epoch = await door.epoch()
     busy = ChannelName("room:2")
-    await door.log.inner.append(post(9_000, busy))
+    await door.log.inner.append(new_message(9_000, busy))
     who = identity(grants={"room:*": ["join"]})
     positions: Mapping[ChannelName, Position] = {
         ROOM: Position(epoch, 1),
@@ -452,16 +454,16 @@ async def test_a_resume_tells_of_each_channel_in_the_order_it_was_asked(door: Do
         busy: Position("another", 7),
     }
     await door.replica.subscriptions.resume(HERS, who, positions)
-    recovered, removed, lapsed = door.inbox
+    recovered, removed, restarted = door.inbox
     assert isinstance(recovered, ChannelResumed)
-    assert (recovered.channel, recovered.position, recovered.lapse) == (ROOM, Position(epoch, 3), None)
+    assert (recovered.channel, recovered.position, recovered.reason) == (ROOM, Position(epoch, 3), None)
     assert offsets(recovered.events) == [2, 3]
     assert removed == ChannelRemoved(ChannelName("secret"), PermissionDenied)
-    assert isinstance(lapsed, ChannelResumed)
-    assert (lapsed.channel, lapsed.position.offset, lapsed.lapse, [*lapsed.events]) == (
+    assert isinstance(restarted, ChannelResumed)
+    assert (restarted.channel, restarted.position.offset, restarted.reason, [*restarted.events]) == (
         busy,
         1,
-        Lapse.EPOCH_CHANGED,
+        NotResumable.EPOCH_CHANGED,
         [],
     )
     await door.write(1)
@@ -479,11 +481,11 @@ async def test_a_resume_that_finds_the_log_away_says_so_for_each_channel(door: D
 
 
 async def test_lost_grants_end_memberships(door: Door) -> None:
-    """`confine` removes the session from what it may no longer join, tells it, and leaves it in the rest."""
+    """`apply_grants` removes the session from what it may no longer join, tells it, and leaves it in the rest."""
     other = ChannelName("ops:1")
     await door.join()
     await door.replica.subscriptions.join(HERS, ALICE, other)
-    door.replica.subscriptions.confine(HERS, identity(grants={"ops:*": ["join"], "room:*": ["send"]}))
+    door.replica.subscriptions.apply_grants(HERS, identity(grants={"ops:*": ["join"], "room:*": ["send"]}))
     assert door.inbox == [ChannelRemoved(ROOM, PermissionDenied)]
     assert [*door.replica.transport.channels(HERS)] == [other]
     await door.write(1)

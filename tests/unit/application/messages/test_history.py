@@ -10,7 +10,7 @@ from server.application.messages.history import History
 from server.domain.errors import PermissionDenied, Unavailable
 from server.domain.messages import Message
 from tests.doubles.faulty_log import FaultyLog, Gate
-from tests.doubles.samples import HOUR_MS, ROOM, identity, post
+from tests.doubles.samples import HOUR_MS, ROOM, identity, new_message
 
 READER = identity("reader", grants={"room:*": ["join"]})
 
@@ -20,7 +20,7 @@ async def log() -> FaultyLog:
     """Ten messages in the room."""
     log = FaultyLog(MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS, now_ms=lambda: 0))
     for number in range(1, 11):
-        await log.append(post(number))
+        await log.append(new_message(number))
     return log
 
 
@@ -66,7 +66,7 @@ async def test_a_page_over_its_bytes_is_cut_where_reading_goes_on(bounds: dict[s
     """The newest are kept, or the oldest where the page is read upwards; `more` says that there are others."""
     log = MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS, now_ms=lambda: 0)
     for number in range(1, 41):
-        await log.append(post(number, text="\x01" * 4_000))
+        await log.append(new_message(number, text="\x01" * 4_000))
     page = await History(log).read(READER, ReadHistory.parse({"channel": ROOM, "limit": 40} | bounds))
     kept = len(page.messages)
     assert 15 < kept < 40
