@@ -1,11 +1,10 @@
-"""What the logs and brokers share: events as bytes (compact JSON with a version), and epochs.
+"""Events as bytes, for logs and brokers: compact JSON with a version.
 
 Shape: `{"v": 1, "t": "created" | "edited" | "deleted", "c": channel, "e": epoch, "o": offset, "a": at, ...}`
 with `"m"`, the whole message, or `"i"`, the id of the deleted one. Decoding checks what it needs: bytes from
 a shared broker are a stranger's until then.
 """
 
-from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -19,23 +18,8 @@ VERSION = 1
 """Of the shape above; a reader refuses what it does not know."""
 
 
-STORE_ID_BYTES = 16
-"""Random bytes that are made with a store and lost with it: as unique as a UUID."""
-
-_EPOCH_BYTES = 8
-"""64 bits: the epochs of two stores do not meet by chance."""
-
-
 class DecodeError(ValueError):
     """The bytes are no event of a known version."""
-
-
-def channel_epoch(store_id: bytes, channel: ChannelName) -> str:
-    """The channel's epoch in the store with this id: 16 hexadecimal digits, the same for all who ask.
-
-    So a channel has one before its first event, without a write, and a lost or replaced store changes all.
-    """
-    return blake2b(channel.encode(), digest_size=_EPOCH_BYTES, key=store_id).hexdigest()
 
 
 def encode_event(event: Event) -> bytes:

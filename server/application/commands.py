@@ -27,6 +27,7 @@ from server.domain.limits import (
     MAX_TOKEN_CHARS,
 )
 from server.domain.messages import Position
+from server.domain.nesting import is_deeper
 
 CHANNELS_REMEMBERED = 4_096
 """Names that have been found to be channels (about 1 MiB): the same few come with most commands."""
@@ -41,17 +42,9 @@ def _channel(text: str) -> ChannelName:
 
 
 def _shallow(value: dict[str, Any]) -> dict[str, Any]:
-    level: list[Any] = [value]
-    for _ in range(MAX_DATA_DEPTH):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return value
-    raise ValueError(f"nested deeper than {MAX_DATA_DEPTH} levels")
+    if is_deeper(value, MAX_DATA_DEPTH):
+        raise ValueError(f"nested deeper than {MAX_DATA_DEPTH} levels")
+    return value
 
 
 Channel = Annotated[str, Field(max_length=channels.MAX_CHANNEL_CHARS), AfterValidator(_channel)]

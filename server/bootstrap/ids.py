@@ -1,14 +1,9 @@
-"""Wall-clock time and message ids."""
+"""Message ids."""
 
 import os
-import time
 
+from server.adapters.clock import now_ms
 from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
-
-
-def now_ms() -> int:
-    """Wall-clock time."""
-    return time.time_ns() // 1_000_000
 
 
 class _Randomness:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from server import logs, memory
+from server.adapters.clock import now_ms
 from server.adapters.prometheus_metrics import Counts
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.api.probes import Readiness
@@ -20,7 +21,7 @@ from server.application.life.loop_lag import measure_lag
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
-from server.bootstrap.ids import new_message_id, now_ms
+from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
 from server.gateway.chat.connections import SocketConnections

@@ -1,4 +1,4 @@
-"""Limits of the protocol: how large a client's payload and its fields may be (PROTOCOL.md, "Limits")."""
+"""Limits of the protocol: sizes of a client's payload and its fields, and times (PROTOCOL.md, "Limits")."""
 
 MAX_TEXT_CHARS = 4_000
 """PROTOCOL.md, "Commands": long enough for a letter, short enough for a frame."""
@@ -11,6 +11,9 @@ MAX_DATA_DEPTH = 32
 
 MAX_KEY_CHARS = 64
 """Of an idempotency key: a UUID or a hash in hex fits."""
+
+KEY_LIFETIME_MS = 24 * 3_600_000
+"""How long a repeated idempotency key finds the first message: a client that was offline for a night can retry."""
 
 MAX_ID_CHARS = 64
 """Of a message id in a command; the ids that the server gives have 36."""

@@ -55,3 +55,11 @@ def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> Messa
 def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[Event, ...]:
     """The events after + 1 .. upto."""
     return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))
+
+
+def nested(levels: int) -> object:
+    """Empty lists nested in each other, `levels` deep."""
+    value: object = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value

@@ -13,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 
 from server.adapters import jwt_verifier
-from server.adapters.memory.message_log import KEY_LIFETIME_MS
 from server.application import commands, deadline
 from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits
@@ -155,7 +154,7 @@ def test_the_limits_are_those_of_the_code() -> None:
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
             "ping interval, milliseconds *": default["ping_interval"] * 1_000,
             "ping timeout, milliseconds *": default["ping_timeout"] * 1_000,
-            "life of a key, hours": KEY_LIFETIME_MS / 3_600_000,
+            "life of a key, hours": limits.KEY_LIFETIME_MS / 3_600_000,
             "`session:expiring` before `exp`, seconds": sessions.EXPIRY_NOTICE_MS / 1_000,
             "grace after `exp`, seconds *": default["token_grace"],
             "clocks may differ by, seconds *": default["jwt_leeway"],
@@ -176,7 +175,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         ("Commands", f"more than {mailbox.MAILBOX_HIGH} commands"),
         ("message:send", f"{number(limits.MAX_DATA_BYTES)} bytes as compact JSON"),
         ("message:send", f"at most {limits.MAX_DATA_DEPTH} levels"),
-        ("message:send", f"Within {KEY_LIFETIME_MS // 3_600_000} h"),
+        ("message:send", f"Within {limits.KEY_LIFETIME_MS // 3_600_000} h"),
         ("message:edit", f"{number(limits.MAX_DATA_BYTES)} bytes, {limits.MAX_DATA_DEPTH} levels"),
         ("Positions and resume", f"At most {number(REPLAY_LIMIT)} events"),
         ("Closing", f"waits at most {connection.CLOSE_WAIT_S:.0f} s"),

@@ -4,28 +4,22 @@ Nothing waits in here: each method runs in one go on the event loop, so that it 
 """
 
 import os
-import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from server.adapters.codec import STORE_ID_BYTES, channel_epoch
+from server.adapters.clock import now_ms
+from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
 from server.domain.errors import Conflict, NotFound
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import UserId
+from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
 
-KEY_LIFETIME_MS = 24 * 3600 * 1000
-"""Promise 3 of the port."""
-
 _Key = tuple[ChannelName, UserId, str]
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(slots=True)
@@ -95,7 +89,7 @@ class MemoryMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
-        now_ms: Callable[[], int] = _wall_ms,
+        now_ms: Callable[[], int] = now_ms,
         store_id: bytes | None = None,
     ) -> None:
         self._max_events = max_events

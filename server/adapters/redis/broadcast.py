@@ -9,10 +9,11 @@ import structlog
 from server.adapters import codec
 from server.adapters.codec import DecodeError
 from server.adapters.redis import keys
-from server.adapters.redis.foreign import MAX_DEPTH, is_deeper
 from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
 from server.domain.events import Event, MessageDeleted
+from server.domain.limits import MAX_DATA_DEPTH
+from server.domain.nesting import is_deeper
 from server.ports.broadcast import Broadcast, LinkRestored
 
 WAITING_LIMIT = 10_000
@@ -85,6 +86,6 @@ def _judged(topic: str, payload: bytes) -> Event:
         if message.channel != event.channel:
             raise DecodeError("its message belongs to another channel")
         loose = [message.data, message.author.name, message.reply_to, message.key, message.edited_at]
-        if is_deeper(loose, MAX_DEPTH + 1):
+        if is_deeper(loose, MAX_DATA_DEPTH + 1):
             raise DecodeError("its data is nested too deep")
     return event

@@ -6,6 +6,8 @@ import orjson
 
 from server.domain.channels import channel_name
 from server.domain.errors import BadRequest
+from server.domain.limits import MAX_DATA_DEPTH
+from server.domain.nesting import is_deeper
 
 NAMESPACE = "/chat"
 """The one namespace into which other processes may emit."""
@@ -14,9 +16,6 @@ MAX_BYTES = 64 * 1024
 """Of an emit; more is refused before it is parsed."""
 
 MAX_EVENT_CHARS = 64
-
-MAX_DEPTH = 32
-"""Of nested data, as for clients: parsers give up on deeper ones, and so does the encoder."""
 
 RESERVED = ("message:", "channel:", "session:", "presence:", "reaction:", "typing:", "read:", "connect", "disconnect")
 """Names that the protocol gives a meaning: an event from outside the log must not be taken for one of the log."""
@@ -40,21 +39,6 @@ def foreign_emit(payload: bytes) -> tuple[str, Any, str] | None:
         return None
     if not isinstance(event, str) or len(event) > MAX_EVENT_CHARS or event.startswith(RESERVED):
         return None
-    if is_deeper(data, MAX_DEPTH + 1):
+    if is_deeper(data, MAX_DATA_DEPTH + 1):  # `data` is the list of arguments
         return None
     return event, data[0] if len(data) == 1 else tuple(data), room
-
-
-def is_deeper(value: object, levels: int) -> bool:
-    """Say whether lists and objects stand in each other more than so many levels deep."""
-    layer: list[object] = [value]
-    for _ in range(levels):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, list | dict)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not layer:
-            return False
-    return any(isinstance(inner, list | dict) for inner in layer)

@@ -6,7 +6,6 @@ Redis may take the last second with it (docs/operations.md).
 
 import asyncio
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from functools import lru_cache, partial
 from itertools import count
 from typing import Any, NamedTuple, Self
 
+from server.adapters.clock import now_ms
 from server.adapters.redis import keys
 from server.adapters.redis.entries import decode_entry, decode_state, encode_content, encode_data
 from server.adapters.redis.link import connect
@@ -23,11 +23,9 @@ from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created
 from server.domain.errors import Conflict, NotFound
 from server.domain.events import Event, MessageDeleted
+from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Appended, MessageLog, Page, Replay
-
-KEY_TTL_MS = 24 * 3_600_000
-"""How long an idempotency key counts (promise 3)."""
 
 SEEN_LIMIT = 50_000
 """Channels whose last event is remembered; the least lately used are forgotten first."""
@@ -36,10 +34,6 @@ SEEN_LIMIT = 50_000
 WRITERS = 2
 """Connections that append, each for its share of the channels: while Redis works for one, this process works for the
 other."""
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class _Seen(NamedTuple):
@@ -51,7 +45,7 @@ class _Seen(NamedTuple):
 class RedisMessageLog(MessageLog):
     """A `MessageLog` over Redis 7. `url` as in `link.connect`; bounds and clock as in the other adapters."""
 
-    def __init__(self, url: str, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int] = _wall_ms) -> None:
+    def __init__(self, url: str, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int] = now_ms) -> None:
         self._writes = [Pipeline(connect(url)) for _ in range(WRITERS)]
         self._reads = Pipeline(connect(url))
         self._appends = [Script(writes, "append") for writes in self._writes]
@@ -156,7 +150,7 @@ def _subject(draft: Draft) -> tuple[str, ...]:
 def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:
     match draft:
         case NewMessage():
-            return (encode_content(draft), KEY_TTL_MS)
+            return (encode_content(draft), KEY_LIFETIME_MS)
         case Revision():
             return (draft.text, encode_data(draft.data), "1" if draft.keep_data else "0")
         case Deletion():

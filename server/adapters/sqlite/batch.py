@@ -13,11 +13,9 @@ from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created,
 from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import UserId
+from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId, Position
 from server.ports.message_log import Appended
-
-KEY_LIFETIME_MS = 24 * 3600 * 1000
-"""Promise 3 of the port."""
 
 SPARE_TRIMS = 64
 """Events over the bound that a batch drops a channel beyond its own number: a lowered bound is reached bit by bit."""

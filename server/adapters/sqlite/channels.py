@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from server.adapters.codec import channel_epoch
+from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.channels import ChannelName
 from server.domain.messages import Position

@@ -1,13 +1,13 @@
 """The embedded message log: one SQLite file, durable, no server to start."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from server.adapters.clock import now_ms
 from server.adapters.sqlite.database import exclusive, prepare
 from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.sweep import Sweep
@@ -19,10 +19,6 @@ from server.ports.message_log import Appended, MessageLog, Page, Replay
 
 SWEEP_INTERVAL_S = 60.0
 """Between two passes over all channels for what has grown too old: so late may it be dropped."""
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class SqliteMessageLog(MessageLog):
@@ -40,7 +36,7 @@ class SqliteMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
-        now_ms: Callable[[], int] = _wall_ms,
+        now_ms: Callable[[], int] = now_ms,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
     ) -> None:
         self._path = path

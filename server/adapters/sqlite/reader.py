@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from server.adapters.codec import DecodeError, channel_epoch, decode_event
+from server.adapters.codec import DecodeError, decode_event
+from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.database import DEADLINE_S, open_reader
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable

@@ -8,13 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.adapters.codec import (
-    STORE_ID_BYTES,
     DecodeError,
-    channel_epoch,
     decode_event,
     encode_event,
 )
-from server.domain.channels import ChannelName
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId
@@ -105,12 +102,3 @@ def test_a_lone_surrogate_is_no_json() -> None:
     draft = MessageDeleted(ROOM, "epoch", 1, NOW_MS, MessageId("\ud800"))
     with pytest.raises(TypeError):
         encode_event(draft)
-
-
-def test_epochs_tell_stores_and_channels_apart() -> None:
-    """The same store and channel have the same epoch always; another of either has another one."""
-    one, other = bytes(STORE_ID_BYTES), bytes([1] * STORE_ID_BYTES)
-    epochs = [channel_epoch(store, channel) for store in (one, other) for channel in (ROOM, ChannelName("room:2"))]
-    assert len(set(epochs)) == 4
-    assert all(len(epoch) == 16 and int(epoch, 16) >= 0 for epoch in epochs)
-    assert epochs[0] == channel_epoch(one, ROOM)

@@ -1,6 +1,6 @@
 """What the log in memory has beyond the port: a way to lose a channel."""
 
-from server.adapters.codec import STORE_ID_BYTES
+from server.adapters.epochs import STORE_ID_BYTES
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.domain.channels import ChannelName
 from tests.doubles.samples import HOUR_MS, ROOM, new_message

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.adapters.redis.foreign import MAX_BYTES, foreign_emit, is_deeper
+from server.adapters.redis.foreign import MAX_BYTES, foreign_emit
+from tests.doubles.samples import nested
 
 EMIT: dict[str, Any] = {
     "method": "emit",
@@ -20,14 +21,6 @@ EMIT: dict[str, Any] = {
     "callback": None,
     "host_id": "stranger",
 }
-
-
-def nested(levels: int) -> object:
-    """A list in a list in a list ..."""
-    value: object = []
-    for _ in range(levels - 1):
-        value = [value]
-    return value
 
 
 def test_an_emit_into_a_channel_is_taken() -> None:
@@ -112,11 +105,3 @@ def test_what_is_no_emit_is_refused(payload: bytes) -> None:
 def test_no_bytes_raise(payload: bytes) -> None:
     """Whatever comes is judged, and never an exception."""
     assert foreign_emit(payload) is None
-
-
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_depth_is_counted(levels: int, limit: int) -> None:
-    """A value of so many levels is deeper than fewer, through lists and objects alike."""
-    assert is_deeper(nested(levels), limit) == (levels > limit)
-    assert is_deeper({"a": 1, "b": nested(levels)}, limit + 1) == (levels > limit)
-    assert not is_deeper("text", limit)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from server.adapters.sqlite.batch import KEY_LIFETIME_MS, Batch
+from server.adapters.sqlite.batch import Batch
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import open_writer, prepare
 from server.adapters.sqlite.sweep import PACE_S, STEP_ROWS, Sweep
 from server.domain.channels import ChannelName
+from server.domain.limits import KEY_LIFETIME_MS
 from tests.doubles.samples import NOW_MS, ROOM, new_message
 
 INTERVAL_S = 60.0
