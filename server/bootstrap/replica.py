@@ -58,7 +58,7 @@ class Replica:
             self.hub.run(),
             self.hub.sweep(),
             self.sessions.run(),
-            self.chat.eio.run(),
+            self.chat.eio.registry.run(),
             memory.collect_when_idle(),
             measure_lag(self.metrics, time.monotonic),
             *self.stores.loops,

@@ -20,8 +20,8 @@ from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
-from server.gateway.socketio import engine, packets
-from server.gateway.websocket import connection, mailbox, writer
+from server.gateway.socketio import packets
+from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
 from server.settings import VERSION, Settings
 from server.wire import errors as envelopes
@@ -149,7 +149,7 @@ def test_the_limits_are_those_of_the_code() -> None:
             "ack id, digits": packets.MAX_ACK_DIGITS,
             "commands waiting before the server stops reading": mailbox.MAILBOX_HIGH,
             "bytes waiting for a slow reader": writer.MAX_OUTBOUND,
-            "time to CONNECT, seconds": engine.CONNECT_WAIT_S,
+            "time to CONNECT, seconds": registry.CONNECT_WAIT_S,
             "answer to `message:send`, seconds": deadline.COMMAND_DEADLINE_S,
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
             "ping interval, milliseconds *": default["ping_interval"] * 1_000,
@@ -167,7 +167,7 @@ def test_the_limits_are_those_of_the_code() -> None:
 @pytest.mark.parametrize(
     ("heading", "sentence"),
     [
-        ("Transport", f"**{engine.CONNECT_WAIT_S:.0f} seconds to CONNECT.**"),
+        ("Transport", f"**{registry.CONNECT_WAIT_S:.0f} seconds to CONNECT.**"),
         ("Transport", f"at most {number(limits.MAX_PAYLOAD)} bytes"),
         ("The token", f"1 to {identity.MAX_USER_CHARS} characters"),
         ("The token", f"At most {number(jwt_verifier.MAX_GRANTS)} patterns"),

@@ -123,7 +123,7 @@ async def test_refused_handshakes_get_exactly_these_bodies(server: Server) -> No
         await refusal(server, good, Origin="https://elsewhere.example.com"),
         await refusal(server, good, Upgrade="h2c"),
     ]
-    server.engine.shut()
+    server.engine.closing = True
     answers.append(await refusal(server, good))
     table = rows(section("Transport"), "request")
     assert [(status, body) for _, status, body in table] == answers

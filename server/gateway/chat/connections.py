@@ -1,15 +1,23 @@
-"""The `Connections` port over the engine: how a drain sees the clients."""
+"""The `Connections` port: how a drain sees, asks and ends the clients' connections."""
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from server.domain.identity import SessionId
-from server.domain.outcomes import DrainEnd
+from server.domain.outcomes import CloseReason, DrainEnd
 from server.domain.pushes import SessionDraining
 from server.gateway.socketio.engine import Engine
+from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.frames import CloseCode
 from server.ports.connections import ConnectionId, Connections
 from server.ports.transport import Transport
 from server.wire.words import NAMESPACE
+
+ANSWERED_LOOK_S = 0.01
+"""How often a connection that is to be closed is asked whether everything read from it has been answered."""
 
 
 class Membership(Protocol):
@@ -20,19 +28,23 @@ class Membership(Protocol):
 
 
 class SocketConnections(Connections):
-    """The engine's connections. A notice goes the way of all that a session is told."""
+    """Ends the connections of an engine. `transport` carries the notices, so they keep their place in each session."""
 
     def __init__(self, engine: Engine, membership: Membership, transport: Transport) -> None:
         self._engine = engine
+        self._registry = engine.registry
         self._membership = membership
         self._transport = transport
 
     def shut(self) -> Sequence[ConnectionId]:
-        """Let nobody in any more. Promise 1."""
-        return cast(Sequence[ConnectionId], self._engine.shut())
+        """Answer further handshakes with 503, and close the connections without a CONNECT. Promise 1."""
+        self._engine.closing = True
+        for connection in tuple(self._registry.unconnected):
+            connection.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
+        return [ConnectionId(id) for id, connection in self._registry.connections.items() if connection.is_open()]
 
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
-        """Tell a client what is to come. Promise 2."""
+        """Push the notice to the session on the connection, if there is one. Promise 2."""
         session = self._membership.sid_from_eio_sid(connection, NAMESPACE)
         if session is None:
             return False
@@ -40,14 +52,43 @@ class SocketConnections(Connections):
         return True
 
     async def end(self, connection: ConnectionId, answer_s: float, close_s: float) -> DrainEnd:
-        """End one connection by a close frame: never by DISCONNECT or Engine.IO's close, after which clients stay away.
+        """End a connection by close code 1012: after a DISCONNECT or Engine.IO's CLOSE clients would stay away.
         Promises 3 and 4."""
-        return await self._engine.end(connection, answer_s, close_s)
+        client = self._registry.connections.get(connection)
+        if client is None or not client.is_open():
+            return DrainEnd.LEFT
+        client.stop_reading()
+        await _answered(client, answer_s / 2)
+        client.drop_mailbox()  # too much for the time; the packet in progress is still answered
+        await _answered(client, answer_s / 2)
+        if not client.is_open():
+            return DrainEnd.LEFT
+        forgotten = self._registry.forgotten(client)
+        client.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
+        await asyncio.wait((forgotten,), timeout=close_s)
+        if forgotten.done():
+            return DrainEnd.CLOSED
+        client.abort(CloseReason.SERVER_STOPPED, "server stopped")
+        return DrainEnd.ABORTED
 
     async def gone(self, within_s: float) -> bool:
         """Wait until no connection is left."""
-        return await self._engine.gone(within_s)
+        if self._registry.connections and within_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._registry.empty()
+        return not self._registry.connections
 
     def abort(self) -> Sequence[ConnectionId]:
         """Cut off every connection that is left."""
-        return cast(Sequence[ConnectionId], self._engine.abort())
+        left = dict(self._registry.connections)
+        for connection in left.values():
+            connection.abort(CloseReason.SERVER_STOPPED, "server stopped")
+        return [ConnectionId(id) for id in left]
+
+
+async def _answered(connection: Connection, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    # Polled for the few connections that are being closed; an event would have to be set after every packet of all.
+    while connection.busy and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(ANSWERED_LOOK_S)

@@ -56,7 +56,7 @@ class ChatServer(socketio.AsyncServer):
         namespace = namespace or "/"
         if self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
             raise HostilePacket("CONNECT twice")
-        self.eio.connected(connection)
+        self.eio.registry.connected(connection)
         try:
             door = self._door(namespace)
             guest = await door.admit(data)

@@ -1,0 +1,141 @@
+"""Every connection of the event loop, from its handshake until it is forgotten."""
+
+import asyncio
+import operator
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+import structlog
+
+from server.domain.outcomes import CloseReason
+from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.frames import CloseCode
+from server.gateway.websocket.heartbeat import Wheel
+from server.gateway.websocket.turn_queue import TurnQueue
+from server.ports.metrics import Metrics
+
+CONNECT_WAIT_S = 10.0
+"""How long a WebSocket may be open without a CONNECT (PROTOCOL.md, "Transport")."""
+
+CONNECT_SWEEP_S = 0.5
+"""How often connections that have waited too long for a CONNECT are looked for."""
+
+ENDS_PER_TURN = 100
+"""Connections closed or forgotten in one turn of the event loop, about 4 ms."""
+
+_log = structlog.get_logger("maru.connection")
+
+
+class Registry:
+    """Pings connections, closes those that never send a CONNECT, and forgets those that end.
+
+    `received` handles one packet of a client. `disconnected` is called once for each connection, after its last packet.
+    `received`, `leaving`, `lost`, `ended`, `failed` and `spawn` are what a connection calls (`connection.Host`).
+    """
+
+    def __init__(
+        self,
+        ping_interval: float,
+        ping_timeout: float,
+        received: Callable[[Connection, str], Coroutine[Any, Any, None]],
+        disconnected: Callable[[Connection], None],
+        metrics: Metrics,
+    ) -> None:
+        self.received = received
+        self._disconnected = disconnected
+        self._metrics = metrics
+        self.connections: dict[str, Connection] = {}  # by id, in the order of the handshakes
+        self.unconnected: dict[Connection, float] = {}  # without a CONNECT yet, and the monotonic time limit for it
+        self._wheel = Wheel(ping_interval, ping_timeout, time.monotonic)
+        self._ends: TurnQueue[Callable[[], None]] = TurnQueue(ENDS_PER_TURN, operator.call)
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references to tasks
+        self._forgotten: dict[Connection, asyncio.Future[None]] = {}  # for those who wait for a connection's end
+        self._empty = asyncio.Event()  # set while there is no connection
+        self._empty.set()
+        self._bound_log = _log.bind()  # bound once: the lazy logger binds itself anew for each line
+
+    async def run(self) -> None:
+        """Ping, and close connections without a CONNECT, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._wheel.run())
+            group.create_task(self._close_late())
+
+    def add(self, connection: Connection) -> None:
+        """Begin to ping a connection, and to wait for its CONNECT."""
+        self._metrics.opened()
+        self._empty.clear()
+        self.connections[connection.sid] = connection
+        self.unconnected[connection] = connection.opened_at + CONNECT_WAIT_S
+        self._wheel.add(connection)
+
+    def connected(self, connection: Connection) -> None:
+        """Stop waiting for the connection's CONNECT: the client has sent it."""
+        self.unconnected.pop(connection, None)
+
+    def forgotten(self, connection: Connection) -> asyncio.Future[None]:
+        """Return a future that is done when the connection, which is among `connections`, is forgotten."""
+        return self._forgotten.setdefault(connection, asyncio.get_running_loop().create_future())
+
+    async def empty(self) -> None:
+        """Wait until there is no connection."""
+        await self._empty.wait()
+
+    # What a connection calls
+
+    def lost(self, connection: Connection) -> None:
+        """Stop pinging the connection and waiting for its CONNECT."""
+        self._metrics.closed(connection.cause or CloseReason.TRANSPORT_LOST)
+        self._wheel.remove(connection)
+        self.unconnected.pop(connection, None)
+
+    def leaving(self, connection: Connection) -> None:
+        """Close the transport soon: if thousands of clients leave at once, others get a turn in between."""
+        self._ends.put(connection.hang_up)
+
+    def ended(self, connection: Connection) -> None:
+        """Forget the connection soon, for the same reason."""
+        self._ends.put(partial(self._forget, connection))
+
+    def failed(self, connection: Connection, error: Exception) -> None:
+        """Log an error of the server, with its traceback."""
+        _log.error("connection.failed", connection=connection.sid, user=connection.user, exc_info=error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a connection's work as a task."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _forget(self, connection: Connection) -> None:
+        try:
+            self._disconnected(connection)
+        except Exception as error:  # noqa: BLE001  # the connection must be forgotten all the same
+            self.failed(connection, error)
+        del self.connections[connection.sid]
+        if not self.connections:
+            self._empty.set()
+        if (waiting := self._forgotten.pop(connection, None)) is not None and not waiting.done():
+            waiting.set_result(None)
+        self._bound_log.info(
+            "connection.closed",
+            connection=connection.sid,
+            session=connection.member,
+            user=connection.user,
+            remote=connection.remote,
+            reason=connection.reason,
+            code=connection.close_code,
+            seconds=round(time.monotonic() - connection.opened_at, 3),
+        )
+
+    async def _close_late(self) -> None:
+        while True:
+            await asyncio.sleep(CONNECT_SWEEP_S)
+            now = time.monotonic()
+            # In the order of the handshakes, so the search ends at the first connection that still has time.
+            for connection, limit in list(self.unconnected.items()):
+                if limit > now:
+                    break
+                del self.unconnected[connection]
+                connection.close(CloseCode.POLICY_VIOLATION, CloseReason.NO_CONNECT, "no CONNECT in time")
