@@ -16,7 +16,7 @@ from server.bootstrap import demo
 from server.bootstrap.replica import compose
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import affinity_key
-from server.gateway.websocket.first_read import Arrivals
+from server.gateway.websocket.first_read import AcceptQueue
 from server.settings import VERSION, Settings, StartRefused
 
 _log = structlog.get_logger("maru.server")
@@ -57,7 +57,12 @@ async def _serve(
     internal_port = await _listen(listeners, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
     engine = replica.chat.eio
     port = await _listen(
-        listeners, public, "MARU_PORT", host, settings.port, lambda others: Arrivals(engine, others).come
+        listeners,
+        public,
+        "MARU_PORT",
+        host,
+        settings.port,
+        lambda others: AcceptQueue(engine.accept, others).make_protocol,
     )
     memory.settle()
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)

@@ -70,7 +70,7 @@ class Engine(engineio.AsyncServer):
 
     # Handshake
 
-    def arrive(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
+    def accept(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
         """Open a WebSocket, or answer 503 and close the transport.
 
         Returns False, and does nothing, if the request itself is invalid: aiohttp answers it and keeps the transport.

@@ -1,91 +1,78 @@
-"""Who comes to the public port: a whole handshake becomes a WebSocket at once, everything else is aiohttp's.
+"""The first read of each connection to the public port: a complete handshake is accepted here, the rest is aiohttp's.
 
-aiohttp gives each connection a request handler, and each request an object, a task and a walk through the routes: half
-of what a handshake costs, and in a storm of clients all of it is for handshakes. So the first read is looked at here.
-What is not plainly a WebSocket's beginning (another path, a request in pieces, one that is to be refused) goes on to
-aiohttp as if nobody had looked, and meets the same judgement there.
+aiohttp gives each connection a request handler, and each request an object, a task and a walk through the routes. That
+is half of a handshake's cost, and in a storm of clients nearly every request is a handshake. So the first read is
+parsed here. Anything but a complete and valid handshake (another path, a request in pieces, a request that is to be
+refused) is handed to aiohttp untouched, and meets the same checks there.
 
-Of thousands who come in one turn of the event loop, a few are looked at, and the rest stand in line.
+If thousands connect at once, a few first reads are parsed in one turn of the event loop, and the rest are queued.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 import structlog
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
-SILENT_S = 15.0
-"""How long a connection may say nothing at all, as among aiohttp's (`api.listener.KEEPALIVE_S`)."""
+from server.gateway.websocket.turn_queue import TurnQueue
 
-ARRIVALS_PER_TURN = 32
-"""First reads looked at in one go, some 5 ms; what these clients say next comes in such portions, too."""
+SILENT_S = 15.0
+"""How long a connection may send nothing at all: as long as aiohttp waits (`api.listener.KEEPALIVE_S`)."""
+
+ACCEPTS_PER_TURN = 32
+"""First reads parsed in one turn of the event loop, about 5 ms. Their clients' next packets then come spread, too."""
+
+Accept = Callable[[asyncio.Transport, RawRequestMessage, bytes], bool]
+"""Takes over a transport, with the request and the bytes behind it; or answers and closes it. False: aiohttp is to
+answer the request."""
 
 _log = structlog.get_logger("maru.connection")
 
 _BEGINNING = b"GET /socket.io/?"
 _END = b"\r\n\r\n"
-_READ_LIMIT = 1 << 16  # of a body, which no request has that is looked at here
+_READ_LIMIT = 1 << 16  # of a request's body; the requests that are accepted here have none
 
 
-class Entrance(Protocol):
-    """What is asked of the engine."""
+class AcceptQueue:
+    """Connections whose first read is to be parsed, in the order of these reads."""
 
-    def arrive(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
-        """Take the transport over, or answer and close it; False: the request is for aiohttp to answer."""
-
-
-class Arrivals:
-    """The line at the threshold, in the order of the first reads. `ordinary` makes aiohttp's protocol."""
-
-    def __init__(self, entrance: Entrance, ordinary: Callable[[], asyncio.Protocol]) -> None:
-        self._entrance = entrance
-        self._ordinary = ordinary
+    def __init__(self, accept: Accept, fallback: Callable[[], asyncio.Protocol]) -> None:
+        self._accept = accept
+        self._fallback = fallback  # makes aiohttp's protocol for a connection
         self._loop = asyncio.get_running_loop()
-        self._parser_protocol = BaseProtocol(self._loop)
-        self._line: deque[Threshold] = deque()
+        self._parser_protocol = BaseProtocol(self._loop)  # the parser wants one, and uses it for bodies only
+        self._queue = TurnQueue(ACCEPTS_PER_TURN, self._parse_or_abort)
 
-    def come(self) -> "Threshold":
+    def make_protocol(self) -> "FirstRead":
         """Make the first protocol of a connection."""
-        return Threshold(self)
+        return FirstRead(self._queue)
 
-    def queue(self, threshold: "Threshold") -> None:
-        """Look at a connection's first read soon."""
-        if not self._line:
-            self._loop.call_soon(self._turn)
-        self._line.append(threshold)
+    def _parse_or_abort(self, connection: "FirstRead") -> None:
+        try:
+            self._parse(connection)
+        except Exception as error:  # noqa: BLE001  # a fault with this connection must not reach the others
+            _log.error("first_read.failed", exc_info=error)
+            connection.transport.abort()
 
-    def _turn(self) -> None:
-        for _ in range(min(len(self._line), ARRIVALS_PER_TURN)):
-            threshold = self._line[0]
-            try:
-                self._look(threshold)
-            except Exception as error:  # noqa: BLE001  # a fault of ours with one of them must not leave the line standing
-                _log.error("arrival.failed", exc_info=error)
-                threshold.transport.abort()
-            self._line.popleft()  # now, so that nobody schedules this once more
-        if self._line:
-            self._loop.call_soon(self._turn)
-
-    def _look(self, threshold: "Threshold") -> None:
-        transport, data = threshold.transport, threshold.read
+    def _parse(self, connection: "FirstRead") -> None:
+        transport, data = connection.transport, connection.data
         if transport.is_closing():
             return
-        request = self._request(data)
-        if request is not None and self._entrance.arrive(transport, *request):
+        handshake = self._handshake(data)
+        if handshake is not None and self._accept(transport, *handshake):
             return
-        ordinary = self._ordinary()
-        ordinary.connection_made(transport)
-        transport.set_protocol(ordinary)
+        protocol = self._fallback()
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
         if not transport.is_reading():
             transport.resume_reading()
-        ordinary.data_received(data)
+        protocol.data_received(data)
 
-    def _request(self, data: bytes) -> tuple[RawRequestMessage, bytes] | None:
-        """The request that a read holds whole, if it asks for an upgrade on the Socket.IO path, and what follows it."""
+    def _handshake(self, data: bytes) -> tuple[RawRequestMessage, bytes] | None:
+        """Return the request and the bytes behind it, if `data` begins with a complete upgrade request."""
         end = data.find(_END) + len(_END)
         if end < len(_END) or not data.startswith(_BEGINNING):
             return None
@@ -99,30 +86,32 @@ class Arrivals:
         return messages[0][0], data[end:]
 
 
-class Threshold(asyncio.Protocol):
-    """A connection until its first read has been looked at: `read`, and what came behind it."""
+class FirstRead(asyncio.Protocol):
+    """The protocol of a connection until its first read is parsed."""
 
-    __slots__ = ("_arrivals", "_timer", "read", "transport")
+    __slots__ = ("_queue", "_timer", "data", "transport")
 
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
-        self.read = b""
+    transport: asyncio.Transport
+
+    def __init__(self, queue: "TurnQueue[FirstRead]") -> None:
+        self._queue = queue
+        self.data = b""  # the first read, and what came while it was queued
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first read, and not for ever."""
+        """Wait `SILENT_S` for the first read."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._timer = asyncio.get_running_loop().call_later(SILENT_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Stand in line. Who goes on talking there is not listened to until it is their turn."""
-        if self.read:
-            self.read += data
+        """Queue the first read. If more comes before it is parsed, pause reading."""
+        if self.data:
+            self.data += data
             self.transport.pause_reading()
             return
         self._timer.cancel()
-        self.read = data
-        self._arrivals.queue(self)
+        self.data = data
+        self._queue.put(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone before anything came of it."""
+        """End the wait."""
         self._timer.cancel()

@@ -1,0 +1,137 @@
+"""The first read of a connection: a complete handshake is accepted, everything else reaches the fallback untouched."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp.http import RawRequestMessage
+from structlog.testing import capture_logs
+
+from server.gateway.websocket.first_read import AcceptQueue, FirstRead
+
+DEADLINE_S = 5.0
+UPGRADE = b"Host: maru\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+HANDSHAKE = b"GET /socket.io/?EIO=4 HTTP/1.1\r\n" + UPGRADE
+
+
+class Fallback(asyncio.Protocol):
+    """The protocol behind the queue. It answers with all that it has received."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(b"fallback: " + data)
+        self._transport.close()
+
+
+class House:
+    """A queue behind a listening socket, and what it has accepted: path and bytes behind the request."""
+
+    def __init__(self, accepts: bool) -> None:
+        self._accepts = accepts
+        self.queue = AcceptQueue(self._accept, Fallback)
+        self.accepted: list[tuple[str, bytes]] = []
+        self.address: tuple[str, int] = ("", 0)
+
+    def _accept(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
+        if self._accepts:
+            self.accepted.append((request.path, tail))
+            if b"fault" in tail:
+                raise LookupError("a fault of ours")
+            transport.write(b"accepted: " + tail)
+            transport.close()
+        return self._accepts
+
+    async def answer(self, sent: bytes) -> bytes:
+        """Send bytes in one piece; return the whole answer."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(sent)
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def house(accepts: bool = True) -> AsyncIterator[House]:
+    """A house that accepts every complete handshake, or none."""
+    loop, it = asyncio.get_running_loop(), House(accepts)
+    async with await loop.create_server(it.queue.make_protocol, "127.0.0.1", 0) as server:
+        it.address = server.sockets[0].getsockname()
+        yield it
+
+
+async def test_a_complete_handshake_is_accepted() -> None:
+    """With the bytes behind it, which are the client's first frames."""
+    async with house() as it:
+        assert await it.answer(HANDSHAKE + b"\x81\x00") == b"accepted: \x81\x00"
+        assert it.accepted == [("/socket.io/?EIO=4", b"\x81\x00")]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        b"GET /affinity HTTP/1.1\r\n" + UPGRADE,
+        b"POST /socket.io/?EIO=4 HTTP/1.1\r\n" + UPGRADE,
+        b"GET /socket.io/?EIO=4 HTTP/1.1\r\nHost: maru\r\n\r\n",
+        b"GET /socket.io/?EIO=4 HTTP/1.1\r\nContent-Length: 4\r\n" + UPGRADE + b"body",
+        b"GET /socket.io/?EIO=4 HTTP/1.1\r\nno colon\r\n\r\n",
+        HANDSHAKE[:20],
+        b"\r\n\r\n",
+    ],
+    ids=["another path", "another method", "no upgrade", "a body", "malformed", "half of it", "no request"],
+)
+async def test_anything_else_reaches_the_fallback(read: bytes) -> None:
+    """Byte for byte, and nothing is accepted."""
+    async with house() as it:
+        assert await it.answer(read) == b"fallback: " + read
+        assert it.accepted == []
+
+
+async def test_a_request_that_is_not_accepted_reaches_the_fallback() -> None:
+    """A handshake with a fault of its own is aiohttp's to answer."""
+    async with house(accepts=False) as it:
+        assert await it.answer(HANDSHAKE) == b"fallback: " + HANDSHAKE
+
+
+async def test_a_fault_ends_its_own_connection_only() -> None:
+    """An error while one handshake is accepted aborts that connection and is logged; the others are accepted."""
+    async with house() as it:
+        with capture_logs() as lines:
+            answers = await asyncio.gather(*(it.answer(HANDSHAKE + tail) for tail in (b"a", b"fault", b"b")))
+        assert answers == [b"accepted: a", b"", b"accepted: b"]
+        assert [line["event"] for line in lines] == ["first_read.failed"]
+
+
+@asynccontextmanager
+async def connected(queue: AcceptQueue) -> AsyncIterator[tuple[asyncio.Transport, FirstRead]]:
+    """A connection whose reads the test makes itself."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, protocol = await asyncio.get_running_loop().create_connection(queue.make_protocol, sock=ours)
+        yield transport, protocol
+        transport.abort()
+
+
+async def test_bytes_that_come_while_queued_are_kept() -> None:
+    """They are handed on behind the first read, and reading pauses until then."""
+    async with house() as it, connected(it.queue) as (transport, first_read):
+        first_read.data_received(HANDSHAKE)
+        first_read.data_received(b"more")
+        assert not transport.is_reading()
+        await asyncio.sleep(0)
+        assert it.accepted == [("/socket.io/?EIO=4", b"more")]
+
+
+async def test_a_client_that_has_gone_is_not_parsed() -> None:
+    """A connection that ends before its turn is neither accepted nor handed to the fallback."""
+    async with house() as it, connected(it.queue) as (transport, first_read):
+        first_read.data_received(HANDSHAKE)
+        transport.abort()
+        await asyncio.sleep(0)
+        assert it.accepted == []
