@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from server.domain.channels import ChannelName
-from server.domain.messages import Message, MessageId
+from server.domain.messages import Message, MessageId, Tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,10 @@ class MessageDeleted:
 
 Event = MessageCreated | MessageEdited | MessageDeleted
 """What a log holds. Closed: match it exhaustively."""
+
+
+def state_after(last: Event, offset: int) -> Message | Tombstone:
+    """Return the state of a message. `last` is the last event that changed it, `offset` that of its creation."""
+    if isinstance(last, MessageDeleted):
+        return Tombstone(last.id, last.channel, offset)
+    return last.message

@@ -4,19 +4,11 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft
 from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Position, Tombstone
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """The event that a draft became. `duplicate`: an earlier draft with the same key (or an earlier deletion of the
-    same message) had become it already, and nothing was written now."""
-
-    event: Event
-    duplicate: bool
 
 
 @dataclass(frozen=True, slots=True)

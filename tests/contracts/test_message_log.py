@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from server.domain.appending import Appended, already_deleted, id_taken, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
-from server.domain.errors import Conflict, NotFound
+from server.domain.errors import MaruError, NotFound
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.messages import Message, Tombstone
-from server.ports.message_log import Appended, MessageLog, Page
+from server.ports.message_log import MessageLog, Page
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 
@@ -31,6 +32,13 @@ def deletion(number: int, channel: ChannelName) -> Deletion:
 async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[Event]:
     """Post 1 .. upto into the empty channel."""
     return [(await log.append(new_message(number, channel))).event for number in range(1, upto + 1)]
+
+
+async def refused(log: MessageLog, draft: Draft, refusal: MaruError) -> None:
+    """Assert that the log refuses the draft with this error and this text."""
+    with pytest.raises(type(refusal)) as raised:
+        await log.append(draft)
+    assert raised.value.message == refusal.message
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -207,22 +215,20 @@ async def test_4_a_revision_is_the_next_state(log: MessageLog, channel: ChannelN
 
 
 async def test_4_what_is_unknown_can_not_be_changed(log: MessageLog, channel: ChannelName) -> None:
-    """`NotFound` in a channel without events, for an unknown id, and for another channel's; nothing is written."""
+    """`not_found()` in a channel without events, for an unknown id, and for another channel's; nothing is written."""
     other = ChannelName(f"{channel}:other")
     await fill(log, channel, 1)
     for draft in (edit(1, other), deletion(1, other), edit(2, channel), deletion(2, channel)):
-        with pytest.raises(NotFound):
-            await log.append(draft)
+        await refused(log, draft, not_found())
     assert (await log.read(channel, 0, 0)).head.offset == 1
     assert (await log.read(other, 0, 0)).head.offset == 0
 
 
 async def test_4_what_is_deleted_can_not_be_edited(log: MessageLog, channel: ChannelName) -> None:
-    """`Conflict`, and nothing is written."""
+    """`already_deleted()`, and nothing is written."""
     await fill(log, channel, 1)
     await log.append(deletion(1, channel))
-    with pytest.raises(Conflict):
-        await log.append(edit(1, channel))
+    await refused(log, edit(1, channel), already_deleted())
     assert (await log.read(channel, 0, 0)).head.offset == 2
 
 
@@ -256,10 +262,9 @@ async def test_4_a_refused_draft_hurts_no_other(log: MessageLog, channel: Channe
 
 
 async def test_4_an_id_is_of_one_message(log: MessageLog, channel: ChannelName) -> None:
-    """A post with the id of a kept message is a `Conflict`, and changes nothing."""
+    """A new message with the id of a kept one is refused as `id_taken()`, and changes nothing."""
     await fill(log, channel, 1)
-    with pytest.raises(Conflict):
-        await log.append(new_message(1, channel, text="other"))
+    await refused(log, new_message(1, channel, text="other"), id_taken())
     assert (await log.read(channel, 0, 0)).head.offset == 1
     message = await log.message(channel, some_id(1))
     assert isinstance(message, Message)
@@ -448,8 +453,7 @@ async def test_8_with_its_creation_a_message_is_dropped(store: LogStore, channel
         assert creations(await log.history(channel, None, None, 10)) == [5, 6]
         assert [await log.message(channel, some_id(number)) for number in (1, 2)] == [None, None]
         for draft in (edit(1, channel), deletion(1, channel), deletion(2, channel)):
-            with pytest.raises(NotFound):
-                await log.append(draft)
+            await refused(log, draft, not_found())
         assert not (await log.append(new_message(1, channel))).duplicate
 
 

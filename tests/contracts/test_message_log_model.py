@@ -8,12 +8,13 @@ from itertools import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.domain.appending import Appended, already_deleted, created, not_found, revised
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
-from server.domain.errors import Conflict, MaruError, NotFound
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision
+from server.domain.errors import MaruError
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.messages import Message, Position, Tombstone
-from server.ports.message_log import Appended, MessageLog, Page, Replay
+from server.ports.message_log import MessageLog, Page, Replay
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import NOW_MS, new_message, some_id
 
@@ -27,6 +28,15 @@ BURST = 12
 """Drafts at once."""
 
 _channels = (ChannelName(f"model:{number}") for number in count(1))
+
+
+Refusal = tuple[type[MaruError], str]
+"""The error that a log refuses a draft with, and its text."""
+
+
+def told(refusal: MaruError) -> Refusal:
+    """Make a refusal comparable."""
+    return type(refusal), refusal.message
 
 
 @dataclass
@@ -58,20 +68,20 @@ class Model:
                     states[event.id] = Tombstone(event.id, event.channel, states[event.id].offset)
         return sorted((state for state in states.values() if state.offset > self.floor), key=lambda state: state.offset)
 
-    def append(self, draft: Draft) -> Appended | type[MaruError]:
+    def append(self, draft: Draft) -> Appended | Refusal:
         position = Position(self.epoch, len(self.events) + 1)
         if isinstance(draft, NewMessage):
             return self._post(draft, position)
         state = next((state for state in self.states() if state.id == draft.id), None)
         if state is None:
-            return NotFound
+            return told(not_found())
         if isinstance(draft, Deletion):
             if isinstance(state, Tombstone):
                 first = next(e for e in self.events if isinstance(e, MessageDeleted) and e.id == draft.id)
                 return Appended(first, duplicate=True)
             return self._new(MessageDeleted(draft.channel, self.epoch, position.offset, draft.at, draft.id))
         if isinstance(state, Tombstone):
-            return Conflict
+            return told(already_deleted())
         message = revised(state, draft)
         return self._new(MessageEdited(draft.channel, self.epoch, position.offset, draft.at, message))
 
@@ -167,12 +177,12 @@ def drafted(step: tuple[object, ...], at: int, channel: ChannelName) -> Draft | 
             return None
 
 
-async def outcome(log: MessageLog, draft: Draft) -> Appended | type[MaruError]:
+async def outcome(log: MessageLog, draft: Draft) -> Appended | Refusal:
     """What the log makes of the draft."""
     try:
         return await log.append(draft)
     except MaruError as refusal:
-        return type(refusal)
+        return told(refusal)
 
 
 async def compare_query(log: MessageLog, model: Model, step: tuple[object, ...], at: int) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft
 from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Tombstone
-from server.ports.message_log import Appended, MessageLog, Page, Replay
+from server.ports.message_log import MessageLog, Page, Replay
 
 Pause = Callable[[], Awaitable[None]]
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from server.domain.appending import created
 from server.domain.channels import ChannelName
-from server.domain.drafts import NewMessage, created
+from server.domain.drafts import NewMessage
 from server.domain.events import Event, MessageCreated
 from server.domain.identity import Action, Author, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id

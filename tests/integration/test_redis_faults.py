@@ -11,9 +11,9 @@ import pytest
 from server.adapters.redis.link import connect
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import BATCH_LIMIT, WAITING_LIMIT, Pipeline
+from server.domain.appending import Appended
 from server.domain.drafts import Revision
 from server.domain.errors import MaruError, Overloaded, Unavailable
-from server.ports.message_log import Appended
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message, some_id
 from tests.harness.redis import RedisProcess
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from server.adapters import codec
 from server.adapters.redis import keys
+from server.domain.appending import created
 from server.domain.channels import ChannelName
-from server.domain.drafts import created
 from server.domain.messages import Position
 from tests.doubles.samples import event, new_message
 from tests.harness.raw_socket import RawSocket

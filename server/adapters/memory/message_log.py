@@ -6,29 +6,32 @@ Nothing waits in here: each method runs in one go on the event loop, so that it 
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from server.adapters.clock import now_ms
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
+from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
-from server.domain.errors import Conflict, NotFound
-from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.drafts import Draft, NewMessage
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, state_after
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
-from server.ports.message_log import Appended, MessageLog, Page, Replay
+from server.ports.message_log import MessageLog, Page, Replay
 
 _Key = tuple[ChannelName, UserId, str]
 
 
 @dataclass(slots=True)
-class _State:
-    """A kept message: the offset of its creation, what it is now, and its deletion, where it was deleted."""
+class _Kept:
+    """A kept message: the offset of its creation, and the last event that changed it."""
 
     offset: int
-    current: Message | Tombstone
-    deletion: MessageDeleted | None = None
+    last: Event
+
+    @property
+    def state(self) -> Message | Tombstone:
+        return state_after(self.last, self.offset)
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class _Channel:
     written: list[int] = field(default_factory=list)
     ids: list[MessageId] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
-    states: dict[MessageId, _State] = field(default_factory=dict)
+    messages: dict[MessageId, _Kept] = field(default_factory=dict)
 
     @property
     def head(self) -> Position:
@@ -51,6 +54,19 @@ class _Channel:
     @property
     def next(self) -> Position:
         return Position(self.epoch, self.floor + len(self.events) + 1)
+
+    def add(self, event: Event, now: int) -> None:
+        self.events.append(event)
+        self.written.append(now)
+        match event:
+            case MessageCreated():
+                self.ids.append(event.message.id)
+                self.offsets.append(event.offset)
+                self.messages[event.message.id] = _Kept(event.offset, event)
+            case MessageEdited():
+                self.messages[event.message.id].last = event
+            case MessageDeleted():
+                self.messages[event.id].last = event
 
     def trim(self, max_events: int, oldest: int) -> None:
         """Drop the prefix that is over the count, or was written before `oldest`."""
@@ -63,7 +79,7 @@ class _Channel:
         del self.events[:drop], self.written[:drop]
         gone = bisect_right(self.offsets, self.floor)
         for id in self.ids[:gone]:
-            del self.states[id]
+            del self.messages[id]
         del self.ids[:gone], self.offsets[:gone]
 
 
@@ -109,11 +125,16 @@ class MemoryMessageLog(MessageLog):
         now = self._now_ms()
         self._expire_keys(now)
         channel = self._trimmed(draft.channel)
-        appended = self._applied(channel, draft, now)
+        if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
+            return Appended(first, duplicate=True)
+        kept = channel.messages.get(draft.id)
+        appended = decide(draft, kept.last if kept else None, channel.next)
         if not appended.duplicate:
-            channel.events.append(appended.event)
-            channel.written.append(now)
+            channel.add(appended.event, now)
             self._channels[draft.channel] = channel
+            if isinstance(draft, NewMessage) and draft.key is not None:
+                expires_at = now + KEY_LIFETIME_MS
+                self._keys[_key(draft, draft.key)] = _Keyed(appended.event.offset, draft.id, draft.at, expires_at)
             channel.trim(self._max_events, now - self._max_age_ms)
         return appended
 
@@ -124,8 +145,8 @@ class MemoryMessageLog(MessageLog):
         return Replay(log.floor, log.head, events)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        state = self._trimmed(channel).states.get(id)
-        return state.current if state else None
+        kept = self._trimmed(channel).messages.get(id)
+        return kept.state if kept else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         log = self._trimmed(channel)
@@ -134,7 +155,7 @@ class MemoryMessageLog(MessageLog):
         between = log.ids[start:stop]
         forward = after is not None and before is None
         page = between[:limit] if forward else between[max(0, len(between) - limit) :]
-        return Page([log.states[id].current for id in page], log.head, more=len(between) > limit)
+        return Page([log.messages[id].state for id in page], log.head, more=len(between) > limit)
 
     def _channel(self, name: ChannelName) -> _Channel:
         return self._channels.get(name) or _Channel(channel_epoch(self._store_id, name))
@@ -151,60 +172,15 @@ class MemoryMessageLog(MessageLog):
                 return
             del self._keys[oldest]
 
-    def _applied(self, channel: _Channel, draft: Draft, now: int) -> Appended:
-        match draft:
-            case NewMessage():
-                return self._post(channel, draft, now)
-            case Revision():
-                return _revise(channel, draft)
-            case Deletion():
-                return _delete(channel, draft)
-
-    def _post(self, channel: _Channel, post: NewMessage, now: int) -> Appended:
-        key = None if post.key is None else (post.channel, post.author.id, post.key)
-        if key is not None and (keyed := self._keys.get(key)):
-            return Appended(_first(channel, keyed, post), duplicate=True)
-        if post.id in channel.states:
-            raise Conflict(f"message id '{post.id}' is already taken in '{post.channel}'")
-        event = created(post, channel.next)
-        channel.ids.append(post.id)
-        channel.offsets.append(event.offset)
-        channel.states[post.id] = _State(event.offset, event.message)
-        if key is not None:
-            self._keys[key] = _Keyed(event.offset, post.id, post.at, now + KEY_LIFETIME_MS)
-        return Appended(event, duplicate=False)
+    def _first(self, channel: _Channel, draft: NewMessage) -> Event | None:
+        """Return the event of the first message with the draft's key, if there is one."""
+        keyed = None if draft.key is None else self._keys.get(_key(draft, draft.key))
+        if keyed is None:
+            return None
+        if keyed.offset > channel.floor:
+            return channel.events[keyed.offset - channel.floor - 1]
+        return recreated(draft, keyed.id, keyed.at, Position(channel.epoch, keyed.offset))
 
 
-def _first(channel: _Channel, keyed: _Keyed, repeat: NewMessage) -> Event:
-    """The event of the key's first post; where it is dropped, the repeat's content stands in."""
-    if keyed.offset > channel.floor:
-        return channel.events[keyed.offset - channel.floor - 1]
-    return created(replace(repeat, id=keyed.id, at=keyed.at), Position(channel.epoch, keyed.offset))
-
-
-def _revise(channel: _Channel, revision: Revision) -> Appended:
-    state = _kept(channel, revision)
-    if isinstance(state.current, Tombstone):
-        raise Conflict(f"message '{revision.id}' in '{revision.channel}' is deleted and can't be edited")
-    state.current = revised(state.current, revision)
-    position = channel.next
-    event = MessageEdited(revision.channel, position.epoch, position.offset, revision.at, state.current)
-    return Appended(event, duplicate=False)
-
-
-def _delete(channel: _Channel, deletion: Deletion) -> Appended:
-    state = _kept(channel, deletion)
-    if state.deletion is not None:
-        return Appended(state.deletion, duplicate=True)
-    position = channel.next
-    event = MessageDeleted(deletion.channel, position.epoch, position.offset, deletion.at, deletion.id)
-    state.current = Tombstone(deletion.id, deletion.channel, state.offset)
-    state.deletion = event
-    return Appended(event, duplicate=False)
-
-
-def _kept(channel: _Channel, draft: Revision | Deletion) -> _State:
-    state = channel.states.get(draft.id)
-    if state is None:
-        raise NotFound(f"no message '{draft.id}' in '{draft.channel}'")
-    return state
+def _key(draft: NewMessage, key: str) -> _Key:
+    return (draft.channel, draft.author.id, key)

@@ -8,7 +8,6 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import count
 from typing import Any, NamedTuple, Self
@@ -19,13 +18,13 @@ from server.adapters.redis.entries import decode_entry, decode_state, encode_con
 from server.adapters.redis.link import connect
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
+from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created
-from server.domain.errors import Conflict, NotFound
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.events import Event, MessageDeleted
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
-from server.ports.message_log import Appended, MessageLog, Page, Replay
+from server.ports.message_log import MessageLog, Page, Replay
 
 SEEN_LIMIT = 50_000
 """Channels whose last event is remembered; the least lately used are forgotten first."""
@@ -166,9 +165,9 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
     """Read the script's verdict."""
     outcome, epoch, *place = answer
     if outcome == b"not_found":
-        raise NotFound("no such message in the channel, or older than its retention")
+        raise not_found()
     if outcome == b"conflict":
-        raise Conflict("the message id is taken" if isinstance(draft, NewMessage) else "the message has been deleted")
+        raise id_taken() if isinstance(draft, NewMessage) else already_deleted()
     offset, at, id, entry = place
     position = Position(epoch.decode(), int(offset))
     if entry is not None:
@@ -181,5 +180,5 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
 def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> Event:
     """The event of a new post, of an earlier one that the log no longer keeps, or of a deletion."""
     if isinstance(draft, NewMessage):
-        return created(draft if id == draft.id else replace(draft, id=id, at=at), position)
+        return created(draft, position) if id == draft.id else recreated(draft, id, at, position)
     return MessageDeleted(draft.channel, position.epoch, position.offset, at, id)

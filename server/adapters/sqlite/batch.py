@@ -2,20 +2,20 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from server.adapters.codec import DecodeError, decode_event, encode_event
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.rows import execute_rows
+from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision, created, revised
-from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
-from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.drafts import Draft, NewMessage
+from server.domain.errors import MaruError, Unavailable
+from server.domain.events import Event
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId, Position
-from server.ports.message_log import Appended
 
 SPARE_TRIMS = 64
 """Events over the bound that a batch drops a channel beyond its own number: a lowered bound is reached bit by bit."""
@@ -115,79 +115,53 @@ class Batch:
     def _outcome(self, draft: Draft) -> Outcome:
         channel = self._channels[draft.channel]
         try:
-            match draft:
-                case NewMessage():
-                    return self._post(channel, draft)
-                case Revision():
-                    return self._revise(channel, draft)
-                case Deletion():
-                    return self._delete(channel, draft)
+            if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
+                return Appended(first, duplicate=True)
+            payload = self._states.get((draft.channel, draft.id))
+            appended = decide(draft, None if payload is None else decode_event(payload), channel.next)
         except MaruError as refusal:
             return refusal
         except DecodeError as error:
             damaged = Unavailable("what the message log holds of this message can't be read")
             damaged.__cause__ = error
             return damaged
+        if not appended.duplicate:
+            self._add(channel, draft, appended.event)
+        return appended
 
-    def _post(self, channel: Channel, post: NewMessage) -> Appended:
-        key = None if post.key is None else (post.channel, post.author.id, post.key)
-        if key is not None and (first := self._firsts.get(key)):
-            return Appended(_repeated(channel, post, first), duplicate=True)
-        if (post.channel, post.id) in self._states:
-            raise Conflict(f"message id '{post.id}' is already taken in '{post.channel}'")
-        event = created(post, channel.next)
-        row = self._add(channel, event, post.id)
-        self._created[post.channel, post.id] = row
-        if key is not None:
-            self._firsts[key] = _First(event.offset, post.id, post.at, row[-1])
-            expires_at = self._now_ms + KEY_LIFETIME_MS
-            self._key_rows[key] = (channel.id, *key[1:], event.offset, post.id, post.at, expires_at)
-        return Appended(event, duplicate=False)
+    def _first(self, channel: Channel, draft: NewMessage) -> Event | None:
+        """Return the event of the first message with the draft's key, if there is one."""
+        first = None if draft.key is None else self._firsts.get((draft.channel, draft.author.id, draft.key))
+        if first is None:
+            return None
+        if first.payload is not None:
+            return decode_event(first.payload)
+        return recreated(draft, first.id, first.at, Position(channel.epoch, first.offset))
 
-    def _revise(self, channel: Channel, revision: Revision) -> Appended:
-        state = self._state(revision)
-        if isinstance(state, MessageDeleted):
-            raise Conflict(f"message '{revision.id}' in '{revision.channel}' is deleted and can't be edited")
-        position = channel.next
-        message = revised(state.message, revision)
-        event = MessageEdited(revision.channel, position.epoch, position.offset, revision.at, message)
-        self._move(channel, event, revision.id)
-        return Appended(event, duplicate=False)
-
-    def _delete(self, channel: Channel, deletion: Deletion) -> Appended:
-        state = self._state(deletion)
-        if isinstance(state, MessageDeleted):
-            return Appended(state, duplicate=True)
-        position = channel.next
-        event = MessageDeleted(deletion.channel, position.epoch, position.offset, deletion.at, deletion.id)
-        self._move(channel, event, deletion.id)
-        return Appended(event, duplicate=False)
-
-    def _state(self, draft: Revision | Deletion) -> Event:
-        """The last event that changed the message."""
-        payload = self._states.get((draft.channel, draft.id))
-        if payload is None:
-            raise NotFound(f"no message '{draft.id}' in '{draft.channel}'")
-        return decode_event(payload)
-
-    def _add(self, channel: Channel, event: Event, id: MessageId, *, creates: bool = True) -> list[Any]:
-        """Plan the event's row: it is the message's state from now on."""
+    def _add(self, channel: Channel, draft: Draft, event: Event) -> None:
+        """Plan the event's row, which the message's creation points to as its state from now on."""
         payload = encode_event(event)
         self._heads.setdefault(channel.name, channel.head)
         channel.head = event.offset
-        kept = (id, event.offset) if creates else (None, None)
+        kept = (draft.id, event.offset) if isinstance(draft, NewMessage) else (None, None)
         row = [self._channels.id(self._db, channel), event.offset, self._now_ms, *kept, payload]
         self._event_rows.append(row)
-        self._states[channel.name, id] = payload
-        return row
-
-    def _move(self, channel: Channel, event: Event, id: MessageId) -> None:
-        """Plan the event, and let the message's creation point to it as its state."""
-        self._add(channel, event, id, creates=False)
-        if row := self._created.get((channel.name, id)):
-            row[4] = event.offset
+        message = (draft.channel, draft.id)
+        self._states[message] = payload
+        if isinstance(draft, NewMessage):
+            self._created[message] = row
+            self._remember_key(channel, draft, event.offset, payload)
+        elif created_row := self._created.get(message):
+            created_row[4] = event.offset
         else:
-            self._moved[channel.name, id] = event.offset
+            self._moved[message] = event.offset
+
+    def _remember_key(self, channel: Channel, draft: NewMessage, offset: int, payload: bytes) -> None:
+        if draft.key is not None:
+            key = (draft.channel, draft.author.id, draft.key)
+            self._firsts[key] = _First(offset, draft.id, draft.at, payload)
+            expires_at = self._now_ms + KEY_LIFETIME_MS
+            self._key_rows[key] = (channel.id, *key[1:], offset, draft.id, draft.at, expires_at)
 
     def _save(self) -> None:
         execute_rows(
@@ -218,10 +192,3 @@ class Batch:
 def drop(db: sqlite3.Connection, floors: Sequence[tuple[int, int]]) -> None:
     """Drop the channels' events up to and with their floors, and the messages that were created there."""
     execute_rows(db, _DROP, floors)
-
-
-def _repeated(channel: Channel, repeat: NewMessage, first: _First) -> Event:
-    """The event of the key's first post; where it is dropped, the repeat's content stands in."""
-    if first.payload is not None:
-        return decode_event(first.payload)
-    return created(replace(repeat, id=first.id, at=first.at), Position(channel.epoch, first.offset))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from server.domain.appending import Appended
 from server.domain.drafts import Draft
 from server.domain.errors import Unavailable
-from server.ports.message_log import Appended
 
 
 @dataclass(slots=True)

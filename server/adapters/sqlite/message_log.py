@@ -12,10 +12,11 @@ from server.adapters.sqlite.database import exclusive, prepare
 from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.sweep import Sweep
 from server.adapters.sqlite.writer import Writer
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft
 from server.domain.messages import Message, MessageId, Tombstone
-from server.ports.message_log import Appended, MessageLog, Page, Replay
+from server.ports.message_log import MessageLog, Page, Replay
 
 SWEEP_INTERVAL_S = 60.0
 """Between two passes over all channels for what has grown too old: so late may it be dropped."""

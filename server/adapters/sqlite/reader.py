@@ -19,7 +19,7 @@ from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.database import DEADLINE_S, open_reader
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
-from server.domain.events import MessageDeleted
+from server.domain.events import state_after
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Page, Replay
 
@@ -97,7 +97,10 @@ class Reader:
         """The port's `message`."""
 
         def state(row: _Row | None) -> Message | Tombstone | None:
-            return None if row is None else _state(*row)
+            if row is None:
+                return None
+            offset, payload = row
+            return state_after(decode_event(payload), offset)
 
         return await self._query(_MESSAGE, (channel, id), state)
 
@@ -111,7 +114,7 @@ class Reader:
                 return Page([], self._start(channel), more=False)
             epoch, head, lines = row
             found = [line.split(b" ", 1) for line in _lines(lines)]
-            messages = [_state(int(offset), payload) for offset, payload in found[:limit]]
+            messages = [state_after(decode_event(payload), int(offset)) for offset, payload in found[:limit]]
             if not forward:
                 messages.reverse()
             return Page(messages, Position(epoch, head), more=len(found) > limit)
@@ -172,10 +175,3 @@ class Reader:
 
 def _lines(lines: bytes | None) -> list[bytes]:
     return lines.split(b"\n") if lines else []
-
-
-def _state(offset: int, payload: bytes) -> Message | Tombstone:
-    event = decode_event(payload)
-    if isinstance(event, MessageDeleted):
-        return Tombstone(event.id, event.channel, offset)
-    return event.message

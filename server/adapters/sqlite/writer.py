@@ -17,9 +17,9 @@ from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import BUSY_TIMEOUT_S, DEADLINE_S, WAL_LIMIT_PAGES, open_writer
 from server.adapters.sqlite.intake import Intake, Waiting
 from server.adapters.sqlite.sweep import PACE_S, Sweep
+from server.domain.appending import Appended
 from server.domain.drafts import Draft
 from server.domain.errors import Overloaded, Unavailable
-from server.ports.message_log import Appended
 
 WAITING_LIMIT = 10_000
 """Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""

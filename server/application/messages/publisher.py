@@ -8,14 +8,15 @@ from functools import partial
 
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import deadline
+from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
-from server.domain.errors import Conflict, MaruError, NotFound
+from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId
 from server.ports.broadcast import Broadcast
-from server.ports.message_log import Appended, MessageLog
+from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
 
 
@@ -69,7 +70,7 @@ class Publisher:
             authorize_changes(identity, channel)
             message = await self._find(channel, id)
             if message is None:
-                raise Conflict("the message has been deleted")
+                raise already_deleted()
             authorize_change(identity, message.author.id, channel)
             return await self._publish(
                 Revision(
@@ -96,7 +97,7 @@ class Publisher:
         """Return the message, None where it is deleted; raise `NotFound` where there is none."""
         message = await self._log.message(channel, id)
         if message is None:
-            raise NotFound("no such message in the channel, or older than its retention")
+            raise not_found()
         return message if isinstance(message, Message) else None
 
     async def _publish(self, draft: Draft) -> Appended:

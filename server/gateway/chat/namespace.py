@@ -14,11 +14,11 @@ from server.application.commands import ConnectPayload
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownEvent
 from server.domain.events import MessageDeleted
 from server.domain.identity import Identity, SessionId
-from server.ports.message_log import Appended
 from server.ports.metrics import SILENT, Metrics
 from server.wire import errors, messages, words
 from server.wire.words import NAMESPACE, Command, Json

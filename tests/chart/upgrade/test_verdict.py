@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from server.application.life.drainer import Numbers
-from server.domain.drafts import created
+from server.domain.appending import created
 from server.domain.events import Event, MessageCreated
 from server.domain.messages import Position
 from tests.chart.upgrade.cluster import Stop

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.appending import Appended
 from server.domain.errors import MaruError
-from server.ports.message_log import Appended
 from tests.doubles.samples import HOUR_MS, new_message
 
 DEADLINE_S = 10.0

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from server.adapters.sqlite import channels, database, reader, writer
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
-from server.ports.message_log import Appended, Replay
+from server.ports.message_log import Replay
 from tests.doubles.samples import ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import log_at, outcome, recovered
 

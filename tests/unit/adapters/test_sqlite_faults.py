@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from server.adapters.sqlite import database
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.appending import Appended
 from server.domain.drafts import Deletion, Draft
 from server.domain.errors import Conflict, NotFound, Unavailable
 from server.domain.events import MessageCreated
-from server.ports.message_log import Appended
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import DEADLINE_S, log_at, outcome, recovered
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.drafts import Revision, created, revised
+from server.domain.appending import created, revised
+from server.domain.drafts import Revision
 from server.domain.errors import TABLE, BadRequest, Internal, MaruError, PermissionDenied, RateLimited, TokenExpired
 from server.domain.events import Event, MessageDeleted, MessageEdited
 from server.domain.identity import SessionId, UserId

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hub import LINGER_S
 from server.application.commands import Delete, Edit, Send
+from server.domain.appending import Appended
 from server.domain.errors import Conflict, MaruError, NotFound, Unavailable
 from server.domain.events import Event, MessageCreated
 from server.domain.identity import SessionId
 from server.domain.messages import MessageId, Position
 from server.domain.recovery import NotResumable
-from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, Faithful, Whims
 from tests.doubles.client import Asked, Follower, Gone
 from tests.doubles.faulty_log import FaultyLog

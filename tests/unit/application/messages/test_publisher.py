@@ -9,11 +9,11 @@ import pytest
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Delete, Edit, Send
 from server.application.messages.publisher import Publisher
+from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.errors import Conflict, NotFound, PermissionDenied, Unavailable
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId, Tombstone
-from server.ports.message_log import Appended
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
@@ -187,7 +187,7 @@ async def test_nothing_is_written_or_looked_up_without_a_grant(press: Press) -> 
 @pytest.mark.parametrize("change", [edit, delete])
 async def test_an_unknown_message_is_not_found(press: Press, change: Callable[[Press], Awaitable[Appended]]) -> None:
     """What never was, or is beyond retention, can't be changed."""
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=not_found().message):
         await change(press)
 
 
@@ -195,7 +195,7 @@ async def test_a_deleted_message_is_not_edited(press: Press) -> None:
     """Editing what is deleted is a conflict, whoever asks."""
     await press.send()
     await press.publisher.delete(ALICE, Delete(channel=ROOM, id=some_id(1)))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=already_deleted().message):
         await press.publisher.edit(ALICE, Edit(channel=ROOM, id=some_id(1), text="ho"))
 
 
@@ -209,7 +209,7 @@ async def test_a_deletion_between_look_and_write_is_a_conflict(press: Press) -> 
         ALICE, Delete(channel=ROOM, id=some_id(1))
     )
     gate.open()
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=already_deleted().message):
         await editing
 
 
