@@ -38,19 +38,11 @@ from pydantic import SecretStr
 from server import logs
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
-from server.settings import (
-    MIN_SECRET_BYTES,
-    VERSION,
-    BadSetting,
-    EventLoop,
-    LogFormat,
-    LogLevel,
-    Settings,
-    StartRefused,
-    describe,
-    duration,
-    load,
-)
+from server.settings.errors import BadSetting, StartRefused
+from server.settings.keys import MIN_SECRET_BYTES
+from server.settings.load import describe, load
+from server.settings.model import VERSION, EventLoop, LogFormat, LogLevel, Settings
+from server.settings.values import duration
 
 DEV_SECRET_FILE = ".maru-dev-secret"  # noqa: S105 a file's name
 """Beside the SQLite file: open pages keep working tokens when the development server restarts."""

@@ -9,7 +9,7 @@ from server.api import demo
 from server.api.demo import Demo
 from server.bootstrap.tokens import mint
 from server.domain.identity import Action, Grants
-from server.settings import Settings
+from server.settings.model import Settings
 
 LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 

@@ -30,7 +30,7 @@ from server.gateway.chat.transport import SocketTransport
 from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.ports.metrics import State, Traffic
-from server.settings import VERSION, Settings
+from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
 
 OUTBOUND_SHARE = 4

@@ -17,7 +17,8 @@ from server.bootstrap.replica import compose
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import affinity_key
 from server.gateway.websocket.first_read import AcceptQueue
-from server.settings import VERSION, Settings, StartRefused
+from server.settings.errors import StartRefused
+from server.settings.model import VERSION, Settings
 
 _log = structlog.get_logger("maru.server")
 

@@ -6,7 +6,8 @@ from server.adapters import jwt_verifier
 from server.adapters.jwt_verifier import JwtVerifier
 from server.api.affinity import derive_key
 from server.domain.identity import Grants
-from server.settings import Settings, StartRefused
+from server.settings.errors import StartRefused
+from server.settings.model import Settings
 
 
 def verifier(settings: Settings) -> JwtVerifier:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.settings import PREFIX, BadSetting, BroadcastKind, MessageLogKind, Settings, load
+from server.settings.errors import BadSetting
+from server.settings.load import load
+from server.settings.model import PREFIX, BroadcastKind, MessageLogKind, Settings
 from tests.chart.rendered import AUTH, REDIS, Rendered, render
 
 NOWHERE = Path("no.env")

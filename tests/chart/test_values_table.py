@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from charts import values_table
-from server.settings import VERSION
+from server.settings.model import VERSION
 from tests.chart.rendered import AUTH, CHART, OLDEST, REDIS, ROOT, faults, render
 
 VALUES_OF_A_MANUAL = re.compile(r"^```yaml\n(# values\.yaml.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -17,7 +17,7 @@ import socketio
 from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar
 
 from server.api.affinity import COOKIE, MAX_BEARER_CHARS
-from server.settings import Settings
+from server.settings.model import Settings
 from tests.harness.nginx import CONFIGURATION, NginxProcess
 from tests.harness.page import chromium
 from tests.harness.raw_socket import PATH, RawSocket

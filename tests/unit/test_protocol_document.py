@@ -23,7 +23,7 @@ from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
 from server.gateway.socketio import packets
 from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
-from server.settings import VERSION, Settings
+from server.settings.model import VERSION, Settings
 from server.wire import errors as envelopes
 from server.wire import messages, pushes, words
 from server.wire.words import Command, ServerEvent

@@ -12,19 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from server.domain.identity import Action
-from server.settings import (
-    ENV_FILE,
-    VERSION,
-    BadSetting,
-    BroadcastKind,
-    EventLoop,
-    LogFormat,
-    MessageLogKind,
-    Settings,
-    describe,
-    duration,
-    load,
-)
+from server.settings.errors import BadSetting
+from server.settings.load import ENV_FILE, describe, load
+from server.settings.model import VERSION, BroadcastKind, EventLoop, LogFormat, MessageLogKind, Settings
+from server.settings.values import duration
 
 SECRET = "canary-canary-canary-canary-canary"
 
@@ -344,4 +335,4 @@ def test_the_version_is_the_packages() -> None:
     """One release, one number."""
     metadata = configparser.ConfigParser()
     metadata.read(Path(__file__).parents[2] / "setup.cfg")
-    assert metadata["metadata"]["version"] in {VERSION, "attr: server.settings.VERSION"}
+    assert metadata["metadata"]["version"] in {VERSION, "attr: server.settings.model.VERSION"}

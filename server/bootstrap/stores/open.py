@@ -17,7 +17,8 @@ from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
-from server.settings import BroadcastKind, MessageLogKind, Settings, StartRefused
+from server.settings.errors import StartRefused
+from server.settings.model import BroadcastKind, MessageLogKind, Settings
 
 
 @dataclass(frozen=True, slots=True)

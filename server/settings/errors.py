@@ -1,0 +1,9 @@
+"""Reasons not to start: each text is one line for the operator."""
+
+
+class StartRefused(Exception):
+    """The server can't start, and an operator can mend it; the text is one line that says how."""
+
+
+class BadSetting(StartRefused):
+    """A variable is unknown or has a bad value."""

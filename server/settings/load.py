@@ -1,0 +1,117 @@
+"""Read the settings from the environment and a `.env` file (the environment wins), and show them.
+
+A variable that is unknown or bad is one `BadSetting`, whose one line names the variable, says what is wrong and what
+is expected, and never shows a secret.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv.parser import parse_stream
+from pydantic import ValidationError
+
+from server.settings.errors import BadSetting
+from server.settings.model import PREFIX, Settings
+
+ENV_FILE = Path(".env")
+
+
+def load(env_file: Path = ENV_FILE) -> Settings:
+    """Read the settings from the environment and `env_file`. Raises `BadSetting`."""
+    written = _names_in(env_file)
+    _refuse_unknown([*os.environ, *written])
+    try:
+        return Settings(_env_file=env_file)
+    except ValidationError as error:
+        raise BadSetting(_first_fault(error)) from None
+
+
+class Entry(NamedTuple):
+    """One setting as it is shown: masked where it is private."""
+
+    variable: str
+    value: str
+    origin: str
+
+
+def describe(settings: Settings, env_file: Path = ENV_FILE) -> Iterator[Entry]:
+    """Yield each setting with where it came from: `environment`, the file's name, or `default`."""
+    present = {name.upper() for name, value in os.environ.items() if value}
+    written = {name.upper() for name in _names_in(env_file)}
+    for name, field in Settings.model_fields.items():
+        variable = PREFIX + name.upper()
+        if variable in present:
+            origin = "environment"
+        else:
+            origin = str(env_file) if variable in written else "default"
+        value = getattr(settings, name)
+        yield Entry(variable, _shown(value) if field.repr or not value else "********", origin)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(int(value))
+        case float():
+            return f"{value:.15g}"
+        case tuple():
+            return ",".join(map(str, value))
+        case Mapping():
+            return json.dumps({pattern: sorted(actions) for pattern, actions in value.items()})
+        case _:
+            return str(value)
+
+
+def _names_in(env_file: Path) -> list[str]:
+    """The variables that the file sets. Raises `BadSetting` where a line of it can't be read."""
+    if not env_file.is_file():
+        return []
+    try:
+        with env_file.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except OSError as error:
+        raise BadSetting(f"{env_file}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{env_file}: expected UTF-8") from None
+    for binding in bindings:
+        if binding.error:
+            raise BadSetting(f"{env_file}, line {binding.original.line}: expected NAME=value")
+    return [binding.key for binding in bindings if binding.key and binding.value]
+
+
+def _refuse_unknown(names: list[str]) -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    ours = {name for name in names if name.upper().startswith(PREFIX)}
+    unknown = sorted(name for name in ours if name.upper().removeprefix(PREFIX) not in known)
+    if not unknown:
+        return
+    name = unknown[0] if unknown[0].isprintable() else ascii(unknown[0])
+    close = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+    hint = f"; did you mean {PREFIX}{close[0]}?" if close else "; unset it (the README lists the known ones)"
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        hint += " (Kubernetes sets such variables for a Service named maru: set enableServiceLinks: false)"
+    raise BadSetting(f"{name}: unknown variable{hint}{_more(len(unknown))}")
+
+
+def _first_fault(error: ValidationError) -> str:
+    # A default that depends on a bad field is not a second fault.
+    faults = [fault for fault in error.errors() if fault["type"] != "default_factory_not_called"]
+    fault, more = faults[0], _more(len(faults))
+    own = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else None
+    if not fault["loc"]:
+        return f"{own}{more}"
+    name = str(fault["loc"][0])
+    field = Settings.model_fields[name]
+    says = own or f"expected {field.description or 'text'}"
+    got = f", got {ascii(fault['input'])[:80]}" if field.repr else ""
+    return f"{PREFIX}{name.upper()}: {says}{got}{more}"
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""

@@ -1,0 +1,167 @@
+"""The settings of a server: each `MARU_*` variable with its type, its bounds and its default."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.domain.identity import Action
+from server.settings.keys import public_key, secret
+from server.settings.values import api_key, duration, items, json_object, lower, not_yet, origin, pattern, size
+
+VERSION = "0.1.0"
+"""Of the server, as `session:ready`, `--version` and the package's metadata tell it."""
+
+PREFIX = "MARU_"
+
+_HOUR = 3600.0
+
+
+class MessageLogKind(StrEnum):
+    """Where acked messages are kept."""
+
+    MEMORY = "memory"
+    SQLITE = "sqlite"
+    REDIS = "redis"
+
+
+class BroadcastKind(StrEnum):
+    """How replicas hear of each other's events."""
+
+    MEMORY = "memory"
+    REDIS = "redis"
+
+
+class LogLevel(StrEnum):
+    """The least severe lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """For machines, or for people."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class EventLoop(StrEnum):
+    """`auto` is uvloop where it is installed."""
+
+    AUTO = "auto"
+    UVLOOP = "uvloop"
+    ASYNCIO = "asyncio"
+
+
+Port = Annotated[int, Field(ge=0, le=65_535, description="a port from 0 to 65535 (0: any that is free)")]
+
+Seconds = Annotated[float, BeforeValidator(duration)]
+
+Bytes = Annotated[int, BeforeValidator(size)]
+
+Pattern = Annotated[str, AfterValidator(pattern)]
+
+Origin = Annotated[str, AfterValidator(origin)]
+
+ApiKey = Annotated[SecretStr, AfterValidator(api_key)]
+
+_LOWER = BeforeValidator(lower)
+
+
+def _private(description: str) -> Any:
+    """A field whose value is never shown: not in a repr, not in an error, not by `describe`."""
+    return Field(default=None, repr=False, description=description)
+
+
+class Settings(BaseSettings):
+    """The effective settings. A default that depends on another field stands below that field.
+
+    `description` is what an error says was expected. Durations are in seconds, whole milliseconds of them.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    dev: bool = Field(default=False, description="1 or 0")
+    host: str = Field(default_factory=lambda data: "127.0.0.1" if data["dev"] else "0.0.0.0")  # noqa: S104 a server
+    port: Port = 8080
+    internal_host: str = Field(default_factory=lambda data: "127.0.0.1" if data["dev"] else "0.0.0.0")  # noqa: S104
+    internal_port: Port = 9090
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(items)] = ("*",)
+
+    jwt_secret: Annotated[SecretStr, AfterValidator(secret)] | None = _private("a text of 32 bytes or more")
+    jwt_public_key: Annotated[str, AfterValidator(public_key)] | None = _private("PEM text, or a PEM file's path")
+    jwt_jwks_url: Annotated[str | None, BeforeValidator(not_yet)] = _private("nothing")
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
+    token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
+    default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, BeforeValidator(json_object)] = Field(
+        default={}, description="a JSON object of channel patterns and the actions join, send and moderate"
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(items)] = Field(default=(), repr=False)
+
+    redis_url: SecretStr | None = _private("a redis:// URL")
+    message_log: Annotated[MessageLogKind, _LOWER] = Field(
+        default_factory=lambda data: MessageLogKind.REDIS if data["redis_url"] else MessageLogKind.SQLITE,
+        description="memory, sqlite or redis",
+    )
+    broadcast: Annotated[BroadcastKind, _LOWER] = Field(
+        default_factory=lambda data: BroadcastKind.REDIS if data["redis_url"] else BroadcastKind.MEMORY,
+        description="memory or redis",
+    )
+    sqlite_path: Path = Field(default=Path("maru.db"), description="a file's path")
+    retention_events: int = Field(
+        default=100_000, ge=1, le=2**53 - 1, description="how many events a channel keeps, at least 1"
+    )
+    retention_age: Seconds = Field(
+        default=30 * 24 * _HOUR, ge=1, le=36_500 * 24 * _HOUR, description="a duration from 1s to 36500d"
+    )
+
+    # An hour is far beyond any use; a value over it is milliseconds taken for seconds.
+    ping_interval: Seconds = Field(default=10.0, gt=0, le=_HOUR, description="a duration over 0, at most 1h")
+    ping_timeout: Seconds = Field(default=10.0, gt=0, le=_HOUR, description="a duration over 0, at most 1h")
+    drain_timeout: Seconds = Field(default=20.0, ge=0, le=_HOUR, description="a duration from 0 to 1h")
+    # A client that comes back can name at most so many channels in `resume`.
+    max_channels: int = Field(default=500, ge=1, le=500, description="a number from 1 to 500")
+    admission_rate: int = Field(
+        default=2_000, ge=0, le=1_000_000, description="handshakes a second, 0 (no limit) to 1000000"
+    )
+    admission_burst: int = Field(default=5_000, ge=1, le=1_000_000, description="handshakes at once, 1 to 1000000")
+    max_outbound: Bytes | None = Field(
+        default=None, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 512MiB"
+    )
+    event_loop: Annotated[EventLoop, _LOWER] = Field(default=EventLoop.AUTO, description="auto, uvloop or asyncio")
+    log_level: Annotated[LogLevel, _LOWER] = Field(default=LogLevel.INFO, description="debug, info, warning or error")
+    log_format: Annotated[LogFormat, _LOWER] = Field(
+        default_factory=lambda data: LogFormat.CONSOLE if data["dev"] else LogFormat.JSON,
+        description="json or console",
+    )
+
+    @model_validator(mode="after")
+    def _redis_fits(self) -> Self:
+        log, broadcast = self.message_log == MessageLogKind.REDIS, self.broadcast == BroadcastKind.REDIS
+        if self.redis_url is None and (log or broadcast):
+            raise ValueError(
+                f"MARU_{'MESSAGE_LOG' if log else 'BROADCAST'}: redis needs MARU_REDIS_URL, which is not set"
+            )
+        if broadcast and not log:
+            raise ValueError("MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; who shares hints must share the log")
+        return self
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.jwt_secret and self.jwt_public_key:
+            raise ValueError("MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them")
+        if not (self.jwt_secret or self.jwt_public_key or self.dev):
+            raise ValueError(
+                "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more; make one: openssl rand -hex 32 "
+                "(or set MARU_JWT_PUBLIC_KEY; or, to try it out, MARU_DEV=1)"
+            )
+        return self

@@ -1,0 +1,91 @@
+"""Parsers of single values: durations, sizes, lists, patterns, origins and API keys."""
+
+import json
+import re
+from decimal import Decimal
+
+from pydantic import SecretStr
+
+from server.domain.channels import is_pattern
+
+MIN_API_KEY_CHARS = 16
+"""Short enough for a key made by hand, long enough not to be guessed."""
+
+_UNITS_MS = {"ms": 1, "": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZES = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_SIZE = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|h|d)?", re.ASCII)
+_API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
+
+
+def duration(value: object) -> float:
+    """Read `30d`, `12h`, `5m`, `90s`, `250ms`, or a number of seconds; return seconds, whole milliseconds of them.
+
+    Raises `ValueError`. A ping interval is announced to clients in milliseconds, and no duration here needs less.
+    """
+    found = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if found is None:
+        raise ValueError("expected a duration such as 90s, 12h or 30d (no unit: seconds)")
+    milliseconds = Decimal(found[1]) * _UNITS_MS[found[2] or ""]
+    if milliseconds != milliseconds.to_integral_value():
+        raise ValueError("expected whole milliseconds")
+    return int(milliseconds) / 1_000
+
+
+def size(value: object) -> int:
+    """Read `64MiB`, `1GiB`, `512KiB` or a number of bytes; return bytes. Raises `ValueError`."""
+    found = _SIZE.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if found is None:
+        raise ValueError("expected a size such as 64MiB or 1GiB (no unit: bytes)")
+    return int(found[1]) * _SIZES[(found[2] or "").upper()]
+
+
+def lower(value: object) -> object:
+    """Return a text in lower case, without the spaces around it."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def items(value: object) -> object:
+    """Split a list whose items are joined by commas. Empty items are left out."""
+    if not isinstance(value, str):
+        return value
+    return tuple(item for item in (part.strip() for part in value.split(",")) if item)
+
+
+def json_object(value: object) -> object:
+    """Parse JSON. Raises `ValueError`. The field's type refuses JSON that is no object."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('expected a JSON object such as {"room:*": ["join", "send"]}') from None
+
+
+def pattern(text: str) -> str:
+    """Return a channel name or pattern unchanged. Raises `ValueError` if it is neither."""
+    if not is_pattern(text):
+        raise ValueError(f"{text!r} is no channel name or pattern")
+    return text
+
+
+def origin(text: str) -> str:
+    """Return an origin (RFC 6454) in lower case, or `*`. Raises `ValueError`."""
+    if not _ORIGIN.fullmatch(text.lower()):
+        raise ValueError("expected origins such as https://chat.example.com, or *; no path, no closing '/'")
+    return text.lower()
+
+
+def api_key(value: SecretStr) -> SecretStr:
+    """Return an API key unchanged. Raises `ValueError` if it is short, or has characters that a header can't hold."""
+    if not _API_KEY.fullmatch(value.get_secret_value()):
+        raise ValueError(f"expected keys of {MIN_API_KEY_CHARS} to 256 printable ASCII characters, joined by ','")
+    return value
+
+
+def not_yet(value: object) -> object:
+    """Refuse any value: the name is reserved for a later version."""
+    if value is not None:
+        raise ValueError("not supported yet; set MARU_JWT_PUBLIC_KEY to the issuer's public key")
+    return value
