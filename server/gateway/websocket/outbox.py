@@ -213,7 +213,7 @@ class Outbox:
         writes that are still to be done, or waits for the next wave."""
         unwritten, sent, writes = self._unwritten, 0, WRITES_PER_TURN
         if not self._wave:
-            if self._frames and not unwritten:  # a batch alone: so nothing is queued for anybody
+            if self._frames and not unwritten and not self._prompt:  # a batch alone: so nothing is queued for anybody
                 writes -= self._spread(writes)
             else:
                 self.end_batch()

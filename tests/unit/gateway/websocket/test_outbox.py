@@ -236,6 +236,20 @@ def test_a_large_fan_out_takes_turns() -> None:
     run(scenario())
 
 
+def test_an_event_does_not_overtake_answers_of_a_crowd() -> None:
+    """If more clients are answered in one turn than are written to, the last one's answer still precedes the event."""
+
+    async def scenario() -> None:
+        async with wired(WRITES_PER_TURN + 1) as scene:
+            for client in scene.clients:
+                client.connection.write(frame(b"answer"))
+            last = scene.clients[-1]
+            scene.outbox.cast("room:a", frame(b"event"), lambda: [last.connection])
+            assert await read_all(last, 2) == [b"answer", b"event"]
+
+    run(scenario())
+
+
 def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
     """Messages that come turn by turn share one write for each of many members; each of a few gets its own."""
 
