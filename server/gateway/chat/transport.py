@@ -14,7 +14,7 @@ from server.domain.outcomes import CloseReason
 from server.domain.pushes import Push
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.outbox import Outbox, Outlet
+from server.gateway.websocket.outbox import Outbox, Writable
 from server.ports.metrics import Metrics
 from server.ports.transport import Transport
 from server.wire import messages, pushes
@@ -32,7 +32,7 @@ class Membership(Protocol):
     def members(self, namespace: str, room: str) -> Mapping[str, str]:
         """The room's members, `sid -> eio_sid`."""
 
-    def audience(self, namespace: str, room: str) -> Sequence[Outlet]:
+    def audience(self, namespace: str, room: str) -> Sequence[Writable]:
         """The connections of the room's members."""
 
     def joined(self, sid: str) -> Collection[str]:
@@ -73,7 +73,7 @@ class SocketTransport(Transport):
         """Give the event to every session in its channel. Promises 1-4."""
         members = self._membership.members(NAMESPACE, event.channel)
         if members:
-            self._outbox.cast(
+            self._outbox.write_all(
                 event.channel,
                 _encode(*messages.log_event(event)),
                 partial(self._membership.audience, NAMESPACE, event.channel),

@@ -118,7 +118,7 @@ class ChatServer(socketio.AsyncServer):
     def whisper(self, room: str, event: str, arguments: Sequence[Any]) -> None:
         """Give everybody in a room an event that is in no log: who does not keep up with the log's goes without."""
         packet = ChatPacket(packets.EVENT, [event, *arguments], words.NAMESPACE).encode()
-        self.eio.outbox.cast(
+        self.eio.outbox.write_all(
             ("whisper", room),
             frame(b"4" + packet.encode()),
             partial(self.manager.audience, words.NAMESPACE, room),

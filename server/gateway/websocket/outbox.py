@@ -1,12 +1,13 @@
-"""What is to be written in this turn of the event loop: joined to one write for each client.
+"""Collects what is to be written in one turn of the event loop, and writes it in one piece for each client.
 
-A turn brings a client answers, events of several channels, pings. Each is put here in the order of the calls, and goes
-out at the end of the turn in one write, so that a busy channel costs a client one `send` a turn and not one a message.
-A message to one client waits for nothing but the rest of its turn; one to many, a little for what comes along with it.
+A turn is one iteration of the event loop. In one turn a client may be sent answers, events of several channels and
+pings. They are collected in the order of the calls, and written at the end of the turn with one `send`. So a busy
+channel costs a client one system call for each turn instead of one for each message. A frame for one client waits only
+for the end of its turn. A frame for many clients waits a little longer, for others that may join it.
 
-The events of one channel that follow each other make a *batch*: their frames are joined once, and every member is given
-the same bytes. Anything else to be written (an answer, another channel, a change of membership) ends the batch first,
-so each client's order is the order of the calls.
+Successive events of one channel make a *batch*: their frames are joined once, and every member is given the same bytes.
+Everything else that is to be written (an answer, an event of another channel, a change of membership) ends the batch
+first. So the order in which a client receives frames is the order of the calls.
 """
 
 import asyncio
@@ -18,23 +19,25 @@ from typing import Protocol
 from server.ports.metrics import Metrics, Traffic
 
 WRITES_PER_TURN = 512
-"""Clients written to in one go, some 5 ms: pings and answers of others wait for no more of a large fan-out."""
+"""Clients written to in one turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
 
 CLIENTS_PER_WAIT = 64
-"""A fan-out to so many clients is worth one turn of waiting for more to join it: some 10 us, of which it costs 700."""
+"""A fan-out waits one turn for each so many clients that it has: a turn costs 10 us, and writing to them 700."""
 
-WAITS = 16
-"""Turns without anything new after which even the largest fan-out waits no more: a fifth of a millisecond."""
+MAX_IDLE_TURNS = 16
+"""Turns without a new event after which even the largest fan-out is written. Together they take 0.2 ms."""
 
 WAIT_S = 0.005
-"""How long a fan-out waits at the most though more keeps coming; it takes longer by itself, and nothing else waits."""
+"""The longest time that a fan-out waits while new events keep coming. Writing it takes longer, and nothing else waits
+for it."""
 
-RELIEF = 0.9
-"""Over the process's bound, clients are cut until so much of it is in use: not one for every further message."""
+SHED_TO = 0.9
+"""Over the process's bound, clients are dropped until this share of it is in use; else the next message would exceed
+the bound again."""
 
 
-class Outlet(Protocol):
-    """A client's end of it."""
+class Writable(Protocol):
+    """The writing half of a client's connection."""
 
     queued: bytes | list[bytes] | None
     """Whole frames that are to be written in this turn, in order."""
@@ -43,67 +46,70 @@ class Outlet(Protocol):
         """Send what is queued; return how many bytes. Raises nothing."""
 
     def send_now(self, data: bytes) -> int:
-        """Send whole frames, where nothing is queued; return how many bytes. Raises nothing."""
+        """Send whole frames, if nothing is queued; return how many bytes. Raises nothing."""
 
     def recount(self) -> int:
-        """How many bytes wait in the transport, looked at now."""
+        """Ask the transport how many bytes wait in it, and return that number."""
 
-    def cut(self) -> None:
-        """Drop the connection with all that waits for it: the process needs the memory."""
+    def drop(self) -> None:
+        """Drop the connection with everything that waits for it: the process needs the memory."""
 
 
-Audience = Callable[[], Sequence[Outlet]]
-"""Who is to get a batch; asked when it ends, since nobody comes or goes during one."""
+Audience = Callable[[], Sequence[Writable]]
+"""Returns the clients that are to be given a batch. Called when the batch ends: until then its audience is the same."""
 
 
 class Outbox:
-    """All that waits to be written, of every connection of an event loop; `limit` is in bytes.
+    """Everything that waits to be written, of all connections of an event loop; at most `limit` bytes.
 
-    `congested` are the clients whose kernel buffers are full. `traffic.outbound_queued_bytes` is what waits for them
-    in their transports, counted generously: what the kernel has taken since is subtracted when it is looked at again.
+    `traffic.outbound_queued_bytes` is what waits in the transports of congested clients. It is an upper bound: what the
+    kernel has taken since the last look is subtracted at the next.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, traffic: Traffic, metrics: Metrics) -> None:
-        self.congested: dict[Outlet, None] = {}
-        self.traffic = traffic
+        self.congested: dict[Writable, None] = {}  # clients whose kernel buffer is full; a dict is an ordered set
+        self.traffic = traffic  # running totals: bytes, deliveries
         self._metrics = metrics
-        self._limit = limit
+        self._limit = limit  # bytes that may wait in the transports of all clients together
         self._loop = loop
-        # Who is told something of their own goes first, and never waits for a fan-out: dicts as ordered sets.
-        self._prompt: dict[Outlet, None] = {}
-        self._unwritten: deque[Outlet] = deque()
-        self._scheduled = False
-        self._wave = 0  # clients that are still to be written to before what came meanwhile
-        self._casts = self._casts_seen = self._quiet_turns = 0
-        self._waiting_since = 0.0
-        self._settled: asyncio.Future[None] | None = None
-        self._when_settled: list[Callable[[], None]] = []
-        self._ephemeral = False
-        self._key: Hashable = None
+        # Clients with a frame of their own among what is queued. They come first, and never wait for a fan-out.
+        self._direct: dict[Writable, None] = {}
+        self._unwritten: deque[Writable] = deque()  # clients for whom a batch is queued, in the order of the batches
+        self._in_progress = 0  # clients at the front of `_unwritten` that come before events that begin to wait now
+        self._scheduled = False  # whether a turn is due
+        self._batched = 0  # frames that were written to an audience, in all
+        self._batched_seen = 0  # the same at the last look: equal if nothing new has come
+        self._idle_turns = 0  # turns in a row in which nothing new has come
+        self._waiting_since = 0.0  # when the fan-out began to wait for more; 0 if none waits
+        self._settled: asyncio.Future[None] | None = None  # what `settled` waits for, if anybody does
+        self._when_settled: list[Callable[[], None]] = []  # calls to make when nothing waits any more
+        # The open batch: there is one if it has frames.
         self._frames: list[bytes] = []
+        self._key: Hashable = None
         self._audience: Audience = tuple
+        self._ephemeral = False
 
-    def post(self, outlet: Outlet, frame: bytes) -> None:
+    def write_one(self, writer: Writable, frame: bytes) -> None:
         """Write a frame to one client at the end of this turn."""
         if self._frames:
             self.end_batch()
-        self._prompt[outlet] = None
-        queued = outlet.queued
+        self._direct[writer] = None
+        queued = writer.queued
         if queued is None:
-            outlet.queued = frame
+            writer.queued = frame
         elif isinstance(queued, list):
             queued.append(frame)
         else:
-            outlet.queued = [queued, frame]
+            writer.queued = [queued, frame]
         if not self._scheduled:
             self._schedule()
 
-    def cast(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
-        """Write a frame to everybody in an audience at the end of this turn; an ephemeral one to those who keep up.
+    def write_all(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
+        """Write a frame to every client of an audience soon. An ephemeral frame is not written to congested clients.
 
-        Equal `key`: the same audience, and as ephemeral.
+        Equal keys must mean the same audience and the same `ephemeral`.
         """
-        self._casts += 1
+        self._batched += 1
         if self._frames and self._key != key:
             self.end_batch()
         self._key, self._audience, self._ephemeral = key, audience, ephemeral
@@ -112,42 +118,16 @@ class Outbox:
             self._schedule()
 
     def end_batch(self) -> None:
-        """Queue the open batch for its audience; to be called before that audience changes."""
+        """Queue the open batch for its audience. Call this before that audience changes."""
         if self._frames:
-            self._spread(0)
-
-    def _spread(self, writes: int) -> int:
-        """Give the open batch to its audience: to so many at once, for whom nothing may be queued; queue the rest.
-        Return how many were written to."""
-        frames, self._frames = self._frames, []
-        shared = frames[0] if len(frames) == 1 else b"".join(frames)
-        unwritten, congested, outlets, sent = self._unwritten, self.congested, 0, 0
-        for outlet in self._audience():
-            if self._ephemeral and outlet in congested:
-                self._metrics.ephemeral_dropped(len(frames))
-                continue
-            outlets += 1
-            if outlets <= writes:
-                sent += outlet.send_now(shared)
-                continue
-            queued = outlet.queued
-            if queued is None:
-                outlet.queued = shared
-                unwritten.append(outlet)
-            elif isinstance(queued, list):
-                queued.append(shared)
-            else:
-                outlet.queued = [queued, shared]
-        self.traffic.deliveries += outlets * len(frames)
-        self.traffic.sent_bytes += sent
-        return min(outlets, writes)
+            self._write_batch(0)
 
     def when_settled(self, call: Callable[[], None]) -> None:
-        """Call it once all that stands here now is with the transports."""
+        """Make a call when everything that waits here now has been given to the transports."""
         self._when_settled.append(call)
 
     async def settled(self) -> None:
-        """Wait until all that stands here now is with the transports, and at least until the next turn."""
+        """Wait until everything that waits here now has been given to the transports, and for one turn at least."""
         if not self._scheduled:
             await asyncio.sleep(0)
             return
@@ -160,23 +140,23 @@ class Outbox:
         self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        """Write to those whose turn it is; the rest comes after what else the loop has to do."""
+        """Write this turn's share; schedule another turn for the rest, if there is any."""
         try:
-            self._write_prompt()
-            if self._wave or not self._waits():
-                self._write()
+            self._write_direct()
+            if self._in_progress or not self._should_wait():
+                self._write_fan_out()
             if self.traffic.outbound_queued_bytes > self._limit:
-                self._relieve()
+                self._shed_load()
         except Exception:
-            self._frames = []  # whatever is wrong with one batch, the next turn must not meet it again
+            self._frames = []  # whatever is wrong with a batch, the next turn must not meet it again
             raise
         finally:
-            if self._prompt or self._unwritten or self._frames:
+            if self._direct or self._unwritten or self._frames:
                 self._loop.call_soon(self._turn)
             else:
-                self._rest()
+                self._finish()
 
-    def _rest(self) -> None:
+    def _finish(self) -> None:
         self._scheduled = False
         calls, self._when_settled = self._when_settled, []
         for call in calls:
@@ -185,50 +165,80 @@ class Outbox:
             self._settled.set_result(None)
             self._settled = None
 
-    def _write_prompt(self) -> None:
+    def _write_direct(self) -> None:
         sent = 0
-        for outlet in tuple(islice(self._prompt, WRITES_PER_TURN)):
-            del self._prompt[outlet]
-            sent += outlet.flush()
+        for writer in tuple(islice(self._direct, WRITES_PER_TURN)):
+            del self._direct[writer]
+            sent += writer.flush()
         self.traffic.sent_bytes += sent
 
-    def _waits(self) -> bool:
-        """Whether a fan-out is large enough for a look at what comes next, and that look has not been taken.
+    def _should_wait(self) -> bool:
+        """Return whether the fan-out is to wait for a further turn: it is large, and more events may soon join it.
 
-        While messages come in, each would else go out by itself: the first one's fan-out begins before the second one
-        has got through its command.
+        Without a wait each of many messages that come close together would be written by itself: the fan-out of the
+        first begins before the command with the second is done.
         """
         clients = len(self._unwritten) + (len(self._audience()) if self._frames else 0)
         if clients < CLIENTS_PER_WAIT:
             return False
         now = self._loop.time()
         self._waiting_since = self._waiting_since or now
-        self._quiet_turns = self._quiet_turns + 1 if self._casts == self._casts_seen else 0
-        self._casts_seen = self._casts
+        self._idle_turns = self._idle_turns + 1 if self._batched == self._batched_seen else 0
+        self._batched_seen = self._batched
         waited = now - self._waiting_since
-        return self._quiet_turns < min(clients // CLIENTS_PER_WAIT, WAITS) and waited < WAIT_S
+        return self._idle_turns < min(clients // CLIENTS_PER_WAIT, MAX_IDLE_TURNS) and waited < WAIT_S
 
-    def _write(self) -> None:
-        """One turn of a wave: those who have something to be written when it begins. What comes meanwhile joins the
-        writes that are still to be done, or waits for the next wave."""
+    def _write_fan_out(self) -> None:
+        """Write to the clients of the fan-out in progress, or begin with those for whom a batch is queued now.
+
+        Frames that come meanwhile join the writes that are still to be done, or wait for the next fan-out.
+        """
         unwritten, sent, writes = self._unwritten, 0, WRITES_PER_TURN
-        if not self._wave:
-            if self._frames and not unwritten and not self._prompt:  # a batch alone: so nothing is queued for anybody
-                writes -= self._spread(writes)
+        if not self._in_progress:
+            if self._frames and not unwritten and not self._direct:  # nothing is queued for anybody
+                writes -= self._write_batch(writes)
             else:
                 self.end_batch()
-            self._wave, self._waiting_since = len(unwritten), 0.0
-        for _ in range(min(self._wave, writes)):
+            self._in_progress, self._waiting_since = len(unwritten), 0.0
+        for _ in range(min(self._in_progress, writes)):
             sent += unwritten.popleft().flush()
-            self._wave -= 1
+            self._in_progress -= 1
         self.traffic.sent_bytes += sent
 
-    def _relieve(self) -> None:
-        """Look at what really waits; where it is too much, cut the fattest until it is not."""
-        sizes = {outlet: outlet.recount() for outlet in self.congested}
+    def _write_batch(self, writes: int) -> int:
+        """Write the batch directly to the first `writes` clients of its audience, and queue it for the others.
+
+        Nothing may be queued for those first clients. Returns the number of direct writes.
+        """
+        frames, self._frames = self._frames, []
+        shared = frames[0] if len(frames) == 1 else b"".join(frames)
+        unwritten, congested, clients, sent = self._unwritten, self.congested, 0, 0
+        for writer in self._audience():
+            if self._ephemeral and writer in congested:
+                self._metrics.ephemeral_dropped(len(frames))
+                continue
+            clients += 1
+            if clients <= writes:
+                sent += writer.send_now(shared)
+                continue
+            queued = writer.queued
+            if queued is None:
+                writer.queued = shared
+                unwritten.append(writer)
+            elif isinstance(queued, list):
+                queued.append(shared)
+            else:
+                writer.queued = [queued, shared]
+        self.traffic.deliveries += clients * len(frames)
+        self.traffic.sent_bytes += sent
+        return min(clients, writes)
+
+    def _shed_load(self) -> None:
+        """Count what really waits. If that is too much, drop the clients for whom the most waits."""
+        waiting = {writer: writer.recount() for writer in self.congested}
         if self.traffic.outbound_queued_bytes <= self._limit:
             return
-        for outlet in sorted(sizes, key=sizes.__getitem__, reverse=True):
-            outlet.cut()
-            if self.traffic.outbound_queued_bytes <= self._limit * RELIEF:
+        for writer in sorted(waiting, key=waiting.__getitem__, reverse=True):
+            writer.drop()
+            if self.traffic.outbound_queued_bytes <= self._limit * SHED_TO:
                 break

@@ -78,7 +78,7 @@ class WritingHalf(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Write whole frames at the end of this turn of the loop."""
         if self._state is State.OPEN:
-            self._outbox.post(self, data)
+            self._outbox.write_one(self, data)
 
     def flush(self) -> int:
         """Send what is queued; return its bytes."""
@@ -132,7 +132,7 @@ class WritingHalf(asyncio.Protocol):
         self.drop_mailbox()
         self.close(CloseCode.TRY_AGAIN_LATER, CloseReason.SLOW_READER, "slow reader")
 
-    def cut(self) -> None:
+    def drop(self) -> None:
         """Drop the connection with all that waits for it: the process needs the memory now, and no close frame could
         overtake what waits."""
         self.abort(CloseReason.MEMORY_CAP, "outbound memory")

@@ -14,7 +14,15 @@ from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import SessionExpiring
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.outbox import CLIENTS_PER_WAIT, WAIT_S, WAITS, WRITES_PER_TURN, Audience, Outbox, Outlet
+from server.gateway.websocket.outbox import (
+    CLIENTS_PER_WAIT,
+    MAX_IDLE_TURNS,
+    WAIT_S,
+    WRITES_PER_TURN,
+    Audience,
+    Outbox,
+    Writable,
+)
 from server.gateway.websocket.writer import MAX_OUTBOUND
 from server.ports.metrics import Metrics
 from tests.doubles.samples import event
@@ -74,7 +82,7 @@ class Script:
         for index, client in enumerate(self._scene.clients):
             if client.session in members:
                 self.due[index].append(data)
-        self._scene.outbox.cast(channel, frame(data), lambda: receivers)
+        self._scene.outbox.write_all(channel, frame(data), lambda: receivers)
 
     async def answer(self, client: int, size: int) -> None:
         """An ack, or anything else to one client."""
@@ -135,26 +143,26 @@ def test_order_is_the_order_of_the_calls(loop: str, steps: list[tuple[str, Any, 
 class AnswersOvertake(Outbox):
     """Broken: an answer does not end the batch that is open."""
 
-    def post(self, outlet: Outlet, frame: bytes) -> None:
+    def write_one(self, writer: Writable, frame: bytes) -> None:
         kept, self._frames = self._frames, []
-        super().post(outlet, frame)
+        super().write_one(writer, frame)
         self._frames = kept
 
 
 class ChannelsMix(Outbox):
     """Broken: another channel does not end the batch that is open."""
 
-    def cast(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
-        super().cast("any", frame, audience, ephemeral)
+    def write_all(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
+        super().write_all("any", frame, audience, ephemeral)
 
 
 class TurnsForget(Outbox):
     """Broken: what a client has been queued is replaced by the next batch."""
 
     def end_batch(self) -> None:
-        for outlet in self._audience() if self._frames else ():
-            if isinstance(outlet.queued, list):
-                outlet.queued = None
+        for writer in self._audience() if self._frames else ():
+            if isinstance(writer.queued, list):
+                writer.queued = None
         super().end_batch()
 
 
@@ -188,7 +196,7 @@ def test_a_turn_is_one_write(loop: str) -> None:
             for other in scene.clients:
                 scene.enter(other, "room:a")
             for _ in range(10):
-                scene.outbox.cast("room:a", frame(b"event"), lambda: [c.connection for c in scene.clients])
+                scene.outbox.write_all("room:a", frame(b"event"), lambda: [c.connection for c in scene.clients])
             client.connection.write(frame(b"answer"))
             client.connection.ping()
             await scene.transport.settled()
@@ -221,8 +229,8 @@ def test_a_large_fan_out_takes_turns() -> None:
         count = WRITES_PER_TURN + 88
         async with wired(count) as scene:
             receivers = [client.connection for client in scene.clients]
-            scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
-            for _ in range(2 * WAITS):
+            scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
+            for _ in range(2 * MAX_IDLE_TURNS):
                 if scene.traffic.sent_bytes:
                     break
                 await asyncio.sleep(0)
@@ -244,7 +252,7 @@ def test_an_event_does_not_overtake_answers_of_a_crowd() -> None:
             for client in scene.clients:
                 client.connection.write(frame(b"answer"))
             last = scene.clients[-1]
-            scene.outbox.cast("room:a", frame(b"event"), lambda: [last.connection])
+            scene.outbox.write_all("room:a", frame(b"event"), lambda: [last.connection])
             assert await read_all(last, 2) == [b"answer", b"event"]
 
     run(scenario())
@@ -258,7 +266,7 @@ def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
             receivers = [client.connection for client in scene.clients]
             writes = 0
             for _ in range(5):
-                scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+                scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
                 before = scene.traffic.sent_bytes
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
@@ -280,7 +288,7 @@ def test_nobody_waits_for_what_is_said_to_many() -> None:
             member, stranger = scene.clients[0], scene.clients[-1]
             receivers.remove(stranger.connection)
             for _ in range(3):
-                scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+                scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
                 await asyncio.sleep(0)
             stranger.connection.write(frame(b"answer"))
             member.connection.write(frame(b"answer"))
@@ -301,7 +309,7 @@ def test_a_fan_out_waits_for_a_time_and_not_for_turns() -> None:
             receivers = [client.connection for client in scene.clients]
             turns = 0
             while not scene.traffic.sent_bytes:
-                scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+                scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
                 busy_until = time.perf_counter() + WAIT_S / 2
                 while time.perf_counter() < busy_until:
                     pass
@@ -319,11 +327,11 @@ def test_a_fault_with_one_keeps_nobody_waiting() -> None:
         faults: list[str] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(str(context["exception"])))
 
-        def broken() -> list[Outlet]:
+        def broken() -> list[Writable]:
             raise LookupError("no such audience")
 
         async with wired(1) as scene:
-            scene.outbox.cast("room:b", frame(b"event"), broken)
+            scene.outbox.write_all("room:b", frame(b"event"), broken)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             scene.clients[0].connection.write(frame(b"answer"))
@@ -407,8 +415,8 @@ def test_ephemeral_events_are_dropped_first(loop: str) -> None:
             for _ in range(3):
                 await scene.transport.settled()
             receivers = [client.connection for client in scene.clients]
-            scene.outbox.cast("whisper", frame(b"typing"), lambda: receivers, ephemeral=True)
-            scene.outbox.cast("room:a", frame(b"event"), lambda: receivers)
+            scene.outbox.write_all("whisper", frame(b"typing"), lambda: receivers, ephemeral=True)
+            scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
             await scene.transport.settled()
             assert await read_all(quick, 2) == [b"typing", b"event"]
             assert (await read_all(slow, 9))[8:] == [b"event"]
