@@ -1,29 +1,31 @@
-"""How fast clients may come in: a token bucket for handshakes, so that a storm of them leaves time for those inside."""
+"""Limits the rate of handshakes, so that a storm of them leaves time for the clients that are connected."""
 
 import math
 from collections.abc import Callable
 
 RETRY_AFTER_CAP_S = 30
-"""The longest wait that is ever asked for, in seconds."""
+"""The longest wait that a client is asked for, in seconds."""
 
 
 class Admission:
     """A token bucket (RFC 2697's committed rate and burst, counted in handshakes). `clock` is monotonic, in seconds.
 
-    `rate` is in handshakes a second, 0 for no limit; `burst` is how many may come at once after a quiet time.
+    `rate` is in handshakes a second, 0 for no limit; `burst` is how many are admitted at once after a quiet time.
     """
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
         self._rate = rate
         self._burst = burst
         self._clock = clock
-        self._tokens = float(burst)
+        self._tokens = float(burst)  # handshakes that would be admitted now
         self._filled_at = clock()
-        self._awaited = 0.0
+        self._awaited = 0.0  # refused handshakes that have not had the time to come back
 
     def wait_s(self) -> int:
-        """Let one in: 0. Else how many whole seconds it should wait, until those turned away before it have come back,
-        as they were told to: they are taken for a queue that moves on at the rate."""
+        """Admit a handshake and return 0, or return how many whole seconds its client should wait.
+
+        Refused clients are taken for a queue that advances at the rate: each is told to come back after those before.
+        """
         if not self._rate:
             return 0
         now = self._clock()

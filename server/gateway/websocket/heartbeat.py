@@ -1,8 +1,9 @@
-"""One wheel that pings every connection and finds the dead ones: no task and no timer per connection.
+"""Pings every connection, and finds the dead ones, with one task and no timer for each connection.
 
-A revolution takes the ping interval; each slot's connections are pinged in turn, and judged one timeout later: a
-connection from which nothing at all has been read since its ping, and which takes nothing, is dead. Worst case from the
-last sign of life to the verdict: interval + timeout + one slot, which is 20.2 s at 10 s / 10 s.
+The connections are spread over the slots of a wheel that turns once in each ping interval. The connections of a slot
+are pinged together, and judged one ping timeout later: a connection is dead if nothing at all has been read from it
+since its ping, and it takes nothing of what is written to it. From the last sign of life to the verdict it takes at
+most interval + timeout + one slot, which is 20.2 s at 10 s / 10 s.
 """
 
 import asyncio
@@ -13,36 +14,36 @@ from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import Connection
 
 SLOTS = 64
-"""Parts of a revolution: pings of 8,000 connections come in portions of 125."""
+"""Slots of the wheel. The pings of 8,000 connections are written 125 at a time."""
 
 STALL_S = 1.0
-"""A loop that is late by this much has pongs lying unread in the kernel: nobody is judged by what it missed."""
+"""An event loop that is late by this much has not read pongs that have arrived: no connection is judged by them."""
 
 
 class Wheel:
-    """Pings and judges. `clock` is monotonic, in seconds, like the intervals."""
+    """Pings and judges connections. `clock` is monotonic, in seconds, as are the intervals."""
 
     def __init__(self, interval: float, timeout: float, clock: Callable[[], float]) -> None:
         self._timeout = timeout
-        self._tick = interval / SLOTS
+        self._tick = interval / SLOTS  # seconds between two slots
         self._clock = clock
-        # Dicts as ordered sets: a connection is added and removed in constant time.
+        # The connections of each slot. A dict is an ordered set, from which one is removed in constant time.
         self._slots: list[dict[Connection, None]] = [{} for _ in range(SLOTS)]
-        self._pinged: deque[tuple[float, int]] = deque()
-        self._next = 0
+        self._pinged: deque[tuple[float, int]] = deque()  # time of the ping and slot, of those that are to be judged
+        self._next = 0  # the slot for the next connection
 
     def add(self, connection: Connection) -> None:
-        """Give the connection a slot; neighbours in time get slots in turn, so that a storm's pings are spread."""
+        """Begin to ping a connection. Successive connections get successive slots, so a crowd's pings are spread."""
         connection.slot = self._next
         self._next = (self._next + 1) % SLOTS
         self._slots[connection.slot][connection] = None
 
     def remove(self, connection: Connection) -> None:
-        """Forget the connection."""
+        """Stop pinging a connection; nothing happens if that has been done."""
         self._slots[connection.slot].pop(connection, None)
 
     async def run(self) -> None:
-        """Turn until cancelled."""
+        """Turn the wheel until cancelled."""
         slot, due = 0, self._clock() + self._tick
         while True:
             await asyncio.sleep(max(0.0, due - self._clock()))
@@ -50,11 +51,11 @@ class Wheel:
             if now - due > STALL_S:
                 self._pinged.clear()
                 due = now
-            self.turn(slot, now)
+            self._advance(slot, now)
             slot, due = (slot + 1) % SLOTS, due + self._tick
 
-    def turn(self, slot: int, now: float) -> None:
-        """Judge those whose ping is one timeout old, then ping the slot."""
+    def _advance(self, slot: int, now: float) -> None:
+        """Judge the slots that were pinged one timeout ago, then ping this one."""
         while self._pinged and now - self._pinged[0][0] >= self._timeout:
             pinged_at, judged = self._pinged.popleft()
             for connection in list(self._slots[judged]):
