@@ -35,9 +35,9 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
-from server import logs
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
+from server.logs.configure import configure
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.keys import MIN_SECRET_BYTES
 from server.settings.load import describe, load
@@ -68,7 +68,7 @@ Grant = tuple[str, frozenset[Action]]
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
     options = _parser().parse_args(arguments)
-    logs.configure(LogLevel.INFO, LogFormat.CONSOLE, sys.stderr)  # until the settings are known
+    configure(LogLevel.INFO, LogFormat.CONSOLE, sys.stderr)  # until the settings are known
     try:
         settings = load()
         command: Callable[[Settings, argparse.Namespace], None] = options.command
@@ -194,7 +194,7 @@ def _token(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
-    logs.configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format)
     if _wants_dev_secret(settings):
         settings = with_dev_secret(settings)
         _log.info("development secret in use", file=str(_dev_secret_path(settings)))

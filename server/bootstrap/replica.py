@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from server import logs, memory
+from server import memory
 from server.adapters.clock import now_ms
 from server.adapters.prometheus_metrics import Counts
 from server.adapters.redis.broadcast import RedisBroadcast
@@ -29,6 +29,7 @@ from server.gateway.chat.namespace import ChatNamespace
 from server.gateway.chat.transport import SocketTransport
 from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
+from server.logs.command_line import command_line
 from server.ports.metrics import State, Traffic
 from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
@@ -118,7 +119,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
             Publisher(log, broadcast, now_ms, new_message_id, counts),
             History(log),
             counts,
-            logs.command_line(),
+            command_line(),
         )
     )
     connections, numbers = SocketConnections(chat.eio, rooms, transport), Numbers(settings.drain_timeout)

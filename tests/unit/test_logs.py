@@ -18,8 +18,10 @@ import jwt
 import pytest
 import structlog
 
-from server import logs
-from server.logs import MAX_ITEMS, MAX_VALUE_CHARS, REDACTED
+from server.logs import configure as chain
+from server.logs.command_line import command_line
+from server.logs.handler import MAX_GATHERED
+from server.logs.redaction import MAX_ITEMS, MAX_VALUE_CHARS, REDACTED, redact
 
 TOKEN = jwt.encode({"sub": "canary", "exp": 2_000_000_000}, "a secret of the tests, longer than 32 bytes", "HS256")
 HEADER, CLAIMS, SIGNATURE = TOKEN.split(".")
@@ -46,13 +48,13 @@ class Lines:
 @pytest.fixture
 def configure() -> Iterator[Callable[..., Lines]]:
     """Configure the lines for one test; the process's own logging comes back after it."""
-    quiet = [logging.getLogger(name) for name in logs.VERBOSE]
+    quiet = [logging.getLogger(name) for name in chain.VERBOSE]
     before = logging.root.level, [(logger, logger.level, logger.handlers) for logger in quiet]
     ours: list[logging.Handler] = []
 
     def start(level: str = "info", style: str = "json", stream: TextIO | None = None) -> Lines:
         written = StringIO()
-        logs.configure(level, style, stream or written)
+        chain.configure(level, style, stream or written)
         ours.extend(logging.root.handlers)
         return Lines(written)
 
@@ -114,7 +116,7 @@ def test_levels_hold_for_both(configure: Callable[..., Lines]) -> None:
 def test_libraries_that_print_packets_stay_quiet(configure: Callable[..., Lines]) -> None:
     """Also at `debug`; and aiohttp's access log, which prints query strings, is off."""
     lines = configure("debug")
-    for name in logs.VERBOSE:
+    for name in chain.VERBOSE:
         logging.getLogger(name).info("received packet MESSAGE data secret")
     logging.getLogger("aiohttp.access").error("GET /?token=x")
     assert lines.text == ""
@@ -332,7 +334,7 @@ COMMANDS = {
 def test_a_commands_line_is_as_any_other(configure: Callable[..., Lines], style: str, fields: dict[str, Any]) -> None:
     """However fast it is made: the same fields in the same order, redacted and escaped alike; above `info`, none."""
     lines = configure(style=style)
-    logs.command_line()(name="message:send", session="s1", **fields)
+    command_line()(name="message:send", session="s1", **fields)
     structlog.get_logger("maru.command").info("command", name="message:send", session="s1", **fields)
     fast, usual = (re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "", line) for line in lines.text.splitlines())
     if style == "console":
@@ -342,7 +344,7 @@ def test_a_commands_line_is_as_any_other(configure: Callable[..., Lines], style:
     assert TOKEN not in fast
     assert fast.isascii() or fast == usual
     quiet = configure("warning", style)
-    logs.command_line()(name="message:send", session="s1", **fields)
+    command_line()(name="message:send", session="s1", **fields)
     assert quiet.text == ""
 
 
@@ -365,9 +367,9 @@ async def test_the_lines_of_a_turn_are_written_together(lines: Lines) -> None:
 
 async def test_what_waits_for_the_end_of_a_turn_is_bounded(lines: Lines) -> None:
     """A turn that never ends keeps its lines from nobody."""
-    for number in range(logs.MAX_GATHERED * 2 + 1):
+    for number in range(MAX_GATHERED * 2 + 1):
         structlog.get_logger("maru.test").info("event", number=number)
-    assert [json.loads(line)["number"] for line in lines.text.splitlines()] == list(range(logs.MAX_GATHERED * 2))
+    assert [json.loads(line)["number"] for line in lines.text.splitlines()] == list(range(MAX_GATHERED * 2))
 
 
 def test_a_loop_that_ends_keeps_no_lines(lines: Lines) -> None:
@@ -404,7 +406,7 @@ SLOW = {"ey": 32_768, "ey.": 20_000, "?": 65_536, "%65": 20_000, "a.eyJ": 13_000
 def test_redaction_is_linear(piece: str) -> None:
     """A payload's worth of text that was made to be slow takes a fraction of a second."""
     begin = time.perf_counter()
-    logs.redact(None, "info", {"value": piece * SLOW[piece]})
+    redact(None, "info", {"value": piece * SLOW[piece]})
     assert time.perf_counter() - begin < 1
 
 

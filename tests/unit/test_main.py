@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from server.__main__ import DEV_SECRET_FILE, main
 from server.adapters.jwt_verifier import JwtVerifier, secret_key
 from server.domain.identity import Action
+from server.logs.handler import LineHandler
 
 ROOT = Path(__file__).parents[2]
 SECRET = "canary-canary-canary-canary-canary"
@@ -76,7 +77,7 @@ def logging_restored() -> Any:
     """`main` configures the process's logging; here that is undone."""
     level = logging.root.level
     yield
-    ours = [handler for handler in logging.root.handlers if type(handler).__module__ == "server.logs"]
+    ours = [handler for handler in logging.root.handlers if isinstance(handler, LineHandler)]
     logging.root.handlers = [handler for handler in logging.root.handlers if handler not in ours]
     logging.root.level = level
     logging.captureWarnings(False)
