@@ -2,8 +2,9 @@
 
 import time
 
-from server.adapters import jwt_verifier
-from server.adapters.jwt_verifier import JwtVerifier
+from server.adapters.tokens import minting
+from server.adapters.tokens.jwt_verifier import JwtVerifier
+from server.adapters.tokens.keys import public_key, secret_key
 from server.api.affinity import derive_key
 from server.domain.identity import Grants
 from server.settings.errors import StartRefused
@@ -13,9 +14,9 @@ from server.settings.model import Settings
 def verifier(settings: Settings) -> JwtVerifier:
     """What judges tokens."""
     if settings.jwt_public_key is not None:
-        key = jwt_verifier.public_key(settings.jwt_public_key)
+        key = public_key(settings.jwt_public_key)
     else:
-        key = jwt_verifier.secret_key(signing_secret(settings))
+        key = secret_key(signing_secret(settings))
     return JwtVerifier(
         key,
         issuer=settings.jwt_issuer,
@@ -27,7 +28,7 @@ def verifier(settings: Settings) -> JwtVerifier:
 
 def mint(settings: Settings, user: str, ttl_s: float, name: str | None = None, grants: Grants | None = None) -> str:
     """Make a token that this server takes. Raises `ValueError` where it would not, `StartRefused` without a secret."""
-    return jwt_verifier.mint(
+    return minting.mint(
         signing_secret(settings),
         user=user,
         name=name,

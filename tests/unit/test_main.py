@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.__main__ import DEV_SECRET_FILE, main
-from server.adapters.jwt_verifier import JwtVerifier, secret_key
+from server.adapters.tokens.jwt_verifier import JwtVerifier
+from server.adapters.tokens.keys import secret_key
 from server.domain.identity import Action
 from server.logs.handler import LineHandler
 

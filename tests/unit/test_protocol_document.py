@@ -12,7 +12,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from server.adapters import jwt_verifier
+from server.adapters.tokens import jwt_verifier
 from server.application import commands, deadline
 from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits

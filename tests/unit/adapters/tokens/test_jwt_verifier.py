@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.adapters import jwt_verifier
-from server.adapters.jwt_verifier import MAX_GRANTS, MAX_TOKEN_CHARS, JwtVerifier, mint, public_key, secret_key
+from server.adapters.tokens import jwt_verifier
+from server.adapters.tokens.jwt_verifier import MAX_GRANTS, MAX_TOKEN_CHARS, JwtVerifier
+from server.adapters.tokens.keys import public_key, secret_key
+from server.adapters.tokens.minting import mint
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action
 

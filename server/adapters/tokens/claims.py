@@ -1,0 +1,92 @@
+"""Read single claims of a token, and refuse those that are malformed."""
+
+import base64
+import binascii
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from server.domain.channels import is_pattern
+from server.domain.errors import Unauthenticated
+from server.domain.identity import MAX_USER_CHARS, Action, UserId
+
+MAX_TOKEN_ID_CHARS = 128
+
+YEAR_10000 = 253_402_300_800
+"""Seconds since the epoch; `session:ready` writes `exp` as a date of RFC 3339, which has four digits for the year."""
+
+_ACTIONS = {action.value: action for action in Action}
+
+_shared: dict[frozenset[Action], frozenset[Action]] = {}
+"""Each set of actions once, however many sessions hold it; at most one per combination."""
+
+
+def decode_base64url(text: bytes) -> bytes:
+    """Undo base64url (RFC 7515, section 2), where there is one spelling of each value; padding, which some issuers
+    write, is let pass. Raises `ValueError`."""
+    bare = text.rstrip(b"=")
+    if bare != text and len(text) % 4:
+        raise ValueError("padding")
+    try:
+        octets = base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
+    except binascii.Error:
+        raise ValueError("base64") from None
+    if base64.urlsafe_b64encode(octets).rstrip(b"=") != bare:
+        raise ValueError("spelling")
+    return octets
+
+
+def user_id(sub: object) -> UserId:
+    """Read the claim `sub`: the user's id."""
+    if sub is None:
+        raise Unauthenticated("the token has no 'sub'")
+    if not isinstance(sub, str) or not 1 <= len(sub) <= MAX_USER_CHARS or not _plain(sub):
+        raise Unauthenticated(
+            f"the token's 'sub' is no text of 1 to {MAX_USER_CHARS} characters without control characters"
+        )
+    return UserId(sub)
+
+
+def optional_text(claims: Mapping[str, Any], claim: str, limit: int) -> str | None:
+    """Read a text of at most `limit` characters; None if the claim is missing."""
+    value = claims.get(claim)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > limit or not _plain(value):
+        raise Unauthenticated(
+            f"the token's '{claim}' is no text of at most {limit} characters without control characters"
+        )
+    return value
+
+
+def _plain(text: str) -> bool:
+    """Whether the text has no control characters and no line breaks that a page or a log would act upon."""
+    return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
+
+
+def numeric_date(claims: Mapping[str, Any], claim: str) -> float | None:
+    """Read a NumericDate (RFC 7519, section 2) in seconds; None if the claim is missing."""
+    value = claims.get(claim)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unauthenticated(f"the token's '{claim}' is no number")
+    if not math.isfinite(value) or not 0 <= value < YEAR_10000:
+        raise Unauthenticated(f"the token's '{claim}' is no time before the year 10000, in seconds since 1970")
+    return float(value)
+
+
+def grant_pattern(text: str) -> str:
+    """Read one name of the claim `channels`."""
+    if not is_pattern(text):
+        raise Unauthenticated("a pattern in the token's 'channels' is malformed")
+    return text
+
+
+def known_actions(names: object) -> frozenset[Action]:
+    """Read one list of the claim `channels`. Actions that this version does not know are left out."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Unauthenticated("the token's 'channels' gives a pattern something other than a list of actions")
+    actions = frozenset(_ACTIONS[name] for name in names if name in _ACTIONS)
+    return _shared.setdefault(actions, actions)
