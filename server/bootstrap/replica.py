@@ -12,7 +12,6 @@ import structlog
 from server import memory
 from server.adapters.clock import now_ms
 from server.adapters.prometheus_metrics import Counts
-from server.adapters.redis.broadcast import RedisBroadcast
 from server.api.probes import Readiness
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
@@ -25,10 +24,14 @@ from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
 from server.gateway.chat.connections import SocketConnections
+from server.gateway.chat.handlers import channels, messages
+from server.gateway.chat.handlers import sessions as session_handlers
 from server.gateway.chat.namespace import ChatNamespace
 from server.gateway.chat.transport import SocketTransport
+from server.gateway.socketio.rooms import Rooms
 from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
+from server.gateway.websocket.outbox import Outbox
 from server.logs.command_line import command_line
 from server.ports.metrics import State, Traffic
 from server.settings.model import VERSION, Settings
@@ -62,21 +65,20 @@ class Replica:
             self.chat.eio.registry.run(),
             memory.collect_when_idle(),
             measure_lag(self.metrics, time.monotonic),
-            *self.stores.loops,
+            *self.stores.bus.loops,
         )
-        # Within one process a lost hint is known to be lost; between processes it may not be.
-        return (*loops, self.hub.compare()) if isinstance(self.stores.broadcast, RedisBroadcast) else loops
+        return (*loops, self.hub.compare()) if self.stores.bus.can_lose_hints else loops
 
     async def ready(self) -> None:
         """Want traffic as soon as the others can be reached for the first time."""
-        await self.stores.link.wait()
+        await self.stores.bus.link.wait()
         self.readiness.started = True
         _log.info("ready")
 
     def counts(self) -> dict[str, int]:
         """What `/readyz` tells beside the state."""
         return {
-            "linked": self.stores.link.is_set(),
+            "linked": self.stores.bus.link.is_set(),
             "connections": len(self.chat.eio.sockets),
             "sessions": len(self.sessions),
             "channels": self.hub.hosted,
@@ -89,39 +91,40 @@ class Replica:
             connections=len(self.chat.eio.sockets),
             sessions=len(self.sessions),
             channels_hosted=self.hub.hosted,
-            link_up=self.stores.link.is_set(),
-            link_losses=self.stores.link_losses(),
+            link_up=self.stores.bus.link.is_set(),
+            link_losses=self.stores.bus.link_losses(),
         )
 
 
 def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
-    log, broadcast, rooms = stores.log, stores.broadcast, stores.rooms
+    log, broadcast = stores.log, stores.bus.broadcast
     counts, traffic = Counts(tuple(words.Command), time.monotonic), Traffic()
+    max_outbound = settings.max_outbound or memory.memory_limit() // OUTBOUND_SHARE
+    outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counts)
+    rooms = Rooms(outbox)
+    greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
+    transport = SocketTransport(rooms, outbox, greeting, counts, now_ms)
+    stores.bus.hear_emits(transport.tell)
+    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counts)
+    subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counts)
+    sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, round(settings.token_grace * 1000))
+    publisher = Publisher(log, broadcast, now_ms, new_message_id, counts)
+    handlers = {
+        **channels.handlers(subscriptions),
+        **messages.handlers(publisher, History(log)),
+        **session_handlers.handlers(sessions, subscriptions),
+    }
     chat = ChatServer(
         rooms,
+        ChatNamespace(sessions, subscriptions, handlers, counts, command_line()),
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,
         admission=Admission(settings.admission_rate, settings.admission_burst, time.monotonic),
-        max_outbound=settings.max_outbound or memory.memory_limit() // OUTBOUND_SHARE,
+        outbox=outbox,
         metrics=counts,
-        traffic=traffic,
     )
-    greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
-    transport = SocketTransport(chat.eio.sockets, chat.eio.outbox, rooms, greeting, counts, now_ms)
-    sessions = Sessions(verifier(settings), transport, now_ms, round(settings.token_grace * 1000))
-    hub = Hub(log, broadcast, transport, tasks, time.monotonic, counts)
-    chat.register_namespace(
-        ChatNamespace(
-            sessions,
-            Subscriptions(log, hub, transport, settings.max_channels, counts),
-            Publisher(log, broadcast, now_ms, new_message_id, counts),
-            History(log),
-            counts,
-            command_line(),
-        )
-    )
-    connections, numbers = SocketConnections(chat.eio, rooms, transport), Numbers(settings.drain_timeout)
+    connections, numbers = SocketConnections(chat.eio, transport), Numbers(settings.drain_timeout)
     drainer = Drainer(connections, numbers, counts, Random(), time.monotonic)  # noqa: S311  # jitter
     return Replica(chat, hub, sessions, stores, counts, traffic, Readiness(), drainer)

@@ -1,4 +1,4 @@
-"""Pushes: what the server tells one session, beside the events of its channels."""
+"""Pushes: what the server tells one session, or a whole channel, beside the events of the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,3 +56,15 @@ class SessionDraining:
 
 Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
 """What is said to one session. Closed: match it exhaustively."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An event that another process emitted into a channel: `name` and its `arguments`. It is in no log."""
+
+    name: str
+    arguments: Sequence[object]
+
+
+ChannelPush = Emitted
+"""What is said to everybody in a channel beside the events of its log: ephemeral, so a slow reader goes without."""

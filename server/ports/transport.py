@@ -1,37 +1,39 @@
 """Reaching the clients that are connected to this replica."""
 
-from collections.abc import Collection
 from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.identity import SessionId
-from server.domain.pushes import Push
+from server.domain.pushes import ChannelPush, Push
 
 
 class Transport(Protocol):
-    """The connections of this replica and the channels that they are in.
+    """Writing to the connections of this replica.
 
-    1. Nothing here awaits (but see 5): each call has taken effect when it returns, so that a caller can change state
-       and membership in one step.
+    1. Nothing here awaits, except `settled` and `flushed`: each call has taken effect when it returns.
     2. Order: what is delivered and pushed to one session arrives in the order of the calls, or the connection ends.
     3. Bounded: a session that does not read is closed as slow, never waited for.
     4. A session that is gone is ignored everywhere.
-    5. But for `settled` and `flushed`. `flushed` waits until little of what the session has been given is still on its
-       way, or it is gone: who gives much in several parts waits between them, so that promise 3 does not meet one that
-       is only slow.
-    6. `settled` waits until all that was delivered and pushed so far has left this process's hands, as far as the
-       sessions take it: who delivers without end waits in between, so that no session has to keep more than a turn's
-       events and everybody else gets a turn.
+    5. `flushed` waits until the session has taken most of what it was given, or is gone. A caller that gives a session
+       much in several parts waits in between, so that promise 3 does not meet a session that is only slow.
+    6. `settled` waits until everything that was delivered and pushed so far has left this process, as far as the
+       sessions take it. A caller that delivers without end waits in between, so that no session has to hold more than
+       one turn's events and other work gets a turn.
+    7. Ephemeral: what is told to a channel is dropped, and counted, for a member that does not keep up.
     """
 
     def deliver(self, event: Event) -> None:
-        """Give the event to every session in its channel."""
+        """Give the event to every session in its channel. Promises 1-4."""
+        ...
+
+    def tell(self, channel: ChannelName, push: ChannelPush) -> None:
+        """Give something that is in no log to every session in the channel. Promises 1, 2, 4, 7."""
         ...
 
     def push(self, session: SessionId, push: Push) -> None:
-        """Give something to one session."""
+        """Give something to one session. Promises 1-4."""
         ...
 
     async def settled(self) -> None:
@@ -42,22 +44,7 @@ class Transport(Protocol):
         """Wait until the session has taken most of what it was given. Promise 5."""
         ...
 
-    def enter(self, session: SessionId, channel: ChannelName) -> None:
-        """Make the session a member of the channel."""
-        ...
-
-    def leave(self, session: SessionId, channel: ChannelName) -> None:
-        """End the session's membership of the channel."""
-        ...
-
-    def channels(self, session: SessionId) -> Collection[ChannelName]:
-        """The channels that the session is in."""
-        ...
-
-    def members(self, channel: ChannelName) -> Collection[SessionId]:
-        """The sessions that are in the channel."""
-        ...
-
     def terminate(self, session: SessionId, error: MaruError) -> None:
-        """Tell the session why it ends (`session:terminated`), then end it so that the client does not come back."""
+        """Tell the session why it ends (`session:terminated`), then close its connection so that the client does not
+        come back. The caller has ended its memberships. Promises 1, 2, 4."""
         ...

@@ -1,4 +1,4 @@
-"""Errors and acks as JSON: the one place that builds an error envelope."""
+"""Errors as JSON: the one place that builds an error envelope."""
 
 from server.domain.errors import MaruError
 from server.wire.words import Json
@@ -12,16 +12,6 @@ def error(value: MaruError) -> Json:
     if value.details is not None:
         body["details"] = dict(value.details)
     return body
-
-
-def ok(**fields: object) -> Json:
-    """The envelope of an ack that reports success."""
-    return {"ok": True, **fields}
-
-
-def failed(value: MaruError) -> Json:
-    """The envelope of an ack that reports a failure."""
-    return {"ok": False, "error": error(value)}
 
 
 def connect_error(value: MaruError) -> Json:

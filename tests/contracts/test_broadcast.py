@@ -8,7 +8,7 @@ import pytest
 
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.redis.broadcast import RedisBroadcast
-from server.adapters.redis.manager import RedisRooms
+from server.adapters.redis.bus import RedisBus
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
@@ -53,17 +53,17 @@ def opened(request: pytest.FixtureRequest) -> Open:
 
     @asynccontextmanager
     async def over_redis(limit: int) -> AsyncIterator[Broadcast]:
-        rooms = RedisRooms(url)
-        broadcast = RedisBroadcast(rooms, limit)
-        listening = asyncio.create_task(rooms.run())
+        bus = RedisBus(url)
+        broadcast = RedisBroadcast(bus, limit)
+        listening = asyncio.create_task(bus.run())
         try:
             async with asyncio.timeout(DEADLINE_S):
-                await rooms.linked.wait()
+                await bus.linked.wait()
             yield broadcast
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            await rooms.aclose()
+            await bus.aclose()
 
     return over_redis
 

@@ -45,9 +45,9 @@ async def replica(
 
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
-            hub = Hub(log, broadcast, transport, tasks, now, metrics)
+            hub = Hub(log, broadcast, transport, transport, tasks, now, metrics)
             publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)), metrics, now)
-            subscriptions = Subscriptions(log, hub, transport, MAX_CHANNELS, metrics)
+            subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics)
             made.set_result(Replica(hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 
     living = asyncio.create_task(live())

@@ -7,14 +7,15 @@ from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.identity import SessionId
-from server.domain.pushes import Push
+from server.domain.pushes import ChannelPush, Push
+from server.ports.membership import Membership
 from server.ports.transport import Transport
 
 PATIENCE_S = 5.0
 """How long a test waits for what it expects; virtual time where the loop's is."""
 
 
-class RecordingTransport(Transport):
+class RecordingTransport(Transport, Membership):
     """Every connected session reads at once. `ended` keeps the error of those that were terminated."""
 
     def __init__(self) -> None:
@@ -30,8 +31,7 @@ class RecordingTransport(Transport):
 
     def disconnect(self, session: SessionId) -> None:
         """Let the session be gone, as a lost connection would."""
-        for channel in self.channels(session):
-            self.leave(session, channel)
+        self.end(session)
         self._inboxes.pop(session, None)
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -44,6 +44,11 @@ class RecordingTransport(Transport):
     def deliver(self, event: Event) -> None:
         for session in self._members.get(event.channel, {}):
             self._inboxes[session].append(event)
+        self._changed.set()
+
+    def tell(self, channel: ChannelName, push: ChannelPush) -> None:
+        for session in self._members.get(channel, {}):
+            self._inboxes[session].append(push)
         self._changed.set()
 
     def push(self, session: SessionId, push: Push) -> None:
@@ -63,6 +68,16 @@ class RecordingTransport(Transport):
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
         self._members.get(channel, {}).pop(session, None)
+
+    def end(self, session: SessionId) -> Collection[ChannelName]:
+        left = self.channels(session)
+        for channel in left:
+            self.leave(session, channel)
+        return left
+
+    def end_memberships(self, session: SessionId) -> None:
+        """As `end`, for use cases that are handed a way to do it."""
+        self.end(session)
 
     def channels(self, session: SessionId) -> Collection[ChannelName]:
         return [channel for channel, members in self._members.items() if session in members]

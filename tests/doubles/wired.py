@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from server.domain.channels import ChannelName
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.gateway.chat.transport import SocketTransport
+from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection, Inbox
 from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Metrics, Traffic
@@ -61,32 +62,6 @@ class QuietHost:
         task.add_done_callback(self._tasks.discard)
 
 
-class Seats:
-    """Who is in which channel: the transport's `Membership`."""
-
-    def __init__(self, connections: Mapping[str, Connection]) -> None:
-        self.rooms: dict[str, dict[str, str]] = {}
-        self._connections = connections
-
-    def members(self, namespace: str, room: str) -> Mapping[str, str]:
-        return self.rooms.get(room, {})
-
-    def audience(self, namespace: str, room: str) -> list[Connection]:
-        return [self._connections[sid] for sid in self.members(namespace, room)]
-
-    def joined(self, sid: str) -> Collection[str]:
-        return [room for room, members in self.rooms.items() if sid in members]
-
-    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        return sid
-
-    def basic_enter_room(self, sid: str, namespace: str, room: str) -> None:
-        self.rooms.setdefault(room, {})[sid] = sid
-
-    def basic_leave_room(self, sid: str, namespace: str, room: str) -> None:
-        self.rooms.get(room, {}).pop(sid, None)
-
-
 @dataclass(slots=True)
 class Client:
     """One client's connection and the other end of its socket."""
@@ -126,13 +101,13 @@ class Wired:
 
     transport: SocketTransport
     outbox: Outbox
-    seats: Seats
+    rooms: Rooms
     traffic: Traffic
     clients: list[Client]
 
     def enter(self, client: Client, channel: str) -> None:
         """Make the client a member."""
-        self.transport.enter(client.session, ChannelName(channel))
+        self.rooms.enter(client.session, ChannelName(channel))
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -154,8 +129,7 @@ async def wired(
     loop = asyncio.get_running_loop()
     traffic, host, inbox = Traffic(), QuietHost(), Inbox(loop)
     outbox = outbox_class(loop, limit, traffic, metrics)
-    connections: dict[str, Connection] = {}
-    seats = Seats(connections)
+    rooms = Rooms(outbox)
     clients = []
     for number in range(count):
         ours, peer = tcp_pair()
@@ -166,11 +140,11 @@ async def wired(
         connection = Connection(host, f"c{number}", stream, inbox, outbox, None)
         stream.set_protocol(connection)
         connection.start()
-        connections[connection.sid] = connection
+        rooms.admit(SessionId(connection.sid), connection)
         clients.append(Client(SessionId(connection.sid), connection, peer))
-    transport = SocketTransport(connections, outbox, seats, {}, metrics, lambda: 0)
+    transport = SocketTransport(rooms, outbox, {}, metrics, lambda: 0)
     try:
-        yield Wired(transport, outbox, seats, traffic, clients)
+        yield Wired(transport, outbox, rooms, traffic, clients)
     finally:
         for client in clients:
             client.connection.abort(CloseReason.SERVER_STOPPED, "the scene ends")

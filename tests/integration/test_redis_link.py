@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.link import close, connect, startup_error
-from server.adapters.redis.manager import RedisRooms
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.errors import Unavailable
 from server.domain.events import Event
@@ -29,18 +29,18 @@ def log_at(url: str) -> RedisMessageLog:
 
 async def works(url: str) -> None:
     """A log and a link there do their work, and Redis has nothing against the URL."""
-    rooms = RedisRooms(url)
-    listening = asyncio.create_task(rooms.run())
+    bus = RedisBus(url)
+    listening = asyncio.create_task(bus.run())
     try:
         async with asyncio.timeout(5), log_at(url) as log:
             assert (await log.append(new_message(1))).event.offset == 1
-            await rooms.subscribe("topic")
-            await rooms.publish("topic", b"payload")
+            await bus.subscribe("topic")
+            await bus.publish("topic", b"payload")
         assert await startup_error(url) is None
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-        await rooms.aclose()
+        await bus.aclose()
 
 
 @pytest.fixture
@@ -164,21 +164,21 @@ async def test_sentinel_leads_to_the_new_master(tmp_path: Path) -> None:
             await replicated(master, sentinel)
             url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/0/mymaster"
             await works(url)
-            rooms = RedisRooms(url)
-            listening = asyncio.create_task(rooms.run())
+            bus = RedisBus(url)
+            listening = asyncio.create_task(bus.run())
             async with log_at(url) as log:
-                await rooms.linked.wait()
+                await bus.linked.wait()
                 epoch = (await log.read(ROOM, 0, 0)).head.epoch
                 assert await master.command("WAIT", 1, 5_000) == 1
                 master.kill()
                 event = await until_taken(log)
                 assert (event.epoch, event.offset) == (epoch, 2)
                 assert await replica.command("XLEN", "maru:1:{room:1}:log") == 2
-                await rooms.linked.wait()
-                await rooms.subscribe("topic")
+                await bus.linked.wait()
+                await bus.subscribe("topic")
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-        await rooms.aclose()
+        await bus.aclose()
 
 
 async def replicated(master: RedisProcess, sentinel: RedisProcess) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from server.adapters.redis import keys
 from server.adapters.redis.broadcast import RedisBroadcast
+from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.listener import PULSE_S, UNHEARD_CALLS
-from server.adapters.redis.manager import RedisRooms
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
@@ -33,13 +33,13 @@ class Replica:
     """One replica's link: its broadcast, and what it hears."""
 
     def __init__(self, url: str, pulse_s: float = PULSE_S) -> None:
-        self.rooms = RedisRooms(url, pulse_s=pulse_s)
-        self.broadcast = RedisBroadcast(self.rooms)
+        self.bus = RedisBus(url, pulse_s=pulse_s)
+        self.broadcast = RedisBroadcast(self.bus)
         self._hints = self.broadcast.listen()
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self.rooms.run())
+        self._running = asyncio.create_task(self.bus.run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -47,7 +47,7 @@ class Replica:
         self._running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._running
-        await self.rooms.aclose()
+        await self.bus.aclose()
 
     async def hint(self) -> Event | LinkRestored:
         """The next hint."""
@@ -95,12 +95,12 @@ async def test_a_restart_is_healed_within_a_second(redis: RedisProcess, replica:
         await replica.broadcast.publish(event(1))
     gone = time.monotonic()
     await until(lambda: time.monotonic() - gone > 1)  # so that the tries are as far apart as they get
-    assert not replica.rooms.linked.is_set()
+    assert not replica.bus.linked.is_set()
     await redis.start()
     back = time.monotonic()
     await replica.restored()
     assert time.monotonic() - back < BACK_S
-    assert replica.rooms.linked.is_set()
+    assert replica.bus.linked.is_set()
     await replica.hears(2)
     await replica.hears(2, OTHER)
 
@@ -111,7 +111,7 @@ async def test_a_start_without_redis_waits_for_it(redis: RedisProcess, capsys: p
     async with Replica(redis.url) as replica:
         began = time.monotonic()
         await until(lambda: time.monotonic() - began > 0.5)  # a few tries
-        assert not replica.rooms.linked.is_set()
+        assert not replica.bus.linked.is_set()
         await redis.start()
         await replica.restored()
         await replica.broadcast.subscribe(ROOM)
@@ -131,17 +131,17 @@ async def test_subscribers_that_are_cut_off_come_back(redis: RedisProcess, repli
 @pytest.mark.parametrize("turns", range(9))
 async def test_a_link_that_fails_while_it_is_ended_ends(redis: RedisProcess, turns: int) -> None:
     """A cancellation is obeyed at whatever moment the connection is lost."""
-    rooms = RedisRooms(redis.url)
-    running = asyncio.create_task(rooms.run())
+    bus = RedisBus(redis.url)
+    running = asyncio.create_task(bus.run())
     async with asyncio.timeout(DEADLINE_S):
-        await rooms.linked.wait()
+        await bus.linked.wait()
         await redis.command("CLIENT", "KILL", "TYPE", "pubsub")
         for _ in range(turns):
             await asyncio.sleep(0)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-    await rooms.aclose()
+    await bus.aclose()
 
 
 async def test_ten_thousand_topics_come_back(redis: RedisProcess, replica: Replica) -> None:
@@ -180,7 +180,7 @@ async def test_a_frozen_redis_fails_in_time(redis: RedisProcess, replica: Replic
 async def test_a_subscription_waits_for_a_short_outage(redis: RedisProcess, replica: Replica) -> None:
     """It is confirmed by the next link; one that fails is heard all the same once the link is back."""
     redis.kill()
-    await until(lambda: not replica.rooms.linked.is_set())
+    await until(lambda: not replica.bus.linked.is_set())
     waiting = asyncio.create_task(replica.broadcast.subscribe(OTHER))
     await redis.start()
     await waiting
@@ -290,7 +290,7 @@ async def test_a_deaf_listener_is_found_and_opened_anew(redis: RedisProcess) -> 
         began = time.monotonic()
         await replica.restored()
         assert time.monotonic() - began < (UNHEARD_CALLS + 1) * PULSE + BACK_S
-        assert replica.rooms.deaf == 1
+        assert replica.bus.deaf == 1
         await replica.hears(3)
 
 
@@ -310,7 +310,7 @@ async def test_a_silent_link_is_not_deaf(redis: RedisProcess) -> None:
         while hints[-1] != event(2):
             hints.append(await replica.hint())
         assert not any(isinstance(hint, LinkRestored) for hint in hints)
-        assert replica.rooms.deaf == 0
+        assert replica.bus.deaf == 0
 
 
 async def pulses(redis: RedisProcess, number: int) -> None:

@@ -26,6 +26,7 @@ from server.gateway.websocket.frames import CloseCode
 from server.settings.model import VERSION, Settings
 from server.wire import errors as envelopes
 from server.wire import messages, pushes, words
+from server.wire.answers import Done, Failed, envelope
 from server.wire.words import Command, ServerEvent
 from tests.doubles.samples import NOW_MS, event
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
@@ -288,6 +289,6 @@ def test_the_examples_of_refusals_are_those_of_the_code() -> None:
     with pytest.raises(errors.BadRequest) as caught:
         commands.Send.parse({"channel": "room:42", "text": ""})
     assert [orjson.loads(block) for block in examples(section("Commands"))] == [
-        envelopes.ok(),
-        envelopes.failed(caught.value),
+        envelope(Done({})),
+        envelope(Failed(caught.value)),
     ]

@@ -1,4 +1,4 @@
-"""The broadcast over Redis pub/sub, by way of the client manager's link."""
+"""The broadcast over Redis pub/sub, by way of the bus."""
 
 import asyncio
 from collections import deque
@@ -9,7 +9,7 @@ import structlog
 from server.adapters import codec
 from server.adapters.codec import DecodeError
 from server.adapters.redis import keys
-from server.adapters.redis.manager import RedisRooms
+from server.adapters.redis.bus import RedisBus
 from server.domain.channels import ChannelName
 from server.domain.events import Event, MessageDeleted
 from server.domain.limits import MAX_DATA_DEPTH
@@ -28,25 +28,25 @@ _log = structlog.get_logger("maru.redis")
 class RedisBroadcast(Broadcast):
     """Hints to every replica that hosts the channel."""
 
-    def __init__(self, rooms: RedisRooms, limit: int = WAITING_LIMIT) -> None:
-        self._rooms = rooms
+    def __init__(self, bus: RedisBus, limit: int = WAITING_LIMIT) -> None:
+        self._bus = bus
         self._limit = limit
         self._waiting: deque[Event | LinkRestored] = deque()
         self._arrived = asyncio.Event()
-        rooms.on_hint = self._take
-        rooms.on_restored = self._restored
+        bus.on_hint = self._take
+        bus.on_restored = self._restored
 
     async def publish(self, event: Event) -> None:
         """Publish behind everything published before. Promises 1, 4."""
-        await self._rooms.publish(keys.topic(event.channel), codec.encode_event(event))
+        await self._bus.publish(keys.topic(event.channel), codec.encode_event(event))
 
     async def subscribe(self, channel: ChannelName) -> None:
         """Hear the channel's topic. Promise 3."""
-        await self._rooms.subscribe(keys.topic(channel))
+        await self._bus.subscribe(keys.topic(channel))
 
     async def unsubscribe(self, channel: ChannelName) -> None:
         """Stop hearing the channel's topic. Promise 6."""
-        await self._rooms.unsubscribe(keys.topic(channel))
+        await self._bus.unsubscribe(keys.topic(channel))
 
     async def listen(self) -> AsyncIterator[Event | LinkRestored]:
         """All hints. Promises 1, 2, 5."""

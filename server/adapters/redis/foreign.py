@@ -1,16 +1,13 @@
 """What other processes may emit into a channel by a write-only `AsyncRedisManager`: unlogged events, judged first."""
 
-from typing import Any
-
 import orjson
 
-from server.domain.channels import channel_name
+from server.domain.channels import ChannelName, channel_name
 from server.domain.errors import BadRequest
 from server.domain.limits import MAX_DATA_DEPTH
 from server.domain.nesting import is_deeper
-
-NAMESPACE = "/chat"
-"""The one namespace into which other processes may emit."""
+from server.domain.pushes import Emitted
+from server.wire.words import NAMESPACE
 
 MAX_BYTES = 64 * 1024
 """Of an emit; more is refused before it is parsed."""
@@ -21,8 +18,8 @@ RESERVED = ("message:", "channel:", "session:", "presence:", "reaction:", "typin
 """Names that the protocol gives a meaning: an event from outside the log must not be taken for one of the log."""
 
 
-def foreign_emit(payload: bytes) -> tuple[str, Any, str] | None:
-    """Return (event, data, channel) of a stock `emit` into one channel of `/chat`; None for anything else.
+def foreign_emit(payload: bytes) -> tuple[ChannelName, Emitted] | None:
+    """Return the channel and the event of a stock `emit` into one channel of `/chat`; None for anything else.
 
     The shape is python-socketio's: `{method: "emit", event, data: [...], namespace, room, binary, skip_sid, callback}`.
     """
@@ -41,4 +38,4 @@ def foreign_emit(payload: bytes) -> tuple[str, Any, str] | None:
         return None
     if is_deeper(data, MAX_DATA_DEPTH + 1):  # `data` is the list of arguments
         return None
-    return event, data[0] if len(data) == 1 else tuple(data), room
+    return room, Emitted(event, () if data == [None] else data)  # how the stock manager packs an event without data

@@ -20,6 +20,7 @@ from server.domain.pushes import ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, NotResumable
 from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer
 from server.ports.broadcast import Broadcast, LinkRestored
+from server.ports.membership import Membership
 from server.ports.message_log import MessageLog, Replay
 from server.ports.metrics import SILENT, Metrics
 from server.ports.transport import Transport
@@ -86,6 +87,7 @@ class Hub:
         log: MessageLog,
         broadcast: Broadcast,
         transport: Transport,
+        membership: Membership,
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
         metrics: Metrics = SILENT,
@@ -93,6 +95,7 @@ class Hub:
         self._log = log
         self._broadcast = broadcast
         self._transport = transport
+        self._membership = membership
         self._tasks = tasks
         self._clock = clock
         self._metrics = metrics
@@ -142,7 +145,7 @@ class Hub:
         """Let go of the channels that have been empty for `LINGER_S` by now."""
         now = self._clock()
         for hosted in list(self._hosted.values()):
-            if hosted.sequencer is None or self._transport.members(hosted.name):
+            if hosted.sequencer is None or self._membership.members(hosted.name):
                 hosted.empty_since = now
             elif now - hosted.empty_since >= LINGER_S:
                 del self._hosted[hosted.name]
@@ -317,5 +320,5 @@ class Hub:
         hosted.sequencer.reset(head)
         hosted.ring.clear()
         _log.warning("channel.restarted", channel=hosted.name, reason=reason.value, offset=head.offset)
-        for session in self._transport.members(hosted.name):
+        for session in self._membership.members(hosted.name):
             self._transport.push(session, ChannelResumed(hosted.name, head, reason, ()))

@@ -1,7 +1,8 @@
 """Joining and resuming channels: exactly what was missed, then what comes, with nothing lost or repeated between."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from server.application.channels.hub import HostedChannel, Hub
 from server.application.deadline import deadline
@@ -14,6 +15,7 @@ from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, NotResumable, check_resumable, newest_within
 from server.domain.sequencing import merge
+from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
 from server.ports.transport import Transport
@@ -32,15 +34,25 @@ class Joined:
 
 
 class Subscriptions:
-    """The use cases of membership. The last step of each is synchronous: the session enters at the very position up to
-    which it has been given the events, and what the caller writes without awaiting goes before any later event."""
+    """The use cases of membership: the only ways into a channel and out of it.
+
+    A session enters a channel at the very position up to which it has been given the events, and its answer is written
+    in the same step: no await stands between, so the answer precedes every later event.
+    """
 
     def __init__(
-        self, log: MessageLog, hub: Hub, transport: Transport, max_channels: int, metrics: Metrics = SILENT
+        self,
+        log: MessageLog,
+        hub: Hub,
+        transport: Transport,
+        membership: Membership,
+        max_channels: int,
+        metrics: Metrics = SILENT,
     ) -> None:
         self._log = log
         self._hub = hub
         self._transport = transport
+        self._membership = membership
         self._max_channels = max_channels
         self._metrics = metrics
 
@@ -49,34 +61,39 @@ class Subscriptions:
         session: SessionId,
         identity: Identity,
         channel: ChannelName,
+        answer: Callable[[Joined], None],
         since: Position | None = None,
         history: int = 0,
-    ) -> Joined:
-        """Enter a channel: with `since`, what was missed; else (or where that can't be given whole) the last `history`
-        events, or as many of them as make `REPLAY_BYTES`. Raises `PermissionDenied`, `TooManyChannels`, `Unavailable`,
-        `Overloaded`."""
+    ) -> None:
+        """Enter a channel, and call `answer` in the same step.
+
+        `answer` is given the events that were missed after `since`; without `since`, or if those can't be given whole,
+        the last `history` events, or as many of them as make `REPLAY_BYTES`. Raises `PermissionDenied`,
+        `TooManyChannels`, `Unavailable`, `Overloaded`.
+        """
         authorize(identity, Action.JOIN, channel)
-        joined_already = self._transport.channels(session)
-        if channel not in joined_already and len(joined_already) >= self._max_channels:
-            raise TooManyChannels(
-                f"a session may be in {self._max_channels} channels", details={"limit": self._max_channels}
-            )
+        self._check_room(session, channel)
         async with deadline():
             hosted = await self._hub.host(channel)
             joined = await self._catch_up(hosted, since, history)
-        self._transport.enter(session, channel)
+            # From here to the end of the step nothing awaits: an await would let an event go before its answer.
+            answer(joined)
+            self._membership.enter(session, channel)
         if since is not None:
             self._metrics.resumed(joined.reason)
-        return joined
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
         """Leave a channel; leaving one that was not joined is no error."""
-        self._transport.leave(session, channel)
+        self._membership.leave(session, channel)
+
+    def end(self, session: SessionId) -> None:
+        """Leave every channel, since the session ends: by its client, by its connection or by its token."""
+        self._membership.end(session)
 
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
-        """Enter each channel from its position, and push `ChannelResumed` or, where that fails, `ChannelRemoved`.
+        """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
 
-        Where the log or the broker is away for one channel, it is not asked for the others: 500 waits would be minutes.
+        If the log or the broker is away for one channel, it is not asked for the others: 500 waits would be minutes.
         """
         away = False
         for channel, since in positions.items():
@@ -84,22 +101,32 @@ class Subscriptions:
                 self._transport.push(session, ChannelRemoved(channel, Unavailable))
                 continue
             try:
-                joined = await self.join(session, identity, channel, since)
+                await self.join(session, identity, channel, partial(self._resumed, session, channel), since)
             except MaruError as error:
                 away = isinstance(error, Unavailable)
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
             else:
-                self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
                 await self._transport.flushed(session)
 
     def apply_grants(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
-        for channel in list(self._transport.channels(session)):
+        for channel in list(self._membership.channels(session)):
             try:
                 authorize(identity, Action.JOIN, channel)
             except PermissionDenied as error:
-                self._transport.leave(session, channel)
+                self._membership.leave(session, channel)
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
+
+    def _check_room(self, session: SessionId, channel: ChannelName) -> None:
+        """Raise `TooManyChannels` if the session is in as many channels as it may be."""
+        joined = self._membership.channels(session)
+        if channel not in joined and len(joined) >= self._max_channels:
+            raise TooManyChannels(
+                f"a session may be in {self._max_channels} channels", details={"limit": self._max_channels}
+            )
+
+    def _resumed(self, session: SessionId, channel: ChannelName, joined: Joined) -> None:
+        self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
 
     async def _catch_up(self, hosted: HostedChannel, since: Position | None, history: int) -> Joined:
         """Return the events that lead up to the hub's position, without an await between looking and returning."""

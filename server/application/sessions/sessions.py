@@ -30,16 +30,30 @@ class _Admission:
     warned_of: int | None = None
 
 
+def session_ended() -> Unauthenticated:
+    """The refusal of a command whose session has ended while it waited."""
+    return Unauthenticated("the session has ended; connect again")
+
+
 class Sessions:
     """The admitted sessions of this replica.
 
-    `now_ms` is wall-clock time in milliseconds, since `exp` is; `grace_ms` is how long a session outlives its `exp`,
-    for clocks that differ and refreshes that are under way.
+    `end_memberships` takes a session out of its channels, before its client is told that it ends. `now_ms` is
+    wall-clock time in milliseconds, since `exp` is; `grace_ms` is how long a session outlives its `exp`, for clocks
+    that differ and refreshes that are under way.
     """
 
-    def __init__(self, verifier: TokenVerifier, transport: Transport, now_ms: Callable[[], int], grace_ms: int) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        transport: Transport,
+        end_memberships: Callable[[SessionId], None],
+        now_ms: Callable[[], int],
+        grace_ms: int,
+    ) -> None:
         self._verifier = verifier
         self._transport = transport
+        self._end_memberships = end_memberships
         self._now_ms = now_ms
         self._grace_ms = grace_ms
         self._admissions: dict[SessionId, _Admission] = {}
@@ -66,21 +80,20 @@ class Sessions:
             identity = admission.identity
             self._transport.push(session, SessionReady(session, identity.user, identity.expires_at))
 
-    def identity(self, session: SessionId) -> Identity:
-        """Who the session speaks for. Raises `Unauthenticated` where it has ended."""
-        try:
-            return self._admissions[session].identity
-        except KeyError:
-            raise Unauthenticated("the session has ended; connect again") from None
+    def find(self, session: SessionId) -> Identity | None:
+        """Return the identity of an open session; None if the session has ended."""
+        admission = self._admissions.get(session)
+        return None if admission is None else admission.identity
 
     async def refresh(self, session: SessionId, token: str) -> Identity:
         """Take a new token for a session. Raises `Unauthenticated`, also where the token is another user's."""
-        identity = self.identity(session)
-        renewed = await self.admit(token)
-        if renewed.user != identity.user:
-            raise Unauthenticated("the token belongs to another user than the session")
         admission = self._admissions.get(session)
-        if admission is not None:
+        if admission is None:
+            raise session_ended()
+        renewed = await self.admit(token)
+        if renewed.user != admission.identity.user:
+            raise Unauthenticated("the token belongs to another user than the session")
+        if session in self._admissions:  # it may have ended while the token was verified
             admission.identity = renewed
             self._schedule(session, admission)
         return renewed
@@ -110,6 +123,7 @@ class Sessions:
         if self._moment(admission) <= now:
             if admission.warned_of == expires_at:
                 self.close(session)
+                self._end_memberships(session)
                 self._transport.terminate(session, TokenExpired("the session's token has expired"))
                 return
             admission.warned_of = expires_at

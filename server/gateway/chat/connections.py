@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
-from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason, DrainEnd
 from server.domain.pushes import SessionDraining
 from server.gateway.socketio.engine import Engine
@@ -14,26 +12,17 @@ from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode
 from server.ports.connections import ConnectionId, Connections
 from server.ports.transport import Transport
-from server.wire.words import NAMESPACE
 
 ANSWERED_LOOK_S = 0.01
 """How often a connection that is to be closed is asked whether everything read from it has been answered."""
 
 
-class Membership(Protocol):
-    """What is needed of the client manager."""
-
-    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        """The session on a connection."""
-
-
 class SocketConnections(Connections):
     """Ends the connections of an engine. `transport` carries the notices, so they keep their place in each session."""
 
-    def __init__(self, engine: Engine, membership: Membership, transport: Transport) -> None:
+    def __init__(self, engine: Engine, transport: Transport) -> None:
         self._engine = engine
         self._registry = engine.registry
-        self._membership = membership
         self._transport = transport
 
     def shut(self) -> Sequence[ConnectionId]:
@@ -45,10 +34,10 @@ class SocketConnections(Connections):
 
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
         """Push the notice to the session on the connection, if there is one. Promise 2."""
-        session = self._membership.sid_from_eio_sid(connection, NAMESPACE)
-        if session is None:
+        found = self._registry.connections.get(connection)
+        if found is None or found.member is None:
             return False
-        self._transport.push(SessionId(session), notice)
+        self._transport.push(found.member, notice)
         return True
 
     async def end(self, connection: ConnectionId, answer_s: float, close_s: float) -> DrainEnd:

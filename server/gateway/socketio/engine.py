@@ -9,7 +9,7 @@ the real libraries.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import engineio
@@ -25,7 +25,7 @@ from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.handshake import Gate, accepted
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.registry import Registry
-from server.ports.metrics import Metrics, Traffic
+from server.ports.metrics import Metrics
 
 
 class Gone(web.Response):
@@ -39,16 +39,22 @@ class Gone(web.Response):
 
 
 class Engine(engineio.AsyncServer):
-    """Accepts handshakes, and passes packets between its connections and python-socketio."""
+    """Accepts handshakes, and opens connections.
+
+    `received` handles one packet of a client; `ended` is called once a connection's last packet has been handled.
+    """
+
+    sockets: dict[str, Connection]
 
     def __init__(
         self,
         *,
         allowed_origins: Sequence[str] = ("*",),
         admission: Admission,
-        max_outbound: int,
+        outbox: Outbox,
         metrics: Metrics,
-        traffic: Traffic,
+        received: Callable[[Connection, str], Coroutine[Any, Any, None]],
+        ended: Callable[[Connection], None],
         **options: Any,
     ) -> None:
         super().__init__(
@@ -60,8 +66,8 @@ class Engine(engineio.AsyncServer):
             **options,
         )
         loop = asyncio.get_running_loop()
-        self.outbox = Outbox(loop, max_outbound, traffic, metrics)  # what is to be written to all connections
-        self.registry = Registry(self.ping_interval, self.ping_timeout, self._received, self._disconnected, metrics)
+        self._outbox = outbox  # frames that wait to be written to all connections
+        self.registry = Registry(self.ping_interval, self.ping_timeout, received, ended, metrics)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
         self._gate = Gate(allowed_origins, admission)
@@ -101,7 +107,7 @@ class Engine(engineio.AsyncServer):
     def _open(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""
         connection = Connection(
-            self.registry, self.generate_id(), transport, self._inbox, self.outbox, _remote(transport)
+            self.registry, self.generate_id(), transport, self._inbox, self._outbox, _remote(transport)
         )
         self.registry.add(connection)
         transport.set_protocol(connection)
@@ -135,16 +141,6 @@ class Engine(engineio.AsyncServer):
         handler.connection_lost(None)
         return tail
 
-    # What the registry calls
-
-    async def _received(self, connection: Connection, packet: str) -> None:
-        """Pass one packet to python-socketio. Packets received before the client disconnected are still handled."""
-        await self.handlers["message"](connection.sid, packet)
-
-    def _disconnected(self, connection: Connection) -> None:
-        """Let python-socketio forget the connection's session."""
-        self.handlers["disconnect"](connection.sid, connection.reason)
-
     # What python-socketio calls
 
     async def send_packet(self, sid: str, pkt: Any) -> None:
@@ -155,7 +151,7 @@ class Engine(engineio.AsyncServer):
 
     async def disconnect(self, sid: str | None = None) -> None:
         """Close a connection, if there still is one."""
-        if sid in self.sockets:
+        if sid is not None and sid in self.sockets:
             self.sockets[sid].close(CloseCode.NORMAL, CloseReason.TERMINATED, "server disconnect")
 
 

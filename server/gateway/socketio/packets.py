@@ -1,7 +1,7 @@
 """Socket.IO packets (protocol revision 5), read strictly and written fast.
 
-What a client may not say is an error with a close code, found before anything is dispatched: binary packets, packets of
-the server's kinds, unbounded numbers, JSON that is not JSON (NaN, lone surrogates, 1e999).
+A packet that a client may not send is an error with a close code, found before anything is dispatched: binary packets,
+packets of the server's kinds, unbounded numbers, invalid JSON (NaN, lone surrogates, 1e999).
 """
 
 import re
@@ -11,24 +11,26 @@ import orjson
 from socketio import packet
 
 from server.gateway.websocket.frames import CloseCode, HostilePacket, frame
-from server.wire.words import NAMESPACE
+from server.wire.answers import Answer, envelope
+from server.wire.words import NAMESPACE, Json
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
-
 
 MAX_ACK_DIGITS = 15
 """Ack ids stay exact in JavaScript."""
 
-
 MAX_NAMESPACE_CHARS = 128
-
 
 _ACK = b"43" + NAMESPACE.encode() + b","
 """An Engine.IO message (4) with a Socket.IO ACK (3) of the namespace."""
 
+_EVENT = b"42" + NAMESPACE.encode() + b","
+"""An Engine.IO message (4) with a Socket.IO EVENT (2) of the namespace."""
+
+DISCONNECTED = frame(b"41" + NAMESPACE.encode() + b",")
+"""The frame of a DISCONNECT of the namespace."""
 
 _DIGITS = re.compile(r"[0-9]*")
-
 
 _COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
 """What stands before the data of a command that wants an answer."""
@@ -49,20 +51,10 @@ class StrictJson:
 
 
 class ChatPacket(packet.Packet):
-    """A packet without binary parts."""
+    """A packet without binary parts: what python-socketio's own `emit` writes."""
 
     uses_binary_events = False
     json = StrictJson
-
-    def __init__(self, *fields: Any, encoded_packet: str | None = None, **named: Any) -> None:
-        super().__init__(*fields, **named)
-        if encoded_packet is not None:  # an empty one too, which the library takes for none
-            self.decode(encoded_packet)
-
-    def decode(self, encoded_packet: str) -> int:
-        """Read a client's packet into `packet_type`, `namespace`, `id`, `data`; raise `HostilePacket`."""
-        self.packet_type, self.namespace, self.id, self.data = read(encoded_packet)
-        return 0
 
 
 def read(text: str) -> tuple[int, str | None, int | None, Any]:
@@ -80,14 +72,25 @@ def read(text: str) -> tuple[int, str | None, int | None, Any]:
     return kind, namespace, id, data
 
 
-def ack(id: int, answer: object) -> bytes:
+def ack(id: int, answer: Answer) -> bytes:
     """The frame of an ack of the namespace."""
-    return frame(b"%b%d[%b]" % (_ACK, id, orjson.dumps(answer)))
+    return frame(b"%b%d[%b]" % (_ACK, id, orjson.dumps(envelope(answer))))
+
+
+def event(name: str, *arguments: object) -> bytes:
+    """The frame of an event of the namespace."""
+    return frame(_EVENT + orjson.dumps((name, *arguments)))
 
 
 def connected(sid: str) -> bytes:
     """The frame that answers a CONNECT to the namespace; a `sid` has no character that JSON would escape."""
     return frame(f'40{NAMESPACE},{{"sid":"{sid}"}}'.encode())
+
+
+def refused(namespace: str, error: Json) -> bytes:
+    """The frame of a CONNECT_ERROR; `namespace` is the one that the client named."""
+    address = b"" if namespace == "/" else namespace.encode() + b","
+    return frame(b"4%d%b%b" % (CONNECT_ERROR, address, orjson.dumps(error)))
 
 
 def _kind(text: str) -> int:

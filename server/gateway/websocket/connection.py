@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
+from server.domain.identity import SessionId
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.frames import CloseCode, HeaderCheck, HostilePacket, Opcode, close_frame, frame
@@ -102,7 +103,7 @@ class Connection(WritingHalf):
     )
 
     user: str | None
-    member: str | None
+    member: SessionId | None
     reason: str | None
 
     upgraded = connected = True  # engineio's words: the transport is, and stays, a WebSocket

@@ -1,5 +1,6 @@
 """What a stranger's emit may be."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.adapters.redis.foreign import MAX_BYTES, foreign_emit
+from server.domain.pushes import Emitted
 from tests.doubles.samples import nested
 
 EMIT: dict[str, Any] = {
@@ -25,13 +27,13 @@ EMIT: dict[str, Any] = {
 
 def test_an_emit_into_a_channel_is_taken() -> None:
     """With its event, its data and its channel."""
-    assert foreign_emit(orjson.dumps(EMIT)) == ("deploy", {"version": 7}, "room:1")
+    assert foreign_emit(orjson.dumps(EMIT)) == ("room:1", Emitted("deploy", [{"version": 7}]))
 
 
-@pytest.mark.parametrize(("data", "taken"), [([], ()), ([1, 2], (1, 2)), ([None], None), ([nested(32)], nested(32))])
-def test_an_emit_has_any_number_of_arguments(data: list[Any], taken: object) -> None:
+@pytest.mark.parametrize(("data", "taken"), [([], []), ([1, 2], [1, 2]), ([None], ()), ([nested(32)], [nested(32)])])
+def test_an_emit_has_any_number_of_arguments(data: list[Any], taken: Sequence[object]) -> None:
     """None, one or several, as the stock manager packs them."""
-    assert foreign_emit(orjson.dumps(EMIT | {"data": data})) == ("deploy", taken, "room:1")
+    assert foreign_emit(orjson.dumps(EMIT | {"data": data})) == ("room:1", Emitted("deploy", taken))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.channels.subscriptions import Joined
 from server.application.commands import Send
 from server.application.deadline import COMMAND_DEADLINE_S
 from server.domain.errors import Unavailable
@@ -52,7 +53,11 @@ class House:
     async def resume(self, offset: int, epoch: str | None = None) -> None:
         """Alice comes back with a position."""
         own = (await self.log.inner.read(ROOM, 0, 0)).head.epoch
-        await self.replica.subscriptions.join(HERS, ALICE, ROOM, Position(epoch or own, offset))
+        await self.replica.subscriptions.join(HERS, ALICE, ROOM, ignored, Position(epoch or own, offset))
+
+
+def ignored(_: Joined) -> None:
+    """The answer to a join, in which nobody is interested here."""
 
 
 @pytest.fixture
@@ -127,8 +132,8 @@ async def test_a_replay_is_counted_by_its_source(house: House) -> None:
     """The ring where that is enough, else the log; nothing where nothing was missed, and a plain join is no resume."""
     await house.write(RING_LIMIT + 10)
     join = house.replica.subscriptions.join
-    await join(HERS, ALICE, ROOM)
-    await join(HERS, ALICE, ROOM, history=5)
+    await join(HERS, ALICE, ROOM, ignored)
+    await join(HERS, ALICE, ROOM, ignored, history=5)
     assert house.metrics.of("resumed") == []
     assert house.metrics.of("replayed") == [(ReplaySource.RING,)]
     for offset in (RING_LIMIT + 10, RING_LIMIT, 0):

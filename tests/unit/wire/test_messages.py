@@ -16,6 +16,7 @@ from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionEx
 from server.domain.recovery import NotResumable
 from server.ports.message_log import Page
 from server.wire import errors, messages, pushes, words
+from server.wire.answers import Done, Failed, envelope
 from tests.doubles.samples import NOW_MS, ROOM, event, new_message, some_id
 
 AT = "2023-11-14T22:13:20.001Z"
@@ -135,7 +136,7 @@ def test_a_page_shows_tombstones_in_their_place() -> None:
 def test_every_failure_has_the_same_envelope(error: type[MaruError]) -> None:
     """An ack, a CONNECT_ERROR and `session:terminated` name the same code; JS clients read `message`."""
     body = {"code": error.code, "message": "why", "retryable": error.retryable}
-    assert errors.failed(error("why")) == {"ok": False, "error": body}
+    assert envelope(Failed(error("why"))) == {"ok": False, "error": body}
     assert errors.connect_error(error("why")) == {"message": error.code, "data": body}
     assert pushes.terminated(error("why")) == {"code": error.code, "message": "why"}
 
@@ -145,7 +146,7 @@ def test_optional_parts_of_a_failure() -> None:
     assert errors.error(RateLimited("slow down", retry_after_ms=250))["retry_after_ms"] == 250
     assert errors.error(BadRequest("no", details={"field": "text"}))["details"] == {"field": "text"}
     assert set(errors.error(Internal("no"))) == {"code", "message", "retryable"}
-    assert errors.ok(offset=1) == {"ok": True, "offset": 1}
+    assert envelope(Done({"offset": 1})) == {"ok": True, "offset": 1}
     assert pushes.terminated(TokenExpired("gone"))["code"] == "token_expired"
 
 

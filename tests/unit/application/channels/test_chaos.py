@@ -175,8 +175,7 @@ class Chaos:
                 await home.subscriptions.resume(session, identity("reader"), {ROOM: since})
             else:
                 inbox.append(Asked(since, history))
-                joined = await home.subscriptions.join(session, identity("reader"), ROOM, since, history)
-                inbox.append(joined)
+                await home.subscriptions.join(session, identity("reader"), ROOM, inbox.append, since, history)
         except MaruError:
             return False
         finally:

@@ -52,7 +52,10 @@ class Door:
 
     async def join(self, since: Position | None = None, history: int = 0, who: Identity = ALICE) -> Joined:
         """Alice's session joins the room."""
-        return await self.replica.subscriptions.join(HERS, who, ROOM, since, history)
+        answers: list[Joined] = []
+        await self.replica.subscriptions.join(HERS, who, ROOM, answers.append, since, history)
+        (joined,) = answers
+        return joined
 
     async def epoch(self) -> str:
         """The room's epoch."""
@@ -63,6 +66,10 @@ class Door:
         """The log itself."""
         assert isinstance(self.log.inner, MemoryMessageLog)
         return self.log.inner
+
+
+def ignored(_: Joined) -> None:
+    """An answer in which a test is not interested."""
 
 
 @pytest.fixture
@@ -289,7 +296,7 @@ async def test_a_client_that_knows_more_than_the_hub_is_served(door: Door) -> No
     await door.write(3)
     bob = SessionId("bob's")
     in_room = door.replica.transport.connect(bob)
-    await door.replica.subscriptions.join(bob, identity("bob"), ROOM)
+    await door.replica.subscriptions.join(bob, identity("bob"), ROOM, ignored)
     await door.write(2, hinted=False)
     joined = await door.join(Position(await door.epoch(), 5))
     assert joined == Joined(Position(await door.epoch(), 5), None, ())
@@ -382,13 +389,13 @@ async def test_a_session_is_in_so_many_channels(door: Door) -> None:
     subscriptions = door.replica.subscriptions
     rooms = [ChannelName(f"room:{number}") for number in range(MAX_CHANNELS + 1)]
     for room in rooms[:-1]:
-        await subscriptions.join(HERS, ALICE, room)
-    await subscriptions.join(HERS, ALICE, rooms[0])
+        await subscriptions.join(HERS, ALICE, room, ignored)
+    await subscriptions.join(HERS, ALICE, rooms[0], ignored)
     with pytest.raises(TooManyChannels) as refused:
-        await subscriptions.join(HERS, ALICE, rooms[-1])
+        await subscriptions.join(HERS, ALICE, rooms[-1], ignored)
     assert refused.value.details == {"limit": MAX_CHANNELS}
     subscriptions.leave(HERS, rooms[0])
-    await subscriptions.join(HERS, ALICE, rooms[-1])
+    await subscriptions.join(HERS, ALICE, rooms[-1], ignored)
     assert [*door.replica.transport.channels(HERS)] == rooms[1:]
 
 
@@ -484,7 +491,7 @@ async def test_lost_grants_end_memberships(door: Door) -> None:
     """`apply_grants` removes the session from what it may no longer join, tells it, and leaves it in the rest."""
     other = ChannelName("ops:1")
     await door.join()
-    await door.replica.subscriptions.join(HERS, ALICE, other)
+    await door.replica.subscriptions.join(HERS, ALICE, other, ignored)
     door.replica.subscriptions.apply_grants(HERS, identity(grants={"ops:*": ["join"], "room:*": ["send"]}))
     assert door.inbox == [ChannelRemoved(ROOM, PermissionDenied)]
     assert [*door.replica.transport.channels(HERS)] == [other]

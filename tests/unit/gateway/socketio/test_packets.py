@@ -17,8 +17,12 @@ from server.gateway.socketio.packets import (
     MAX_ACK_DIGITS,
     MAX_NAMESPACE_CHARS,
     ChatPacket,
+    connected,
+    event,
+    read,
+    refused,
 )
-from server.gateway.websocket.frames import HostilePacket
+from server.gateway.websocket.frames import HostilePacket, frame
 
 READ = {
     "0": (CONNECT, None, None, None),
@@ -75,15 +79,14 @@ REFUSED = {
 @pytest.mark.parametrize(("text", "expected"), READ.items(), ids=READ)
 def test_packets_are_read(text: str, expected: tuple[object, ...]) -> None:
     """Type, namespace, ack id and data are what the text says."""
-    packet = ChatPacket(encoded_packet=text)
-    assert (packet.packet_type, packet.namespace, packet.id, packet.data) == expected
+    assert read(text) == expected
 
 
 @pytest.mark.parametrize(("text", "problem", "code"), REFUSED.values(), ids=REFUSED)
 def test_hostile_packets_are_refused(text: str, problem: str, code: int) -> None:
     """What breaks the protocol names its fault and its close code, and never repeats the packet."""
     with pytest.raises(HostilePacket) as caught:
-        ChatPacket(encoded_packet=text)
+        read(text)
     assert caught.value.problem in {problem, MALFORMED + problem}
     assert caught.value.code == code
     assert caught.value.__cause__ is None
@@ -93,13 +96,13 @@ def test_hostile_packets_are_refused(text: str, problem: str, code: int) -> None
 def test_any_text_is_a_packet_or_refused(text: str) -> None:
     """No text makes the reader raise anything else, and what is read has the promised shape."""
     try:
-        packet = ChatPacket(encoded_packet=text)
+        kind, _, _, data = read(text)
     except HostilePacket:
         return
-    assert packet.packet_type in {CONNECT, DISCONNECT, EVENT, ACK}
-    assert packet.packet_type not in {CONNECT_ERROR, BINARY_EVENT, BINARY_ACK}
-    assert packet.packet_type != EVENT or isinstance(packet.data[0], str)
-    json.dumps(packet.data, allow_nan=False)
+    assert kind in {CONNECT, DISCONNECT, EVENT, ACK}
+    assert kind not in {CONNECT_ERROR, BINARY_EVENT, BINARY_ACK}
+    assert kind != EVENT or isinstance(data[0], str)
+    json.dumps(data, allow_nan=False)
 
 
 JSON = st.recursive(
@@ -113,8 +116,8 @@ JSON = st.recursive(
 def test_what_is_written_is_read_back(name: str, data: object, ack: int | None) -> None:
     """An event survives encoding and decoding."""
     written = ChatPacket(EVENT, [name, data], "/chat", ack).encode()
-    packet = ChatPacket(encoded_packet=written)
-    assert (packet.namespace, packet.id, packet.data) == ("/chat", ack, [name, data])
+    assert isinstance(written, str)
+    assert read(written) == (EVENT, "/chat", ack, [name, data])
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, {1, 2}], ids=["surrogate", "surrogate key", "set"])
@@ -127,3 +130,11 @@ def test_what_clients_cannot_read_is_not_written(value: object) -> None:
 def test_nan_is_written_as_null() -> None:
     """No NaN reaches the wire, whoever made it."""
     assert ChatPacket(EVENT, ["a", float("nan"), float("inf")], "/chat").encode() == '2/chat,["a",null,null]'
+
+
+def test_the_servers_packets() -> None:
+    """Events, acks of CONNECT and refusals are written as python-socketio writes them."""
+    assert event("a", {"b": 1}) == frame(b'42/chat,["a",{"b":1}]')
+    assert connected("sid") == frame(b'40/chat,{"sid":"sid"}')
+    assert refused("/other", {"message": "m"}) == frame(b'44/other,{"message":"m"}')
+    assert refused("/", {"message": "m"}) == frame(b'44{"message":"m"}')

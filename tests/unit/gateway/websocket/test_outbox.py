@@ -77,7 +77,7 @@ class Script:
 
     async def event(self, channel: str, size: int) -> None:
         """An event of a channel, through the outbox as the transport does it."""
-        data, members = self._payload(size), self._scene.seats.rooms.get(channel, {})
+        data, members = self._payload(size), self._scene.rooms.members(ChannelName(channel))
         receivers = [client.connection for client in self._scene.clients if client.session in members]
         for index, client in enumerate(self._scene.clients):
             if client.session in members:
@@ -96,7 +96,7 @@ class Script:
 
     async def leave(self, client: int, channel: str) -> None:
         """A leave."""
-        self._scene.transport.leave(self._scene.clients[client].session, ChannelName(channel))
+        self._scene.rooms.leave(self._scene.clients[client].session, ChannelName(channel))
 
     async def turn(self, turns: int, _unused: None) -> None:
         """Let the loop run."""
@@ -351,7 +351,7 @@ def test_who_comes_gets_nothing_of_before() -> None:
             scene.transport.deliver(event(1, channel=ROOM))
             scene.enter(second, "room:a")
             scene.transport.deliver(event(2, channel=ROOM))
-            scene.transport.leave(first.session, ChannelName("room:a"))
+            scene.rooms.leave(first.session, ChannelName("room:a"))
             scene.transport.deliver(event(3, channel=ROOM))
             await scene.transport.settled()
             assert [b'"offset":%d' % n in b"".join(await read_all(first, 2)) for n in (1, 2, 3)] == [True, True, False]

@@ -1,8 +1,8 @@
-"""The server's client manager in a cluster: python-socketio's `AsyncRedisManager`, with what a cluster of Maru needs.
+"""The link to the other replicas: python-socketio's `AsyncRedisManager`, used without a server.
 
-Beside the stock shared topic, on which a write-only `AsyncRedisManager` in any process can emit an unlogged event into
-a channel, there is one topic per channel, heard only while it is subscribed. Publishing is ordered, pipelined, and an
-error where it fails; the listener (listener.py) reconnects within a second, and notices when it has gone deaf.
+Beside the stock shared topic, on which a write-only `AsyncRedisManager` in any process can emit an event into a
+channel, there is one topic for each channel, heard only while it is subscribed. Publishing is ordered, pipelined, and
+an error if it fails; the listener (listener.py) reconnects within a second, and notices if it hears nothing any more.
 """
 
 import asyncio
@@ -14,36 +14,39 @@ import socketio
 import structlog
 from redis.exceptions import RedisError
 
-from server.adapters.redis.foreign import NAMESPACE, foreign_emit
+from server.adapters.redis.foreign import foreign_emit
 from server.adapters.redis.link import connect
 from server.adapters.redis.listener import PULSE_S, Listener
 from server.adapters.redis.pipeline import Pipeline
-from server.adapters.rooms import Rooms
+from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
+from server.domain.pushes import Emitted
 
 SHARED_TOPIC = "socketio"
-"""Where stock managers publish, unless they are told otherwise."""
+"""The topic on which stock managers publish, unless they are told otherwise."""
 
 _log = structlog.get_logger("maru.redis")
 
 
-class RedisRooms(Rooms, socketio.AsyncRedisManager):
-    """Rooms, and a link to the other replicas. `run` is the listener; it is started, and ended, by its owner.
+class RedisBus(socketio.AsyncRedisManager):
+    """Topics that every replica can publish to and hear. `run` is the listener; its owner starts and ends it.
 
-    `on_hint(topic, payload)` gets what arrives on subscribed topics, `on_restored()` is called when the link is whole
-    again (also for the first time): what was published before may have been missed. Raises `ValueError` on a bad `url`.
+    Three callbacks get what arrives: `on_hint(topic, payload)` the messages of subscribed topics, `on_restored()` is
+    called when the link is whole again (also for the first time): messages published before may have been missed,
+    `on_emit(channel, emitted)` the events that other processes emit. Raises `ValueError` on a bad `url`.
     """
 
     def __init__(self, url: str, *, shared_topic: str = SHARED_TOPIC, pulse_s: float = PULSE_S) -> None:
         super().__init__(url=url, channel=shared_topic)
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_restored: Callable[[], None] = lambda: None
-        self.refused = 0
+        self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
+        self.refused = 0  # emits of other processes that were not passed on
         self._publisher = Pipeline(connect(url))
         self._listener = Listener(url, shared_topic, self.publish, self._receive, self._restored, pulse_s)
 
     def initialize(self) -> None:
-        """Start nothing: the stock listener is replaced by `run`."""
+        """Start nothing: `run` replaces the stock listener."""
 
     @property
     def linked(self) -> asyncio.Event:
@@ -52,12 +55,12 @@ class RedisRooms(Rooms, socketio.AsyncRedisManager):
 
     @property
     def losses(self) -> int:
-        """How often the link was lost; the tries that fail after it are none."""
+        """How often the link was lost; failed tries to reconnect do not count."""
         return self._listener.losses
 
     @property
     def deaf(self) -> int:
-        """How often the listener was opened anew because it heard nothing."""
+        """How often the listener was reopened because it heard nothing."""
         return self._listener.deaf
 
     async def run(self) -> None:
@@ -83,30 +86,25 @@ class RedisRooms(Rooms, socketio.AsyncRedisManager):
         """Stop hearing a topic."""
         await self._listener.unsubscribe(topic)
 
-    # What python-socketio calls
-
     async def _publish(self, data: dict[str, Any]) -> None:
+        """Publish an `emit` of python-socketio: in order, and with an error if it fails."""
         await self.publish(self.channel, orjson.dumps(data))
-
-    async def _handle_emit(self, message: dict[str, Any]) -> None:
-        """Deliver nothing first: what is published comes back here too, in the same order for every replica."""
 
     def _restored(self) -> None:
         self.on_restored()
 
     async def _receive(self, topic: str, payload: bytes) -> None:
         if topic == self.channel:
-            await self._receive_foreign(payload)
+            self._receive_emit(payload)
         else:
             self.on_hint(topic, payload)
 
-    async def _receive_foreign(self, payload: bytes) -> None:
-        """Deliver what another process emits into a channel, after a good look: whoever can publish can send this."""
-        emitted = foreign_emit(payload)
-        if emitted is None:
+    def _receive_emit(self, payload: bytes) -> None:
+        """Pass on an event that another process emits into a channel. Anybody who can publish can send this, so it is
+        checked first."""
+        emit = foreign_emit(payload)
+        if emit is None:
             self.refused += 1
             _log.warning("foreign.refused", bytes=len(payload), refused=self.refused)
             return
-        event, data, room = emitted
-        if self.members(NAMESPACE, room):  # a channel: never the one client whose `sid` this might be
-            await super().emit(event, data, NAMESPACE, room=room, ignore_queue=True)
+        self.on_emit(*emit)

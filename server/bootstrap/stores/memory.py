@@ -1,0 +1,21 @@
+"""Stores within one process: for development, tests and a single replica."""
+
+import asyncio
+
+from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.bootstrap.stores.record import Bus
+from server.ports.message_log import MessageLog
+from server.settings.model import Settings
+
+
+def open_log(settings: Settings) -> MessageLog:
+    """A log that is gone with the process."""
+    return MemoryMessageLog(max_events=settings.retention_events, max_age_ms=round(settings.retention_age * 1000))
+
+
+def open_bus() -> Bus:
+    """No other replicas: the link is always up, and a lost hint is known to be lost."""
+    link = asyncio.Event()
+    link.set()
+    return Bus(MemoryBroadcast(), link, link_losses=lambda: 0, can_lose_hints=False)

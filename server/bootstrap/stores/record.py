@@ -1,0 +1,29 @@
+"""What every kind of store gives a replica: a record of ports."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from server.domain.channels import ChannelName
+from server.domain.pushes import Emitted
+from server.ports.broadcast import Broadcast
+
+EmitHeard = Callable[[ChannelName, Emitted], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """How replicas tell each other of events."""
+
+    broadcast: Broadcast
+    link: asyncio.Event
+    """Set while the other replicas can be reached."""
+    link_losses: Callable[[], int]
+    """How often they could not be reached any more, since the start."""
+    can_lose_hints: bool
+    """Whether a hint can be lost unnoticed, so that the hub has to compare with the log regularly."""
+    hear_emits: Callable[[EmitHeard], None] = lambda _: None
+    """Name the receiver of events that other processes emit into channels."""
+    loops: tuple[Coroutine[Any, Any, None], ...] = ()
+    """Work that runs until the end of the process."""
