@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.dialects import Dialect, Line, Plan
-from bench.frames import MARKER
+from bench.marker import MARKER
 from bench.processes import LoadFailed
 
 BUFFER_BYTES = 1 << 20

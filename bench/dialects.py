@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.frames import BINARY, masked, text_of
+from bench.marker import text_of
+from loadtest.frames import Opcode, frame
 
-PONG_FRAME = 0x8A
 MAX_TEXT = 4_000
 """Characters of a message's text; what is more goes into `data`, as an application would do it."""
 
@@ -83,17 +83,17 @@ class Dialect:
 
 
 def _event(ack: int, name: str, body: Mapping[str, object]) -> bytes:
-    return masked(f"42/chat,{ack}{json.dumps([name, body], separators=(',', ':'))}".encode())
+    return frame(f"42/chat,{ack}{json.dumps([name, body], separators=(',', ':'))}".encode())
 
 
 def _socket_io(auth: Callable[[str], str], ready: bytes) -> Dialect:
     handshake = Line(upgrade("/socket.io/?EIO=4&transport=websocket"), b'"maxPayload"')
     return Dialect(
-        connect=lambda token: (handshake, Line(masked(f"40/chat,{auth(token)}".encode()), ready)),
+        connect=lambda token: (handshake, Line(frame(f"40/chat,{auth(token)}".encode()), ready)),
         join=lambda channel: (Line(_event(1, "channel:join", {"channel": channel}), b"43/chat,1["),),
         publish=lambda channel, size: _event(2, "message:send", {"channel": channel, **content(size)}),
         ping=b"\x81\x012",
-        pong=masked(b"3"),
+        pong=frame(b"3"),
         ask=_event(3, "channel:leave", {"channel": "room:nobody"}),
         answer=b"43/chat,3[",
     )
@@ -111,19 +111,22 @@ def _nats() -> Dialect:
     handshake = Line(upgrade("/"), b"INFO {")
 
     def subscribe(channel: str) -> Conversation:
-        return (Line(masked(f"SUB {_subject(channel)} 1\r\nPING\r\n".encode(), BINARY), b"PONG\r\n"),)
+        return (Line(frame(f"SUB {_subject(channel)} 1\r\nPING\r\n".encode(), Opcode.BINARY), b"PONG\r\n"),)
 
     def publish(channel: str, size: int) -> bytes:
         text = text_of(size + padding("nats"))
-        return masked(f"PUB {_subject(channel)} {len(text)}\r\n{text}\r\n".encode(), BINARY)
+        return frame(f"PUB {_subject(channel)} {len(text)}\r\n{text}\r\n".encode(), Opcode.BINARY)
 
     return Dialect(
-        connect=lambda _: (handshake, Line(masked(f"CONNECT {options}\r\nPING\r\n".encode(), BINARY), b"PONG\r\n")),
+        connect=lambda _: (
+            handshake,
+            Line(frame(f"CONNECT {options}\r\nPING\r\n".encode(), Opcode.BINARY), b"PONG\r\n"),
+        ),
         join=subscribe,
         publish=publish,
         ping=b"PING\r\n",
-        pong=masked(b"PONG\r\n", BINARY),
-        ask=masked(b"PING\r\n", BINARY),
+        pong=frame(b"PONG\r\n", Opcode.BINARY),
+        ask=frame(b"PING\r\n", Opcode.BINARY),
         answer=b"PONG\r\n",
     )
 
@@ -136,9 +139,9 @@ def _nchan() -> Dialect:
     return Dialect(
         connect=lambda channel: (Line(upgrade(f"/subscribe?id={channel}"), b"\r\n\r\n"),),
         join=lambda _: (),
-        publish=lambda _, size: masked(text_of(size + padding("nchan")).encode()),
+        publish=lambda _, size: frame(text_of(size + padding("nchan")).encode()),
         ping=b"\x89\x00",
-        pong=masked(b"", PONG_FRAME),
+        pong=frame(b"", Opcode.PONG),
         ask=b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         answer=b"Waiting:",
         enter_at_handshake=True,

@@ -5,11 +5,10 @@ import socket
 import ssl
 from typing import Protocol, cast
 
-from loadtest import wire
+from loadtest.frames import WireError, closing
 from loadtest.session import Session
-from loadtest.target import Target, vanish
+from loadtest.target import Target, reset_on_close
 from loadtest.traffic import Closed, Refused
-from loadtest.wire import WireError
 
 IP_BIND_ADDRESS_NO_PORT = 24
 """Linux: choose the port at `connect`, not at `bind`, so that a source's ports are counted per target."""
@@ -75,7 +74,7 @@ class Client(asyncio.Protocol):
         """Vanish with no word: TCP is reset."""
         self._willing = True
         if self._transport is not None:
-            vanish(self._transport.get_extra_info("socket"))
+            reset_on_close(self._transport.get_extra_info("socket"))
             self._transport.abort()
 
     def entered(self) -> None:
@@ -105,7 +104,7 @@ class Client(asyncio.Protocol):
             self._transport.abort()
         except Closed as problem:
             self._problem = problem
-            self._transport.write(wire.closing(problem.code if problem.code != 1005 else 1000))
+            self._transport.write(closing(problem.code if problem.code != 1005 else 1000))
             self._transport.close()
         else:
             if answer:

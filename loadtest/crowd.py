@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from loadtest.client import Client
+from loadtest.frames import WireError
 from loadtest.judge import Ack, Ledger, Story, Verdict
 from loadtest.plan import Counts, Plan
 from loadtest.session import OUTBOX_LIMIT, Session
 from loadtest.target import Target
 from loadtest.tokens import Tokens
 from loadtest.traffic import Closed, Listener, Outgoing, Refused, Stage
-from loadtest.wire import Json, WireError
+from loadtest.wire import Json
 
 IN_FLIGHT = 64
 """Clients of a process that are on their way in at a time."""

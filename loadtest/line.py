@@ -12,11 +12,10 @@ from collections.abc import Callable
 from gevent.event import Event
 from gevent.lock import RLock
 
-from loadtest import wire
+from loadtest.frames import WireError, closing
 from loadtest.session import Session
-from loadtest.target import Target, vanish
+from loadtest.target import Target, reset_on_close
 from loadtest.traffic import Closed, Outgoing, Refused
-from loadtest.wire import WireError
 
 READ_BYTES = 65_536
 CONNECT_S = 10.0
@@ -50,7 +49,7 @@ class Line:
         except Closed as closed:
             problem = closed
             with contextlib.suppress(OSError):
-                self._write(wire.closing())
+                self._write(closing())
         except (Refused, WireError, OSError) as error:
             problem = error
         finally:
@@ -91,5 +90,5 @@ class Line:
     def _hang_up(self) -> None:
         plug, self._socket = self._socket, None
         if plug is not None:
-            vanish(plug)
+            reset_on_close(plug)
             plug.close()

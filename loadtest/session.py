@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from loadtest import wire
+from loadtest.frames import Frames, Opcode, WireError, close_code, frame
 from loadtest.judge import Ack, Story
 from loadtest.standing import Standing
 from loadtest.traffic import Closed, Listener, Outgoing, Refused, Stage
-from loadtest.wire import Json, Opcode, WireError
+from loadtest.wire import Json
 
 OUTBOX_LIMIT = 64
 """Unanswered messages of one client; whoever drives it sends no more then."""
@@ -69,7 +70,7 @@ class Session:
 
     def _reset(self) -> None:
         self._head = b""
-        self._frames = wire.Frames()
+        self._frames = Frames()
         self._out: list[bytes] = []
         self._asked: dict[int, str | Outgoing] = {}
         self._acked: dict[str, int] = {}
@@ -111,9 +112,9 @@ class Session:
                 except KeyError as error:
                     raise WireError(f"a packet without {error}") from None
             elif opcode == Opcode.CLOSE:
-                raise Closed(wire.close_code(payload))
+                raise Closed(close_code(payload))
             elif opcode == Opcode.PING:
-                self._out.append(wire.frame(payload, Opcode.PONG))
+                self._out.append(frame(payload, Opcode.PONG))
         return self._taken()
 
     def _taken(self) -> bytes:

@@ -11,11 +11,12 @@ from contextlib import suppress
 from typing import Any
 
 from loadtest.crowd import Crowd
+from loadtest.frames import WireError
 from loadtest.judge import Ack, Ledger
 from loadtest.plan import Plan
 from loadtest.tokens import NoTokens, tokens_from
 from loadtest.traffic import Refused
-from loadtest.wire import Json, WireError
+from loadtest.wire import Json
 
 _run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
 with suppress(ImportError):  # where there is none (not on Linux), a process is good for fewer clients

@@ -44,8 +44,10 @@ class Target:
         return None
 
 
-def vanish(plug: Any) -> None:
-    """Let a socket (or what stands for one in an event loop) end with a reset when it is closed next: nothing that says
-    goodbye, and no port that has to wait until it can be used again."""
+def reset_on_close(sock: Any) -> None:
+    """Let a socket (or an event loop's stand-in for it) end with a reset when it is closed next.
+
+    So the client leaves without a goodbye, and its port can be used again at once.
+    """
     with suppress(OSError):
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,14 +1,11 @@
-"""The bytes of the protocol as a client writes and reads them: handshake, WebSocket frames, Socket.IO packets.
+"""The handshake and the Socket.IO packets as a client writes and reads them. Pure; see PROTOCOL.md."""
 
-No I/O, so that clients on asyncio and on gevent share it. See PROTOCOL.md, and RFC 6455 for the frames.
-"""
-
-import struct
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Final
 
 import orjson
+
+from loadtest.frames import WireError, frame
 
 Json = dict[str, Any]
 
@@ -24,32 +21,9 @@ CONNECT_ERROR: Final = b"44" + NAMESPACE
 HEAD_LIMIT: Final = 16 * 1024
 """Bytes of an HTTP answer's head. Ours has a few hundred; a proxy may add cookies."""
 
-MESSAGE_LIMIT: Final = 8 * 1024 * 1024
-"""Bytes of one message from the server. The longest that it sends is a replay, of less than 1 MiB."""
-
 _KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 _ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 """The example of RFC 6455, section 1.3: the server has to work it out each time; we need not."""
-
-_SHORT: Final = 125
-_LENGTH_16: Final = 126
-_LENGTH_64: Final = 127
-_WHOLE_TEXT: Final = 0x80 | 0x1
-
-
-class WireError(Exception):
-    """The server, or something in between, said what the protocol does not allow."""
-
-
-class Opcode(IntEnum):
-    """RFC 6455, section 5.2."""
-
-    CONTINUATION = 0x0
-    TEXT = 0x1
-    BINARY = 0x2
-    CLOSE = 0x8
-    PING = 0x9
-    PONG = 0xA
 
 
 def request(host: str) -> bytes:
@@ -89,16 +63,6 @@ class Head:
         return cls(status, float(wait) if wait.isdigit() else 0.0, data[end + 4 :])
 
 
-def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    """One whole frame of a client. Its mask is zero: lawful bytes, and the work is the server's, not the load's."""
-    size, first = len(payload), 0x80 | opcode
-    if size <= _SHORT:
-        return struct.pack("!BBI", first, 0x80 | size, 0) + payload
-    if size < 1 << 16:
-        return struct.pack("!BBHI", first, 0x80 | _LENGTH_16, size, 0) + payload
-    return struct.pack("!BBQI", first, 0x80 | _LENGTH_64, size, 0) + payload
-
-
 PONG: Final = frame(b"3")
 
 
@@ -110,16 +74,6 @@ def connect(token: str, resume: Json) -> bytes:
 def command(number: int, name: str, payload: Json) -> bytes:
     """A command that asks for an ack, framed."""
     return frame(EVENT + str(number).encode() + orjson.dumps([name, payload]))
-
-
-def closing(code: int = 1000) -> bytes:
-    """A close frame."""
-    return frame(struct.pack("!H", code), Opcode.CLOSE)
-
-
-def close_code(payload: bytes) -> int:
-    """A close frame's code; 1005 where it has none (RFC 6455, section 7.1.5)."""
-    return int(struct.unpack_from("!H", payload)[0]) if len(payload) > 1 else 1005
 
 
 def parse_event(packet: bytes) -> tuple[str, Json]:
@@ -153,65 +107,3 @@ def _loads(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         raise WireError("a packet that is not JSON") from None
-
-
-class Frames:
-    """A server's frames, however TCP has cut or joined them; messages in fragments are put together."""
-
-    __slots__ = ("_buffer", "_opcode", "_pieces", "_size")
-
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._pieces: list[bytes] = []
-        self._size = self._opcode = 0
-
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Take one read; return the messages and control frames that it completes, as (opcode, payload). Raises
-        `WireError`."""
-        buffer = self._buffer + data if self._buffer else data
-        found: list[tuple[int, bytes]] = []
-        at, end = 0, len(buffer)
-        while end - at >= 2:
-            size, body = buffer[at + 1], at + 2
-            if size > _SHORT:
-                size, body = _extent(buffer, at)
-            if end - body < size:
-                break
-            first, at = buffer[at], body + size
-            if first == _WHOLE_TEXT:
-                found.append((Opcode.TEXT, buffer[body:at]))
-            else:
-                self._take(first, buffer[body:at], found)
-        self._buffer = buffer[at:]
-        return found
-
-    def _take(self, first: int, payload: bytes, found: list[tuple[int, bytes]]) -> None:
-        opcode, final = first & 0x0F, first & 0x80
-        if first & 0x70:
-            raise WireError("a frame with reserved bits, though no extension was asked for")
-        if final and opcode != Opcode.CONTINUATION:
-            found.append((opcode, payload))
-            return
-        if opcode != Opcode.CONTINUATION:
-            self._opcode, self._pieces, self._size = opcode, [], 0
-        self._pieces.append(payload)
-        self._size += len(payload)
-        if self._size > MESSAGE_LIMIT:
-            raise WireError(f"a message of more than {MESSAGE_LIMIT} bytes")
-        if final:
-            found.append((self._opcode, b"".join(self._pieces)))
-            self._pieces = []
-
-
-def _extent(buffer: bytes, at: int) -> tuple[int, int]:
-    """Size and beginning of the payload of a frame with a long header; one that is not whole yet counts as endless."""
-    size, body = buffer[at + 1], at + 2
-    if size & 0x80:
-        raise WireError("a masked frame from the server")
-    width = 2 if size == _LENGTH_16 else 8
-    if len(buffer) - body < width:
-        return MESSAGE_LIMIT, body
-    size = int.from_bytes(buffer[body : body + width], "big")
-    if size > MESSAGE_LIMIT:
-        raise WireError(f"a frame of {size} bytes, over the {MESSAGE_LIMIT} that a server's may have")
-    return size, body + width

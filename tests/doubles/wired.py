@@ -2,12 +2,12 @@
 
 import asyncio
 import socket
-import struct
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from loadtest.frames import Frames
 from server.domain.channels import ChannelName
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
@@ -79,20 +79,8 @@ class Client:
         return bool(part)
 
     def frames(self) -> list[tuple[int, bytes]]:
-        """The whole frames that have been read: opcode and payload (RFC 6455, section 5.2)."""
-        found, at = [], 0
-        while at + 2 <= len(self.read):
-            size, head = self.read[at + 1] & 0x7F, 2
-            if size >= 126:
-                head = 4 if size == 126 else 10
-                if at + head > len(self.read):
-                    break
-                (size,) = struct.unpack_from("!H" if size == 126 else "!Q", self.read, at + 2)
-            if at + head + size > len(self.read):
-                break
-            found.append((self.read[at] & 0x0F, bytes(self.read[at + head : at + head + size])))
-            at += head + size
-        return found
+        """Return the whole frames that have been read: opcode and payload."""
+        return Frames().feed(bytes(self.read))
 
 
 @dataclass(slots=True)

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from loadtest.frames import Opcode
+from tests.clients.frames import closing, masked
+from tests.clients.raw import connect, event, handshake
 from tests.harness.crowd_program import serve
-from tests.harness.raw_socket import Op, closing, connect, event, handshake, masked
 from tests.harness.witness import Json, Witness
 
 BACKOFF_S, BACKOFF_MAX_S = 1.0, 5.0
@@ -82,9 +84,9 @@ class Wire(asyncio.Protocol):
         if len(buffer) < begin + size:
             return None
         payload = bytes(buffer[begin : begin + size])
-        if opcode == Op.TEXT:
+        if opcode == Opcode.TEXT:
             self._member.heard(self, payload)
-        elif opcode == Op.CLOSE:
+        elif opcode == Opcode.CLOSE:
             self.close()
         return begin + size
 

@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.harness.raw_socket import Frame, Gone, Op, RawSocket, closing, event, masked
+from loadtest.frames import Opcode
+from tests.clients.frames import closing, masked
+from tests.clients.raw import Frame, Gone, RawSocket, event
 from tests.harness.tokens import token
 
 LIBRARY_S = (0.5, 1.5)
@@ -155,7 +157,7 @@ class Mover:
         with contextlib.suppress(Gone, TimeoutError):
             while True:
                 frame = await line.socket.frame(FRAME_S)
-                if frame.opcode == Op.CLOSE:
+                if frame.opcode == Opcode.CLOSE:
                     code = frame.code
                     line.socket.push(closing(frame.code))
                     break

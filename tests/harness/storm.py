@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from bench.clients import Crowd
 from bench.dialects import DIALECTS, Conversation, Line, Plan, upgrade
-from bench.frames import masked
 from bench.machine import raise_file_limit
-from tests.harness.raw_socket import closing, connect, event
+from loadtest.frames import closing, frame
+from tests.clients.raw import connect, event
 from tests.harness.server import ROOT
 from tests.harness.tokens import token
 
@@ -25,7 +25,7 @@ ORDER_S = 60.0
 """No order takes longer."""
 
 PATH = "/socket.io/?EIO=4&transport=websocket"
-JOIN = Line(masked(event("channel:join", {"channel": "room:storm"}, ack=1).encode()), b"43/chat,1[")
+JOIN = Line(frame(event("channel:join", {"channel": "room:storm"}, ack=1).encode()), b"43/chat,1[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,8 @@ def _conversation(number: int, resume: Mapping[str, object] | None) -> Conversat
     handshake = Line(upgrade(PATH), b'"maxPayload"')
     hello: dict[str, object] = {"token": token(f"user-{number}")}
     if resume is None:
-        return (handshake, Line(masked(connect(hello).encode()), b'"session:ready"'), JOIN)
-    return (handshake, Line(masked(connect(hello | {"resume": resume}).encode()), b'"session:ready"'))
+        return (handshake, Line(frame(connect(hello).encode()), b'"session:ready"'), JOIN)
+    return (handshake, Line(frame(connect(hello | {"resume": resume}).encode()), b'"session:ready"'))
 
 
 def _arrive(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tests.harness.raw_socket import RawSocket, handshake
+from tests.clients.raw import RawSocket, handshake
 from tests.harness.scrape import Samples, read, scraped
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token

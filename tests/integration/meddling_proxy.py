@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from loadtest.wire import Frames
-from tests.unit.loadtest.forged_server import framed
+from loadtest.frames import Frames
+from tests.clients.frames import unmasked
 
 CHUNK = 65_536
 
@@ -75,5 +75,5 @@ class MeddlingProxy:
         frames, meddle = Frames(), self._rule()
         while chunk := await reader.read(CHUNK):
             for _, payload in frames.feed(chunk):
-                writer.write(b"".join(map(framed, meddle(payload.decode()))))
+                writer.write(b"".join(map(unmasked, meddle(payload.decode()))))
             await writer.drain()

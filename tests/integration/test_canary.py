@@ -8,7 +8,9 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from tests.harness.raw_socket import PATH, Gone, Op, RawSocket, connect, event, handshake, masked, unmasked
+from loadtest.frames import Opcode
+from tests.clients.frames import masked, unmasked
+from tests.clients.raw import PATH, Gone, RawSocket, connect, event, handshake
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -117,9 +119,9 @@ FRAMES = {
     "unmasked": unmasked(CANARY),
     "reserved bits": masked(CANARY, reserved=7),
     "not UTF-8": masked(CANARY.encode() + b"\xff"),
-    "binary": masked(CANARY, Op.BINARY),
-    "close reason": masked(b"\x03\xe8" + CANARY.encode()[:120], Op.CLOSE),
-    "close reason, bad code": masked(b"\x00\x00" + CANARY.encode()[:120], Op.CLOSE),
+    "binary": masked(CANARY, Opcode.BINARY),
+    "close reason": masked(b"\x03\xe8" + CANARY.encode()[:120], Opcode.CLOSE),
+    "close reason, bad code": masked(b"\x00\x00" + CANARY.encode()[:120], Opcode.CLOSE),
     "nested": masked(CANARY, final=False) + masked(CANARY),
     "too long": masked(CANARY * 300),
 }

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from loadtest.frames import Opcode, header
+from tests.clients.frames import masked
+from tests.clients.raw import Gone, RawSocket, handshake
 from tests.conftest import Figure
 from tests.harness import frozen_client
-from tests.harness.raw_socket import Gone, Op, RawSocket, handshake, header, masked
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -79,7 +81,7 @@ async def talkative(server: ServerProcess) -> Figures:
     while time.monotonic() - began < 24:
         with suppress(TimeoutError):
             await client.frame(timeout=4)
-        await client.send(masked("", Op.PONG))
+        await client.send(masked("", Opcode.PONG))
     await client.leave()
     assert (await closed_line(server, client.connection, 5))["reason"] == "client closed"
     return {"stayed": time.monotonic() - began}
@@ -103,7 +105,7 @@ async def late_in_pieces(server: ServerProcess) -> Figures:
     began = time.monotonic()
     await client.send(header(200) + b"mask")
     frame = await client.frame()
-    while frame.opcode != Op.CLOSE:
+    while frame.opcode != Opcode.CLOSE:
         client.push(b"x")
         with suppress(TimeoutError):
             frame = await client.frame(timeout=1)

@@ -18,6 +18,8 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.application.life.drainer import Numbers
 from server.domain.channels import ChannelName
 from server.domain.events import MessageCreated
+from tests.clients.frames import masked
+from tests.clients.raw import RawSocket, event, handshake
 from tests.conftest import Figure
 from tests.harness.bots import HASTE, enter, settled
 from tests.harness.cluster import EVERYTHING, FOR_EVER_MS, ready, status
@@ -25,7 +27,6 @@ from tests.harness.js_client import PLAIN, CoreJsClient, NodeProgram
 from tests.harness.movers import Mover, Story, arrive
 from tests.harness.nginx import NginxProcess
 from tests.harness.py_client import Outgoing, PyClient, until
-from tests.harness.raw_socket import RawSocket, event, handshake, masked
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.harness.raw_socket import RawSocket, event, masked
-from tests.harness.raw_socket import closing as close_frame
+from tests.clients.frames import closing as close_frame
+from tests.clients.frames import masked
+from tests.clients.raw import RawSocket, event
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 

@@ -6,16 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.harness.raw_socket import (
-    Gone,
-    Op,
-    closing,
-    event,
-    fragmented,
-    header,
-    masked,
-    unmasked,
-)
+from loadtest.frames import Opcode, header
+from tests.clients.frames import closing, fragmented, masked, unmasked
+from tests.clients.raw import Gone, event
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 
@@ -39,7 +32,7 @@ LAWFUL = {
     "masked with zeros": masked(QUESTION, mask=b"\0\0\0\0"),
     "a byte a fragment": fragmented(QUESTION, range(1, len(QUESTION))),
     "empty fragments": fragmented(QUESTION, [0, 0, 9, 9, len(QUESTION)]),
-    "control frames between fragments": fragmented(QUESTION, [3, 9], between=masked("", Op.PONG) * 3),
+    "control frames between fragments": fragmented(QUESTION, [3, 9], between=masked("", Opcode.PONG) * 3),
     "exactly the limit": masked(sized(MAX_PAYLOAD)),
     "exactly the limit, in fragments": fragmented(sized(MAX_PAYLOAD), [1, 4_000, 65_535]),
     "length 125": masked(sized(125)),
@@ -52,7 +45,7 @@ LAWFUL = {
     "UTF-8 cut inside a character": fragmented(
         event("channel:leave", {"channel": "room:frames", "pad": "€𝄞"}, ack=7).encode(), range(70, 84)
     ),
-    "pong that nobody asked for": masked(b"\xff\xfe", Op.PONG) + masked(QUESTION),
+    "pong that nobody asked for": masked(b"\xff\xfe", Opcode.PONG) + masked(QUESTION),
 }
 
 
@@ -72,7 +65,7 @@ async def test_lawful_streams_are_answered(scene: Scene, stream: bytes) -> None:
 async def test_a_command_cut_in_two_at_every_byte(scene: Scene) -> None:
     """There is no place where a cut changes anything; neither where the next command follows at once."""
     client = await scene.chat()
-    stream = fragmented(QUESTION, [5], between=masked("p", Op.PONG)) + masked(sized(300))
+    stream = fragmented(QUESTION, [5], between=masked("p", Opcode.PONG)) + masked(sized(300))
     for cut in range(len(stream) + 1):
         await client.drip(stream, [cut])
         assert [await client.text(), await client.text()] == [ANSWER] * 2
@@ -106,7 +99,7 @@ async def test_random_streams_have_the_answers_of_the_plain_ones(scene: Scene, s
         fragmented(
             command,
             [dice.randrange(len(command.encode()) + 1) for _ in range(dice.randrange(4))],
-            between=dice.choice([b"", masked(dice.randbytes(dice.randrange(126)), Op.PONG)]),
+            between=dice.choice([b"", masked(dice.randbytes(dice.randrange(126)), Opcode.PONG)]),
         )
         for command in commands
     )
@@ -145,22 +138,22 @@ NESTED = "a message begins inside another one"
 UNLAWFUL = {
     "unmasked text": Unlawful(unmasked(QUESTION), 1002, UNMASKED),
     "unmasked empty text": Unlawful(unmasked(""), 1002, UNMASKED),
-    "unmasked ping": Unlawful(unmasked("p", Op.PING), 1002, UNMASKED),
-    "unmasked close": Unlawful(unmasked(b"\x03\xe8", Op.CLOSE), 1002, UNMASKED),
+    "unmasked ping": Unlawful(unmasked("p", Opcode.PING), 1002, UNMASKED),
+    "unmasked close": Unlawful(unmasked(b"\x03\xe8", Opcode.CLOSE), 1002, UNMASKED),
     "unmasked continuation": Unlawful(masked("4", final=False) + unmasked("2", 0), 1002, UNMASKED),
     "text inside a fragmented text": Unlawful(masked("4", final=False) + masked("3"), 1002, NESTED),
     "text inside an empty first fragment": Unlawful(masked("", final=False) + masked("3"), 1002, NESTED),
-    "continuation of nothing": protocol_error(masked("3", Op.CONTINUATION)),
-    "continuation of nothing, not final": protocol_error(masked("3", Op.CONTINUATION, final=False)),
-    "continuation after the end": protocol_error(masked("3") + masked("3", Op.CONTINUATION)),
+    "continuation of nothing": protocol_error(masked("3", Opcode.CONTINUATION)),
+    "continuation of nothing, not final": protocol_error(masked("3", Opcode.CONTINUATION, final=False)),
+    "continuation after the end": protocol_error(masked("3") + masked("3", Opcode.CONTINUATION)),
     **{f"reserved bit {bit}": protocol_error(masked("3", reserved=bit)) for bit in (1, 2, 4, 7)},
-    **{f"reserved bit {bit} in a ping": protocol_error(masked("", Op.PING, reserved=bit)) for bit in (2, 4)},
+    **{f"reserved bit {bit} in a ping": protocol_error(masked("", Opcode.PING, reserved=bit)) for bit in (2, 4)},
     **{f"opcode {code:#x}": protocol_error(masked("", code)) for code in (3, 7, 0xB, 0xF)},
-    "fragmented ping": protocol_error(masked("p", Op.PING, final=False)),
-    "fragmented close": protocol_error(masked(b"\x03\xe8", Op.CLOSE, final=False)),
-    "ping of 126 bytes": protocol_error(masked("p" * 126, Op.PING)),
-    "close of 126 bytes": protocol_error(masked(b"\x03\xe8" + b"x" * 124, Op.CLOSE)),
-    "close of one byte": protocol_error(masked(b"\x03", Op.CLOSE)),
+    "fragmented ping": protocol_error(masked("p", Opcode.PING, final=False)),
+    "fragmented close": protocol_error(masked(b"\x03\xe8", Opcode.CLOSE, final=False)),
+    "ping of 126 bytes": protocol_error(masked("p" * 126, Opcode.PING)),
+    "close of 126 bytes": protocol_error(masked(b"\x03\xe8" + b"x" * 124, Opcode.CLOSE)),
+    "close of one byte": protocol_error(masked(b"\x03", Opcode.CLOSE)),
     **{f"close code {code}": protocol_error(closing(code)) for code in (0, 999, 1004, 1005, 1015, 1016, 2999)},
     "close code 1006": Unlawful(closing(1006), 1002, "close code 1006"),
     "close reason that is not UTF-8": not_utf8(closing(1000, b"\xff")),
@@ -169,12 +162,12 @@ UNLAWFUL = {
     "2^63 bytes, by its header": too_big(header(2**63)),
     "2^64 - 1 bytes, by its header": too_big(header(2**64 - 1)),
     "a byte over the limit, in two fragments": too_big(
-        masked("x" * MAX_PAYLOAD, final=False) + masked("x", Op.CONTINUATION)
+        masked("x" * MAX_PAYLOAD, final=False) + masked("x", Opcode.CONTINUATION)
     ),
     "over the limit in many fragments": too_big(
-        masked("x" * 999, final=False) + masked("x" * 999, Op.CONTINUATION, final=False) * 80
+        masked("x" * 999, final=False) + masked("x" * 999, Opcode.CONTINUATION, final=False) * 80
     ),
-    "binary over the limit": too_big(header(MAX_PAYLOAD + 1, Op.BINARY)),
+    "binary over the limit": too_big(header(MAX_PAYLOAD + 1, Opcode.BINARY)),
     "a byte that UTF-8 has not": not_utf8(masked(b"4\xff")),
     "a character cut off": not_utf8(masked(b"4\xe2\x82")),
     "an overlong slash": not_utf8(masked(b"4\xc0\xaf")),
@@ -209,17 +202,17 @@ async def test_commands_before_a_broken_frame_are_handled(scene: Scene) -> None:
 async def test_a_ping_is_echoed(scene: Scene, payload: bytes) -> None:
     """A pong carries the ping's payload, also between the fragments of a message."""
     client = await scene.open()
-    await client.send(masked(payload, Op.PING) + fragmented("3", [0], between=masked(payload, Op.PING)))
+    await client.send(masked(payload, Opcode.PING) + fragmented("3", [0], between=masked(payload, Opcode.PING)))
     for _ in range(2):
         frame = await client.frame()
-        assert (frame.opcode, frame.payload, frame.final) == (Op.PONG, payload, True)
+        assert (frame.opcode, frame.payload) == (Opcode.PONG, payload)
     await client.leave()
 
 
 async def test_many_pings_at_once_are_answered_in_order(scene: Scene) -> None:
     """Each of 1,000 pings in one write has its pong."""
     client = await scene.open()
-    client.push(b"".join(masked(str(number), Op.PING) for number in range(1_000)))
+    client.push(b"".join(masked(str(number), Opcode.PING) for number in range(1_000)))
     assert [(await client.frame()).payload for _ in range(1_000)] == [str(number).encode() for number in range(1_000)]
     await client.leave()
 
@@ -241,7 +234,7 @@ async def test_the_client_closes(scene: Scene, frame: bytes, logged: int) -> Non
     client = await scene.chat()
     await client.send(frame)
     answer = await client.frame()
-    assert (answer.opcode, answer.code) == (Op.CLOSE, 1000)
+    assert (answer.opcode, answer.code) == (Opcode.CLOSE, 1000)
     await client.eof(timeout=1.0)
     await scene.ended(client, "client closed", logged)
     await scene.clean()
@@ -251,7 +244,7 @@ async def test_nothing_after_the_clients_close_counts(scene: Scene) -> None:
     """Frames behind a close frame are not read (RFC 6455, section 5.5.1), not even broken ones."""
     client = await scene.chat()
     await client.send(closing(1000) + masked(QUESTION) + unmasked("x"))
-    assert (await client.frame()).opcode == Op.CLOSE
+    assert (await client.frame()).opcode == Opcode.CLOSE
     with pytest.raises(Gone):
         await client.frame()
     await scene.ended(client, "client closed", 1000)
@@ -262,7 +255,7 @@ async def test_the_server_waits_for_the_clients_close(scene: Scene) -> None:
     client = await scene.chat()
     await client.say("1")
     assert (await client.frame()).code == 1000
-    await client.send(masked(QUESTION) + masked("p", Op.PING) + closing(1000))
+    await client.send(masked(QUESTION) + masked("p", Opcode.PING) + closing(1000))
     with pytest.raises(Gone):
         await client.frame(timeout=1.0)
     await scene.ended(client, "client left", 1000)

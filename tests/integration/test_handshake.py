@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from tests.harness.raw_socket import PATH, Op, connect, event, handshake, header, masked
+from loadtest.frames import Opcode, header
+from tests.clients.frames import masked
+from tests.clients.raw import PATH, connect, event, handshake
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 
@@ -171,7 +173,7 @@ async def test_commands_before_an_orderly_close_are_handled(scene: Scene) -> Non
     await reader.ask("channel:join", {"channel": "room:last-words"})
     client = await scene.chat()
     words = [masked(event("message:send", {"channel": "room:last-words", "text": str(n)}, ack=n)) for n in range(100)]
-    client.push(b"".join(words) + masked(b"\x03\xe8", Op.CLOSE))
+    client.push(b"".join(words) + masked(b"\x03\xe8", Opcode.CLOSE))
     created = await reader.events("message:created", 100)
     assert [data["message"]["text"] for data in created] == [str(number) for number in range(100)]
     await scene.ended(client, "client closed", 1000)
@@ -193,6 +195,6 @@ async def test_acks_before_a_disconnect_are_written(scene: Scene) -> None:
 async def test_close_frames_cross(scene: Scene) -> None:
     """Where both sides close at once, both are done at once."""
     client = await scene.chat()
-    client.push(masked("41/chat,") + masked(b"\x03\xe8", Op.CLOSE))
+    client.push(masked("41/chat,") + masked(b"\x03\xe8", Opcode.CLOSE))
     await client.eof(timeout=1.0)
     await scene.clean()

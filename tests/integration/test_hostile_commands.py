@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.raw_socket import event, masked
+from tests.clients.frames import masked
+from tests.clients.raw import event
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.harness.raw_socket import Op, RawSocket, connect, event, masked
+from loadtest.frames import Opcode
+from tests.clients.frames import masked
+from tests.clients.raw import RawSocket, connect, event
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 
@@ -53,12 +55,12 @@ ATTACKS = {
     "a payload of several packets": malformed("\x1e4\x1e4", ENGINE_IO),
     "Engine.IO close": Attack("1", "client left", 1000),
     # Binary
-    "binary message": Attack(masked(b"\x04\x00", Op.BINARY), "binary message", 1003),
-    "empty binary message": Attack(masked(b"", Op.BINARY), "binary message", 1003),
+    "binary message": Attack(masked(b"\x04\x00", Opcode.BINARY), "binary message", 1003),
+    "empty binary message": Attack(masked(b"", Opcode.BINARY), "binary message", 1003),
     "base64 packet": Attack("bAAAA", "binary packet", 1003),
     "binary event": Attack('451-/chat,["a",{"_placeholder":true,"num":0}]', "binary packet", 1003),
     "binary event, its attachment behind it": Attack(
-        masked('451-/chat,["a",{"_placeholder":true,"num":0}]') + masked(b"\x00", Op.BINARY), "binary message", 1003
+        masked('451-/chat,["a",{"_placeholder":true,"num":0}]') + masked(b"\x00", Opcode.BINARY), "binary message", 1003
     ),
     "binary event that announces a million attachments": Attack('451000000-/chat,["a"]', "binary packet", 1003),
     "binary event that announces a number of 5,000 digits": Attack(f'45{"9" * 5_000}-["a"]', "binary packet", 1003),

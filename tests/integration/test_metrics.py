@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from loadtest.frames import header
+from tests.clients.frames import masked
+from tests.clients.raw import PATH, RawSocket
 from tests.harness.py_client import PyClient
-from tests.harness.raw_socket import PATH, RawSocket, header, masked
 from tests.harness.scrape import OPENMETRICS, TEXT, own, read, scraped
 from tests.harness.server import ROOT, ServerProcess
 from tests.harness.tokens import token

@@ -14,8 +14,8 @@ from server.adapters import codec
 from server.adapters.redis import keys
 from server.adapters.redis.message_log import RedisMessageLog
 from server.application.channels.hub import COMPARE_S
+from tests.clients.raw import PATH, RawSocket
 from tests.doubles.samples import HOUR_MS, ROOM, new_message
-from tests.harness.raw_socket import PATH, RawSocket
 from tests.harness.redis import RedisProcess
 from tests.harness.scrape import Samples
 from tests.harness.server import ServerProcess

@@ -18,9 +18,9 @@ from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar
 
 from server.api.affinity import COOKIE, MAX_BEARER_CHARS
 from server.settings.model import Settings
+from tests.clients.raw import PATH, RawSocket
 from tests.harness.nginx import CONFIGURATION, NginxProcess
 from tests.harness.page import chromium
-from tests.harness.raw_socket import PATH, RawSocket
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.clients.frames import masked
+from tests.clients.raw import RawSocket, event
 from tests.conftest import Figure
-from tests.harness.raw_socket import RawSocket, event, masked
 from tests.harness.server import ServerProcess
 from tests.integration.conftest import Scene
 

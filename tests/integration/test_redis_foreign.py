@@ -14,8 +14,8 @@ from server.adapters.redis import keys
 from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.messages import Position
+from tests.clients.raw import RawSocket
 from tests.doubles.samples import event, new_message
-from tests.harness.raw_socket import RawSocket
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token

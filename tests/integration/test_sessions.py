@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.raw_socket import Op, connect, event, masked
+from loadtest.frames import Opcode
+from tests.clients.frames import masked
+from tests.clients.raw import connect, event
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 
@@ -96,11 +98,11 @@ async def test_a_terminated_client_that_stays_is_cut(scene: Scene) -> None:
     client = await scene.chat("stubborn", token=token("stubborn", ttl_s=1))
     await client.event("session:terminated")
     assert await client.text() == "41/chat,"
-    assert (await client.frame()).opcode == Op.CLOSE
+    assert (await client.frame()).opcode == Opcode.CLOSE
     began = time.monotonic()
     await client.say(connect({"token": token("stubborn")}))
     await client.say(event("message:send", {"channel": "room:stubborn", "text": "I am still here"}, ack=1))
-    await client.send(masked("?", Op.PING))
+    await client.send(masked("?", Opcode.PING))
     assert await client.rest(timeout=4.0) == b""
     assert 1.5 < time.monotonic() - began < 4.0
     await scene.ended(client, "terminated: token_expired", 1000)

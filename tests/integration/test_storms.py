@@ -11,8 +11,8 @@ import pytest
 
 from bench.machine import raise_file_limit
 from bench.processes import cpu_s
+from tests.clients.raw import RawSocket, handshake
 from tests.conftest import Figure
-from tests.harness.raw_socket import RawSocket, handshake
 from tests.harness.scrape import Samples, read, scraped
 from tests.harness.server import ServerProcess
 from tests.harness.storm import FILES, Storm

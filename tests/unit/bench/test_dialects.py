@@ -3,7 +3,7 @@
 import pytest
 
 from bench.dialects import DIALECTS, ENVELOPE_BYTES, OWN_BYTES, content, padding
-from bench.frames import MARKER
+from bench.marker import MARKER
 
 
 @pytest.mark.parametrize("dialect", ["maru", "socket.io", "nats", "nchan"])

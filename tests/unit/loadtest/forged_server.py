@@ -1,6 +1,5 @@
 """The server's side of a session, byte by byte, as a test wants it: right, or wrong on purpose."""
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,27 +9,21 @@ from loadtest.judge import Ack, Story, Verdict
 from loadtest.session import Session
 from loadtest.traffic import Listener, Outgoing, Refused, Stage
 from loadtest.wire import Json
+from tests.clients.frames import unmasked
 
 CHANNEL, EPOCH = "room:a", "one"
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 
 
-def framed(text: str) -> bytes:
-    """A text frame of a server."""
-    data = text.encode()
-    head = struct.pack("!BB", 0x81, len(data)) if len(data) < 126 else struct.pack("!BBH", 0x81, 126, len(data))
-    return head + data
-
-
 def event(name: str, data: Json) -> bytes:
     """An EVENT."""
-    return framed("42/chat," + orjson.dumps([name, data]).decode())
+    return unmasked("42/chat," + orjson.dumps([name, data]).decode())
 
 
 def ack(number: int, answer: Json) -> bytes:
     """An ACK."""
-    return framed(f"43/chat,{number}" + orjson.dumps([answer]).decode())
+    return unmasked(f"43/chat,{number}" + orjson.dumps([answer]).decode())
 
 
 def created(offset: int, key: str | None = None, channel: str = CHANNEL, epoch: str = EPOCH) -> Json:
@@ -51,8 +44,8 @@ def resumed(offset: int, offsets: Sequence[int], *, recovered: bool = True, **mo
     return event("channel:resumed", data | more)
 
 
-OPEN = framed('0{"sid":"s","upgrades":[],"pingInterval":2000,"pingTimeout":1000,"maxPayload":65536}')
-CONNECTED = framed('40/chat,{"sid":"s"}')
+OPEN = unmasked('0{"sid":"s","upgrades":[],"pingInterval":2000,"pingTimeout":1000,"maxPayload":65536}')
+CONNECTED = unmasked('40/chat,{"sid":"s"}')
 READY = event("session:ready", {"user": "u"})
 
 

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import wire
+from loadtest.frames import Opcode, WireError, frame
 from loadtest.judge import Ack, Story, Tally, Verdict
 from loadtest.traffic import Closed, Outgoing, Refused, Stage
-from loadtest.wire import Opcode, WireError
+from tests.clients.frames import unmasked
 from tests.unit.loadtest.forged_server import (
     CHANNEL,
     CONNECTED,
@@ -20,7 +21,6 @@ from tests.unit.loadtest.forged_server import (
     created,
     event,
     failed,
-    framed,
     joined,
     kept,
     live,
@@ -49,7 +49,7 @@ class TestConnection:
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: host:1\r\n"
         )
         assert visit.session.hear(SWITCHING[:30]) == b""
-        assert visit.session.hear(SWITCHING[30:] + OPEN) == wire.frame(b'40/chat,{"token":"TOKEN"}')
+        assert visit.session.hear(SWITCHING[30:] + OPEN) == frame(b'40/chat,{"token":"TOKEN"}')
         assert visit.session.patience_s == 3.0
         assert visit.session.hear(CONNECTED) == b""
         assert said(visit.session.hear(READY)) == [(1, "channel:join", {"channel": CHANNEL})]
@@ -63,8 +63,8 @@ class TestConnection:
         """Engine.IO's and WebSocket's."""
         visit = Visit()
         visit.enter()
-        assert visit.session.hear(framed("2")) == wire.PONG
-        assert visit.session.hear(b"\x89\x02hi") == wire.frame(b"hi", Opcode.PONG)
+        assert visit.session.hear(unmasked("2")) == wire.PONG
+        assert visit.session.hear(b"\x89\x02hi") == frame(b"hi", Opcode.PONG)
 
     def test_a_fresh_token_for_each_connection(self) -> None:
         """With the positions to resume from."""
@@ -90,11 +90,11 @@ class TestConnection:
         visit.session.dial()
         error = '44/chat,{"message":"token_expired","data":{"code":"token_expired","message":"m","retryable":false}}'
         with pytest.raises(Refused, match="token_expired") as refused:
-            visit.session.hear(SWITCHING + OPEN + framed(error))
+            visit.session.hear(SWITCHING + OPEN + unmasked(error))
         assert not refused.value.retryable
 
     @pytest.mark.parametrize(
-        ("data", "code"), [(b"\x88\x02\x03\xf4", 1012), (b"\x88\x00", 1005), (framed("41/chat,"), 1000)]
+        ("data", "code"), [(b"\x88\x02\x03\xf4", 1012), (b"\x88\x00", 1005), (unmasked("41/chat,"), 1000)]
     )
     def test_the_server_ends_it(self, data: bytes, code: int) -> None:
         """A close frame, one without a code, and DISCONNECT."""
@@ -107,7 +107,7 @@ class TestConnection:
     @pytest.mark.parametrize(
         "data",
         [
-            framed("what?"),
+            unmasked("what?"),
             ack(99, kept(1)),
             event("message:created", {"epoch": EPOCH, "offset": 1}),
             event("channel:resumed", {"channel": "room:other", "recovered": False, "epoch": EPOCH, "offset": 1}),

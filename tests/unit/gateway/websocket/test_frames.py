@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.frames import Opcode as Op
+from loadtest.frames import header
 from server.gateway.websocket.frames import MAX_CONTROL_BYTES, HeaderCheck, Opcode, close_frame, frame
-from tests.harness.raw_socket import Op, closing, fragmented, header, masked, unmasked
+from tests.clients.frames import closing, fragmented, masked, unmasked
 
 UNMASKED = "frame is not masked"
 NESTED = "a message begins inside another one"

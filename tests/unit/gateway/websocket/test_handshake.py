@@ -11,7 +11,7 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage
 from server.domain.outcomes import Refusal
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.handshake import Gate, accepted
-from tests.harness.raw_socket import PATH, handshake
+from tests.clients.raw import PATH, handshake
 from tests.harness.tokens import token
 
 

@@ -1,7 +1,7 @@
 """A WebSocket client without manners: it sends any bytes, split anywhere, and reads frames one by one.
 
-What it offers goes up in steps: `masked` and `unmasked` make frames, `RawSocket` sends bytes and reads frames, answers
-the server's pings, and speaks just enough Socket.IO to connect, to ask and to listen.
+`RawSocket` sends bytes and reads frames, answers the server's pings, and speaks just enough Socket.IO to connect, to
+ask and to listen. `tests.clients.frames` has the frames to send.
 """
 
 import asyncio
@@ -11,97 +11,40 @@ import itertools
 import json
 import os
 import socket
-import struct
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Self
+
+from loadtest.frames import Frames, Opcode, close_code
+from loadtest.target import reset_on_close
+from tests.clients.frames import closing, masked
 
 WAIT_S = 10.0
 """How long any single answer may take."""
 
+READ_BYTES = 1 << 16
+
 PATH = "/socket.io/?EIO=4&transport=websocket"
 CHAT = "/chat"
-MASK = b"\x37\xfa\x21\x3d"  # the one of RFC 6455, section 5.7
-
-
-class Op(IntEnum):
-    """Opcodes, RFC 6455, section 5.2."""
-
-    CONTINUATION = 0x0
-    TEXT = 0x1
-    BINARY = 0x2
-    CLOSE = 0x8
-    PING = 0x9
-    PONG = 0xA
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as the server sent it."""
+    """A frame of the server. A server that cuts a message into fragments is read as if it had not."""
 
     opcode: int
     payload: bytes
-    final: bool = True
 
     @property
     def code(self) -> int | None:
-        """A close frame's code."""
-        return struct.unpack("!H", self.payload[:2])[0] if len(self.payload) > 1 else None
+        """A close frame's code; None if it has none."""
+        return close_code(self.payload) if len(self.payload) > 1 else None
 
     @property
     def reason(self) -> str:
         """A close frame's text."""
         return self.payload[2:].decode()
-
-
-def as_bytes(payload: bytes | str) -> bytes:
-    """Text as UTF-8; bytes as they are."""
-    return payload.encode() if isinstance(payload, str) else payload
-
-
-def header(size: int, opcode: int = Op.TEXT, *, final: bool = True, reserved: int = 0, mask: bool = True) -> bytes:
-    """The first 2, 4 or 10 bytes of a frame that says that it carries `size` bytes."""
-    first, bit = (0x80 if final else 0) | reserved << 4 | opcode, 0x80 if mask else 0
-    if size < 126:
-        return struct.pack("!BB", first, bit | size)
-    if size < 1 << 16:
-        return struct.pack("!BBH", first, bit | 126, size)
-    return struct.pack("!BBQ", first, bit | 127, size)
-
-
-def masked(
-    payload: bytes | str, opcode: int = Op.TEXT, *, final: bool = True, reserved: int = 0, mask: bytes = MASK
-) -> bytes:
-    """One frame, as a client has to send it."""
-    data = as_bytes(payload)
-    size = len(data)
-    key = (mask * (size // 4 + 1))[:size]
-    hidden = (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
-    return header(size, opcode, final=final, reserved=reserved) + mask + hidden
-
-
-def unmasked(payload: bytes | str, opcode: int = Op.TEXT) -> bytes:
-    """One frame, as a client must not send it."""
-    data = as_bytes(payload)
-    return header(len(data), opcode, mask=False) + data
-
-
-def fragmented(payload: bytes | str, cuts: Iterable[int], between: bytes = b"", opcode: int = Op.TEXT) -> bytes:
-    """One message in several frames, cut at the given places; `between` (control frames) stands between each two."""
-    data = as_bytes(payload)
-    places = [0, *sorted(cuts), len(data)]
-    pieces = [data[begin:end] for begin, end in itertools.pairwise(places)]
-    frames = [
-        masked(piece, opcode if index == 0 else Op.CONTINUATION, final=index == len(pieces) - 1)
-        for index, piece in enumerate(pieces)
-    ]
-    return between.join(frames)
-
-
-def closing(code: int | None = None, reason: bytes | str = b"") -> bytes:
-    """A client's close frame."""
-    return masked(b"" if code is None else struct.pack("!H", code) + as_bytes(reason), Op.CLOSE)
 
 
 def event(name: str, *payload: object, ack: int | None = None, namespace: str = CHAT) -> str:
@@ -141,6 +84,8 @@ class RawSocket:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self._acks = itertools.count(1)
+        self._frames = Frames()
+        self._arrived: deque[tuple[int, bytes]] = deque()  # read, and not asked for yet
         self.connection = self.session = ""
         self.opening: dict[str, Any] = {}
         self.pings = 0
@@ -234,30 +179,28 @@ class RawSocket:
     # Reading
 
     async def frame(self, timeout: float = WAIT_S) -> Frame:
-        """The next frame, whatever it is. Raises `Gone` at the end of the stream."""
+        """Return the next frame, whatever it is. Raises `Gone` at the end of the stream."""
         try:
             async with asyncio.timeout(timeout):
-                first, second = await self._reader.readexactly(2)
-                size = second & 0x7F
-                if size == 126:
-                    size = int.from_bytes(await self._reader.readexactly(2), "big")
-                elif size == 127:
-                    size = int.from_bytes(await self._reader.readexactly(8), "big")
-                payload = await self._reader.readexactly(size)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
+                while not self._arrived:
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        raise Gone
+                    self._arrived += self._frames.feed(data)
+        except ConnectionError as error:
             raise Gone from error
-        return Frame(first & 0x0F, payload, bool(first & 0x80))
+        return Frame(*self._arrived.popleft())
 
     async def text(self, timeout: float = WAIT_S) -> str:
         """The next text message that is not a ping of the server; pings are answered."""
         async with asyncio.timeout(timeout):
             while True:
                 frame = await self.frame(timeout)
-                if frame.opcode == Op.CLOSE:
+                if frame.opcode == Opcode.CLOSE:
                     raise AssertionError(f"closed: {frame.code} {frame.reason}")
-                if frame.opcode == Op.TEXT and frame.payload != b"2":
+                if frame.opcode == Opcode.TEXT and frame.payload != b"2":
                     return frame.payload.decode()
-                if frame.opcode == Op.TEXT:
+                if frame.opcode == Opcode.TEXT:
                     self.pings += 1
                     await self.say("3")
 
@@ -309,21 +252,24 @@ class RawSocket:
         Text that comes before it stays in `unread`. Raises `Gone` where TCP ends without a close frame.
         """
         async with asyncio.timeout(timeout):
-            while (frame := await self.frame(timeout)).opcode != Op.CLOSE:
+            while (frame := await self.frame(timeout)).opcode != Opcode.CLOSE:
                 if frame.payload == b"2":
                     await self.say("3")
-                elif frame.opcode == Op.TEXT:
+                elif frame.opcode == Opcode.TEXT:
                     self.unread.append(frame.payload.decode())
             self.push(closing(frame.code))
             await self.eof(timeout)
         return frame
 
     async def rest(self, timeout: float = WAIT_S) -> bytes:
-        """What the server still sends until it closes TCP."""
-        rest = b""
+        """Return what the server sends until it closes TCP.
+
+        Frames that have been read already, and not asked for, come first: opcode and payload of each.
+        """
+        rest = b"".join(bytes((opcode,)) + payload for opcode, payload in self._arrived) + self._frames.rest
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(timeout):
-                while piece := await self._reader.read(1 << 16):
+                while piece := await self._reader.read(READ_BYTES):
                     rest += piece
         self.vanish()
         return rest
@@ -342,8 +288,7 @@ class RawSocket:
 
     def reset(self) -> None:
         """Close TCP with a reset: what the server has not read yet is lost."""
-        linger = struct.pack("ii", 1, 0)
-        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset_on_close(self._writer.get_extra_info("socket"))
         self.vanish()
 
     async def leave(self) -> None:
