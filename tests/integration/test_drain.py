@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from maru_bot.bot import MaruBot
+from server import __main__ as command
 from server.adapters.redis.message_log import RedisMessageLog
 from server.application.life.drainer import Numbers
+from server.bootstrap import replica
 from server.domain.channels import ChannelName
 from server.domain.events import MessageCreated
 from tests.clients.frames import masked
@@ -46,7 +48,7 @@ class Stage:
         self._made = folder
         self.redis = RedisProcess(self._folder("redis"))
         shared = {"MARU_REDIS_URL": self.redis.url, "MARU_LOG_LEVEL": "info", **env}
-        program = ("-c", SPOILED.format(numbers=spoiled)) if spoiled else ("-m", "server")
+        program = ("-c", SPOILED.replace("NUMBERS", spoiled)) if spoiled else ("-m", "server")
         self.first = ServerProcess(self._folder("first"), shared, program)
         self.second = ServerProcess(self._folder("second"), shared)
         ports = self.first.port, self.second.port
@@ -88,16 +90,15 @@ class Stage:
         return found
 
 
-SPOILED = """
+SPOILED = f"""
 import sys
 from functools import partial
-from server import bootstrap
-from server.application.drainer import Numbers
-bootstrap.Numbers = partial(Numbers, {numbers})
-from server.__main__ import main
+import {replica.__name__} as replica
+replica.Numbers = partial(replica.Numbers, NUMBERS)
+from {command.__name__} import main
 sys.exit(main(["serve"]))
 """
-"""The server with other numbers in its drain."""
+"""The server with other NUMBERS in its drain."""
 
 
 def crowd(port: int, rooms: int, each: int, flooders: int) -> list[Mover]:
