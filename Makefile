@@ -58,6 +58,7 @@ check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the 
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/stubtest --mypy-config-file setup.cfg --ignore-missing-stub socketio engineio
 	$(BIN)/lint-imports
 	$(BIN)/coverage run -m pytest tests/unit/domain tests/unit/application
 	$(BIN)/coverage report --include='server/domain/*,server/application/*' --fail-under=100

@@ -24,6 +24,7 @@ _numbers = count(1_000_000)
 class Replica:
     """What a gateway would hold."""
 
+    log: MessageLog
     hub: Hub
     transport: RecordingTransport
     subscriptions: Subscriptions
@@ -48,7 +49,7 @@ async def replica(
             hub = Hub(log, broadcast, transport, transport, tasks, now, metrics)
             publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)), metrics, now)
             subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics)
-            made.set_result(Replica(hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
+            made.set_result(Replica(log, hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 
     living = asyncio.create_task(live())
     try:

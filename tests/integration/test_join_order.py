@@ -1,0 +1,139 @@
+"""The ack of a join precedes every later event of the channel (promise P3), under live traffic over real sockets."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.channels.hub import Hub
+from server.application.channels.subscriptions import Joined, Subscriptions
+from server.application.commands import Send
+from server.application.messages.publisher import Publisher
+from server.application.sessions.sessions import Sessions
+from server.domain.channels import ChannelName
+from server.domain.identity import Identity, SessionId
+from server.domain.messages import Position
+from server.gateway.chat.handlers import channels
+from server.gateway.chat.namespace import ChatNamespace
+from server.gateway.chat.transport import SocketTransport
+from server.gateway.socketio.rooms import Rooms
+from server.gateway.socketio.server import ChatServer
+from server.gateway.websocket.admission import Admission
+from server.gateway.websocket.outbox import Outbox
+from server.ports.metrics import SILENT, Traffic
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, some_id
+from tests.doubles.tokens import KnownTokens
+
+JOINS = 10
+PATIENCE_S = 10.0
+PACE_S = 0.0005
+"""Between two messages: a join and the smallest wait in it span several of them."""
+
+
+class WaitsBeforeAnswering(Subscriptions):
+    """Broken on purpose: something waits between entering the channel and the answer."""
+
+    async def join(
+        self,
+        session: SessionId,
+        identity: Identity,
+        channel: ChannelName,
+        answer: Callable[[Joined], None],
+        since: Position | None = None,
+        history: int = 0,
+    ) -> None:
+        """As the real one, then wait for a few messages, then answer."""
+        held: list[Joined] = []
+        await super().join(session, identity, channel, held.append, since, history)
+        await asyncio.sleep(10 * PACE_S)
+        answer(held[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A server in this process, and a room that is always talked in."""
+
+    url: str
+    http: aiohttp.ClientSession
+
+    async def joined_in_order(self, ack_id: int) -> bool:
+        """Join the busy room on a connection of its own; say whether the ack came first, and the next event next."""
+        async with asyncio.timeout(PATIENCE_S), self.http.ws_connect(self.url) as socket:
+            await socket.receive_str()
+            await socket.send_str('40/chat,{"token":"alice"}')
+            while "session:ready" not in await socket.receive_str():
+                pass
+            # The first ping is 25 s away: from here on there are the ack and the room's events only.
+            await socket.send_str(f'42/chat,{ack_id}["channel:join",{{"channel":"{ROOM}"}}]')
+            first, second = await socket.receive_str(), await socket.receive_str()
+        if not first.startswith("43"):
+            return False
+        ((ack,), (_, event)) = (orjson.loads(frame[frame.index("[") :]) for frame in (first, second))
+        return bool(event["offset"] == ack["offset"] + 1)
+
+
+@asynccontextmanager
+async def scene(subscriptions_class: type[Subscriptions]) -> AsyncIterator[Scene]:
+    """Wire a server as the bootstrap does, with the use case of the test's choice."""
+    log, broadcast, loop = (
+        MemoryMessageLog(max_events=1_000, max_age_ms=HOUR_MS),
+        MemoryBroadcast(),
+        asyncio.get_running_loop(),
+    )
+    outbox = Outbox(loop, 1 << 30, Traffic(), SILENT)
+    rooms = Rooms(outbox)
+    transport = SocketTransport(rooms, outbox, {}, SILENT, lambda: NOW_MS)
+    tokens = KnownTokens()
+    tokens.issue("alice", identity("alice"))
+    numbers = itertools.count(1)
+    publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(numbers)))
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        hub = Hub(log, broadcast, transport, rooms, tasks, loop.time)
+        subscriptions = subscriptions_class(log, hub, transport, rooms, 100)
+        sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0)
+        chat = ChatServer(
+            rooms,
+            ChatNamespace(sessions, subscriptions, channels.handlers(subscriptions)),
+            admission=Admission(0, 1, loop.time),
+            outbox=outbox,
+            metrics=SILENT,
+        )
+        app = web.Application()
+        chat.attach(app)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        running = [tasks.create_task(loop_) for loop_ in (hub.run(), chat.eio.registry.run(), talk(publisher))]
+        yield Scene(f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", http)
+        for task in running:
+            task.cancel()
+
+
+async def talk(publisher: Publisher) -> None:
+    """Send messages into the room until cancelled."""
+    author = identity("bob")
+    while True:
+        await publisher.send(author, Send.parse({"channel": ROOM, "text": "on and on"}))
+        await asyncio.sleep(PACE_S)
+
+
+async def test_the_ack_of_a_join_precedes_every_later_event() -> None:
+    """However busy the channel is, and the first event is the one after the position in the ack."""
+    async with scene(Subscriptions) as server:
+        assert all([await server.joined_in_order(ack_id) for ack_id in range(JOINS)])
+
+
+async def test_an_await_before_the_answer_is_found() -> None:
+    """The test above can fail: with a wait between entering the channel and the answer, events come first."""
+    async with scene(WaitsBeforeAnswering) as server:
+        assert not any([await server.joined_in_order(ack_id) for ack_id in range(JOINS)])
