@@ -48,6 +48,20 @@ def test_the_order_of_the_grants_is_of_no_importance() -> None:
     assert allows(backwards, SEND, ChannelName("room:quiet:2"))
 
 
+@pytest.mark.parametrize("others", [0, 1_000])
+@pytest.mark.parametrize(
+    "channel", ["room:1", "room:quiet", "room:quiet:1", "room:quiet:2", "room:closed", "room", "x"]
+)
+def test_other_grants_change_nothing(channel: str, others: int) -> None:
+    """Whether a token has few grants or a thousand, the same pattern decides; also one that covers everything."""
+    few = identity(grants=GRANTS | {"*": ["moderate"]}).grants
+    many = identity(
+        grants={f"other:{number}*": ["join"] for number in range(others)} | GRANTS | {"*": ["moderate"]}
+    ).grants
+    for action in Action:
+        assert allows(many, action, ChannelName(channel)) == allows(few, action, ChannelName(channel))
+
+
 def test_nothing_granted_is_nothing_allowed() -> None:
     """An identity without grants may do nothing anywhere."""
     assert not any(allows({}, action, ROOM) for action in Action)
