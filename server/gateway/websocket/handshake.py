@@ -34,9 +34,16 @@ _TOKEN_NAMES = frozenset(
         "apikey",
     )
 )
-_JWT = re.compile(r"eyJ[\w-]+(?:\.|%2E)[\w-]+", re.IGNORECASE)  # the dot encoded twice, too
+# The first `eyJ` of a run and what follows it to the run's end: every run is read once, so text made to be slow
+# (`eyJeyJ...`) costs no more than other text. The dot may be encoded twice.
+_JWT = re.compile(r"(?<![\w-])(?>[\w-]*?eyJ)[\w-]++(?:\.|%2E)[\w-]", re.IGNORECASE)
+_TOKEN_NAME = re.compile(rf"(?:^|&)(?:{'|'.join(sorted(_TOKEN_NAMES))})(?:[=&]|$)", re.IGNORECASE)
 
+MAX_QUERY_CHARS = 1_024
+"""A client sends under 100, as they stand in the URL; a longer query string is not taken apart."""
 
+_UNKNOWN_TRANSPORT = (0, "Transport unknown")
+_OTHER_REVISION = (5, "Unsupported protocol version")
 _KEY_BYTES = 16
 _VERSION = "13"
 _JSON = "application/json; charset=utf-8"
@@ -75,7 +82,13 @@ class Gate:
 
     def fault(self, request: RawRequestMessage) -> Refused | None:
         """What is wrong with a request by itself. It may be asked again."""
-        checks: tuple[Callable[[RawRequestMessage], Refused | None], ...] = (_token, _revision, self._origin, _upgrade)
+        checks: tuple[Callable[[RawRequestMessage], Refused | None], ...] = (
+            _length,
+            _token,
+            _revision,
+            self._origin,
+            _upgrade,
+        )
         for check in checks:
             if (refused := check(request)) is not None:
                 return refused
@@ -103,21 +116,38 @@ def accepted(key: str, opening: bytes) -> bytes:
     )
 
 
+def _length(request: RawRequestMessage) -> Refused | None:
+    query = request.url.raw_query_string
+    if len(query) <= MAX_QUERY_CHARS:
+        return None
+    if _TOKEN_NAME.search(query) or _JWT.search(query):
+        return _token_refused()
+    arguments = query.split("&")
+    if "transport=websocket" not in arguments:
+        return _bad_request(*_UNKNOWN_TRANSPORT)
+    if "EIO=4" not in arguments:
+        return _bad_request(*_OTHER_REVISION)
+    return _bad_request(3, f"Query string of more than {MAX_QUERY_CHARS:,} characters")
+
+
 def _token(request: RawRequestMessage) -> Refused | None:
     for name, value in request.url.query.items():
         if name.lower() in _TOKEN_NAMES or _JWT.search(value) or _JWT.search(name):
-            error = TokenInQuery("a token stands in the URL; send it in the CONNECT payload, and replace it")
-            body = {"error": {"code": error.code, "message": error.message}}
-            return _refused(Refusal.TOKEN_IN_QUERY, 400, body)
+            return _token_refused()
     return None
+
+
+def _token_refused() -> Refused:
+    error = TokenInQuery("a token stands in the URL; send it in the CONNECT payload, and replace it")
+    return _refused(Refusal.TOKEN_IN_QUERY, 400, {"error": {"code": error.code, "message": error.message}})
 
 
 def _revision(request: RawRequestMessage) -> Refused | None:
     query = request.url.query
     if query.get("transport") != "websocket":
-        return _bad_request(0, "Transport unknown")
+        return _bad_request(*_UNKNOWN_TRANSPORT)
     if query.get("EIO") != "4":
-        return _bad_request(5, "Unsupported protocol version")
+        return _bad_request(*_OTHER_REVISION)
     return _bad_request(1, "Session ID unknown") if "sid" in query else None
 
 

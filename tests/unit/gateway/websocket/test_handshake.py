@@ -1,6 +1,7 @@
 """The gate as a table, what it answers, and the 101 of the standard's own example."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import orjson
@@ -10,7 +11,7 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage
 
 from server.domain.outcomes import Refusal
 from server.gateway.websocket.admission import Admission
-from server.gateway.websocket.handshake import Gate, accepted
+from server.gateway.websocket.handshake import MAX_QUERY_CHARS, Gate, accepted
 from tests.clients.raw import PATH, handshake
 from tests.harness.tokens import token
 
@@ -28,6 +29,15 @@ def gate(origins: Sequence[str] = ("*",), rate: float = 0, burst: int = 1) -> Ga
     return Gate(origins, Admission(rate, burst, lambda: 0.0))
 
 
+FILLER = "x" * MAX_QUERY_CHARS
+
+
+def sized(size: int) -> str:
+    """A path whose query string has so many characters."""
+    head, query = PATH.split("?")
+    return f"{head}?{query}&x={'x' * (size - len(query) - 3)}"
+
+
 FAULTS = {
     "nothing": (handshake(), None),
     "more arguments": (handshake(PATH + "&t=abc&lang=ko"), None),
@@ -36,6 +46,13 @@ FAULTS = {
     "a token": (handshake(f"{PATH}&token=x"), Refusal.TOKEN_IN_QUERY),
     "a token by another name": (handshake(f"{PATH}&x={token('mallory')}"), Refusal.TOKEN_IN_QUERY),
     "a token as a name": (handshake(f"{PATH}&{token('mallory')}"), Refusal.TOKEN_IN_QUERY),
+    "a token, encoded": (handshake(f"{PATH}&x={token('mallory').replace('.', '%2E')}"), Refusal.TOKEN_IN_QUERY),
+    "a token behind the same beginning": (handshake(f"{PATH}&x=eyJ.eyJeyJ0.x"), Refusal.TOKEN_IN_QUERY),
+    "a beginning without an end": (handshake(f"{PATH}&x=eyJ.x&y=abceyJ0&z=.eyJ0."), None),
+    "a token by its name in a long query": (handshake(f"{PATH}&{FILLER}&TOKEN=x"), Refusal.TOKEN_IN_QUERY),
+    "a long token": (handshake(f"{PATH}&x={token('mallory')}{FILLER}"), Refusal.TOKEN_IN_QUERY),
+    "a query of the greatest length": (handshake(sized(MAX_QUERY_CHARS)), None),
+    "a query that is longer": (handshake(sized(MAX_QUERY_CHARS + 1)), Refusal.BAD_REQUEST),
     "polling": (handshake(PATH.replace("websocket", "polling")), Refusal.BAD_REQUEST),
     "a sid": (handshake(PATH + "&sid=x"), Refusal.BAD_REQUEST),
     "no upgrade": (handshake(headers={"Upgrade": "", "Connection": ""}), Refusal.BAD_REQUEST),
@@ -60,6 +77,28 @@ async def test_what_is_wrong_with_a_request(data: bytes, reason: Refusal | None)
     for _ in range(2):
         refused = door.fault(request(data))
         assert (None if refused is None else refused.reason) == reason
+
+
+@pytest.mark.parametrize("query", ["x=" + "eyJ" * 2_600, "x=" + "eyJ-" * 1_900 + "&transport=polling", "&" * 7_900])
+async def test_a_long_query_is_judged_at_once(query: str) -> None:
+    """Text made to be slow takes no longer than a millisecond or so: it took up to 170 ms."""
+    door, parsed = gate(), request(handshake(f"{PATH}&{query}"))
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert door.fault(parsed) is not None
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.01
+
+
+async def test_a_long_query_is_told_its_bound() -> None:
+    """The answer says why, and the other faults of a long query are still named first."""
+    refused = gate().fault(request(handshake(sized(MAX_QUERY_CHARS + 1))))
+    assert refused is not None
+    assert orjson.loads(refused.body) == {"code": 3, "message": "Query string of more than 1,024 characters"}
+    refused = gate().fault(request(handshake(sized(2_000).replace("websocket", "polling"))))
+    assert refused is not None
+    assert orjson.loads(refused.body) == {"code": 0, "message": "Transport unknown"}
 
 
 async def test_a_request_that_is_wrong_costs_no_place() -> None:
