@@ -6,6 +6,7 @@ from functools import partial
 
 from server.application.channels.hub import HostedChannel, Hub
 from server.application.deadline import deadline
+from server.application.turn import Turn
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
 from server.domain.events import Event
@@ -96,7 +97,10 @@ class Subscriptions:
         If the log or the broker is away for one channel, it is not asked for the others: 500 waits would be minutes.
         """
         away = False
+        turn = Turn()
         for channel, since in positions.items():
+            if turn.over():
+                await turn.pass_on()  # channels that are in memory are resumed without waiting for anything
             if away:
                 self._transport.push(session, ChannelRemoved(channel, Unavailable))
                 continue

@@ -15,10 +15,19 @@ from typing import Any, Protocol
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
+from server.application.turn import Turn
 from server.domain.identity import SessionId
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
-from server.gateway.websocket.frames import CloseCode, HeaderCheck, HostilePacket, Opcode, close_frame, frame
+from server.gateway.websocket.frames import (
+    TOO_MANY_SMALL,
+    CloseCode,
+    HeaderCheck,
+    HostilePacket,
+    Opcode,
+    close_frame,
+    frame,
+)
 from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.writer import State, WritingHalf
@@ -27,6 +36,12 @@ PING = frame(b"2")
 
 CLOSE_WAIT_S = 2.0
 """How long the peer has to answer a close frame, or to read what stands before it, until the transport is aborted."""
+
+LAST_READ_BYTES = 1 << 18
+"""Bytes read after the server's close frame, in search of the peer's; then the server reads no more."""
+
+LARGE_READ_BYTES = 1 << 16
+"""A read of such a size ends the client's turn: libuv reads one socket up to 32 times before it looks at another."""
 
 ABNORMAL_CLOSURE = 1006
 """A close code for programs' own use, never sent (RFC 6455, section 7.4.1); aiohttp's reader lets this one pass."""
@@ -81,14 +96,17 @@ class Connection(WritingHalf):
     """A WebSocket. `user` and `member` (the Socket.IO `sid`) are for the log only; `cause` is why it ends."""
 
     __slots__ = (
+        "_goes_on",
         "_headers",
         "_heard_at",
         "_held",
         "_host",
         "_inbox",
+        "_last_bytes",
         "_mailbox",
         "_paused",
         "_reader",
+        "_rest",
         "_unsent",
         "cause",
         "close_code",
@@ -124,8 +142,11 @@ class Connection(WritingHalf):
         self._reader = WebSocketReader(inbox, MAX_PAYLOAD + 1, compress=False, decode_text=True)
         self._headers = HeaderCheck()
         self._mailbox: Mailbox | None = None
-        self._paused = False
-        self._held = False
+        self._paused = False  # reading stands still, for a turn or until the mailbox is nearly empty
+        self._goes_on = False  # `_go_on` is scheduled
+        self._held = False  # no further packet is to be taken
+        self._rest = b""  # the part of the last read that waits for its turn
+        self._last_bytes = LAST_READ_BYTES
         self._unsent = 0
         self.sid = sid
         self.slot = 0
@@ -150,14 +171,38 @@ class Connection(WritingHalf):
     # Reading
 
     def data_received(self, data: bytes) -> None:
-        """Parse one read and hand on the messages that it completes."""
-        if self._state >= State.DEAF:
-            return
+        """Parse one read and hand on the messages that it completes: a bounded number in each turn of the loop."""
         self._heard_at = time.monotonic()
         self._outbox.traffic.received_bytes += len(data)
-        if (fault := self._headers.fault(data)) is not None:
-            self._break_off(CloseCode.PROTOCOL_ERROR, fault)
+        if self._state is not State.OPEN and self._is_past_hearing(len(data)):
             return
+        self._headers.small = 0
+        self._read(data)
+        if len(data) >= LARGE_READ_BYTES:
+            self._hold()
+            self._go_on_soon()
+
+    def _is_past_hearing(self, size: int) -> bool:
+        """Count a read that came after the server's close frame; after too many bytes, read no more."""
+        self._last_bytes -= size
+        if self._last_bytes < 0:
+            self._state = max(self._state, State.DEAF)
+            self._hold()
+        return self._state >= State.DEAF
+
+    def _read(self, data: bytes) -> None:
+        """Handle the first frames; the others wait for the next turn, and reading with them."""
+        if (fault := self._headers.fault(data)) is not None:
+            flood = fault == TOO_MANY_SMALL
+            self._break_off(CloseCode.POLICY_VIOLATION if flood else CloseCode.PROTOCOL_ERROR, fault)
+            return
+        taken = self._headers.taken
+        if taken < len(data):
+            if not self._headers.finished:
+                self._rest = data[taken:]
+                self._hold()
+                self._go_on_soon()
+            data = data[:taken]
         self._reader.feed_data(data)
         messages, error = self._inbox.take()
         for message in messages:
@@ -165,6 +210,36 @@ class Connection(WritingHalf):
         if error is not None:
             code = error.code if isinstance(error, WebSocketError) else CloseCode.PROTOCOL_ERROR
             self._break_off(code, f"malformed frame: {type(error).__name__} {int(code)}")
+
+    def _hold(self) -> None:
+        """Stop reading until `_go_on` finds that it may go on."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _go_on_soon(self) -> None:
+        if not self._goes_on:
+            self._goes_on = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Handle the next part of the last read, or read on if there is none. `_work` asks again if it is too early."""
+        self._goes_on = False
+        if self._state >= State.DEAF:
+            self._rest = b""
+        if not self._paused or self._state is State.CLOSED or self._last_bytes < 0:
+            return
+        waiting = 0 if self._mailbox is None else len(self._mailbox)
+        if self._state is State.OPEN and (self._held or waiting > MAILBOX_LOW):
+            return
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._read(rest)
+            self._go_on_soon()
+        else:
+            self._paused = False
+            self._heard_at = time.monotonic()
+            self._transport.resume_reading()
 
     def _take(self, message: Any) -> None:
         if message.type is WSMsgType.CLOSE:
@@ -198,32 +273,39 @@ class Connection(WritingHalf):
             self._host.spawn(self._work(self._mailbox))
             return
         self._mailbox.post(packet)
-        if len(self._mailbox) >= MAILBOX_HIGH and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        if len(self._mailbox) >= MAILBOX_HIGH:
+            self._hold()
 
     async def _work(self, mailbox: Mailbox) -> None:
         """Handle packets, in order, until there are none; then end the connection if it is lost meanwhile."""
+        turn = Turn()
         while mailbox:
+            if turn.over():
+                await turn.pass_on()  # a command that waits for nothing gives nobody else a turn
             if self.congested:
-                await self.flushed()  # answers to one who does not read would only pile up
-                if not mailbox:
-                    break
+                await self.flushed()  # answers would only pile up if the client does not read
+            if not mailbox:
+                break  # the packets were dropped meanwhile
             packet = mailbox.take()
-            if self._paused and not self._held and len(mailbox) <= MAILBOX_LOW and not self.closed:
-                self._resume()
-            try:
-                await self._host.received(self, packet)
-            except HostilePacket as error:
-                mailbox.clear()
-                self.close(error.code, CloseReason.MALFORMED, error.problem)
-            except Exception as error:  # noqa: BLE001  # whatever it is, this client goes and the others stay
-                mailbox.clear()
-                self._host.failed(self, error)
-                self.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
+            if self._paused and len(mailbox) <= MAILBOX_LOW:
+                self._go_on_soon()
+            await self._handle(packet)
         self._mailbox = None
         if self.closed:
             self._host.ended(self)
+
+    async def _handle(self, packet: str) -> None:
+        """Handle one packet; close the connection and drop its other packets if that fails."""
+        try:
+            await self._host.received(self, packet)
+            self.flush_large()
+        except HostilePacket as error:
+            self.drop_mailbox()
+            self.close(error.code, CloseReason.MALFORMED, error.problem)
+        except Exception as error:  # noqa: BLE001  # whatever it is, this client goes and the others stay
+            self.drop_mailbox()
+            self._host.failed(self, error)
+            self.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
 
     def doom_waiting(self) -> None:
         """What waits now is not to be done: something before it could not be, and its sender will send both again."""
@@ -235,16 +317,10 @@ class Connection(WritingHalf):
         return self._mailbox is not None and self._mailbox.take_doom()
 
     def stop_reading(self) -> None:
-        """Take no further packets; those that have been read are still handled."""
+        """Take no further packets; those in the mailbox are still handled."""
         self._held = True
-        if self._state is State.OPEN and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        self._paused = False
-        self._heard_at = time.monotonic()
-        self._transport.resume_reading()
+        if self._state is State.OPEN:
+            self._hold()
 
     # Heartbeat
 
@@ -277,7 +353,7 @@ class Connection(WritingHalf):
         self._transport.write(close_frame(code, reason))
         if self._paused:
             # Else the peer's close frame would wait in the kernel; the packets before it are dropped unread.
-            self._resume()
+            self._go_on_soon()
         asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
 
     def abort(self, cause: CloseReason, reason: str) -> None:
@@ -332,6 +408,7 @@ class Connection(WritingHalf):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the transport is gone; what came before an orderly end is still handled before the connection's."""
         self._state = State.CLOSED
+        self._rest = b""
         if exc is not None:
             self.drop_mailbox()
         self.cause = self.cause or CloseReason.TRANSPORT_LOST

@@ -21,7 +21,6 @@ _LENGTH = 0x7F
 _LENGTH_16 = 126
 _LENGTH_64 = 127
 _MASK_BYTES = 4
-_NEVER = 1 << 63  # further on than any stream goes
 MAX_CONTROL_BYTES = 125
 """RFC 6455, section 5.5: what a control frame may carry."""
 
@@ -42,26 +41,44 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return frame(payload[:MAX_CONTROL_BYTES], Opcode.CLOSE)
 
 
+FRAMES_PER_TURN = 256
+"""Frames of one client handled in one turn of the event loop, at most about 1 ms; the rest of the read waits a turn."""
+
+SMALL_FRAME_BYTES = 8
+"""A frame with a smaller payload is a small frame: no Socket.IO command fits in one."""
+
+MAX_SMALL_FRAMES = 1_024
+"""Small frames in one read. A client has one pong for each ping; a read of 256 KiB holds 37,000 empty frames."""
+
+TOO_MANY_SMALL = "too many small frames at once"
+
+
 class HeaderCheck:
-    """Follows the headers of a client's frames through a stream of reads, and finds what the reader lets pass.
+    """Follows the headers of a client's frames through a stream of reads, and finds the faults that the reader accepts.
 
     The reader takes unmasked frames (RFC 6455, section 5.1: a server must close) and a new message that begins inside a
-    fragmented one whose first fragment was empty (section 5.4).
+    fragmented one whose first fragment was empty (section 5.4). It also takes any number of frames at once: after each
+    call of `fault`, hand only the first `taken` bytes on, and the others to the next call, in another turn of the loop.
     """
 
-    __slots__ = ("_fragmented", "_head", "_skip")
+    __slots__ = ("_fragmented", "_head", "_skip", "finished", "small", "taken")
 
     def __init__(self) -> None:
-        self._head = b""
-        self._skip = 0
+        self._head = b""  # the part of a header that ended the last read
+        self._skip = 0  # bytes of a payload that are still to come
         self._fragmented = False
+        self.finished = False  # a close frame has come: nothing that follows counts (RFC 6455, section 5.5.1)
+        self.small = 0  # small frames of this read; the caller sets it to 0 at the next
+        self.taken = 0  # bytes that the last call looked at
 
     def fault(self, data: bytes) -> str | None:
-        """Return what is wrong with the frames whose headers lie in this read, None where nothing is."""
-        if self._head:
+        """Return the fault of the first frames in these bytes, None if they have none. At most `FRAMES_PER_TURN` frames
+        are looked at, and none behind a close frame."""
+        carried = len(self._head)
+        if carried:
             data, self._head = self._head + data, b""
-        at, size = self._skip, len(data)
-        while at + 1 < size:
+        at, size, frames = self._skip, len(data), 0
+        while at + 1 < size and frames < FRAMES_PER_TURN and not self.finished:
             length = data[at + 1] & _LENGTH
             extra = 2 if length == _LENGTH_16 else 8 if length == _LENGTH_64 else 0
             body = at + 2 + extra + _MASK_BYTES
@@ -71,19 +88,24 @@ class HeaderCheck:
                 break
             if extra:
                 length = int.from_bytes(data[at + 2 : at + 2 + extra], "big")
-            if (fault := self._sequence(data[at])) is not None:
+            if (fault := self._sequence(data[at], length)) is not None:
                 return fault
-            # Nothing that follows a close frame counts (section 5.5.1).
-            at = body + length if data[at] & _OPCODE != Opcode.CLOSE else _NEVER
-        if at < size:
-            self._head, self._skip = data[at:], 0
-        else:
-            self._skip = at - size
+            at = body + length
+            frames += 1
+        if at < size and not self.finished and frames < FRAMES_PER_TURN:
+            self._head, at = data[at:], size
+        self._skip = max(at - size, 0)
+        self.taken = min(at, size) - carried
         return None
 
-    def _sequence(self, first: int) -> str | None:
+    def _sequence(self, first: int, length: int) -> str | None:
         opcode, final = first & _OPCODE, bool(first & _FIN)
+        if length < SMALL_FRAME_BYTES:
+            self.small += 1
+            if self.small > MAX_SMALL_FRAMES:
+                return TOO_MANY_SMALL
         if opcode >= Opcode.CLOSE:
+            self.finished = opcode == Opcode.CLOSE
             return None
         if self._fragmented and opcode != 0:
             return "a message begins inside another one"

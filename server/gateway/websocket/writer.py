@@ -17,6 +17,9 @@ FLUSH_STEP = 64 * 1024
 """A client that is waited for takes so many bytes in each such time, or half of what waits where that is less: a bad
 mobile link does; else it is slow."""
 
+LARGE_ANSWER_BYTES = 64 * 1024
+"""An answer of such a size is sent at once, and the client's next command waits until the client has taken it."""
+
 
 class State(IntEnum):
     """How far a connection is. It only grows."""
@@ -118,6 +121,13 @@ class WritingHalf(asyncio.Protocol):
         """As `flush`, with what stands in an open batch: what comes next goes to the transport directly."""
         self._outbox.end_batch()
         self._outbox.traffic.sent_bytes += self.flush()
+
+    def flush_large(self) -> None:
+        """Send the queue now if its last part is large, so that `congested` tells whether the client has taken it: a
+        client that asks for several pages at once is given one after another."""
+        queued = self.queued
+        if queued is not None and len(queued[-1] if isinstance(queued, list) else queued) >= LARGE_ANSWER_BYTES:
+            self._flush_now()
 
     def _is_slow(self, size: int) -> bool:
         """Look at what really waits before these many bytes: the count includes what has been sent since."""

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from loadtest.frames import Opcode as Op
 from loadtest.frames import header
-from server.gateway.websocket.frames import MAX_CONTROL_BYTES, HeaderCheck, Opcode, close_frame, frame
+from server.gateway.websocket.frames import (
+    FRAMES_PER_TURN,
+    MAX_CONTROL_BYTES,
+    MAX_SMALL_FRAMES,
+    TOO_MANY_SMALL,
+    HeaderCheck,
+    Opcode,
+    close_frame,
+    frame,
+)
 from tests.clients.frames import closing, fragmented, masked, unmasked
 
 UNMASKED = "frame is not masked"
@@ -109,3 +118,65 @@ def test_any_stream_cut_anywhere_has_the_same_verdict(data: st.DataObject) -> No
     places = data.draw(st.lists(st.integers(0, len(stream)), max_size=20))
     assert verdict([stream]) == fault
     assert verdict(cut(stream, places)) == fault
+
+
+def turns(check: HeaderCheck, data: bytes) -> list[int]:
+    """The bytes that each turn takes of one read without a fault."""
+    taken = []
+    while data:
+        assert check.fault(data) is None
+        taken.append(check.taken)
+        data = data[check.taken :]
+    return taken
+
+
+@pytest.mark.parametrize("payload", [b"", b"3", b"x" * 200])
+def test_one_turn_takes_a_bounded_number_of_frames(payload: bytes) -> None:
+    """A read of many frames is taken in portions that end between two frames; so is a read that ends inside one."""
+    one = masked(payload)
+    data = one * (FRAMES_PER_TURN * 2 + 1)
+    assert turns(HeaderCheck(), data) == [len(one) * FRAMES_PER_TURN] * 2 + [len(one)]
+    check = HeaderCheck()
+    assert turns(check, data[:-1]) == [len(one) * FRAMES_PER_TURN] * 2 + [len(one) - 1]
+    assert turns(check, data[-1:] + one) == [1 + len(one)]
+    assert check.fault(unmasked("2")) == UNMASKED
+
+
+SMALL = {
+    "pongs of Engine.IO": masked("3"),
+    "pongs": masked(b"", Op.PONG),
+    "pings": masked(b"1234567", Op.PING),
+    "empty fragments": masked("", Op.CONTINUATION, final=False),
+    "empty messages": masked(""),
+}
+
+
+@pytest.mark.parametrize("small", SMALL.values(), ids=SMALL)
+def test_a_read_has_a_bounded_number_of_small_frames(small: bytes) -> None:
+    """As many as the bound pass; one more is a fault. Another read may have as many."""
+    check = HeaderCheck()
+    begin = masked("x" * 8, final=False) if small == SMALL["empty fragments"] else b""
+    turns(check, begin + small * MAX_SMALL_FRAMES)
+    assert check.fault(small) == TOO_MANY_SMALL
+    check.small = 0
+    turns(check, small * MAX_SMALL_FRAMES)
+
+
+def test_commands_are_not_small() -> None:
+    """No number of the shortest commands in one read is a fault."""
+    check = HeaderCheck()
+    turns(check, masked('42["a",1]') * (MAX_SMALL_FRAMES * 4))
+    assert check.small == 0
+
+
+def test_nothing_is_taken_behind_a_close_frame() -> None:
+    """Neither of the same read nor of a later one, also if the close frame comes in two reads."""
+    close = closing(1000, "bye")
+    for cut_at in range(1, len(close) + 1):
+        check = HeaderCheck()
+        check.fault(masked("2") + close[:cut_at])
+        assert check.taken == len(masked("2")) + cut_at
+        check.fault(close[cut_at:] + masked("2") * 9)
+        assert (check.taken, check.finished) == (len(close) - cut_at, True)
+        check.fault(masked("2"))
+        assert check.taken == 0
