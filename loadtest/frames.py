@@ -11,7 +11,7 @@ MESSAGE_LIMIT: Final = 8 * 1024 * 1024
 """Bytes of one message from the server. The longest that the server sends is a replay, of less than 1 MiB."""
 
 ZERO_MASK: Final = b"\0\0\0\0"
-"""A lawful mask that leaves the payload as it is: unmasking is the server's work, masking would be the load's."""
+"""A lawful mask that leaves the payload as it is: masking costs the load nothing, unmasking is the server's work."""
 
 _SHORT: Final = 125
 _LENGTH_16: Final = 126

@@ -1,8 +1,8 @@
 """Has every member got every event, each once, in order? Judged from positions and keys alone.
 
-Pure: no I/O, no clock. Offsets are dense per (channel, epoch), so one member's arrivals say by themselves what is lost,
-repeated or out of order (`Reader`). What members of one process see at one place must be the same (`Story`), and what
-was acked must stand where its ack says (`Ledger`).
+Pure: no I/O, no clock. Offsets are dense per (channel, epoch), so the arrivals of one member show by themselves which
+events are lost, repeated or out of order (`Reader`). The members of a process must see the same message at a position
+(`ChannelRecord`), and an acked message must stand at the position in its ack (`Ledger`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ from enum import Enum
 from typing import NamedTuple, Self
 
 MISSING_LIMIT = 4_096
-"""Offsets of a gap that a reader keeps in mind, should they come late; those of a larger gap are lost for good."""
+"""Missing offsets that a reader remembers, as they may come late. The offsets of a larger gap are lost for good."""
 
 PLACES_LIMIT = 100_000
-"""Places of a channel that its story keeps: the newest. As many as the server's log keeps by default."""
+"""Positions of a channel that its record keeps, the newest: as many as the server's log keeps by default."""
 
 
 class Verdict(Enum):
-    """What one arrival was."""
+    """The judgement on an arrival."""
 
     NEXT = "next"
     GAP = "lost"
@@ -28,7 +28,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of faults. `unrecovered`: the server said that it could not give what was missed."""
+    """Counts of faults. `unrecovered` counts the resumes that the server answered with `recovered: false`."""
 
     lost: int = 0
     duplicated: int = 0
@@ -36,7 +36,7 @@ class Tally:
     unrecovered: int = 0
 
     def add(self, other: Self) -> None:
-        """Add another's counts."""
+        """Add the counts of another tally."""
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
@@ -47,10 +47,10 @@ class Tally:
 
 
 class Reader:
-    """One member's view of one channel, over all its connections; it begins where `begin` says.
+    """One member's view of one channel, over all its connections, from the position given to `begin`.
 
     `epoch` and `offset` are the position to resume from. An offset that was left out is missing until it comes late:
-    then it is out of order, and not lost. One that has come before is a repeat.
+    then it is out of order, and not lost. An offset that has come before is a repeat.
     """
 
     __slots__ = ("_disordered", "_duplicated", "_lost", "_missing", "_unrecovered", "epoch", "offset")
@@ -67,13 +67,13 @@ class Reader:
         return bool(self.epoch)
 
     def begin(self, epoch: str, offset: int) -> None:
-        """Be a member from this position on. What was missing before is lost."""
+        """Be a member from this position on. Offsets that were missing before are lost."""
         self._lost += len(self._missing)
         self._missing.clear()
         self.epoch, self.offset = epoch, offset
 
     def accept(self, epoch: str, offset: int) -> Verdict:
-        """Judge one event. One of a channel or an epoch that nobody has announced is out of order."""
+        """Judge one event. An event of an epoch that was not announced is out of order."""
         if offset == self.offset + 1 and epoch == self.epoch:
             self.offset = offset
             return Verdict.NEXT
@@ -92,8 +92,10 @@ class Reader:
         return Verdict.REPEATED
 
     def resumed(self, epoch: str, offset: int, *, recovered: bool) -> Verdict:
-        """Judge a position that the server gives after a resume's events: it must be where they have led. Without
-        `recovered` the reader goes on there, and has lost what lies between."""
+        """Judge the position that the server gives after a resume's events: they must lead there.
+
+        Without `recovered`, the reader goes on from that position, and has lost the events before it.
+        """
         if not recovered:
             self._unrecovered += 1
             if epoch == self.epoch and offset >= self.offset:
@@ -110,8 +112,10 @@ class Reader:
         return Verdict.NEXT
 
     def tally(self, heads: Mapping[str, int] | None = None) -> Tally:
-        """The faults so far. `heads` is the last offset that is known to exist, by epoch: what a reader has not heard
-        up to there is lost."""
+        """Count the faults so far.
+
+        `heads` is the last offset known to exist, by epoch: an event up to there that has not arrived is lost.
+        """
         tail = max(0, (heads or {}).get(self.epoch, 0) - self.offset) if self.begun else 0
         return Tally(self._lost + len(self._missing) + tail, self._duplicated, self._disordered, self._unrecovered)
 
@@ -124,8 +128,8 @@ class Reader:
             self._missing.update(range(self.offset + 1, last + 1))
 
 
-class Story:
-    """What stands where in one channel, as the members of one process have seen it together."""
+class ChannelRecord:
+    """The keys of a channel's messages by position, as the members of one process have seen them together."""
 
     __slots__ = ("_keys", "_places", "tally")
 
@@ -134,9 +138,11 @@ class Story:
         self._places: dict[tuple[str, int], str] = {}
         self._keys: dict[str, tuple[str, int]] = {}
 
-    def tell(self, epoch: str, offset: int, key: str) -> Verdict:
-        """Note a message, by its key. Another one at a place that was taken is out of order; the same one at a second
-        place is a repeat."""
+    def note(self, epoch: str, offset: int, key: str) -> Verdict:
+        """Note a message by its key.
+
+        Another message at a position that was taken is out of order; the same message at a second position is a repeat.
+        """
         place = (epoch, offset)
         known = self._places.get(place)
         if known is not None:
@@ -150,13 +156,13 @@ class Story:
             self._keys.pop(self._places.pop(next(iter(self._places))), None)
         return Verdict.NEXT
 
-    def at(self, epoch: str, offset: int) -> str | None:
-        """The key of the message there, or None where no member has seen one."""
+    def key_at(self, epoch: str, offset: int) -> str | None:
+        """Return the key of the message at a position; None if no member has seen one there."""
         return self._places.get((epoch, offset))
 
 
 class Ack(NamedTuple):
-    """What the server has promised to keep, and where."""
+    """A message that the server has promised to keep, and its position."""
 
     channel: str
     epoch: str
@@ -165,7 +171,7 @@ class Ack(NamedTuple):
 
 
 class Ledger:
-    """All acks of a run, of one process or of all."""
+    """The acks of a run, of one process or of all."""
 
     def __init__(self, acks: Iterable[Ack] = ()) -> None:
         self.acks: list[Ack] = []
@@ -176,7 +182,7 @@ class Ledger:
             self.add(ack)
 
     def add(self, ack: Ack) -> Verdict:
-        """Note an ack. Two messages at one place: one of them is lost. One message at two places is a repeat."""
+        """Note an ack. Of two messages at one position, one is lost. A message at two positions is a repeat."""
         self.acks.append(ack)
         if self._places.setdefault(ack[:3], ack.key) != ack.key:
             self.tally.lost += 1
@@ -187,14 +193,16 @@ class Ledger:
         return Verdict.NEXT
 
     def heads(self) -> dict[str, dict[str, int]]:
-        """The last acked offset by channel and epoch: since offsets are dense, every one before it exists too."""
+        """Return the last acked offset by channel and epoch: as offsets are dense, all offsets before it exist too."""
         heads: dict[str, dict[str, int]] = {}
         for channel, epoch, offset, _ in self.acks:
             epochs = heads.setdefault(channel, {})
             epochs[epoch] = max(offset, epochs.get(epoch, 0))
         return heads
 
-    def misplaced(self, stories: Mapping[str, Story]) -> int:
-        """How many acked messages do not stand where their ack says, as far as anybody has looked there: lost."""
-        found = ((stories[ack.channel].at(ack.epoch, ack.offset), ack) for ack in self.acks if ack.channel in stories)
+    def misplaced(self, records: Mapping[str, ChannelRecord]) -> int:
+        """Count the acked messages at whose position a member has seen another message: they are lost."""
+        found = (
+            (records[ack.channel].key_at(ack.epoch, ack.offset), ack) for ack in self.acks if ack.channel in records
+        )
         return sum(key is not None and key != ack.key for key, ack in found)

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 LEAST_S = 1e-6
 GROWTH = 1.02
-"""From one bucket to the next: a percentile is right within 2 %."""
+"""The ratio of two neighbouring buckets: a percentile is right within 2 %."""
 
 BUCKETS = 1_000
-"""Up to 1e-6 s * 1.02 ** 1000, about 400 s; what takes longer counts as that."""
+"""Up to 1e-6 s * 1.02 ** 1000, about 400 s. A longer time counts in the last bucket."""
 
 _LOG_GROWTH = math.log(GROWTH)
 
@@ -22,7 +22,7 @@ class Latencies:
         self._counts = [*counts] or [0] * BUCKETS
 
     def add(self, seconds: float) -> None:
-        """Count one; what is below a microsecond counts as that."""
+        """Count a time. A time below a microsecond counts as a microsecond."""
         bucket = int(math.log(seconds / LEAST_S) / _LOG_GROWTH) if seconds > LEAST_S else 0
         self._counts[min(bucket, BUCKETS - 1)] += 1
 

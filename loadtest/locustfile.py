@@ -3,7 +3,7 @@
     MARU_JWT_SECRET=... locust -f loadtest/locustfile.py --host http://127.0.0.1:8080 --headless -u 100 -r 20 -t 1m
 
 Run it at the project's root. A lost, repeated or disordered event is a failure, so Locust's exit code tells. Add
-`loadtest/storm.py` to `-f` for storms that drop all phones at once. See docs/loadtest.md.
+`loadtest/locust_shape.py` to `-f` for storms that drop all phones at once. See docs/loadtest.md.
 """
 
 import itertools
@@ -19,8 +19,8 @@ from gevent.event import Event
 from locust import User, between, events, task
 from locust.runners import MasterRunner
 
-from loadtest.judge import Story, Verdict
-from loadtest.line import Line
+from loadtest.gevent_client import GeventClient
+from loadtest.judge import ChannelRecord, Verdict
 from loadtest.reporter import CONNECT, RESUME, Reporter
 from loadtest.session import OUTBOX_LIMIT, Session
 from loadtest.target import Target
@@ -62,7 +62,7 @@ def options(parser: Any) -> None:
 
 
 class Process:
-    """What the users of one process share."""
+    """State that the users of one process share."""
 
     def __init__(self, environment: Any) -> None:
         given = environment.parsed_options
@@ -70,9 +70,9 @@ class Process:
         self.target = Target.parse(environment.host or "")
         self.channels = [f"{given.prefix}-{number}" for number in range(given.channels)]
         self.tokens: Tokens = tokens_from(os.environ, f"{given.prefix}-*")
-        self.stories = {channel: Story() for channel in self.channels}
+        self.records = {channel: ChannelRecord() for channel in self.channels}
         self.heads: dict[str, dict[str, int]] = {}
-        self.clock = f"{RUN}-{os.getpid()}"  # workers may be forks of one process: `RUN` alone is theirs together
+        self.clock = f"{RUN}-{os.getpid()}"  # workers may be forks of one process, with the same `RUN`
         self.keys = itertools.count()
         self.phones: set[Phone] = set()
         first = getattr(environment.runner, "worker_index", 0) * NUMBERS_PER_WORKER
@@ -84,7 +84,7 @@ process: Process | None = None
 
 @events.init.add_listener
 def prepare(environment: Any, runner: Any, **_: object) -> None:
-    """Set the weights; let a shape drop all phones; and end at once where the run could not begin."""
+    """Set the weights, and let a shape drop all phones. End at once if the run could not begin."""
     given = environment.parsed_options
     kinds = {kind.__name__: kind for kind in environment.user_classes}
     try:
@@ -105,14 +105,14 @@ def prepare(environment: Any, runner: Any, **_: object) -> None:
 @events.test_start.add_listener
 def begin(environment: Any, **_: object) -> None:
     """Forget an earlier run."""
-    global process  # noqa: PLW0603  # Locust builds users and calls listeners; what they share has no other place
+    global process  # noqa: PLW0603  # Locust builds the users and calls the listeners: they share nothing else
     process = Process(environment)
 
 
 def storm(**_: object) -> None:
     """Drop all phones of this process at once."""
     for phone in list(process.phones if process else ()):
-        phone.line.drop()
+        phone.client.drop()
 
 
 class Maru(User):
@@ -127,10 +127,10 @@ class Maru(User):
         self.number = next(process.numbers)
         self.leaving = Event()
         self.asked_at = self.came_at = 0.0
-        self.line = Line(process.target, self._session)
+        self.client = GeventClient(process.target, self._session)
         self.living: Any = None
 
-    def _session(self, line: Line) -> Session:
+    def _session(self, client: GeventClient) -> Session:
         shared = self.shared
         self.reporter = Reporter(
             self.environment.events.request.fire, shared.clock, time.monotonic, shared.heads, self._came
@@ -138,25 +138,25 @@ class Maru(User):
         joins = min(shared.options.joins, len(shared.channels))
         channels = random.sample(shared.channels, joins)
         return Session(
-            shared.target.header, lambda: shared.tokens.of(self.number), channels, shared.stories, self.reporter
+            shared.target.header, lambda: shared.tokens.of(self.number), channels, shared.records, self.reporter
         )
 
     def _came(self) -> None:
         self.reporter.entered(RESUME if self.came_at else CONNECT, time.monotonic() - self.asked_at)
         self.came_at = time.monotonic()
-        self.line.ready.set()
+        self.client.ready.set()
 
     def on_start(self) -> None:
         """Come in."""
         self.living = gevent.spawn(self._live)
-        self.line.ready.wait(ENTER_S)
+        self.client.ready.wait(ENTER_S)
 
     def _live(self) -> None:
-        """Connect, again and again, until the user leaves."""
+        """Connect, and again after each end, until the user leaves."""
         pause = BACKOFF_S
         while not self.leaving.is_set():
             self.asked_at = time.monotonic()
-            problem = self.line.live()
+            problem = self.client.live()
             if self.leaving.is_set():
                 return
             if self.came_at > self.asked_at:
@@ -166,8 +166,10 @@ class Maru(User):
             pause = min(2 * pause, LONGEST_BACKOFF_S)
 
     def _get_over(self, problem: Exception | None) -> float:
-        """Report why a connection has ended, if it was not the user's own doing; return how long the server asks to be
-        left alone. Clients get over a close and a refusal for now; but that nobody is there at first is a failure."""
+        """Report why a connection has ended, unless the user ended it; return how long the server asks to wait.
+
+        Clients get over a close and a refusal for now. It is a failure if the first connection reaches no server.
+        """
         if problem is None:
             return 0.0
         expected = isinstance(problem, Closed) or (isinstance(problem, Refused) and problem.retryable)
@@ -176,33 +178,33 @@ class Maru(User):
         return problem.retry_after_s if isinstance(problem, Refused) else 0.0
 
     def on_stop(self) -> None:
-        """Wait until all is acked and heard, at most `--settle` seconds; what is missing then is lost. Then leave."""
-        standing, heads = self.line.session.standing, self.shared.heads
+        """Wait for the last acks and events, at most `--settle` seconds; the missing ones are lost. Then leave."""
+        state, heads = self.client.session.state, self.shared.heads
         deadline = time.monotonic() + self.shared.options.settle
-        while (self.line.session.outbox or standing.behind(heads)) and time.monotonic() < deadline:
+        while (self.client.session.outbox or state.behind(heads)) and time.monotonic() < deadline:
             gevent.sleep(LOOKS_EVERY_S)
-        if standing.behind(heads):
+        if state.behind(heads):
             self.reporter.fault(Verdict.GAP, "at the end")
         self.leaving.set()
-        self.line.drop()
+        self.client.drop()
         if self.living is not None:
             self.living.join(LEAVE_S)
 
     def say(self) -> None:
-        """Send a message to one of the user's channels; none where too many are unanswered."""
-        session = self.line.session
+        """Send a message to a channel of the user's, unless too many are unanswered."""
+        session = self.client.session
         if len(session.outbox) >= OUTBOX_LIMIT:
             return
         shared = self.shared
         key, text = f"{shared.clock}-{next(shared.keys)}", "x" * shared.options.text
         message = Outgoing(random.choice(session.channels), key, text, shared.clock, time.monotonic())
         self.reporter.said(message)
-        self.line.say(message)
+        self.client.say(message)
 
     def look(self) -> None:
-        """Try again what was refused for now."""
-        if self.line.session.refusals:
-            self.line.retry()
+        """Repeat the commands that were refused for now."""
+        if self.client.session.refusals:
+            self.client.retry()
 
 
 class Chatter(Maru):
@@ -216,9 +218,9 @@ class Chatter(Maru):
 
     @task
     def talk(self) -> None:
-        """One message."""
+        """Send a message."""
         self.look()
-        if self.line.ready.is_set():
+        if self.client.ready.is_set():
             self.say()
 
 
@@ -235,8 +237,8 @@ class Lurker(Maru):
 
 
 class Phone(Maru):
-    """Drops out now and then without a goodbye, half of the time with a message that nobody has answered; comes back
-    with `resume`, and must get exactly what it missed. What is unanswered it sends again under the same key."""
+    """Drops out now and then without a goodbye, half of the time with a message under way. It comes back with `resume`,
+    must get exactly the events that it missed, and sends its unanswered messages again under the same keys."""
 
     weight = 1
 
@@ -258,7 +260,7 @@ class Phone(Maru):
     def tunnel(self) -> None:
         """Drop out."""
         self.look()
-        if self.line.ready.is_set():
+        if self.client.ready.is_set():
             if random.random() < 0.5:
                 self.say()
-            self.line.drop()
+            self.client.drop()

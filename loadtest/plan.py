@@ -1,4 +1,4 @@
-"""What one process of the swarm is to do, and what it has to tell afterwards."""
+"""The orders of one process of the swarm, and its counts afterwards."""
 
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, fields
@@ -9,15 +9,15 @@ from loadtest.latency import Latencies
 from loadtest.wire import Json
 
 EXAMPLES = 10
-"""Faults that are described, beside being counted."""
+"""Faults that are described; all are counted."""
 
 PROBLEMS = 100
-"""Kinds of problems that are counted, each by itself."""
+"""Kinds of problems that are counted separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one process does. `rate` (messages/s) and `reconnect` (share of the clients a minute) are its own part;
+    """The part of one process. `rate` (messages/s) and `reconnect` (share of the clients a minute) are its own part;
     `first` is the number of its first client."""
 
     url: str
@@ -45,12 +45,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Counts:
-    """What has happened, in one process or in all.
+    """The counts of a run, in one process or in all.
 
-    `delivered` are the log events that reached a member, `replayed` those of them that came by a resume. `withheld` are
-    messages that nobody could send at their time; `refused` those that the server took for wrong; `unanswered` those
-    that were never acked. `silent` clients gave up a server that said nothing; `absent` ones were not back at the end;
-    `garbled` is what broke the protocol. `problems` are closes and refusals, which a client gets over, by their text.
+    `delivered` counts the log events that reached a member, `replayed` those of them that came by a resume. Messages
+    are `withheld` if no client could send them at their time, `refused` if the server took them for wrong, and
+    `unanswered` if they were never acked. Clients are `silent` if they gave up a server that sent nothing, and `absent`
+    if they were not back at the end. `garbled` counts breaches of the protocol. `problems` counts closes and refusals,
+    which a client gets over, by their text.
     """
 
     arrived: int = 0
@@ -77,7 +78,7 @@ class Counts:
         self.problems[problem if problem in self.problems or len(self.problems) < PROBLEMS else "others"] += 1
 
     def add(self, other: Self) -> None:
-        """Add another process's."""
+        """Add the counts of another process."""
         for each in fields(self):
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, int):
@@ -92,7 +93,7 @@ class Counts:
                 mine.extend(theirs)
 
     def to_json(self) -> Json:
-        """As the processes hand it on."""
+        """Return the counts in the form in which processes exchange them."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return values | {
             "tally": asdict(self.tally),
@@ -105,7 +106,7 @@ class Counts:
 
     @classmethod
     def from_json(cls, values: Json) -> Self:
-        """What `to_json` gave."""
+        """Read the counts from the form of `to_json`."""
         return cls(
             **values
             | {

@@ -1,6 +1,6 @@
-"""What sessions hear, as Locust's statistics: times where something was waited for, failures where a promise broke.
+"""Reports a session's events to Locust's statistics: waits as times, broken promises as failures.
 
-Knows nothing of Locust but the arguments of its `request` event, so it is tested without.
+Knows only the arguments of Locust's `request` event, so it is tested without Locust.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,13 +29,13 @@ PROMISES = {
 
 
 class Broken(Exception):
-    """A promise of the server was broken. Its text is one of few, so that Locust can count by it."""
+    """A broken promise of the server. There are few different texts, so that Locust can count by them."""
 
 
 class Reporter(Listener):
-    """Reports for one user. `clock` names the process: times of messages that carry it can be compared with `now`.
+    """Reports for one user. `clock` names the process: times in messages of this name are comparable with `now`.
 
-    `heads` gathers what all users of the process know to exist: the last acked offset, by channel and epoch.
+    `heads` gathers the last acked offset by channel and epoch, of all users of the process.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Reporter(Listener):
         self._ready_at = 0.0
 
     def said(self, message: Outgoing) -> None:
-        """The user has sent it: its arrival at the user's own is not what readers wait for."""
+        """Note a message of the user's own: its arrival at the user is no delivery to a reader."""
         self._mine.add(message.key)
 
     def entered(self, what: tuple[str, str], seconds: float) -> None:
-        """A connection is complete: `CONNECT` or `RESUME`."""
+        """Report a connection that is ready: `CONNECT` or `RESUME`."""
         self.report(what, seconds)
 
     def ended(self, problem: Exception, *, failed: bool) -> None:
-        """A connection has ended, or was refused; no failure where clients are meant to get over it."""
+        """Report a connection that has ended or was refused: no failure if clients are meant to get over it."""
         self.report(("CLOSE", str(problem) or type(problem).__name__), failure=problem if failed else None)
 
     def ready(self) -> None:
@@ -93,7 +93,7 @@ class Reporter(Listener):
     def report(
         self, what: tuple[str, str], seconds: float | None = None, size: int = 0, failure: Exception | None = None
     ) -> None:
-        """Fire one event; without a time, Locust counts it and leaves it out of the percentiles."""
+        """Fire an event. Without a time, Locust counts the event and leaves it out of the percentiles."""
         kind, name = what
         self._fire(
             request_type=kind,

@@ -1,35 +1,35 @@
-"""One simulated client, over all its connections: bytes in, bytes out, no I/O and no clock of its own.
+"""A well-behaved client, over all its connections: bytes in, bytes out, without I/O and without a clock.
 
-It does what PROTOCOL.md asks of a client: keeps positions, resumes from them, keeps what is unanswered and says it
-again under the same key. And it judges: everything that the server does is held against `loadtest.judge`.
+It keeps positions and resumes from them, and keeps unanswered messages and sends them again under the same key, as
+PROTOCOL.md asks of clients. It judges everything that the server sends by `loadtest.judge`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from loadtest import wire
+from loadtest.client_state import ClientState
 from loadtest.frames import Frames, Opcode, WireError, close_code, frame
-from loadtest.judge import Ack, Story
-from loadtest.standing import Standing
+from loadtest.judge import Ack, ChannelRecord
 from loadtest.traffic import Closed, Listener, Outgoing, Refused, Stage
 from loadtest.wire import Json
 
 OUTBOX_LIMIT = 64
-"""Unanswered messages of one client; whoever drives it sends no more then."""
+"""Unanswered messages of one client. With this many, its driver sends no more."""
 
 RETRYABLE = frozenset(("rate_limited", "unavailable", "overloaded"))
-"""Codes after which the same thing may succeed later; `channel:removed` carries the code alone."""
+"""Codes after which the same command may succeed later; `channel:removed` carries only the code."""
 
 _CACHED_BYTES = 2_048
 _cached_event = lru_cache(maxsize=1_024)(wire.parse_event)
-"""Members of a channel in one process get the same bytes: they are parsed once. Nobody changes what is parsed."""
+"""Members of a channel in one process get the same bytes: they are parsed once, and the result is never changed."""
 
 
 class Session:
-    """A client, who is in `channels` from its first connection on. `token` is asked for one at each connection.
+    """A client that is in `channels` from its first connection on. `token` is called at each connection.
 
-    `stories` are shared by all sessions of a process, one for each channel. `patience_s`: a server that has been silent
-    for longer is gone.
+    `records` has a record of each channel, shared by all sessions of a process. A server that is silent for longer than
+    `patience_s` is gone.
     """
 
     __slots__ = (
@@ -48,7 +48,7 @@ class Session:
         "patience_s",
         "refusals",
         "stage",
-        "standing",
+        "state",
     )
 
     def __init__(
@@ -56,12 +56,12 @@ class Session:
         host: str,
         token: Callable[[], str],
         channels: Sequence[str],
-        stories: Mapping[str, Story],
+        records: Mapping[str, ChannelRecord],
         listener: Listener,
     ) -> None:
         self._host, self._token, self._listener = host, token, listener
         self.channels = channels
-        self.standing = Standing(channels, stories, listener)
+        self.state = ClientState(channels, records, listener)
         self.outbox: dict[str, Outgoing] = {}
         self.refusals: list[str] = []
         self.stage = Stage.AWAY
@@ -81,17 +81,17 @@ class Session:
     # The connection
 
     def dial(self) -> bytes:
-        """Begin a connection: what to write first."""
+        """Begin a connection; return the bytes to write first."""
         self._reset()
         self.stage = Stage.SHAKING
         return wire.request(self._host)
 
     def hang_up(self) -> None:
-        """The connection is gone."""
+        """Note that the connection is gone."""
         self.stage = Stage.AWAY
 
     def hear(self, data: bytes) -> bytes:
-        """Take what the server says; return what to answer. Raises `Refused`, `Closed`, `WireError`."""
+        """Take the server's bytes; return the bytes to answer. Raises `Refused`, `Closed`, `WireError`."""
         if self.stage is Stage.SHAKING:
             head = wire.Head.parse(self._head + data)
             if head is None:
@@ -134,7 +134,7 @@ class Session:
         elif packet.startswith(wire.OPEN):
             opening = wire.parse_object(packet, wire.OPEN)
             self.patience_s = (opening["pingInterval"] + opening["pingTimeout"]) / 1_000
-            self._out.append(wire.connect(self._token(), self.standing.positions))
+            self._out.append(wire.connect(self._token(), self.state.positions))
         elif packet.startswith(wire.DISCONNECT):
             raise Closed(1000)
         elif not packet.startswith(wire.CONNECT):
@@ -144,7 +144,7 @@ class Session:
 
     def _event(self, name: str, data: Json) -> None:
         if name == "channel:resumed":
-            self.standing.replayed(data)
+            self.state.replayed(data)
         elif name == "channel:removed":
             channel, code = data["channel"], data["code"]
             if code not in RETRYABLE:
@@ -152,16 +152,16 @@ class Session:
             self.refusals.append(channel)
         elif name == "session:ready":
             self._welcomed = True
-            for channel in self.standing.unjoined:
+            for channel in self.state.unjoined:
                 self._join(channel)
             self._perhaps_ready()
         elif "epoch" in data and "offset" in data:
-            self.standing.arrived(name, data, live=True)
+            self.state.arrived(name, data, live=True)
 
     # Commands
 
     def say(self, message: Outgoing) -> bytes:
-        """Send a message: what to write. Where the session is not `READY`, it goes out as soon as it is."""
+        """Send a message; return the bytes to write. If the session is not `READY`, the message goes out when it is."""
         self.outbox[message.key] = message
         if self.stage is not Stage.READY:
             return b""
@@ -169,11 +169,14 @@ class Session:
         return self._taken()
 
     def retry(self) -> bytes:
-        """Do again what was refused for now: what to write. To be called some time after the refusal."""
+        """Repeat the commands that were refused for now; return the bytes to write.
+
+        Call it some time after the refusal.
+        """
         refusals = self.refusals.copy()
         self.refusals.clear()
         for refused in refusals:
-            if refused in self.standing:
+            if refused in self.state:
                 self._join(refused)
             elif (message := self.outbox.get(refused)) is not None:
                 self._ask("message:send", message.payload, message)
@@ -185,7 +188,7 @@ class Session:
         self._out.append(wire.command(self._number, name, payload))
 
     def _join(self, channel: str) -> None:
-        position = self.standing.position(channel)
+        position = self.state.position(channel)
         since = {} if position is None else {"since": position}
         self._ask("channel:join", {"channel": channel, **since}, channel)
 
@@ -205,13 +208,13 @@ class Session:
                 raise refusal
             self.refusals.append(channel)
         elif answer["recovered"] is None:
-            self.standing.joined(answer)
+            self.state.joined(answer)
         else:
-            self.standing.replayed(answer)
+            self.state.replayed(answer)
         self._perhaps_ready()
 
     def _perhaps_ready(self) -> None:
-        """Be ready when all channels are joined; say again, in its order, what is still unanswered."""
+        """Be ready if all channels are joined; then send all unanswered messages again, in their order."""
         joining = any(isinstance(asked, str) for asked in self._asked.values())
         if self.stage is Stage.READY or not self._welcomed or joining or self.refusals:
             return
@@ -232,7 +235,7 @@ class Session:
         self.outbox.pop(message.key, None)
         channel, offset = message.channel, answer["offset"]
         if not answer["duplicate"] and offset <= self._acked.get(channel, 0):
-            self.standing.stray(f"{channel}: a later send was acked at the earlier offset {offset}")
+            self.state.stray(f"{channel}: a later send was acked at the earlier offset {offset}")
         self._acked[channel] = max(offset, self._acked.get(channel, 0))
         self._listener.acked(message, Ack(channel, answer["epoch"], offset, message.key))
 

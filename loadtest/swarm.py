@@ -1,10 +1,10 @@
-"""Tens of thousands of clients from one machine, and a verdict on what they were promised.
+"""Tens of thousands of clients from one machine, and a verdict on the server's promises.
 
     MARU_JWT_SECRET=... python -m loadtest.swarm --url http://127.0.0.1:8080 --clients 10000 --rate 100 --seconds 30
 
-They come in, talk, drop out and come back by `resume`; at the end every acked message must have reached every member of
-its channel, once, in order. The last line says PASS or FAIL; the exit code is 0, 1, or 2 where the run could not begin.
-Tokens come by the environment alone: `MARU_JWT_SECRET`, or `LOADTEST_TOKENS` (a file with one a line).
+They connect, talk, drop out and come back by `resume`; at the end every acked message must have reached every member of
+its channel, once, in order. The last line says PASS or FAIL; the exit code is 0, 1, or 2 if the run could not begin.
+Tokens come only from the environment: `MARU_JWT_SECRET`, or `LOADTEST_TOKENS` (a file with a token in each line).
 """
 
 import argparse
@@ -19,28 +19,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from loadtest.conductor import conduct
+from loadtest.coordinator import coordinate
 from loadtest.plan import Plan
 from loadtest.target import Target
 from loadtest.tokens import NoTokens, tokens_from
 from loadtest.verdict import Report
 
 OTHER_FILES = 64
-"""Open files of a process beside its clients."""
+"""Open files of a process that are not clients."""
 
 CLIENTS_PER_PROCESS = 2_000
 """More processes are started up to the number of cores, when there are more clients than these."""
 
 ARRIVE_S, ARRIVALS_PER_S = 30.0, 200
-"""Everybody is in after this time, at the latest, and the time that the clients take at this pace."""
+"""The deadline for all clients to be connected: a fixed time, and the time that they take at this pace."""
 
 
 class NotPossible(Exception):
-    """The run can't begin: says what to do."""
+    """The run can't begin; the text says what to do."""
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line. A secret never stands in it."""
+    """Parse the command line. A secret never stands in it."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.swarm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def _positive(text: str) -> int:
 
 
 def processes(clients: int, wanted: int, files: int) -> int:
-    """How many processes, where each may have so many open files. Raises `NotPossible`."""
+    """Return the number of processes, if each may have `files` open files. Raises `NotPossible`."""
     room = files - OTHER_FILES
     if wanted and math.ceil(clients / wanted) > room:
         raise NotPossible(
@@ -86,14 +86,14 @@ def processes(clients: int, wanted: int, files: int) -> int:
 
 
 def raise_limit() -> int:
-    """Let this process and its children open as many files as the system allows; return how many."""
+    """Raise the limit of open files, for this process and its children, as far as the system allows; return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return 1 << 20 if hard == resource.RLIM_INFINITY else hard
 
 
 def plans(options: argparse.Namespace, count: int) -> list[Plan]:
-    """Each process's part of the whole."""
+    """Divide the run into the parts of the processes."""
     run, clients = secrets.token_hex(4), options.clients
     bounds = [clients * part // count for part in range(count + 1)]
     return [
@@ -117,7 +117,7 @@ def plans(options: argparse.Namespace, count: int) -> list[Plan]:
 
 
 def show(report: Report, file: str | None) -> None:
-    """Say what was wrong, and the verdict, last; and write the whole to a file where one is named."""
+    """Print the faults, and the verdict last; write the whole report to the file, if one is named."""
     for reason in report.reasons():
         print(f"- {reason}", file=sys.stderr)
     for example in report.counts.examples:
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, NoTokens, NotPossible) as error:
         print(f"swarm: {error}", file=sys.stderr)
         return 2
-    report = asyncio.run(conduct(plans(options, count), lambda text: print(text, file=sys.stderr, flush=True)))
+    report = asyncio.run(coordinate(plans(options, count), lambda text: print(text, file=sys.stderr, flush=True)))
     show(report, options.json)
     return 1 if report.reasons() else 0
 

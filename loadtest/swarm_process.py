@@ -10,16 +10,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from loadtest.crowd import Crowd
 from loadtest.frames import WireError
 from loadtest.judge import Ack, Ledger
+from loadtest.load import Load
 from loadtest.plan import Plan
 from loadtest.tokens import NoTokens, tokens_from
 from loadtest.traffic import Refused
 from loadtest.wire import Json
 
 _run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
-with suppress(ImportError):  # where there is none (not on Linux), a process is good for fewer clients
+with suppress(ImportError):  # without it (not on Linux), a process carries fewer clients
     import uvloop
 
     _run = uvloop.run
@@ -29,7 +29,7 @@ LINE_LIMIT = 1 << 28
 
 
 async def obey() -> None:
-    """Do one run. Ends early, by `EOFError`, where nobody gives orders any more."""
+    """Do one run. Raises `EOFError` if the swarm that gives the orders is gone."""
     orders = asyncio.StreamReader(LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
 
@@ -39,32 +39,32 @@ async def obey() -> None:
         return json.loads(line)[name]
 
     plan = Plan(**await order("plan"))
-    crowd = Crowd(plan, tokens_from(os.environ, f"{plan.prefix}*"))
-    async with crowd.living():
-        await crowd.arrive()
+    load = Load(plan, tokens_from(os.environ, f"{plan.prefix}*"))
+    async with load.living():
+        await load.arrive()
         answer({"arrived": plan.clients})
         await order("go")
-        await crowd.run()
-        answer({"acks": crowd.ledger.acks})
+        await load.run()
+        answer({"acks": load.ledger.acks})
         ledger = Ledger(Ack(*ack) for ack in await order("acks"))
-        await crowd.hear(ledger.heads())
-        answer({"counts": crowd.judge(ledger).to_json()})
+        await load.hear(ledger.heads())
+        answer({"counts": load.judge(ledger).to_json()})
 
 
 def answer(what: Json) -> None:
-    """Write a line."""
+    """Write an answer as a line."""
     print(json.dumps(what), flush=True)
 
 
 def innermost(error: BaseException) -> BaseException:
-    """The first error of a group that is none itself."""
+    """Return the first error inside nested groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def main() -> int:
-    """Run; say plainly what was in the way, for what is not a fault of this program."""
+    """Run; answer with a plain reason if the run fails for a cause outside this program."""
     try:
         _run(obey())
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where the server is, and from which of our addresses to reach it."""
+"""The server's address, and the local addresses from which to reach it."""
 
 import socket
 import struct
@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CLIENTS_PER_SOURCE = 20_000
-"""Connections from one address of ours to one port: the system has 28,232 ports to give, by default."""
+"""Connections from one local address to one port: the system has 28,232 ports for them by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the server is."""
+    """The server's address. `header` is for the Host header."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Target:
         return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.netloc.rpartition("@")[2])
 
     def source(self, number: int) -> str | None:
-        """The address from which the client of this number connects; None where the system is to choose."""
+        """Return the local address for the client of this number; None if the system is to choose."""
         block = number // CLIENTS_PER_SOURCE
         if not block or self.tls:
             return None

@@ -1,7 +1,7 @@
-"""Where a load's tokens come from: minted with the server's secret, or read from a file.
+"""The tokens of a load: minted with the server's secret, or read from a file.
 
-Both come by the environment (`MARU_JWT_SECRET`, `LOADTEST_TOKENS`), since a command line can be read by everybody on
-the machine and ends up in logs.
+Secret and file are named by the environment (`MARU_JWT_SECRET`, `LOADTEST_TOKENS`): every user of the machine can read
+a command line, and it ends up in logs.
 """
 
 import time
@@ -14,11 +14,11 @@ import jwt
 SECRET_VARIABLE = "MARU_JWT_SECRET"
 FILE_VARIABLE = "LOADTEST_TOKENS"
 TTL_S = 24 * 3_600
-"""Longer than any run, so that none ends by its tokens' end."""
+"""Longer than any run, so that no token expires during one."""
 
 
 class NoTokens(Exception):
-    """Nothing to make tokens from: says what to set."""
+    """There is nothing to make tokens from; the text says what to set."""
 
 
 class Tokens(Protocol):
@@ -43,7 +43,7 @@ class Minted(Tokens):
 
 
 class Listed(Tokens):
-    """Tokens of a file, one a line; where there are more users than lines, several share one."""
+    """Tokens from a file, one in each line. Users share tokens if there are more users than lines."""
 
     def __init__(self, path: Path) -> None:
         self._tokens = path.read_text().split()

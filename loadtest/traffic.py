@@ -1,4 +1,4 @@
-"""What a session and the load that drives it tell each other."""
+"""The values that a session and the load that drives it exchange."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,7 +9,7 @@ from loadtest.wire import Json
 
 
 class Refused(Exception):
-    """The server said no: at the handshake (`code` is the HTTP status), to CONNECT, or to a join."""
+    """The server refused a handshake (`code` is the HTTP status), CONNECT, or a command."""
 
     def __init__(self, code: str, problem: str, *, retryable: bool, retry_after_s: float = 0.0) -> None:
         super().__init__(f"{code}: {problem}")
@@ -25,7 +25,7 @@ class Closed(Exception):
 
 
 class Stage(IntEnum):
-    """How far a connection is."""
+    """The stages of a connection."""
 
     AWAY = 0
     SHAKING = 1
@@ -35,7 +35,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outgoing:
-    """A message under way; `sent_at` is when it was said first, by the load's clock."""
+    """A message under way; `sent_at` is the time of its first sending, by the load's clock."""
 
     channel: str
     key: str
@@ -45,25 +45,25 @@ class Outgoing:
 
     @property
     def payload(self) -> Json:
-        """As `message:send` takes it. `data` lets its readers tell how long it took, if they share the clock."""
+        """The payload of `message:send`. Its `data` lets readers that share the clock measure the delivery."""
         data = {"clock": self.clock, "at": self.sent_at}
         return {"channel": self.channel, "text": self.text, "key": self.key, "data": data}
 
 
 class Listener(Protocol):
-    """What a load wants to know of a session."""
+    """Is told of everything that happens in a session."""
 
     def ready(self) -> None:
-        """The session is in all its channels (again), from where it was."""
+        """Note that the session is in all its channels (again), from its positions on."""
 
     def heard(self, event: Json, *, live: bool) -> None:
-        """A log event was new to it; not `live`: part of what it had missed."""
+        """Note a log event that is new to the session; `live` unless it came by a resume."""
 
     def acked(self, message: Outgoing, ack: Ack) -> None:
-        """Its message is kept."""
+        """Note that a message is in the log."""
 
     def refused(self, refusal: Refused) -> None:
-        """Its message is not kept (for now, if `retryable`)."""
+        """Note that a message is not in the log (for now, if `retryable`)."""
 
     def fault(self, verdict: Verdict, where: str) -> None:
-        """The server broke a promise."""
+        """Note a broken promise of the server."""

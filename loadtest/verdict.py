@@ -1,4 +1,4 @@
-"""What a swarm's run has shown: a line that begins with PASS or FAIL, and the same as JSON."""
+"""The result of a swarm's run: a line that begins with PASS or FAIL, and the same as JSON."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ PERCENTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run of `clients`, which took `arriving_s` to come in. `failures`: why there is no result at all."""
+    """A run of `clients`, which took `arriving_s` to connect. `failures` say why there is no result at all."""
 
     clients: int
     counts: Counts
@@ -20,7 +20,7 @@ class Report:
     failures: tuple[str, ...] = ()
 
     def reasons(self) -> list[str]:
-        """Why it is no PASS; empty where it is one."""
+        """Return the reasons for a FAIL; none means PASS."""
         counts, tally = self.counts, self.counts.tally
         broken = {
             "events were lost": tally.lost,
@@ -39,7 +39,7 @@ class Report:
         return [*self.failures, *(f"{count} {what}" for what, count in broken.items() if count)]
 
     def line(self) -> str:
-        """The verdict; times are end to end, from `message:send` to a member, in milliseconds."""
+        """Return the verdict as a line; times are end to end, from `message:send` to a member, in milliseconds."""
         counts, tally = self.counts, self.counts.tally
         values = {
             "clients": counts.arrived,
@@ -56,7 +56,7 @@ class Report:
         return " ".join(["FAIL" if self.reasons() else "PASS", *(f"{name}={value}" for name, value in values.items())])
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for programs; times in seconds."""
+        """Return the whole report for programs; times in seconds."""
         counts = self.counts
         plain = {name: value for name, value in counts.to_json().items() if isinstance(value, int)}
         return {

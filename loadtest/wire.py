@@ -23,11 +23,11 @@ HEAD_LIMIT: Final = 16 * 1024
 
 _KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 _ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-"""The example of RFC 6455, section 1.3: the server has to work it out each time; we need not."""
+"""The example of RFC 6455, section 1.3: the server computes the answer each time; a client need not."""
 
 
 def request(host: str) -> bytes:
-    """The HTTP request that opens a WebSocket; `host` as in the Host header. It carries no token: CONNECT does."""
+    """Write the HTTP request that opens a WebSocket, without a token. `host` is for the Host header."""
     return (
         f"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {_KEY}\r\n\r\n"
@@ -36,7 +36,7 @@ def request(host: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An HTTP answer's head. `retry_after_s` is 0 where the server named none."""
+    """The head of an HTTP answer. `retry_after_s` is 0 if the server named no time."""
 
     status: int
     retry_after_s: float
@@ -44,7 +44,7 @@ class Head:
 
     @classmethod
     def parse(cls, data: bytes) -> "Head | None":
-        """Parse what has come so far; None while the head is not whole. Raises `WireError`."""
+        """Parse the bytes so far; return None while the head is not whole. Raises `WireError`."""
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > HEAD_LIMIT:
@@ -67,17 +67,17 @@ PONG: Final = frame(b"3")
 
 
 def connect(token: str, resume: Json) -> bytes:
-    """The CONNECT packet, framed."""
+    """Write the CONNECT packet, framed."""
     return frame(CONNECT + orjson.dumps({"token": token, "resume": resume} if resume else {"token": token}))
 
 
 def command(number: int, name: str, payload: Json) -> bytes:
-    """A command that asks for an ack, framed."""
+    """Write a command that asks for an ack, framed."""
     return frame(EVENT + str(number).encode() + orjson.dumps([name, payload]))
 
 
 def parse_event(packet: bytes) -> tuple[str, Json]:
-    """An EVENT packet's name and payload. Raises `WireError`."""
+    """Read an EVENT packet's name and payload. Raises `WireError`."""
     body = _loads(packet[len(EVENT) :])
     if not isinstance(body, list) or len(body) != 2 or not isinstance(body[0], str) or not isinstance(body[1], dict):
         raise WireError("an event without a name and one object")
@@ -85,7 +85,7 @@ def parse_event(packet: bytes) -> tuple[str, Json]:
 
 
 def parse_ack(packet: bytes) -> tuple[int, Json]:
-    """An ACK packet's number and envelope. Raises `WireError`."""
+    """Read an ACK packet's number and envelope. Raises `WireError`."""
     start = packet.find(b"[")
     number = packet[len(ACK) : start]
     body = _loads(packet[start:]) if start > 0 and number.isdigit() else None
@@ -95,7 +95,7 @@ def parse_ack(packet: bytes) -> tuple[int, Json]:
 
 
 def parse_object(packet: bytes, kind: bytes) -> Json:
-    """What stands behind the packet's kind: an object. Raises `WireError`."""
+    """Read the object behind a packet's kind. Raises `WireError`."""
     body = _loads(packet[len(kind) :])
     if not isinstance(body, dict):
         raise WireError("a packet without its object")

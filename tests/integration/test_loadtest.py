@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.conductor import conduct
+from loadtest.coordinator import coordinate
 from loadtest.swarm import parse, plans
 from loadtest.target import CLIENTS_PER_SOURCE
 from tests.harness.server import ROOT, SECRET, ServerProcess
@@ -175,7 +175,7 @@ async def test_more_clients_than_ports_come_from_several_addresses(
     arguments = ["--url", server.url, "--clients", "10", "--channels", "1", "--rate", "20", "--seconds", "1"]
     (whole,) = plans(parse(arguments), 1)
     said: list[str] = []
-    report = await conduct([replace(whole, first=CLIENTS_PER_SOURCE - 5)], said.append)
+    report = await coordinate([replace(whole, first=CLIENTS_PER_SOURCE - 5)], said.append)
     assert report.reasons() == []
     assert report.counts.delivered == 200
     assert said[0].startswith("10 clients in 1 processes came in")
@@ -199,7 +199,7 @@ async def test_locust_finds_no_fault_with_a_right_server(server: ServerProcess, 
     its times are measured ones."""
     result, stats = await locust(
         tmp_path,
-        "loadtest/locustfile.py,loadtest/storm.py",
+        "loadtest/locustfile.py,loadtest/locust_shape.py",
         server.url,
         *("-u", "24", "-r", "24", "-t", "4s", "--processes", "2", "--storm-every", "1"),
         *("--channels", "2", "--joins", "2", "--pace", "2", "--mix", "Chatter=1,Lurker=1,Phone=1"),

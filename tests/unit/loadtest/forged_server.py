@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from loadtest.judge import Ack, Story, Verdict
+from loadtest.judge import Ack, ChannelRecord, Verdict
 from loadtest.session import Session
 from loadtest.traffic import Listener, Outgoing, Refused, Stage
 from loadtest.wire import Json
@@ -88,9 +88,11 @@ class Heard(Listener):
 class Visit:
     """A session of one channel, and what its listener heard."""
 
-    def __init__(self, token: Callable[[], str] = lambda: "TOKEN", stories: Mapping[str, Story] | None = None) -> None:
+    def __init__(
+        self, token: Callable[[], str] = lambda: "TOKEN", records: Mapping[str, ChannelRecord] | None = None
+    ) -> None:
         self.heard = Heard()
-        self.session = Session("host:1", token, [CHANNEL], stories or {CHANNEL: Story()}, self.heard)
+        self.session = Session("host:1", token, [CHANNEL], records or {CHANNEL: ChannelRecord()}, self.heard)
 
     def stage(self) -> Stage:
         """How far it is."""

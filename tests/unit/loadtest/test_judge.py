@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.judge import MISSING_LIMIT, PLACES_LIMIT, Ack, Ledger, Reader, Story, Tally, Verdict
+from loadtest.judge import MISSING_LIMIT, PLACES_LIMIT, Ack, ChannelRecord, Ledger, Reader, Tally, Verdict
 
 HEAD = 40
 EPOCH = "one"
@@ -124,32 +124,32 @@ class TestStory:
 
     def test_all_must_see_the_same_at_one_place(self) -> None:
         """Another message there is out of order, however often it is seen."""
-        story = Story()
-        assert [story.tell(EPOCH, 1, key) for key in ("a", "a", "b", "b")] == [
+        record = ChannelRecord()
+        assert [record.note(EPOCH, 1, key) for key in ("a", "a", "b", "b")] == [
             Verdict.NEXT,
             Verdict.NEXT,
             Verdict.LATE,
             Verdict.LATE,
         ]
-        assert story.tally == Tally(disordered=2)
-        assert story.at(EPOCH, 1) == "a"
-        assert story.at(EPOCH, 2) is None
+        assert record.tally == Tally(disordered=2)
+        assert record.key_at(EPOCH, 1) == "a"
+        assert record.key_at(EPOCH, 2) is None
 
     def test_a_message_stands_in_one_place(self) -> None:
         """A send that was repeated under its key and became two messages is a repeat."""
-        story = Story()
-        assert story.tell(EPOCH, 1, "a") is Verdict.NEXT
-        assert story.tell(EPOCH, 2, "a") is Verdict.REPEATED
-        assert story.tally == Tally(duplicated=1)
+        record = ChannelRecord()
+        assert record.note(EPOCH, 1, "a") is Verdict.NEXT
+        assert record.note(EPOCH, 2, "a") is Verdict.REPEATED
+        assert record.tally == Tally(duplicated=1)
 
     def test_it_forgets_the_oldest(self) -> None:
         """Memory is bounded."""
-        story = Story()
+        record = ChannelRecord()
         for offset in range(PLACES_LIMIT + 1):
-            story.tell(EPOCH, offset, str(offset))
-        assert story.at(EPOCH, 0) is None
-        assert story.at(EPOCH, 1) == "1"
-        assert story.tally.clean
+            record.note(EPOCH, offset, str(offset))
+        assert record.key_at(EPOCH, 0) is None
+        assert record.key_at(EPOCH, 1) == "1"
+        assert record.tally.clean
 
 
 class TestLedger:
@@ -178,13 +178,13 @@ class TestLedger:
 
     def test_what_stands_elsewhere_than_acked_is_lost(self) -> None:
         """Readers saw another message at the place of an ack; where nobody looked, nothing is said."""
-        story = Story()
-        story.tell(EPOCH, 1, "x")
-        story.tell(EPOCH, 2, "other")
+        record = ChannelRecord()
+        record.note(EPOCH, 1, "x")
+        record.note(EPOCH, 2, "other")
         ledger = Ledger(
             Ack(channel, EPOCH, offset, "x") for channel, offset in [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
         )
-        assert ledger.misplaced({"a": story}) == 1
+        assert ledger.misplaced({"a": record}) == 1
 
 
 def test_tallies_add_up() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from loadtest import wire
 from loadtest.frames import Opcode, WireError, frame
-from loadtest.judge import Ack, Story, Tally, Verdict
+from loadtest.judge import Ack, ChannelRecord, Tally, Verdict
 from loadtest.traffic import Closed, Outgoing, Refused, Stage
 from tests.clients.frames import unmasked
 from tests.unit.loadtest.forged_server import (
@@ -36,7 +36,7 @@ def note(key: str) -> Outgoing:
 
 def tally(visit: Visit, head: int = 0) -> Tally:
     """The faults that the visit has seen."""
-    return visit.session.standing.tally({CHANNEL: {EPOCH: head}})
+    return visit.session.state.tally({CHANNEL: {EPOCH: head}})
 
 
 class TestConnection:
@@ -57,7 +57,7 @@ class TestConnection:
         assert visit.session.hear(ack(1, joined(5))) == b""
         assert visit.stage() is Stage.READY
         assert visit.heard.times_ready == 1
-        assert visit.session.standing.positions == {CHANNEL: {"epoch": EPOCH, "offset": 5}}
+        assert visit.session.state.positions == {CHANNEL: {"epoch": EPOCH, "offset": 5}}
 
     def test_it_answers_both_kinds_of_ping(self) -> None:
         """Engine.IO's and WebSocket's."""
@@ -181,22 +181,22 @@ class TestJudgement:
 
     def test_members_must_agree(self) -> None:
         """Two sessions of a process saw different messages at one offset."""
-        story = Story()
-        visits = [Visit(stories={CHANNEL: story}) for _ in range(2)]
+        record = ChannelRecord()
+        visits = [Visit(records={CHANNEL: record}) for _ in range(2)]
         for visit, key in zip(visits, ("a", "b"), strict=True):
             visit.enter()
             visit.session.hear(live(1, key=key))
         assert [visit.heard.faults for visit in visits] == [[], [Verdict.LATE]]
-        assert story.tally == Tally(disordered=1)
+        assert record.tally == Tally(disordered=1)
 
     def test_a_member_is_behind_until_it_has_heard_all(self) -> None:
         """Held against what is known to exist."""
         visit = Visit()
         visit.enter()
         heads = {CHANNEL: {EPOCH: 1}}
-        assert visit.session.standing.behind(heads)
+        assert visit.session.state.behind(heads)
         visit.session.hear(live(1))
-        assert not visit.session.standing.behind(heads)
+        assert not visit.session.state.behind(heads)
 
     def test_ephemeral_events_have_no_position(self) -> None:
         """They are not judged; later versions of the server may send some."""

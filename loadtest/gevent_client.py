@@ -1,7 +1,7 @@
 """A session on gevent, for Locust: blocking sockets, as Locust has patched them.
 
-Not `locust.contrib.socketio`: its client handles each event in a greenlet of its own, so the order in which events came
-is gone before anybody can judge it; and it can neither vanish without a goodbye nor say where it was.
+Not `locust.contrib.socketio`: its client handles each event in its own greenlet, so the order of arrival is lost before
+it can be judged; and it can neither vanish without a goodbye nor resume.
 """
 
 import contextlib
@@ -21,22 +21,22 @@ READ_BYTES = 65_536
 CONNECT_S = 10.0
 
 
-class Line:
-    """Carries what one session says; `ready` is set while it is in all its channels.
+class GeventClient:
+    """Carries one session's bytes. `ready` is set while the session is in all its channels.
 
-    `live` reads in a greenlet of the caller's; every other method may be called from another one.
+    `live` reads in the caller's greenlet; every other method may be called from any greenlet.
     """
 
-    def __init__(self, target: Target, session_of: Callable[["Line"], Session]) -> None:
+    def __init__(self, target: Target, session_of: Callable[["GeventClient"], Session]) -> None:
         self.ready = Event()
         self._target = target
         self._socket: socket.socket | None = None
-        self._writing = RLock()  # else frames of two greenlets mix, where the first has to wait half-way
+        self._writing = RLock()  # two greenlets may write: if the first has to wait, the second must not cut in
         self._dropped = False
         self.session = session_of(self)
 
     def live(self) -> Exception | None:
-        """Connect, and hear the server until the connection ends; return why, or None where `drop` ended it."""
+        """Connect, and read until the connection ends. Return the reason, or None if `drop` ended it."""
         self._dropped = False
         try:
             self._connect()
@@ -59,28 +59,28 @@ class Line:
         return None if self._dropped else problem
 
     def say(self, message: Outgoing) -> None:
-        """Send a message; on a connection that is just dying, it is sent again on the next one."""
+        """Send a message. If the connection is lost, the session sends the message again on the next connection."""
         self._send(lambda: self.session.say(message))
 
     def retry(self) -> None:
-        """Do again what was refused for now."""
+        """Repeat the commands that were refused for now."""
         self._send(self.session.retry)
 
     def drop(self) -> None:
-        """Vanish with no word: TCP is reset."""
+        """Vanish without a goodbye: reset TCP."""
         self._dropped = True
         self._hang_up()
 
     def _send(self, work: Callable[[], bytes]) -> None:
-        with contextlib.suppress(OSError), self._writing:  # what is numbered first is written first
+        with contextlib.suppress(OSError), self._writing:  # the session numbers its commands: they go out in that order
             self._write(work())
 
     def _connect(self) -> None:
         target = self._target
-        plug = socket.create_connection((target.host, target.port), CONNECT_S)
-        self._socket = plug
+        sock = socket.create_connection((target.host, target.port), CONNECT_S)
+        self._socket = sock
         if target.tls:
-            self._socket = ssl.create_default_context().wrap_socket(plug, server_hostname=target.host)
+            self._socket = ssl.create_default_context().wrap_socket(sock, server_hostname=target.host)
 
     def _write(self, data: bytes) -> None:
         with self._writing:
@@ -88,7 +88,7 @@ class Line:
                 self._socket.sendall(data)
 
     def _hang_up(self) -> None:
-        plug, self._socket = self._socket, None
-        if plug is not None:
-            reset_on_close(plug)
-            plug.close()
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            reset_on_close(sock)
+            sock.close()

@@ -17,24 +17,24 @@ from loadtest.verdict import Report
 from loadtest.wire import Json
 
 GRACE_S = 30.0
-"""Beyond its own bounds, a process gets so long for an answer."""
+"""Added to the time that an order takes by its plan; then the process counts as dead."""
 
 LEAVE_S = 10.0
-"""In which a process that is done drops its connections and ends; else it is killed."""
+"""A process that is done drops its connections and ends within this time, or is killed."""
 
 
 class Failed(Exception):
-    """A process could not go on: says why."""
+    """A process could not go on; the text says why."""
 
 
-class Part:
-    """A process at work. Use as an async context manager; it is gone afterwards."""
+class Worker:
+    """One process of the swarm. Use as an async context manager; the process has ended afterwards."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._process: asyncio.subprocess.Process
 
-    async def __aenter__(self) -> "Part":
+    async def __aenter__(self) -> "Worker":
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -56,7 +56,7 @@ class Part:
             await self._process.wait()
 
     async def ask(self, order: Json, answer: str, seconds: float) -> Any:
-        """Give an order and wait for its answer. Raises `Failed` with what the process says in its place."""
+        """Give an order and wait for its answer. Raises `Failed` with the reason that the process gives."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -72,35 +72,35 @@ class Part:
         return said[answer]
 
 
-async def conduct(plans: Sequence[Plan], say: Callable[[str], None]) -> Report:
-    """Do the run; `say` is told how far it is. Ends in bounded time, whatever the server or a process does."""
+async def coordinate(plans: Sequence[Plan], say: Callable[[str], None]) -> Report:
+    """Do the run, and report progress to `say`. Ends in bounded time, whatever the server or a process does."""
     clients = sum(plan.clients for plan in plans)
     try:
         async with AsyncExitStack() as stack:
-            parts = [await stack.enter_async_context(Part(plan)) for plan in plans]
-            return await _conducted(parts, clients, say)
+            workers = [await stack.enter_async_context(Worker(plan)) for plan in plans]
+            return await _run(workers, clients, say)
     except Failed as failure:
         return Report(clients, Counts(), failures=(str(failure),))
 
 
-async def _conducted(parts: Sequence[Part], clients: int, say: Callable[[str], None]) -> Report:
-    plan = parts[0].plan
+async def _run(workers: Sequence[Worker], clients: int, say: Callable[[str], None]) -> Report:
+    plan = workers[0].plan
     began = time.monotonic()
-    await _all(part.ask({"plan": asdict(part.plan)}, "arrived", plan.arrive_s) for part in parts)
+    await _all(worker.ask({"plan": asdict(worker.plan)}, "arrived", plan.arrive_s) for worker in workers)
     arriving_s = time.monotonic() - began
-    say(f"{clients} clients in {len(parts)} processes came in within {arriving_s:.1f} s")
-    acks = await _all(part.ask({"go": True}, "acks", plan.seconds + plan.settle_s) for part in parts)
+    say(f"{clients} clients in {len(workers)} processes came in within {arriving_s:.1f} s")
+    acks = await _all(worker.ask({"go": True}, "acks", plan.seconds + plan.settle_s) for worker in workers)
     ledger = Ledger(Ack(*ack) for each in acks for ack in each)
     say(f"{len(ledger.acks)} messages were acked; waiting until all members have them")
     told = {"acks": ledger.acks}
     counts = Counts(tally=ledger.tally)
-    for each in await _all(part.ask(told, "counts", plan.settle_s) for part in parts):
+    for each in await _all(worker.ask(told, "counts", plan.settle_s) for worker in workers):
         counts.add(Counts.from_json(each))
     return Report(clients, counts, arriving_s)
 
 
 async def _all(questions: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """All answers; the first failure ends the others."""
+    """Wait for all answers; the first failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(question) for question in questions]

@@ -15,14 +15,14 @@ IP_BIND_ADDRESS_NO_PORT = 24
 
 
 class Owner(Protocol):
-    """Who has the client."""
+    """Is told of the client's end."""
 
-    def lost(self, client: "Client", problem: Exception | None) -> None:
-        """It was in, and its connection has ended; without a problem by its own will."""
+    def lost(self, client: "AsyncioClient", problem: Exception | None) -> None:
+        """Note that a connection has ended that had been ready; `problem` is None if the client dropped it itself."""
 
 
-class Client(asyncio.Protocol):
-    """Carries what a session says. `heard_at`: when the server last said anything, by the loop's clock."""
+class AsyncioClient(asyncio.Protocol):
+    """Carries a session's bytes. `heard_at` is the time of the server's last bytes, by the loop's clock."""
 
     def __init__(self, number: int, session: Session, owner: Owner) -> None:
         self.number = number
@@ -37,7 +37,10 @@ class Client(asyncio.Protocol):
         self._willing = self._inside = False
 
     async def enter(self, target: Target, tls: ssl.SSLContext | None) -> None:
-        """Connect, and be ready. Raises `Refused`, `Closed`, `WireError`, `OSError`; a cancelled one leaves nothing."""
+        """Connect; return when the session is ready. If cancelled, it leaves no connection behind.
+
+        Raises `Refused`, `Closed`, `WireError`, `OSError`.
+        """
         self._problem, self._willing, self._inside = None, False, False
         self._entered = self._loop.create_future()
         try:
@@ -71,28 +74,28 @@ class Client(asyncio.Protocol):
             self._transport.write(data)
 
     def drop(self) -> None:
-        """Vanish with no word: TCP is reset."""
+        """Vanish without a goodbye: reset TCP."""
         self._willing = True
         if self._transport is not None:
             reset_on_close(self._transport.get_extra_info("socket"))
             self._transport.abort()
 
     def entered(self) -> None:
-        """The session is ready."""
+        """Note that the session is ready."""
         if self._entered is not None and not self._entered.done():
             self._inside = True
             self._entered.set_result(None)
 
-    # asyncio's side
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Shake hands."""
+        """Begin the handshake."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self.heard_at = self._loop.time()
         self._transport.write(self.session.dial())
 
     def data_received(self, data: bytes) -> None:
-        """Let the session hear, and answer."""
+        """Hand the bytes to the session, and write its answer."""
         assert self._transport is not None
         if self._problem is not None:
             return
@@ -111,7 +114,7 @@ class Client(asyncio.Protocol):
                 self._transport.write(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the session, and whoever waits."""
+        """Tell the session, and the caller of `enter` or the owner."""
         self._transport = None
         self.session.hang_up()
         problem = self._problem or exc or Closed(1006)

@@ -1,6 +1,6 @@
-"""A shape for Locust: users come, stay, and every so often all phones drop out at once and come back.
+"""A shape for Locust: users come and stay, and from time to time all phones drop out at once and come back.
 
-locust -f loadtest/locustfile.py,loadtest/storm.py --host ... --headless -u 200 -r 20 -t 2m --storm-every 20
+locust -f loadtest/locustfile.py,loadtest/locust_shape.py --host ... --headless -u 200 -r 20 -t 2m --storm-every 20
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def options(parser: Any) -> None:
     )
 
 
-class Storm(LoadTestShape):
+class StormShape(LoadTestShape):
     """Ramp and steady state are Locust's own: `-u`, `-r` and `-t`."""
 
     use_common_options = True
@@ -30,12 +30,12 @@ class Storm(LoadTestShape):
         self._storms = 0
 
     def reset_time(self) -> None:
-        """Begin anew."""
+        """Start the shape again, as Locust does for each run."""
         super().reset_time()
         self._storms = 0
 
     def tick(self) -> tuple[int, float] | None:
-        """Say how many users there shall be; None: the end."""
+        """Return the number of users and the spawn rate; None ends the run."""
         given = self.runner.environment.parsed_options
         users, rate, elapsed = given.num_users or 1, given.spawn_rate or 1.0, self.get_run_time()
         if given.run_time and elapsed > given.run_time:

@@ -1,28 +1,28 @@
-"""Where a client stands in each of its channels, and what the server has done wrong by it so far."""
+"""A client's position in each of its channels, and the server's faults so far."""
 
 from collections.abc import Iterable, Mapping
 
-from loadtest.judge import Reader, Story, Tally, Verdict
+from loadtest.judge import ChannelRecord, Reader, Tally, Verdict
 from loadtest.traffic import Listener
 from loadtest.wire import Json
 
 
-class Standing:
-    """The positions of one client, who is in the same `channels` for all its life; every event is judged on its way in.
+class ClientState:
+    """The positions of one client, which is in the same `channels` for all its life. Judges every event as it arrives.
 
-    `stories` are shared by all clients of a process, one for each channel. Faults go to the listener as they are seen;
-    a gap may still turn out to be an event that comes late, so what is lost is for `tally` to say, at the end.
+    `records` has a record of each channel, shared by all clients of a process. Faults go to the listener as they are
+    seen. A gap may still turn out to be a late event, so `tally` counts lost events only at the end.
     """
 
-    __slots__ = ("_listener", "_readers", "_stories", "_strays")
+    __slots__ = ("_listener", "_readers", "_records", "_strays")
 
-    def __init__(self, channels: Iterable[str], stories: Mapping[str, Story], listener: Listener) -> None:
+    def __init__(self, channels: Iterable[str], records: Mapping[str, ChannelRecord], listener: Listener) -> None:
         self._readers = {channel: Reader() for channel in channels}
-        self._stories, self._listener = stories, listener
+        self._records, self._listener = records, listener
         self._strays = 0
 
     def __contains__(self, channel: str) -> bool:
-        """Whether it is one of the client's channels."""
+        """Whether the client is a member of the channel."""
         return channel in self._readers
 
     @property
@@ -31,17 +31,17 @@ class Standing:
         return [channel for channel, reader in self._readers.items() if not reader.begun]
 
     def position(self, channel: str) -> Json | None:
-        """Where to go on; None where the channel has never been joined."""
+        """The position to resume from; None if the channel has never been joined."""
         reader = self._readers[channel]
         return {"epoch": reader.epoch, "offset": reader.offset} if reader.begun else None
 
     @property
     def positions(self) -> Json:
-        """All of them, as CONNECT takes them."""
+        """All positions, as CONNECT takes them."""
         return {channel: self.position(channel) for channel, reader in self._readers.items() if reader.begun}
 
     def joined(self, answer: Json) -> None:
-        """Begin where the answer of a first join says."""
+        """Begin at the position in the answer to a first join."""
         self._readers[answer["channel"]].begin(answer["epoch"], answer["offset"])
 
     def arrived(self, name: str, event: Json, *, live: bool) -> None:
@@ -58,12 +58,12 @@ class Standing:
         if verdict is not Verdict.REPEATED:
             self._listener.heard(event, live=live)
         if name == "message:created" and (key := event["message"]["key"]) is not None:
-            told = self._stories[channel].tell(epoch, offset, key)
+            told = self._records[channel].note(epoch, offset, key)
             if told is not Verdict.NEXT:
                 self._listener.fault(told, f"{channel}: two messages at offset {offset}, or one at two offsets")
 
     def replayed(self, answer: Json) -> None:
-        """Judge what a resume, or a join with `since`, has brought."""
+        """Judge the answer to a resume, or to a join with `since`."""
         channel, recovered = answer["channel"], bool(answer["recovered"])
         if recovered:
             for event in answer["events"]:
@@ -74,19 +74,19 @@ class Standing:
             self._listener.fault(verdict, f"{channel}: resumed at offset {answer['offset']}: {reason}")
 
     def stray(self, where: str) -> None:
-        """Note that something came that is out of all order."""
+        """Note an event or an ack that is out of order, and belongs to no reader."""
         self._strays += 1
         self._listener.fault(Verdict.LATE, where)
 
     def tally(self, heads: Mapping[str, Mapping[str, int]]) -> Tally:
-        """The faults so far; `heads` are the last offsets that are known to exist, by channel and epoch."""
+        """Count the faults so far. `heads` are the last offsets known to exist, by channel and epoch."""
         tally = Tally(disordered=self._strays)
         for channel, reader in self._readers.items():
             tally.add(reader.tally(heads.get(channel, {})))
         return tally
 
     def behind(self, heads: Mapping[str, Mapping[str, int]]) -> bool:
-        """Whether something that is known to exist has not come yet."""
+        """Whether an event that is known to exist has not arrived yet."""
         return any(
             heads.get(channel, {}).get(reader.epoch, 0) > reader.offset for channel, reader in self._readers.items()
         )
