@@ -5,60 +5,34 @@ Exit codes: 0 after a clean stop, 2 for a bad variable or argument, 1 for any ot
 What an operator can mend is one line on standard error, never a traceback.
 """
 
-# ruff: noqa: E402  # what follows the first statements takes a second to import
-
-import os
-import signal
-
-
-def end_at_once(number: int, _: object) -> None:
-    """Handle a signal by the end of the process, whatever it is doing."""
-    os._exit(128 + number)
-
+from server.process.at_once import on_stop_signals
 
 if __name__ == "__main__":
-    # As the first thing: in a container this is process 1, and the kernel drops its signals until they have handlers.
-    for _number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(_number, end_at_once)
+    on_stop_signals()  # before the imports below, which take a second
 
 import argparse
 import asyncio
 import http.client
-import secrets
+import os
+import signal
 import sys
-import threading
-import traceback
-import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import structlog
-from pydantic import SecretStr
 
+from server.bootstrap.keys import dev_secret_file, with_dev_secret
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
 from server.logs.configure import configure
+from server.process.stopping import stop_on_signals
 from server.settings.errors import BadSetting, StartRefused
-from server.settings.keys import MIN_SECRET_BYTES
 from server.settings.load import describe, load
 from server.settings.model import VERSION, EventLoop, LogFormat, LogLevel, Settings
 from server.settings.values import duration
 
-DEV_SECRET_FILE = ".maru-dev-secret"  # noqa: S105 a file's name
-"""Beside the SQLite file: open pages keep working tokens when the development server restarts."""
-
 USAGE = 2
 
 HEALTH_TIMEOUT_S = 2.0
-
-OVERDUE_S = 3.0
-"""After the drain timeout the process is gone, whatever hangs: the drain has cut itself short long before."""
-
-LAST_WORDS_S = 0.5
-"""The end of that time, for the line that says what hangs: whoever reads the log may hang, too."""
-
-MAX_HUNG = 20
-"""Tasks named in that line, and steps of each."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -173,9 +147,10 @@ def _health(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _config(settings: Settings, _: argparse.Namespace) -> None:
+    generated = dev_secret_file(settings)
     for variable, value, origin in describe(settings):
-        if variable == "MARU_JWT_SECRET" and _wants_dev_secret(settings):
-            print(f"{variable}=********  # generated, in {_dev_secret_path(settings)}")
+        if variable == "MARU_JWT_SECRET" and generated:
+            print(f"{variable}=********  # generated, in {generated}")
         else:
             print(f"{variable}={value}  # {origin}")
 
@@ -195,9 +170,9 @@ def _token(settings: Settings, options: argparse.Namespace) -> None:
 
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
     configure(settings.log_level, settings.log_format)
-    if _wants_dev_secret(settings):
+    if generated := dev_secret_file(settings):
         settings = with_dev_secret(settings)
-        _log.info("development secret in use", file=str(_dev_secret_path(settings)))
+        _log.info("development secret in use", file=str(generated))
     from server.bootstrap.serve import serve
 
     async def run() -> None:
@@ -217,104 +192,6 @@ def _loop_factory(choice: EventLoop) -> Callable[[], asyncio.AbstractEventLoop]:
             raise BadSetting("MARU_EVENT_LOOP: uvloop is not installed; install it, or set auto") from None
         return asyncio.new_event_loop
     return uvloop.new_event_loop
-
-
-def stop_on_signals(limit_s: float) -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets. A second signal ends the process at once, and a watchdog does
-    where the stop is overdue, also where the event loop does not turn; what is acked is on the disk by then."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():  # both came in one turn of the loop
-            end_at_once(number, None)
-        stop.set()
-        for following in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(following, end_at_once)  # not by way of the loop, which may be what hangs
-        patience = max(0.0, limit_s + OVERDUE_S - LAST_WORDS_S)
-        watchdog = threading.Timer(patience, _end_overdue, (loop, limit_s))
-        watchdog.daemon = True
-        watchdog.start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
-
-
-def _end_overdue(loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
-    """Say what hangs, if that can be said, and end."""
-    words = threading.Thread(target=lambda: _log.critical("stop.overdue", limit_s=limit_s, **_hung(loop)), daemon=True)
-    words.start()
-    words.join(LAST_WORDS_S)
-    os._exit(1)
-
-
-def _hung(loop: asyncio.AbstractEventLoop) -> dict[str, list[str]]:
-    """Where the main thread is, outermost first, and where each task waits."""
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001  # public, for just this
-    thread = [f"{step.name} ({Path(step.filename).name}:{step.lineno})" for step in traceback.extract_stack(frame)]
-    tasks = [f"{task.get_name()}: {' > '.join(_awaiting(task.get_coro()))}" for task in asyncio.all_tasks(loop)]
-    return {"thread": thread[-MAX_HUNG:], "tasks": sorted(tasks)[:MAX_HUNG]}
-
-
-def _awaiting(coroutine: object) -> Iterator[str]:
-    """The coroutines from a task's own to the one that waits."""
-    for _ in range(MAX_HUNG):
-        if not isinstance(coroutine, types.CoroutineType):
-            return
-        line = coroutine.cr_frame.f_lineno if coroutine.cr_frame else 0
-        yield f"{coroutine.__qualname__}:{line}"
-        coroutine = coroutine.cr_await
-
-
-def _wants_dev_secret(settings: Settings) -> bool:
-    return settings.dev and settings.jwt_secret is None and settings.jwt_public_key is None
-
-
-def _dev_secret_path(settings: Settings) -> Path:
-    return settings.sqlite_path.parent / DEV_SECRET_FILE
-
-
-def with_dev_secret(settings: Settings) -> Settings:
-    """The settings with the kept secret, where development has none of its own. Raises `StartRefused`."""
-    if not _wants_dev_secret(settings):
-        return settings
-    path = _dev_secret_path(settings)
-    try:
-        secret = _read_secret(path) or _keep_secret(path)
-    except OSError as error:
-        raise StartRefused(
-            f"{path}: can't keep the development secret ({error.strerror}); set MARU_JWT_SECRET"
-        ) from None
-    if len(secret) < MIN_SECRET_BYTES:
-        raise StartRefused(f"{path}: holds no secret; delete it, and the next start makes a new one")
-    return settings.model_copy(update={"jwt_secret": SecretStr(secret)})
-
-
-def _read_secret(path: Path) -> str | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
-        if os.fstat(descriptor).st_mode & 0o077:
-            raise StartRefused(f"{path}: others may read it; delete it, and the next start makes a new one")
-        return file.read(1_024).strip()
-
-
-def _keep_secret(path: Path) -> str:
-    """Write a new secret, whole or not at all; where another start was faster, its secret counts."""
-    secret, draft = secrets.token_hex(MIN_SECRET_BYTES), path.with_name(f"{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secret}\n")
-        os.link(draft, path)
-    except FileExistsError:
-        return _read_secret(path) or ""
-    finally:
-        draft.unlink(missing_ok=True)
-    return secret
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from server import memory
 from server.adapters.clock import now_ms
 from server.adapters.prometheus_metrics import Counts
 from server.api.probes import Readiness
@@ -34,6 +33,8 @@ from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.logs.command_line import command_line
 from server.ports.metrics import State, Traffic
+from server.process.garbage import collect_when_idle
+from server.process.memory import memory_limit
 from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
 
@@ -63,7 +64,7 @@ class Replica:
             self.hub.sweep(),
             self.sessions.run(),
             self.chat.eio.registry.run(),
-            memory.collect_when_idle(),
+            collect_when_idle(),
             measure_lag(self.metrics, time.monotonic),
             *self.stores.bus.loops,
         )
@@ -100,7 +101,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     """Wire the parts."""
     log, broadcast = stores.log, stores.bus.broadcast
     counts, traffic = Counts(tuple(words.Command), time.monotonic), Traffic()
-    max_outbound = settings.max_outbound or memory.memory_limit() // OUTBOUND_SHARE
+    max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
     outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counts)
     rooms = Rooms(outbox)
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)

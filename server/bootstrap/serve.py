@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 import structlog
 from aiohttp import web
 
-from server import memory
 from server.adapters.prometheus_metrics import Exposition
 from server.api import metrics, probes
 from server.api.affinity import Affinity
@@ -17,6 +16,7 @@ from server.bootstrap.replica import compose
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import affinity_key
 from server.gateway.websocket.first_read import AcceptQueue
+from server.process import garbage
 from server.settings.errors import StartRefused
 from server.settings.model import VERSION, Settings
 
@@ -65,7 +65,7 @@ async def _serve(
         settings.port,
         lambda others: AcceptQueue(engine.accept, others).make_protocol,
     )
-    memory.settle()
+    garbage.settle()
     _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
     tasks.create_task(replica.ready())
     await stop.wait()

@@ -1,45 +1,15 @@
-"""How much memory there is, and when its garbage is looked for: in virtual time, so that minutes take no time."""
+"""When garbage is collected: in virtual time, so that minutes take no time."""
 
 import asyncio
 import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
-from server.memory import COLLECT_S, LOOK_S, PATIENCE_S, collect_when_idle, memory_limit, settle
+from server.process.garbage import COLLECT_S, LOOK_S, PATIENCE_S, collect_when_idle, settle
 from tests.doubles.virtual_time import virtually
-
-MACHINE = memory_limit([])
-
-
-@pytest.mark.parametrize(
-    ("contents", "limit"),
-    [
-        (["1048576\n"], 1 << 20),
-        (["max\n"], MACHINE),
-        ([""], MACHINE),
-        ([None], MACHINE),
-        ([None, "2097152"], 2 << 20),
-        (["max", "2097152"], 2 << 20),
-        (["9223372036854771712"], MACHINE),
-    ],
-)
-def test_the_containers_limit_or_the_machines_memory(tmp_path: Path, contents: list[str | None], limit: int) -> None:
-    """The first file with a number counts; `max`, no file, and a number beyond the machine are none."""
-    files = []
-    for number, content in enumerate(contents):
-        files.append(tmp_path / str(number))
-        if content is not None:
-            files[-1].write_text(content)
-    assert memory_limit(files) == limit
-
-
-def test_the_machine_has_memory() -> None:
-    """Without any container."""
-    assert 1 << 26 < MACHINE < 1 << 50
 
 
 @contextmanager

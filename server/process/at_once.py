@@ -1,0 +1,24 @@
+"""End the process as soon as a signal arrives.
+
+`__main__` imports this module before all others, so it imports nothing that takes time.
+"""
+
+import os
+import signal
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""The signals by which an operator, a container engine or a terminal stops the server."""
+
+
+def end_at_once(number: int, _: object) -> None:
+    """Handle a signal: end the process with exit code 128 + `number`, whatever the process is doing."""
+    os._exit(128 + number)
+
+
+def on_stop_signals() -> None:
+    """Make every stop signal end the process at once.
+
+    Call this first in a process: the kernel drops the signals of process 1 (as in a container) until it handles them.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, end_at_once)
