@@ -1,29 +1,34 @@
 """Events as bytes, for logs and brokers: compact JSON with a version.
 
-Shape: `{"v": 1, "t": "created" | "edited" | "deleted", "c": channel, "e": epoch, "o": offset, "a": at, ...}`
-with `"m"`, the whole message, or `"i"`, the id of the deleted one. Decoding checks what it needs: bytes from
-a shared broker are a stranger's until then.
+Shape: `{"v": 1, "t": kind, "c": channel, "e": epoch, "o": offset, "a": at, ...}`. The kinds `created` and `edited` have
+`"m"`, the whole message; `deleted` has `"i"`, the id of the message. A later version may add kinds (lower-case letters
+and `_`): this one reads them as `UnknownEvent`. Decoding checks every field that it needs: bytes from a shared broker
+are a stranger's until then.
 """
 
+import re
 from typing import Any
 
 import orjson
 
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId
 
 VERSION = 1
-"""Of the shape above; a reader refuses what it does not know."""
+"""Of the shape above. A reader refuses another version."""
+
+_KIND = re.compile(r"[a-z_]{1,64}")
+"""Bounded, since the kind of an unknown event is kept in memory with it."""
 
 
 class DecodeError(ValueError):
-    """The bytes are no event of a known version."""
+    """The bytes are no event of a known version: they are damaged, or a stranger's."""
 
 
-def encode_event(event: Event) -> bytes:
-    """One event with its position."""
+def encode_event(event: MessageEvent) -> bytes:
+    """Return the bytes of one event with its position: one line."""
     fields: dict[str, Any] = {
         "v": VERSION,
         "c": event.channel,
@@ -42,7 +47,8 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(raw: bytes) -> Event:
-    """The inverse of `encode_event`; `DecodeError` on anything else."""
+    """Return the event of these bytes: the inverse of `encode_event`, and `UnknownEvent` for other kinds. Raises
+    `DecodeError`."""
     try:
         fields = orjson.loads(raw)
         if fields["v"] != VERSION:
@@ -64,8 +70,17 @@ def _event(fields: dict[str, Any]) -> Event:
             return MessageEdited(channel, epoch, offset, at, _message(fields["m"]))
         case "deleted":
             return MessageDeleted(channel, epoch, offset, at, MessageId(_text(fields["i"])))
-        case other:
-            raise DecodeError(f"event of unknown type {other!r}")
+        case str(kind) if _KIND.fullmatch(kind):
+            return UnknownEvent(channel, epoch, offset, at, kind)
+        case _:
+            raise DecodeError("the event's kind is no word")
+
+
+def known(event: Event) -> MessageEvent:
+    """Return the event, which must be of a known kind: it is the state of a message. Raises `DecodeError`."""
+    if isinstance(event, UnknownEvent):
+        raise DecodeError(f"a message's state is an event of the unknown kind {event.kind!r}")
+    return event
 
 
 def _message_fields(message: Message) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from server.domain.errors import TABLE, Internal
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import LookAtState, Metrics, Traffic
@@ -39,7 +39,7 @@ UNKNOWN = "unknown"
 
 RECOVERED = "recovered"
 
-EVENTS: Mapping[type[Event], str] = {
+EVENTS: Mapping[type[MessageEvent], str] = {
     MessageCreated: "message:created",
     MessageEdited: "message:edited",
     MessageDeleted: "message:deleted",
@@ -139,7 +139,7 @@ class Counts(Metrics):
     def appended(self, seconds: float) -> None:
         self.append_times.add(seconds)
 
-    def ordered(self, event: Event) -> None:
+    def ordered(self, event: MessageEvent) -> None:
         self.events.add(EVENTS.get(type(event), UNKNOWN))
 
     def published_to_written(self, seconds: float) -> None:

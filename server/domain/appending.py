@@ -9,7 +9,7 @@ from typing import assert_never
 
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Conflict, NotFound
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, MessageId, Position
 
 
@@ -18,11 +18,11 @@ class Appended:
     """The event that a draft became. `duplicate`: nothing was written now, because an earlier draft with the same key,
     or an earlier deletion of the same message, had become this event already."""
 
-    event: Event
+    event: MessageEvent
     duplicate: bool
 
 
-def decide(draft: Draft, present: Event | None, position: Position) -> Appended:
+def decide(draft: Draft, present: MessageEvent | None, position: Position) -> Appended:
     """Return the event that the draft becomes at `position`, which is the channel's next one.
 
     `present` is the last event that changed the message; None if the log holds no message with the draft's id. Before
@@ -98,7 +98,7 @@ def id_taken() -> Conflict:
     return Conflict("the message id is taken")
 
 
-def _editable(present: Event | None) -> Message:
+def _editable(present: MessageEvent | None) -> Message:
     if present is None:
         raise not_found()
     if isinstance(present, MessageDeleted):
@@ -106,7 +106,7 @@ def _editable(present: Event | None) -> Message:
     return present.message
 
 
-def _deleted(deletion: Deletion, present: Event | None, position: Position) -> Appended:
+def _deleted(deletion: Deletion, present: MessageEvent | None, position: Position) -> Appended:
     if present is None:
         raise not_found()
     if isinstance(present, MessageDeleted):

@@ -5,7 +5,7 @@ unchanged, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test compa
 
     MaruError
     ├── BadRequest            bad_request
-    ├── UnknownEvent          unknown_event
+    ├── UnknownCommand        unknown_event
     ├── UnknownNamespace      unknown_namespace
     ├── Unauthenticated       unauthenticated
     │   ├── TokenExpired      token_expired
@@ -54,7 +54,7 @@ class BadRequest(MaruError):
     remedy = "Correct the request; do not send it again as it is."
 
 
-class UnknownEvent(MaruError):
+class UnknownCommand(MaruError):
     code = "unknown_event"
     meaning = "The server has no command of this name."
     remedy = "Correct the event name, or update the server."
@@ -155,7 +155,7 @@ class Internal(MaruError):
 
 TABLE: tuple[type[MaruError], ...] = (
     BadRequest,
-    UnknownEvent,
+    UnknownCommand,
     UnknownNamespace,
     Unauthenticated,
     TokenExpired,

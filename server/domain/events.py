@@ -1,5 +1,6 @@
 """The events of a channel's log."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.domain.channels import ChannelName
@@ -39,11 +40,34 @@ class MessageDeleted:
     id: MessageId
 
 
-Event = MessageCreated | MessageEdited | MessageDeleted
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An entry of a kind that this version does not know: a newer version, which shares the log, has written it.
+
+    It takes its offset, so it moves every position past itself. It is given to nobody, and it never is the state of a
+    message.
+    """
+
+    channel: ChannelName
+    epoch: str
+    offset: int
+    at: int
+    kind: str
+
+
+MessageEvent = MessageCreated | MessageEdited | MessageDeleted
+"""The events that this version writes and gives to clients. Closed: match it exhaustively."""
+
+Event = MessageEvent | UnknownEvent
 """What a log holds. Closed: match it exhaustively."""
 
 
-def state_after(last: Event, offset: int) -> Message | Tombstone:
+def message_events(events: Iterable[Event]) -> tuple[MessageEvent, ...]:
+    """Return the events that clients are given: all except those of an unknown kind."""
+    return tuple(event for event in events if not isinstance(event, UnknownEvent))
+
+
+def state_after(last: MessageEvent, offset: int) -> Message | Tombstone:
     """Return the state of a message. `last` is the last event that changed it, `offset` that of its creation."""
     if isinstance(last, MessageDeleted):
         return Tombstone(last.id, last.channel, offset)

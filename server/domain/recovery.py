@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-from server.domain.events import Event, MessageDeleted
+from server.domain.events import MessageDeleted, MessageEvent
 from server.domain.messages import Message, Position, Tombstone
 
 REPLAY_LIMIT = 1_000
@@ -22,7 +22,7 @@ data at the most."""
 _ENVELOPE_BYTES = 450
 """Of a message beside its text and data."""
 
-Item = TypeVar("Item", bound=Event | Message | Tombstone)
+Item = TypeVar("Item", bound=MessageEvent | Message | Tombstone)
 
 
 class NotResumable(StrEnum):
@@ -34,7 +34,7 @@ class NotResumable(StrEnum):
     AHEAD_OF_LOG = "ahead_of_log"
 
 
-def json_size(item: Event | Message | Tombstone) -> int:
+def json_size(item: MessageEvent | Message | Tombstone) -> int:
     """About how many bytes of JSON the item takes."""
     if isinstance(item, MessageDeleted | Tombstone):
         return _ENVELOPE_BYTES

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from server.domain.events import Event, MessageDeleted
+from server.domain.events import Event, MessageDeleted, UnknownEvent
 from server.domain.messages import Position
 
 HELD_LIMIT = 256
@@ -138,7 +138,7 @@ class Ring:
 
 def _size(event: Event) -> int:
     """Roughly the memory that an event holds: nothing is encoded to find it, so an application's data counts whole."""
-    if isinstance(event, MessageDeleted):
+    if isinstance(event, MessageDeleted | UnknownEvent):
         return _EVENT_BYTES
     return _EVENT_BYTES + 2 * len(event.message.text) + (0 if event.message.data is None else _DATA_BYTES)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.channels import ChannelName
-from server.domain.events import Event
+from server.domain.events import Event, MessageEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Broadcast(Protocol):
        leaves the channel subscribed.
     """
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: MessageEvent) -> None:
         """Hint at an event that the log has. Promises 1, 4."""
         ...
 

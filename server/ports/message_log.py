@@ -38,15 +38,16 @@ class MessageLog(Protocol):
        task; concurrent appends get some order, the same for every reader.
     2. Durable: when `append` returns, the event is on stable storage (of the adapter's kind) and every later `read`,
        by anyone, sees it. A torn or failed write is never seen by a reader.
-    3. Idempotent: a second `Post` with the same (channel, author, key) within 24 h returns the first one's event, with
-       `duplicate`; a `Post` without a key is always new. Deleting a deleted message returns the first deletion's event,
-       with `duplicate`.
+    3. Idempotent: a second `NewMessage` with the same (channel, author, key) within 24 h returns the first one's event,
+       with `duplicate`; a `NewMessage` without a key is always new. Deleting a deleted message returns the first
+       deletion's event, with `duplicate`.
     4. States: a `Revision` of an unknown message raises `NotFound`, of a deleted one `Conflict`; it bumps `version`,
        sets `edited_at`, and keeps the creation's offset. A `Deletion` of an unknown message raises `NotFound`, and
        leaves a `Tombstone`: the text stands in no later `message` or `history`.
     5. Reads: `read(channel, after, limit)` gives up to `limit` events with offsets `after + 1, after + 2 ...` without a
-       hole, from one consistent moment; `limit` 0 asks for `floor` and `head` alone. Where `after < floor`, `events` is
-       empty. Events never change: a deleted message is read as its creation and, later, its deletion.
+       hole, from one consistent moment; `limit` 0 asks for `floor` and `head` alone. If `after < floor`, `events` is
+       empty. Events never change: a deleted message is read as its creation and, later, its deletion. An entry of a
+       kind that a newer version wrote is read as `UnknownEvent`; an entry that can't be read at all is `Unavailable`.
     6. Pages: `history` gives messages by the offset of their creation, both bounds exclusive: the newest `limit` below
        `before`; or, with `after` alone, the oldest `limit` above `after`; with both, the newest between them; with
        neither, the newest. Deleted ones appear as `Tombstone`.

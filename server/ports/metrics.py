@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 
@@ -87,7 +87,7 @@ class Metrics(Protocol):
         """The log took a draft, from the call to its return."""
         ...
 
-    def ordered(self, event: Event) -> None:
+    def ordered(self, event: MessageEvent) -> None:
         """The hub put an event in its place and gave it to the transport: once for each event and replica."""
         ...
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
 
@@ -24,7 +24,7 @@ class Transport(Protocol):
     7. Ephemeral: what is told to a channel is dropped, and counted, for a member that does not keep up.
     """
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, event: MessageEvent) -> None:
         """Give the event to every session in its channel. Promises 1-4."""
         ...
 

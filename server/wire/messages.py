@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, Position, Tombstone
 from server.domain.recovery import NotResumable
 from server.ports.message_log import Page
@@ -29,7 +29,7 @@ def message(value: Message | Tombstone) -> Json:
     }
 
 
-def log_event(event: Event) -> tuple[ServerEvent, Json]:
+def log_event(event: MessageEvent) -> tuple[ServerEvent, Json]:
     """A log event's name and body."""
     position = {
         "channel": event.channel,
@@ -47,13 +47,15 @@ def log_event(event: Event) -> tuple[ServerEvent, Json]:
             return ServerEvent.MESSAGE_DELETED, position | {"message": gone}
 
 
-def events(values: Sequence[Event]) -> list[Json]:
+def events(values: Sequence[MessageEvent]) -> list[Json]:
     """Whole log events as they stand in `channel:join`'s ack and in `channel:resumed`."""
     named = (log_event(value) for value in values)
     return [{"event": name.value, **body} for name, body in named]
 
 
-def replayed(position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[Event]) -> Json:
+def replayed(
+    position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[MessageEvent]
+) -> Json:
     """The part that `channel:join`'s ack and `channel:resumed` have in common."""
     body: Json = {"epoch": position.epoch, "offset": position.offset, "recovered": recovered}
     if reason is not None:

@@ -14,7 +14,9 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
+from server.domain.events import UnknownEvent
 from server.ports.message_log import MessageLog
+from tests.doubles import newer_version
 from tests.doubles.samples import HOUR_MS, NOW_MS
 from tests.harness.redis import RedisProcess
 
@@ -46,6 +48,10 @@ class LogStore(Protocol):
         """Lose everything, as a disaster would. No log is open."""
         ...
 
+    async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
+        """Let a newer version write an entry into the channel, which has an event. No log is open."""
+        ...
+
 
 class MemoryStore(LogStore):
     """Its log outlives the test's contexts: there is nothing else that could."""
@@ -62,6 +68,10 @@ class MemoryStore(LogStore):
 
     def lose(self) -> None:
         self._log = None
+
+    async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
+        assert self._log is not None
+        return newer_version.write_in_memory(self._log, channel, self.clock.now)
 
 
 class SqliteStore(LogStore):
@@ -81,22 +91,28 @@ class SqliteStore(LogStore):
     def lose(self) -> None:
         self._path.unlink()
 
+    async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
+        return newer_version.write_in_sqlite(self._path, channel, self.clock.now)
+
 
 class RedisStore(LogStore):
     """A Redis of the whole session: each test has channels of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, process: RedisProcess) -> None:
         self.clock = Clock()
-        self._url = url
+        self._process = process
 
     def open(
         self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
     ) -> AbstractAsyncContextManager[MessageLog]:
-        return RedisMessageLog(self._url, max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock)
+        return RedisMessageLog(self._process.url, max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock)
 
     def lose(self) -> None:
-        with redis.Redis.from_url(self._url) as client:
+        with redis.Redis.from_url(self._process.url) as client:
             client.flushall()
+
+    async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
+        return await newer_version.write_in_redis(self._process.command, channel, self.clock.now)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -115,7 +131,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
         case "sqlite":
             return SqliteStore(tmp_path)
         case _:
-            return RedisStore(request.getfixturevalue("redis_server").url)
+            return RedisStore(request.getfixturevalue("redis_server"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from server.domain.appending import Appended, already_deleted, id_taken, not_fou
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError, NotFound
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, Tombstone
 from server.ports.message_log import MessageLog, Page
 from tests.contracts.conftest import LogStore
@@ -29,7 +29,7 @@ def deletion(number: int, channel: ChannelName) -> Deletion:
     return Deletion(channel, some_id(number), at=NOW_MS + 20_000 + number)
 
 
-async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[Event]:
+async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[MessageEvent]:
     """Post 1 .. upto into the empty channel."""
     return [(await log.append(new_message(number, channel))).event for number in range(1, upto + 1)]
 
@@ -320,6 +320,24 @@ async def test_5_events_never_change(log: MessageLog, channel: ChannelName) -> N
     assert [type(event) for event in events] == [MessageCreated, MessageEdited, MessageDeleted]
 
 
+async def test_5_an_entry_of_an_unknown_kind_has_its_place(store: LogStore, channel: ChannelName) -> None:
+    """An entry that a newer version wrote is read where it stands, and the next append comes behind it; it is no
+    message and changes none."""
+    async with store.open() as log:
+        await fill(log, channel, 2)
+    unknown = await store.write_unknown(channel)
+    async with store.open() as log:
+        head = (await log.read(channel, 0, 0)).head
+        assert (unknown.epoch, unknown.offset) == (head.epoch, head.offset) == (head.epoch, 3)
+        assert (await log.append(new_message(4, channel))).event.offset == 4
+        edited = (await log.append(edit(1, channel))).event
+        events = (await log.read(channel, 1, 10)).events
+        assert (offsets(events), events[1], events[3]) == ([2, 3, 4, 5], unknown, edited)
+        assert offsets((await log.read(channel, 2, 1)).events) == [3]
+        assert creations(await log.history(channel, None, None, 10)) == [1, 2, 4]
+        assert (await log.append(deletion(2, channel))).event.offset == 6
+
+
 async def test_5_a_read_beside_appends_is_of_one_moment(log: MessageLog, channel: ChannelName) -> None:
     """While others append, each read ends exactly at the head that it tells."""
 
@@ -478,6 +496,26 @@ async def test_8_what_is_too_old_is_dropped(store: LogStore, channel: ChannelNam
         assert (await log.append(new_message(9, idle))).event.offset == 4
 
 
+async def test_8_an_entry_of_an_unknown_kind_counts_and_ages(store: LogStore, channel: ChannelName) -> None:
+    """It counts as one of the kept events, and is dropped with age as any other."""
+    async with store.open(max_events=4, max_age_ms=HOUR_MS) as log:
+        await fill(log, channel, 3)
+    unknown = await store.write_unknown(channel)
+    store.clock.now += HOUR_MS // 2
+    async with store.open(max_events=4, max_age_ms=HOUR_MS) as log:
+        await log.append(new_message(5, channel))
+        replay = await log.read(channel, 1, 10)
+        assert (replay.floor, offsets(replay.events)) == (1, [2, 3, 4, 5])
+        assert replay.events[2] == unknown
+        store.clock.now += HOUR_MS // 2 + 1
+
+        async def trimmed() -> bool:
+            return (await log.read(channel, 0, 0)).floor == 4
+
+        await eventually(trimmed)
+        assert offsets((await log.read(channel, 4, 10)).events) == [5]
+
+
 async def test_8_a_key_outlives_its_event(store: LogStore, channel: ChannelName) -> None:
     """A repeat is answered with the first one's id, time and offset, where the event itself is dropped."""
     async with store.open(max_events=2) as log:
@@ -504,9 +542,9 @@ async def test_10_who_gives_up_gives_up_the_answer(log: MessageLog, channel: Cha
         [1],
         [3],
     ]
-    assert await log.append(replace(drafts[1], id=some_id(9))) == Appended(
-        (await log.read(channel, 1, 1)).events[0], duplicate=True
-    )
+    again = await log.append(replace(drafts[1], id=some_id(9)))
+    assert again.duplicate
+    assert [again.event] == (await log.read(channel, 1, 1)).events
 
 
 async def test_posts_carry_what_they_are_given(log: MessageLog, channel: ChannelName) -> None:

@@ -12,7 +12,7 @@ from server.domain.appending import Appended, already_deleted, created, not_foun
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
 from tests.contracts.conftest import LogStore
@@ -46,7 +46,7 @@ class Model:
     channel: ChannelName
     epoch: str
     kept: int
-    events: list[Event] = field(default_factory=list)
+    events: list[MessageEvent] = field(default_factory=list)
     keys: dict[tuple[str, str], MessageCreated] = field(default_factory=dict)
 
     @property
@@ -93,7 +93,7 @@ class Model:
                 return Appended(first, duplicate=True)
         return self._new(event)
 
-    def _new(self, event: Event) -> Appended:
+    def _new(self, event: MessageEvent) -> Appended:
         self.events.append(event)
         return Appended(event, duplicate=False)
 

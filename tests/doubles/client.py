@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from server.application.channels.subscriptions import Joined
-from server.domain.events import Event
+from server.domain.events import Event, MessageEvent, message_events
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import NotResumable
@@ -55,6 +55,11 @@ class Follower:
             self.last = self.position or self.last
         return self
 
+    def misses_nothing(self, head: Position) -> bool:
+        """Whether the client is at the head of the log, or only entries of unknown kinds are between."""
+        at = self.position
+        return at is not None and at.epoch == head.epoch and self._known_between(at, head.offset) == []
+
     def _take(self, item: object) -> None:
         match item:
             case Asked():
@@ -80,22 +85,27 @@ class Follower:
         self.position = resumed.position
 
     def _live(self, event: object) -> None:
-        assert isinstance(event, Event)
+        assert isinstance(event, MessageEvent)
         assert self.position is not None, f"offset {event.offset} came to one who is not in the channel"
-        assert (event.epoch, event.offset) == (self.position.epoch, self.position.offset + 1)
-        assert event == self._truth[event.epoch, event.offset]
+        assert event.epoch == self.position.epoch
+        assert self._known_between(self.position, event.offset) == [event], "not exactly the next event"
         self.position = Position(event.epoch, event.offset)
 
-    def _enter(self, position: Position, reason: NotResumable | None, events: Sequence[Event]) -> None:
+    def _enter(self, position: Position, reason: NotResumable | None, events: Sequence[MessageEvent]) -> None:
         since = self._asked.since
         if since is not None and reason is None:
             assert since.epoch == position.epoch
-            assert len(events) == position.offset - since.offset, "not exactly what was missed"
+            assert [*events] == self._known_between(since, position.offset), "not exactly what was missed"
         else:
             assert len(events) <= self._asked.history
         if since is not None and reason is not None:
             self.restarts.append(Restart(since, reason))
-        first = position.offset - len(events) + 1
-        for offset, event in enumerate(events, first):
-            assert event == self._truth[position.epoch, offset]
+        if events:
+            start = Position(position.epoch, events[0].offset - 1)
+            assert [*events] == self._known_between(start, position.offset), "not exactly the last events"
         self.position = position
+
+    def _known_between(self, after: Position, upto: int) -> list[MessageEvent]:
+        """The events that a client is given of the log's entries after a position, up to an offset."""
+        entries = (self._truth[after.epoch, offset] for offset in range(after.offset + 1, upto + 1))
+        return [*message_events(entries)]

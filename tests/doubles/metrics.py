@@ -1,6 +1,6 @@
 """Metrics that remember what they were told, in order."""
 
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
@@ -34,7 +34,7 @@ class RecordingMetrics(Metrics):
     def appended(self, seconds: float) -> None:
         self.told.append(("appended", seconds))
 
-    def ordered(self, event: Event) -> None:
+    def ordered(self, event: MessageEvent) -> None:
         self.told.append(("ordered", event))
 
     def published_to_written(self, seconds: float) -> None:

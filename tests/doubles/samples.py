@@ -6,7 +6,7 @@ from random import Random
 from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
-from server.domain.events import Event, MessageCreated
+from server.domain.events import MessageCreated, MessageEvent, UnknownEvent
 from server.domain.identity import Action, Author, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id
 
@@ -53,7 +53,12 @@ def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> Messa
     return created(new_message(offset, channel), Position(epoch, offset))
 
 
-def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[Event, ...]:
+def unknown(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> UnknownEvent:
+    """The entry of an unknown kind that has this offset."""
+    return UnknownEvent(channel, epoch, offset, NOW_MS + offset, "reacted")
+
+
+def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[MessageEvent, ...]:
     """The events after + 1 .. upto."""
     return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
 from server.ports.membership import Membership
@@ -41,7 +41,7 @@ class RecordingTransport(Transport, Membership):
                 self._changed.clear()
                 await self._changed.wait()
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, event: MessageEvent) -> None:
         for session in self._members.get(event.channel, {}):
             self._inboxes[session].append(event)
         self._changed.set()

@@ -16,7 +16,7 @@ from server.adapters.tokens import jwt_verifier
 from server.application import commands, deadline
 from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits
-from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.events import MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
@@ -201,13 +201,13 @@ def test_the_names_are_those_of_the_code() -> None:
 # Examples, against the shapes of the code
 
 
-def deleted(offset: int) -> Event:
+def deleted(offset: int) -> MessageEvent:
     """A deletion."""
     gone = event(offset)
     return MessageDeleted(gone.channel, gone.epoch, gone.offset, gone.at, gone.message.id)
 
 
-def edited(offset: int) -> Event:
+def edited(offset: int) -> MessageEvent:
     """An edit."""
     new = event(offset)
     return MessageEdited(new.channel, new.epoch, new.offset, new.at, new.message)

@@ -13,7 +13,7 @@ from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, NewMessage
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, state_after
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent, state_after
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
@@ -24,14 +24,14 @@ _Key = tuple[ChannelName, UserId, str]
 
 @dataclass(slots=True)
 class _Kept:
-    """A kept message: the offset of its creation, and the last event that changed it."""
+    """A kept message: the event that created it, and the last one that changed it."""
 
-    offset: int
-    last: Event
+    creation: MessageCreated
+    last: MessageEvent
 
     @property
     def state(self) -> Message | Tombstone:
-        return state_after(self.last, self.offset)
+        return state_after(self.last, self.creation.offset)
 
 
 @dataclass(slots=True)
@@ -55,14 +55,14 @@ class _Channel:
     def next(self) -> Position:
         return Position(self.epoch, self.floor + len(self.events) + 1)
 
-    def add(self, event: Event, now: int) -> None:
+    def add(self, event: MessageEvent, now: int) -> None:
         self.events.append(event)
         self.written.append(now)
         match event:
             case MessageCreated():
                 self.ids.append(event.message.id)
                 self.offsets.append(event.offset)
-                self.messages[event.message.id] = _Kept(event.offset, event)
+                self.messages[event.message.id] = _Kept(event, event)
             case MessageEdited():
                 self.messages[event.message.id].last = event
             case MessageDeleted():
@@ -172,13 +172,13 @@ class MemoryMessageLog(MessageLog):
                 return
             del self._keys[oldest]
 
-    def _first(self, channel: _Channel, draft: NewMessage) -> Event | None:
+    def _first(self, channel: _Channel, draft: NewMessage) -> MessageEvent | None:
         """Return the event of the first message with the draft's key, if there is one."""
         keyed = None if draft.key is None else self._keys.get(_key(draft, draft.key))
         if keyed is None:
             return None
         if keyed.offset > channel.floor:
-            return channel.events[keyed.offset - channel.floor - 1]
+            return channel.messages[keyed.id].creation
         return recreated(draft, keyed.id, keyed.at, Position(channel.epoch, keyed.offset))
 
 

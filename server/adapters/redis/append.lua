@@ -21,7 +21,7 @@ end
 -- The next state of a message from its present one: who and what never changes, the new text, the new data or the old.
 local function revised(present)
   local place, created_at, version, head_size, data_size, from =
-    string.match(present, '^%l %d+ %d+ (%d+) (%d+) (%d+) (%d+) (%d+) ()')
+    string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) (%d+) (%d+) ()')
   local text, data = ARGV[12], ARGV[13]
   local data_from = from + head_size
   if ARGV[14] == '1' then

@@ -11,7 +11,7 @@ from server.adapters.codec import DecodeError
 from server.adapters.redis import keys
 from server.adapters.redis.bus import RedisBus
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageDeleted
+from server.domain.events import Event, MessageCreated, MessageEdited, MessageEvent
 from server.domain.limits import MAX_DATA_DEPTH
 from server.domain.nesting import is_deeper
 from server.ports.broadcast import Broadcast, LinkRestored
@@ -36,7 +36,7 @@ class RedisBroadcast(Broadcast):
         bus.on_hint = self._take
         bus.on_restored = self._restored
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: MessageEvent) -> None:
         """Publish behind everything published before. Promises 1, 4."""
         await self._bus.publish(keys.topic(event.channel), codec.encode_event(event))
 
@@ -81,7 +81,7 @@ def _judged(topic: str, payload: bytes) -> Event:
     event = codec.decode_event(payload)
     if keys.topic(event.channel) != topic:
         raise DecodeError("it belongs to another channel")
-    if not isinstance(event, MessageDeleted):
+    if isinstance(event, MessageCreated | MessageEdited):
         message = event.message
         if message.channel != event.channel:
             raise DecodeError("its message belongs to another channel")

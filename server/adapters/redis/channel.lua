@@ -52,7 +52,7 @@ local function seen_is_here(offset, at)
     return at == at_head
   end
   local entry = offset < head and entry_at(offset)
-  return entry and string.match(entry, '^%l (%d+)') == at
+  return entry and string.match(entry, '^%l+ (%d+)') == at
 end
 
 local function trim(before)
@@ -76,7 +76,7 @@ local function drop_aged()
   while floor < head do
     local aged = 0
     for _, entry in ipairs(entries(floor + 1, '+', count)) do
-      first = tonumber(string.match(entry[2][2], '^%l %d+ (%d+)'))
+      first = tonumber(string.match(entry[2][2], '^%l+ %d+ (%d+)'))
       if first >= OLDEST then
         break
       end

@@ -7,12 +7,16 @@ Redis may take the last second with it (docs/operations.md).
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import count
 from typing import Any, NamedTuple, Self
 
+import structlog
+
 from server.adapters.clock import now_ms
+from server.adapters.codec import DecodeError, known
 from server.adapters.redis import keys
 from server.adapters.redis.entries import decode_entry, decode_state, encode_content, encode_data
 from server.adapters.redis.link import connect
@@ -21,7 +25,8 @@ from server.adapters.redis.scripts import Script
 from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
-from server.domain.events import Event, MessageDeleted
+from server.domain.errors import Unavailable
+from server.domain.events import MessageDeleted, MessageEvent
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
@@ -33,6 +38,9 @@ SEEN_LIMIT = 50_000
 WRITERS = 2
 """Connections that append, each for its share of the channels: while Redis works for one, this process works for the
 other."""
+
+
+_log = structlog.get_logger("maru.log")
 
 
 class _Seen(NamedTuple):
@@ -53,6 +61,7 @@ class RedisMessageLog(MessageLog):
         self._history = Script(self._reads, "history")
         self._seen: OrderedDict[ChannelName, _Seen] = OrderedDict()
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(6)] for number in count())
+        self._damaged = False  # the last answer held an entry that can't be read
         self._max_events, self._max_age_ms, self._now_ms = max_events, max_age_ms, now_ms
 
     async def __aenter__(self) -> Self:
@@ -74,7 +83,8 @@ class RedisMessageLog(MessageLog):
         )
 
     def _written(self, draft: Draft, answer: Sequence[Any]) -> Appended:
-        appended = _appended(draft, answer)
+        with self._readable(draft.channel):
+            appended = _appended(draft, answer)
         event = appended.event
         self._note(draft.channel, event.epoch, event.offset, event.at)
         return appended
@@ -85,16 +95,17 @@ class RedisMessageLog(MessageLog):
         position = Position(epoch.decode(), int(head))
         if position.offset:
             self._note(channel, position.epoch, position.offset, int(at))
-        return Replay(
-            int(floor),
-            position,
-            [decode_entry(channel, position.epoch, int(id.partition(b"-")[0]), packed) for id, (_, packed) in entries],
-        )
+        with self._readable(channel):
+            events = [
+                decode_entry(channel, position.epoch, int(id.partition(b"-")[0]), packed) for id, (_, packed) in entries
+            ]
+        return Replay(int(floor), position, events)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """One script call."""
         found = await self._message((*_names(channel), keys.state(channel, id)), *self._opening(channel), id)
-        return _state(channel, found) if found else None
+        with self._readable(channel):
+            return _state(channel, found) if found else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """One script call."""
@@ -105,8 +116,21 @@ class RedisMessageLog(MessageLog):
             "" if after is None else after,
             limit,
         )
-        states = [_state(channel, one) for one in found if one[2] is not None]
+        with self._readable(channel):
+            states = [_state(channel, one) for one in found if one[2] is not None]
         return Page(states, Position(epoch.decode(), int(head)), more == b"1")
+
+    @contextmanager
+    def _readable(self, channel: ChannelName) -> Iterator[None]:
+        """Raise `Unavailable` instead of `DecodeError`, and log the first of a row of them."""
+        try:
+            yield
+        except DecodeError as error:
+            if not self._damaged:
+                _log.error("message_log.unreadable", channel=channel, error=str(error))
+            self._damaged = True
+            raise Unavailable("the message log can't be read") from error
+        self._damaged = False
 
     def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
         """What `channel.lua` is told: an epoch, should it need one; what this process has seen of the channel; age."""
@@ -171,13 +195,13 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
     offset, at, id, entry = place
     position = Position(epoch.decode(), int(offset))
     if entry is not None:
-        event = decode_entry(draft.channel, position.epoch, position.offset, entry)
+        event = known(decode_entry(draft.channel, position.epoch, position.offset, entry))
     else:
         event = _rebuilt(draft, position, MessageId(id.decode()), int(at))
     return Appended(event, outcome == b"duplicate")
 
 
-def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> Event:
+def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> MessageEvent:
     """The event of a new post, of an earlier one that the log no longer keeps, or of a deletion."""
     if isinstance(draft, NewMessage):
         return created(draft, position) if id == draft.id else recreated(draft, id, at, position)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.adapters.codec import DecodeError, decode_event, encode_event
+from server.adapters.codec import DecodeError, decode_event, encode_event, known
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, NewMessage
 from server.domain.errors import MaruError, Unavailable
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId, Position
@@ -118,7 +118,7 @@ class Batch:
             if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
                 return Appended(first, duplicate=True)
             payload = self._states.get((draft.channel, draft.id))
-            appended = decide(draft, None if payload is None else decode_event(payload), channel.next)
+            appended = decide(draft, None if payload is None else known(decode_event(payload)), channel.next)
         except MaruError as refusal:
             return refusal
         except DecodeError as error:
@@ -129,16 +129,16 @@ class Batch:
             self._add(channel, draft, appended.event)
         return appended
 
-    def _first(self, channel: Channel, draft: NewMessage) -> Event | None:
+    def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
         """Return the event of the first message with the draft's key, if there is one."""
         first = None if draft.key is None else self._firsts.get((draft.channel, draft.author.id, draft.key))
         if first is None:
             return None
         if first.payload is not None:
-            return decode_event(first.payload)
+            return known(decode_event(first.payload))
         return recreated(draft, first.id, first.at, Position(channel.epoch, first.offset))
 
-    def _add(self, channel: Channel, draft: Draft, event: Event) -> None:
+    def _add(self, channel: Channel, draft: Draft, event: MessageEvent) -> None:
         """Plan the event's row, which the message's creation points to as its state from now on."""
         payload = encode_event(event)
         self._heads.setdefault(channel.name, channel.head)

@@ -14,7 +14,7 @@ import structlog
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, Unavailable
-from server.domain.events import Event
+from server.domain.events import Event, UnknownEvent
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, NotResumable
@@ -229,8 +229,9 @@ class Hub:
     def _deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
         for event in events:
             hosted.ring.push(event)
-            self._transport.deliver(event)
-            self._metrics.ordered(event)
+            if not isinstance(event, UnknownEvent):
+                self._transport.deliver(event)
+                self._metrics.ordered(event)
 
     def _heal(self, hosted: HostedChannel) -> None:
         if hosted.sequencer is None:

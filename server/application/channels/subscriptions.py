@@ -9,7 +9,7 @@ from server.application.deadline import deadline
 from server.application.turn import Turn
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
-from server.domain.events import Event
+from server.domain.events import Event, MessageEvent, message_events
 from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
@@ -31,7 +31,7 @@ class Joined:
 
     position: Position
     reason: NotResumable | None
-    events: tuple[Event, ...]
+    events: tuple[MessageEvent, ...]
 
 
 class Subscriptions:
@@ -178,7 +178,8 @@ def _merge_from(
     events = merge(after, position.offset, logged, hosted.ring.after(after))
     if events is None:
         return after
-    given = newest_within(events)
-    if since is not None and missed is None and len(given) < len(events):
+    told = message_events(events)
+    given = newest_within(told)
+    if since is not None and missed is None and len(given) < len(told):
         return Joined(position, NotResumable.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())
     return Joined(position, missed, tuple(given))

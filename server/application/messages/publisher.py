@@ -12,7 +12,7 @@ from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId
 from server.ports.broadcast import Broadcast
@@ -133,11 +133,11 @@ class Publisher:
         else:
             answer.set_exception(error)
 
-    def _hint_late(self, event: Event) -> None:
+    def _hint_late(self, event: MessageEvent) -> None:
         hinting = asyncio.create_task(self._hint(event))
         self._hinting.add(hinting)
         hinting.add_done_callback(self._hinting.discard)
 
-    async def _hint(self, event: Event) -> None:
+    async def _hint(self, event: MessageEvent) -> None:
         with contextlib.suppress(MaruError):  # its sender tries again, and the hubs compare
             await self._broadcast.publish(event)

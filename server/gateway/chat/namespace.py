@@ -10,7 +10,7 @@ from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import ConnectPayload, channel_of
 from server.application.sessions.sessions import Sessions, session_ended
 from server.domain.channels import ChannelName
-from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownEvent
+from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownCommand
 from server.domain.identity import Identity, SessionId
 from server.gateway.chat.call import Call, Handlers
 from server.gateway.socketio.namespace import Admitted, Namespace
@@ -90,7 +90,7 @@ class ChatNamespace(Namespace):
     async def _handle(self, call: Call, identity: Identity | None, name: str, arguments: Sequence[object]) -> None:
         handler = self._handlers.get(name)
         if handler is None:
-            raise UnknownEvent("no such command; see PROTOCOL.md for the list")
+            raise UnknownCommand("no such command; see PROTOCOL.md for the list")
         if len(arguments) != 1:
             raise BadRequest(f"a command has one payload, got {len(arguments)}", details={"field": "payload"})
         command = handler.payload.parse(arguments[0])

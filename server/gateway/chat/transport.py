@@ -6,7 +6,7 @@ from typing import Any
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import Event
+from server.domain.events import MessageEvent
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import ChannelPush, Push
@@ -39,7 +39,7 @@ class SocketTransport(Transport):
         self._now_ms = now_ms
         self._unwritten: list[int] = []  # when the events of this turn were published
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, event: MessageEvent) -> None:
         """Give the event to every session in its channel. Promises 1-4."""
         channel = event.channel
         if self._rooms.has_members(channel):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from server.adapters import codec
 from server.adapters.redis import keys
-from server.domain.events import Event, MessageCreated
+from server.domain.events import MessageCreated, MessageEvent
 from server.domain.messages import MessageId
 from tests.harness.cluster import Cluster
 from tests.harness.crowd import Crowd, Talk, gather
@@ -29,14 +29,14 @@ INVENTED = 1_000
 Figure = Callable[[str], None]
 
 
-async def hint(cluster: Cluster, events: list[Event]) -> None:
+async def hint(cluster: Cluster, events: list[MessageEvent]) -> None:
     """Tell the replicas, in this order."""
     async with cluster.redis.client() as client:
         for event in events:
             await client.publish(keys.topic(event.channel), codec.encode_event(event))
 
 
-def invented(event: Event) -> list[Event]:
+def invented(event: MessageEvent) -> list[MessageEvent]:
     """Two events that no log holds: one far ahead of this one, one of another epoch."""
     assert isinstance(event, MessageCreated)
     offset = event.offset + INVENTED
@@ -44,7 +44,7 @@ def invented(event: Event) -> list[Event]:
     return [ahead, replace(ahead, epoch="another")]
 
 
-async def heard_by_all(crowd: Crowd, events: list[Event], timeout: float) -> None:
+async def heard_by_all(crowd: Crowd, events: list[MessageEvent], timeout: float) -> None:
     """Wait until every member has been told of each event."""
     for event in events:
         for client in crowd.members.values():
@@ -73,7 +73,7 @@ async def test_hints_in_chaos(tmp_path: Path, figure: Figure) -> None:
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
         crowd = await gather(stack, cluster, CHANNELS)
-        past: list[Event] = []
+        past: list[MessageEvent] = []
         told = 0
         async with Talk(crowd, RATE):
             for _ in range(BURSTS):

@@ -11,11 +11,12 @@ from server.adapters.codec import (
     DecodeError,
     decode_event,
     encode_event,
+    known,
 )
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId
-from tests.doubles.samples import NOW_MS, ROOM, event, some_id
+from tests.doubles.samples import NOW_MS, ROOM, event, some_id, unknown
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 whole = st.integers(0, 2**53)
@@ -46,7 +47,7 @@ events = st.one_of(
 
 
 @given(events)
-def test_an_event_survives(original: Event) -> None:
+def test_an_event_survives(original: MessageEvent) -> None:
     """Decoding gives an equal event; the bytes are one line, so that lines may be joined."""
     raw = encode_event(original)
     assert decode_event(raw) == original
@@ -78,7 +79,8 @@ def with_(**changed: object) -> dict[str, Any]:
         b'{"v": 1}',
         *(orjson.dumps(without(field)) for field in "vtceoam"),
         orjson.dumps(with_(v=2)),
-        orjson.dumps(with_(t="renamed")),
+        *(orjson.dumps(with_(t=kind)) for kind in ("", "Reacted", "re acted", "r" * 65, 7, None, ["created"])),
+        orjson.dumps(with_(t="reacted", o="1")),
         orjson.dumps(with_(t="deleted")),
         orjson.dumps(with_(c=7)),
         orjson.dumps(with_(o="1")),
@@ -95,6 +97,19 @@ def test_what_is_no_event_is_refused(foreign: bytes) -> None:
     """Any other bytes are a `DecodeError`, never another exception and never half an event."""
     with pytest.raises(DecodeError):
         decode_event(foreign)
+
+
+@pytest.mark.parametrize("kind", ["reacted", "r", "a_b", "r" * 64])
+def test_an_event_of_an_unknown_kind_keeps_its_place(kind: str) -> None:
+    """A newer version's event has a position and a time; its other fields mean nothing here."""
+    assert decode_event(orjson.dumps(with_(t=kind))) == UnknownEvent(ROOM, "one", 1, NOW_MS + 1, kind)
+
+
+def test_an_unknown_event_is_no_state_of_a_message() -> None:
+    """Where a message's state is expected, an event of an unknown kind is damage."""
+    assert known(event(1)) == event(1)
+    with pytest.raises(DecodeError, match="unknown kind 'reacted'"):
+        known(unknown(1))
 
 
 def test_a_lone_surrogate_is_no_json() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from server.adapters.prometheus_metrics import BOUNDS_S, CODES, EVENTS, Counts, Exposition
 from server.domain.errors import TABLE
-from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.events import MessageDeleted, MessageEdited, MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import SILENT, Metrics, State, Traffic
@@ -114,7 +114,7 @@ def test_events_are_counted_by_their_names_on_the_wire(stand: Stand) -> None:
         stand.counts.ordered(one)
         assert EVENTS[type(one)] == messages.log_event(one)[0]
         assert stand[f'maru_events_total{{event="{EVENTS[type(one)]}"}}'] == 1
-    assert set(EVENTS) == set(get_args(Event))
+    assert set(EVENTS) == set(get_args(MessageEvent))
 
 
 # Times

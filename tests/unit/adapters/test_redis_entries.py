@@ -1,12 +1,13 @@
-"""Messages and events as the strings that Redis keeps."""
+"""Messages and events as the strings that Redis keeps, damaged ones too."""
 
 from dataclasses import replace
 
 import pytest
 
+from server.adapters.codec import DecodeError
 from server.adapters.redis.entries import decode_entry, decode_state, encode_content
 from server.domain.drafts import NewMessage
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, UnknownEvent
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, Tombstone
 from tests.doubles.samples import ROOM, new_message, some_id
@@ -77,3 +78,62 @@ def test_a_deletion_names_the_message() -> None:
     """And nothing else."""
     packed = b"d 99 7 " + some_id(1).encode()
     assert decode_entry(ROOM, "e", 9, packed) == MessageDeleted(ROOM, "e", 9, 99, some_id(1))
+
+
+@pytest.mark.parametrize("kind", ["r", "reacted", "r" * 64])
+def test_an_entry_of_an_unknown_kind_keeps_its_place(kind: str) -> None:
+    """A newer version's entry is no deletion: it has a time, and the rest means nothing here."""
+    packed = f"{kind} 99 7 {some_id(1)} 👍 and so on and on and on".encode()
+    assert decode_entry(ROOM, "e", 9, packed) == UnknownEvent(ROOM, "e", 9, 99, kind)
+    assert decode_entry(ROOM, "e", 9, f"{kind} 99 7".encode()) == UnknownEvent(ROOM, "e", 9, 99, kind)
+
+
+WHOLE = creation(DRAFTS[2])
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"c",
+        b"r",
+        b"r 99",
+        b"r 99 x",
+        b"r 9x 7",
+        b"R 99 7",
+        b"7 99 7",
+        b"r" * 65 + b" 99 7",
+        b" 99 7",
+        b"\xff 99 7",
+        b"d 99 7",
+        b"d 99 7 \xff",
+        b"d 99 7 one two",
+        b"d 9 100",
+        WHOLE.replace(b"c ", b"c x", 1),
+    ],
+)
+def test_a_damaged_entry_is_refused(packed: bytes) -> None:
+    """An entry of another shape is a `DecodeError`: it is no deletion, and of no unknown kind."""
+    with pytest.raises(DecodeError):
+        decode_entry(ROOM, "e", 9, packed)
+
+
+def test_an_entry_that_is_cut_off_is_refused() -> None:
+    """Wherever it ends before its text: of a text, nothing says how long it is."""
+    for end in range(len(WHOLE) - len(DRAFTS[2].text.encode())):
+        with pytest.raises(DecodeError):
+            decode_entry(ROOM, "e", 9, WHOLE[:end])
+
+
+@pytest.mark.parametrize("packed", [b"", b"c", b"r 99 7 x", WHOLE[:20], WHOLE.replace(b"[", b"{", 1)])
+def test_a_damaged_state_is_refused(packed: bytes) -> None:
+    """A state of another shape, or of an unknown kind, is a `DecodeError`."""
+    with pytest.raises(DecodeError):
+        decode_state(ROOM, some_id(1), 5, packed)
+
+
+def test_a_refusal_repeats_nothing_of_the_message() -> None:
+    """Its text goes to the log of the server."""
+    with pytest.raises(DecodeError) as raised:
+        decode_entry(ROOM, "e", 9, b"c secret 7")
+    assert "secret" not in str(raised.value)

@@ -16,7 +16,7 @@ from server.domain.appending import (
 )
 from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.errors import MaruError
-from server.domain.events import Event, MessageDeleted, MessageEdited, state_after
+from server.domain.events import MessageDeleted, MessageEdited, MessageEvent, state_after
 from server.domain.messages import Position, Tombstone
 from tests.doubles.samples import NOW_MS, ROOM, new_message, some_id
 
@@ -41,7 +41,9 @@ DELETED = MessageDeleted(ROOM, "one", 8, NOW_MS + 40, DRAFT.id)
         (DELETION, EDITED, MessageDeleted(ROOM, "one", 9, DELETION.at, DRAFT.id)),
     ],
 )
-def test_a_draft_becomes_an_event_at_the_next_position(draft: Draft, present: Event | None, event: Event) -> None:
+def test_a_draft_becomes_an_event_at_the_next_position(
+    draft: Draft, present: MessageEvent | None, event: MessageEvent
+) -> None:
     """What is asked for and possible becomes a new event of its kind, with the time of the draft."""
     assert decide(draft, present, NEXT) == Appended(event, duplicate=False)
 
@@ -57,7 +59,9 @@ def test_a_draft_becomes_an_event_at_the_next_position(draft: Draft, present: Ev
         (DELETION, None, not_found()),
     ],
 )
-def test_a_draft_that_the_state_rules_out_is_refused(draft: Draft, present: Event | None, refusal: MaruError) -> None:
+def test_a_draft_that_the_state_rules_out_is_refused(
+    draft: Draft, present: MessageEvent | None, refusal: MaruError
+) -> None:
     """Each refusal has its error and its one text."""
     with pytest.raises(type(refusal)) as raised:
         decide(draft, present, NEXT)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer, merge
-from tests.doubles.samples import event, event_range
+from tests.doubles.samples import event, event_range, unknown
 
 
 def offsets(events: Sequence[Event]) -> list[int]:
@@ -168,6 +168,27 @@ def test_a_ring_keeps_so_many_by_default() -> None:
     for pushed in event_range(0, RING_LIMIT + 5):
         ring.push(pushed)
     assert ring.after(0) == event_range(5, RING_LIMIT + 5)
+
+
+def test_an_event_of_an_unknown_kind_is_one_of_the_row() -> None:
+    """It fills its place in the order, in the ring and between two sources, as any other."""
+    row = (event(1), unknown(2), event(3))
+    sequencer, ring = Sequencer(Position("one", 0)), Ring()
+    assert [sequencer.accept(one) for one in (row[1], row[2], row[1])] == [Gap()] * 3
+    assert sequencer.accept(row[0]) == Ready(row)
+    assert sequencer.accept(row[1]) == Known()
+    for one in row:
+        ring.push(one)
+    assert ring.after(0) == row
+    assert merge(0, 3, row[:2], ring.after(1)) == row
+
+
+def test_a_ring_of_unknown_kinds_is_bounded_in_bytes() -> None:
+    """Each of them counts as the least that an event takes."""
+    ring = Ring(budget=512 * 10)
+    for offset in range(1, 21):
+        ring.push(unknown(offset))
+    assert [each.offset for each in ring.after(0)] == [*range(11, 21)]
 
 
 @given(

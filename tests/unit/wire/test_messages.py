@@ -1,6 +1,6 @@
 """The wire's shapes: names and JSON, as PROTOCOL.md shows them."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from server.domain.appending import created, revised
 from server.domain.drafts import Revision
 from server.domain.errors import TABLE, BadRequest, Internal, MaruError, PermissionDenied, RateLimited, TokenExpired
-from server.domain.events import Event, MessageDeleted, MessageEdited
+from server.domain.events import Event, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
 from server.domain.identity import SessionId, UserId
 from server.domain.messages import Position, Tombstone
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
@@ -38,7 +38,7 @@ MESSAGE: dict[str, Any] = {
 EDIT = Revision(ROOM, some_id(1), "better", {"a": 1}, keep_data=False, at=NOW_MS + 2)
 EDITED = revised(created(new_message(1), Position("one", 1)).message, EDIT)
 
-LOG_EVENTS: dict[str, tuple[Event, dict[str, Any]]] = {
+LOG_EVENTS: dict[str, tuple[MessageEvent, dict[str, Any]]] = {
     "message:created": (event(1), PLACE | {"message": MESSAGE}),
     "message:edited": (
         MessageEdited(ROOM, "one", 2, NOW_MS + 2, EDITED),
@@ -96,11 +96,17 @@ PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("value", "body"), LOG_EVENTS.values(), ids=LOG_EVENTS)
-def test_log_events(value: Event, body: dict[str, Any], request: pytest.FixtureRequest) -> None:
+def test_log_events(value: MessageEvent, body: dict[str, Any], request: pytest.FixtureRequest) -> None:
     """A log event carries its position and the message's state."""
     name, said = messages.log_event(value)
     assert name == request.node.callspec.id
     assert said == body
+
+
+def test_every_event_that_clients_are_given_has_a_name() -> None:
+    """And no other: an event of an unknown kind can't be put on the wire, says the type checker."""
+    assert {type(value) for value, _ in LOG_EVENTS.values()} == set(get_args(MessageEvent))
+    assert set(get_args(Event)) - set(get_args(MessageEvent)) == {UnknownEvent}
 
 
 @pytest.mark.parametrize(("push", "name", "body"), PUSHES.values(), ids=PUSHES)

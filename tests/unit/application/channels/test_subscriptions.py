@@ -11,7 +11,7 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.subscriptions import REPLAY_READS, Joined
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unavailable
-from server.domain.events import Event
+from server.domain.events import Event, MessageEvent
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
@@ -39,7 +39,7 @@ class Door:
     inbox: list[object]
     written: int = 0
 
-    async def write(self, count: int, *, hinted: bool = True, text: str | None = None) -> list[Event]:
+    async def write(self, count: int, *, hinted: bool = True, text: str | None = None) -> list[MessageEvent]:
         """Append messages to the room, hint at them where it is said, and let the hub hear."""
         events = []
         for _ in range(count):

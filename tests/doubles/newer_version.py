@@ -1,0 +1,54 @@
+"""A newer version of the server, which shares a store with this one: it writes entries of kinds unknown here."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.redis import keys
+from server.domain.channels import ChannelName
+from server.domain.events import UnknownEvent
+
+KIND = "reacted"
+
+
+def write_in_memory(log: MemoryMessageLog, channel: ChannelName, at: int) -> UnknownEvent:
+    """Add an entry past the log's own methods, which write no such thing."""
+    state = log._channel(channel)  # noqa: SLF001  # the log has no other way in
+    event = UnknownEvent(channel, state.epoch, state.next.offset, at, KIND)
+    state.events.append(event)
+    state.written.append(at)
+    log._channels[channel] = state  # noqa: SLF001
+    return event
+
+
+def write_in_sqlite(path: Path, channel: ChannelName, at: int) -> UnknownEvent:
+    """Add an entry to the file of a log that is closed. The channel has an event."""
+    with closing(sqlite3.connect(path)) as db, db:
+        id, epoch, head = db.execute("SELECT id, epoch, head FROM channels WHERE name = ?", (channel,)).fetchone()
+        event = UnknownEvent(channel, epoch, head + 1, at, KIND)
+        row = (id, event.offset, at, encode(event))
+        db.execute("INSERT INTO events (channel_id, offset, written_at, payload) VALUES (?, ?, ?, ?)", row)
+        db.execute("UPDATE channels SET head = ? WHERE id = ?", (event.offset, id))
+    return event
+
+
+async def write_in_redis(
+    command: Callable[..., Awaitable[Any]], channel: ChannelName, at: int, entry: str = f"{KIND} {{at}} {{at}} 👍 x"
+) -> UnknownEvent:
+    """Add an entry to the channel's stream; `command` runs one command of Redis. The channel has an event."""
+    epoch, head, _, *rest = (await command("GET", keys.meta(channel))).decode().split()
+    event = UnknownEvent(channel, epoch, int(head) + 1, at, KIND)
+    await command("XADD", keys.log(channel), f"{event.offset}-0", "e", entry.format(at=at))
+    await command("SET", keys.meta(channel), " ".join([epoch, str(event.offset), str(at), *rest]))
+    return event
+
+
+def encode(event: UnknownEvent) -> bytes:
+    """Return the bytes of the event, as a hint or as a payload in SQLite: more fields than this version knows."""
+    fields = {"c": event.channel, "e": event.epoch, "o": event.offset, "a": event.at}
+    return orjson.dumps({"v": 1, "t": event.kind, **fields, "i": "a message's id", "r": ["👍", "alice"]})
