@@ -22,12 +22,14 @@ STALE_ENTRIES = 64
 """The heap may have two entries a session and so many more; beyond that, those that are out of date are cleared out."""
 
 
-@dataclass(slots=True)
-class _Admission:
-    """An open session: whose, and of which `exp` it has been warned."""
+@dataclass(slots=True, eq=False)
+class Session:
+    """An admitted client, from its CONNECT to its end."""
 
-    identity: Identity
-    warned_of: int | None = None
+    id: SessionId
+    identity: Identity  # of its latest token
+    ended: bool = False
+    warned_of: int | None = None  # the `exp` that the client has been warned of
 
 
 def session_ended() -> Unauthenticated:
@@ -56,51 +58,45 @@ class Sessions:
         self._end_memberships = end_memberships
         self._now_ms = now_ms
         self._grace_ms = grace_ms
-        self._admissions: dict[SessionId, _Admission] = {}
-        self._due: list[tuple[int, SessionId]] = []
+        self._open: dict[SessionId, Session] = {}
+        self._due: list[tuple[int, SessionId]] = []  # a heap: when to look at each session
 
     def __len__(self) -> int:
         """How many sessions are open."""
-        return len(self._admissions)
+        return len(self._open)
 
     async def admit(self, token: str) -> Identity:
         """Verify a token before anything else happens for its bearer. Raises `Unauthenticated`, `Unavailable`."""
         async with deadline():
             return await self._verifier.verify(token)
 
-    def open(self, session: SessionId, identity: Identity) -> None:
-        """Register an admitted session."""
-        admission = self._admissions[session] = _Admission(identity)
-        self._schedule(session, admission)
+    def open(self, id: SessionId, identity: Identity) -> Session:
+        """Begin the session of an admitted client."""
+        session = self._open[id] = Session(id, identity)
+        self._schedule(session)
+        return session
 
-    def ready(self, session: SessionId) -> None:
-        """Tell the session that it is complete; one that has ended meanwhile is told nothing."""
-        admission = self._admissions.get(session)
-        if admission is not None:
-            identity = admission.identity
-            self._transport.push(session, SessionReady(session, identity.user, identity.expires_at))
+    def ready(self, session: Session) -> None:
+        """Tell the session that it is complete; a session that has ended in the meantime is told nothing."""
+        if not session.ended:
+            identity = session.identity
+            self._transport.push(session.id, SessionReady(session.id, identity.user, identity.expires_at))
 
-    def find(self, session: SessionId) -> Identity | None:
-        """Return the identity of an open session; None if the session has ended."""
-        admission = self._admissions.get(session)
-        return None if admission is None else admission.identity
-
-    async def refresh(self, session: SessionId, token: str) -> Identity:
-        """Take a new token for a session. Raises `Unauthenticated`, also where the token is another user's."""
-        admission = self._admissions.get(session)
-        if admission is None:
+    async def refresh(self, session: Session, token: str) -> None:
+        """Take a new token for a session. Raises `Unauthenticated`, also if the token is another user's."""
+        if session.ended:
             raise session_ended()
-        renewed = await self.admit(token)
-        if renewed.user != admission.identity.user:
+        identity = await self.admit(token)
+        if identity.user != session.identity.user:
             raise Unauthenticated("the token belongs to another user than the session")
-        if session in self._admissions:  # it may have ended while the token was verified
-            admission.identity = renewed
-            self._schedule(session, admission)
-        return renewed
+        session.identity = identity
+        if not session.ended:  # it may have ended while the token was verified
+            self._schedule(session)
 
-    def close(self, session: SessionId) -> None:
-        """Forget a session; its place in the heap is cleared out in time."""
-        self._admissions.pop(session, None)
+    def close(self, session: Session) -> None:
+        """End a session; its place in the heap is cleared out in time."""
+        session.ended = True
+        self._open.pop(session.id, None)
 
     async def run(self) -> None:
         """Look at expiries until cancelled."""
@@ -109,36 +105,36 @@ class Sessions:
             await asyncio.sleep(SWEEP_S)
 
     def expire(self) -> None:
-        """Tell those whose token expires soon; end those whose token has expired."""
+        """Warn the sessions whose token expires soon; end those whose token has expired."""
         now = self._now_ms()
         while self._due and self._due[0][0] <= now:
-            _, session = heapq.heappop(self._due)
-            admission = self._admissions.get(session)
-            if admission is not None:
-                self._judge(session, admission, now)
+            _, id = heapq.heappop(self._due)
+            session = self._open.get(id)
+            if session is not None:
+                self._judge(session, now)
 
-    def _judge(self, session: SessionId, admission: _Admission, now: int) -> None:
-        """Do what is due; where nothing is, since the session was refreshed, look at it again later."""
-        expires_at = admission.identity.expires_at
-        if self._moment(admission) <= now:
-            if admission.warned_of == expires_at:
+    def _judge(self, session: Session, now: int) -> None:
+        """Do what is due; if nothing is, since the session was refreshed, look at it again later."""
+        expires_at = session.identity.expires_at
+        if self._moment(session) <= now:
+            if session.warned_of == expires_at:
                 self.close(session)
-                self._end_memberships(session)
-                self._transport.terminate(session, TokenExpired("the session's token has expired"))
+                self._end_memberships(session.id)
+                self._transport.terminate(session.id, TokenExpired("the session's token has expired"))
                 return
-            admission.warned_of = expires_at
-            self._transport.push(session, SessionExpiring(expires_at))
-        self._schedule(session, admission)
+            session.warned_of = expires_at
+            self._transport.push(session.id, SessionExpiring(expires_at))
+        self._schedule(session)
 
-    def _moment(self, admission: _Admission) -> int:
+    def _moment(self, session: Session) -> int:
         """When something is to happen to the session next: its notice, or its end."""
-        expires_at = admission.identity.expires_at
-        warned = admission.warned_of == expires_at
+        expires_at = session.identity.expires_at
+        warned = session.warned_of == expires_at
         return expires_at + self._grace_ms if warned else expires_at - EXPIRY_NOTICE_MS
 
-    def _schedule(self, session: SessionId, admission: _Admission) -> None:
-        heapq.heappush(self._due, (self._moment(admission), session))
-        if len(self._due) > 2 * len(self._admissions) + STALE_ENTRIES:
-            # Clients that come and go, or refresh, with a token of a day would else stand here for that day each time.
-            self._due = [(self._moment(other), name) for name, other in self._admissions.items()]
+    def _schedule(self, session: Session) -> None:
+        heapq.heappush(self._due, (self._moment(session), session.id))
+        if len(self._due) > 2 * len(self._open) + STALE_ENTRIES:
+            # Clients that come and go, or refresh, with a token of a day would leave an entry for that day each time.
+            self._due = [(self._moment(other), other.id) for other in self._open.values()]
             heapq.heapify(self._due)

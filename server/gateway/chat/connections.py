@@ -35,9 +35,9 @@ class SocketConnections(Connections):
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
         """Push the notice to the session on the connection, if there is one. Promise 2."""
         found = self._registry.connections.get(connection)
-        if found is None or found.member is None:
+        if found is None or found.session is None:
             return False
-        self._transport.push(found.member, notice)
+        self._transport.push(found.session.id, notice)
         return True
 
     async def end(self, connection: ConnectionId, answer_s: float, close_s: float) -> DrainEnd:

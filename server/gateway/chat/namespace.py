@@ -3,23 +3,22 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 
 from server.application.channels.subscriptions import Subscriptions
-from server.application.commands import ConnectPayload, channel_of
-from server.application.sessions.sessions import Sessions, session_ended
+from server.application.commands import Command, ConnectPayload, channel_of
+from server.application.sessions.sessions import Session, Sessions, session_ended
 from server.domain.channels import ChannelName
 from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownCommand
-from server.domain.identity import Identity, SessionId
-from server.gateway.chat.call import Call, Handlers
-from server.gateway.socketio.namespace import Admitted, Namespace
+from server.domain.identity import SessionId
+from server.gateway.chat.handler import Handler, Handlers
+from server.gateway.socketio.namespace import Admitted, Namespace, Reply
 from server.ports.metrics import SILENT, Metrics
 from server.wire.answers import Answer, Done, Failed
 
 _log = structlog.get_logger("maru.command")
-
-Reply = Callable[[Answer], None]
 
 
 class ChatNamespace(Namespace):
@@ -55,72 +54,77 @@ class ChatNamespace(Namespace):
             _log.exception("admission.failed")
             raise Internal("the server failed to judge the token") from error
 
-    async def opened(self, session: SessionId, admitted: Admitted) -> None:
-        """Register the session, resume its channels, and say that it is complete."""
-        self._sessions.open(session, admitted.identity)
+    def open(self, id: SessionId, admitted: Admitted) -> Session:
+        """Begin a session."""
+        return self._sessions.open(id, admitted.identity)
+
+    async def resume(self, session: Session, admitted: Admitted) -> None:
+        """Bring a new session back into its channels, and tell it that it is complete."""
         resume = admitted.payload.resume or {}
         positions = {ChannelName(channel): since.position for channel, since in resume.items()}
-        await self._subscriptions.resume(session, admitted.identity, positions)
+        await self._subscriptions.resume(session.id, admitted.identity, positions)
         self._sessions.ready(session)
 
-    def ended(self, session: SessionId) -> None:
-        """End the session's memberships, and forget it."""
+    def ended(self, session: Session) -> None:
+        """End the session's memberships, and the session."""
         self._sessions.close(session)
-        self._subscriptions.end(session)
+        self._subscriptions.end(session.id)
 
     # Commands
 
-    async def run(self, session: SessionId, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
-        """Answer one command of a client: always an envelope, never an exception. Counted, and one log line, without
-        the payload."""
+    async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
+        """Run one command: always one answer, never an exception. Counted, and one log line, without the payload."""
         began = time.perf_counter()
-        call, identity = Call(session, reply), self._sessions.find(session)
-        try:
-            await self._handle(call, identity, name, arguments)
-        except MaruError as error:
-            call.answer(Failed(error))
-        except Exception:  # noqa: BLE001  # the client gets an answer whatever the fault is, and the others stay
-            _log.exception("command.failed", name=name, session=session)
-            call.answer(Failed(Internal("the server failed; its log has the details")))
-        assert call.outcome is not None  # a handler answers or raises
-        channel = channel_of(arguments[0]) if call.channel is None and arguments else call.channel
-        self._note(name, session, identity, channel, call.outcome, time.perf_counter() - began)
-        return call.outcome
+        outcome: Answer | None = None
+        channel: str | None = None
 
-    async def _handle(self, call: Call, identity: Identity | None, name: str, arguments: Sequence[object]) -> None:
+        def answer(given: Answer) -> None:
+            nonlocal outcome
+            if outcome is None:
+                outcome = given
+                reply(given)
+
+        try:
+            handler, command = self._parse(session, name, arguments)
+            channel = getattr(command, "channel", None)
+            await handler.run(session, command, answer)
+        except MaruError as error:
+            answer(Failed(error))
+        except Exception:  # noqa: BLE001  # the client gets an answer whatever the fault is, and the others stay
+            _log.exception("command.failed", name=name, session=session.id)
+            answer(Failed(Internal("the server failed; its log has the details")))
+        assert outcome is not None  # a handler replies or raises
+        if channel is None and arguments:  # the payload is not valid, but may name its channel
+            channel = channel_of(arguments[0])
+        self._note(session, name, channel, outcome, time.perf_counter() - began)
+        return outcome
+
+    def _parse(self, session: Session, name: str, arguments: Sequence[object]) -> tuple[Handler[Any], Command]:
         handler = self._handlers.get(name)
         if handler is None:
             raise UnknownCommand("no such command; see PROTOCOL.md for the list")
         if len(arguments) != 1:
             raise BadRequest(f"a command has one payload, got {len(arguments)}", details={"field": "payload"})
         command = handler.payload.parse(arguments[0])
-        if identity is None:
+        if session.ended:
             raise session_ended()
-        call.identity, call.channel = identity, getattr(command, "channel", None)
-        await handler.run(call, command)
+        return handler, command
 
-    def refuse_skipped(self, session: SessionId, name: str, reply: Reply) -> None:
-        """Answer a command that is not run because one before it failed with `unavailable`."""
+    def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:
+        """Refuse a command because one before it failed with `unavailable`."""
         answer = Failed(Unavailable("skipped: an earlier command failed with 'unavailable'; retry both in order"))
         reply(answer)
-        self._note(name, session, self._sessions.find(session), None, answer, 0.0)
+        self._note(session, name, None, answer, 0.0)
+        return answer
 
-    def _note(
-        self,
-        name: str,
-        session: SessionId,
-        identity: Identity | None,
-        channel: str | None,
-        answer: Answer,
-        seconds: float,
-    ) -> None:
+    def _note(self, session: Session, name: str, channel: str | None, answer: Answer, seconds: float) -> None:
         known = name in self._handlers
         outcome, offset = ("ok", answer.offset) if isinstance(answer, Done) else (answer.error.code, None)
         self._metrics.commanded(name, outcome, seconds)
         self._command_line(
             name=name if known else "(unknown)",
-            session=session,
-            user=None if identity is None else identity.user,
+            session=session.id,
+            user=session.identity.user,
             channel=channel if known else None,
             offset=offset,
             outcome=outcome,

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.application.commands import ConnectPayload
+from server.application.sessions.sessions import Session
 from server.domain.identity import Identity, SessionId
 from server.wire.answers import Answer
+
+Reply = Callable[[Answer], None]
+"""Writes the ack of a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +25,29 @@ class Namespace(Protocol):
     """Admits clients and runs their commands.
 
     1. Admit before deliver: nothing reaches a client before `admit` has returned its identity.
-    2. `run` calls `reply` once and raises nothing.
+    2. `run` and `refuse_skipped` call `reply` once, return the answer that it was given, and raise nothing.
     """
 
     async def admit(self, auth: object) -> Admitted:
         """Verify a CONNECT payload. Raises `MaruError`. Promise 1."""
         ...
 
-    async def opened(self, session: SessionId, admitted: Admitted) -> None:
-        """Begin a session: the client knows its `sid` by now."""
+    def open(self, id: SessionId, admitted: Admitted) -> Session:
+        """Begin a session."""
         ...
 
-    def ended(self, session: SessionId) -> None:
+    async def resume(self, session: Session, admitted: Admitted) -> None:
+        """Bring a new session back into its channels, and tell it that it is complete. Its client knows its `sid`."""
+        ...
+
+    def ended(self, session: Session) -> None:
         """End a session whose client is gone."""
         ...
 
-    async def run(
-        self, session: SessionId, name: str, arguments: Sequence[object], reply: Callable[[Answer], None]
-    ) -> Answer:
-        """Run one command and return the answer that `reply` was given. Promise 2."""
+    async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
+        """Run one command. Promise 2."""
         ...
 
-    def refuse_skipped(self, session: SessionId, name: str, reply: Callable[[Answer], None]) -> None:
-        """Answer a command that is not run because one before it failed with `unavailable`. Promise 2."""
+    def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:
+        """Refuse a command because one before it failed with `unavailable`. Promise 2."""
         ...

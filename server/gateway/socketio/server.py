@@ -61,7 +61,7 @@ class ChatServer(socketio.AsyncServer):
     async def _connect(self, connection: Connection, namespace: str, auth: object) -> None:
         if not connection.is_open():
             return
-        if namespace == NAMESPACE and connection.member is not None:
+        if namespace == NAMESPACE and connection.session is not None:
             raise HostilePacket("CONNECT twice")
         self.eio.registry.connected(connection)
         try:
@@ -73,23 +73,23 @@ class ChatServer(socketio.AsyncServer):
             return
         if not connection.is_open():
             return
-        session = SessionId(self.eio.generate_id())
-        connection.user, connection.member = admitted.identity.user, session
-        self._rooms.admit(session, connection)
-        connection.write(packets.connected(session))
-        await self._namespace.opened(session, admitted)
+        session = self._namespace.open(SessionId(self.eio.generate_id()), admitted)
+        connection.session = session
+        self._rooms.admit(session.id, connection)
+        connection.write(packets.connected(session.id))
+        await self._namespace.resume(session, admitted)
 
     def _refuse(self, connection: Connection, namespace: str, error: MaruError) -> None:
         connection.write(packets.refused(namespace, errors.connect_error(error)))
-        if connection.member is None:
+        if connection.session is None:
             code = CloseCode.INTERNAL_ERROR if isinstance(error, Internal) else CloseCode.POLICY_VIOLATION
             connection.close(code, CloseReason.REFUSED, f"CONNECT refused: {error.code}")
 
     async def _run(self, connection: Connection, namespace: str | None, id: int | None, data: Sequence[Any]) -> None:
         """Run a command. If the log or the broker is away, the commands that wait behind it are refused at once: each
         would only wait for the same, and the client sends all of them again in their order."""
-        session = connection.member
-        if session is None or namespace != NAMESPACE or self._rooms.connection(session) is None:
+        session = connection.session
+        if session is None or namespace != NAMESPACE:
             raise HostilePacket("event before CONNECT")
         reply = partial(_reply, connection, id)
         if connection.take_doom():
@@ -102,12 +102,12 @@ class ChatServer(socketio.AsyncServer):
     def _end_session(self, connection: Connection) -> None:
         """End the session of a connection that is gone, or whose client has left: without a task, since thousands may
         go at once."""
-        session = connection.member
-        if session is not None and self._rooms.connection(session) is not None:
+        session = connection.session
+        if session is not None:
             try:
                 self._namespace.ended(session)
             finally:
-                self._rooms.forget(session)
+                self._rooms.forget(session.id)
 
 
 def _reply(connection: Connection, id: int | None, answer: Answer) -> None:

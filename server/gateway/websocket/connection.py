@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
+from server.application.sessions.sessions import Session
 from server.application.turn import Turn
-from server.domain.identity import SessionId
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.frames import (
@@ -93,7 +93,7 @@ class Inbox(WebSocketDataQueue):
 
 
 class Connection(WritingHalf):
-    """A WebSocket. `user` and `member` (the Socket.IO `sid`) are for the log only; `cause` is why it ends."""
+    """A WebSocket. `session` is its client's, from CONNECT on; `cause` is why it ends."""
 
     __slots__ = (
         "_goes_on",
@@ -110,18 +110,14 @@ class Connection(WritingHalf):
         "_unsent",
         "cause",
         "close_code",
-        "member",
         "opened_at",
         "reason",
         "remote",
         "session",
         "sid",
         "slot",
-        "user",
     )
 
-    user: str | None
-    member: SessionId | None
     reason: str | None
 
     upgraded = connected = True  # engineio's words: the transport is, and stays, a WebSocket
@@ -151,8 +147,8 @@ class Connection(WritingHalf):
         self.sid = sid
         self.slot = 0
         self.remote = remote
-        self.user = self.member = self.reason = None
-        self.session: dict[str, Any] | None = None
+        self.reason = None
+        self.session: Session | None = None
         self.cause: CloseReason | None = None
         self.close_code: int | None = None
         self.opened_at = self._heard_at = time.monotonic()

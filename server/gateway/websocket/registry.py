@@ -100,7 +100,10 @@ class Registry:
 
     def failed(self, connection: Connection, error: Exception) -> None:
         """Log an error of the server, with its traceback."""
-        _log.error("connection.failed", connection=connection.sid, user=connection.user, exc_info=error)
+        session = connection.session
+        _log.error(
+            "connection.failed", connection=connection.sid, user=session and session.identity.user, exc_info=error
+        )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a connection's work as a task."""
@@ -118,11 +121,12 @@ class Registry:
             self._empty.set()
         if (waiting := self._forgotten.pop(connection, None)) is not None and not waiting.done():
             waiting.set_result(None)
+        session = connection.session
         self._bound_log.info(
             "connection.closed",
             connection=connection.sid,
-            session=connection.member,
-            user=connection.user,
+            session=session and session.id,
+            user=session and session.identity.user,
             remote=connection.remote,
             reason=connection.reason,
             code=connection.close_code,

@@ -2,8 +2,9 @@
 
 from server.application.channels.subscriptions import Joined, Subscriptions
 from server.application.commands import Join, Leave
+from server.application.sessions.sessions import Session
 from server.domain.channels import ChannelName
-from server.gateway.chat.call import Call, Handler, Handlers
+from server.gateway.chat.handler import Handler, Handlers, Reply
 from server.wire import messages
 from server.wire.answers import Done
 from server.wire.words import Command
@@ -12,19 +13,19 @@ from server.wire.words import Command
 def handlers(subscriptions: Subscriptions) -> Handlers:
     """The commands of membership."""
 
-    async def join(call: Call, command: Join) -> None:
+    async def join(session: Session, command: Join, reply: Reply) -> None:
         channel = ChannelName(command.channel)
         since = None if command.since is None else command.since.position
 
         def answer(joined: Joined) -> None:
             recovered = None if since is None else joined.reason is None
             replayed = messages.replayed(joined.position, recovered, joined.reason, joined.events)
-            call.answer(Done({"channel": channel, **replayed}, joined.position.offset))
+            reply(Done({"channel": channel, **replayed}, joined.position.offset))
 
-        await subscriptions.join(call.session, call.identity, channel, answer, since, command.history or 0)
+        await subscriptions.join(session.id, session.identity, channel, answer, since, command.history or 0)
 
-    async def leave(call: Call, command: Leave) -> None:
-        subscriptions.leave(call.session, ChannelName(command.channel))
-        call.answer(Done({}))
+    async def leave(session: Session, command: Leave, reply: Reply) -> None:
+        subscriptions.leave(session.id, ChannelName(command.channel))
+        reply(Done({}))
 
     return {Command.JOIN: Handler(Join, join), Command.LEAVE: Handler(Leave, leave)}

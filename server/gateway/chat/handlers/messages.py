@@ -3,9 +3,10 @@
 from server.application.commands import Delete, Edit, ReadHistory, Send
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.application.sessions.sessions import Session
 from server.domain.appending import Appended
 from server.domain.events import MessageCreated, MessageEdited
-from server.gateway.chat.call import Call, Handler, Handlers
+from server.gateway.chat.handler import Handler, Handlers, Reply
 from server.wire import messages
 from server.wire.answers import Done
 from server.wire.words import Command, Json
@@ -14,23 +15,23 @@ from server.wire.words import Command, Json
 def handlers(publisher: Publisher, history: History) -> Handlers:
     """The commands that write to the log and read it."""
 
-    async def send(call: Call, command: Send) -> None:
-        appended = await publisher.send(call.identity, command)
+    async def send(session: Session, command: Send, reply: Reply) -> None:
+        appended = await publisher.send(session.identity, command)
         fields = _written(appended)
         fields["duplicate"] = appended.duplicate
-        call.answer(Done(fields, appended.event.offset))
+        reply(Done(fields, appended.event.offset))
 
-    async def edit(call: Call, command: Edit) -> None:
-        appended = await publisher.edit(call.identity, command)
-        call.answer(Done(_written(appended), appended.event.offset))
+    async def edit(session: Session, command: Edit, reply: Reply) -> None:
+        appended = await publisher.edit(session.identity, command)
+        reply(Done(_written(appended), appended.event.offset))
 
-    async def delete(call: Call, command: Delete) -> None:
-        event = (await publisher.delete(call.identity, command)).event
-        call.answer(Done({"epoch": event.epoch, "offset": event.offset}, event.offset))
+    async def delete(session: Session, command: Delete, reply: Reply) -> None:
+        event = (await publisher.delete(session.identity, command)).event
+        reply(Done({"epoch": event.epoch, "offset": event.offset}, event.offset))
 
-    async def read(call: Call, command: ReadHistory) -> None:
-        page = await history.read(call.identity, command)
-        call.answer(Done(messages.page(page), page.head.offset))
+    async def read(session: Session, command: ReadHistory, reply: Reply) -> None:
+        page = await history.read(session.identity, command)
+        reply(Done(messages.page(page), page.head.offset))
 
     return {
         Command.SEND: Handler(Send, send),

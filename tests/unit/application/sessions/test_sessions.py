@@ -10,7 +10,7 @@ import pytest
 from server.application.deadline import COMMAND_DEADLINE_S
 from server.application.sessions.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Sessions
 from server.domain.errors import TokenExpired, Unauthenticated, Unavailable
-from server.domain.identity import Identity, SessionId
+from server.domain.identity import SessionId
 from server.domain.pushes import SessionExpiring, SessionReady
 from tests.doubles.faulty_log import Gate
 from tests.doubles.samples import HOUR_MS, NOW_MS, identity
@@ -38,13 +38,13 @@ class Desk:
     def open(self, expires_at: int = EXP, session: SessionId = ALICE) -> list[object]:
         """Connect and admit a session; return its inbox."""
         inbox = self.transport.connect(session)
-        self.sessions.open(session, identity("alice", expires_at=expires_at))
+        self.session = self.sessions.open(session, identity("alice", expires_at=expires_at))
         return inbox
 
-    async def refresh(self, expires_at: int, user: str = "alice") -> Identity:
-        """Hand in a token that expires then."""
+    async def refresh(self, expires_at: int, user: str = "alice") -> None:
+        """Hand in a token that expires then, for the session that was opened last."""
         token = self.tokens.issue(f"{user}-{expires_at}", identity(user, expires_at=expires_at))
-        return await self.sessions.refresh(ALICE, token)
+        await self.sessions.refresh(self.session, token)
 
     def at(self, now: int) -> None:
         """Let it be that time, and look at expiries twice: the second look finds nothing new."""
@@ -78,28 +78,27 @@ async def test_a_verifier_that_does_not_answer_is_unavailable(desk: Desk) -> Non
 
 
 def test_a_session_is_known_from_open_to_close(desk: Desk) -> None:
-    """While it is open a session has its identity and counts; then it has none. Closing twice is fine."""
+    """While it is open a session has its identity and counts; then it has ended. Closing twice is fine."""
     desk.open()
-    assert desk.sessions.find(ALICE) == identity("alice", expires_at=EXP)
+    assert (desk.session.identity, desk.session.ended) == (identity("alice", expires_at=EXP), False)
     assert len(desk.sessions) == 1
-    desk.sessions.close(ALICE)
-    desk.sessions.close(ALICE)
-    assert len(desk.sessions) == 0
-    assert desk.sessions.find(ALICE) is None
+    desk.sessions.close(desk.session)
+    desk.sessions.close(desk.session)
+    assert (len(desk.sessions), desk.session.ended) == (0, True)
 
 
 def test_a_complete_session_is_told_so(desk: Desk) -> None:
     """`session:ready` says who one is, in which session, until when."""
     inbox = desk.open()
-    desk.sessions.ready(ALICE)
+    desk.sessions.ready(desk.session)
     assert inbox == [SessionReady(ALICE, identity("alice").user, EXP)]
 
 
 def test_a_session_that_ended_before_it_was_complete_is_told_nothing(desk: Desk) -> None:
     """A client may be gone before its channels are resumed: that is no fault."""
     inbox = desk.open()
-    desk.sessions.close(ALICE)
-    desk.sessions.ready(ALICE)
+    desk.sessions.close(desk.session)
+    desk.sessions.ready(desk.session)
     assert inbox == []
 
 
@@ -154,7 +153,7 @@ def test_each_session_has_its_own_end(desk: Desk) -> None:
 def test_a_closed_session_is_not_warned_or_ended(desk: Desk) -> None:
     """What remains in the heap of a session that is gone does nothing."""
     inbox = desk.open()
-    desk.sessions.close(ALICE)
+    desk.sessions.close(desk.session)
     desk.at(EXP + HOUR_MS)
     assert (inbox, desk.transport.ended) == ([], {})
 
@@ -167,8 +166,8 @@ async def test_a_refresh_moves_the_notice_and_the_end(desk: Desk, warned: bool) 
         desk.at(EXP - 60_000)
         inbox.clear()
     later = EXP + HOUR_MS
-    assert (await desk.refresh(later)).expires_at == later
-    assert desk.sessions.find(ALICE) == identity("alice", expires_at=later)
+    await desk.refresh(later)
+    assert desk.session.identity == identity("alice", expires_at=later)
     desk.at(EXP + GRACE_MS)
     desk.at(later - 60_001)
     assert (inbox, desk.transport.ended) == ([], {})
@@ -191,7 +190,7 @@ def test_sessions_that_come_and_go_leave_nothing_behind(desk: Desk) -> None:
     def come_and_go(number: int) -> "weakref.ref[Weighed]":
         name = Weighed(number)
         desk.open(EXP + HOUR_MS, SessionId(name))
-        desk.sessions.close(SessionId(name))
+        desk.sessions.close(desk.session)
         desk.transport.disconnect(SessionId(name))
         return weakref.ref(name)
 
@@ -254,7 +253,7 @@ async def test_the_token_of_another_user_is_refused(desk: Desk) -> None:
     with pytest.raises(Unauthenticated, match="another user") as refused:
         await desk.refresh(EXP + HOUR_MS, user="mallory")
     assert "mallory" not in str(refused.value)
-    assert desk.sessions.find(ALICE) == identity("alice", expires_at=EXP)
+    assert desk.session.identity == identity("alice", expires_at=EXP)
     desk.at(EXP + GRACE_MS)
     assert ALICE in desk.transport.ended
 
@@ -265,7 +264,7 @@ async def test_a_session_that_ends_during_its_refresh_stays_ended(desk: Desk) ->
     gate = desk.tokens.before = Gate()
     refreshing = asyncio.create_task(desk.refresh(EXP + HOUR_MS))
     await gate.reached.wait()
-    desk.sessions.close(ALICE)
+    desk.sessions.close(desk.session)
     gate.open()
     await asyncio.wait([refreshing])
     assert len(desk.sessions) == 0

@@ -10,11 +10,11 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Leave
 from server.application.messages.history import History
-from server.application.sessions.sessions import Sessions
+from server.application.sessions.sessions import Session, Sessions
 from server.domain.errors import Internal, TokenExpired, Unauthenticated
 from server.domain.identity import SessionId
 from server.domain.pushes import SessionReady
-from server.gateway.chat.call import Call, Handler
+from server.gateway.chat.handler import Handler, Reply
 from server.gateway.chat.handlers import channels, messages
 from server.gateway.chat.namespace import ChatNamespace
 from server.ports.token_verifier import TokenVerifier
@@ -28,14 +28,14 @@ ALICE = SessionId("alice's")
 TEXT: dict[str, object] = {"channel": ROOM, "text": "hello"}
 
 
-async def fails(call: Call, command: Leave) -> None:
+async def fails(session: Session, command: Leave, reply: Reply) -> None:
     """A handler with a fault."""
     raise RuntimeError("a fault of ours")
 
 
-async def answers_twice(call: Call, command: Leave) -> None:
+async def answers_twice(session: Session, command: Leave, reply: Reply) -> None:
     """A handler that fails after its answer."""
-    call.answer(Done({"first": True}))
+    reply(Done({"first": True}))
     raise RuntimeError("too late")
 
 
@@ -52,6 +52,8 @@ class Scene:
     def __post_init__(self) -> None:
         self.sessions = self.sessions_with(self.tokens)
         self.namespace = self.namespace_with(self.sessions)
+        self.replica.transport.connect(ALICE)
+        self.alice = self.sessions.open(ALICE, identity("alice"))
 
     def sessions_with(self, verifier: TokenVerifier) -> Sessions:
         transport = self.replica.transport
@@ -73,7 +75,7 @@ class Scene:
     async def run(self, name: str, *arguments: object) -> Answer:
         """Run one command of Alice's; what is returned is what was replied, once."""
         self.replies.clear()
-        answer = await self.namespace.run(ALICE, name, arguments, self.replies.append)
+        answer = await self.namespace.run(self.alice, name, arguments, self.replies.append)
         assert self.replies == [answer]
         return answer
 
@@ -83,10 +85,7 @@ async def scene() -> AsyncIterator[Scene]:
     """Alice is in."""
     log = MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS)
     async with replica(log, MemoryBroadcast()) as parts:
-        made = Scene(parts)
-        parts.transport.connect(ALICE)
-        made.sessions.open(ALICE, identity("alice"))
-        yield made
+        yield Scene(parts)
 
 
 DONE: dict[str, tuple[str, dict[str, object], set[str], int | None]] = {
@@ -157,17 +156,16 @@ async def test_the_first_answer_counts(scene: Scene) -> None:
 async def test_a_session_that_has_ended_does_nothing(scene: Scene) -> None:
     """Its commands that still wait are `unauthenticated`; its memberships are gone."""
     await scene.run("channel:join", {"channel": ROOM})
-    scene.namespace.ended(ALICE)
+    scene.namespace.ended(scene.alice)
     assert scene.replica.transport.channels(ALICE) == []
     answer = await scene.run("message:send", TEXT)
     assert isinstance(answer, Failed)
     assert isinstance(answer.error, Unauthenticated)
-    assert scene.lines[-1]["user"] is None
 
 
 async def test_a_skipped_command_is_to_be_retried(scene: Scene) -> None:
     """It is answered `unavailable`, counted and logged, and not run."""
-    scene.namespace.refuse_skipped(ALICE, "message:send", scene.replies.append)
+    scene.namespace.refuse_skipped(scene.alice, "message:send", scene.replies.append)
     (answer,) = scene.replies
     assert isinstance(answer, Failed)
     assert (answer.error.code, answer.error.retryable) == ("unavailable", True)
@@ -185,9 +183,10 @@ async def test_a_client_is_admitted_by_its_token(scene: Scene) -> None:
     assert admitted.identity == identity("bob")
     bob = SessionId("bob's")
     inbox = scene.replica.transport.connect(bob)
-    await scene.namespace.opened(bob, admitted)
+    session = scene.namespace.open(bob, admitted)
+    await scene.namespace.resume(session, admitted)
     assert inbox == [SessionReady(bob, identity("bob").user, identity("bob").expires_at)]
-    assert scene.sessions.find(bob) == identity("bob")
+    assert (session.identity, len(scene.sessions)) == (identity("bob"), 2)
 
 
 @pytest.mark.parametrize("auth", [None, {}, {"token": ""}, {"token": "bad"}])
