@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import structlog
 
-from server.bootstrap.keys import dev_secret_file, with_dev_secret
+from server.bootstrap.keys import check_key, dev_secret_file, with_dev_secret
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
 from server.logs.configure import configure
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure(LogLevel.INFO, LogFormat.CONSOLE, sys.stderr)  # until the settings are known
     try:
         settings = load()
+        check_key(settings)
         command: Callable[[Settings, argparse.Namespace], None] = options.command
         command(settings, options)
         sys.stdout.flush()

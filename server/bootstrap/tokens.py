@@ -4,21 +4,16 @@ import time
 
 from server.adapters.tokens import minting
 from server.adapters.tokens.jwt_verifier import JwtVerifier
-from server.adapters.tokens.keys import public_key, secret_key
 from server.api.affinity import derive_key
+from server.bootstrap.keys import signing_secret, token_key
 from server.domain.identity import Grants
-from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
 
 def verifier(settings: Settings) -> JwtVerifier:
     """What judges tokens."""
-    if settings.jwt_public_key is not None:
-        key = public_key(settings.jwt_public_key)
-    else:
-        key = secret_key(signing_secret(settings))
     return JwtVerifier(
-        key,
+        token_key(settings),
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         leeway_s=settings.jwt_leeway,
@@ -38,13 +33,6 @@ def mint(settings: Settings, user: str, ttl_s: float, name: str | None = None, g
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
     )
-
-
-def signing_secret(settings: Settings) -> str:
-    """The HS256 secret. Raises `StartRefused` where tokens are signed elsewhere."""
-    if settings.jwt_secret is None:
-        raise StartRefused("MARU_JWT_SECRET: not set, so this server can check tokens but not make them")
-    return settings.jwt_secret.get_secret_value()
 
 
 def affinity_key(settings: Settings) -> bytes:

@@ -8,8 +8,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.domain.identity import Action
-from server.settings.keys import public_key, secret
-from server.settings.values import api_key, duration, items, json_object, lower, not_yet, origin, pattern, size
+from server.settings.values import (
+    api_key,
+    duration,
+    items,
+    json_object,
+    lower,
+    not_yet,
+    origin,
+    pattern,
+    pem_text,
+    size,
+)
 
 VERSION = "0.1.0"
 """Of the server, as `session:ready`, `--version` and the package's metadata tell it."""
@@ -95,8 +105,8 @@ class Settings(BaseSettings):
     internal_port: Port = 9090
     allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(items)] = ("*",)
 
-    jwt_secret: Annotated[SecretStr, AfterValidator(secret)] | None = _private("a text of 32 bytes or more")
-    jwt_public_key: Annotated[str, AfterValidator(public_key)] | None = _private("PEM text, or a PEM file's path")
+    jwt_secret: SecretStr | None = _private("a text of 32 bytes or more")
+    jwt_public_key: Annotated[str, AfterValidator(pem_text)] | None = _private("PEM text, or a PEM file's path")
     jwt_jwks_url: Annotated[str | None, BeforeValidator(not_yet)] = _private("nothing")
     jwt_issuer: str | None = None
     jwt_audience: str | None = None

@@ -3,6 +3,7 @@
 import json
 import re
 from decimal import Decimal
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -82,6 +83,18 @@ def api_key(value: SecretStr) -> SecretStr:
     if not _API_KEY.fullmatch(value.get_secret_value()):
         raise ValueError(f"expected keys of {MIN_API_KEY_CHARS} to 256 printable ASCII characters, joined by ','")
     return value
+
+
+def pem_text(value: str) -> str:
+    """Return PEM text that is given itself (also with `\\n` for its line ends) or by its file's path.
+
+    Raises `ValueError` if the file can't be read. The text is not judged: the verifier of tokens does that.
+    """
+    try:
+        inline = value.lstrip().startswith("-----")
+        return value.replace("\\n", "\n") if inline else Path(value).read_text("ascii")
+    except (OSError, ValueError):
+        raise ValueError("expected PEM text, or the path of a PEM file that can be read") from None
 
 
 def not_yet(value: object) -> object:

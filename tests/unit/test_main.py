@@ -111,6 +111,19 @@ def test_a_bad_setting_is_one_line(
     assert capsys.readouterr() == ("", f"maru: {line}\n")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["serve"], ["config"], ["health"], ["token", "--user", "bob"]], ids=lambda a: a[0]
+)
+def test_every_command_refuses_an_unfit_key(
+    at: Callable[..., None], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """With the same line: also `config`, by which an operator looks for the fault."""
+    at(JWT_PUBLIC_KEY="-----BEGIN PUBLIC KEY-----canary")
+    assert main(arguments) == 2
+    line = "MARU_JWT_PUBLIC_KEY: holds no public key in PEM (-----BEGIN PUBLIC KEY-----)"
+    assert capsys.readouterr() == ("", f"maru: {line}\n")
+
+
 def test_config_masks_secrets(run: Run, tmp_path: Path) -> None:
     """Each setting with its origin; also what stands in `.env`."""
     (tmp_path / ".env").write_text("MARU_API_KEYS=canary-canary-canary\nMARU_PORT=7777\n")

@@ -1,9 +1,13 @@
-"""The keys that check signatures, each with the only algorithm that is allowed with it."""
+"""The keys that check signatures, each with the only algorithm that is allowed with it.
+
+A key that is unfit is refused with a `ValueError`, whose text says what was expected and holds nothing of the key.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -11,46 +15,54 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import InvalidKeyError
 from jwt.algorithms import Algorithm, ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+MIN_SECRET_BYTES = 32
+"""RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
+
+MIN_RSA_BITS = 2_048
+"""RFC 7518, section 3.3."""
+
+_HS256 = HMACAlgorithm(HMACAlgorithm.SHA256)
+
 ALGORITHMS: Mapping[str, Algorithm] = {
-    "HS256": HMACAlgorithm(HMACAlgorithm.SHA256),
+    "HS256": _HS256,
     "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
     "ES256": ECAlgorithm(ECAlgorithm.SHA256, SECP256R1),
     "EdDSA": OKPAlgorithm(),
 }
+"""PyJWT's check of a signature, by the name that a token's header gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What signatures are checked with, and the only algorithm that is allowed with it."""
+    """A key, and the only algorithm that is allowed with it."""
 
     material: Any = field(repr=False)
     algorithm: str
 
 
 def secret_key(secret: str) -> Key:
-    """A key for HS256. Raises `ValueError` where the secret is too short, or a public key or a JWK by mistake."""
-    algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
+    """Return the HS256 key of a secret. Raises `ValueError` if it is short, or a PEM key or JWK by mistake."""
     try:
-        key = algorithm.prepare_key(secret)
+        material = _HS256.prepare_key(secret)
     except InvalidKeyError:
-        raise ValueError("the secret is an asymmetric key or a JWK, or empty") from None
-    return _long_enough(algorithm, key, "HS256")
+        raise ValueError("empty, or a PEM key or JWK; a public key belongs into MARU_JWT_PUBLIC_KEY") from None
+    if len(material) < MIN_SECRET_BYTES:
+        raise ValueError(f"{len(material)} bytes, expected at least {MIN_SECRET_BYTES}; make one: openssl rand -hex 32")
+    return Key(material, "HS256")
 
 
 def public_key(pem: str) -> Key:
-    """A key for RS256 (RSA), ES256 (P-256) or EdDSA (Ed25519). Raises `ValueError` where it is none of them."""
-    key = load_pem_public_key(pem.encode())
-    if isinstance(key, RSAPublicKey):
-        return _long_enough(RSAAlgorithm(RSAAlgorithm.SHA256), key, "RS256")
+    """Return the key for RS256 (RSA), ES256 (P-256) or EdDSA (Ed25519). Raises `ValueError` if it is none of these."""
+    if "PRIVATE KEY" in pem:
+        raise ValueError("holds a private key; the server takes the public key alone")
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("holds no public key in PEM (-----BEGIN PUBLIC KEY-----)") from None
+    if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+        return Key(key, "RS256")
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return Key(key, "ES256")
     if isinstance(key, Ed25519PublicKey):
         return Key(key, "EdDSA")
-    raise ValueError("the public key is neither RSA, P-256 nor Ed25519")
-
-
-def _long_enough(algorithm: Algorithm, key: Any, name: str) -> Key:
-    """PyJWT would only warn, and with every token."""
-    if weakness := algorithm.check_key_length(key):
-        raise ValueError(weakness)
-    return Key(key, name)
+    raise ValueError(f"expected an RSA key of {MIN_RSA_BITS} bits or more, a P-256 key, or an Ed25519 key")

@@ -1,43 +1,13 @@
-"""The settings: defaults, sources, and one clear line for whatever is wrong, without a secret in it."""
+"""Loading: the sources of settings, one clear line for whatever is wrong, and no secret in any print."""
 
-import configparser
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from pydantic import SecretStr
 
-from server.domain.identity import Action
 from server.settings.errors import BadSetting
-from server.settings.load import ENV_FILE, describe, load
-from server.settings.model import VERSION, BroadcastKind, EventLoop, LogFormat, MessageLogKind, Settings
-from server.settings.values import duration
-
-SECRET = "canary-canary-canary-canary-canary"
-
-
-@pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty working directory, and no variable of the outside."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.upper().startswith("MARU_") or name.startswith("KUBERNETES_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture
-def env(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Set variables, given without their prefix, and load."""
-
-    def start(**values: str) -> Settings:
-        for name, value in ({"JWT_SECRET": SECRET} | values).items():
-            monkeypatch.setenv(f"MARU_{name}", value)
-        return load()
-
-    return start
+from server.settings.load import ENV_FILE, describe
+from server.settings.model import Settings
 
 
 def refusal(env: Any, **values: str) -> str:
@@ -49,102 +19,11 @@ def refusal(env: Any, **values: str) -> str:
     return str(caught.value)
 
 
-def test_defaults(env: Any) -> None:
-    """With a secret alone: everywhere reachable, durable, in JSON."""
-    settings = env()
-    assert settings.model_dump() == {
-        "dev": False,
-        "host": "0.0.0.0",
-        "port": 8080,
-        "internal_host": "0.0.0.0",
-        "internal_port": 9090,
-        "allowed_origins": ("*",),
-        "jwt_secret": SecretStr(SECRET),
-        "jwt_public_key": None,
-        "jwt_jwks_url": None,
-        "jwt_issuer": None,
-        "jwt_audience": None,
-        "jwt_leeway": 5.0,
-        "token_grace": 5.0,
-        "default_grants": {},
-        "api_keys": (),
-        "redis_url": None,
-        "message_log": MessageLogKind.SQLITE,
-        "broadcast": BroadcastKind.MEMORY,
-        "sqlite_path": Path("maru.db"),
-        "retention_events": 100_000,
-        "retention_age": 30 * 86_400.0,
-        "ping_interval": 10.0,
-        "ping_timeout": 10.0,
-        "drain_timeout": 20.0,
-        "max_channels": 500,
-        "admission_rate": 2_000,
-        "admission_burst": 5_000,
-        "max_outbound": None,
-        "event_loop": EventLoop.AUTO,
-        "log_level": "info",
-        "log_format": LogFormat.JSON,
-    }
-
-
-def test_development(env: Any) -> None:
-    """`MARU_DEV=1` needs no secret, listens on this machine only, and writes for people; each can be told otherwise."""
-    settings = env(DEV="1", JWT_SECRET="")
-    assert (settings.host, settings.internal_host) == ("127.0.0.1", "127.0.0.1")
-    assert settings.log_format is LogFormat.CONSOLE
-    assert settings.jwt_secret is None
-    assert env(DEV="1", HOST="0.0.0.0", LOG_FORMAT="json").host == "0.0.0.0"
-
-
-def test_values_are_parsed(env: Any) -> None:
-    """Lists, grants, durations and names of either case."""
-    settings = env(
-        API_KEYS="first-key-1234567890, second-key-1234567890,",
-        DEFAULT_GRANTS='{"room:*": ["join", "send"]}',
-        ALLOWED_ORIGINS="https://Chat.example.com, http://localhost:3000",
-        RETENTION_AGE="12h",
-        PING_INTERVAL="2500ms",
-        LOG_LEVEL="WARNING",
-        MESSAGE_LOG="Memory",
-    )
-    assert [key.get_secret_value() for key in settings.api_keys] == ["first-key-1234567890", "second-key-1234567890"]
-    assert settings.default_grants == {"room:*": {Action.JOIN, Action.SEND}}
-    assert settings.allowed_origins == ("https://chat.example.com", "http://localhost:3000")
-    assert settings.retention_age == 43_200
-    assert settings.ping_interval == 2.5
-    assert settings.log_level == "warning"
-    assert settings.message_log is MessageLogKind.MEMORY
-
-
 def test_the_environment_wins_over_the_file(env: Any) -> None:
     """`.env` of the working directory is read; an empty variable is one that is not set."""
     ENV_FILE.write_text('MARU_PORT=1111\nMARU_INTERNAL_PORT=2222\nOTHER=x\n# note\nexport MARU_HOST="::1"\n')
     settings = env(PORT="3333", INTERNAL_PORT="")
     assert (settings.port, settings.internal_port, settings.host) == (3333, 2222, "::1")
-
-
-def test_settings_are_frozen(env: Any) -> None:
-    """Nobody changes them at run time."""
-    with pytest.raises(ValueError, match="frozen"):
-        env().port = 1
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("12h", 43_200), ("30d", 2_592_000), ("5m", 300), ("250ms", 0.25), ("1.5", 1.5), ("0", 0), (7, 7)],
-)
-def test_durations(text: object, seconds: float) -> None:
-    """A number and a unit; seconds where there is none."""
-    assert duration(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text", ["", "s", "-1s", "1w", "1 h 2 m", "1e3", "nan", "inf", True, "0.5ms", "1.0001s", "9" * 40]
-)
-def test_no_durations(text: object) -> None:
-    """Anything else, and parts of a millisecond."""
-    with pytest.raises(ValueError, match="expected"):
-        duration(text)
 
 
 BAD: dict[str, tuple[dict[str, str], str]] = {
@@ -196,19 +75,13 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         {"REDIS_URL": "redis://:canary@r", "MESSAGE_LOG": "sqlite"},
         "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; who shares hints must share the log",
     ),
-    "secret short": ({"JWT_SECRET": "canary"}, "MARU_JWT_SECRET: 6 bytes, expected at least 32"),
-    "secret short in bytes": ({"JWT_SECRET": "é" * 15}, "MARU_JWT_SECRET: 30 bytes, expected at least 32"),
     "secret missing": ({"JWT_SECRET": ""}, "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more"),
-    "secret a PEM": (
-        {"JWT_SECRET": "-----BEGIN PUBLIC KEY-----\ncanary\n-----END PUBLIC KEY-----\n"},
-        "MARU_JWT_SECRET: empty, or a PEM key or JWK",
-    ),
     "api key short": ({"API_KEYS": "canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),
     "api key spaced": ({"API_KEYS": "canary canary canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),
     "public key no file": ({"JWT_PUBLIC_KEY": "/canary.pem"}, "MARU_JWT_PUBLIC_KEY: expected PEM text, or the path"),
-    "public key broken": (
+    "public key beside a secret": (
         {"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----canary"},
-        "MARU_JWT_PUBLIC_KEY: holds no public key",
+        "MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them",
     ),
     "two faults": ({"PORT": "x", "DEV": "x"}, "MARU_DEV: expected 1 or 0, got 'x' (and 1 more)"),
 }
@@ -263,43 +136,6 @@ def test_a_broken_file_is_one_line(env: Any, content: bytes, line: str) -> None:
     assert refusal(env) == line
 
 
-KEYS: list[Any] = [
-    rsa.generate_private_key(65_537, 2_048),
-    ec.generate_private_key(ec.SECP256R1()),
-    ed25519.Ed25519PrivateKey.generate(),
-]
-
-
-def pem(key: Any) -> str:
-    """The public half."""
-    text: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return text.decode()
-
-
-@pytest.mark.parametrize("key", KEYS, ids=["RSA", "P-256", "Ed25519"])
-def test_a_public_key_is_text_or_a_file(env: Any, key: Any, tmp_path: Path) -> None:
-    """As PEM, as PEM on one line, or as a path: the settings hold the same text."""
-    file = tmp_path / "key.pem"
-    file.write_text(pem(key))
-    for value in (pem(key), pem(key).replace("\n", "\\n"), str(file), "key.pem"):
-        assert env(JWT_SECRET="", JWT_PUBLIC_KEY=value).jwt_public_key == pem(key)
-
-
-def test_unfit_public_keys_are_refused(env: Any) -> None:
-    """Private, weak and unknown ones, and one beside a secret."""
-    private = KEYS[2].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    assert refusal(env, JWT_PUBLIC_KEY=private) == (
-        "MARU_JWT_PUBLIC_KEY: holds a private key; the server takes the public key alone"
-    )
-    for weak in (rsa.generate_private_key(65_537, 1_024), ec.generate_private_key(ec.SECP384R1())):
-        assert "an RSA key of 2048 bits or more, a P-256 key, or an Ed25519 key" in refusal(
-            env, JWT_PUBLIC_KEY=pem(weak)
-        )
-    assert refusal(env, JWT_PUBLIC_KEY=pem(KEYS[0])) == (
-        "MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them"
-    )
-
-
 def test_secrets_are_in_no_print(env: Any) -> None:
     """Neither in a repr, nor in `describe`, nor in JSON."""
     settings = env(API_KEYS="canary-canary-canary")
@@ -307,13 +143,6 @@ def test_secrets_are_in_no_print(env: Any) -> None:
     assert shown.count("********") == 2
     for text in (repr(settings), str(settings), str(shown), settings.model_dump_json()):
         assert "canary" not in text
-
-
-def test_every_secret_field_is_hidden() -> None:
-    """A secret of the future can't be forgotten: a SecretStr is never in the repr."""
-    secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
-    assert secret
-    assert not [name for name in secret if Settings.model_fields[name].repr]
 
 
 def test_describe_says_where_from(env: Any) -> None:
@@ -329,10 +158,3 @@ def test_describe_says_where_from(env: Any) -> None:
     assert entries["MARU_REDIS_URL"] == ("", "default")
     assert entries["MARU_ALLOWED_ORIGINS"] == ("*", "default")
     assert json.loads(entries["MARU_DEFAULT_GRANTS"][0]) == {"a": ["join", "send"]}
-
-
-def test_the_version_is_the_packages() -> None:
-    """One release, one number."""
-    metadata = configparser.ConfigParser()
-    metadata.read(Path(__file__).parents[2] / "setup.cfg")
-    assert metadata["metadata"]["version"] in {VERSION, "attr: server.settings.model.VERSION"}

@@ -1,0 +1,93 @@
+"""Keys: the settings' key is judged, in one line that names the variable, without the key in it."""
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from pydantic import SecretStr
+
+from server.bootstrap.keys import check_key, token_key
+from server.settings.errors import BadSetting, StartRefused
+from server.settings.model import Settings
+
+SECRET = "canary-canary-canary-canary-canary"
+PRIVATE_KEY = ed25519.Ed25519PrivateKey.generate()
+
+
+def settings(secret: str | None = None, public_key: str | None = None) -> Settings:
+    """Development settings with this key."""
+    held = None if secret is None else SecretStr(secret)
+    return Settings(_env_file=None, dev=True, jwt_secret=held, jwt_public_key=public_key)
+
+
+def refusal(**key: str) -> str:
+    """The one line that this key gives."""
+    with pytest.raises(BadSetting) as caught:
+        check_key(settings(**key))
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def pem(key: Any) -> str:
+    """The public half."""
+    text: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return text.decode()
+
+
+def private_pem() -> str:
+    """A private key, by mistake."""
+    return PRIVATE_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@pytest.mark.parametrize(
+    ("secret", "line"),
+    [
+        ("canary", "MARU_JWT_SECRET: 6 bytes, expected at least 32; make one: openssl rand -hex 32"),
+        ("é" * 15, "MARU_JWT_SECRET: 30 bytes, expected at least 32; make one: openssl rand -hex 32"),
+        (
+            "-----BEGIN PUBLIC KEY-----\ncanary\n-----END PUBLIC KEY-----\n",
+            "MARU_JWT_SECRET: empty, or a PEM key or JWK; a public key belongs into MARU_JWT_PUBLIC_KEY",
+        ),
+        (
+            '{"kty": "oct", "k": "canary-canary-canary-canary"}',
+            "MARU_JWT_SECRET: empty, or a PEM key or JWK; a public key belongs into MARU_JWT_PUBLIC_KEY",
+        ),
+    ],
+    ids=["short", "short in bytes", "a PEM key", "a JWK"],
+)
+def test_an_unfit_secret_is_one_line(secret: str, line: str) -> None:
+    """It says what was expected, and repeats nothing of the secret."""
+    assert refusal(secret=secret) == line
+
+
+UNFIT = "expected an RSA key of 2048 bits or more, a P-256 key, or an Ed25519 key"
+PUBLIC_KEYS = {
+    "private": (private_pem, "holds a private key; the server takes the public key alone"),
+    "broken": (lambda: "-----BEGIN PUBLIC KEY-----canary", "holds no public key in PEM (-----BEGIN PUBLIC KEY-----)"),
+    "weak RSA": (lambda: pem(rsa.generate_private_key(65_537, 1_024)), UNFIT),
+    "P-384": (lambda: pem(ec.generate_private_key(ec.SECP384R1())), UNFIT),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC_KEYS)
+def test_an_unfit_public_key_is_one_line(name: str) -> None:
+    """Private, broken, weak and unknown keys."""
+    make, line = PUBLIC_KEYS[name]
+    assert refusal(public_key=make()) == f"MARU_JWT_PUBLIC_KEY: {line}"
+
+
+def test_fit_keys_pass() -> None:
+    """The key's type gives its algorithm."""
+    check_key(settings(secret=SECRET))
+    assert token_key(settings(secret=SECRET)).algorithm == "HS256"
+    check_key(settings(public_key=pem(PRIVATE_KEY)))
+    assert token_key(settings(public_key=pem(PRIVATE_KEY))).algorithm == "EdDSA"
+
+
+def test_development_may_have_no_key_yet() -> None:
+    """Nothing is refused before the development secret is made; without it no token can be checked."""
+    check_key(settings())
+    with pytest.raises(StartRefused, match="MARU_JWT_SECRET: not set"):
+        token_key(settings())
