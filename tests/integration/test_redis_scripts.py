@@ -2,9 +2,9 @@
 
 channel.lua   a new channel, a lost one, one that Redis has dropped with age; an older Redis: behind, forked, forked
               at the head, below the floor; empty channels; age by one, by many, by more than a round; trimming
-              across a multiple of 64, within one, of everything
+              across a multiple of 64, within one, of everything; an entry of an unknown kind
 append.lua    a key that is known, dropped, of a lost log; an id that is dropped and not yet removed; a creation that
-              is missing; the log's time to live, set, kept, renewed
+              is missing; the log's time to live, set, kept, renewed; a damaged state
 """
 
 import asyncio
@@ -16,14 +16,17 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from server.adapters.redis import keys
 from server.adapters.redis.message_log import RedisMessageLog
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Revision
-from server.domain.errors import NotFound
+from server.domain.errors import NotFound, Unavailable
 from server.domain.events import Event, MessageCreated, MessageEdited
-from server.domain.messages import Tombstone
+from server.domain.messages import Position, Tombstone
+from tests.doubles.newer_version import write_in_redis
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.redis import RedisProcess
 
@@ -191,6 +194,17 @@ async def test_what_is_below_the_floor_is_not_compared(redis: RedisProcess, chan
         seen = await fill(slow, channel, 1, 2)
         await fill(busy, channel, 3, 9)
         assert (await slow.read(channel, 0, 0)).head.epoch == seen[0].epoch
+
+
+async def test_an_entry_of_an_unknown_kind_is_compared(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+    """A replica that saw a newer version's entry finds it there again, at the head and below it: the epoch stays."""
+    async with logs(redis, now, 2) as [saw, other]:
+        epoch = (await fill(other, channel, 1, 1))[0].epoch
+        unknown = await write_in_redis(redis.command, channel, now())
+        assert (await saw.read(channel, 0, 10)).head == Position(epoch, unknown.offset)
+        assert (await saw.read(channel, 0, 0)).head == Position(epoch, unknown.offset)
+        await fill(other, channel, 3, 5)
+        assert (await saw.read(channel, 0, 0)).head == Position(epoch, 5)
 
 
 async def go_back(redis: RedisProcess, channel: ChannelName, last: Event) -> None:
@@ -369,6 +383,41 @@ async def test_an_edit_keeps_the_data_of_the_edit_before(log: RedisMessageLog, c
         assert isinstance(appended.event, MessageEdited)
         assert appended.event.message.data == expected
         assert await log.message(channel, some_id(1)) == appended.event.message
+
+
+# Damage
+
+
+@pytest.mark.parametrize("entry", ["nonsense", "c 7 7 cut off", "r 7"])
+async def test_a_damaged_entry_is_unavailable(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, entry: str
+) -> None:
+    """It is no deletion and no unknown kind. What stands before it can be read, and it is logged once."""
+    await fill(log, channel, 1, 2)
+    await write_in_redis(redis.command, channel, 7, entry)
+    with capture_logs() as lines:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="can't be read"):
+                await log.read(channel, 0, 10)
+    assert [(line["event"], line["channel"]) for line in lines] == [("message_log.unreadable", channel)]
+    assert len((await log.read(channel, 0, 2)).events) == 2
+    assert len((await log.history(channel, None, None, 10)).messages) == 2
+
+
+async def test_a_damaged_state_is_unavailable(redis: RedisProcess, log: RedisMessageLog, channel: ChannelName) -> None:
+    """A state that is cut off, or of a kind that this version does not know, is neither shown nor edited; the message
+    can be deleted."""
+    await fill(log, channel, 1, 2)
+    edit = Revision(channel, some_id(1), "better", None, keep_data=True, at=NOW_MS)
+    for state in ("e 7 7", "r 7 7 1 7 2 5 0 [1,2]text"):
+        await redis.command("SET", keys.state(channel, some_id(1)), state)
+        for asked in (log.message(channel, some_id(1)), log.history(channel, None, None, 10), log.append(edit)):
+            with pytest.raises(Unavailable):
+                await asked
+        assert (await log.read(channel, 0, 0)).head.offset == 2
+    deletion = await log.append(Deletion(channel, some_id(1), at=NOW_MS))
+    assert await log.message(channel, some_id(1)) == Tombstone(some_id(1), channel, 1)
+    assert await log.append(Deletion(channel, some_id(1), at=NOW_MS)) == Appended(deletion.event, duplicate=True)
 
 
 # Scripts
