@@ -1,0 +1,38 @@
+"""The packages that the server imports are the packages that setup.cfg declares."""
+
+import ast
+import configparser
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def imported(source: str) -> Iterator[str]:
+    """The top-level packages that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            yield node.module.partition(".")[0]
+
+
+def distribution(text: str) -> str:
+    """The name that a requirement, or a package's metadata, begins with, as indexes spell it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", text)[0]).lower()
+
+
+def test_every_import_is_declared() -> None:
+    """A package that only comes with another one would be gone with the other's next release."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = setup["options"]["install_requires"].splitlines()
+    declared = {distribution(line) for line in lines if line and not line.startswith("#")}
+    names = {name for path in (ROOT / "server").rglob("*.py") for name in imported(path.read_text("utf-8"))}
+    installed = packages_distributions()
+    used = {distribution(installed[name][0]) for name in names - set(sys.stdlib_module_names) - {"server"}}
+    assert used == declared
