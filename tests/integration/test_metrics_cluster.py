@@ -13,7 +13,7 @@ import pytest_asyncio
 from server.adapters import codec
 from server.adapters.redis import keys
 from server.adapters.redis.message_log import RedisMessageLog
-from server.application.channels.hub import COMPARE_S
+from server.application.channels.healing import COMPARE_S
 from tests.clients.raw import PATH, RawSocket
 from tests.doubles.samples import HOUR_MS, ROOM, new_message
 from tests.harness.redis import RedisProcess

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from server.application.channels.hub import HostedChannel, Hub
+from server.application.channels.hosting import HostedChannel
+from server.application.channels.hub import Hub
 from server.application.deadline import deadline
 from server.application.turn import Turn
 from server.domain.channels import ChannelName

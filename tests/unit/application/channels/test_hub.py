@@ -10,15 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.application.channels.hub import (
-    COMPARE_S,
-    HEAL_RETRY_S,
-    HEALERS,
-    HINTS_PER_TURN,
-    LINGER_S,
-    SWEEP_S,
-    HostedChannel,
-)
+from server.application.channels.healing import COMPARE_S, REPAIRS, RETRY_S
+from server.application.channels.hosting import HostedChannel
+from server.application.channels.hub import HINTS_PER_TURN, LINGER_S, SWEEP_S
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import Event
@@ -180,11 +174,11 @@ async def test_more_early_hints_than_are_kept_are_read_from_the_log(house: House
 def test_the_hints_that_wait_for_an_opening_are_bounded() -> None:
     """Of more than `HELD_LIMIT` the first are kept, and that there were more is remembered."""
     opening = HostedChannel(ROOM, 0.0)
-    for early in event_range(0, HELD_LIMIT):
-        opening.keep_early(early)
+    for held in event_range(0, HELD_LIMIT):
+        opening.hold(held)
     assert not opening.missed_hints
-    opening.keep_early(event(HELD_LIMIT + 1))
-    assert (tuple(opening.early), opening.missed_hints) == (event_range(0, HELD_LIMIT), True)
+    opening.hold(event(HELD_LIMIT + 1))
+    assert (tuple(opening.held), opening.missed_hints) == (event_range(0, HELD_LIMIT), True)
 
 
 async def test_a_broken_link_during_an_opening_is_not_forgotten(house: House) -> None:
@@ -351,13 +345,13 @@ async def test_a_flood_of_hints_leaves_turns_to_others(house: House) -> None:
 
 
 async def test_healing_outlives_an_outage_of_the_log(house: House) -> None:
-    """While the log is away the hub asks again every `HEAL_RETRY_S`, and afterwards delivers what was missing."""
+    """While the log is away the hub asks again every `RETRY_S`, and afterwards delivers what was missing."""
     inbox = await house.member()
     written = await house.write(3)
     house.log.error = Unavailable("away")
     reads = house.log.reads
     house.hint(written[2])
-    await asyncio.sleep(HEAL_RETRY_S * 4 + HEAL_RETRY_S / 2)
+    await asyncio.sleep(RETRY_S * 4 + RETRY_S / 2)
     assert house.log.reads == reads + 5
     assert inbox == []
     house.log.error = None
@@ -372,9 +366,9 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(house: House)
     with capture_logs() as lines:
         house.log.error = Unavailable("away")
         house.hint(LinkRestored())
-        await asyncio.sleep(HEAL_RETRY_S * 10)
+        await asyncio.sleep(RETRY_S * 10)
         house.log.error = None
-        await asyncio.sleep(HEAL_RETRY_S * 10)
+        await asyncio.sleep(RETRY_S * 10)
     assert [(line["event"], line["code"]) for line in lines] == [
         ("healing.halted", "unavailable"),
         ("healing.resumed", None),
@@ -412,8 +406,8 @@ async def test_a_comparison_leaves_out_what_was_let_go(house: House) -> None:
 
 
 async def test_so_many_channels_heal_at_once(house: House) -> None:
-    """At most `HEALERS` healing reads are under way; the other channels wait for their turn, and all get it."""
-    channels = [ChannelName(f"room:{number}") for number in range(HEALERS + 10)]
+    """At most `REPAIRS` healing reads are under way; the other channels wait for their turn, and all get it."""
+    channels = [ChannelName(f"room:{number}") for number in range(REPAIRS + 10)]
     inboxes = [await house.member(SessionId(channel), channel) for channel in channels]
     for channel in channels:
         await house.write(1, channel)
@@ -422,7 +416,7 @@ async def test_so_many_channels_heal_at_once(house: House) -> None:
     house.hint(LinkRestored())
     await gate.reached.wait()
     await turns(100)
-    assert house.log.reads == reads + HEALERS
+    assert house.log.reads == reads + REPAIRS
     gate.open()
     for inbox in inboxes:
         await house.until(inbox, 1)
@@ -483,7 +477,7 @@ async def test_a_healing_of_a_channel_that_was_let_go_delivers_nothing(house: Ho
     await house.replica.hub.release_empty()
     house.log.error = None
     inbox = await house.member(BOB)
-    await asyncio.sleep(HEAL_RETRY_S * 2)
+    await asyncio.sleep(RETRY_S * 2)
     assert inbox == []
     written += await house.write(1, first=3)
     house.hint(written[2])
@@ -499,7 +493,7 @@ async def test_a_channel_that_was_let_go_is_not_asked_for_any_longer(house: Hous
     await asyncio.sleep(LINGER_S)
     await house.replica.hub.release_empty()
     reads = house.log.reads
-    await asyncio.sleep(HEAL_RETRY_S * 10)
+    await asyncio.sleep(RETRY_S * 10)
     assert house.log.reads == reads
 
 

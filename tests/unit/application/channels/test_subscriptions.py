@@ -497,3 +497,12 @@ async def test_lost_grants_end_memberships(door: Door) -> None:
     assert [*door.replica.transport.channels(HERS)] == [other]
     await door.write(1)
     assert len(door.inbox) == 1
+
+
+async def test_the_end_of_a_session_ends_its_memberships(door: Door) -> None:
+    """It receives nothing more, in none of its channels; ending it again is no error."""
+    await door.join()
+    door.replica.subscriptions.end(HERS)
+    door.replica.subscriptions.end(HERS)
+    await door.write(1)
+    assert (door.inbox, door.replica.transport.channels(HERS)) == ([], [])
