@@ -1,4 +1,4 @@
-"""Drafts: what may be appended to a channel's log, before the log has given it an offset."""
+"""Drafts: changes that are to be appended to a channel's log, and have no offset yet."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from server.domain.messages import Data, MessageId
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be written. With a `key`, the same (channel, author, key) within 24 h is one message."""
+    """A message to be written. Drafts with the same (channel, author, `key`) within 24 h are one message."""
 
     channel: ChannelName
     id: MessageId
@@ -23,7 +23,7 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A new text for a message. `data` replaces the old one, or leaves it where `keep_data` says so."""
+    """A new text for a message. `data` replaces the old data, unless `keep_data`."""
 
     channel: ChannelName
     id: MessageId
@@ -43,4 +43,4 @@ class Deletion:
 
 
 Draft = NewMessage | Revision | Deletion
-"""What may be appended to a log: an event that has no offset yet."""
+"""Everything that can be appended to a log. Closed: match it exhaustively."""

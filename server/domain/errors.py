@@ -1,7 +1,7 @@
 """Every failure that a client can be told of: one closed table, one tree.
 
-The class is the row: `code` is what stands on the wire, `retryable` says whether the same command may succeed later
-unchanged, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test compares the two).
+A class is a row of the table. `code` is sent to the client, `retryable` says whether the same command may succeed later
+unchanged, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test compares them).
 
     MaruError
     ├── BadRequest            bad_request

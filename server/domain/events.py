@@ -20,7 +20,7 @@ class MessageCreated:
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited:
-    """A message has a new text; `message` is the whole new state."""
+    """A message got a new text; `message` is the whole new state."""
 
     channel: ChannelName
     epoch: str
@@ -31,7 +31,7 @@ class MessageEdited:
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted:
-    """A message is gone; its text stands in no later read."""
+    """A message was deleted; no later read of messages has its text."""
 
     channel: ChannelName
     epoch: str

@@ -4,28 +4,28 @@ MAX_TEXT_CHARS = 4_000
 """PROTOCOL.md, "Commands": long enough for a letter, short enough for a frame."""
 
 MAX_DATA_BYTES = 8 * 1024
-"""Of `data` as compact JSON."""
+"""Bytes of `data` as compact JSON."""
 
 MAX_DATA_DEPTH = 32
-"""Nesting of `data`: deeper structures are hostile or a mistake, and cost every receiver's parser."""
+"""Levels of `data`: deeper structures are hostile or a mistake, and burden every receiver's parser."""
 
 MAX_KEY_CHARS = 64
-"""Of an idempotency key: a UUID or a hash in hex fits."""
+"""Characters of an idempotency key: a UUID or a hash in hex fits."""
 
 KEY_LIFETIME_MS = 24 * 3_600_000
 """How long a repeated idempotency key finds the first message: a client that was offline for a night can retry."""
 
 MAX_ID_CHARS = 64
-"""Of a message id in a command; the ids that the server gives have 36."""
+"""Characters of a message id in a command. The ids that the server gives have 36."""
 
 MAX_EPOCH_CHARS = 64
-"""Of an epoch in a position."""
+"""Characters of an epoch in a position."""
 
 MAX_OFFSET = 2**53 - 1
 """The largest whole number that JavaScript clients hold exactly."""
 
 MAX_TOKEN_CHARS = 16 * 1024
-"""A JWT with some hundred grants; more is not parsed."""
+"""Characters of a JWT: some hundred grants fit. A longer one is not parsed."""
 
 MAX_RESUME_CHANNELS = 500
 """Positions in one CONNECT payload."""
@@ -37,7 +37,7 @@ MAX_PAGE = 100
 """Messages in one page of `history:read`."""
 
 DEFAULT_PAGE = 50
-"""Messages in a page if the command names no limit."""
+"""Messages in one page if the command names no limit."""
 
 MAX_PAYLOAD = 65_536
 """Bytes of a WebSocket message from a client; announced as `maxPayload`."""

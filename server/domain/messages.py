@@ -14,18 +14,16 @@ from server.domain.identity import Author
 MessageId = NewType("MessageId", str)
 """A UUIDv7 in its canonical text form, given by the server."""
 
-
 ID_RANDOM_BYTES = 10
-"""Of a UUIDv7: 74 bits of them are kept."""
-
+"""Random bytes for one UUIDv7, which keeps 74 bits of them."""
 
 Data = Mapping[str, Any]
-"""An application's own JSON object beside the text."""
+"""A JSON object of the application, sent and kept with the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a channel's log: after the event with this offset, in this epoch."""
+    """A place in a channel's log: behind the event with this offset, in this epoch."""
 
     epoch: str
     offset: int
@@ -33,7 +31,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in one of its states. `offset` is that of its creation, in every state; `version` counts from 1."""
+    """A message in one of its states. `offset` is the offset of its creation, always; `version` counts from 1."""
 
     id: MessageId
     channel: ChannelName
@@ -50,7 +48,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a deleted message: its place."""
+    """The place of a deleted message: its text and data are gone."""
 
     id: MessageId
     channel: ChannelName
@@ -58,7 +56,7 @@ class Tombstone:
 
 
 def message_id(unix_ms: int, randomness: bytes) -> MessageId:
-    """Build a UUIDv7 (RFC 9562, section 5.7) from the time and 10 random bytes: ids sort by creation time."""
+    """Build a UUIDv7 (RFC 9562, section 5.7) from the time and 10 random bytes. Ids sort by creation time."""
     if len(randomness) != ID_RANDOM_BYTES:
         raise ValueError(f"randomness: expected {ID_RANDOM_BYTES} bytes, got {len(randomness)}")
     raw = bytearray(unix_ms.to_bytes(6, "big") + randomness)

@@ -1,4 +1,4 @@
-"""Whether a client that comes back can be given exactly what it missed."""
+"""Whether a client that comes back can be given every event that it missed."""
 
 import json
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from server.domain.events import MessageDeleted, MessageEvent
 from server.domain.messages import Message, Position, Tombstone
 
 REPLAY_LIMIT = 1_000
-"""At most so many events are replayed a channel; a client further behind reads history, which is cheaper for both."""
+"""Events that are replayed in one channel, at most. Reading history is cheaper for a client that is further behind."""
 
 REPLAY_BYTES = 768 * 1024
-"""About so much JSON is given at once, in a replay or a page: three quarters of what may wait for a slow reader. 1,000
-messages of 300 characters fit."""
+"""Bytes of JSON in one replay or page, approximately: three quarters of the bound for a slow reader. 1,000 messages of
+300 characters fit."""
 
 ALWAYS_FITS = 15
-"""So few messages are never too much: each has 4,000 characters (24 KB, should JSON escape all of them) and 8 KB of
-data at the most."""
+"""Replays of up to this many messages are not measured: they fit in any case. The largest message has 4,000 characters
+(24 KB, if JSON escapes all of them) and 8 KB of data."""
 
 _ENVELOPE_BYTES = 450
-"""Of a message beside its text and data."""
+"""Bytes of a message in JSON without its text and data."""
 
 Item = TypeVar("Item", bound=MessageEvent | Message | Tombstone)
 
@@ -35,7 +35,7 @@ class NotResumable(StrEnum):
 
 
 def json_size(item: MessageEvent | Message | Tombstone) -> int:
-    """About how many bytes of JSON the item takes."""
+    """Return approximately how many bytes of JSON the item takes."""
     if isinstance(item, MessageDeleted | Tombstone):
         return _ENVELOPE_BYTES
     message = item if isinstance(item, Message) else item.message
@@ -44,7 +44,7 @@ def json_size(item: MessageEvent | Message | Tombstone) -> int:
 
 
 def newest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:
-    """As many of the last items as fit into the budget."""
+    """Return as many of the last items as fit into the budget."""
     if len(items) <= ALWAYS_FITS:
         return items
     for index in range(len(items) - 1, -1, -1):
@@ -55,14 +55,14 @@ def newest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence
 
 
 def oldest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:
-    """As many of the first items as fit into the budget."""
+    """Return as many of the first items as fit into the budget."""
     return newest_within(items[::-1], budget)[::-1]
 
 
 def check_resumable(since: Position, floor: int, head: Position, limit: int = REPLAY_LIMIT) -> NotResumable | None:
-    """Return why the events after `since` can't be given whole, or None where they can.
+    """Return why not all events after `since` can be given, or None if they can.
 
-    `floor` is the highest offset that the log no longer keeps, `head` its last position.
+    `floor` is the highest offset that the log no longer keeps, `head` the last position of the log.
     """
     if since.epoch != head.epoch:
         return NotResumable.EPOCH_CHANGED

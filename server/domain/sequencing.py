@@ -1,4 +1,4 @@
-"""Putting one channel's events in order, whatever order, loss or repetition the hints arrive with.
+"""One channel's events in order, although their hints may be lost, repeated or out of order.
 
 Pure: no clock, no await, no logger. The hub asks, then acts.
 """
@@ -12,13 +12,13 @@ from server.domain.events import Event, MessageDeleted, UnknownEvent
 from server.domain.messages import Position
 
 HELD_LIMIT = 256
-"""Events held back behind a gap; beyond it they are forgotten, since the log has them."""
+"""Events that are held behind a gap, at most. Further ones are dropped: the log has them."""
 
 RING_LIMIT = 256
-"""Recent events kept per hosted channel: a reconnect after an outage of some seconds is served from them."""
+"""Recent events that are kept for each hosted channel: they serve reconnects after an outage of some seconds."""
 
 RING_BYTES = 256 * 1024
-"""About so much memory a hosted channel's ring may hold: 256 messages of 200 characters fit, and of the longest, 14."""
+"""Memory of one hosted channel's ring, approximately: 256 messages of 200 characters fit, or 14 of the longest."""
 
 _EVENT_BYTES = 512
 _DATA_BYTES = 8 * 1024
@@ -26,7 +26,7 @@ _DATA_BYTES = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """These events are next, in this order, and the position has moved past them."""
+    """These events are the next ones, in this order. The position has moved past them."""
 
     events: tuple[Event, ...]
 
@@ -38,37 +38,37 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events between the position and this one have not been seen: read the log."""
+    """Events between the position and this event are missing: read the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherEpoch:
-    """The event belongs to another life of the log: ask the log which one is true."""
+    """The event belongs to another epoch: ask the log which epoch is true."""
 
 
 Verdict = Ready | Known | Gap | OtherEpoch
 
 
 class Sequencer:
-    """Accepts a channel's events in any order and gives them out by offset, each once, without a gap.
+    """Accepts a channel's events in any order and returns them by offset, each once, without a gap.
 
-    `position` is the last event given out. An event that comes early waits, at most `HELD_LIMIT` of them, until the
-    log or a late hint fills the gap before it.
+    `position` is that of the last event returned. An event that comes early is held until the log or a late hint fills
+    the gap before it; at most `HELD_LIMIT` events are held.
     """
 
     __slots__ = ("_held", "position")
 
     def __init__(self, position: Position) -> None:
         self.position = position
-        self._held: dict[int, Event] = {}
+        self._held: dict[int, Event] = {}  # by offset, all beyond the next one
 
     @property
     def has_gap(self) -> bool:
-        """Whether events wait behind one that has not been seen."""
+        """Whether events are held behind a missing one."""
         return bool(self._held)
 
     def accept(self, event: Event) -> Verdict:
-        """Judge one event, and move the position where it is the next."""
+        """Judge one event. If it is the next one, move the position past it and past the held events behind it."""
         if event.epoch != self.position.epoch:
             return OtherEpoch()
         if event.offset <= self.position.offset:
@@ -86,7 +86,7 @@ class Sequencer:
         return Ready(tuple(ready))
 
     def fill(self, events: Iterable[Event]) -> tuple[Event, ...]:
-        """Take a slice of the log, oldest first; return what is to be delivered now, waiting events included."""
+        """Take a slice of the log, oldest first. Return the events to deliver now, held ones included."""
         ready: list[Event] = []
         for event in events:
             verdict = self.accept(event)
@@ -95,17 +95,17 @@ class Sequencer:
         return tuple(ready)
 
     def reset(self, position: Position) -> None:
-        """Go on from another position, e.g. in a new epoch; what waits is forgotten."""
+        """Go on from another position, e.g. in a new epoch. Held events are dropped."""
         self.position = position
         self._held.clear()
 
     def drop_held(self) -> None:
-        """Drop what waits behind a gap that the log can't fill."""
+        """Drop the events behind a gap that the log can't fill."""
         self._held.clear()
 
 
 class Ring:
-    """The last events that were delivered in a channel, dense: at most `limit` of them, and about `budget` bytes."""
+    """The last events of a channel, without a gap: at most `limit` of them, and approximately `budget` bytes."""
 
     __slots__ = ("_budget", "_bytes", "_events", "_limit")
 
@@ -113,10 +113,10 @@ class Ring:
         self._events: deque[Event] = deque()
         self._limit = limit
         self._budget = budget
-        self._bytes = 0
+        self._bytes = 0  # of all kept events, by `_size`
 
     def push(self, event: Event) -> None:
-        """Add the next event; one that does not follow the last begins the ring anew."""
+        """Add the next event. If it does not follow the last one, the ring starts over with it."""
         if self._events and (event.offset != self._events[-1].offset + 1 or event.epoch != self._events[-1].epoch):
             self.clear()
         self._events.append(event)
@@ -125,27 +125,30 @@ class Ring:
             self._bytes -= _size(self._events.popleft())
 
     def after(self, offset: int) -> tuple[Event, ...]:
-        """The kept events with a higher offset, oldest first."""
+        """Return the kept events with a higher offset, oldest first."""
         if not self._events:
             return ()
         return tuple(islice(self._events, max(0, offset + 1 - self._events[0].offset), None))
 
     def clear(self) -> None:
-        """Forget everything, e.g. in a new epoch."""
+        """Drop all events, e.g. in a new epoch."""
         self._events.clear()
         self._bytes = 0
 
 
 def _size(event: Event) -> int:
-    """Roughly the memory that an event holds: nothing is encoded to find it, so an application's data counts whole."""
+    """Return approximately the memory of an event. Nothing is encoded to find it: data counts as if it had its largest
+    size."""
     if isinstance(event, MessageDeleted | UnknownEvent):
         return _EVENT_BYTES
     return _EVENT_BYTES + 2 * len(event.message.text) + (0 if event.message.data is None else _DATA_BYTES)
 
 
 def merge(after: int, upto: int, *sources: Iterable[Event]) -> tuple[Event, ...] | None:
-    """The events `after + 1 .. upto`, each once, in order, from sources of one epoch that may overlap, repeat and be
-    out of order; None where one of them is in no source."""
+    """Return the events `after + 1 .. upto`, each once and in order; None if one of them is in no source.
+
+    The sources are of one epoch. They may overlap, repeat events and be out of order.
+    """
     found = {event.offset: event for source in sources for event in source if after < event.offset <= upto}
     if len(found) != max(0, upto - after):
         return None

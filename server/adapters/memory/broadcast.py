@@ -1,4 +1,4 @@
-"""The broadcast of a single process: what is published is what is heard."""
+"""The broadcast of a single process: it hears every hint that it publishes."""
 
 import asyncio
 from collections import deque
@@ -9,11 +9,12 @@ from server.domain.events import Event
 from server.ports.broadcast import Broadcast, LinkRestored
 
 WAITING_LIMIT = 10_000
-"""Hints that wait for the listener. Over it they are dropped, and the listener is told to compare with the log."""
+"""Hints that may wait for the listener. Over this number all are dropped, and the listener is told to compare with the
+log."""
 
 
 class MemoryBroadcast(Broadcast):
-    """Hints by way of a bounded queue in this process; `publish` never waits."""
+    """Passes hints through a bounded queue in this process. `publish` never waits."""
 
     def __init__(self, limit: int = WAITING_LIMIT) -> None:
         self._limit = limit
@@ -22,7 +23,7 @@ class MemoryBroadcast(Broadcast):
         self._arrived = asyncio.Event()
 
     async def publish(self, event: Event) -> None:
-        """Queue the hint. Promises 1, 2."""
+        """Queue the hint. Keeps promises 1 and 2."""
         if event.channel not in self._channels:
             return
         if len(self._waiting) >= self._limit:
@@ -32,7 +33,7 @@ class MemoryBroadcast(Broadcast):
         self._arrived.set()
 
     async def subscribe(self, channel: ChannelName) -> None:
-        """Let the channel's hints through. Promise 3."""
+        """Let the channel's hints through. Keeps promise 3."""
         self._channels.add(channel)
 
     async def unsubscribe(self, channel: ChannelName) -> None:
@@ -40,7 +41,7 @@ class MemoryBroadcast(Broadcast):
         self._channels.discard(channel)
 
     async def listen(self) -> AsyncIterator[Event | LinkRestored]:
-        """All hints, in the order in which they were published."""
+        """Yield all hints, in the order in which they were published."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()

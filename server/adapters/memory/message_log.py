@@ -1,6 +1,6 @@
-"""The message log in memory: the honest fake of the durable ones in tests, and for servers that may forget.
+"""The message log in memory: the fake of the durable logs in tests, and a log for servers that may forget.
 
-Nothing waits in here: each method runs in one go on the event loop, so that it is its own transaction.
+No method awaits: each runs without a break on the event loop, so each is a transaction.
 """
 
 import os
@@ -36,8 +36,8 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Channel:
-    """One channel's log. `events[i]` has the offset `floor + 1 + i` and was written at `written[i]`; `ids`
-    and `offsets` list the kept messages by their creation."""
+    """One channel's log. `events[i]` has the offset `floor + 1 + i` and was written at `written[i]`. `ids` and
+    `offsets` list the kept messages in the order of their creation, `messages` has them by id."""
 
     epoch: str
     floor: int = 0
@@ -69,7 +69,7 @@ class _Channel:
                 self.messages[event.id].last = event
 
     def trim(self, max_events: int, oldest: int) -> None:
-        """Drop the prefix that is over the count, or was written before `oldest`."""
+        """Drop the oldest events: those over the count, and those written before `oldest`."""
         drop = max(0, len(self.events) - max_events)
         while drop < len(self.events) and self.written[drop] < oldest:
             drop += 1
@@ -85,7 +85,7 @@ class _Channel:
 
 @dataclass(frozen=True, slots=True)
 class _Keyed:
-    """What a key became; the event itself may have been dropped since."""
+    """The first message of a key. Its event may have been dropped since."""
 
     offset: int
     id: MessageId
@@ -96,8 +96,8 @@ class _Keyed:
 class MemoryMessageLog(MessageLog):
     """A log that lives and dies with the process.
 
-    `max_events` and `max_age_ms` are a channel's retention; an event's age counts by `now_ms` from when it
-    was written, and so does a key's. `store_id` stands for the log's identity: another one, other epochs.
+    `max_events` and `max_age_ms` are a channel's retention. The age of an event and of a key counts by `now_ms`, from
+    when it was written. `store_id` is the identity of the log: logs with different ids have different epochs.
     """
 
     def __init__(
@@ -113,10 +113,10 @@ class MemoryMessageLog(MessageLog):
         self._now_ms = now_ms
         self._store_id = os.urandom(STORE_ID_BYTES) if store_id is None else store_id
         self._channels: dict[ChannelName, _Channel] = {}
-        self._keys: dict[_Key, _Keyed] = {}  # in the order of writing, so also of expiring
+        self._keys: dict[_Key, _Keyed] = {}  # in the order of writing, which is the order of expiring
 
     def forget(self, channel: ChannelName) -> None:
-        """Lose the channel's log, as a disaster would: empty, and in a new epoch."""
+        """Lose the channel's log, as in a disaster. The channel is empty then, and in a new epoch."""
         lost = self._channel(channel).epoch
         self._channels[channel] = _Channel(channel_epoch(lost.encode(), channel))
         self._keys = {key: keyed for key, keyed in self._keys.items() if key[0] != channel}

@@ -1,4 +1,4 @@
-"""What one transaction of the log does: drafts become events, and their channels are kept within bounds."""
+"""One transaction of the log: drafts become events, and their channels are kept within bounds."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId, Position
 
 SPARE_TRIMS = 64
-"""Events over the bound that a batch drops a channel beyond its own number: a lowered bound is reached bit by bit."""
+"""A batch drops as many events of a channel as it adds, and up to this many more: after the bound was lowered, the
+channel gets there in steps."""
 
 Outcome = Appended | MaruError
 
@@ -55,7 +56,7 @@ DELETE FROM events WHERE n IN (
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """What a key became. `payload` is None where the event itself has been dropped since."""
+    """The first message of a key. `payload` is None if its event has been dropped since."""
 
     offset: int
     id: MessageId
@@ -64,11 +65,11 @@ class _First:
 
 
 class Batch:
-    """Drafts that are written in one transaction, which the caller has begun and ends: `run` once.
+    """Drafts that are written in one transaction, which the caller has begun and ends. Call `run` once.
 
-    Reads all that the drafts touch, decides in memory, then writes; so its statements are few, however many drafts.
-    `trusting`: the ids of posts are taken for new, as they are; where one is not, `run` raises `sqlite3.IntegrityError`
-    and nothing of the transaction may be kept.
+    Reads everything that the drafts touch, decides in memory, then writes: a few statements, however many drafts.
+    `trusting`: the ids of new messages are not looked up, because the server makes them unique. If an id is taken all
+    the same, `run` raises `sqlite3.IntegrityError`, and the caller must roll back.
     """
 
     def __init__(
@@ -79,17 +80,17 @@ class Batch:
         self._now_ms = now_ms
         self._max_events = max_events
         self._trusting = trusting
-        self._heads: dict[ChannelName, int] = {}  # before this batch, of the channels that it changes
-        self._firsts: dict[_Key, _First] = {}
-        self._states: dict[_Id, bytes] = {}
-        self._created: dict[_Id, list[Any]] = {}
-        self._moved: dict[_Id, int] = {}
-        self._event_rows: list[list[Any]] = []
-        self._key_rows: dict[_Key, tuple[Any, ...]] = {}
+        self._heads: dict[ChannelName, int] = {}  # heads before this batch, of the channels that it changes
+        self._firsts: dict[_Key, _First] = {}  # of the keys that the drafts repeat or make
+        self._states: dict[_Id, bytes] = {}  # the last change of each message, encoded
+        self._created: dict[_Id, list[Any]] = {}  # rows of `_event_rows` that create a message
+        self._moved: dict[_Id, int] = {}  # new `state_offset` of messages from before this batch
+        self._event_rows: list[list[Any]] = []  # to insert into `events`
+        self._key_rows: dict[_Key, tuple[Any, ...]] = {}  # to insert into `keys`
 
     def run(self, drafts: Sequence[Draft]) -> list[Outcome]:
-        """Write the drafts, in their order, and say what became of each. Raises `sqlite3.Error`, or what an
-        unencodable draft raises; then nothing of the transaction may be kept."""
+        """Write the drafts, in their order, and return the outcome of each. Raises `sqlite3.Error`, and `TypeError` for
+        a draft that can't be encoded; then the caller must roll back."""
         self._load(drafts)
         outcomes = [self._outcome(draft) for draft in drafts]
         self._save()
@@ -100,7 +101,7 @@ class Batch:
         keys, ids = [], []
         for number, draft in enumerate(drafts):
             if (channel_id := self._channels[draft.channel].id) is None:
-                continue  # it has no event yet
+                continue  # the channel has no event yet
             if not (self._trusting and isinstance(draft, NewMessage)):
                 ids.append((number, channel_id, draft.id))
             if isinstance(draft, NewMessage) and draft.key is not None:
@@ -139,7 +140,7 @@ class Batch:
         return recreated(draft, first.id, first.at, Position(channel.epoch, first.offset))
 
     def _add(self, channel: Channel, draft: Draft, event: MessageEvent) -> None:
-        """Plan the event's row, which the message's creation points to as its state from now on."""
+        """Plan the event's row, and let the creation of its message point to it."""
         payload = encode_event(event)
         self._heads.setdefault(channel.name, channel.head)
         channel.head = event.offset
@@ -181,7 +182,7 @@ class Batch:
         self._channels.save(self._db, changed)
 
     def _trimmed(self, channel: Channel) -> tuple[int, int] | None:
-        """The channel's id and new floor, where it has grown over its bound."""
+        """Return the channel's id and new floor if it has grown over its bound."""
         excess = channel.head - channel.floor - self._max_events
         if excess <= 0 or channel.id is None:
             return None
@@ -190,5 +191,5 @@ class Batch:
 
 
 def drop(db: sqlite3.Connection, floors: Sequence[tuple[int, int]]) -> None:
-    """Drop the channels' events up to and with their floors, and the messages that were created there."""
+    """Drop the channels' events up to their floors (inclusive), and the messages that were created there."""
     execute_rows(db, _DROP, floors)

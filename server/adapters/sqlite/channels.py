@@ -1,4 +1,4 @@
-"""What the writer remembers of channels between its transactions, so that it need not read them each time."""
+"""The rows of channels in memory: the writer does not read them again in each transaction."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from server.domain.channels import ChannelName
 from server.domain.messages import Position
 
 REMEMBERED = 20_000
-"""Channels (some 10 MiB). Over it all are forgotten, and those in use are read again."""
+"""Channels in memory (some 10 MiB). Over this number all are forgotten, and those in use are read again."""
 
 
 @dataclass(slots=True)
@@ -29,18 +29,18 @@ class Channel:
 
 
 class Channels:
-    """The rows of channels as of the last commit, or as the running transaction has changed them.
+    """The rows of channels as of the last commit, with the changes of the running transaction.
 
-    Right as long as only this process writes, and `forget` is called after every rollback.
+    They are right as long as only this process writes. Call `forget` after every rollback.
     """
 
     def __init__(self, store_id: bytes) -> None:
         self._store_id = store_id
         self._known: dict[ChannelName, Channel] = {}
-        self._last_id: int | None = None
+        self._last_id: int | None = None  # of all channels in the file; None until it is needed
 
     def load(self, db: sqlite3.Connection, names: Iterable[ChannelName]) -> None:
-        """Make these channels known."""
+        """Read these channels, if they are not in memory yet."""
         if len(self._known) > REMEMBERED:
             self.forget()
         missing = {name for name in names if name not in self._known}
@@ -55,11 +55,11 @@ class Channels:
             self._known[row[1]] = Channel(*row)
 
     def __getitem__(self, name: ChannelName) -> Channel:
-        """A channel that has been loaded."""
+        """Return a channel that has been loaded."""
         return self._known[name]
 
     def id(self, db: sqlite3.Connection, channel: Channel) -> int:
-        """The channel's id; a fresh one where it has none yet."""
+        """Return the channel's id. A channel without one gets the next free id."""
         if channel.id is None:
             if self._last_id is None:
                 (self._last_id,) = db.execute("SELECT coalesce(max(id), 0) FROM channels").fetchone()
@@ -77,6 +77,6 @@ class Channels:
         )
 
     def forget(self) -> None:
-        """Read everything again when it is needed."""
+        """Drop all rows; each is read again when it is needed."""
         self._known.clear()
         self._last_id = None

@@ -1,4 +1,5 @@
-"""Opening the log's file: one server a file, a schema that is known, a disk that takes writes; else one clear error."""
+"""Opening the log's file. The file must have no other server, a known schema, and a disk that takes writes; otherwise
+one clear error says what is wrong."""
 
 import fcntl
 import os
@@ -10,33 +11,34 @@ from pathlib import Path
 from typing import Any
 
 APPLICATION_ID = 0x4D415255
-"""`MARU`, in the file's header: tells our file from any other SQLite database."""
+"""`MARU`, in the file's header: tells the log from any other SQLite database."""
 
 SCHEMA_VERSION = 1
-"""Of schema.sql; the file's `user_version`. A higher one needs a step in `_prepare` that migrates the lower."""
+"""The version of schema.sql, and the file's `user_version`. A higher version needs a step in `_prepare` that migrates
+lower ones."""
 
 DEADLINE_S = 2.0
-"""Promise 9 of the port: in which every append and read is answered."""
+"""Every append and read is answered within this time (promise 9 of the port)."""
 
 BUSY_TIMEOUT_S = 1.5
-"""How long a statement waits for another program's lock: within the deadline, so that the cause can be told."""
+"""How long a statement waits for another program's lock: less than the deadline, so that the error names the cause."""
 
 WAL_LIMIT_PAGES = 16_384
-"""64 MiB. The writer empties the WAL earlier (writer.py); this is SQLite's own bound behind it."""
+"""64 MiB. The writer empties the WAL earlier (writer.py); this is SQLite's own bound, in case the writer fails to."""
 
 _CACHE_KIB = 16 * 1024
-"""Of the writer: the ends of some thousand busy channels and keys, which every commit touches again."""
+"""Cache of the writer: the last pages of some thousand busy channels and keys, which every commit touches again."""
 
 _QUICK_CHECK_BYTES = 64 * 1024 * 1024
-"""Up to this size the whole file is checked at start (some 100 ms); over it, only the tables that everything needs."""
+"""Up to this size, the whole file is checked at start (some 100 ms). Of a larger file, only the small tables are."""
 
 
 class LogUnusable(Exception):
-    """The log can't be used from the start; the text is one line that says which file, what is wrong, what to do."""
+    """The log can't be opened. The text is one line: which file, what is wrong, what to do."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """A connection that may write, in WAL, where each commit is on the disk before it returns."""
+    """Return a connection that may write. It uses a WAL; a commit is on the disk when it returns."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -50,8 +52,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection beside the writer, for reading only. Each of its statements sees one consistent moment."""
-    # Not `mode=ro`: that could not open the WAL in a moment in which the writer has it closed.
+    """Return a connection for reading only, beside the writer. Each statement sees one consistent moment."""
+    # Not `mode=ro`: such a connection can't open the WAL while the writer has it closed.
     uri = f"{path.resolve().as_uri()}?mode=rw"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
     db.execute("PRAGMA query_only = ON")
@@ -59,11 +61,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def prepare(path: Path) -> bytes:
-    """Check the file, or make it where there is none, and prove that it takes a write. Returns the store's id.
+    """Check the file, or make a new one, and prove that it takes a write. Returns the store's id.
 
     Raises `LogUnusable`. The caller holds `exclusive(path)`.
     """
-    os.close(_open(path, path))  # by hand: SQLite would make it readable for everybody, and falls back to reading
+    os.close(_open(path, path))  # SQLite would make it readable for everybody, and open it read-only if it must
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as db:
             _identify(path, db)
@@ -75,10 +77,10 @@ def prepare(path: Path) -> bytes:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Keep other servers away from the file, and make its directory where it is missing. Raises `LogUnusable`.
+    """Keep other servers away from the file, and make its directory if it is missing. Raises `LogUnusable`.
 
-    Two servers on one file would each give right offsets, but neither would hear of the other's events. The lock
-    goes with the process, however it ends; the lock file stays, because removing it would race.
+    Two servers on one file would each give right offsets, but neither would hear of the other's events. The lock ends
+    with the process, however that ends. The lock file stays, because removing it would race.
     """
     lock = path.with_name(path.name + ".lock")
     descriptor = _open(path, lock)
@@ -113,13 +115,13 @@ def _lock(path: Path, descriptor: int) -> None:
         raise LogUnusable(
             f"message log {path}: its directory can't be locked ({error.strerror}); give a path on a local disk"
         ) from error
-    with suppress(OSError):  # on a full disk the name of the owner is a courtesy that can be missing
+    with suppress(OSError):  # the owner's number is a courtesy, and a full disk does not take it
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def _identify(path: Path, db: sqlite3.Connection) -> None:
-    """Refuse a file that is not ours to write, before anything is written."""
+    """Refuse a file of another application or of a newer version, before anything is written."""
     application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
     if application != APPLICATION_ID and not (application == 0 and _is_empty(db)):
         raise LogUnusable(
@@ -136,7 +138,7 @@ def _prepare(path: Path, db: sqlite3.Connection) -> bytes:
     if _is_empty(db):
         _create(db)
     _check(path, db)
-    # A real write, so that a full disk shows now and not at the first message.
+    # A real write: a full disk shows now, and not at the first message.
     db.execute("BEGIN IMMEDIATE")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")

@@ -1,4 +1,4 @@
-"""Drafts on their way to the writing thread, and answers on their way back: the event loop's side of both."""
+"""Drafts on their way to the writing thread, and answers on their way back: the part on the event loop."""
 
 import asyncio
 import queue
@@ -15,36 +15,37 @@ from server.domain.errors import Unavailable
 
 @dataclass(slots=True)
 class Waiting:
-    """A draft whose caller waits."""
+    """A draft, and the future that its caller waits for."""
 
     draft: Draft
     answer: asyncio.Future[Appended]
-    deadline: float  # on time.monotonic(); nobody waits for the answer after it
+    deadline: float  # on time.monotonic(); the caller is answered by then
 
 
 class Intake:
-    """Hands over drafts by `handed`, all those of one turn of the loop at once: each hand-over wakes the thread, and
-    makes it compete with the loop for the interpreter's lock.
+    """Hands drafts over by the queue `handed`: all drafts of one loop iteration at once, because each hand-over wakes
+    the thread and makes it compete with the loop for the interpreter's lock.
 
-    `None` in `handed` says that no more will come. `taken` is counted by the thread, and by nobody else.
+    `None` in `handed` means that no more will come. Only the thread writes `taken`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.handed: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
-        self.taken = 0
+        self.taken = 0  # drafts since the start that the thread has taken
         self._loop = loop
-        self._gathered: list[Waiting] = []
-        self._accepted = 0
-        self._unanswered: deque[Waiting] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._gathered: list[Waiting] = []  # of this loop iteration, not handed over yet
+        self._accepted = 0  # drafts since the start
+        self._unanswered: deque[Waiting] = deque()  # in the order of their deadlines
+        self._timer: asyncio.TimerHandle | None = None  # for the first deadline
 
     @property
     def waiting(self) -> int:
-        """How many drafts the thread has not taken yet."""
+        """The number of drafts that the thread has not taken yet."""
         return self._accepted - self.taken
 
     def accept(self, draft: Draft, seconds: float) -> asyncio.Future[Appended]:
-        """Give the draft its place in the order. `Unavailable` after so many seconds, which are always the same."""
+        """Give the draft its place in the order. Its future fails with `Unavailable` after `seconds`, which must be the
+        same for every draft."""
         waiting = Waiting(draft, self._loop.create_future(), time.monotonic() + seconds)
         if not self._gathered:
             self._loop.call_soon(self.hand_over)
@@ -56,21 +57,21 @@ class Intake:
         return waiting.answer
 
     def hand_over(self) -> None:
-        """Let the thread have what has been gathered."""
+        """Give the thread the drafts that have been gathered."""
         if self._gathered:
             gathered, self._gathered = self._gathered, []
             self.handed.put(gathered)
 
     def answer(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
-        """Tell the callers what became of their drafts. For the thread."""
+        """Answer the callers. Called by the thread."""
         if answers:
-            with suppress(RuntimeError):  # the loop is closed, and with it everybody who waited
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
                 self._loop.call_soon_threadsafe(self._resolve, answers)
 
     def _resolve(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
         for waiting, outcome in answers:
             answer = waiting.answer
-            if answer.done():  # given up by its caller
+            if answer.done():  # the caller has given up
                 continue
             if isinstance(outcome, Exception):
                 answer.set_exception(outcome)
@@ -83,7 +84,7 @@ class Intake:
             self._unanswered.popleft()
 
     def _look(self, seconds: float) -> None:
-        """Give up what has waited for too long; look again when the next one may have."""
+        """Fail the drafts that have waited for too long. Look again at the next deadline."""
         self._tidy()
         now = time.monotonic()
         while self._unanswered and self._unanswered[0].deadline <= now:
@@ -93,6 +94,6 @@ class Intake:
         self._tidy()
         self._timer = None
         if self._unanswered:
-            # The loop's clock may lag behind the other one by a turn: a moment later is soon enough.
+            # The loop's clock may lag behind time.monotonic(): look a moment later.
             wait = self._unanswered[0].deadline - now + 0.001
             self._timer = self._loop.call_later(wait, self._look, seconds)

@@ -19,16 +19,16 @@ from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
 
 SWEEP_INTERVAL_S = 60.0
-"""Between two passes over all channels for what has grown too old: so late may it be dropped."""
+"""Between two passes over all channels for events that have grown too old: they may be dropped this late."""
 
 
 class SqliteMessageLog(MessageLog):
     """A log in the file `path` (and `path`-wal, -shm, .lock beside it), for one server at a time.
 
-    An async context manager: entering it opens, checks and, where it is missing, makes the file and its directory,
-    or raises `LogUnusable`; leaving it writes what waits. `max_events` and `max_age_ms` are a channel's retention; an
-    event's age and a key's count by `now_ms` from when they were written. What is over the count goes with the next
-    append; what is too old, within `sweep_interval_s`.
+    An async context manager. Entering opens and checks the file, or makes it and its directory; it raises
+    `LogUnusable`. Leaving writes the drafts that wait. `max_events` and `max_age_ms` are a channel's retention; the age
+    of events and keys counts by `now_ms`, from when they were written. Events over the count are dropped with the next
+    append, events that are too old within `sweep_interval_s`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SqliteMessageLog(MessageLog):
                 now_ms=self._now_ms,
                 sweep=self._sweep,
             )
-            # Closed last, so that it is the writer who empties the WAL and removes it.
+            # Closed last: the last connection to close empties the WAL and removes it, which only the writer can.
             stack.callback(self._writer.stop)
             self._reader = Reader(self._path, store_id)
             stack.callback(self._reader.stop)

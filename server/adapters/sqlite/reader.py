@@ -1,7 +1,7 @@
-"""Reading beside the writer: a few threads, each read one statement and so one consistent moment.
+"""Reading beside the writer: a few threads. Each read is one statement, so it sees one consistent moment.
 
-A read gathers its rows into one value within SQLite, because every row that passes to Python costs a hand-over of
-the interpreter's lock, for which the event loop competes.
+A read gathers its rows into one value within SQLite: every row that passes to Python costs a hand-over of the
+interpreter's lock, for which the event loop competes.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Page, Replay
 
 THREADS = 3
-"""Reads at the same time. They wait for the disk at most; the work in Python is one at a time anyway."""
+"""Reads at the same time. More would help only while they wait for the disk: Python runs one of them at a time."""
 
 WAITING_LIMIT = 2_000
-"""Reads that wait or run. Over it, `Overloaded`: a storm of joins comes back with jitter."""
+"""Reads that wait or run. Over this number, `Overloaded`: the clients of a storm of joins come back with jitter."""
 
 _T = TypeVar("_T")
 _Row = tuple[Any, ...]
@@ -51,8 +51,8 @@ JOIN events e ON e.channel_id = c.id AND e.offset = m.state_offset
 WHERE c.name = ?1
 """
 
-# `m` is a message's creation, `e` the event that its state stands in. A line is the offset of the one, a space, the
-# payload of the other.
+# `m` is the event that created a message, `e` the last one that changed it. A line is the offset of `m`, a space, and
+# the payload of `e`.
 _HISTORY = """
 SELECT c.epoch, c.head, (
     SELECT CAST(group_concat(line, char(10)) AS BLOB) FROM (
@@ -78,12 +78,12 @@ class Reader:
         self._store_id = store_id
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="maru-log-reader")
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
-        self._pending = 0
+        self._pending = 0  # reads that wait or run
         self._ended = False
-        self._down = False
+        self._down = False  # the last read failed, and that was logged
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
-        """The port's `read`."""
+        """See the port's `read`."""
 
         def replay(row: _Row | None) -> Replay:
             if row is None:
@@ -94,7 +94,7 @@ class Reader:
         return await self._query(_READ, (channel, after, limit), replay)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        """The port's `message`."""
+        """See the port's `message`."""
 
         def state(row: _Row | None) -> Message | Tombstone | None:
             if row is None:
@@ -105,7 +105,7 @@ class Reader:
         return await self._query(_MESSAGE, (channel, id), state)
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
-        """The port's `history`."""
+        """See the port's `history`."""
         forward = after is not None and before is None
         bounds = (0 if after is None else after, _BEYOND if before is None else before)
 
@@ -123,14 +123,14 @@ class Reader:
         return await self._query(sql, (channel, *bounds, limit + 1), page)
 
     def stop(self) -> None:
-        """Let the reads that wait and run end, then close their connections. Blocks."""
+        """Finish the reads that wait or run, then close the connections. Blocks."""
         self._ended = True
         self._threads.shutdown(wait=True)
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
     async def _query(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
-        """Run a query of one row, and shape it, on one of the threads. Raises `Unavailable`, `Overloaded`."""
+        """Run a query of one row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`."""
         if self._ended:
             raise Unavailable("the message log is closed")
         if self._pending >= WAITING_LIMIT:
@@ -141,7 +141,7 @@ class Reader:
         answer.add_done_callback(self._over)
         try:
             async with asyncio.timeout(DEADLINE_S):
-                # Shielded: a read whose caller has left keeps its place in the count until it is over.
+                # Shielded: a read whose caller has left counts as pending until it is over.
                 result = await asyncio.shield(answer)
         except TimeoutError as error:
             raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s") from error

@@ -1,7 +1,7 @@
 """Many rows in one statement.
 
-Each statement gives the interpreter's lock away and has to win it back from the event loop, which on a busy server
-takes longer than the statement itself. So a transaction of hundreds of drafts must be a handful of statements.
+Each statement gives the interpreter's lock away and must get it back from the event loop. On a busy server that takes
+longer than the statement itself, so a transaction of hundreds of drafts must be a handful of statements.
 """
 
 import sqlite3
@@ -11,13 +11,13 @@ from itertools import chain
 from typing import Any
 
 CHUNK_ROWS = 512
-"""At most so many rows in one statement: with 7 columns far below SQLite's 32,766 parameters."""
+"""Rows in one statement, at most: with 7 columns far below SQLite's 32,766 parameters."""
 
 
 def execute_rows(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Run `sql`, where `{rows}` stands for the list of a VALUES clause, over all rows. Returns what it selects.
+    """Run `sql` over all rows, in place of `{rows}` in a VALUES clause. Returns the rows that it selects.
 
-    The numbers of rows are powers of two, so that few statements need to be kept prepared. An empty list runs nothing.
+    Each statement has a power of two of rows, so that few statements are kept prepared. No rows, no statement.
     """
     found: list[tuple[Any, ...]] = []
     start = 0

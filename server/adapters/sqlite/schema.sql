@@ -1,6 +1,6 @@
 -- Version 1 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
 
--- Who this store is: one row, random, lost with the file. Channels without an event take their epoch from it.
+-- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
 CREATE TABLE store (id BLOB NOT NULL);
 INSERT INTO store (id) VALUES (randomblob(16));
 
@@ -13,10 +13,11 @@ CREATE TABLE channels (
     floor INTEGER NOT NULL
 );
 
--- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. Where the event
--- created a message: its id, and the offset of the last event that changed it, where what it is now stands. Both are
--- kept as long as the creation is, because what is dropped is a prefix.
--- Rows lie in the order of writing, whatever their channel, and ids begin with the time: so a commit touches few pages.
+-- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. An event that
+-- created a message has the message's id, and the offset of the last event that changed it: the payload of that event is
+-- the message's state. It is kept as long as the creation is, because the oldest events are dropped first.
+-- Rows are stored in the order of writing, whatever their channel, and ids begin with the time: a commit touches few
+-- pages.
 CREATE TABLE events (
     n INTEGER PRIMARY KEY,
     channel_id INTEGER NOT NULL,
@@ -29,7 +30,7 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX messages ON events (message_id, channel_id) WHERE message_id IS NOT NULL;
 
--- `n` counts in the order of writing, so that expired keys are a prefix. A key outlives its event.
+-- `n` counts in the order of writing, so the expired keys are the first ones. A key outlives its event.
 CREATE TABLE keys (
     n INTEGER PRIMARY KEY,
     channel_id INTEGER NOT NULL,

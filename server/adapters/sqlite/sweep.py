@@ -1,4 +1,4 @@
-"""Retention in the background: what has grown too old, in channels that nobody writes to, and expired keys."""
+"""Retention in the background: events that are too old, also in channels that nobody writes to, and expired keys."""
 
 import sqlite3
 from collections.abc import Callable
@@ -6,15 +6,17 @@ from collections.abc import Callable
 from server.adapters.sqlite.batch import drop
 
 STEP_ROWS = 1_000
-"""Events, channels and keys that one step looks at or drops, at most: some 10 ms in which no append is written."""
+"""Events, channels and keys that one step looks at or drops, at most: some 10 ms, in which no append is written."""
 
 PACE_S = 0.02
-"""Between the steps of a pass, so that appends go first."""
+"""Between the steps of a pass: appends go first."""
 
 
 class Sweep:
-    """Passes over all channels, in bounded steps. `interval_s` lies between two passes; each step is one transaction,
-    which the caller begins and ends. After a failed step, `restart`."""
+    """Passes over all channels, in bounded steps, with a pause of `interval_s` between passes.
+
+    Each step is one transaction, which the caller begins and ends. After a failed step, call `restart`.
+    """
 
     def __init__(self, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int], interval_s: float) -> None:
         self._max_events = max_events
@@ -24,19 +26,19 @@ class Sweep:
         self._done_with = 0  # the highest channel id of this pass so far
 
     def restart(self) -> float:
-        """Begin the next pass from the start. Returns the seconds until then."""
+        """Start the next pass from the first channel. Returns the seconds until then."""
         self._done_with = 0
         return self._interval_s
 
     def step(self, db: sqlite3.Connection) -> float:
-        """Do some of the pass. Returns the seconds until the next step is due."""
+        """Do one step of the pass. Returns the seconds until the next step is due."""
         now = self._now_ms()
         keys_left = _purge_keys(db, now)
         channels_left = self._trim_channels(db, now - self._max_age_ms)
         return PACE_S if keys_left or channels_left else self.restart()
 
     def _trim_channels(self, db: sqlite3.Connection, oldest: int) -> bool:
-        """Trim the next few channels; say whether some are left."""
+        """Trim the next few channels. Returns whether more are left."""
         up_to = self._done_with + STEP_ROWS
         due = db.execute(
             "SELECT c.id, c.head, c.floor FROM channels c"
@@ -52,14 +54,14 @@ class Sweep:
             drop(db, [(id, reached)])
             db.execute("UPDATE channels SET floor = ? WHERE id = ?", (reached, id))
             if budget == 0:
-                self._done_with = id - 1  # it may have more to drop
+                self._done_with = id - 1  # this channel may have more to drop
                 return True
         self._done_with = up_to
         return bool(db.execute("SELECT EXISTS (SELECT 1 FROM channels WHERE id > ?)", (up_to,)).fetchone()[0])
 
 
 def _aged(db: sqlite3.Connection, channel_id: int, floor: int, oldest: int) -> int:
-    """The floor under which only events written before `oldest` lie, as far as one step sees."""
+    """Return the highest floor under which all events were written before `oldest`, as far as one step looks."""
     young, last = db.execute(
         "SELECT min(offset) FILTER (WHERE written_at >= ?), max(offset) FROM"
         " (SELECT offset, written_at FROM events WHERE channel_id = ? AND offset > ? ORDER BY offset LIMIT ?)",
@@ -69,7 +71,7 @@ def _aged(db: sqlite3.Connection, channel_id: int, floor: int, oldest: int) -> i
 
 
 def _purge_keys(db: sqlite3.Connection, now: int) -> bool:
-    """Drop the oldest keys, as far as they have expired; say whether more may have."""
+    """Drop the oldest keys that have expired. Returns whether more may have."""
     cursor = db.execute(
         "DELETE FROM keys WHERE expires_at <= ? AND n IN (SELECT n FROM keys ORDER BY n LIMIT ?)",
         (now, STEP_ROWS),

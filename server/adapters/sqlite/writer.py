@@ -1,4 +1,4 @@
-"""The one thread that writes: it takes all drafts that wait into one transaction, and answers after the commit."""
+"""The one thread that writes: it puts all drafts that wait into one transaction, and answers after the commit."""
 
 import asyncio
 import queue
@@ -22,25 +22,25 @@ from server.domain.drafts import Draft
 from server.domain.errors import Overloaded, Unavailable
 
 WAITING_LIMIT = 10_000
-"""Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""
+"""Drafts that may wait for the writer: about a second of its work. Over this number, `Overloaded`."""
 
 BATCH_LIMIT = 512
-"""Drafts in one transaction. Larger ones gain nothing more and make the first of them wait."""
+"""Drafts in one transaction. A larger one gains nothing, and its first draft waits longer."""
 
 CHECKPOINT_CHANGES = 2_048
-"""Changed rows (5 to 20 MiB) after which the WAL is copied into the file: between two batches, not in a commit."""
+"""Changed rows (5 to 20 MiB) after which the WAL is copied into the file, between two batches and not in a commit."""
 
 CHECKPOINT_WAIT_MS = 50
-"""How long the writer waits, at most, for readers to leave a WAL that has grown over its bound."""
+"""How long the writer waits for readers to leave a WAL that has grown over its bound, at most."""
 
 CLOSE_TIMEOUT_S = 10.0
-"""For the last batches at the end: what waits is older than its deadline after 2 s and is not written."""
+"""For the last batches: drafts that wait are past their deadline after 2 s, and are not written then."""
 
 _log = structlog.get_logger("maru.log")
 
 
 class Writer:
-    """Owns the writing connection and its thread, which starts at once; `append` is for tasks of `loop`."""
+    """Owns the writing connection and its thread, which starts at once. `append` is for tasks of `loop`."""
 
     def __init__(
         self,
@@ -57,19 +57,19 @@ class Writer:
         self._max_events = max_events
         self._now_ms = now_ms
         self._sweep = sweep
-        self._sweep_due = 0.0  # at once: what grew old while the server was down
+        self._sweep_due = 0.0  # at once: events may have grown too old while the server was down
         self._intake = Intake(loop)
-        self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next
-        self._stopping = False
+        self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next ones
+        self._stopping = False  # no more drafts will come
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
-        self._checkpointed_at = 0  # on the connection's count of changes
-        self._down = False
-        self._ended = ""  # why there is no more writing
+        self._checkpointed_at = 0  # the connection's count of changes at the last checkpoint
+        self._down = False  # the last transaction failed, and that was logged
+        self._ended = ""  # why nothing is written any more; empty while the writer works
         self._thread.start()
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """The port's `append`: the draft takes its place in the order at once."""
+        """See the port's `append`. The draft takes its place in the order at once."""
         refusal: Unavailable | Overloaded
         if self._ended:
             refusal = Unavailable(self._ended)
@@ -82,11 +82,11 @@ class Writer:
         return refused
 
     def hand_over(self) -> None:
-        """Let the thread begin with what has been appended in this turn of the loop."""
+        """Let the thread begin with the drafts of this loop iteration."""
         self._intake.hand_over()
 
     def stop(self) -> None:
-        """Write what waits, then close the file. Blocks, at most `CLOSE_TIMEOUT_S`."""
+        """Write the drafts that wait, then close the file. Blocks for `CLOSE_TIMEOUT_S` at most."""
         self._ended = self._ended or "the message log is closed"
         self._intake.handed.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
@@ -100,7 +100,7 @@ class Writer:
                     self._write(batch)
                 if not self._stopping and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
-        except Exception:  # noqa: BLE001 - a fault of ours: loud, and nothing is acknowledged any more
+        except Exception:  # noqa: BLE001 - our own fault: log it, and acknowledge nothing any more
             self._ended = "the message log's writer has failed; the server must be started again"
             _log.critical("message_log.writer_failed", path=str(self._path), exc_info=True)
         finally:
@@ -108,7 +108,7 @@ class Writer:
             self._close()
 
     def _take(self) -> list[Waiting]:
-        """Wait for drafts, or until a sweep is due; return a batch."""
+        """Wait for drafts, or until a sweep is due. Returns a batch, which may be empty."""
         with suppress(queue.Empty):
             if not self._taken:
                 self._note(self._intake.handed.get(timeout=max(0.0, self._sweep_due - time.monotonic())))
@@ -126,7 +126,7 @@ class Writer:
 
     def _write(self, batch: list[Waiting]) -> None:
         now = time.monotonic()
-        if batch[0].deadline < now:  # the first to come is the first to be late
+        if batch[0].deadline < now:  # the oldest is the first to be late
             late = [entry for entry in batch if entry.deadline < now]
             self._intake.answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
             batch = batch[len(late) :]
@@ -137,7 +137,7 @@ class Writer:
         except sqlite3.Error as error:
             self._disconnect(error)
             self._intake.answer([(entry, _unavailable(error)) for entry in batch])
-        except Exception as error:  # noqa: BLE001 - of one draft's content; the others must not suffer from it
+        except Exception as error:  # noqa: BLE001 - one draft's content is at fault; the others must not suffer
             self._disconnect(None)
             if len(batch) == 1:
                 self._intake.answer([(batch[0], error)])
@@ -153,7 +153,7 @@ class Writer:
         try:
             return self._attempt(drafts, trusting=True)
         except sqlite3.IntegrityError:
-            # An id is taken, which no id of ours ever is: find out which, at the price of looking for each.
+            # An id is taken, although ids are unique: look each id up, to find out which.
             self._connected().execute("ROLLBACK")
             self._channels.forget()
             return self._attempt(drafts, trusting=False)
@@ -181,7 +181,7 @@ class Writer:
         self._sweep_due = time.monotonic() + due_in
 
     def _checkpoint(self, *, idle: bool = False) -> None:
-        """Copy the WAL into the file, where enough has changed. The answers are out: nobody waits for it."""
+        """Copy the WAL into the file if enough has changed. The answers are out, so nobody waits for this."""
         db = self._connected()
         if not idle and db.total_changes - self._checkpointed_at < CHECKPOINT_CHANGES:
             return
@@ -189,7 +189,7 @@ class Writer:
         try:
             _, in_wal, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if in_wal > WAL_LIMIT_PAGES:
-                # Readers follow each other so closely that the WAL never starts over: wait for a gap.
+                # Some reader always uses the WAL, so that it never starts over: wait until none does.
                 db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
                 db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
                 db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
@@ -203,7 +203,7 @@ class Writer:
         return self._db
 
     def _disconnect(self, error: sqlite3.Error | None) -> None:
-        """Roll back by closing: after a storage error only a fresh connection is known to be sound."""
+        """Close the connection, which rolls back. After a storage error only a fresh one is known to be sound."""
         if error is not None and not self._down:
             self._down = True
             _log.error("message_log.unavailable", path=str(self._path), error=str(error))
