@@ -2,7 +2,6 @@
 
 import os
 
-from server.adapters.clock import now_ms
 from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
 
 
@@ -27,6 +26,6 @@ class _Randomness:
 _randomness = _Randomness()
 
 
-def new_message_id() -> MessageId:
-    """A fresh id."""
-    return message_id(now_ms(), _randomness.take())
+def new_message_id(unix_ms: int) -> MessageId:
+    """Make the id of a message that is sent at this time, in milliseconds since the Unix epoch."""
+    return message_id(unix_ms, _randomness.take())

@@ -105,12 +105,12 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counts)
     rooms = Rooms(outbox)
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
-    transport = SocketTransport(rooms, outbox, greeting, counts, now_ms)
+    transport = SocketTransport(rooms, outbox, greeting, counts, time.time)
     stores.bus.hear_emits(transport.tell)
     hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counts)
     subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counts)
     sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, round(settings.token_grace * 1000))
-    publisher = Publisher(log, broadcast, now_ms, new_message_id, counts)
+    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counts)
     handlers = {
         **channels.handlers(subscriptions),
         **messages.handlers(publisher, History(log)),

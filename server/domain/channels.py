@@ -33,15 +33,3 @@ def is_pattern(text: str) -> bool:
     if text.endswith("*"):
         return _PATTERN_HEAD.fullmatch(text[:-1]) is not None
     return _NAME.fullmatch(text) is not None
-
-
-def matches(pattern: str, channel: ChannelName) -> bool:
-    """Say whether the grant pattern covers the channel: equality, or a prefix where a `*` ends the pattern."""
-    if pattern.endswith("*"):
-        return channel.startswith(pattern[:-1])
-    return channel == pattern
-
-
-def specificity(pattern: str) -> tuple[int, int]:
-    """Sort key: an exact name beats any pattern, a longer prefix beats a shorter one."""
-    return (0 if pattern.endswith("*") else 1, len(pattern))

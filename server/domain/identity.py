@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
-from server.domain.channels import ChannelName, matches, specificity
+from server.domain.channels import ChannelName
 from server.domain.errors import PermissionDenied
 
 UserId = NewType("UserId", str)
@@ -70,8 +70,8 @@ def allows(grants: Grants, action: Action, channel: ChannelName) -> bool:
 def _covering(grants: Grants, channel: ChannelName) -> frozenset[Action]:
     """Return the actions of the longest prefix pattern that covers the channel."""
     if len(grants) <= len(channel):
-        patterns = [pattern for pattern in grants if matches(pattern, channel)]
-        return grants[max(patterns, key=specificity)] if patterns else frozenset()
+        patterns = [pattern for pattern in grants if pattern[-1:] == "*" and channel.startswith(pattern[:-1])]
+        return grants[max(patterns, key=len)] if patterns else frozenset()
     prefixes = (f"{channel[:length]}*" for length in range(len(channel), -1, -1))
     return next((grants[prefix] for prefix in prefixes if prefix in grants), frozenset())
 

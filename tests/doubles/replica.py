@@ -13,7 +13,7 @@ from server.application.messages.publisher import Publisher
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
-from tests.doubles.samples import NOW_MS, some_id
+from tests.doubles.samples import NOW_NS, some_id
 from tests.doubles.transport import RecordingTransport
 
 MAX_CHANNELS = 3
@@ -47,7 +47,7 @@ async def replica(
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
             hub = Hub(log, broadcast, transport, transport, tasks, now, metrics)
-            publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(_numbers)), metrics, now)
+            publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(_numbers)), metrics, now)
             subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics)
             made.set_result(Replica(log, hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 

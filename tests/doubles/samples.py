@@ -12,6 +12,7 @@ from server.domain.messages import MessageId, Position, message_id
 
 ROOM = ChannelName("room:1")
 NOW_MS = 1_700_000_000_000
+NOW_NS = NOW_MS * 1_000_000
 HOUR_MS = 3_600_000
 ALL_ACTIONS = frozenset(Action)
 

@@ -130,7 +130,7 @@ async def wired(
         connection.start()
         rooms.admit(SessionId(connection.sid), connection)
         clients.append(Client(SessionId(connection.sid), connection, peer))
-    transport = SocketTransport(rooms, outbox, {}, metrics, lambda: 0)
+    transport = SocketTransport(rooms, outbox, {}, metrics, lambda: 0.0)
     try:
         yield Wired(transport, outbox, rooms, traffic, clients)
     finally:

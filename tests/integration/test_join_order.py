@@ -28,7 +28,7 @@ from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Traffic
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, identity, some_id
 from tests.doubles.tokens import KnownTokens
 
 JOINS = 10
@@ -89,11 +89,11 @@ async def scene(subscriptions_class: type[Subscriptions]) -> AsyncIterator[Scene
     )
     outbox = Outbox(loop, 1 << 30, Traffic(), SILENT)
     rooms = Rooms(outbox)
-    transport = SocketTransport(rooms, outbox, {}, SILENT, lambda: NOW_MS)
+    transport = SocketTransport(rooms, outbox, {}, SILENT, lambda: NOW_MS / 1_000)
     tokens = KnownTokens()
     tokens.issue("alice", identity("alice"))
     numbers = itertools.count(1)
-    publisher = Publisher(log, broadcast, lambda: NOW_MS, lambda: some_id(next(numbers)))
+    publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(numbers)))
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         hub = Hub(log, broadcast, transport, rooms, tasks, loop.time)
         subscriptions = subscriptions_class(log, hub, transport, rooms, 100)

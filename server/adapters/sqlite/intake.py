@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from server.adapters.sqlite.database import DEADLINE_S
 from server.domain.appending import Appended
 from server.domain.drafts import Draft
-from server.domain.errors import Unavailable
+from server.domain.errors import Overloaded, Unavailable
+
+WAITING_LIMIT = 10_000
+"""Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""
 
 
 @dataclass(slots=True)
@@ -26,35 +30,41 @@ class Intake:
     """Hands drafts over by the queue `handed`: all drafts of one loop iteration at once, because each hand-over wakes
     the thread and makes it compete with the loop for the interpreter's lock.
 
-    `None` in `handed` means that no more will come. Only the thread writes `taken`.
+    `None` in `handed` means that no more will come. Only the thread writes `taken`. `ended` says why nothing is written
+    any more, and is empty while the writer works.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.handed: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self.taken = 0  # drafts since the start that the thread has taken
+        self.ended = ""
         self._loop = loop
         self._gathered: list[Waiting] = []  # of this loop iteration, not handed over yet
         self._accepted = 0  # drafts since the start
         self._unanswered: deque[Waiting] = deque()  # in the order of their deadlines
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline
 
-    @property
-    def waiting(self) -> int:
-        """The number of drafts that the thread has not taken yet."""
-        return self._accepted - self.taken
-
-    def accept(self, draft: Draft, seconds: float) -> asyncio.Future[Appended]:
-        """Give the draft its place in the order. Its future fails with `Unavailable` after `seconds`, which must be the
-        same for every draft."""
-        waiting = Waiting(draft, self._loop.create_future(), time.monotonic() + seconds)
+    def append(self, draft: Draft) -> asyncio.Future[Appended]:
+        """See the port's `append`. The draft takes its place in the order at once. Its future fails with `Unavailable`
+        after `DEADLINE_S`."""
+        if self.ended:
+            return self._refused(Unavailable(self.ended))
+        if self._accepted - self.taken >= WAITING_LIMIT:
+            return self._refused(Overloaded("too many messages wait to be written"))
+        waiting = Waiting(draft, self._loop.create_future(), time.monotonic() + DEADLINE_S)
         if not self._gathered:
             self._loop.call_soon(self.hand_over)
         self._gathered.append(waiting)
         self._accepted += 1
         self._unanswered.append(waiting)
         if self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._look, seconds)
+            self._timer = self._loop.call_later(DEADLINE_S, self._look)
         return waiting.answer
+
+    def _refused(self, refusal: Unavailable | Overloaded) -> asyncio.Future[Appended]:
+        refused: asyncio.Future[Appended] = self._loop.create_future()
+        refused.set_exception(refusal)
+        return refused
 
     def hand_over(self) -> None:
         """Give the thread the drafts that have been gathered."""
@@ -83,17 +93,17 @@ class Intake:
         while self._unanswered and self._unanswered[0].answer.done():
             self._unanswered.popleft()
 
-    def _look(self, seconds: float) -> None:
+    def _look(self) -> None:
         """Fail the drafts that have waited for too long. Look again at the next deadline."""
         self._tidy()
         now = time.monotonic()
         while self._unanswered and self._unanswered[0].deadline <= now:
             answer = self._unanswered.popleft().answer
             if not answer.done():
-                answer.set_exception(Unavailable(f"the message log did not answer within {seconds:.0f} s"))
+                answer.set_exception(Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s"))
         self._tidy()
         self._timer = None
         if self._unanswered:
             # The loop's clock may lag behind time.monotonic(): look a moment later.
             wait = self._unanswered[0].deadline - now + 0.001
-            self._timer = self._loop.call_later(wait, self._look, seconds)
+            self._timer = self._loop.call_later(wait, self._look)

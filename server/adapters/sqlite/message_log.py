@@ -53,11 +53,11 @@ class SqliteMessageLog(MessageLog):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.hand_over()
+        self._intake.hand_over()
         await asyncio.to_thread(self._open.close)
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        return self._writer.append(draft)
+        return self._intake.append(draft)
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         return await self._reader.read(channel, after, limit)
@@ -72,7 +72,7 @@ class SqliteMessageLog(MessageLog):
         with ExitStack() as stack:
             stack.enter_context(exclusive(self._path))
             store_id = prepare(self._path)
-            self._writer = Writer(
+            writer = Writer(
                 self._path,
                 store_id,
                 loop=loop,
@@ -81,7 +81,8 @@ class SqliteMessageLog(MessageLog):
                 sweep=self._sweep,
             )
             # Closed last: the last connection to close empties the WAL and removes it, which only the writer can.
-            stack.callback(self._writer.stop)
+            stack.callback(writer.stop)
+            self._intake = writer.intake
             self._reader = Reader(self._path, store_id)
             stack.callback(self._reader.stop)
             self._open = stack.pop_all()

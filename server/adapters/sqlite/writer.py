@@ -14,15 +14,11 @@ import structlog
 
 from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
-from server.adapters.sqlite.database import BUSY_TIMEOUT_S, DEADLINE_S, WAL_LIMIT_PAGES, open_writer
+from server.adapters.sqlite.database import BUSY_TIMEOUT_S, WAL_LIMIT_PAGES, open_writer
 from server.adapters.sqlite.intake import Intake, Waiting
 from server.adapters.sqlite.sweep import PACE_S, Sweep
-from server.domain.appending import Appended
 from server.domain.drafts import Draft
-from server.domain.errors import Overloaded, Unavailable
-
-WAITING_LIMIT = 10_000
-"""Drafts that may wait for the writer: about a second of its work. Over this number, `Overloaded`."""
+from server.domain.errors import Unavailable
 
 BATCH_LIMIT = 512
 """Drafts in one transaction. A larger one gains nothing, and its first draft waits longer."""
@@ -40,7 +36,7 @@ _log = structlog.get_logger("maru.log")
 
 
 class Writer:
-    """Owns the writing connection and its thread, which starts at once. `append` is for tasks of `loop`."""
+    """Owns the writing connection and its thread, which starts at once. `intake` is for tasks of `loop`."""
 
     def __init__(
         self,
@@ -58,37 +54,19 @@ class Writer:
         self._now_ms = now_ms
         self._sweep = sweep
         self._sweep_due = 0.0  # at once: events may have grown too old while the server was down
-        self._intake = Intake(loop)
+        self.intake = Intake(loop)
         self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next ones
         self._stopping = False  # no more drafts will come
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
         self._checkpointed_at = 0  # the connection's count of changes at the last checkpoint
         self._down = False  # the last transaction failed, and that was logged
-        self._ended = ""  # why nothing is written any more; empty while the writer works
         self._thread.start()
-
-    def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """See the port's `append`. The draft takes its place in the order at once."""
-        refusal: Unavailable | Overloaded
-        if self._ended:
-            refusal = Unavailable(self._ended)
-        elif self._intake.waiting >= WAITING_LIMIT:
-            refusal = Overloaded("too many messages wait to be written")
-        else:
-            return self._intake.accept(draft, DEADLINE_S)
-        refused: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        refused.set_exception(refusal)
-        return refused
-
-    def hand_over(self) -> None:
-        """Let the thread begin with the drafts of this loop iteration."""
-        self._intake.hand_over()
 
     def stop(self) -> None:
         """Write the drafts that wait, then close the file. Blocks for `CLOSE_TIMEOUT_S` at most."""
-        self._ended = self._ended or "the message log is closed"
-        self._intake.handed.put(None)
+        self.intake.ended = self.intake.ended or "the message log is closed"
+        self.intake.handed.put(None)
         self._thread.join(CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             _log.error("message_log.close_timeout", path=str(self._path))
@@ -101,7 +79,7 @@ class Writer:
                 if not self._stopping and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
         except Exception:  # noqa: BLE001 - our own fault: log it, and acknowledge nothing any more
-            self._ended = "the message log's writer has failed; the server must be started again"
+            self.intake.ended = "the message log's writer has failed; the server must be started again"
             _log.critical("message_log.writer_failed", path=str(self._path), exc_info=True)
         finally:
             self._refuse_waiting()
@@ -111,11 +89,11 @@ class Writer:
         """Wait for drafts, or until a sweep is due. Returns a batch, which may be empty."""
         with suppress(queue.Empty):
             if not self._taken:
-                self._note(self._intake.handed.get(timeout=max(0.0, self._sweep_due - time.monotonic())))
+                self._note(self.intake.handed.get(timeout=max(0.0, self._sweep_due - time.monotonic())))
             while len(self._taken) < BATCH_LIMIT:
-                self._note(self._intake.handed.get_nowait())
+                self._note(self.intake.handed.get_nowait())
         batch = [self._taken.popleft() for _ in range(min(BATCH_LIMIT, len(self._taken)))]
-        self._intake.taken += len(batch)
+        self.intake.taken += len(batch)
         return batch
 
     def _note(self, handed: list[Waiting] | None) -> None:
@@ -128,7 +106,7 @@ class Writer:
         now = time.monotonic()
         if batch[0].deadline < now:  # the oldest is the first to be late
             late = [entry for entry in batch if entry.deadline < now]
-            self._intake.answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
+            self.intake.answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
             batch = batch[len(late) :]
             if not batch:
                 return
@@ -136,16 +114,16 @@ class Writer:
             outcomes = self._transaction([entry.draft for entry in batch])
         except sqlite3.Error as error:
             self._disconnect(error)
-            self._intake.answer([(entry, _unavailable(error)) for entry in batch])
+            self.intake.answer([(entry, _unavailable(error)) for entry in batch])
         except Exception as error:  # noqa: BLE001 - one draft's content is at fault; the others must not suffer
             self._disconnect(None)
             if len(batch) == 1:
-                self._intake.answer([(batch[0], error)])
+                self.intake.answer([(batch[0], error)])
                 return
             for entry in batch:
                 self._write([entry])
         else:
-            self._intake.answer(list(zip(batch, outcomes, strict=True)))
+            self.intake.answer(list(zip(batch, outcomes, strict=True)))
             self._up()
             self._checkpoint()
 
@@ -224,8 +202,8 @@ class Writer:
     def _refuse_waiting(self) -> None:
         with suppress(queue.Empty):
             while True:
-                self._note(self._intake.handed.get_nowait())
-        self._intake.answer([(entry, Unavailable(self._ended)) for entry in self._taken])
+                self._note(self.intake.handed.get_nowait())
+        self.intake.answer([(entry, Unavailable(self.intake.ended)) for entry in self._taken])
 
 
 def _unavailable(cause: Exception) -> Unavailable:

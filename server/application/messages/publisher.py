@@ -19,27 +19,30 @@ from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
 
+NS_PER_MS = 1_000_000
+
 
 class Publisher:
-    """Writes to the log, then hints at it. `now_ms` is wall-clock time in milliseconds, `new_id` makes message ids;
-    `clock`, in seconds, measures how long the log takes.
+    """Writes to the log, then hints at it.
 
-    A use case that returns has its event in the log and its hint on the way. One that raises `Unavailable` may have
-    done the first: the sender tries again with the same key, and the hint is given again even for a duplicate.
+    `now_ns` is wall-clock time in nanoseconds (`time.time_ns`), `new_id` makes the id of a message from its time in
+    milliseconds, `clock`, in seconds, measures how long the log takes. A use case that returns has its event in the log
+    and its hint on the way. If it raises `Unavailable`, the event may be in the log: the sender tries again with the
+    same key, and the hint is given again even for a duplicate.
     """
 
     def __init__(
         self,
         log: MessageLog,
         broadcast: Broadcast,
-        now_ms: Callable[[], int],
-        new_id: Callable[[], MessageId],
+        now_ns: Callable[[], int],
+        new_id: Callable[[int], MessageId],
         metrics: Metrics = SILENT,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._log = log
         self._broadcast = broadcast
-        self._now_ms = now_ms
+        self._now_ns = now_ns
         self._new_id = new_id
         self._metrics = metrics
         self._clock = clock
@@ -50,16 +53,17 @@ class Publisher:
         async with deadline():
             channel = ChannelName(command.channel)
             authorize(identity, Action.SEND, channel)
+            at = self._now_ns() // NS_PER_MS
             return await self._publish(
                 NewMessage(
                     channel=channel,
-                    id=self._new_id(),
+                    id=self._new_id(at),
                     author=identity.author,
                     text=command.text,
                     data=command.data,
                     reply_to=None if command.reply_to is None else MessageId(command.reply_to),
                     key=command.key,
-                    at=self._now_ms(),
+                    at=at,
                 )
             )
 
@@ -79,7 +83,7 @@ class Publisher:
                     text=command.text,
                     data=command.data,
                     keep_data=command.keeps_data,
-                    at=self._now_ms(),
+                    at=self._now_ns() // NS_PER_MS,
                 )
             )
 
@@ -91,7 +95,7 @@ class Publisher:
             message = await self._find(channel, id)
             if message is not None:
                 authorize_change(identity, message.author.id, channel)
-            return await self._publish(Deletion(channel=channel, id=id, at=self._now_ms()))
+            return await self._publish(Deletion(channel=channel, id=id, at=self._now_ns() // NS_PER_MS))
 
     async def _find(self, channel: ChannelName, id: MessageId) -> Message | None:
         """Return the message, None where it is deleted; raise `NotFound` where there is none."""

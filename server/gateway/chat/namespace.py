@@ -60,9 +60,9 @@ class ChatNamespace(Namespace):
 
     async def resume(self, session: Session, admitted: Admitted) -> None:
         """Bring a new session back into its channels, and tell it that it is complete."""
-        resume = admitted.payload.resume or {}
-        positions = {ChannelName(channel): since.position for channel, since in resume.items()}
-        await self._subscriptions.resume(session.id, admitted.identity, positions)
+        if resume := admitted.payload.resume:
+            positions = {ChannelName(channel): since.position for channel, since in resume.items()}
+            await self._subscriptions.resume(session.id, admitted.identity, positions)
         self._sessions.ready(session)
 
     def ended(self, session: Session) -> None:

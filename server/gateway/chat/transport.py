@@ -22,7 +22,7 @@ from server.wire.words import ServerEvent
 
 class SocketTransport(Transport):
     """Writes to connections. `greeting` is what `session:ready` says of the server: heartbeat, limits, version;
-    `now_ms` is wall-clock time in milliseconds, as an event's `at` is."""
+    `now_s` is wall-clock time in seconds (`time.time`)."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class SocketTransport(Transport):
         outbox: Outbox,
         greeting: Mapping[str, Any],
         metrics: Metrics,
-        now_ms: Callable[[], int],
+        now_s: Callable[[], float],
     ) -> None:
         self._rooms = rooms
         self._outbox = outbox
         self._greeting = dict(greeting)
         self._metrics = metrics
-        self._now_ms = now_ms
+        self._now_s = now_s
         self._unwritten: list[int] = []  # when the events of this turn were published
 
     def deliver(self, event: MessageEvent) -> None:
@@ -83,7 +83,7 @@ class SocketTransport(Transport):
             connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
 
     def _written(self) -> None:
-        now, published = self._now_ms(), self._unwritten
+        now, published = self._now_s(), self._unwritten
         self._unwritten = []
         for at in published:
-            self._metrics.published_to_written((now - at) / 1_000)
+            self._metrics.published_to_written(now - at / 1_000)

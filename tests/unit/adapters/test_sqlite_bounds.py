@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.adapters.sqlite import channels, database, reader, writer
+from server.adapters.sqlite import channels, database, intake, reader, writer
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
@@ -20,7 +20,7 @@ async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch:
     """A draft that the writer comes to after its deadline is dropped: its caller was told, and may have moved on."""
     path = tmp_path / "maru.db"
     monkeypatch.setattr(writer, "BATCH_LIMIT", 1)
-    monkeypatch.setattr(writer, "DEADLINE_S", 0.4)
+    monkeypatch.setattr(intake, "DEADLINE_S", 0.4)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.3)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with log_at(path) as log:
@@ -40,7 +40,7 @@ async def test_overrun_it_refuses_and_writes_none_of_the_refused(
 ) -> None:
     """With so many waiting, further appends are `Overloaded` at once; those are not written, the waiting ones are."""
     path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "WAITING_LIMIT", 100)
+    monkeypatch.setattr(intake, "WAITING_LIMIT", 100)
     monkeypatch.setattr(writer, "BATCH_LIMIT", 50)  # the writer holds one batch, perhaps, beside those that wait
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with log_at(path) as log:

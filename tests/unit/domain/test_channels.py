@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.domain.channels import MAX_CHANNEL_CHARS, ChannelName, channel_name, is_pattern, matches, specificity
+from server.domain.channels import MAX_CHANNEL_CHARS, channel_name, is_pattern
 from server.domain.errors import BadRequest
 
 NAMES = [
@@ -87,30 +87,3 @@ def test_anything_else_is_refused_without_being_repeated(text: str) -> None:
 def test_a_pattern_is_a_name_or_the_start_of_one_and_a_star(text: str, expected: bool) -> None:
     """Only a trailing `*` is a wildcard, and the part before it must be able to begin a name."""
     assert is_pattern(text) is expected
-
-
-@pytest.mark.parametrize(
-    ("pattern", "channel", "expected"),
-    [
-        ("*", "room:1", True),
-        ("room:*", "room:1", True),
-        ("room:*", "room:1:2", True),
-        ("room:*", "room", False),
-        ("room:*", "rooms", False),
-        ("room*", "rooms:1", True),
-        ("room*", "room", True),
-        ("room", "room", True),
-        ("room", "room:1", False),
-        ("room:1", "room:10", False),
-    ],
-)
-def test_a_pattern_covers_by_equality_or_prefix(pattern: str, channel: str, expected: bool) -> None:
-    """Without a star a pattern covers its own name alone; with one, every name that begins like it."""
-    assert matches(pattern, ChannelName(channel)) is expected
-
-
-def test_a_name_is_more_specific_than_a_pattern_and_a_long_prefix_than_a_short_one() -> None:
-    """The order in which patterns win, from the weakest: shorter prefix, longer prefix, exact name."""
-    patterns = ["room:1", "room:1*", "room:*", "r*", "*"]
-    assert sorted(patterns, key=specificity) == ["*", "r*", "room:*", "room:1*", "room:1"]
-    assert specificity("a") > specificity("a-much-longer-prefix-than-the-name:*")

@@ -101,3 +101,34 @@ def test_the_author_who_may_still_send_or_a_moderator_may_change(grants: list[st
 def test_an_identity_signs_with_its_id_and_name() -> None:
     """What is written into messages is the user's id and present name, not the grants."""
     assert identity("alice").author == Author(UserId("alice"), "Alice")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "channel", "expected"),
+    [
+        ("*", "room:1", True),
+        ("room:*", "room:1", True),
+        ("room:*", "room:1:2", True),
+        ("room:*", "room", False),
+        ("room:*", "rooms", False),
+        ("room*", "rooms:1", True),
+        ("room*", "room", True),
+        ("room", "room", True),
+        ("room", "room:1", False),
+        ("room:1", "room:10", False),
+    ],
+)
+def test_a_pattern_covers_by_equality_or_prefix(pattern: str, channel: str, expected: bool) -> None:
+    """Without a star a pattern covers its own name alone; with one, every name that begins like it."""
+    few, many = {pattern: [*Action]}, {pattern: [*Action]} | {f"other:{number}": ["join"] for number in range(1_000)}
+    for grants in (few, many):
+        assert allows(identity(grants=grants).grants, SEND, ChannelName(channel)) is expected
+
+
+def test_a_name_is_more_specific_than_a_pattern_and_a_long_prefix_than_a_short_one() -> None:
+    """The order in which patterns win, from the strongest: exact name, longer prefix, shorter prefix."""
+    patterns = ["room:1", "room:1*", "room:*", "r*", "*"]
+    for strongest in range(len(patterns)):
+        grants = {pattern: ["join"] for pattern in patterns[strongest + 1 :]} | {patterns[strongest]: ["send"]}
+        assert allows(identity(grants=grants).grants, SEND, ROOM)
+        assert not allows(identity(grants=grants).grants, JOIN, ROOM)

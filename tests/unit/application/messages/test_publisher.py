@@ -17,7 +17,7 @@ from server.domain.messages import Message, MessageId, Tombstone
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, event, identity, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, event, identity, some_id
 
 ALICE = identity("alice")
 BOB = identity("bob", grants={"room:*": ["join", "send"]})
@@ -36,9 +36,9 @@ class Press:
 
     def __post_init__(self) -> None:
         self.link: BrokerLink = self.broker.link()
-        self.publisher = Publisher(self.log, self.link, lambda: self.now, self.new_id)
+        self.publisher = Publisher(self.log, self.link, lambda: self.now * 1_000_000, self.new_id)
 
-    def new_id(self) -> MessageId:
+    def new_id(self, unix_ms: int) -> MessageId:
         """The next one."""
         self.ids += 1
         return some_id(self.ids)
@@ -205,7 +205,7 @@ async def test_a_deletion_between_look_and_write_is_a_conflict(press: Press) -> 
     gate = press.log.after = Gate()
     editing = asyncio.create_task(press.publisher.edit(ALICE, Edit(channel=ROOM, id=some_id(1), text="ho")))
     await gate.reached.wait()
-    await Publisher(press.log.inner, press.link, lambda: NOW_MS, lambda: some_id(5)).delete(
+    await Publisher(press.log.inner, press.link, lambda: NOW_NS, lambda _: some_id(5)).delete(
         ALICE, Delete(channel=ROOM, id=some_id(1))
     )
     gate.open()
@@ -288,7 +288,7 @@ class HangingLink(BrokerLink):
 
 async def test_a_broker_that_hangs_is_unavailable_in_time(press: Press) -> None:
     """The log's and the broker's time together are bounded."""
-    publisher = Publisher(press.log, HangingLink(Broker()), lambda: NOW_MS, lambda: some_id(1))
+    publisher = Publisher(press.log, HangingLink(Broker()), lambda: NOW_NS, lambda _: some_id(1))
     began = asyncio.get_running_loop().time()
     with pytest.raises(Unavailable):
         await publisher.send(ALICE, Send(channel=ROOM, text="hi"))
@@ -310,7 +310,7 @@ async def test_a_log_that_is_given_up_gives_up_its_senders(press: Press) -> None
 async def test_the_log_is_timed_whoever_waits(press: Press) -> None:
     """One time for each draft that it took, also where it took too long; none for what it refused."""
     metrics = RecordingMetrics()
-    publisher = Publisher(press.log, press.link, lambda: NOW_MS, press.new_id, metrics, asyncio.get_running_loop().time)
+    publisher = Publisher(press.log, press.link, lambda: NOW_NS, press.new_id, metrics, asyncio.get_running_loop().time)
     command = Send(channel=ROOM, text="hi")
     await publisher.send(ALICE, command)
     gate = press.log.before = Gate()
