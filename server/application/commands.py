@@ -1,4 +1,4 @@
-"""What clients may ask for: the payloads of PROTOCOL.md section "Commands", checked before any use case sees them.
+"""The payloads of commands (PROTOCOL.md, "Commands"), checked before any use case sees them.
 
 Strict (no text is taken for a number), tolerant (unknown fields are ignored), bounded (each field says how much).
 """
@@ -30,7 +30,7 @@ from server.domain.messages import Position
 from server.domain.nesting import is_deeper
 
 CHANNELS_REMEMBERED = 4_096
-"""Names that have been found to be channels (about 1 MiB): the same few come with most commands."""
+"""Valid channel names that are cached (about 1 MiB): most commands name the same few."""
 
 
 @lru_cache(maxsize=CHANNELS_REMEMBERED)
@@ -93,7 +93,7 @@ class Command(BaseModel):
 
 
 def channel_of(payload: object) -> ChannelName | None:
-    """The channel that a payload names, whatever else is wrong with it; None where it names none."""
+    """Return the channel that a payload names, even if the payload is not valid; None if it names none."""
     name = payload.get("channel") if isinstance(payload, dict) else None
     if not isinstance(name, str) or len(name) > channels.MAX_CHANNEL_CHARS:
         return None
@@ -140,7 +140,7 @@ class _WithData(Command):
     data: Json | None = None
 
     def check_size(self) -> None:
-        """Raise `PayloadTooLarge` where `data` is over its bytes, `BadRequest` where JSON can't carry it."""
+        """Raise `PayloadTooLarge` if `data` has too many bytes, `BadRequest` if JSON can't carry it."""
         try:
             size = 0 if self.data is None else len(to_json(self.data))
         except ValueError:  # a lone surrogate
@@ -177,7 +177,7 @@ class Edit(_WithData):
 
     @property
     def keeps_data(self) -> bool:
-        """Whether the command says nothing about `data`."""
+        """Whether the command leaves `data` as it is."""
         return "data" not in self.model_fields_set
 
 

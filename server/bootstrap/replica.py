@@ -39,7 +39,7 @@ from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
 
 OUTBOUND_SHARE = 4
-"""What may wait for clients that do not read is this part of the memory, unless a setting says otherwise."""
+"""Frames that wait for clients that do not read may take a quarter of the memory, unless a setting says otherwise."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -58,7 +58,7 @@ class Replica:
     drainer: Drainer
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        """What runs until the end; one that ends by itself ends the process."""
+        """The tasks that run until the end of the process. If a task ends by itself, the process ends."""
         loops = (
             self.hub.run(),
             self.hub.sweep(),
@@ -71,13 +71,13 @@ class Replica:
         return (*loops, self.hub.compare()) if self.stores.bus.can_lose_hints else loops
 
     async def ready(self) -> None:
-        """Want traffic as soon as the others can be reached for the first time."""
+        """Report the replica as ready as soon as the other replicas can be reached for the first time."""
         await self.stores.bus.link.wait()
         self.readiness.started = True
         _log.info("ready")
 
     def counts(self) -> dict[str, int]:
-        """What `/readyz` tells beside the state."""
+        """The numbers that `/readyz` gives beside the state."""
         return {
             "linked": self.stores.bus.link.is_set(),
             "connections": len(self.chat.eio.sockets),
@@ -87,7 +87,7 @@ class Replica:
         }
 
     def state(self) -> State:
-        """What a scrape looks at."""
+        """The state that a scrape reads."""
         return State(
             connections=len(self.chat.eio.sockets),
             sessions=len(self.sessions),

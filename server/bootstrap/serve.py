@@ -1,4 +1,4 @@
-"""The composition root: the only file that knows every part. Wires by hand; what is opened is closed by one stack."""
+"""Serving: open the stores, wire the parts, listen, and stop cleanly. One stack closes everything."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class _Stopped(Exception):
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; whatever else it raises is a fault."""
+    """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; any other error is a fault."""
     async with AsyncExitStack() as resources:
         stores = await open_stores(settings, resources)
         try:

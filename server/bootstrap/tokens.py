@@ -11,7 +11,7 @@ from server.settings.model import Settings
 
 
 def verifier(settings: Settings) -> JwtVerifier:
-    """What judges tokens."""
+    """Make the verifier of tokens."""
     return JwtVerifier(
         token_key(settings),
         issuer=settings.jwt_issuer,
@@ -22,7 +22,7 @@ def verifier(settings: Settings) -> JwtVerifier:
 
 
 def mint(settings: Settings, user: str, ttl_s: float, name: str | None = None, grants: Grants | None = None) -> str:
-    """Make a token that this server takes. Raises `ValueError` where it would not, `StartRefused` without a secret."""
+    """Make a token that this server accepts. Raises `ValueError` if it would not, `StartRefused` without a secret."""
     return minting.mint(
         signing_secret(settings),
         user=user,
@@ -36,7 +36,8 @@ def mint(settings: Settings, user: str, ttl_s: float, name: str | None = None, g
 
 
 def affinity_key(settings: Settings) -> bytes:
-    """The same on every replica. Of a public key it is no secret: who forges a cookie then can choose a place."""
+    """Derive the key of the affinity cookie, the same on every replica. Derived from a public key it is no secret: then
+    a client can forge a cookie, and so choose its replica."""
     material = settings.jwt_secret.get_secret_value() if settings.jwt_secret else settings.jwt_public_key
     assert material is not None  # the settings ask for one, and development makes one
     return derive_key(material.encode())

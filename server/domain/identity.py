@@ -1,4 +1,4 @@
-"""Who is speaking, and what they may do: the verified claims of a token as values, and the one decision over them."""
+"""Identities: the verified claims of a token as values, and the decision whether they allow an action."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ UserId = NewType("UserId", str)
 """The token's `sub`."""
 
 SessionId = NewType("SessionId", str)
-"""One connected namespace of one WebSocket; the Socket.IO `sid`."""
+"""The Socket.IO `sid`: the connected namespace of a WebSocket."""
 
 MAX_USER_CHARS = 128
 """Bound on `sub`: a UUID, an e-mail address or an URN fits, a payload does not."""
@@ -22,7 +22,7 @@ MAX_NAME_CHARS = 128
 
 
 class Action(StrEnum):
-    """What a grant can allow."""
+    """The actions that a grant can allow."""
 
     JOIN = "join"
     SEND = "send"
@@ -35,7 +35,7 @@ Grants = Mapping[str, frozenset[Action]]
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who wrote a message: `name` as it was when the message was sent."""
+    """The user that wrote a message, and their `name` at that time."""
 
     id: UserId
     name: str | None
@@ -85,15 +85,17 @@ def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
 
 
 def authorize_changes(identity: Identity, channel: ChannelName) -> None:
-    """Raise `PermissionDenied` unless the identity may edit or delete some messages of the channel: asked before it is
-    looked for one, so that who may do nothing learns nothing."""
+    """Raise `PermissionDenied` unless the identity may edit or delete some messages of the channel.
+
+    Check this before the message is looked up; otherwise a user without grants could find out which messages exist.
+    """
     if not allows(identity.grants, Action.MODERATE, channel):
         authorize(identity, Action.SEND, channel)
 
 
 def authorize_change(identity: Identity, author: UserId, channel: ChannelName) -> None:
-    """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: the author, where
-    they may still send, or a moderator."""
+    """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: its author may, if they may
+    still send, and a moderator."""
     if identity.user == author and allows(identity.grants, Action.SEND, channel):
         return
     authorize(identity, Action.MODERATE, channel)

@@ -16,14 +16,15 @@ class LinkRestored:
 class Broadcast(Protocol):
     """A hint to all replicas that host a channel, the sender's own included. The log is the truth.
 
-    1. Best effort: what is published after `subscribe` has returned normally reaches `listen`, in some order, perhaps
-       twice, perhaps never.
-    2. Honest: where hints may have been lost, `LinkRestored` comes once hints flow again.
+    A hint is a best-effort notification of an event; the log is authoritative.
+
+    1. Best effort: a hint that is published after `subscribe` has returned normally reaches `listen`, in some order,
+       perhaps twice, perhaps never.
+    2. Honest: if hints may have been lost, `LinkRestored` comes once hints flow again.
     3. Pay for what you host: hints of channels without `subscribe` need not arrive.
-    4. `publish` raises `Unavailable` where it knows that the hint went nowhere; it waits at most 2 s.
-    5. One listener: `listen` is iterated by one task, which must keep up; what it does not fetch is bounded, then
-       dropped as in 2.
-    6. The last call wins: a `subscribe` that is called after an `unsubscribe`, even before that one has returned,
+    4. `publish` raises `Unavailable` if it knows that the hint reached nobody; it waits at most 2 s.
+    5. A single task iterates over `listen`, and must keep up: hints that wait for it are bounded, then dropped as in 2.
+    6. The last call wins: a `subscribe` that is called after an `unsubscribe`, even before the latter has returned,
        leaves the channel subscribed.
     """
 
@@ -36,9 +37,9 @@ class Broadcast(Protocol):
         ...
 
     async def unsubscribe(self, channel: ChannelName) -> None:
-        """Stop receiving the channel's hints; one that was under way may still arrive."""
+        """Stop receiving the channel's hints; a hint that was under way may still arrive."""
         ...
 
     def listen(self) -> AsyncIterator[Event | LinkRestored]:
-        """All hints of the subscribed channels. Promises 1, 2, 5."""
+        """Iterate over the hints of the subscribed channels. Promises 1, 2, 5."""
         ...

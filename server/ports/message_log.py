@@ -1,4 +1,4 @@
-"""The durable per-channel log: the one place where offsets are given, and the truth that everything else heals from."""
+"""The durable log of each channel: it alone gives offsets, and everything else heals from it."""
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -38,14 +38,13 @@ class MessageLog(Protocol):
        task; concurrent appends get some order, the same for every reader.
     2. Durable: when `append` returns, the event is on stable storage (of the adapter's kind) and every later `read`,
        by anyone, sees it. A torn or failed write is never seen by a reader.
-    3. Idempotent: a second `NewMessage` with the same (channel, author, key) within 24 h returns the first one's event,
-       with `duplicate`; a `NewMessage` without a key is always new. Deleting a deleted message returns the first
+    3. Idempotent: a second `NewMessage` with the same (channel, author, key) within 24 h returns the event of the first, with `duplicate`; a `NewMessage` without a key is always new. Deleting a deleted message returns the first
        deletion's event, with `duplicate`.
-    4. States: a `Revision` of an unknown message raises `NotFound`, of a deleted one `Conflict`; it bumps `version`,
+    4. States: a `Revision` of an unknown message raises `NotFound`, of a deleted message `Conflict`; it bumps `version`,
        sets `edited_at`, and keeps the creation's offset. A `Deletion` of an unknown message raises `NotFound`, and
        leaves a `Tombstone`: the text stands in no later `message` or `history`.
     5. Reads: `read(channel, after, limit)` gives up to `limit` events with offsets `after + 1, after + 2 ...` without a
-       hole, from one consistent moment; `limit` 0 asks for `floor` and `head` alone. If `after < floor`, `events` is
+       hole, as they stood at a single moment; `limit` 0 asks for `floor` and `head` alone. If `after < floor`, `events` is
        empty. Events never change: a deleted message is read as its creation and, later, its deletion. An entry of a
        kind that a newer version wrote is read as `UnknownEvent`; an entry that can't be read at all is `Unavailable`.
     6. Pages: `history` gives messages by the offset of their creation, both bounds exclusive: the newest `limit` below
@@ -53,13 +52,13 @@ class MessageLog(Protocol):
        neither, the newest. Deleted ones appear as `Tombstone`.
     7. Epoch: a channel has an epoch before its first event, it is the same for all readers and over restarts, and it
        changes when the log of the channel has been lost.
-    8. Retention: a channel keeps at most so many events and none older than so long (settings of the adapter). What is
-       dropped is a prefix; `floor` rises; a message whose creation is dropped is dropped. A key outlives its event.
-    9. Errors: `Unavailable` where the storage is away, full, locked or broken, within 2 s; then the event may or may
-       not have been written, and trying again with the same key is safe. `Overloaded` where too many appends wait:
-       nothing was written.
-    10. Cancelling an `append` gives up the answer, not the write. It may return a future in the place of a coroutine,
-        and has then taken the draft's place in the order.
+    8. Retention: a channel keeps a limited number of events, up to a limited age (settings of the adapter). The oldest
+       events are dropped and `floor` rises; a message goes with its creation. A key outlives its event.
+    9. Errors: `Unavailable` if the storage is away, full, locked or broken, within 2 s; the event may or may not have
+       been written, and trying again with the same key is safe. `Overloaded` if too many appends wait: nothing was
+       written.
+    10. Cancelling an `append` gives up the answer, not the write. It may return a future instead of a coroutine, and has
+        then taken the draft's place in the order.
     """
 
     def append(self, draft: Draft) -> Awaitable[Appended]:
@@ -67,13 +66,13 @@ class MessageLog(Protocol):
         ...
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
-        """Events after an offset. Promises 2, 5, 7-9."""
+        """Return the events after an offset. Promises 2, 5, 7-9."""
         ...
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        """The current state of one message; None where there is none (any more)."""
+        """Return the current state of a message; None if the log does not have it (any more)."""
         ...
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
-        """A page of messages in their current state. Promises 4, 6-9."""
+        """Return a page of messages in their current state. Promises 4, 6-9."""
         ...

@@ -14,5 +14,5 @@ class TokenVerifier(Protocol):
     """
 
     async def verify(self, token: str) -> Identity:
-        """Return who the token speaks for. Promises 1, 2."""
+        """Return the identity that the token stands for. Promises 1, 2."""
         ...

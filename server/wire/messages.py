@@ -56,7 +56,7 @@ def events(values: Sequence[MessageEvent]) -> list[Json]:
 def replayed(
     position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[MessageEvent]
 ) -> Json:
-    """The part that `channel:join`'s ack and `channel:resumed` have in common."""
+    """Return the fields that `channel:join`'s ack and `channel:resumed` have in common."""
     body: Json = {"epoch": position.epoch, "offset": position.offset, "recovered": recovered}
     if reason is not None:
         body["reason"] = reason.value

@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 NAMESPACE = "/chat"
-"""The one namespace that accepts anybody."""
+"""The only namespace that accepts clients."""
 
 Json = dict[str, Any]
 
 
 class Command(StrEnum):
-    """What a client may say (PROTOCOL.md, "Commands")."""
+    """Names of commands (PROTOCOL.md, "Commands")."""
 
     JOIN = "channel:join"
     LEAVE = "channel:leave"
@@ -24,7 +24,7 @@ class Command(StrEnum):
 
 
 class ServerEvent(StrEnum):
-    """What the server may say (PROTOCOL.md, "Events")."""
+    """Names of the server's events (PROTOCOL.md, "Events")."""
 
     MESSAGE_CREATED = "message:created"
     MESSAGE_EDITED = "message:edited"
@@ -39,7 +39,7 @@ class ServerEvent(StrEnum):
 
 @lru_cache(maxsize=1_024)
 def timestamp(unix_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`. Most are asked for again in the same breath:
-    an event is as old as its message, and the events of a busy moment share it."""
+    """RFC 3339 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`. Cached: an event and its message have the
+    same time, and so have the events of a busy moment."""
     moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"

@@ -1,4 +1,4 @@
-"""Joining and resuming channels: exactly what was missed, then what comes, with nothing lost or repeated between."""
+"""Joining and resuming channels: the missed events, then live events, with nothing lost or repeated between them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,10 @@ REPLAY_READS = 5
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A session is in the channel; every event beyond `position` will reach it. `reason`: why `since` was not met."""
+    """A session is in the channel, and every event beyond `position` will reach it.
+
+    `events` lead up to `position`. `reason` says why they are not the events after `since`, if they are not.
+    """
 
     position: Position
     reason: NotResumable | None
@@ -136,7 +139,7 @@ class Subscriptions:
     async def _catch_up(self, hosted: HostedChannel, since: Position | None, history: int) -> Joined:
         """Return the events that lead up to the hub's position, without an await between looking and returning."""
         if since is not None and _is_beyond(since, hosted.position):
-            # Another replica may have told the client of events that this hub has yet to see.
+            # Another replica may have given the client events that this hub has not seen yet.
             await self._hub.refresh(hosted)
         floor = 0
         logged: Sequence[Event] = ()
@@ -168,8 +171,8 @@ def _is_beyond(since: Position, position: Position) -> bool:
 def _merge_from(
     hosted: HostedChannel, since: Position | None, history: int, floor: int, logged: Sequence[Event]
 ) -> Joined | int:
-    """Return the events between the client's place and the hub's position, from the ring and events of the log; or
-    the offset after which the log has to be read for them."""
+    """Return the events between the client's position and the hub's, from the ring and from events of the log; or the
+    offset after which the log has to be read for them."""
     position = hosted.position
     missed = None if since is None else check_resumable(since, floor, position)
     if since is None or missed is not None:
