@@ -94,8 +94,8 @@ def authorize_changes(identity: Identity, channel: ChannelName) -> None:
 
 
 def authorize_change(identity: Identity, author: UserId, channel: ChannelName) -> None:
-    """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: its author may, if they may
-    still send, and a moderator."""
+    """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: its author may, if they
+    may still send, and a moderator may."""
     if identity.user == author and allows(identity.grants, Action.SEND, channel):
         return
     authorize(identity, Action.MODERATE, channel)

@@ -36,16 +36,17 @@ class MessageLog(Protocol):
 
     1. Dense: offsets of a channel are 1, 2, 3 ... within an epoch, in the order in which appends were called from one
        task; concurrent appends get some order, the same for every reader.
-    2. Durable: when `append` returns, the event is on stable storage (of the adapter's kind) and every later `read`,
-       by anyone, sees it. A torn or failed write is never seen by a reader.
-    3. Idempotent: a second `NewMessage` with the same (channel, author, key) within 24 h returns the event of the first, with `duplicate`; a `NewMessage` without a key is always new. Deleting a deleted message returns the first
+    2. Durable: when `append` returns, the event is on stable storage (of the adapter's kind) and every later `read`, by
+       anyone, sees it. A torn or failed write is never seen by a reader.
+    3. Idempotent: a second `NewMessage` with the same (channel, author, key) within 24 h returns the event of the
+       first, with `duplicate`; a `NewMessage` without a key is always new. Deleting a deleted message returns the first
        deletion's event, with `duplicate`.
-    4. States: a `Revision` of an unknown message raises `NotFound`, of a deleted message `Conflict`; it bumps `version`,
-       sets `edited_at`, and keeps the creation's offset. A `Deletion` of an unknown message raises `NotFound`, and
-       leaves a `Tombstone`: the text stands in no later `message` or `history`.
+    4. States: a `Revision` of an unknown message raises `NotFound`, of a deleted message `Conflict`; it bumps
+       `version`, sets `edited_at`, and keeps the creation's offset. A `Deletion` of an unknown message raises
+       `NotFound`, and leaves a `Tombstone`: the text stands in no later `message` or `history`.
     5. Reads: `read(channel, after, limit)` gives up to `limit` events with offsets `after + 1, after + 2 ...` without a
-       hole, as they stood at a single moment; `limit` 0 asks for `floor` and `head` alone. If `after < floor`, `events` is
-       empty. Events never change: a deleted message is read as its creation and, later, its deletion. An entry of a
+       hole, as they stood at a single moment; `limit` 0 asks for `floor` and `head` alone. If `after < floor`, `events`
+       is empty. Events never change: a deleted message is read as its creation and, later, its deletion. An entry of a
        kind that a newer version wrote is read as `UnknownEvent`; an entry that can't be read at all is `Unavailable`.
     6. Pages: `history` gives messages by the offset of their creation, both bounds exclusive: the newest `limit` below
        `before`; or, with `after` alone, the oldest `limit` above `after`; with both, the newest between them; with
@@ -57,8 +58,8 @@ class MessageLog(Protocol):
     9. Errors: `Unavailable` if the storage is away, full, locked or broken, within 2 s; the event may or may not have
        been written, and trying again with the same key is safe. `Overloaded` if too many appends wait: nothing was
        written.
-    10. Cancelling an `append` gives up the answer, not the write. It may return a future instead of a coroutine, and has
-        then taken the draft's place in the order.
+    10. Cancelling an `append` gives up the answer, not the write. It may return a future instead of a coroutine, and
+        has then taken the draft's place in the order.
     """
 
     def append(self, draft: Draft) -> Awaitable[Appended]:
