@@ -71,7 +71,7 @@ class Model:
     def append(self, draft: Draft) -> Appended | Refusal:
         position = Position(self.epoch, len(self.events) + 1)
         if isinstance(draft, NewMessage):
-            return self._post(draft, position)
+            return self._create(draft, position)
         state = next((state for state in self.states() if state.id == draft.id), None)
         if state is None:
             return told(not_found())
@@ -85,7 +85,7 @@ class Model:
         message = revised(state, draft)
         return self._new(MessageEdited(draft.channel, self.epoch, position.offset, draft.at, message))
 
-    def _post(self, draft: NewMessage, position: Position) -> Appended:
+    def _create(self, draft: NewMessage, position: Position) -> Appended:
         event = created(draft, position)
         if draft.key is not None:
             first = self.keys.setdefault((draft.author.id, draft.key), event)
@@ -114,7 +114,7 @@ class Model:
 
 number = st.integers(0, 16)
 drafts = st.one_of(
-    st.tuples(st.just("post"), st.sampled_from([None, "k", "l"]), st.sampled_from(["alice", "bob"])),
+    st.tuples(st.just("send"), st.sampled_from([None, "k", "l"]), st.sampled_from(["alice", "bob"])),
     st.tuples(st.sampled_from(["edit", "delete"]), st.integers(0, 9)),
 )
 queries = st.one_of(
@@ -167,7 +167,7 @@ async def test_drafts_at_once_are_written_in_their_order(store: LogStore, script
 def drafted(step: tuple[object, ...], at: int, channel: ChannelName) -> Draft | None:
     """The draft that a step stands for; None for a query."""
     match step:
-        case ("post", str() | None as key, str(user)):
+        case ("send", str() | None as key, str(user)):
             return new_message(at, channel, key=key, user=user, text="same")
         case ("edit", int(ago)):
             return Revision(channel, some_id(at - ago), f"edit {at}", {"at": at}, at % 2 == 0, NOW_MS + at)

@@ -1,16 +1,17 @@
--- Append one draft: judge it, give it the next offset, write the event and what it changes, trim. All or nothing.
+-- Append one draft: judge it, give it the next offset, write the event and the message's state, trim. All or nothing.
 --
--- KEYS  1-3 as in channel.lua  4 what became of the idempotency key, of a post with one; else the state of the message
+-- KEYS  1-3 as in channel.lua  4 of a creation with an idempotency key: keys.sent; of a change: the message's state
 -- ARGV  1-7 as in channel.lua  8 kind  9 at, ms  10 events kept  11 message id
---       post      12 content (entries.py)  13 how long the key counts, ms
+--       creation  12 content (entries.py)  13 how long the key counts, ms
 --       revision  12 text  13 data  14 '1' to keep the old data
--- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. What the
--- caller knows already is not sent back: of a new post, only its place.
+-- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. Nothing is
+-- sent back that the caller knows already: of a creation, only its place.
 
 local kind, at, id = ARGV[8], ARGV[9], ARGV[11]
 local offset, written = whole(head + 1), whole(NOW)
--- Removed with its creation; a lost log leaves it behind. Far longer than the creation is kept, even where an operator
--- comes to keep it longer: a state that went first would bring back what was deleted.
+-- A state is removed together with its creation, but a lost log leaves states behind, which then expire. That takes far
+-- longer than a creation is kept, even if an operator comes to keep it longer: without its state, a deleted message
+-- would be shown again.
 local STATE_LIFE = 4 * MAX_AGE + MARGIN
 local entry
 
@@ -18,7 +19,7 @@ local function packed(...)
   return table.concat({...}, ' ')
 end
 
--- The next state of a message from its present one: who and what never changes, the new text, the new data or the old.
+-- Return the next state of a message: the parts that never change, the new text, the new data or the old.
 local function revised(present)
   local place, created_at, version, head_size, data_size, from =
     string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) (%d+) (%d+) ()')
@@ -31,13 +32,13 @@ local function revised(present)
     string.sub(present, from, data_from - 1) .. data .. text)
 end
 
-if kind == 'post' then
+if kind == 'creation' then
   local key, life = KEYS[4], tonumber(ARGV[13])
   local sent = key and redis.call('GET', key)
   if sent then
     local was_epoch, was, was_at, was_id, ends = string.match(sent, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
     local place = tonumber(was)
-    -- One that the log does not know has been lost with it, and is written again.
+    -- A message that the log does not know has been lost with an earlier log, and is written again.
     local known = (was_epoch == epoch and place <= floor) or redis.call('ZSCORE', ORDER, was_id) == was
     if known and tonumber(ends) > NOW then
       return {'duplicate', epoch, was, was_at, was_id, place > floor and entry_at(place)}
@@ -47,7 +48,7 @@ if kind == 'post' then
     if tonumber(redis.call('ZSCORE', ORDER, id)) > floor then
       return {'conflict', epoch}
     end
-    redis.call('ZADD', ORDER, offset, id)   -- one that has been dropped, and is not yet removed
+    redis.call('ZADD', ORDER, offset, id)   -- that message was dropped, and is not removed yet
     redis.call('UNLINK', STATES .. id)
   end
   if key then
@@ -93,4 +94,4 @@ save()
 if floor > before then
   trim(before)
 end
-return {'ok', epoch, offset, at, id, kind ~= 'post' and entry}
+return {'ok', epoch, offset, at, id, kind ~= 'creation' and entry}

@@ -1,17 +1,18 @@
--- What every script begins with: a channel's state, whether it is still the log that the caller has seen, and age.
+-- The beginning of every script: read the channel's state, check that the log is still the one that the caller has
+-- seen, drop events that are too old.
 --
 -- KEYS  1 meta  2 log  3 order
--- ARGV  1 a new epoch, should one be needed  2 epoch, 3 offset, 4 at of the last event that the caller has seen, '' each
---       5 now, ms  6 events older than that are too old, ms  7 prefix of the channel's state keys
+-- ARGV  1 a new epoch, in case one is needed  2 epoch, 3 offset, 4 at of the last event that the caller has seen, or ''
+--       5 now, ms  6 age over which events are too old, ms  7 prefix of the channel's state keys
 --
--- The floor says what is kept, exactly; what lies below it is removed some time later, many at once.
+-- The floor is exact: events up to it are not kept. Their entries are removed some time later, many at once.
 
 local META, LOG, ORDER = KEYS[1], KEYS[2], KEYS[3]
 local NOW, MAX_AGE, STATES = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local OLDEST = NOW - MAX_AGE
 local DAY = 24 * 3600 * 1000
-local MARGIN = DAY   -- Redis drops a log so long after its last event has become too old
-local RENEWAL = DAY / 2   -- and is told so at most this often
+local MARGIN = DAY   -- Redis drops a log this long after its last event has become too old
+local RENEWAL = DAY / 2   -- the expiry is renewed at most this often
 local TRIM_EVERY = 64
 local TRIM_LIMIT = 256   -- more than TRIM_EVERY, so that a backlog shrinks
 
@@ -23,14 +24,14 @@ local function entries(first, last, count)
   return redis.call('XRANGE', LOG, whole(first) .. '-0', last, 'COUNT', count)
 end
 
--- An entry has one field, which begins with its kind, its `at` and when it was written (entries.py).
+-- An entry has one field, which begins with its kind, its `at` and the time of its writing (entries.py).
 local function entry_at(offset)
   local found = entries(offset, whole(offset) .. '-0', 1)[1]
   return found and found[2][2] or false
 end
 
--- `at` is that of the head, the first kept entry was written at `first` or later, Redis was told at `renewed` how long
--- to keep the log.
+-- `at_head` is the `at` of the head. The first kept entry was written at `first` or later. The expiry of the log was
+-- last set at `renewed`.
 local epoch, head, at_head, floor, first, renewed =
   string.match(redis.call('GET', META) or '', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
 head, floor, first, renewed = tonumber(head), tonumber(floor), tonumber(first), tonumber(renewed)
@@ -40,7 +41,8 @@ local function save()
   if head > 0 then
     redis.call('SET', META, packed)
   else
-    -- Asking makes a channel, and a million made-up names must not stay: without events it lives on by being asked for.
+    -- Asking makes a channel, and a million made-up names must not stay: a channel without events expires, unless it is
+    -- asked for again.
     redis.call('SET', META, packed, 'PX', DAY)
   end
 end
@@ -72,7 +74,8 @@ end
 
 local function drop_aged()
   local before = floor
-  local count = 2   -- one goes as one comes; all, where nobody came for long: what is too old is not to be seen
+  -- Usually one is dropped as one is added. Further rounds are larger, since no event that is too old may be seen.
+  local count = 2
   while floor < head do
     local aged = 0
     for _, entry in ipairs(entries(floor + 1, '+', count)) do
@@ -94,17 +97,17 @@ end
 
 if not epoch or (head > floor and redis.call('EXISTS', LOG) == 0) then
   if epoch and renewed + RENEWAL < OLDEST then
-    -- Redis has dropped the log, since all of it was too old.
+    -- Redis has dropped the log, because all of it was too old.
     floor, renewed = head, 0
   else
-    -- A new channel, or one whose log is lost: another life, in which no old position means anything.
+    -- The channel is new, or its log is lost: a new epoch, in which no old position means anything.
     epoch, head, at_head, floor, first, renewed = ARGV[1], 0, '0', 0, 0, 0
     redis.call('UNLINK', LOG, ORDER)
   end
   save()
 elseif ARGV[2] == epoch and not seen_is_here(tonumber(ARGV[3]), ARGV[4]) then
   -- Redis has come back older than it was: events that somebody has seen are gone, and their offsets would be given
-  -- again. What is left stays, under a new name.
+  -- again. The remaining events stay, in a new epoch.
   epoch = ARGV[1]
   save()
 end

@@ -2,8 +2,8 @@
 --
 -- KEYS  1-3 as in channel.lua
 -- ARGV  1-7 as in channel.lua  8 before, an offset or ''  9 after, an offset or ''  10 limit
--- Returns {epoch, head, '1' where more lies beyond, {{id, offset, state or false} ...}}, oldest first; see message.lua.
--- False where somebody has cut the creation out of the stream.
+-- Returns {epoch, head, '1' if more lies beyond, {{id, offset, state or false} ...}}, oldest first; see message.lua.
+-- The state is false if somebody has cut the creation out of the stream.
 
 local before, after, limit = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local lowest = '(' .. whole(math.max(floor, after or 0))

@@ -8,7 +8,7 @@ from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 
 PREFIX = "maru:1:"
-"""The version of the layout: another one would live beside it."""
+"""With the version of the layout: keys of another layout would live beside these."""
 
 
 def meta(channel: ChannelName) -> str:
@@ -17,7 +17,7 @@ def meta(channel: ChannelName) -> str:
 
 
 def log(channel: ChannelName) -> str:
-    """STREAM: the events; an entry's id is its offset, its one field `e` see entries.py."""
+    """STREAM: the events. An entry's id is its offset; its one field, `e`, is described in entries.py."""
     return f"{PREFIX}{{{channel}}}:log"
 
 
@@ -27,12 +27,13 @@ def order(channel: ChannelName) -> str:
 
 
 def state(channel: ChannelName, id: str) -> str:
-    """STRING: the present state of a message that was changed after its creation, see entries.py."""
+    """STRING: the present state of a message that was changed after its creation (entries.py)."""
     return f"{PREFIX}{{{channel}}}:state:{id}"
 
 
 def sent(channel: ChannelName, user: UserId, key: str) -> str:
-    """STRING, for 24 h: `epoch offset at id end` of the send with the key. The length keeps (user, key) pairs apart."""
+    """STRING, for 24 h: `epoch offset at id end` of the first message with the key. The length of the user's id keeps
+    (user, key) pairs apart."""
     return f"{PREFIX}{{{channel}}}:sent:{len(user)}:{user}:{key}"
 
 

@@ -1,4 +1,4 @@
-"""Connections to Redis: plain, TLS, by password, by Sentinel; none waits longer than a client may be kept waiting."""
+"""Connections to Redis: plain, by TLS, with a password, by Sentinel. None waits longer than a client may have to."""
 
 import contextlib
 import re
@@ -15,31 +15,32 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 CONNECT_TIMEOUT_S = 0.9
-"""A frozen or unreachable Redis is an outage, not a hang: P1 leaves 2 s for a whole command."""
+"""A frozen or unreachable Redis is an outage and no hang: a whole command has 2 s (promise 9 of the log's port)."""
 
 ANSWER_TIMEOUT_S = 0.9
-"""For an answer while connecting. Those to commands have the deadline of `Pipeline`."""
+"""For an answer while connecting. Answers to commands have the deadline of `Pipeline`."""
 
 SENTINEL_TIMEOUT_S = 0.25
-"""One that is away must leave time to ask the next, and the master itself."""
+"""A sentinel that is away must leave time to ask the next one, and the master itself."""
 
 SENTINEL_PORT = 26_379
 SERVICE = "mymaster"
-"""The service's name where the URL gives none, as in Redis' own documentation."""
+"""The service's name if the URL gives none, as in Redis' own documentation."""
 
 _OPTIONS: Mapping[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": ANSWER_TIMEOUT_S,
     "decode_responses": False,
     "protocol": 2,
-    # It would read what belongs to the listener, which tells silence from deafness by itself.
+    # The check would read answers that belong to the listener, which finds out by itself that a link is dead.
     "health_check_interval": 0,
-    # The library's own retries would multiply the waits above; callers here decide what is tried again.
+    # The library's own retries would multiply the waits above. Callers decide what is tried again.
     "retry": Retry(NoBackoff(), 0),
 }
 
 
 _LASTING = re.compile(r"DB index|NOPERM|no permissions|DENIED|protected mode", re.IGNORECASE)
+"""Refusals of Redis that last until somebody changes its settings or the URL."""
 
 
 def connect(url: str) -> Redis:
@@ -47,14 +48,14 @@ def connect(url: str) -> Redis:
 
     Takes `redis://`, `rediss://` (TLS; `?ssl_ca_certs=FILE` and redis-py's other options), `unix://`, and
     `redis+sentinel://user:password@host:port,host:port/db/service` (`rediss+sentinel://` by TLS;
-    `?sentinel_password=` for the sentinels themselves). Raises `ValueError` on any other, without repeating it: it may
-    hold a password.
+    `?sentinel_password=` for the sentinels themselves). Raises `ValueError` on any other URL, without repeating it: it
+    may hold a password.
     """
     try:
         scheme = urlsplit(url).scheme
         client = _by_sentinel(url) if scheme.endswith("+sentinel") else Redis.from_url(url)
-        client.connection_pool.connection_kwargs.update(_OPTIONS)  # whatever the URL says of them
-        make_connection(client)  # an unknown option is to fail here, and not at each try
+        client.connection_pool.connection_kwargs.update(_OPTIONS)  # even if the URL says otherwise
+        make_connection(client)  # an unknown option must fail here, and not at each try
     except (TypeError, ValueError, RedisError):
         raise ValueError(
             "not a Redis URL: expected redis://[user:password@]host:port/db, rediss://..., unix:///path or "
@@ -67,7 +68,7 @@ def _by_sentinel(url: str) -> Redis:
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     db, _, service = parts.path.strip("/").partition("/")
-    # What is left is an ordinary URL, which the library reads.
+    # The rest is an ordinary URL, which the library reads.
     plain = parts._replace(scheme=parts.scheme.removesuffix("+sentinel"), netloc=f"{login}@master", path=f"/{db}")
     options: dict[str, Any] = {**parse_url(plain.geturl())}
     del options["host"]
@@ -92,21 +93,21 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def make_connection(client: Redis) -> AbstractConnection:
-    """A connection of its own, which connects when it is told to; who asks for it disconnects it."""
+    """Return a new connection, which does not connect by itself. The caller must disconnect it."""
     connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     return connection
 
 
 async def close(client: Redis) -> None:
-    """Close the client and what it asks for the master's address."""
+    """Close the client and its connections to sentinels."""
     await client.aclose()
     if isinstance(client.connection_pool, SentinelConnectionPool):
         await client.connection_pool.sentinel_manager.aclose()
 
 
 async def startup_error(url: str) -> str | None:
-    """Say why Redis will not serve this URL until somebody changes one of the two: a wrong password, a certificate that
-    is not trusted. None where it serves, or is merely away. Raises `ValueError` as `connect`."""
+    """Return why Redis will not serve this URL until somebody changes one of the two, e.g. because of a wrong password
+    or a certificate that is not trusted. None if Redis serves, or is only away. Raises `ValueError` as `connect`."""
     client = connect(url)
     connection = make_connection(client)
     try:
@@ -116,10 +117,10 @@ async def startup_error(url: str) -> str | None:
     except AuthenticationError:
         return "Redis refuses the user or the password"
     except ResponseError as error:
-        # Others pass, such as BUSY with a script, or MISCONF while a disk is full.
+        # Other refusals pass, such as BUSY with a script, or MISCONF while a disk is full.
         return f"Redis refuses to serve: {error}" if _LASTING.search(str(error)) else None
     except (RedisError, OSError) as error:
-        return _distrust(error) if url.startswith("rediss") else None
+        return _certificate_error(error) if url.startswith("rediss") else None
     finally:
         with contextlib.suppress(RedisError, OSError):
             await connection.disconnect(nowait=True)
@@ -127,7 +128,7 @@ async def startup_error(url: str) -> str | None:
     return None
 
 
-def _distrust(error: BaseException | None) -> str | None:
+def _certificate_error(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"Redis' certificate is not trusted: {error.verify_message}"

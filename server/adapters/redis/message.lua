@@ -2,7 +2,7 @@
 --
 -- KEYS  1-3 as in channel.lua  4 the message's state
 -- ARGV  1-7 as in channel.lua  8 message id
--- Returns {id, offset, state (entries.py)}; {} where there is none (any more).
+-- Returns {id, offset, state (entries.py)}; {} if there is none (any more).
 
 local place = tonumber(redis.call('ZSCORE', ORDER, ARGV[8]) or 0)
 local creation = place > floor and entry_at(place)

@@ -32,25 +32,25 @@ from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
 
 SEEN_LIMIT = 50_000
-"""Channels whose last event is remembered; the least lately used are forgotten first."""
-
+"""Channels whose last event is remembered. The least recently used are forgotten first."""
 
 WRITERS = 2
-"""Connections that append, each for its share of the channels: while Redis works for one, this process works for the
-other."""
-
+"""Connections that append, each for its share of the channels: while Redis works for one of them, this process works
+for the other."""
 
 _log = structlog.get_logger("maru.log")
 
 
 class _Seen(NamedTuple):
+    """The last event of a channel that this process has seen."""
+
     epoch: str
     offset: int
     at: int
 
 
 class RedisMessageLog(MessageLog):
-    """A `MessageLog` over Redis 7. `url` as in `link.connect`; bounds and clock as in the other adapters."""
+    """A `MessageLog` over Redis 7. `url` is that of `link.connect`; bounds and clock are as in the other adapters."""
 
     def __init__(self, url: str, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int] = now_ms) -> None:
         self._writes = [Pipeline(connect(url)) for _ in range(WRITERS)]
@@ -59,7 +59,7 @@ class RedisMessageLog(MessageLog):
         self._read = Script(self._reads, "read")
         self._message = Script(self._reads, "message")
         self._history = Script(self._reads, "history")
-        self._seen: OrderedDict[ChannelName, _Seen] = OrderedDict()
+        self._seen: OrderedDict[ChannelName, _Seen] = OrderedDict()  # the last event, least recently used first
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(6)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
         self._max_events, self._max_age_ms, self._now_ms = max_events, max_age_ms, now_ms
@@ -117,7 +117,7 @@ class RedisMessageLog(MessageLog):
             limit,
         )
         with self._readable(channel):
-            states = [_state(channel, one) for one in found if one[2] is not None]
+            states = [_state(channel, each) for each in found if each[2] is not None]
         return Page(states, Position(epoch.decode(), int(head)), more == b"1")
 
     @contextmanager
@@ -133,13 +133,14 @@ class RedisMessageLog(MessageLog):
         self._damaged = False
 
     def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
-        """What `channel.lua` is told: an epoch, should it need one; what this process has seen of the channel; age."""
+        """Return the arguments of `channel.lua`: an epoch, if it needs one; what this process has seen of the channel;
+        age."""
         seen = self._seen.get(channel)
         last = ("", "", "") if seen is None else seen
         return (next(self._epochs), *last, self._now_ms(), self._max_age_ms, keys.state(channel, ""))
 
     def _note(self, channel: ChannelName, epoch: str, offset: int, at: int) -> None:
-        """Remember the last event seen, so that a log that has lost it can be told."""
+        """Remember the last event seen, so that the scripts find out if Redis has lost it."""
         seen = self._seen.get(channel)
         if seen is None or seen.epoch != epoch or seen.offset < offset:
             self._seen[channel] = _Seen(epoch, offset, at)
@@ -156,7 +157,7 @@ def _names(channel: ChannelName) -> tuple[str, str, str]:
 def _kind(draft: Draft) -> str:
     match draft:
         case NewMessage():
-            return "post"
+            return "creation"
         case Revision():
             return "revision"
         case Deletion():
@@ -164,7 +165,7 @@ def _kind(draft: Draft) -> str:
 
 
 def _subject(draft: Draft) -> tuple[str, ...]:
-    """The one key more that the draft needs."""
+    """Return the further key that the draft needs, if it needs one."""
     if not isinstance(draft, NewMessage):
         return (keys.state(draft.channel, draft.id),)
     return () if draft.key is None else (keys.sent(draft.channel, draft.author.id, draft.key),)
@@ -186,7 +187,7 @@ def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
 
 
 def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
-    """Read the script's verdict."""
+    """Return what the script's answer means. Raises the refusals, and `DecodeError`."""
     outcome, epoch, *place = answer
     if outcome == b"not_found":
         raise not_found()
@@ -202,7 +203,7 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
 
 
 def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> MessageEvent:
-    """The event of a new post, of an earlier one that the log no longer keeps, or of a deletion."""
+    """Return the event of a new message, of an earlier one that the log no longer keeps, or of a deletion."""
     if isinstance(draft, NewMessage):
         return created(draft, position) if id == draft.id else recreated(draft, id, at, position)
     return MessageDeleted(draft.channel, position.epoch, position.offset, at, id)

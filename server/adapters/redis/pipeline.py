@@ -1,7 +1,7 @@
 """Commands to Redis in order, many to a round trip.
 
-What is submitted while a round trip is under way goes together in the next: a command alone is sent at once, and under
-load one round trip carries hundreds.
+A command is sent at once if no round trip is under way. Commands that are submitted during a round trip are sent
+together in the next one, so that under load one round trip carries hundreds.
 """
 
 import asyncio
@@ -22,70 +22,69 @@ from server.adapters.redis.link import close, make_connection
 from server.domain.errors import MaruError, Overloaded, Unavailable
 
 WAITING_LIMIT = 10_000
-"""Commands that may wait; over it the caller is told to back off, and nothing was sent."""
+"""Commands that may wait. Over this number, `Overloaded`: the command was not sent."""
 
 BATCH_LIMIT = 256
-"""Commands to a round trip: some milliseconds of Redis' time, so that others get their turn."""
+"""Commands in one round trip: some milliseconds of Redis' time, so that other replicas are served between."""
 
-TURN_S = 1.4
-"""A command that has waited longer for its turn is not sent any more."""
+QUEUE_S = 1.4
+"""A command that has waited longer than this in the queue is not sent."""
 
 ROUND_TRIP_S = 1.0
-"""At the most, with connecting, where that is needed; shorter where the batch has waited."""
+"""A round trip takes at most this time, with connecting; less if its oldest command has waited."""
 
 ANSWER_S = 1.8
 """From the call to its answer or error: below the 2 s that a client may be kept waiting."""
 
 FORGOTTEN_LIMIT = 3
-"""How often a batch is repeated for scripts that Redis has forgotten, again and again."""
+"""How often a batch is repeated, at most, because Redis has forgotten its scripts."""
 
 Command = tuple[Any, ...]
-"""Of `str`, `bytes` and `int`."""
-
-_log = structlog.get_logger("maru.redis")
-
+"""Words of `str`, `bytes` and `int`."""
 
 Read = Callable[[Any], Any]
-"""Makes of Redis' answer, which may be a `ResponseError`, what the caller wants of it; or raises."""
+"""Makes the caller's result of Redis' answer, which may be a `ResponseError`; or raises."""
+
+_log = structlog.get_logger("maru.redis")
 
 
 @dataclass(slots=True)
 class _Waiting:
     command: Command
     answer: asyncio.Future[Any]
-    since: float
+    since: float  # on the loop's clock
     read: Read
 
 
 class Pipeline:
-    """Ordered commands over one connection of `client`, which it owns. Close it by `aclose`; what waits then fails."""
+    """Sends commands in order over one connection of `client`, which it owns. Close it by `aclose`."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._connection: AbstractConnection | None = None
-        self._scripts: dict[str, bytes] = {}
-        self._waiting: deque[_Waiting] = deque()
-        self._flusher: asyncio.Task[None] | None = None
+        self._connection: AbstractConnection | None = None  # made for the first round trip
+        self._scripts: dict[str, bytes] = {}  # their texts, by hash
+        self._waiting: deque[_Waiting] = deque()  # not sent yet
+        self._flusher: asyncio.Task[None] | None = None  # runs while commands wait
         self._closed = False
 
     def script(self, text: bytes) -> str:
-        """Return the script's hash for EVALSHA. Redis forgets scripts when it restarts: then it is told again."""
+        """Return the script's hash for EVALSHA. A Redis that has restarted is sent the text again."""
         name = hashlib.sha1(text, usedforsecurity=False).hexdigest()
         self._scripts[name] = text
         return name
 
     async def execute(self, *command: str | int | bytes) -> Any:
-        """Send a command behind those that were submitted before; return Redis' answer, within 2 s.
+        """Send a command behind those that were submitted before. Returns Redis' answer, within 2 s.
 
-        Raises `Unavailable` where Redis can't be reached (the command may have been executed), `Overloaded` where too
-        much waits (it has not), or the `ResponseError` that Redis answers with. Cancelling gives up the answer, not
-        the command.
+        Raises `Unavailable` if Redis can't be reached (the command may have been executed), `Overloaded` if too many
+        commands wait (it has not been executed), or the `ResponseError` that Redis answers with. Cancelling gives up
+        the answer, not the command.
         """
         return await self.submit(command, _raised)
 
     def submit(self, command: Command, read: Read) -> asyncio.Future[Any]:
-        """As `execute`, without a task or a coroutine for who only wants to wait: the command has its place in the
-        order when this returns, and its answer goes through `read`."""
+        """As `execute`, without a task or a coroutine. The command has its place in the order when this returns; the
+        future gets the result of `read`."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         if self._closed:
@@ -99,7 +98,7 @@ class Pipeline:
         return answer
 
     async def aclose(self) -> None:
-        """Let the round trip under way end, fail what waits, close the connection."""
+        """Fail the commands that wait, let the round trip under way end, close the connection."""
         self._closed = True
         _fail(self._waiting, Unavailable("the server is stopping"))
         self._waiting.clear()
@@ -115,8 +114,7 @@ class Pipeline:
                 batch = self._next_batch()
                 if batch:
                     await self._round_trip(batch)
-        except Exception:  # noqa: BLE001
-            # A fault of ours: it must be seen, and nobody must wait for ever because of it.
+        except Exception:  # noqa: BLE001 - our own fault: log it, and let nobody wait for ever
             _log.exception("redis.pipeline_failed")
         finally:
             self._flusher = None
@@ -124,12 +122,12 @@ class Pipeline:
             self._waiting.clear()
 
     def _next_batch(self) -> list[_Waiting]:
-        oldest = asyncio.get_running_loop().time() - TURN_S
+        oldest = asyncio.get_running_loop().time() - QUEUE_S
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < BATCH_LIMIT:
             waiting = self._waiting.popleft()
             if waiting.since < oldest:
-                _fail([waiting], Overloaded(f"Redis is too slow: no turn within {TURN_S} s"))
+                _fail([waiting], Overloaded(f"the queue to Redis is full: not sent within {QUEUE_S} s"))
             else:
                 batch.append(waiting)
         return batch
@@ -142,21 +140,22 @@ class Pipeline:
                 await self._repeat_forgotten(batch, answers)
         except (RedisError, OSError, TimeoutError) as error:
             await self._drop()
-            # Those that wait would only wait for the same.
+            # The commands that wait would fail in the same way, only later.
             _fail([*batch, *self._waiting], Unavailable(f"Redis does not answer ({type(error).__name__})"), error)
             self._waiting.clear()
             return
         except BaseException:
-            await self._drop()  # who knows which answers are still to come
+            await self._drop()  # answers may still come, which belong to no later command
             raise
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
                 _settle(waiting, answer)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            await self._drop()  # a demoted master: its name may lead to the new one by now
+            await self._drop()  # the master was demoted: Sentinel may know the new one by now
 
     async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any]) -> None:
-        """Tell a Redis that has restarted its scripts, and send what needed them before anything that came later."""
+        """Load the scripts into a Redis that has restarted, and repeat the commands that needed them, before any later
+        command is sent."""
         for _ in range(FORGOTTEN_LIMIT):
             forgotten = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if not forgotten:
@@ -169,13 +168,13 @@ class Pipeline:
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = await self._ready()
         await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
-        # The parser itself: the connection's own `read_response` adds a deadline and an exception to each answer, and
-        # here the round trip has its deadline, and a refusal of one command is an answer like others.
+        # The parser itself: the connection's own `read_response` starts a timer for each answer and raises an error
+        # answer. Here the round trip has one deadline, and an error is an answer of one command like any other.
         parser: Any = connection._parser  # noqa: SLF001
         return [await parser.read_response() for _ in commands]
 
     async def _ready(self) -> AbstractConnection:
-        """The connection; a new one where Redis has closed it since."""
+        """Return the connection, connected again if Redis has closed it."""
         if self._connection is None:
             self._connection = make_connection(self._client)
         elif self._connection.is_connected and await self._connection.can_read():
@@ -198,13 +197,13 @@ def _raised(answer: Any) -> Any:
 def _settle(waiting: _Waiting, answer: Any) -> None:
     try:
         waiting.answer.set_result(waiting.read(answer))
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is told to who asked, and the others get theirs
+    except Exception as error:  # noqa: BLE001 - whatever it is, its caller is told, and the others get their answers
         waiting.answer.set_exception(error)
 
 
 def _fail(group: Sequence[_Waiting] | deque[_Waiting], error: MaruError, cause: BaseException | None = None) -> None:
     for waiting in group:
         if not waiting.answer.done():
-            failure = type(error)(error.message)  # each its own: an exception that is raised carries its traceback
+            failure = type(error)(error.message)  # one for each caller: it carries a traceback
             failure.__cause__ = cause
             waiting.answer.set_exception(failure)

@@ -1,4 +1,4 @@
-"""The Lua scripts beside this file: sent once by text, called by their hash ever after."""
+"""The Lua scripts beside this file: sent once as text, then called by their hash."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Script:
-    """One script: `channel.lua`, and what follows it."""
+    """One script: `channel.lua`, followed by the file of this name."""
 
     def __init__(self, pipeline: Pipeline, name: str) -> None:
         self._pipeline = pipeline
@@ -23,13 +23,13 @@ class Script:
         self._hash = pipeline.script(b"\n".join(file.read_bytes() for file in files))
 
     async def __call__(self, keys: tuple[str, ...], *arguments: str | int | bytes) -> Any:
-        """Run it. Raises `Unavailable`, `Overloaded` as `Pipeline.execute`; Redis' refusals are `Unavailable` too."""
+        """Run the script. Raises as `Pipeline.execute`, and `Unavailable` if Redis refuses."""
         return await self.submit(keys, arguments, _itself)
 
     def submit(
         self, keys: tuple[str, ...], arguments: tuple[str | int | bytes, ...], read: Callable[[Any], T]
     ) -> asyncio.Future[T]:
-        """As `Pipeline.submit`; `read` is not asked about refusals."""
+        """As `Pipeline.submit`. `read` gets no refusals: they are `Unavailable`."""
         return self._pipeline.submit(("EVALSHA", self._hash, len(keys), *keys, *arguments), partial(_accepted, read))
 
 

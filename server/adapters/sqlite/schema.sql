@@ -14,8 +14,8 @@ CREATE TABLE channels (
 );
 
 -- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. An event that
--- created a message has the message's id, and the offset of the last event that changed it: the payload of that event is
--- the message's state. It is kept as long as the creation is, because the oldest events are dropped first.
+-- created a message has the message's id, and the offset of the last event that changed it: the payload of that event
+-- is the message's state. It is kept as long as the creation is, because the oldest events are dropped first.
 -- Rows are stored in the order of writing, whatever their channel, and ids begin with the time: a commit touches few
 -- pages.
 CREATE TABLE events (
