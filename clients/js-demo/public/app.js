@@ -6,7 +6,7 @@ import { listenForAdding, renderChannels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { byId, icon } from "./dom.js";
 import { channelLabel, isChannelName } from "./format.js";
-import { createMaru, newKey } from "./maru.js";
+import { createMaru, newKey } from "./maru/index.js";
 import { MessageList } from "./message_list.js";
 import { avatar, openMenu } from "./message_row.js";
 import { askName, fetchToken, forget, knownUser, remember } from "./sign_in.js";
@@ -364,7 +364,7 @@ class Chat {
     jump.classList.toggle("fresh", unread > 0);
   }
 
-  /** @param {import("./maru.js").State} state @param {import("./maru.js").MaruError|null} error */
+  /** @param {import("./maru/index.js").State} state @param {import("./maru/index.js").MaruError|null} error */
   #showState(state, error) {
     byId("connection-state").dataset.state = state;
     byId("connection-text").textContent = STATES[state];

@@ -1,7 +1,7 @@
 /**
- * A Maru server in memory, with the part of socket.io-client that the core uses, and a clock to be moved.
- * It keeps the protocol's promises (dense offsets, resume, keys), and breaks on command: `down`, `refusal`,
- * `drop()`, and `intercept` to lose or refuse a single command.
+ * A Maru server in memory, with the part of socket.io-client that the core uses, and a clock that tests move.
+ * It keeps the protocol's promises (dense offsets, resume, keys), and fails when it is told to: `down`, `silent`,
+ * `refusal`, `drop()`, and `intercept` to lose, hold or refuse a single command.
  */
 
 export class Clock {
@@ -20,7 +20,7 @@ export class Clock {
     return this.#timers.size;
   }
 
-  /** Lets time pass, running what falls due in its order, and promises between. */
+  /** Lets time pass: runs the timers that fall due, in their order, and lets promises settle between them. */
   async advance(ms) {
     const end = this.#now + ms;
     await settled();
@@ -36,7 +36,7 @@ export class Clock {
   }
 }
 
-/** Lets every promise that can go on do so. */
+/** Lets every promise settle that can. */
 export function settled() {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -46,12 +46,12 @@ export class FakeServer {
   silent = false; // accepts the WebSocket and never answers CONNECT
   refusal = null; // {code, retryable}: CONNECT_ERROR; a function of auth may decide
   intercept = null; // (event, data) => "lose" | "lose-ack" | "hold" | error envelope | undefined
-  held = []; // of commands that an intercept held: calling one does it and answers
+  held = []; // functions, one for each command that `intercept` held: each executes its command and answers
   logs = new Map();
   sockets = new Set();
-  dialled = []; // every socket that was opened
-  connects = []; // every auth seen
-  commands = []; // every [event, data] seen
+  dialled = []; // every socket opened
+  connects = []; // every auth received
+  commands = []; // every [event, data] received
   tokenLife = 3_600_000;
 
   constructor(clock) {
@@ -70,7 +70,7 @@ export class FakeServer {
     return this.logs.get(channel);
   }
 
-  /** Another user's message: into the log and to everybody in the channel. */
+  /** Writes another user's message to the log, and delivers it to the channel's members. */
   post(channel, text, { deliver = true, key = null, author = "bob" } = {}) {
     const log = this.log(channel);
     const offset = log.events.length + 1;
@@ -99,14 +99,14 @@ export class FakeServer {
     for (const socket of [...this.sockets]) socket.closes("transport close");
   }
 
-  /** A replica that is stopped tells the client of its oldest connection, which it returns. */
+  /** The replica of the oldest connection stops, and tells its client. Returns that connection's socket. */
   drains(reconnect_in_ms = 3_000) {
     const [socket] = this.sockets;
     socket.serverEmits("session:draining", { reconnect_in_ms, deadline_ms: reconnect_in_ms + 2_000 });
     return socket;
   }
 
-  /** Socket.IO DISCONNECT, with `session:terminated` before it where there is a reason. */
+  /** Sends a Socket.IO DISCONNECT, after `session:terminated` if there is a reason. */
   terminate(reason) {
     for (const socket of [...this.sockets]) {
       if (reason) socket.serverEmits("session:terminated", reason);
@@ -125,7 +125,7 @@ export class FakeServer {
     this.answers(socket);
   }
 
-  /** Accepts or refuses a CONNECT. `hold`: session:ready comes when `socket.ready` is called. */
+  /** Accepts or refuses a CONNECT. With `hold`, session:ready comes only when `socket.ready` is called. */
   answers(socket, { hold = false } = {}) {
     socket.options.auth((auth) => {
       this.connects.push(auth);
@@ -151,7 +151,7 @@ export class FakeServer {
     return { ...head, recovered: true, events: events.filter((event) => event.offset > since.offset) };
   }
 
-  /** One command of a client; the answer goes to `ack`. */
+  /** Executes one command of a client; the answer goes to `ack`. */
   handle(socket, event, data, ack) {
     this.commands.push([event, data]);
     const verdict = this.intercept?.(event, data);

@@ -1,0 +1,34 @@
+/** The errors that the client rejects with: refusals of the server, and failures of its own. */
+
+/** Codes of a refused token: another token may be accepted. */
+export const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
+
+/**
+ * A refusal with the protocol's `code` (PROTOCOL.md, errors), or one of the client's own: `offline`,
+ * `timeout`, `token_unavailable` (retryable), `outbox_full`, `key_expired`, `terminated`, `closed` (not).
+ */
+export class MaruError extends Error {
+  /**
+   * @param {string} code @param {string} [message]
+   * @param {{retryable?: boolean, retry_after_ms?: number, details?: any}} [more] as in the error envelope
+   */
+  constructor(code, message, more = {}) {
+    super(message || code);
+    this.name = "MaruError";
+    this.code = code;
+    this.retryable = more.retryable === true;
+    this.retryAfterMs = more.retry_after_ms ?? 0;
+    this.details = more.details;
+  }
+
+  /** @param {any} envelope `{code, message, retryable, ...}` from the server; a broken envelope is `internal` */
+  static from(envelope) {
+    const message = envelope?.message ?? "the server gave no reason";
+    return new MaruError(envelope?.code ?? "internal", message, envelope ?? {});
+  }
+}
+
+/** Makes an error that time can heal. @param {string} code @param {string} message */
+export function transient(code, message) {
+  return new MaruError(code, message, { retryable: true });
+}

@@ -1,0 +1,232 @@
+/**
+ * The session: one connection after another, until the application closes it or the server refuses it for good.
+ *
+ * @typedef {"connecting"|"online"|"reconnecting"|"offline"|"signed-out"} State
+ * @typedef {{
+ *   resume: () => object,
+ *   heard: (connection: Connection, name: string, value: any) => void,
+ *   state: (state: State, error: MaruError|null) => void,
+ *   ready: (session: any) => void,
+ *   promoted: (connection: Connection) => void,
+ *   answersLost: () => void,
+ *   dropped: () => void,
+ *   stopped: (error: MaruError) => void,
+ * }} Hooks
+ *   `resume` gives the positions for CONNECT. `heard`: an event of a channel. `state`: the state has changed.
+ *   `ready`: commands can be sent. `promoted`: a replacement is the current connection now. `answersLost`: sends in
+ *   flight get no answer. `dropped`: there is no connection any more. `stopped`: there will be none.
+ */
+
+import { Connection } from "./connection.js";
+import { MaruError, TOKEN_REFUSED, transient } from "./errors.js";
+import { Handover } from "./handover.js";
+import { backoff } from "./options.js";
+import { faultOf } from "./payload.js";
+import { tokenError, TokenSource } from "./tokens.js";
+
+const STEADY_MS = 5_000; // a connection that lasted this long ends the row of failures
+const OFFLINE_AFTER = 3; // failed attempts in a row before "reconnecting" is called "offline"
+const REFRESH_TRIES = 8; // with a backoff before each they fill the 60 s between session:expiring and the end
+const PAYLOAD_BYTES = 65_536; // of a frame, until the server has told its limit
+
+export class Session {
+  /** @type {State} */ state = "signed-out";
+  /** @type {MaruError|null} the reason of the state, if there is one */ error = null;
+  /** @type {any} the last session:ready */ info = null;
+  /** @type {Connection|null} the connection in use, or the attempt at one */ current = null;
+
+  #options;
+  #hooks;
+  #tokens;
+  #handover;
+  /** @type {any} runs during the pause before the next attempt */ #retryTimer = null;
+  #attempt = 0; // number of the attempt that waits for its token; an older one must not open a connection
+  #failures = 0; // attempts that failed, in a row
+  #readyAt = 0; // when the current connection had its session:ready; 0: it has not
+
+  /** @param {import("./options.js").Options} options @param {Hooks} hooks */
+  constructor(options, hooks) {
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#tokens = new TokenSource(options);
+    this.#handover = new Handover(options, this.#tokens, (token) => this.#dial(token));
+  }
+
+  /** @returns {Connection|null} the connection that is opened to replace the current one */
+  get replacement() {
+    return this.#handover.replacement;
+  }
+
+  /** Starts. Does nothing unless the state is "signed-out". */
+  connect() {
+    if (this.state !== "signed-out") return;
+    this.#failures = this.#readyAt = 0;
+    this.info = null;
+    this.#setState("connecting", null);
+    this.#begin();
+  }
+
+  /** Ends the pause before the next attempt, if there is one. */
+  retryNow() {
+    if (this.#retryTimer === null) return;
+    this.#options.timers.clear(this.#retryTimer);
+    this.#begin();
+  }
+
+  /** Ends the session. @param {MaruError} error the reason */
+  stop(error) {
+    this.#drop();
+    this.#options.timers.clear(this.#retryTimer);
+    this.#retryTimer = null;
+    this.#tokens.reset();
+    this.#setState("signed-out", error);
+    this.#hooks.stopped(error);
+  }
+
+  /**
+   * Sends one command; rejects at once if there is no connection, so that socket.io buffers nothing.
+   * @param {string} event @param {object} data @returns {Promise<any>} the ack
+   */
+  command(event, data, connection = this.current) {
+    if (!connection?.connected) return Promise.reject(transient("offline", "not connected"));
+    const fault = faultOf(data, this.info?.limits?.payload_bytes ?? PAYLOAD_BYTES);
+    return fault ? Promise.reject(fault) : connection.command(event, data);
+  }
+
+  async #begin() {
+    const attempt = ++this.#attempt;
+    this.#retryTimer = null;
+    try {
+      const token = await this.#tokens.take();
+      if (attempt === this.#attempt) this.current = this.#dial(token);
+    } catch (cause) {
+      if (attempt === this.#attempt) this.#lost(tokenError(cause));
+    }
+  }
+
+  /** @param {string} token */
+  #dial(token) {
+    return new Connection(token, this.#options, {
+      resume: this.#hooks.resume,
+      heard: (connection, name, value) => this.#heard(connection, name, value),
+      ended: (connection, error) => this.#ended(connection, error),
+    });
+  }
+
+  /** @param {Connection} connection @param {string} name @param {any} value */
+  #heard(connection, name, value) {
+    const isCurrent = connection === this.current;
+    switch (name) {
+      case "session:ready":
+        return this.#ready(connection, value);
+      case "session:terminated":
+        if (isCurrent) connection.terminated = MaruError.from(value);
+        return;
+      case "session:draining":
+        return this.#draining(connection, this.#options.timers.now() + (value?.reconnect_in_ms ?? 0));
+      case "session:expiring":
+        if (isCurrent) this.#refreshToken(connection, 0);
+        else connection.expiring = true;
+        return;
+      default:
+        this.#hooks.heard(connection, name, value);
+    }
+  }
+
+  /** @param {Connection} connection @param {number} moveAt when its server wants it replaced */
+  #draining(connection, moveAt) {
+    if (connection === this.current) this.#handover.schedule(connection, moveAt);
+    else connection.moveAt = moveAt;
+  }
+
+  /** @param {Connection} connection @param {any} info */
+  #ready(connection, info) {
+    if (connection === this.replacement) this.#switchOver();
+    connection.ready();
+    this.info = info;
+    this.#readyAt = this.#options.timers.now();
+    this.#tokens.accepted(info.expires_at);
+    this.#setState("online", null);
+    this.#hooks.ready(info);
+    if (connection.expiring) this.#refreshToken(connection, 0);
+    if (connection.moveAt !== null) this.#handover.schedule(connection, connection.moveAt);
+  }
+
+  /** Uses the replacement from now on; the old connection stays until it has answered all commands. */
+  #switchOver() {
+    this.#handover.retire(/** @type {Connection} */ (this.current));
+    this.#promote();
+  }
+
+  #promote() {
+    this.current = this.#handover.take();
+    this.#hooks.promoted(this.current);
+  }
+
+  /** @param {Connection} connection @param {MaruError} error */
+  #ended(connection, error) {
+    if (connection === this.current) this.#lost(connection.terminated ?? error);
+    else this.#handover.failed(/** @type {Connection} */ (this.current), error);
+  }
+
+  /** The attempt has failed, or the connection is lost: tries again, or stops. @param {MaruError} error */
+  #lost(error) {
+    if (this.replacement && error.retryable) return this.#lostBeforeSwitch(error);
+    this.#drop();
+    const again = TOKEN_REFUSED.has(error.code) ? this.#tokens.refused(error.code) : error.retryable;
+    if (!again) return this.stop(error);
+    const { timers } = this.#options;
+    const steady = this.#readyAt > 0 && timers.now() - this.#readyAt >= STEADY_MS;
+    this.#failures = steady ? 0 : this.#failures + 1;
+    if (this.#failures >= OFFLINE_AFTER) this.#setState("offline", error);
+    else this.#setState(this.info ? "reconnecting" : "connecting", error);
+    this.#readyAt = 0;
+    const { retryAfterMs } = error;
+    const wait = retryAfterMs > 0 ? retryAfterMs : backoff(this.#options, Math.max(0, this.#failures - 1));
+    this.#retryTimer = timers.set(() => this.#begin(), wait);
+  }
+
+  /**
+   * The connection is lost before its replacement is ready: the replacement is the next attempt.
+   * @param {MaruError} error
+   */
+  #lostBeforeSwitch(error) {
+    const old = /** @type {Connection} */ (this.current);
+    this.#hooks.answersLost();
+    this.#promote();
+    old.close();
+    this.#setState("reconnecting", error);
+  }
+
+  /** Closes every connection, and voids the attempt that waits for its token. */
+  #drop() {
+    const old = this.current;
+    this.current = null;
+    this.#attempt += 1;
+    this.#hooks.answersLost();
+    this.#hooks.dropped();
+    old?.close();
+    this.#handover.close();
+  }
+
+  /** Renews the token of the session, in-band. @param {Connection} connection @param {number} failures */
+  async #refreshToken(connection, failures) {
+    try {
+      const token = await this.#tokens.fetch();
+      if (connection !== this.current) return;
+      const { expires_at: expiresAt } = await this.command("auth:refresh", { token });
+      this.#tokens.renewed(token, expiresAt);
+    } catch {
+      // After the last try the server ends the session, and the next attempt starts with a new token.
+      if (connection.over || failures >= REFRESH_TRIES) return;
+      connection.after(backoff(this.#options, failures), () => this.#refreshToken(connection, failures + 1));
+    }
+  }
+
+  /** @param {State} state @param {MaruError|null} error */
+  #setState(state, error) {
+    if (this.state === state && this.error === error) return;
+    Object.assign(this, { state, error });
+    this.#hooks.state(state, error);
+  }
+}

@@ -1,0 +1,136 @@
+/** Channels: every event reaches the application once and in order, or a reset says that events are missing. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { MaruError } from "../../public/maru/index.js";
+import { joined, online, ROOM, setUp } from "./client.js";
+import { settled } from "./fake_server.js";
+
+test("a joined channel's events arrive once each, in order, and the position follows", async () => {
+  const { server, maru, offsets } = await joined();
+  for (const text of ["a", "b", "c"]) server.post(ROOM, text);
+  server.deliver(server.log(ROOM).events[1]);
+  assert.deepEqual(offsets(), [1, 2, 3]);
+  assert.deepEqual(maru.positions(), { [ROOM]: { epoch: "e1", offset: 3 } });
+});
+
+test("join with history hands over the last events before live ones", async () => {
+  const { server, maru, offsets } = await online();
+  for (const text of ["a", "b", "c"]) server.post(ROOM, text);
+  await maru.join(ROOM, { history: 2 });
+  server.post(ROOM, "d");
+  assert.deepEqual(offsets(), [2, 3, 4]);
+});
+
+test("join with a kept position hands over exactly what came after it", async () => {
+  const { server, maru, offsets } = await online();
+  for (const text of ["a", "b", "c"]) server.post(ROOM, text);
+  await maru.join(ROOM, { since: { epoch: "e1", offset: 1 } });
+  assert.deepEqual(offsets(), [2, 3]);
+});
+
+test("an event that overtakes the answer to its join waits for it", async () => {
+  const { server, maru, offsets } = await online();
+  server.post(ROOM, "a");
+  const join = maru.join(ROOM, { history: 5 });
+  const late = { ...server.log(ROOM).events[0], offset: 2 };
+  server.log(ROOM).events.push(late);
+  server.emit("message:created", late);
+  await join;
+  assert.deepEqual(offsets(), [1, 2]);
+});
+
+test("a join asked for while offline happens at the first connection", async () => {
+  const { server, maru, offsets } = setUp();
+  const join = maru.join(ROOM);
+  maru.connect();
+  await join;
+  server.post(ROOM, "a");
+  assert.deepEqual(offsets(), [1]);
+});
+
+test("a refused join rejects with the server's code and is not repeated", async () => {
+  const { clock, server, maru } = await online();
+  server.intercept = () => ({ code: "permission_denied", message: "no", retryable: false });
+  await assert.rejects(maru.join(ROOM), (error) => error instanceof MaruError);
+  await assert.rejects(maru.join(ROOM), { code: "permission_denied", retryable: false });
+  server.intercept = null;
+  await clock.advance(60_000);
+  assert.equal(server.commands.length, 2);
+});
+
+test("a join that the server can not do now is repeated until it succeeds", async () => {
+  const { clock, server, maru } = await online();
+  let refusals = 2;
+  server.intercept = () => (refusals-- > 0 ? { code: "unavailable", retryable: true } : undefined);
+  const join = maru.join(ROOM);
+  await clock.advance(10_000);
+  assert.equal((await join).channel, ROOM);
+});
+
+test("after an outage the client names its positions and gets what it missed, once", async () => {
+  const { clock, server, told, offsets } = await joined();
+  server.post(ROOM, "a");
+  server.drop();
+  assert.equal(told.states.at(-1), "reconnecting");
+  server.post(ROOM, "b");
+  server.post(ROOM, "c");
+  await clock.advance(5_000);
+  server.post(ROOM, "d");
+  assert.deepEqual(server.connects[1].resume, { [ROOM]: { epoch: "e1", offset: 1 } });
+  assert.deepEqual(offsets(), [1, 2, 3, 4]);
+});
+
+test("if the server can not recover, the application is told, and live events go on", async () => {
+  const { clock, server, told, offsets } = await joined();
+  server.post(ROOM, "a");
+  server.drop();
+  Object.assign(server.log(ROOM), { epoch: "e2", events: [] });
+  server.post(ROOM, "new log", { deliver: false });
+  await clock.advance(5_000);
+  assert.deepEqual(told.resets, [{ channel: ROOM, reason: "epoch_changed", epoch: "e2", offset: 1 }]);
+  server.post(ROOM, "x");
+  assert.deepEqual(offsets(), [1, 2]);
+});
+
+test("a gap in live events is healed by a join from the last position", async () => {
+  const { server, offsets } = await joined();
+  server.post(ROOM, "a");
+  server.post(ROOM, "lost on the way", { deliver: false });
+  server.post(ROOM, "c");
+  await settled();
+  assert.deepEqual(offsets(), [1, 2, 3]);
+  const since = { epoch: "e1", offset: 1 };
+  assert.deepEqual(server.commands.at(-1), ["channel:join", { channel: ROOM, since }]);
+});
+
+test("an event of another epoch makes the client join from its position", async () => {
+  const { server, told } = await joined();
+  server.post(ROOM, "a");
+  Object.assign(server.log(ROOM), { epoch: "e2", events: [] });
+  server.post(ROOM, "first of the new log");
+  await settled();
+  assert.equal(told.resets[0].reason, "epoch_changed");
+});
+
+test("a left channel is neither heard nor resumed", async () => {
+  const { clock, server, maru, offsets } = await joined();
+  await maru.leave(ROOM);
+  server.post(ROOM, "a");
+  server.drop();
+  await clock.advance(5_000);
+  assert.deepEqual(offsets(), []);
+  assert.deepEqual(server.connects[1].resume, {});
+});
+
+test("channel:removed ends the channel; after a transient code it is joined again", async () => {
+  const { clock, server, maru, told, offsets } = await joined();
+  server.emit("channel:removed", { channel: ROOM, code: "unavailable" });
+  server.post(ROOM, "a", { deliver: false });
+  await clock.advance(5_000);
+  assert.deepEqual(offsets(), [1]);
+  server.emit("channel:removed", { channel: ROOM, code: "permission_denied" });
+  assert.deepEqual(told.removed, [{ channel: ROOM, code: "permission_denied" }]);
+  assert.deepEqual(maru.positions(), {});
+});

@@ -1,0 +1,40 @@
+/** The facade, and the folder that people copy. */
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { newKey } from "../../public/maru/index.js";
+import { joined, ROOM } from "./client.js";
+
+test("a listener that throws costs nobody an event", async () => {
+  const reported = [];
+  const { server, maru, offsets } = await joined({ report: (error) => reported.push(error.message) });
+  maru.on("event", () => {
+    throw new Error("a bug of the application");
+  });
+  server.post(ROOM, "a");
+  server.post(ROOM, "b");
+  assert.deepEqual(offsets(), [1, 2]);
+  assert.equal(reported.length, 2);
+});
+
+test("keys are new each time, also without randomUUID (an insecure origin)", () => {
+  const insecure = { getRandomValues: (bytes) => crypto.getRandomValues(bytes) };
+  const keys = new Set(Array.from({ length: 100 }, () => newKey(insecure)));
+  assert.equal(keys.size, 100);
+  for (const key of keys) assert.match(key, /^[0-9a-f]{32}$/);
+  assert.notEqual(newKey(), newKey());
+});
+
+test("the folder can be copied: it imports nothing but its own files", () => {
+  const folder = new URL("../../public/maru/", import.meta.url);
+  const files = readdirSync(folder);
+  const imported = files.flatMap((file) => {
+    const source = readFileSync(new URL(file, folder), "utf8");
+    return Array.from(source.matchAll(/(?:\bfrom |\bimport\(?\s*)"([^"]+)"/g), (match) => match[1]);
+  });
+  const strangers = imported.filter((name) => !files.includes(name.replace("./", "")));
+  assert.deepEqual(strangers, []);
+  assert.equal(new Set(imported).size, files.length - 1); // all but index.js itself
+});

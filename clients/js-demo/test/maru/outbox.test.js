@@ -1,0 +1,146 @@
+/** The outbox: every send is one message in the log, or it has failed. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { joined, ROOM, sends } from "./client.js";
+import { settled } from "./fake_server.js";
+
+test("a send whose ack is lost with the connection is one message", async () => {
+  const { clock, server, maru, texts } = await joined();
+  server.intercept = (event) => (event === "message:send" ? "lose-ack" : undefined);
+  const send = maru.send(ROOM, "once");
+  await settled();
+  server.intercept = null;
+  server.drop();
+  await clock.advance(5_000);
+  assert.equal((await send).duplicate, true);
+  assert.deepEqual(texts(), ["once"]);
+  assert.equal(new Set(sends(server).map(({ key }) => key)).size, 1);
+});
+
+test("a send that the server can not take now is tried again, even if timers round to milliseconds", async () => {
+  const { clock, server, maru, texts } = await joined({ random: () => 0.4567 }); // a pause of 956.7 ms
+  let refusals = 2;
+  server.intercept = () => (refusals-- > 0 ? { code: "unavailable", retryable: true } : undefined);
+  const send = maru.send(ROOM, "soon");
+  await clock.advance(10_000);
+  assert.equal((await Promise.race([send, settled()]))?.offset, 1);
+  assert.deepEqual(texts(), ["soon"]);
+});
+
+test("sends made offline wait, and go out in order after the reconnect", async () => {
+  const { clock, server, maru, texts } = await joined();
+  server.drop();
+  const all = ["a", "b", "c"].map((text) => maru.send(ROOM, text));
+  await clock.advance(5_000);
+  await Promise.all(all);
+  assert.deepEqual(texts(), ["a", "b", "c"]);
+});
+
+test("an unanswered send is repeated with its key on the same connection", async () => {
+  const { clock, server, maru, texts } = await joined();
+  let lost = 0;
+  server.intercept = (event) => (event === "message:send" && lost++ === 0 ? "lose" : undefined);
+  const send = maru.send(ROOM, "a");
+  await clock.advance(15_000);
+  assert.equal((await send).duplicate, false);
+  assert.deepEqual(texts(), ["a"]);
+  assert.equal(server.connects.length, 1);
+});
+
+test("rate_limited holds the whole channel for retry_after_ms, and the order stays", async () => {
+  const { clock, server, maru, texts } = await joined();
+  let refused = 0;
+  server.intercept = (event) => {
+    if (event !== "message:send" || refused++ > 0) return undefined;
+    return { code: "rate_limited", retryable: true, retry_after_ms: 7_000 };
+  };
+  const first = maru.send(ROOM, "a");
+  await clock.advance(1_000);
+  const all = [first, maru.send(ROOM, "b")];
+  await clock.advance(5_900);
+  assert.deepEqual(texts(), []);
+  await clock.advance(200);
+  await Promise.all(all);
+  assert.deepEqual(texts(), ["a", "b"]);
+});
+
+test("a send refused for good rejects, lets the next one go, and can be repeated with its key", async () => {
+  const { server, maru, texts } = await joined();
+  server.intercept = (_, data) => (data.text === "bad" ? { code: "bad_request", retryable: false } : undefined);
+  const bad = maru.send(ROOM, "bad", { key: "k1" });
+  const good = maru.send(ROOM, "good");
+  await assert.rejects(bad, { code: "bad_request" });
+  await good;
+  server.intercept = null;
+  await maru.send(ROOM, "bad", { key: "k1" });
+  assert.deepEqual(texts(), ["good", "bad"]);
+});
+
+test("a payload that would cost the connection is refused at once, and holds up nothing", async () => {
+  const { maru, server, texts } = await joined();
+  const circular = {};
+  circular.self = circular;
+  const refused = [
+    [maru.send(ROOM, "half an emoji: \ud83d"), "bad_request"],
+    [maru.send(ROOM, "x", { data: { "\udc00": 1 } }), "bad_request"],
+    [maru.send(ROOM, "x", { data: circular }), "bad_request"],
+    [maru.send(ROOM, "x".repeat(70_000)), "payload_too_large"],
+    [maru.send(ROOM, "루".repeat(22_000)), "payload_too_large"],
+    [maru.edit(ROOM, "id", "\ud83d"), "bad_request"],
+  ];
+  const good = maru.send(ROOM, "whole: \ud83d\ude00");
+  for (const [answer, code] of refused) await assert.rejects(answer, { code, retryable: false });
+  assert.equal((await good).duplicate, false);
+  assert.deepEqual(texts(), ["whole: 😀"]);
+  assert.equal(server.connects.length, 1);
+});
+
+test("one key in the outbox is one entry, however often it is sent", async () => {
+  const { server, maru } = await joined();
+  const [first, second] = await Promise.all([maru.send(ROOM, "a", { key: "k" }), maru.send(ROOM, "a", { key: "k" })]);
+  assert.equal(first, second);
+  assert.equal(sends(server).length, 1);
+});
+
+test("the outbox is bounded and says so", async () => {
+  const { server, maru } = await joined({ outboxLimit: 2 });
+  server.intercept = () => "lose";
+  const kept = [maru.send(ROOM, "a"), maru.send(ROOM, "b")];
+  await assert.rejects(maru.send(ROOM, "c"), { code: "outbox_full", retryable: false });
+  maru.close();
+  const results = await Promise.allSettled(kept);
+  assert.deepEqual(
+    results.map(({ reason }) => reason.code),
+    ["closed", "closed"],
+  );
+});
+
+test("a send older than the server's memory of keys fails, since a retry could double it", async () => {
+  const { clock, server, maru } = await joined();
+  server.down = true;
+  server.drop();
+  const send = maru.send(ROOM, "stale");
+  const outcome = assert.rejects(send, { code: "key_expired" });
+  await clock.advance(24 * 3_600_000);
+  server.down = false;
+  await clock.advance(20_000);
+  await outcome;
+  assert.equal(sends(server).length, 0);
+});
+
+test("several sends in flight are repeated in order after a reconnect", async () => {
+  const { clock, server, maru, texts } = await joined({ inFlight: 8 });
+  server.intercept = (event, data) => {
+    if (event !== "message:send") return undefined;
+    return data.text < "c" ? "lose-ack" : "lose";
+  };
+  const all = ["a", "b", "c", "d"].map((text) => maru.send(ROOM, text));
+  await settled();
+  server.intercept = null;
+  server.drop();
+  await clock.advance(5_000);
+  await Promise.all(all);
+  assert.deepEqual(texts(), ["a", "b", "c", "d"]);
+});
