@@ -14,7 +14,7 @@ from tests.harness.server import ROOT
 
 PLAIN = Path(__file__).parent / "plain_client.mjs"
 
-DRIVE = ROOT / "clients/js-demo/drive.js"
+DRIVE = ROOT / "clients/js-demo/test/drive.js"
 
 CONNECT_S = 20.0
 EXIT_S = 10.0
@@ -152,7 +152,7 @@ class BareJsClient:
 
 
 class CoreJsClient:
-    """One user on our JavaScript core, as `clients/js-demo/drive.js` drives it. Use as an async context manager.
+    """One user on our JavaScript core, as `clients/js-demo/test/drive.js` drives it. Use as an async context manager.
 
     `received` are the log events of each channel as the core gave them to its application, `acks` by the key of the
     message, `faults` whatever means that events are missing. Where the log is to lose something (`may_reset`), what the

@@ -1,7 +1,7 @@
 /**
  * The client core on a real socket.io-client, driven over JSON lines: for tests written in another language.
  *
- *     node drive.js           one command per line on stdin, one report per line on stdout
+ *     node test/drive.js           one command per line on stdin, one report per line on stdout
  *
  * Commands. `id` is any JSON value; the answer carries it back.
  *
@@ -38,9 +38,9 @@ import { createInterface } from "node:readline";
 
 import { io } from "socket.io-client";
 
-import { createMaru } from "./public/maru/index.js";
+import { createMaru } from "../public/maru/index.js";
 
-/** @type {import("./public/maru/index.js").Maru|null} */
+/** @type {import("../public/maru/index.js").Maru|null} */
 let maru = null;
 /** @type {any} */
 let socket = null;
@@ -68,7 +68,7 @@ function connect({ url, token, tokens = [token], options = {} }) {
   maru.connect();
 }
 
-/** @param {any} command @param {import("./public/maru/index.js").Maru} client */
+/** @param {any} command @param {import("../public/maru/index.js").Maru} client */
 function run(command, client) {
   const { channel, message, text, data, key, replyTo, history, since, before, after, limit } = command;
   switch (command.do) {
