@@ -1,4 +1,8 @@
-"""Write the log line of a command, faster than the general chain does."""
+"""Write the log line of a command, faster than the general chain does.
+
+There are thousands of these lines a second, all of the same shape. So a JSON line is put together from its parts, most
+of which are cached. A test holds the line against `render_json`.
+"""
 
 import logging
 from functools import lru_cache, partial
@@ -12,7 +16,7 @@ from server.logs.rendering import timestamp, to_json
 
 
 class CommandLine(Protocol):
-    """The one line of a command: as `structlog.get_logger("maru.command").info("command", ...)`."""
+    """Writes one line: as `structlog.get_logger("maru.command").info("command", ...)` with these fields."""
 
     def __call__(
         self,
@@ -28,8 +32,7 @@ class CommandLine(Protocol):
 
 
 def command_line() -> CommandLine:
-    """How commands are told of, after `configure`. There are thousands of these lines a second, all of one shape: so
-    JSON is put together from its parts, most of which have been made for lines before."""
+    """Return the writer of a command's line. Call this after `configure`."""
     handler = next((handler for handler in logging.root.handlers if isinstance(handler, LineHandler)), None)
     if handler is None or not handler.as_json or logging.root.level > logging.INFO:
         return partial(structlog.get_logger("maru.command").bind().info, "command")
@@ -55,5 +58,5 @@ def command_line() -> CommandLine:
 
 @lru_cache(maxsize=8_192)
 def _part(value: str | None) -> str:
-    """A text as it stands in a line of JSON, or nothing. For texts that are short, and come again."""
+    """Redact a text, and encode it as JSON. Cached: the same short texts stand in many lines."""
     return to_json(clean(value, 0))

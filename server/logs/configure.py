@@ -14,32 +14,25 @@ from server.logs.redaction import redact
 from server.logs.rendering import Render, render_console, render_json
 
 VERBOSE = ("engineio", "engineio.server", "engineio.client", "socketio", "socketio.server", "socketio.client")
-"""Loggers that print packets, so also tokens, when they are let."""
+"""Loggers that print packets, and so tokens, at their levels below `warning`."""
 
 
 def configure(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 the setting's own name
-    """Send every line of this process to `stream` (standard output), from `level` (`debug` to `error`) up, as `json` or
-    `console`. Call it once, before the first line: a logger that has been used keeps its way."""
+    """Send every line of this process to `stream` (None: standard output), as `json` or `console`.
+
+    `level` is the least severe level that is written, `debug` to `error`. Call this before the first line: a logger
+    that has been used keeps its chain.
+    """
     out = sys.stdout if stream is None else stream
     if isinstance(out, TextIOWrapper):
         out.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets its lines too
-    number = logging.getLevelNamesMapping()[level.upper()]
-    as_json = format == "json"
+    number, as_json = logging.getLevelNamesMapping()[level.upper()], format == "json"
     line = _line(render_json if as_json else render_console(colours=out.isatty()))
-    named = structlog.stdlib.add_logger_name
     handler = LineHandler(out, as_json=as_json)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[named, structlog.stdlib.ProcessorFormatter.remove_processors_meta, line]
-        )
-    )
-    logging.root.handlers = [handler]
-    logging.root.setLevel(number)
-    logging.captureWarnings(True)
-    _quiet(number)
+    _configure_standard_library(handler, number, line)
     structlog.configure(
-        # Past the standard library's records: they would double the cost of a line.
-        processors=[named, line],
+        # These lines bypass the standard library's records, which would double the cost of a line.
+        processors=[structlog.stdlib.add_logger_name, line],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda name="maru": LineLogger(name, handler),
         cache_logger_on_first_use=True,
@@ -47,8 +40,10 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:  #
 
 
 def _line(render: Render) -> Render:
+    """Make the last processor of the chain: level, traceback, redaction, then `render`."""
     stack = structlog.processors.StackInfoRenderer()
-    level_of, traceback_of = structlog.stdlib.add_log_level, structlog.processors.format_exc_info  # no local variables
+    # `format_exc_info` prints no local variables.
+    level_of, traceback_of = structlog.stdlib.add_log_level, structlog.processors.format_exc_info
 
     def line(logger: WrappedLogger, level: str, fields: EventDict) -> str:
         try:
@@ -56,24 +51,31 @@ def _line(render: Render) -> Render:
             if "stack_info" in fields or "exc_info" in fields:
                 fields = traceback_of(logger, level, stack(logger, level, fields))
             return render(logger, level, redact(logger, level, fields))
-        except Exception as error:  # noqa: BLE001 a value that can't be shown must not fail the command it tells of
+        except Exception as error:  # noqa: BLE001 a value that can't be shown must not fail the command that logs it
             return render(logger, level, {"level": "error", "event": "log.line_lost", "kind": type(error).__name__})
 
     return line
 
 
-def _quiet(number: int) -> None:
+def _configure_standard_library(handler: LineHandler, number: int, line: Render) -> None:
+    formatter = structlog.stdlib.ProcessorFormatter
+    handler.setFormatter(
+        formatter(processors=[structlog.stdlib.add_logger_name, formatter.remove_processors_meta, line])
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(number)
+    logging.captureWarnings(True)
     for name in VERBOSE:
         logger = logging.getLogger(name)
-        # A level of their own also keeps these libraries from adding handlers of their own.
+        # A level that is set also keeps these libraries from adding handlers.
         logger.setLevel(max(number, logging.WARNING))
         logger.handlers = []
     logging.getLogger("aiohttp.access").disabled = True  # it prints query strings
-    logging.getLogger("aiohttp.server").filters = [_quiet_malformed]
+    logging.getLogger("aiohttp.server").filters = [_shorten_malformed]
 
 
-def _quiet_malformed(record: logging.LogRecord) -> bool:
-    """A request that is no HTTP is its sender's fault: one line, without the traceback that quotes it."""
+def _shorten_malformed(record: logging.LogRecord) -> bool:
+    """Make the line of a malformed request a warning without a traceback, which would quote the request."""
     if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
         record.exc_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"

@@ -15,42 +15,46 @@ from structlog.typing import EventDict, WrappedLogger
 REDACTED = "[redacted]"
 
 MAX_VALUE_CHARS = 8 * 1024
-"""Of one text in a line; a longer one keeps its two ends, where a traceback says what and where."""
+"""Bound of one text. A longer text keeps both ends: a traceback ends with the error."""
 
-SHORT_CHARS = 128
-"""Up to this length it is remembered what became of a text in a line."""
+CACHED_CHARS = 128
+"""Redaction results are cached for texts up to this length."""
 
 MAX_ITEMS = 100
-"""Of one mapping or list in a line."""
+"""Bound of one mapping or list."""
 
 MAX_DEPTH = 5
-"""Of mappings and lists within each other."""
+"""Bound of mappings and lists within each other."""
 
 MAX_INT = 2**63
+"""orjson encodes integers of 64 bits; larger ones are written as text."""
 
 _PRIVATE_KEY = re.compile(
     r"token|secret|passw|credential|cookie|authorization|(?:^|[_-])(?:auth|query|jwt|bearer|api[_-]?keys?)(?:$|[_-])",
     re.IGNORECASE,
 )
-
-# Every run is taken once, from its start: text made to be slow (`eyeyey...`) costs no more than other text.
+# The possessive quantifiers match each run once, from its start: a text that is made to be slow (`eyeyey...`) costs no
+# more than any other.
 _DOTTED = re.compile(r"(?<![\w=-])[\w=-]++(?:(?:\.|%2E)[\w=-]*+)+", re.ASCII | re.IGNORECASE)
 _DOT = re.compile(r"\.|%2E", re.IGNORECASE)
 _QUERY = re.compile(r"\?[\w%.~\[\]-]{1,64}=[^\s\"'<>]*")
 _BEARER = re.compile(r"(bearer)\s+[^\s\"',]+", re.IGNORECASE)
 
 _MIN_HEADER_CHARS = 12
-"""Of a token's first part: no JOSE header is shorter."""
+"""Of the first part of a token: every JOSE header is longer."""
 
 
 def redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
-    """Mask fields with private names, and whatever looks like a token in any text; bound every value."""
+    """Mask every field with a private name, and every token within a text. Bound every value.
+
+    A structlog processor; it returns new fields.
+    """
     cleaned: EventDict = {}
     for key, value in fields.items():
         if _is_private(key):
             cleaned[key] = REDACTED
-        elif type(value) is str and len(value) <= SHORT_CHARS:
-            cleaned[key] = _short(value)  # as `clean` does, without a call: most values are
+        elif type(value) is str and len(value) <= CACHED_CHARS:
+            cleaned[key] = _clean_short_text(value)  # as `clean` does, with one call less: most values are short texts
         else:
             cleaned[key] = clean(value, 0)
     return cleaned
@@ -65,38 +69,38 @@ def clean(value: object, depth: int) -> object:
     """Redact and bound one value that stands `depth` mappings and lists deep in its field."""
     kind = type(value)
     if kind is str:
-        # `kind is str` says that it is text, faster than isinstance.
-        return _short(value) if len(value) <= SHORT_CHARS else _text(value)  # type: ignore[arg-type]
+        # mypy does not narrow by `kind is str`, which is faster than isinstance.
+        return _clean_short_text(value) if len(value) <= CACHED_CHARS else _clean_text(value)  # type: ignore[arg-type]
     if value is None or kind is bool or kind is float:
         return value
     if kind is int:
-        return value if -MAX_INT <= value < MAX_INT else _text(hex(value))  # type: ignore[operator,arg-type] # as above
+        return value if -MAX_INT <= value < MAX_INT else _clean_text(hex(value))  # type: ignore[operator,arg-type]
     if isinstance(value, bytes | bytearray):
-        return _text(value.decode("utf-8", "backslashreplace"))
+        return _clean_text(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, Mapping | list | tuple | set | frozenset):
-        return "…" if depth >= MAX_DEPTH else _nested(value, depth + 1)
-    return _text(str(value))
+        return "…" if depth >= MAX_DEPTH else _clean_nested(value, depth + 1)
+    return _clean_text(str(value))
 
 
-def _nested(value: Mapping[Any, Any] | Collection[Any], depth: int) -> object:
+def _clean_nested(value: Mapping[Any, Any] | Collection[Any], depth: int) -> object:
     if isinstance(value, Mapping):
-        return _mapping(value, depth)
+        return _clean_mapping(value, depth)
     return [clean(item, depth) for item in islice(value, MAX_ITEMS)]
 
 
-def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, object]:
-    names = ((_text(str(key)), item) for key, item in islice(value.items(), MAX_ITEMS))
+def _clean_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, object]:
+    names = ((_clean_text(str(key)), item) for key, item in islice(value.items(), MAX_ITEMS))
     return {name: REDACTED if _is_private(name) else clean(item, depth) for name, item in names}
 
 
 @lru_cache(maxsize=8_192)
-def _short(text: str) -> str:
-    """As `_text`: names, users and channels come again and again."""
-    return _text(text)
+def _clean_short_text(text: str) -> str:
+    """Cache `_clean_text`: the same names, users and channels stand in many lines."""
+    return _clean_text(text)
 
 
-def _text(text: str) -> str:
-    """The text without credentials, cut to size."""
+def _clean_text(text: str) -> str:
+    """Return the text without credentials, cut to size."""
     if ("ey" in text or "ew" in text) and ("." in text or "%" in text):
         text = _DOTTED.sub(_mask, text)
     if "%" in text and _holds_token(unquote(unquote(text))):
@@ -120,8 +124,10 @@ def _holds_token(text: str) -> bool:
 
 
 def _is_token(run: str) -> bool:
-    """Whether one part ends with what may be a JOSE header, and claims follow: both are JSON objects in Base64, so
-    they begin with `ey` (`{"`, `{ `) or `ew` (`{` and a line break). The signature may be missing."""
+    """Return whether a dotted run holds a JOSE header with claims behind it. The signature may be missing.
+
+    Header and claims are JSON objects in Base64: they begin with `ey` (`{"`, `{ `) or `ew` (`{` and a line break).
+    """
     return any(
         len(header) >= _MIN_HEADER_CHARS and ("ey" in header or "ew" in header) and claims.startswith(("ey", "ew"))
         for header, claims in pairwise(_DOT.split(run))

@@ -15,7 +15,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 Render = Callable[[WrappedLogger, str, EventDict], str]
 
-# What ends a line somewhere, moves a terminal's cursor, or turns the direction of writing; and lone surrogates.
+# Characters that end a line, move a terminal's cursor or turn the direction of writing; and lone surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BARE = re.compile(r"[^\s\"'=\\]+")
 _COLOURS = {"debug": 36, "info": 32, "warning": 33, "error": 31, "critical": 31}
@@ -26,6 +26,7 @@ def timestamp() -> str:
     return _milliseconds(time.time_ns() // 1_000_000)
 
 
+# Both caches serve the lines of one moment: the current value, and the value before it.
 @lru_cache(maxsize=2)
 def _milliseconds(unix_ms: int) -> str:
     return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
@@ -37,7 +38,7 @@ def _second(second: int) -> str:
 
 
 def render_json(_: WrappedLogger, __: str, fields: EventDict) -> str:
-    """One JSON object on one line, whatever the fields hold."""
+    """Render the fields as one JSON object on one line."""
     return to_json({"ts": timestamp(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
 
 
@@ -45,7 +46,7 @@ def to_json(value: object) -> str:
     """Encode a value as JSON on one line, with no character that a terminal or a log reader would act upon."""
     try:
         text = orjson.dumps(value).decode()
-    except TypeError:  # a lone surrogate, which orjson rightly takes for no text
+    except TypeError:  # a lone surrogate, which UTF-8 can't encode
         text = json.dumps(value)
     return text if text.isascii() and "\x7f" not in text else _UNSAFE.sub(_escaped, text)
 
@@ -73,7 +74,7 @@ def _quoted(value: object) -> str:
 
 
 def _indented(text: str) -> str:
-    """A traceback under its line: indented, so that no line of it passes for another event."""
+    """Indent a traceback, so that none of its lines passes for another event."""
     return "".join(f"\n    {_safe(line)}" for line in text.split("\n"))
 
 
