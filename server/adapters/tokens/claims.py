@@ -1,4 +1,4 @@
-"""Read single claims of a token, and refuse those that are malformed."""
+"""Read single claims of a token. A malformed claim is refused with `Unauthenticated`."""
 
 import base64
 import binascii
@@ -12,19 +12,22 @@ from server.domain.errors import Unauthenticated
 from server.domain.identity import MAX_USER_CHARS, Action, UserId
 
 MAX_TOKEN_ID_CHARS = 128
+"""Bound of `jti`."""
 
 YEAR_10000 = 253_402_300_800
-"""Seconds since the epoch; `session:ready` writes `exp` as a date of RFC 3339, which has four digits for the year."""
+"""In seconds since the epoch. `session:ready` has `exp` as an RFC 3339 date, whose year has four digits."""
 
 _ACTIONS = {action.value: action for action in Action}
 
 _shared: dict[frozenset[Action], frozenset[Action]] = {}
-"""Each set of actions once, however many sessions hold it; at most one per combination."""
+"""Each set of actions once, however many sessions hold it. There are few: one for each combination of actions."""
 
 
 def decode_base64url(text: bytes) -> bytes:
-    """Undo base64url (RFC 7515, section 2), where there is one spelling of each value; padding, which some issuers
-    write, is let pass. Raises `ValueError`."""
+    """Decode Base64url (RFC 7515, section 2). Raises `ValueError`.
+
+    A value has one spelling only. Padding is allowed, since some issuers write it.
+    """
     bare = text.rstrip(b"=")
     if bare != text and len(text) % 4:
         raise ValueError("padding")
@@ -61,7 +64,7 @@ def optional_text(claims: Mapping[str, Any], claim: str, limit: int) -> str | No
 
 
 def _plain(text: str) -> bool:
-    """Whether the text has no control characters and no line breaks that a page or a log would act upon."""
+    """Return whether the text has no control characters and no line breaks that a page or a log would act upon."""
     return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
 
 

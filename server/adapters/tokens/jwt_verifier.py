@@ -1,8 +1,8 @@
 """Verify JSON Web Tokens (RFC 7519) in the compact form.
 
-PyJWT's algorithms check the signature; the compact form and the claims are judged here, so that clock and leeway are
-ours, JSON is strict, and each refusal has a text of its own that holds nothing of the token. `PyJWS`, which takes the
-same tokens (a test holds the two together), looks at every character of them in Python.
+PyJWT's algorithms check the signature. This package parses the compact form and the claims itself, so that it decides
+on clock and leeway, JSON is strict, and each refusal has a text of its own that holds nothing of the token. `PyJWS`
+accepts the same tokens (a test compares the two), but looks at each of their characters in Python.
 """
 
 import hashlib
@@ -27,22 +27,20 @@ from server.adapters.tokens.claims import (
 from server.adapters.tokens.keys import ALGORITHMS, Key
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import MAX_NAME_CHARS, Grants, Identity
+from server.domain.limits import MAX_TOKEN_CHARS
 from server.ports.token_verifier import TokenVerifier
 
-MAX_TOKEN_CHARS = 16 * 1024
-"""More is not parsed; the same bound stands on the wire."""
-
 MAX_GRANTS = 1_000
-"""Patterns in one token: each `authorize` looks at all of them."""
+"""Bound of the patterns in one token: `authorize` may look at all of them."""
 
-HEADERS_REMEMBERED = 64
-"""Headers of tokens that have been judged: an issuer writes the same one into every token."""
+MAX_CACHED_HEADERS = 64
+"""Bound of the headers whose check is cached: an issuer writes the same header into every token."""
 
-TOKENS_REMEMBERED = 16_384
-"""Tokens whose signature has been checked, by their hash: after a deploy everybody comes back with the one they had."""
+MAX_CACHED_TOKENS = 16_384
+"""Bound of the tokens whose check is cached, by their hash: after a deploy every client returns with the same token."""
 
-REMEMBERED_CHARS = 8 * 1024 * 1024
-"""Of those tokens together: what is kept of one grows with its grants."""
+MAX_CACHED_CHARS = 8 * 1024 * 1024
+"""Bound of the cached tokens' lengths together: the memory for a token grows with its grants."""
 
 _SEGMENT = rb"([A-Za-z0-9_-]*={0,2})"
 
@@ -50,21 +48,21 @@ _COMPACT = re.compile(_SEGMENT + rb"\." + _SEGMENT + rb"\." + _SEGMENT)  # RFC 7
 
 
 class _Verified(NamedTuple):
-    """What a token says that was signed with the key. Times in seconds since the epoch."""
+    """A token whose signature and claims are good. Its times, in seconds since the epoch, are checked at each use."""
 
     identity: Identity
     not_before_s: float | None
     expires_s: float
-    chars: int
+    chars: int  # length of the token
 
 
 class JwtVerifier(TokenVerifier):
     """Verifies tokens signed with one key.
 
-    `issuer` and `audience` are required of a token where they are set; a token that names an audience is refused where
-    none is set (RFC 7519, section 4.1.3). A token without the claim `channels` has `default_grants`; an empty claim
-    grants nothing. Actions this version does not know are ignored, so that tokens for a newer one work.
-    `leeway_s` forgives clocks that differ, for `exp` and `nbf`; `now_s` is wall-clock time in seconds.
+    If `issuer` is set, a token must name it; the same holds for `audience`. If no audience is set, a token that has one
+    is refused (RFC 7519, section 4.1.3). A token without the claim `channels` has `default_grants`; an empty claim
+    grants nothing. Unknown actions are ignored, so that tokens for a newer version work. `leeway_s` allows for clocks
+    that differ, in `exp` and `nbf`; `now_s` is wall-clock time in seconds.
     """
 
     def __init__(
@@ -77,38 +75,40 @@ class JwtVerifier(TokenVerifier):
         default_grants: Grants | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._key = key
-        self._issuer = issuer
-        self._audience = audience
-        self._leeway_s = leeway_s
-        self._default_grants: Final[Grants] = dict(default_grants or {})
-        self._now_s = now_s
-        self._algorithm = ALGORITHMS[key.algorithm]
-        self._fault_of_header = lru_cache(maxsize=HEADERS_REMEMBERED)(self._judge_header)
-        self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._remembered_chars = 0
+        self._key = key  # fixed for the life of the process, as the caches require
+        self._issuer = issuer  # the claim `iss` that a token must have; None: any
+        self._audience = audience  # the name that a token's `aud` must hold; None: a token must have no `aud`
+        self._leeway_s = leeway_s  # added to `exp` and subtracted from `nbf`
+        self._default_grants: Final[Grants] = dict(default_grants or {})  # of a token without the claim `channels`
+        self._now_s = now_s  # the clock
+        self._algorithm = ALGORITHMS[key.algorithm]  # checks signatures
+        self._header_fault = lru_cache(maxsize=MAX_CACHED_HEADERS)(self._check_header)
+        self._cache: OrderedDict[bytes, _Verified] = OrderedDict()  # by the token's hash, the oldest first
+        self._cached_chars = 0  # lengths of the tokens in the cache, added up
 
     async def verify(self, token: str) -> Identity:
-        """Return who the token speaks for. Some 30 µs of CPU with HS256, so it needs no thread; less for a token that
-        was verified before: its times are looked at again, and nothing else of it can change."""
+        """Return the identity that the token grants. Raises `Unauthenticated` or `TokenExpired`.
+
+        Takes about 30 µs of CPU with HS256, so it needs no thread. Of a token in the cache only the times are checked.
+        """
         if len(token) > MAX_TOKEN_CHARS:
             raise Unauthenticated(f"the token is longer than {MAX_TOKEN_CHARS} characters")
         if not token.isascii():
             raise Unauthenticated("the token is malformed")
         written = token.encode()
-        place = hashlib.sha256(written).digest()
-        verified = self._remembered.get(place)
+        digest = hashlib.sha256(written).digest()
+        verified = self._cache.get(digest)
         if verified is None:
-            verified = self._verified(written)
+            verified = self._verify_new(written)
             self._check_times(verified)
-            self._remember(place, verified)
+            self._remember(digest, verified)
         else:
             self._check_times(verified)
         return verified.identity
 
-    def _verified(self, token: bytes) -> "_Verified":
+    def _verify_new(self, token: bytes) -> _Verified:
         claims, fault = self._decode(token)
-        # Raised outside of any `except`: no library's error, which may quote the token, is in the chain.
+        # Raised outside of any `except`, so that no library's error, which may quote the token, is chained to it.
         if claims is None:
             raise Unauthenticated(fault)
         self._check_origin(claims)
@@ -124,20 +124,20 @@ class JwtVerifier(TokenVerifier):
         )
         return _Verified(identity, numeric_date(claims, "nbf"), expires_s, len(token))
 
-    def _remember(self, place: bytes, verified: "_Verified") -> None:
-        """Keep what was verified, and forget the oldest of it: no token, and no more than the bounds."""
-        self._remembered[place] = verified
-        self._remembered_chars += verified.chars
-        while len(self._remembered) > TOKENS_REMEMBERED or self._remembered_chars > REMEMBERED_CHARS:
-            self._remembered_chars -= self._remembered.popitem(last=False)[1].chars
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        """Put a verified token into the cache, and drop the oldest over its bounds. The token's text is not kept."""
+        self._cache[digest] = verified
+        self._cached_chars += verified.chars
+        while len(self._cache) > MAX_CACHED_TOKENS or self._cached_chars > MAX_CACHED_CHARS:
+            self._cached_chars -= self._cache.popitem(last=False)[1].chars
 
     def _decode(self, token: bytes) -> tuple[dict[str, Any] | None, str]:
-        """Check the signature (RFC 7515, section 5.2); return the claims, or what is wrong."""
+        """Check the signature (RFC 7515, section 5.2). Return the claims, or None and the reason to refuse."""
         found = _COMPACT.fullmatch(token)
         if found is None:
             return None, "the token is malformed"
         try:
-            if (fault := self._fault_of_header(found[1])) is not None:
+            if (fault := self._header_fault(found[1])) is not None:
                 return None, fault
             payload, signature = decode_base64url(found[2]), decode_base64url(found[3])
             if not self._algorithm.verify(token[: found.end(2)], self._key.material, signature):
@@ -149,8 +149,8 @@ class JwtVerifier(TokenVerifier):
             return None, "the token's claims are no JSON object"
         return claims, ""
 
-    def _judge_header(self, written: bytes) -> str | None:
-        """Return what is wrong with a header. Raises `ValueError` where it is none."""
+    def _check_header(self, written: bytes) -> str | None:
+        """Return the reason to refuse a header; None if it is good. Raises `ValueError` if it is no JSON."""
         header = orjson.loads(decode_base64url(written))
         if not isinstance(header, dict) or not isinstance(header.get("kid", ""), str):
             return "the token is malformed"
@@ -171,7 +171,7 @@ class JwtVerifier(TokenVerifier):
         if not fits:
             raise Unauthenticated("the token's 'aud' does not name this server")
 
-    def _check_times(self, verified: "_Verified") -> None:
+    def _check_times(self, verified: _Verified) -> None:
         now = self._now_s()
         if verified.not_before_s is not None and now + self._leeway_s < verified.not_before_s:
             raise Unauthenticated("the token is not valid yet ('nbf')")

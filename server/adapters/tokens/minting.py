@@ -23,10 +23,10 @@ def mint(  # noqa: PLR0913 a key and the claims that are signed with it
     issuer: str | None = None,
     audience: str | None = None,
 ) -> str:
-    """Sign an HS256 token that `JwtVerifier` takes until `now_s + ttl_s`.
+    """Sign an HS256 token that `JwtVerifier` accepts until `now_s + ttl_s`.
 
-    `grants` None leaves the claim `channels` out, so that the server's default grants hold. Raises `ValueError` where
-    the server would refuse the token.
+    Without `grants` the token has no claim `channels`, so that the server's default grants apply. Raises `ValueError`
+    if the server would refuse the token.
     """
     key = secret_key(secret)
     try:

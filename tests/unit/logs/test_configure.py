@@ -67,8 +67,6 @@ def test_libraries_that_print_packets_stay_quiet(configure: Callable[..., Lines]
 
 
 TOKEN = jwt.encode({"sub": "canary", "exp": 2_000_000_000}, "a secret of the tests, longer than 32 bytes", "HS256")
-
-
 HEADER, CLAIMS, SIGNATURE = TOKEN.split(".")
 
 

@@ -16,11 +16,7 @@ from server.logs.redaction import MAX_ITEMS, MAX_VALUE_CHARS, REDACTED, redact
 from tests.doubles.lines import Lines
 
 TOKEN = jwt.encode({"sub": "canary", "exp": 2_000_000_000}, "a secret of the tests, longer than 32 bytes", "HS256")
-
-
 HEADER, CLAIMS, SIGNATURE = TOKEN.split(".")
-
-
 PRIVATE = [
     "token",
     "access_token",

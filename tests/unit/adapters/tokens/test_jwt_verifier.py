@@ -1,6 +1,5 @@
 """The verifier: what it takes, and a table of what it refuses, without a word of the token."""
 
-import base64
 import hashlib
 import hmac
 import json
@@ -10,45 +9,16 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.adapters.tokens import jwt_verifier
-from server.adapters.tokens.jwt_verifier import MAX_GRANTS, MAX_TOKEN_CHARS, JwtVerifier
-from server.adapters.tokens.keys import public_key, secret_key
-from server.adapters.tokens.minting import mint
+from server.adapters.tokens.jwt_verifier import MAX_GRANTS, JwtVerifier
+from server.adapters.tokens.keys import secret_key
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action
-
-SECRET = "a secret of the tests, longer than 32 bytes"
-NOW = 1_800_000_000.0
-HEADER: dict[str, Any] = {"alg": "HS256", "typ": "JWT"}
-CLAIMS: dict[str, Any] = {"sub": "alice", "exp": NOW + 60}
-LEEWAY = 5.0
-
-
-def b64(data: bytes) -> str:
-    """Base64url without padding (RFC 7515)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def signed(header: bytes, payload: bytes, secret: str = SECRET) -> str:
-    """A token of any bytes, rightly signed with HS256."""
-    signing_input = f"{b64(header)}.{b64(payload)}"
-    return f"{signing_input}.{b64(hmac.digest(secret.encode(), signing_input.encode(), hashlib.sha256))}"
-
-
-def token(header: dict[str, Any] | None = None, **claims: Any) -> str:
-    """A rightly signed token of the default claims and these; a claim that is `...` is left out."""
-    chosen = {claim: value for claim, value in (CLAIMS | claims).items() if value is not ...}
-    return signed(json.dumps(HEADER | (header or {})).encode(), json.dumps(chosen).encode())
-
-
-def verifier(**options: Any) -> JwtVerifier:
-    """One with the tests' secret, and a clock that stands at NOW."""
-    return JwtVerifier(secret_key(SECRET), leeway_s=LEEWAY, now_s=lambda: NOW, **options)
+from server.domain.limits import MAX_TOKEN_CHARS
+from tests.doubles.json_web_tokens import CLAIMS, LEEWAY, NOW, RAW_HEADER, SECRET, b64, signed, token, verifier
 
 
 async def test_gives_the_claims_as_an_identity() -> None:
@@ -151,7 +121,6 @@ def tampered() -> str:
     return f"{head}.{b64(json.dumps(CLAIMS | {'sub': 'mallory'}).encode())}.{signature}"
 
 
-RAW_HEADER = json.dumps(HEADER).encode()
 BAD_TOKENS: dict[str, Callable[[], str]] = {
     "empty": lambda: "",
     "no dots": lambda: "token",
@@ -249,84 +218,6 @@ async def test_a_kid_chooses_no_key() -> None:
     assert (await verifier().verify(token(header))).user == "alice"
 
 
-def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
-    """The public half."""
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-RSA_KEY = rsa.generate_private_key(65_537, 2_048)
-PAIRS: list[tuple[str, Any]] = [
-    ("RS256", RSA_KEY),
-    ("ES256", ec.generate_private_key(ec.SECP256R1())),
-    ("EdDSA", ed25519.Ed25519PrivateKey.generate()),
-]
-
-
-@pytest.mark.parametrize(("algorithm", "key"), PAIRS)
-async def test_public_keys_verify_by_their_type(algorithm: str, key: Any) -> None:
-    """The key's type gives the one algorithm; a token signed by another key is refused."""
-    asymmetric = JwtVerifier(public_key(pem(key)), now_s=lambda: NOW)
-    assert (await asymmetric.verify(jwt.encode(CLAIMS, key, algorithm))).user == "alice"
-    stranger = {name: other for name, other in PAIRS if name != algorithm}
-    for name, other in stranger.items():
-        with pytest.raises(Unauthenticated):
-            await asymmetric.verify(jwt.encode(CLAIMS, other, name))
-
-
-async def test_a_public_key_is_no_secret() -> None:
-    """HS256 signed with the public key's own text, the classic confusion, is refused; so is PS256 by the right key."""
-    asymmetric = JwtVerifier(public_key(pem(RSA_KEY)), now_s=lambda: NOW)
-    forged = signed(RAW_HEADER, json.dumps(CLAIMS).encode(), pem(RSA_KEY))
-    for text in (forged, jwt.encode(CLAIMS, RSA_KEY, "PS256")):
-        with pytest.raises(Unauthenticated, match="algorithm is not allowed"):
-            await asymmetric.verify(text)
-
-
-def test_unfit_keys_are_refused_at_once() -> None:
-    """Short secrets, PEM as a secret, weak RSA and other curves never become a verifier."""
-    for secret in ("", "short", pem(RSA_KEY), '{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQ"}'):
-        with pytest.raises(ValueError, match=r"expected at least 32|a PEM key or JWK"):
-            secret_key(secret)
-    for key in (rsa.generate_private_key(65_537, 1_024), ec.generate_private_key(ec.SECP384R1())):
-        with pytest.raises(ValueError, match="key"):
-            public_key(pem(key))
-
-
-def test_keys_are_not_shown() -> None:
-    """The repr of a key names its algorithm alone."""
-    assert repr(secret_key(SECRET)) == "Key(algorithm='HS256')"
-
-
-async def test_mint_is_what_verify_takes() -> None:
-    """A minted token comes back as what was asked for, with the issuer and audience of the server."""
-    grants = {"room:*": frozenset({Action.JOIN, Action.SEND}), "lobby": frozenset({Action.JOIN})}
-    text = mint(SECRET, user="alice", name="Alice", grants=grants, ttl_s=1.5, now_s=NOW, issuer="maru", audience="chat")
-    identity = await verifier(issuer="maru", audience="chat").verify(text)
-    assert (identity.user, identity.name, identity.grants) == ("alice", "Alice", grants)
-    assert identity.expires_at == int(NOW * 1_000) + 1_500
-    assert identity.token_id
-    claims = jwt.decode(text, options={"verify_signature": False})
-    assert set(claims) == {"sub", "name", "iat", "exp", "jti", "channels", "iss", "aud"}
-    assert claims["iat"] == NOW
-
-
-async def test_minted_tokens_differ_and_may_have_no_grants() -> None:
-    """Each has a `jti` of its own; without grants the server's defaults hold."""
-    defaults = {"lobby": frozenset({Action.JOIN})}
-    first, second = (mint(SECRET, user="bob", ttl_s=60, now_s=NOW) for _ in range(2))
-    assert first != second
-    assert (await verifier(default_grants=defaults).verify(first)).grants == defaults
-
-
-def test_mint_refuses_what_the_server_would() -> None:
-    """A bad user, name, pattern or lifetime is said when minting."""
-    good: dict[str, Any] = {"user": "bob", "ttl_s": 60, "now_s": NOW}
-    bad: dict[str, Any]
-    for bad in ({"user": ""}, {"user": "a\nb"}, {"name": "x" * 129}, {"grants": {"Room": []}}, {"ttl_s": 1e12}):
-        with pytest.raises(ValueError, match="the token's"):
-            mint(SECRET, **(good | bad))
-
-
 async def test_a_token_that_comes_again_is_who_it_was() -> None:
     """The second time the signature is not looked at again: the very same identity comes back."""
     text, checks = token(), verifier()
@@ -362,14 +253,14 @@ async def test_a_refused_token_is_not_remembered() -> None:
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """In tokens and in their characters together; the oldest is forgotten first, and verified anew when it comes."""
     first = await (checks := verifier()).verify(token())
-    monkeypatch.setattr(jwt_verifier, "TOKENS_REMEMBERED", 2)
+    monkeypatch.setattr(jwt_verifier, "MAX_CACHED_TOKENS", 2)
     await checks.verify(token(jti="2"))
     assert await checks.verify(token()) is first
     await checks.verify(token(jti="3"))
     again = await checks.verify(token())
     assert again == first
     assert again is not first
-    monkeypatch.setattr(jwt_verifier, "REMEMBERED_CHARS", 1)
+    monkeypatch.setattr(jwt_verifier, "MAX_CACHED_CHARS", 1)
     await checks.verify(token(jti="4"))
     assert await checks.verify(token()) is not await checks.verify(token())
 

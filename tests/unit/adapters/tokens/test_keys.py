@@ -1,0 +1,55 @@
+"""Keys: each with its one algorithm, and none that is unfit."""
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from server.adapters.tokens.jwt_verifier import JwtVerifier
+from server.adapters.tokens.keys import public_key, secret_key
+from server.domain.errors import Unauthenticated
+from tests.doubles.json_web_tokens import CLAIMS, NOW, RAW_HEADER, SECRET, pem, signed
+
+RSA_KEY = rsa.generate_private_key(65_537, 2_048)
+PAIRS: list[tuple[str, Any]] = [
+    ("RS256", RSA_KEY),
+    ("ES256", ec.generate_private_key(ec.SECP256R1())),
+    ("EdDSA", ed25519.Ed25519PrivateKey.generate()),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "key"), PAIRS)
+async def test_public_keys_verify_by_their_type(algorithm: str, key: Any) -> None:
+    """The key's type gives the one algorithm; a token signed by another key is refused."""
+    asymmetric = JwtVerifier(public_key(pem(key)), now_s=lambda: NOW)
+    assert (await asymmetric.verify(jwt.encode(CLAIMS, key, algorithm))).user == "alice"
+    stranger = {name: other for name, other in PAIRS if name != algorithm}
+    for name, other in stranger.items():
+        with pytest.raises(Unauthenticated):
+            await asymmetric.verify(jwt.encode(CLAIMS, other, name))
+
+
+async def test_a_public_key_is_no_secret() -> None:
+    """HS256 signed with the public key's own text, the classic confusion, is refused; so is PS256 by the right key."""
+    asymmetric = JwtVerifier(public_key(pem(RSA_KEY)), now_s=lambda: NOW)
+    forged = signed(RAW_HEADER, json.dumps(CLAIMS).encode(), pem(RSA_KEY))
+    for text in (forged, jwt.encode(CLAIMS, RSA_KEY, "PS256")):
+        with pytest.raises(Unauthenticated, match="algorithm is not allowed"):
+            await asymmetric.verify(text)
+
+
+def test_unfit_keys_are_refused_at_once() -> None:
+    """Short secrets, PEM as a secret, weak RSA and other curves never become a verifier."""
+    for secret in ("", "short", pem(RSA_KEY), '{"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQ"}'):
+        with pytest.raises(ValueError, match=r"expected at least 32|a PEM key or JWK"):
+            secret_key(secret)
+    for key in (rsa.generate_private_key(65_537, 1_024), ec.generate_private_key(ec.SECP384R1())):
+        with pytest.raises(ValueError, match="key"):
+            public_key(pem(key))
+
+
+def test_keys_are_not_shown() -> None:
+    """The repr of a key names its algorithm alone."""
+    assert repr(secret_key(SECRET)) == "Key(algorithm='HS256')"
