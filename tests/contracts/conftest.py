@@ -34,22 +34,22 @@ class Clock:
 
 
 class LogStore(Protocol):
-    """Where logs of one kind live; what one of them wrote, the next one finds."""
+    """The storage of logs of one kind: a log finds the events that an earlier one wrote."""
 
     clock: Clock
 
     def open(
         self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
     ) -> AbstractAsyncContextManager[MessageLog]:
-        """A log over what is stored; one at a time."""
+        """Return a log over the storage. Only one may be open at a time."""
         ...
 
     def lose(self) -> None:
-        """Lose everything, as a disaster would. No log is open."""
+        """Lose everything, as in a disaster. No log may be open."""
         ...
 
     async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
-        """Let a newer version write an entry into the channel, which has an event. No log is open."""
+        """Let a newer version write an entry into the channel, which has an event. No log may be open."""
         ...
 
 

@@ -46,7 +46,7 @@ async def memory(limit: int) -> AsyncIterator[Broadcast]:
 
 @pytest.fixture(params=["memory", "redis"])
 def opened(request: pytest.FixtureRequest) -> Open:
-    """Opens a broadcast of each kind, with a bound for what waits."""
+    """Opens a broadcast of each kind, with a bound for the hints that wait."""
     if request.param == "memory":
         return memory
     url = request.getfixturevalue("redis_server").url
@@ -82,7 +82,7 @@ def other(channel: ChannelName) -> ChannelName:
 
 
 async def test_1_what_is_published_after_subscribing_is_heard(broadcast: Broadcast, channel: ChannelName) -> None:
-    """The publisher's own replica hears each event, in the order of publishing where one task published them."""
+    """The publisher's own replica hears each event; events of one task in the order of publishing."""
     ears = Ears(broadcast)
     await broadcast.subscribe(channel)
     events = [event(offset, channel=channel) for offset in range(1, 301)]
@@ -114,7 +114,7 @@ async def test_3_subscribing_twice_is_subscribing(broadcast: Broadcast, channel:
 
 
 async def test_5_what_is_not_fetched_is_bounded(opened: Open, channel: ChannelName, other: ChannelName) -> None:
-    """Over the bound the hints are dropped, the listener is told so, and hears what came after."""
+    """Over the bound the hints are dropped. The listener is told so, and hears the later hints."""
     async with opened(10) as broadcast:
         await broadcast.subscribe(channel)
         for offset in range(1, 16):
@@ -129,7 +129,7 @@ async def test_5_what_is_not_fetched_is_bounded(opened: Open, channel: ChannelNa
 
 async def test_6_the_last_call_wins(broadcast: Broadcast, channel: ChannelName, other: ChannelName) -> None:
     """A `subscribe` called after an `unsubscribe` that has not returned leaves the channel subscribed, and the other
-    way round; whoever is overtaken is not left waiting."""
+    way round. An overtaken call returns too."""
     ears = Ears(broadcast)
     async with asyncio.timeout(DEADLINE_S):
         for _ in range(20):

@@ -20,17 +20,17 @@ DEADLINE_S = 5.0
 
 
 def edit(number: int, channel: ChannelName, text: str = "edited") -> Revision:
-    """An edit of message number so-and-so."""
+    """The edit of the message with this number."""
     return Revision(channel, some_id(number), text, data=None, keep_data=True, at=NOW_MS + 10_000 + number)
 
 
 def deletion(number: int, channel: ChannelName) -> Deletion:
-    """The deletion of message number so-and-so."""
+    """The deletion of the message with this number."""
     return Deletion(channel, some_id(number), at=NOW_MS + 20_000 + number)
 
 
 async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[MessageEvent]:
-    """Post 1 .. upto into the empty channel."""
+    """Append messages 1 .. upto to the empty channel."""
     return [(await log.append(new_message(number, channel))).event for number in range(1, upto + 1)]
 
 
@@ -42,7 +42,7 @@ async def refused(log: MessageLog, draft: Draft, refusal: MaruError) -> None:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what an adapter may do in the background."""
+    """Wait until the condition holds: an adapter may work in the background."""
     async with asyncio.timeout(DEADLINE_S):
         while True:
             if await holds():
@@ -51,12 +51,12 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 def offsets(events: Sequence[Event]) -> list[int]:
-    """Where the events stand."""
+    """The offsets of the events."""
     return [event.offset for event in events]
 
 
 def creations(page: Page) -> list[int]:
-    """Where the page's messages were created."""
+    """The offsets at which the page's messages were created."""
     return [message.offset for message in page.messages]
 
 
@@ -81,7 +81,7 @@ async def test_1_concurrent_appends_are_dense_and_each_there_once(log: MessageLo
 
 
 async def test_1_channels_count_for_themselves(log: MessageLog, channel: ChannelName) -> None:
-    """What happens in one channel moves no offset of another, not even for one message id in both."""
+    """Events of one channel move no offset of another, not even if both have a message with the same id."""
     other = ChannelName(f"{channel}:other")
     await fill(log, channel, 3)
     assert (await log.append(new_message(1, other))).event.offset == 1
@@ -127,7 +127,7 @@ async def test_2_what_was_answered_outlives_the_log_object(store: LogStore, chan
 
 
 async def test_3_a_repeated_key_is_the_first_event(log: MessageLog, channel: ChannelName) -> None:
-    """The second post with a key writes nothing and is answered with the first, whatever else it says."""
+    """The second message with a key writes nothing and is answered with the first, whatever its content."""
     first = await log.append(new_message(1, channel, key="k"))
     again = await log.append(new_message(2, channel, key="k", text="other"))
     assert again == Appended(first.event, duplicate=True)
@@ -155,14 +155,14 @@ async def test_3_keys_are_of_one_author_in_one_channel(log: MessageLog, channel:
     assert [(await log.append(draft)).duplicate for draft in drafts] == [False] * 4
 
 
-async def test_3_without_a_key_every_post_is_new(log: MessageLog, channel: ChannelName) -> None:
-    """Two posts with equal texts are two messages."""
+async def test_3_without_a_key_every_message_is_new(log: MessageLog, channel: ChannelName) -> None:
+    """Two drafts with equal texts are two messages."""
     events = [(await log.append(new_message(number, channel, text="hello"))).event for number in (1, 2)]
     assert offsets(events) == [1, 2]
 
 
 async def test_3_one_of_many_concurrent_repeats_is_written(log: MessageLog, channel: ChannelName) -> None:
-    """50 posts with one key at once, among others: one is new, all are answered with it."""
+    """50 messages with one key at once, among others: one is new, all are answered with it."""
     repeats = [log.append(new_message(number, channel, key="k")) for number in range(50)]
     others = [log.append(new_message(number, channel, key=f"k{number}")) for number in range(50, 60)]
     answers = (await asyncio.gather(*repeats, *others))[:50]
@@ -283,7 +283,7 @@ async def test_4_an_id_is_of_one_message(log: MessageLog, channel: ChannelName) 
         (0, 0, []),
     ],
 )
-async def test_5_reads_a_stretch_without_a_hole(
+async def test_5_reads_a_slice_without_a_hole(
     log: MessageLog, channel: ChannelName, after: int, limit: int, expected: list[int]
 ) -> None:
     """The events after an offset, at most `limit`, with the floor and the head of the same moment."""
@@ -321,8 +321,8 @@ async def test_5_events_never_change(log: MessageLog, channel: ChannelName) -> N
 
 
 async def test_5_an_entry_of_an_unknown_kind_has_its_place(store: LogStore, channel: ChannelName) -> None:
-    """An entry that a newer version wrote is read where it stands, and the next append comes behind it; it is no
-    message and changes none."""
+    """An entry that a newer version wrote is read at its offset, and the next append comes behind it. It is no message
+    and changes none."""
     async with store.open() as log:
         await fill(log, channel, 2)
     unknown = await store.write_unknown(channel)
@@ -405,7 +405,7 @@ async def test_6_pages_go_by_the_creation(
 
 
 async def test_7_an_epoch_is_there_before_the_first_event(log: MessageLog, channel: ChannelName) -> None:
-    """Whoever asks gets the same one, before the first event and after it."""
+    """Every reader gets the same epoch, before the first event and after it."""
     before = await asyncio.gather(*(log.read(channel, 0, 0) for _ in range(3)))
     page = await log.history(channel, None, None, 1)
     event = (await log.append(new_message(1, channel))).event
@@ -451,7 +451,7 @@ async def test_8_a_channel_keeps_so_many_events(store: LogStore, channel: Channe
 
 
 async def test_8_a_concurrent_burst_keeps_so_many_events(store: LogStore, channel: ChannelName) -> None:
-    """Also where hundreds of appends are written at once."""
+    """Also if hundreds of appends are written at once."""
     async with store.open(max_events=10) as log:
         await asyncio.gather(*(log.append(new_message(number, channel)) for number in range(300)))
         replay = await log.read(channel, 290, 100)
@@ -517,7 +517,7 @@ async def test_8_an_entry_of_an_unknown_kind_counts_and_ages(store: LogStore, ch
 
 
 async def test_8_a_key_outlives_its_event(store: LogStore, channel: ChannelName) -> None:
-    """A repeat is answered with the first one's id, time and offset, where the event itself is dropped."""
+    """If the event itself is dropped, a repeat is answered with the id, time and offset of the first message."""
     async with store.open(max_events=2) as log:
         first = new_message(1, channel, key="k")
         await log.append(first)
@@ -531,7 +531,7 @@ async def test_8_a_key_outlives_its_event(store: LogStore, channel: ChannelName)
         assert (await log.read(channel, 0, 0)).head.offset == 4
 
 
-async def test_10_who_gives_up_gives_up_the_answer(log: MessageLog, channel: ChannelName) -> None:
+async def test_10_cancelling_gives_up_the_answer(log: MessageLog, channel: ChannelName) -> None:
     """A cancelled append that had begun is written all the same, once, and those around it are answered."""
     drafts = [new_message(number, channel, key=f"k{number}") for number in range(1, 4)]
     tasks = [asyncio.ensure_future(log.append(draft)) for draft in drafts]
@@ -547,8 +547,8 @@ async def test_10_who_gives_up_gives_up_the_answer(log: MessageLog, channel: Cha
     assert [again.event] == (await log.read(channel, 1, 1)).events
 
 
-async def test_posts_carry_what_they_are_given(log: MessageLog, channel: ChannelName) -> None:
-    """The largest message that a client may send is kept to the letter."""
+async def test_the_largest_message_is_kept(log: MessageLog, channel: ChannelName) -> None:
+    """Text and data of the largest message that a client may send are read as they were sent."""
     draft: NewMessage = replace(new_message(1, channel, text="🙂" * 4_000), data={"blob": "x" * 8_000})
     await log.append(draft)
     message = await log.message(channel, draft.id)

@@ -19,10 +19,10 @@ from tests.contracts.conftest import LogStore
 from tests.doubles.samples import NOW_MS, new_message, some_id
 
 KEPT = 6
-"""Events a channel, where commands come one by one: few, so that retention takes part."""
+"""Events that a channel keeps if commands come one by one: few, so that retention takes part."""
 
 PLENTY = 1_000
-"""The same where they come at once: between drafts that are written together, dropping has no moment."""
+"""Events that a channel keeps if drafts come at once: an adapter drops none between drafts that it writes together."""
 
 BURST = 12
 """Drafts at once."""
@@ -41,7 +41,7 @@ def told(refusal: MaruError) -> Refusal:
 
 @dataclass
 class Model:
-    """Everything ever written; what is kept is worked out from it each time."""
+    """All events that were ever written. The kept ones are worked out from them each time."""
 
     channel: ChannelName
     epoch: str
@@ -129,7 +129,7 @@ examples = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 scripts = st.lists(st.one_of(drafts, drafts, drafts, queries), min_size=5, max_size=30)
-"""What to do, step by step; messages are named by how many steps ago they were posted, if they were."""
+"""Steps. A message is named by the number of steps since it was sent; there may be none."""
 
 
 @given(script=scripts)
@@ -178,7 +178,7 @@ def drafted(step: tuple[object, ...], at: int, channel: ChannelName) -> Draft | 
 
 
 async def outcome(log: MessageLog, draft: Draft) -> Appended | Refusal:
-    """What the log makes of the draft."""
+    """The answer or the refusal of the log."""
     try:
         return await log.append(draft)
     except MaruError as refusal:

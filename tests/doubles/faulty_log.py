@@ -14,11 +14,11 @@ Pause = Callable[[], Awaitable[None]]
 
 
 async def at_once() -> None:
-    """The pause of a log that answers within the same turn of the loop."""
+    """The pause of a log that answers within the same loop iteration."""
 
 
 class Gate:
-    """A pause that lasts until it is opened; `reached` says that somebody waits at it (or went through)."""
+    """A pause that lasts until it is opened. `reached` is set when the first caller gets to it."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -30,15 +30,15 @@ class Gate:
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let through who waits and who comes later."""
+        """Let the waiting callers and all later ones through."""
         self._opened.set()
 
 
 class FaultyLog(MessageLog):
     """The log `inner` behind a bad line.
 
-    `error` is raised by each call while it is set. `before` is awaited on the way there, `after` on the way back: in
-    between lies the one moment at which `inner` writes or reads. `written` has each new event, `reads` counts.
+    Each call raises `error` while it is set. Each call awaits `before`, then asks `inner`, then awaits `after`.
+    `written` has each new event; `reads` counts the calls of `read`.
     """
 
     def __init__(self, inner: MessageLog) -> None:

@@ -1,4 +1,4 @@
-"""Values to test with: people, messages and events that differ only in what a test cares for."""
+"""Sample users, messages and events. They differ only in the attributes that a test names."""
 
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -22,21 +22,21 @@ def identity(
     grants: Mapping[str, Sequence[str]] | None = None,
     expires_at: int = NOW_MS + HOUR_MS,
 ) -> Identity:
-    """A verified token; without grants given, one that may do everything everywhere."""
+    """A verified token. If no grants are given, it allows everything everywhere."""
     given = {"*": [*Action]} if grants is None else grants
     named = {pattern: frozenset(Action(action) for action in actions) for pattern, actions in given.items()}
     return Identity(UserId(user), user.title(), named, expires_at)
 
 
 def some_id(number: int) -> MessageId:
-    """The message id number so-and-so: equal numbers, equal ids."""
+    """The message id with this number: equal numbers, equal ids."""
     return message_id(NOW_MS + number, Random(number).randbytes(10))
 
 
 def new_message(
     number: int, channel: ChannelName = ROOM, *, key: str | None = None, user: str = "alice", text: str | None = None
 ) -> NewMessage:
-    """A draft that says its number."""
+    """A draft whose text is its number."""
     return NewMessage(
         channel=channel,
         id=some_id(number),
@@ -50,17 +50,17 @@ def new_message(
 
 
 def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> MessageCreated:
-    """The creation that has this offset."""
+    """The creation at this offset."""
     return created(new_message(offset, channel), Position(epoch, offset))
 
 
 def unknown(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> UnknownEvent:
-    """The entry of an unknown kind that has this offset."""
+    """The entry of an unknown kind at this offset."""
     return UnknownEvent(channel, epoch, offset, NOW_MS + offset, "reacted")
 
 
 def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[MessageEvent, ...]:
-    """The events after + 1 .. upto."""
+    """The creations at the offsets after + 1 .. upto."""
     return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))
 
 

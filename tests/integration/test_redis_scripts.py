@@ -85,7 +85,7 @@ async def log(redis: RedisProcess, now: Now) -> AsyncIterator[RedisMessageLog]:
 
 
 async def fill(log: RedisMessageLog, channel: ChannelName, first: int, last: int) -> list[Event]:
-    """Post numbers so-and-so, with a key each."""
+    """Append the messages with these numbers, each with a key."""
     drafts = [new_message(number, channel, key=f"k{number}") for number in range(first, last + 1)]
     return [one.event for one in await asyncio.gather(*(log.append(draft) for draft in drafts))]
 
@@ -330,7 +330,7 @@ async def test_where_all_is_dropped_nothing_is_left(
     assert await stored(redis, channel) == (0, 0)
 
 
-async def test_a_stretch_without_creations_is_dropped(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_a_slice_without_creations_is_dropped(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
     """Edits alone leave the stream, and there is no id to remove."""
     async with logs(redis, now, 1, max_events=10) as [log]:
         await log.append(new_message(1, channel))

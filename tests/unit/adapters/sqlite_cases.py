@@ -1,4 +1,4 @@
-"""What the tests of the SQLite log share."""
+"""Shared parts of the tests of the SQLite log."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ def log_at(path: Path) -> SqliteMessageLog:
 
 
 async def outcome(log: SqliteMessageLog, number: int) -> Appended | type[MaruError]:
-    """What becomes of a post."""
+    """The outcome of appending a message."""
     try:
         return await log.append(new_message(number, key=f"k{number}"))
     except MaruError as error:
@@ -25,7 +25,7 @@ async def outcome(log: SqliteMessageLog, number: int) -> Appended | type[MaruErr
 
 
 async def recovered(log: SqliteMessageLog, number: int) -> Appended:
-    """Post until it is written."""
+    """Append a message until it is written."""
     async with asyncio.timeout(DEADLINE_S):
         while True:
             result = await outcome(log, number)

@@ -66,7 +66,7 @@ async def starve(path: Path) -> None:
 
 
 async def open_as_nobody(path: Path) -> None:
-    """Permissions do not bind root: become somebody whom they bind."""
+    """Permissions do not bind root: become a user that they bind."""
     if os.getuid() == 0:
         os.setgroups([])
         os.setgid(NOBODY)

@@ -106,7 +106,7 @@ def test_an_event_of_an_unknown_kind_keeps_its_place(kind: str) -> None:
 
 
 def test_an_unknown_event_is_no_state_of_a_message() -> None:
-    """Where a message's state is expected, an event of an unknown kind is damage."""
+    """If a message's state is expected, an event of an unknown kind is damage."""
     assert known(event(1)) == event(1)
     with pytest.raises(DecodeError, match="unknown kind 'reacted'"):
         known(unknown(1))

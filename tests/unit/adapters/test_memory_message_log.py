@@ -1,4 +1,4 @@
-"""What the log in memory has beyond the port: a way to lose a channel."""
+"""The methods of the log in memory that the port does not have: losing a channel."""
 
 from server.adapters.epochs import STORE_ID_BYTES
 from server.adapters.memory.message_log import MemoryMessageLog

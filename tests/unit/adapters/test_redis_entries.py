@@ -21,12 +21,12 @@ DRAFTS = [
 
 
 def creation(draft: NewMessage) -> bytes:
-    """What `append.lua` writes at offset 5."""
+    """The entry that `append.lua` writes at offset 5."""
     return b"c %d 7 5 %d 1 %b" % (draft.at, draft.at, encode_content(draft))
 
 
 def message(draft: NewMessage) -> Message:
-    """What is read of it at offset 5."""
+    """The message in the entry at offset 5."""
     return Message(
         id=draft.id,
         channel=ROOM,
@@ -43,7 +43,7 @@ def message(draft: NewMessage) -> Message:
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_a_creation_is_read_as_it_was_posted(draft: NewMessage) -> None:
+def test_a_creation_is_read_as_it_was_sent(draft: NewMessage) -> None:
     """To the letter; no data is not an empty object, no name is not an empty one."""
     event = decode_entry(ROOM, "e", 5, creation(draft))
     assert event == MessageCreated(ROOM, "e", 5, draft.at, message(draft))
@@ -58,13 +58,13 @@ def test_a_state_is_the_event_that_made_it(draft: NewMessage) -> None:
 
 
 def edited(draft: NewMessage) -> bytes:
-    """What `append.lua` makes of an edit."""
+    """The entry that `append.lua` writes of an edit."""
     changed = replace(draft, text="new text", data={"b": 1})
     return b"e 99 7 5 %d 2 %b" % (draft.at, encode_content(changed))
 
 
 def edit(draft: NewMessage) -> Message:
-    """What is read of it."""
+    """The message in that entry."""
     return replace(message(draft), text="new text", data={"b": 1}, edited_at=99, version=2)
 
 
@@ -119,7 +119,7 @@ def test_a_damaged_entry_is_refused(packed: bytes) -> None:
 
 
 def test_an_entry_that_is_cut_off_is_refused() -> None:
-    """Wherever it ends before its text: of a text, nothing says how long it is."""
+    """If it ends anywhere before its text. A shorter text can't be told from a whole one."""
     for end in range(len(WHOLE) - len(DRAFTS[2].text.encode())):
         with pytest.raises(DecodeError):
             decode_entry(ROOM, "e", 9, WHOLE[:end])

@@ -14,7 +14,7 @@ names = st.text(st.characters(codec="utf-8"), max_size=6)
 
 
 def test_keys_of_a_channel_share_its_hash_tag() -> None:
-    """What stands between the first braces is the channel, so that Redis Cluster keeps all of them in one slot."""
+    """The channel is between the first braces, so that Redis Cluster keeps all its keys in one slot."""
     every = [
         keys.meta(ROOM),
         keys.log(ROOM),

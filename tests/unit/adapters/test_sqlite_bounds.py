@@ -1,4 +1,4 @@
-"""The bounds of a SQLite log: what waits, how long, how much is remembered, how large the WAL grows."""
+"""The bounds of a SQLite log: waiting drafts and reads, their time, the channels in memory, the size of the WAL."""
 
 import asyncio
 import sqlite3
@@ -38,7 +38,7 @@ async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch:
 async def test_overrun_it_refuses_and_writes_none_of_the_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With so many waiting, further appends are `Overloaded` at once; those are not written, the waiting ones are."""
+    """If too many wait, further appends are `Overloaded` at once and not written; the waiting ones are written."""
     path = tmp_path / "maru.db"
     monkeypatch.setattr(intake, "WAITING_LIMIT", 100)
     monkeypatch.setattr(writer, "BATCH_LIMIT", 50)  # the writer holds one batch, perhaps, beside those that wait

@@ -28,11 +28,11 @@ CHILD = Path(__file__).with_name("sqlite_child.py")
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 PROMPT_S = 2.5
-"""The port's 2 s, and what a busy machine adds."""
+"""The 2 s of the port, and a margin for a busy machine."""
 
 
 def killed_while_appending(path: Path, lines: int) -> list[str]:
-    """Run the child until it has acknowledged so many events, kill it, and return all that it acknowledged."""
+    """Run the child until it has acknowledged this many events, kill it, and return every acknowledged event."""
     with subprocess.Popen([sys.executable, CHILD, "kill", path], env=ENVIRONMENT, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         acked = [child.stdout.readline() for _ in range(lines)]
@@ -43,7 +43,7 @@ def killed_while_appending(path: Path, lines: int) -> list[str]:
 
 
 def starved(path: Path) -> list[str]:
-    """What the child prints whose file can't grow."""
+    """The output of a child whose file can't grow."""
     command = [sys.executable, str(CHILD), "starve", str(path)]
     child = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=30, check=True)
     return child.stdout.splitlines()
@@ -155,7 +155,7 @@ async def test_damage_under_a_running_server_is_unavailable(tmp_path: Path) -> N
 
 
 async def test_what_can_not_be_read_fails_alone(tmp_path: Path) -> None:
-    """Where one event's bytes are destroyed, what needs them is unavailable; everything else goes on."""
+    """If one event's bytes are destroyed, the calls that need them are `Unavailable`; everything else goes on."""
     path = tmp_path / "maru.db"
     async with log_at(path) as log:
         for number in (1, 2):
@@ -193,7 +193,7 @@ async def test_a_sweep_that_fails_is_told_and_tried_again(tmp_path: Path, monkey
 
 
 async def test_once_closed_it_is_unavailable(tmp_path: Path) -> None:
-    """Appends and reads fail at once; what waited when it was closed has been written."""
+    """Appends and reads fail at once. The drafts that waited at the close have been written."""
     path = tmp_path / "maru.db"
     async with log_at(path) as log:
         waiting = [asyncio.create_task(outcome(log, number)) for number in range(1_000)]

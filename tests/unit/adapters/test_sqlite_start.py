@@ -51,7 +51,7 @@ async def test_makes_its_directory_and_a_private_file(tmp_path: Path) -> None:
 
 
 async def test_each_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
-    """WAL and FULL: what a power cut leaves holds every commit. No test can cut the power, so this reads settings."""
+    """WAL and FULL: every commit survives a power cut. No test can cut the power, so this reads settings."""
     path = tmp_path / "maru.db"
     await written(path, 1)
     with closing(database.open_writer(path)) as db:
@@ -72,7 +72,7 @@ async def test_joining_an_empty_channel_writes_nothing(tmp_path: Path) -> None:
 
 
 async def test_two_servers_can_not_share_a_file(tmp_path: Path) -> None:
-    """The second one is told who has it; once the first has closed, it may open."""
+    """The second server is told which process has the file. When the first has closed it, the second may open it."""
     path = tmp_path / "maru.db"
     async with log_at(path):
         assert f"another server (process {os.getpid()}) uses it" in await refusal(path)
@@ -80,7 +80,7 @@ async def test_two_servers_can_not_share_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_lock_of_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a shell or a backup holds the file locked, the start says so after the busy timeout."""
+    """If a shell or a backup holds the file locked, the start says so after the busy timeout."""
     path = tmp_path / "maru.db"
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
     await written(path, 1)
@@ -92,7 +92,7 @@ async def test_a_lock_of_another_program(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    """Something else under that name is refused, and stays what it is."""
+    """Another file under that name is refused, and not changed."""
     path = tmp_path / "maru.db"
     path.write_text("These are my holiday photos, all of them. " * 100)
     assert "it is no SQLite database" in await refusal(path)
@@ -159,14 +159,14 @@ async def test_of_a_large_file_only_the_small_tables_are_checked(
 
 
 async def test_an_interrupted_creation_is_begun_again(tmp_path: Path) -> None:
-    """An empty file is what a crash in the first moment leaves: it becomes a log."""
+    """A crash at the very start leaves an empty file: it becomes a log."""
     path = tmp_path / "maru.db"
     path.touch()
     await written(path, 1)
 
 
 async def test_a_path_that_is_a_directory(tmp_path: Path) -> None:
-    """It is told what is in the way."""
+    """The error names the cause."""
     assert "Is a directory" in await refusal(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Retention in the background: passes in bounded steps that drop exactly what is due."""
+"""Retention in the background: passes in bounded steps that drop exactly the events and keys that are due."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def write(db: sqlite3.Connection, channel: ChannelName, numbers: range, now: int, *, keyed: bool = False) -> None:
-    """Post the numbers in one transaction at this time."""
+    """Append messages with these numbers in one transaction at this time."""
     db.execute("BEGIN IMMEDIATE")
     drafts = [new_message(number, channel, key=f"k{number}" if keyed else None) for number in numbers]
     Batch(db, Channels(b"store"), now, UNBOUNDED).run(drafts)
@@ -64,7 +64,7 @@ def test_a_long_past_is_dropped_step_by_step(db: sqlite3.Connection) -> None:
 
 
 def test_every_channel_has_its_turn(db: sqlite3.Connection) -> None:
-    """A step looks at so many channels; those that have nothing old are left alone, wherever they lie."""
+    """A step looks at a bounded number of channels. Channels without old events are left alone, wherever they are."""
     channels = Channels(b"store")
     db.execute("BEGIN IMMEDIATE")
     for number in range(2 * STEP_ROWS + 2):
@@ -107,7 +107,7 @@ def test_expired_keys_are_dropped(db: sqlite3.Connection) -> None:
 
 
 def test_after_a_failure_the_pass_begins_anew(db: sqlite3.Connection) -> None:
-    """What a rolled-back step had done is done by the next pass."""
+    """The next pass does the work of a step that was rolled back."""
     write(db, ROOM, range(STEP_ROWS + 5), NOW_MS)
     pass_ = sweep(NOW_MS + MAX_AGE_MS + 1)
     db.execute("BEGIN IMMEDIATE")

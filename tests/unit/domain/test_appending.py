@@ -44,7 +44,7 @@ DELETED = MessageDeleted(ROOM, "one", 8, NOW_MS + 40, DRAFT.id)
 def test_a_draft_becomes_an_event_at_the_next_position(
     draft: Draft, present: MessageEvent | None, event: MessageEvent
 ) -> None:
-    """What is asked for and possible becomes a new event of its kind, with the time of the draft."""
+    """A draft that the state allows becomes a new event of its kind, with the time of the draft."""
     assert decide(draft, present, NEXT) == Appended(event, duplicate=False)
 
 
@@ -74,7 +74,7 @@ def test_a_second_deletion_is_the_first() -> None:
 
 
 def test_the_texts_repeat_nothing_of_the_command() -> None:
-    """PROTOCOL.md, "Commands": errors repeat nothing of what a client sent. Nor do two refusals share a text."""
+    """PROTOCOL.md, "Commands": errors repeat nothing that a client sent. No two refusals share a text."""
     texts = {refusal.message for refusal in (not_found(), already_deleted(), id_taken())}
     assert len(texts) == 3
     assert not any(part in text for text in texts for part in (DRAFT.id, ROOM))

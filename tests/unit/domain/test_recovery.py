@@ -41,7 +41,7 @@ HEAD = Position("one", 5_000)
 def test_a_position_can_be_resumed_from_or_the_reason_is_given(
     since: Position, floor: int, expected: NotResumable | None
 ) -> None:
-    """All events or a reason: the epoch first, then what is ahead, what is dropped, what is too much."""
+    """All events or a reason: the epoch is checked first, then whether it is ahead, dropped, too far behind."""
     assert check_resumable(since, floor, HEAD) == expected
 
 
@@ -61,8 +61,8 @@ def test_an_empty_log_can_be_resumed_from_its_beginning() -> None:
     "text", ["hi", "\x01" * 4_000, "마루" * 2_000, '"' * 4_000], ids=["short", "control", "korean", "quotes"]
 )
 @pytest.mark.parametrize("data", [None, {"마": ["루", 1.5, None]}], ids=["bare", "data"])
-def test_a_weight_is_about_the_bytes_of_its_json(text: str, data: dict[str, object] | None) -> None:
-    """Not less than what the text and the data take, and not much more."""
+def test_the_json_size_is_about_that_of_its_json(text: str, data: dict[str, object] | None) -> None:
+    """It is not less than the bytes of text and data, and not much more."""
     created = event(1)
     heavy = replace(created, message=replace(created.message, text=text, data=data))
     bytes_ = len(codec.encode_event(heavy))
@@ -70,14 +70,14 @@ def test_a_weight_is_about_the_bytes_of_its_json(text: str, data: dict[str, obje
     assert json_size(heavy.message) == json_size(heavy)
 
 
-def test_what_has_no_text_weighs_its_envelope() -> None:
+def test_an_item_without_text_has_the_size_of_its_envelope() -> None:
     """Deletions and tombstones."""
     gone = MessageDeleted(ROOM, "one", 2, 0, some_id(1))
     assert json_size(gone) == json_size(Tombstone(some_id(1), ROOM, 1)) < 1_000
 
 
 def test_as_much_as_fits_is_given_from_either_end() -> None:
-    """The newest or the oldest, whole ones; all, where they fit or are so few that they always do."""
+    """The newest or the oldest items, whole; all of them if they fit, or are so few that they always fit."""
     events = event_range(0, 40)
     budget = 20 * json_size(events[-1])
     assert newest_within(events, budget) == events[20:]

@@ -14,7 +14,7 @@ from tests.doubles.samples import event, event_range, unknown
 
 
 def offsets(events: Sequence[Event]) -> list[int]:
-    """What a test compares."""
+    """The offsets of the events."""
     return [event.offset for event in events]
 
 
@@ -27,7 +27,7 @@ class Hint:
 
 @dataclass(frozen=True)
 class LogRead:
-    """A read of so many events from the position that the sequencer had `ago` reads before."""
+    """A read of up to `limit` events from the position that the sequencer had `ago` reads before."""
 
     limit: int
     ago: int = 0
@@ -45,8 +45,8 @@ def plans(size: int) -> st.SearchStrategy[list[Step]]:
 
 @given(st.integers(1, 40).flatmap(lambda size: st.tuples(st.just(size), plans(size))))
 def test_whatever_the_plan_each_event_comes_once_in_order(sized: tuple[int, list[Step]]) -> None:
-    """Hints lost, repeated, late and reordered, reads of the log at any moment and late ones: what was given out is at
-    every moment exactly 1..position, and one last read makes it exactly 1..n."""
+    """Hints are lost, repeated, late and reordered, the log is read at any moment, and reads are late. At every moment
+    the sequencer has returned exactly 1..position, and after one last read exactly 1..n."""
     size, plan = sized
     log = event_range(0, size)
     sequencer = Sequencer(Position("one", 0))
@@ -97,7 +97,7 @@ def test_an_event_of_another_epoch_changes_nothing() -> None:
     assert not sequencer.has_gap
 
 
-def test_what_waits_behind_a_gap_is_bounded() -> None:
+def test_what_is_held_behind_a_gap_is_bounded() -> None:
     """Of the events behind a gap `HELD_LIMIT` are kept; the first hint then frees those, and the log has the rest."""
     sequencer = Sequencer(Position("one", 0))
     total = HELD_LIMIT + 10
@@ -108,8 +108,8 @@ def test_what_waits_behind_a_gap_is_bounded() -> None:
     assert sequencer.fill(event_range(HELD_LIMIT + 1, total)) == event_range(HELD_LIMIT + 1, total)
 
 
-def test_a_log_read_that_joins_up_frees_what_waits() -> None:
-    """`fill` returns the log's events and then the waiting ones; what it knows already it drops."""
+def test_a_log_read_that_fills_the_gap_frees_what_is_held() -> None:
+    """`fill` returns the log's events and then the held ones. It drops events that it has returned before."""
     sequencer = Sequencer(Position("one", 2))
     sequencer.accept(event(6))
     assert sequencer.fill(event_range(0, 4)) == event_range(2, 4)
@@ -118,8 +118,8 @@ def test_a_log_read_that_joins_up_frees_what_waits() -> None:
     assert not sequencer.has_gap
 
 
-def test_a_reset_forgets_what_waits() -> None:
-    """After a reset the position is the given one and early events of before come to nothing."""
+def test_a_reset_drops_what_is_held() -> None:
+    """After a reset the position is the given one, and earlier held events are gone."""
     sequencer = Sequencer(Position("one", 0))
     sequencer.accept(event(3))
     sequencer.reset(Position("two", 1))
@@ -129,7 +129,7 @@ def test_a_reset_forgets_what_waits() -> None:
 
 
 def test_what_the_log_never_had_can_be_forgotten() -> None:
-    """`drop_held` keeps the position and drops what waits."""
+    """`drop_held` keeps the position and drops the held events."""
     sequencer = Sequencer(Position("one", 1))
     sequencer.accept(event(5))
     sequencer.drop_held()
@@ -152,7 +152,7 @@ def test_a_ring_is_the_longest_dense_end_within_its_limit(pushed: list[tuple[str
 
 
 def test_an_empty_ring_has_nothing() -> None:
-    """A new ring and a cleared one give nothing, and a cleared one begins anew anywhere."""
+    """A new ring and a cleared one are empty, and a cleared one starts over at any offset."""
     ring = Ring()
     assert ring.after(0) == ()
     ring.push(event(1))
@@ -196,9 +196,9 @@ def test_a_ring_of_unknown_kinds_is_bounded_in_bytes() -> None:
     st.integers(0, 20),
     st.lists(st.lists(st.integers(1, 22), max_size=20), max_size=3),
 )
-def test_merge_is_the_whole_stretch_or_nothing(after: int, upto: int, found: list[list[int]]) -> None:
-    """From sources that overlap, repeat and are out of order: exactly after + 1 .. upto, each once, in order; None as
-    soon as one is in no source, and nothing of what lies outside."""
+def test_merge_is_the_whole_slice_or_nothing(after: int, upto: int, found: list[list[int]]) -> None:
+    """From sources that overlap, repeat and are out of order: exactly after + 1 .. upto, each once, in order, and no
+    other event; None if one is in no source."""
     merged = merge(after, upto, *([event(offset) for offset in source] for source in found))
     wanted = range(after + 1, upto + 1)
     if set(wanted) <= {offset for source in found for offset in source}:
@@ -208,6 +208,6 @@ def test_merge_is_the_whole_stretch_or_nothing(after: int, upto: int, found: lis
 
 
 @pytest.mark.parametrize(("after", "upto"), [(5, 5), (5, 4), (0, 0)])
-def test_merge_of_an_empty_stretch_is_empty(after: int, upto: int) -> None:
+def test_merge_of_an_empty_slice_is_empty(after: int, upto: int) -> None:
     """Nothing was missed: that needs no source."""
     assert merge(after, upto) == ()

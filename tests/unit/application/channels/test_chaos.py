@@ -250,7 +250,7 @@ def test_every_client_sees_the_log_in_order_once(scale: Scale) -> None:
 
 
 @given(SCALES)
-def test_a_log_that_forgets_and_trims_breaks_no_stretch(scale: Scale) -> None:
+def test_a_log_that_forgets_and_trims_breaks_no_slice(scale: Scale) -> None:
     """The same over a log that keeps 3 events and is lost now and then: what is delivered is still dense and true,
     each break is told with a reason that holds, and in the end every client is at the head."""
     retention = 3
