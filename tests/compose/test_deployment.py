@@ -8,10 +8,11 @@ import pytest
 import socketio
 from aiohttp import ClientSession, CookieJar
 
+from tests.clients.account import Outgoing
+from tests.clients.javascript import BareJsClient
+from tests.clients.python import PyClient
 from tests.clients.raw import PATH
 from tests.compose.conftest import Deployment
-from tests.harness.js_client import BareJsClient
-from tests.harness.py_client import Outgoing, PyClient
 from tests.harness.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from playwright.async_api import Locator, expect
 
+from tests.clients.account import Outgoing
+from tests.clients.python import PyClient
 from tests.harness.page import DESKTOP, OUTAGE, PHONE, ChatPage, Row, chromium
-from tests.harness.py_client import Outgoing, PyClient
 from tests.harness.server import ServerProcess
 
 LOBBY, RANDOM = "room:lobby", "room:random"

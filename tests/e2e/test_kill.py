@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.harness.js_client import CoreJsClient
+from tests.clients.account import Entry, Outgoing, entry
+from tests.clients.javascript import CoreJsClient
+from tests.clients.python import PyClient
 from tests.harness.lossy_proxy import LossyProxy
-from tests.harness.py_client import Outgoing, PyClient, until
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.waiting import until
 
 CHANNELS = ("room:one", "room:two", "room:three")
 MESSAGES_EACH = 720  # of four senders: just under a replay of 1,000 a channel, so that one join tells the whole log
@@ -25,8 +27,6 @@ KILLS = 5
 DRAIN_S = 20.0
 
 Client = CoreJsClient | PyClient
-Entry = tuple[int, str, str, str]
-"""A message's offset, id, key and text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,6 @@ def messages_of(user: str) -> list[Outgoing]:
         Outgoing(CHANNELS[number % len(CHANNELS)], f"{user} says {number}", f"{user}-{number:05}")
         for number in range(MESSAGES_EACH)
     ]
-
-
-def entry(message: dict[str, Any]) -> Entry:
-    """What is compared of a message."""
-    return message["offset"], message["id"], message["key"], message["text"]
 
 
 async def gather_crowd(stack: AsyncExitStack, url: str) -> Crowd:
@@ -114,7 +109,7 @@ async def check_log(crowd: Crowd, url: str) -> None:
                 assert [(key, text) for _, _, key, text in mine] == [(each.key, each.text) for each in sent]
                 assert [entry(client.acks[each.key]["message"]) for each in sent] == mine
                 await client.heard(channel, len(log))
-                assert [entry(event["message"]) for event in client.received[channel]] == log
+                assert client.entries(channel) == log
     for client in crowd.members.values():
         assert client.faults == []
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness.js_client import BareJsClient
-from tests.harness.py_client import Outgoing, PyClient
+from tests.clients.account import Outgoing
+from tests.clients.javascript import BareJsClient
+from tests.clients.python import PyClient
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 

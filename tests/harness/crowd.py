@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from server.domain.events import Event, MessageCreated
+from tests.clients.account import Entry, Outgoing, entry
+from tests.clients.javascript import CoreJsClient
+from tests.clients.python import PyClient
 from tests.harness.cluster import Cluster
-from tests.harness.js_client import CoreJsClient
-from tests.harness.py_client import Outgoing, PyClient, until
 from tests.harness.tokens import token
+from tests.harness.waiting import pause, until
 
 Client = CoreJsClient | PyClient
-Entry = tuple[int, str, str, str]
-"""A message's offset, id, key and text."""
-
 CROWD_LIMIT = 30
 """Members until every replica has one; three replicas by chance need five on the average."""
 
@@ -103,7 +102,7 @@ class Crowd:
             assert [offset for offset, *_ in log] == list(range(1, len(log) + 1))
             for user, client in self.members.items():
                 await client.heard(channel, len(log), HEARD_S)
-                assert [entry(event["message"]) for event in client.received[channel]] == log, (user, channel)
+                assert client.entries(channel) == log, (user, channel)
                 sent = [message for message in self.sent[user] if message.channel == channel]
                 mine = [found for found in log if found[2].startswith(f"{user}-")]
                 assert [(key, text) for _, _, key, text in mine] == [(each.key, each.text) for each in sent]
@@ -177,21 +176,6 @@ class Talk:
             await self._crowd.send(user, messages, self._batch)
             if await pace:
                 return
-
-
-async def pause(over: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event, at most so long; return whether it has come."""
-    try:
-        async with asyncio.timeout(seconds):
-            await over.wait()
-    except TimeoutError:
-        return False
-    return True
-
-
-def entry(message: dict[str, Any]) -> Entry:
-    """What is compared of a message on the wire."""
-    return message["offset"], message["id"], message["key"], message["text"]
 
 
 def entry_of(event: Event) -> Entry:

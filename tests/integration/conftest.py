@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.clients.bystander import Bystander
 from tests.clients.raw import RawSocket
-from tests.harness.bystander import Bystander
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 

@@ -4,22 +4,19 @@ Each scenario is a task that starts with the module; its test waits for it.
 """
 
 import asyncio
-import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from loadtest.frames import Opcode, header
 from tests.clients.frames import masked
+from tests.clients.javascript import BARE, node
 from tests.clients.raw import Gone, RawSocket, handshake
 from tests.conftest import Figure
-from tests.harness import frozen_client
+from tests.harness.program import Program
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -38,25 +35,18 @@ async def closed_line(server: ServerProcess, connection: str, timeout: float) ->
 
 async def frozen(server: ServerProcess) -> Figures:
     """Freeze a real client process between two of its pongs; say how long the server took to notice."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(frozen_client.__file__)),
-        server.url,
-        token("frozen"),
-        stdout=asyncio.subprocess.PIPE,
-    )
+    client = Program(*node(BARE))
+    await client.start()
     try:
-        assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 15) == b"ready\n"
-        os.kill(process.pid, signal.SIGSTOP)
+        await client.ask({"do": "connect", "url": server.url, "token": token("frozen")}, 15)
+        client.freeze()
         began = time.monotonic()
         line = await server.logged(
             lambda line: line.get("event") == "connection.closed" and line["user"] == "frozen", timeout=40
         )
         took = time.monotonic() - began
     finally:
-        process.kill()
-        await process.wait()
+        await client.kill()
     assert (line["reason"], line["code"]) == ("ping timeout", None)
     return {"noticed after": took}
 

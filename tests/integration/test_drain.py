@@ -20,15 +20,16 @@ from server.application.life.drainer import Numbers
 from server.bootstrap import replica
 from server.domain.channels import ChannelName
 from server.domain.events import MessageCreated
+from tests.clients.account import Outgoing
+from tests.clients.bot import HASTE, enter, settled
 from tests.clients.frames import masked
+from tests.clients.javascript import BareJsClient, CoreJsClient
+from tests.clients.python import PyClient
 from tests.clients.raw import RawSocket, event, handshake
 from tests.conftest import Figure
-from tests.harness.bots import HASTE, enter, settled
 from tests.harness.cluster import EVERYTHING, FOR_EVER_MS, ready, status
-from tests.harness.js_client import PLAIN, CoreJsClient, NodeProgram
 from tests.harness.movers import Mover, Story, arrive
 from tests.harness.nginx import NginxProcess
-from tests.harness.py_client import Outgoing, PyClient, until
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
@@ -199,28 +200,6 @@ async def test_wrong_numbers_are_noticed(tmp_path: Path, figure: Figure, spoiled
 # Real libraries
 
 
-class Tally(NodeProgram):
-    """A bare socket.io-client; `readies` counts its sessions."""
-
-    def __init__(self, url: str, changed: asyncio.Event) -> None:
-        super().__init__(PLAIN, self._heard)
-        self.readies = 0
-        self._url, self._changed = url, changed
-
-    async def arrive(self) -> None:
-        """Connect."""
-        self.say({"do": "connect", "url": self._url, "token": token("bare")})
-        await self.reach(1)
-
-    async def reach(self, readies: int) -> None:
-        """Wait for so many sessions."""
-        await until(lambda: self.readies >= readies, self._changed, 20.0, lambda: f"{self.readies} of {readies}")
-
-    def _heard(self, line: dict[str, object]) -> None:
-        self.readies += line["is"] == "ready"
-        self._changed.set()
-
-
 async def test_real_clients_move(tmp_path: Path) -> None:
     """Our two cores notice nothing: one state, each event once, all acked. The bare libraries come back by themselves;
     a plain python-socketio that resumes misses nothing either."""
@@ -230,8 +209,7 @@ async def test_real_clients_move(tmp_path: Path) -> None:
         core = await stack.enter_async_context(CoreJsClient(url, token("core"), changed))
         plain = await stack.enter_async_context(PyClient(url, token("plain"), changed))
         bot = await stack.enter_async_context(MaruBot(url, lambda: token("bot"), patience=HASTE))
-        bare = await stack.enter_async_context(Tally(url, changed))
-        await bare.arrive()
+        bare = await stack.enter_async_context(BareJsClient(url, token("bare"), changed))
         reader = await enter(bot, room)
         for client in (core, plain):
             await client.join(room)
@@ -252,7 +230,7 @@ async def test_real_clients_move(tmp_path: Path) -> None:
 
 
 async def talk_over_a_drain(
-    stage: Stage, core: CoreJsClient, plain: PyClient, bot: MaruBot, bare: Tally, room: str
+    stage: Stage, core: CoreJsClient, plain: PyClient, bot: MaruBot, bare: BareJsClient, room: str
 ) -> int:
     """Three talk while the replica is replaced; return how much was said, and acked, when all are on the other one."""
     await stage.second.start()
@@ -260,8 +238,8 @@ async def talk_over_a_drain(
     ended = asyncio.Event()
     talk = [asyncio.create_task(speak(number, ended, core, plain, bot, room)) for number in range(3)]
     assert await stage.first.terminate() == 0
-    await bare.reach(2)
-    await until(lambda: plain.connects > 1, plain.changed, 20.0, lambda: f"{plain.connects} connects")
+    await bare.connected(2)
+    await plain.connected(2)
     ended.set()
     return sum([await task for task in talk])
 

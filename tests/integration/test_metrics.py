@@ -14,8 +14,8 @@ import pytest_asyncio
 
 from loadtest.frames import header
 from tests.clients.frames import masked
+from tests.clients.python import PyClient
 from tests.clients.raw import PATH, RawSocket
-from tests.harness.py_client import PyClient
 from tests.harness.scrape import OPENMETRICS, TEXT, own, read, scraped
 from tests.harness.server import ROOT, ServerProcess
 from tests.harness.tokens import token

@@ -13,10 +13,10 @@ from maru_bot.events import Created
 from server.adapters.redis import keys
 from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
+from tests.clients.bot import HASTE, enter, take
+from tests.clients.javascript import CoreJsClient
 from tests.clients.raw import RawSocket
 from tests.doubles.newer_version import encode, write_in_redis
-from tests.harness.bots import HASTE, enter, take
-from tests.harness.js_client import CoreJsClient
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from tests.chart.image.conftest import Pod
-from tests.harness.py_client import Outgoing, PyClient
+from tests.clients.account import Outgoing
+from tests.clients.python import PyClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,12 +11,13 @@ import pytest
 
 from server.adapters import codec
 from server.adapters.redis import keys
+from tests.clients.account import Outgoing
+from tests.clients.javascript import BareJsClient
+from tests.clients.python import PyClient
 from tests.harness.cluster import Cluster, ghost_message
-from tests.harness.crowd import pause
-from tests.harness.js_client import BareJsClient
-from tests.harness.py_client import Outgoing, PyClient
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.waiting import pause
 
 CHANNELS = tuple(f"room:{number}" for number in range(8))
 

@@ -12,11 +12,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.clients.account import Entry, entry
+from tests.clients.javascript import CoreJsClient
+from tests.clients.python import PyClient
 from tests.harness.cluster import Cluster
-from tests.harness.crowd import HASTE, Client, Crowd, Entry, Talk, entry, entry_of, gather
-from tests.harness.js_client import CoreJsClient
-from tests.harness.py_client import PyClient, until
+from tests.harness.crowd import HASTE, Client, Crowd, Talk, entry_of, gather
 from tests.harness.tokens import token
+from tests.harness.waiting import until
 
 CHANNELS = tuple(f"room:{number}" for number in range(4))
 RATE = 250

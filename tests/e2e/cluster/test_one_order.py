@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.account import Outgoing
 from tests.harness.cluster import Cluster
 from tests.harness.crowd import Crowd, gather
 from tests.harness.nginx import Method
-from tests.harness.py_client import Outgoing
 
 CHANNELS = tuple(f"room:{number}" for number in range(20))
 MESSAGES = 20_000

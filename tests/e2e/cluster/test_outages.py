@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.clients.javascript import CoreJsClient
+from tests.clients.python import PyClient
 from tests.harness.cluster import Cluster, ready, status
-from tests.harness.crowd import Crowd, Talk, gather, pause
-from tests.harness.js_client import CoreJsClient
+from tests.harness.crowd import Crowd, Talk, gather
 from tests.harness.nginx import Method
-from tests.harness.py_client import PyClient
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.waiting import pause
 
 CHANNELS = tuple(f"room:{number}" for number in range(6))
 RATE = 350

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.harness.bots import JWT
+from tests.clients.bot import JWT
 from tests.harness.server import ServerProcess
 
 ENV = {"MARU_TOKEN_GRACE": "0s", "MARU_JWT_LEEWAY": "0s", "MARU_DEV": "1"}

@@ -11,7 +11,7 @@ import pytest
 from maru_bot.bot import MaruBot
 from maru_bot.errors import MaruError
 from maru_bot.events import Created, Deleted, Edited, Tombstone
-from tests.harness.bots import DEADLINE_S, HASTE, JWT, ann, enter, settled, take
+from tests.clients.bot import DEADLINE_S, HASTE, JWT, ann, enter, settled, take
 from tests.harness.server import ROOT, ServerProcess
 from tests.harness.tokens import token
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from maru_bot.bot import MaruBot
-from tests.harness.bots import HASTE
+from tests.clients.bot import HASTE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,7 +11,7 @@ from maru_bot.bot import MaruBot
 from maru_bot.errors import Backoff, MaruError
 from maru_bot.events import Created, Reset
 from maru_bot.session import Patience
-from tests.harness.bots import DEADLINE_S, HASTE, ann, enter, settled, take
+from tests.clients.bot import DEADLINE_S, HASTE, ann, enter, settled, take
 from tests.harness.lossy_proxy import LossyProxy
 from tests.harness.server import ServerProcess, free_port
 from tests.harness.tokens import token

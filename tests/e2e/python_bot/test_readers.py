@@ -6,8 +6,9 @@ from maru_bot.bot import MaruBot
 from maru_bot.channel import Channel
 from maru_bot.errors import Backoff
 from maru_bot.events import Created, Deleted, Reset
-from tests.harness.bots import ann, enter, settled, take
-from tests.harness.py_client import Outgoing, PyClient
+from tests.clients.account import Outgoing
+from tests.clients.bot import ann, enter, settled, take
+from tests.clients.python import PyClient
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -10,7 +10,8 @@ from typing import Any, Self
 import aiohttp
 import socketio
 
-LOG_EVENTS = ("message:created", "message:edited", "message:deleted")
+from tests.clients.account import LOG_EVENTS, Account, Json, Outgoing, Refused
+from tests.harness.waiting import until
 
 NAMESPACE = "/chat"
 
@@ -20,40 +21,9 @@ RETRYABLE = frozenset(("unavailable", "overloaded"))
 RETRY_S = 0.1
 """Before what was refused for now is tried again."""
 
-Json = dict[str, Any]
-
 
 class ConnectionLost(Exception):
     """The connection went before the answer came: whether the command was done is not known."""
-
-
-class Refused(Exception):
-    """The server's answer was an error that no retry heals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to be sent under a key."""
-
-    channel: str
-    text: str
-    key: str
-
-    @property
-    def payload(self) -> Json:
-        """As `message:send` takes it."""
-        return {"channel": self.channel, "text": self.text, "key": self.key}
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    """The server said that what a client knew of a channel has a hole. It goes on behind `offset` of `epoch`; of what
-    it has heard of the channel, the first `heard` events came before."""
-
-    reason: str
-    epoch: str
-    offset: int
-    heard: int
 
 
 @dataclass(eq=False, slots=True)
@@ -64,37 +34,18 @@ class _Link:
     lost: bool = False
 
 
-async def until(holds: Callable[[], bool], changed: asyncio.Event, timeout: float, problem: Callable[[], str]) -> None:
-    """Wait until something holds; looked at whenever `changed` is set, which any number of waiters may share."""
-    try:
-        async with asyncio.timeout(timeout):
-            while not holds():
-                changed.clear()
-                await changed.wait()
-    except TimeoutError:
-        raise AssertionError(f"not within {timeout} s: {problem()}") from None
-
-
-class PyClient:
+class PyClient(Account):
     """One user on `socketio.AsyncClient`. Use as an async context manager.
 
-    `received` are the log events of each channel in the order of arrival, replayed ones too. `faults` names everything
-    that the server must not do: a gap, a repeat, an event of another epoch, and a resume that did not recover, unless
-    the log is to lose something (`may_reset`): then that is kept in `resets`, by channel. `acks` and `attempts` are by
-    the key of the message. `changed` is set whenever one of these grows; clients may share it.
+    `received` has the replayed events too. `attempts` counts the sendings of each message, by its key.
     """
 
     def __init__(self, url: str, token: str, changed: asyncio.Event | None = None, *, may_reset: bool = False) -> None:
-        self.received: defaultdict[str, list[Json]] = defaultdict(list)
-        self.resets: defaultdict[str, list[Reset]] = defaultdict(list)
+        super().__init__(changed, may_reset=may_reset)
         self.positions: dict[str, Json] = {}
-        self.faults: list[str] = []
-        self.acks: dict[str, Json] = {}
         self.attempts: Counter[str] = Counter()
-        self.connects = 0
-        self._url, self._token, self._may_reset = url, token, may_reset
+        self._url, self._token = url, token
         self._link: _Link | None = None
-        self.changed = changed or asyncio.Event()
         self._sio: Any = None
         self._http: aiohttp.ClientSession | None = None
 
@@ -129,11 +80,9 @@ class PyClient:
         """Wait for a connection that has said `session:ready`."""
         await until(lambda: self._link is not None, self.changed, timeout, lambda: "no session:ready")
 
-    async def heard(self, channel: str, offset: int, timeout: float = 20.0) -> None:
-        """Wait until the channel's events have come up to an offset."""
-        await until(
-            lambda: self._offset(channel) >= offset, self.changed, timeout, lambda: self._story(channel, offset)
-        )
+    def offset(self, channel: str) -> int:
+        """The offset of its position in a channel."""
+        return int(self.positions[channel]["offset"])
 
     async def command(self, name: str, payload: Json) -> Json:
         """Send one command, return its ack. Raises `ConnectionLost`."""
@@ -277,10 +226,7 @@ class PyClient:
             if self.positions[channel] != here:
                 self.faults.append(f"resumed to {here} with events up to {self.positions[channel]}")
         elif reply["recovered"] is False:
-            reset = Reset(reply["reason"], reply["epoch"], reply["offset"], len(self.received[channel]))
-            self.resets[channel].append(reset)
-            if not self._may_reset:
-                self.faults.append(f"{channel}: not recovered: {reset}")
+            self.reset(channel, reply)
         self.positions[channel] = here
         self.changed.set()
 
@@ -293,13 +239,6 @@ class PyClient:
             self.faults.append(f"{channel}: {here} after {position}")
         self.positions[channel] = here
         self.received[channel].append(event)
-
-    def _story(self, channel: str, offset: int) -> str:
-        return f"{channel} at {offset}; it is at {self.positions}, {self.faults[:5]}"
-
-    def _offset(self, channel: str) -> int:
-        offset: int = self.positions[channel]["offset"]
-        return offset
 
 
 def _fail(answer: asyncio.Future[Json]) -> None:
