@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-TURN_S = 0.002
+TURN_S = 0.001
 """Seconds of work without a pause. Several clients may work in one turn of the event loop, and a handshake takes some
-eight turns: ten busy clients cost a newcomer less than 0.2 s."""
+eight turns: ten busy clients cost a newcomer some 0.1 s."""
 
 
 class Turn:

@@ -8,6 +8,7 @@ One of the files that touch the internals of aiohttp (its compiled frame reader)
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -375,7 +376,8 @@ class Connection(WritingHalf):
         if self._state is State.CLOSING:
             self._state = State.DEAF
             if not self._transport.is_closing():
-                self._transport.write_eof()
+                with contextlib.suppress(OSError):  # the peer has reset the connection, which nobody reads
+                    self._transport.write_eof()
 
     def _answer_close(self, code: int) -> None:
         if code == ABNORMAL_CLOSURE:
