@@ -13,7 +13,9 @@ from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.gateway.chat.transport import SocketTransport
 from server.gateway.socketio.rooms import Rooms
-from server.gateway.websocket.connection import Connection, Inbox
+from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.events import ConnectionEvents
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Metrics, Traffic
 
@@ -24,8 +26,8 @@ READ = 16 * 1024
 DEADLINE_S = 10.0
 
 
-class QuietHost:
-    """A host for connections whose packets nobody handles."""
+class QuietEvents(ConnectionEvents[Connection]):
+    """The events of connections whose packets nobody handles."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,10 +52,6 @@ class QuietHost:
 
     def lost(self, connection: Connection) -> None:
         """Nothing counts on it."""
-
-    def failed(self, connection: Connection, error: Exception) -> None:
-        """Be loud: no packet is handled, so none can fail."""
-        raise error
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run it."""
@@ -115,7 +113,7 @@ async def wired(
 ) -> AsyncIterator[Wired]:
     """So many clients, connected; `limit` is the outbox's, in bytes."""
     loop = asyncio.get_running_loop()
-    traffic, host, inbox = Traffic(), QuietHost(), Inbox(loop)
+    traffic, events, inbox = Traffic(), QuietEvents(), Inbox(loop)
     outbox = outbox_class(loop, limit, traffic, metrics)
     rooms = Rooms(outbox)
     clients = []
@@ -125,17 +123,17 @@ async def wired(
             end.setblocking(False)
         waiting = asyncio.Protocol()
         stream, _ = await loop.create_connection(lambda waiting=waiting: waiting, sock=ours)  # type: ignore[misc]
-        connection = Connection(host, f"c{number}", stream, inbox, outbox, None)
+        connection = Connection(events, f"c{number}", stream, inbox, outbox)
         stream.set_protocol(connection)
-        connection.start()
-        rooms.admit(SessionId(connection.sid), connection)
-        clients.append(Client(SessionId(connection.sid), connection, peer))
+        connection.writer.start()
+        rooms.admit(SessionId(connection.id), connection)
+        clients.append(Client(SessionId(connection.id), connection, peer))
     transport = SocketTransport(rooms, outbox, {}, metrics, lambda: 0.0)
     try:
         yield Wired(transport, outbox, rooms, traffic, clients)
     finally:
         for client in clients:
             client.connection.abort(CloseReason.SERVER_STOPPED, "the scene ends")
-        await host.all_ended(count)
+        await events.all_ended(count)
         for client in clients:
             client.peer.close()

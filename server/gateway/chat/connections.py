@@ -46,7 +46,7 @@ class SocketConnections(Connections):
         client = self._registry.connections.get(connection)
         if client is None or not client.is_open():
             return DrainEnd.LEFT
-        client.stop_reading()
+        client.reader.hold()
         await _answered(client, answer_s / 2)
         client.drop_mailbox()  # too much for the time; the packet in progress is still answered
         await _answered(client, answer_s / 2)

@@ -72,7 +72,7 @@ class SocketTransport(Transport):
         """Wait for a session that reads slowly. Promise 5."""
         connection = self._rooms.connection(session)
         if connection is not None:
-            await connection.flushed()
+            await connection.writer.flushed()
 
     def terminate(self, session: SessionId, error: MaruError) -> None:
         """Say why, send DISCONNECT so that the client does not come back, close the WebSocket (PROTOCOL.md)."""

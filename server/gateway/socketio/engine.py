@@ -20,9 +20,10 @@ from aiohttp.http import RawRequestMessage
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.admission import Admission
-from server.gateway.websocket.connection import Connection, Inbox
+from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.handshake import Gate, accepted
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.registry import Registry
 from server.ports.metrics import Metrics
@@ -106,13 +107,11 @@ class Engine(engineio.AsyncServer):
 
     def _open(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""
-        connection = Connection(
-            self.registry, self.generate_id(), transport, self._inbox, self._outbox, _remote(transport)
-        )
+        connection = Connection(self.registry, self.generate_id(), transport, self._inbox, self._outbox)
         self.registry.add(connection)
         transport.set_protocol(connection)
-        connection.start()
-        connection.send_now(accepted(request.headers[hdrs.SEC_WEBSOCKET_KEY], self._opening(connection.sid)))
+        connection.writer.start()
+        connection.writer.send_now(accepted(request.headers[hdrs.SEC_WEBSOCKET_KEY], self._opening(connection.id)))
         if not transport.is_reading():  # aiohttp pauses a client that sends much before the 101
             transport.resume_reading()
         if tail:
@@ -153,9 +152,3 @@ class Engine(engineio.AsyncServer):
         """Close a connection, if there still is one."""
         if sid is not None and sid in self.sockets:
             self.sockets[sid].close(CloseCode.NORMAL, CloseReason.TERMINATED, "server disconnect")
-
-
-def _remote(transport: asyncio.Transport) -> str | None:
-    """Return the peer's address without its port, or None if the peer is gone already."""
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if peer else None

@@ -14,6 +14,7 @@ from server.domain.channels import ChannelName
 from server.domain.identity import SessionId
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.outbox import Outbox
+from server.gateway.websocket.writer import Writer
 from server.ports.membership import Membership
 
 _NOBODY: Mapping[SessionId, Connection] = {}
@@ -30,7 +31,7 @@ class Rooms(socketio.AsyncManager, Membership):
         # A room without members has no entry.
         self._members: dict[ChannelName, dict[SessionId, Connection]] = {}
         # What `audience` returned last, until somebody enters or leaves the room.
-        self._audiences: dict[ChannelName, list[Connection]] = {}
+        self._audiences: dict[ChannelName, list[Writer]] = {}
 
     def admit(self, session: SessionId, connection: Connection) -> None:
         """Open a session on a connection."""
@@ -51,11 +52,11 @@ class Rooms(socketio.AsyncManager, Membership):
         """Whether anybody is in the channel."""
         return channel in self._members
 
-    def audience(self, channel: ChannelName) -> Sequence[Connection]:
-        """The members' connections. The list is kept until somebody enters or leaves, for channels with much to say."""
+    def audience(self, channel: ChannelName) -> Sequence[Writer]:
+        """The members' writers. The list is kept until somebody enters or leaves, for channels with much to say."""
         found = self._audiences.get(channel)
         if found is None:
-            found = list(self._members.get(channel, _NOBODY).values())
+            found = [member.writer for member in self._members.get(channel, _NOBODY).values()]
             if found:
                 self._audiences[channel] = found
         return found
@@ -113,7 +114,7 @@ class Rooms(socketio.AsyncManager, Membership):
         session = SessionId(room)
         found = {session: self._sessions[session]} if session in self._sessions else _NOBODY
         for member, connection in self._members.get(ChannelName(room), found).items():
-            yield member, connection.sid
+            yield member, connection.id
 
     def basic_enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:
         """As `enter`."""

@@ -92,12 +92,12 @@ class ChatServer(socketio.AsyncServer):
         if session is None or namespace != NAMESPACE:
             raise HostilePacket("event before CONNECT")
         reply = partial(_reply, connection, id)
-        if connection.take_doom():
+        if connection.skipped:
             self._namespace.refuse_skipped(session, data[0], reply)
             return
         answer = await self._namespace.run(session, data[0], data[1:], reply)
         if isinstance(answer, Failed) and isinstance(answer.error, Unavailable):
-            connection.doom_waiting()
+            connection.skip_waiting()
 
     def _end_session(self, connection: Connection) -> None:
         """End the session of a connection that is gone, or whose client has left: without a task, since thousands may

@@ -1,45 +1,61 @@
-"""A client's packets between reading and handling: it exists only while it has work."""
+"""A client's packets between reading and handling. A mailbox exists only while there are any."""
 
 from collections import deque
 
+from server.application.turn import Turn
+from server.gateway.websocket.writer import Writer
+
 MAILBOX_HIGH = 128
-"""Packets waiting to be handled at which reading pauses: the rest waits in the client's own TCP window."""
+"""Packets waiting to be handled at which reading pauses. What follows waits in the client's own TCP window."""
 
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
 
 
 class Mailbox:
-    """Packets in the order in which they came. Some may be doomed: they are still taken out, but not to be done."""
+    """One client's packets, in the order in which they came."""
 
-    __slots__ = ("_doomed", "_packets")
+    __slots__ = {
+        "_packets": "What waits to be handled.",
+        "_to_skip": "How many packets at the front are to be skipped.",
+        "_turn": "The share of the event loop that handling the packets may take before others get a turn.",
+        "skipped": "Whether the packet that was taken out last is to be skipped.",
+    }
 
     def __init__(self, packet: str) -> None:
         self._packets = deque((packet,))
-        self._doomed = 0
+        self._to_skip = 0
+        self._turn = Turn()
+        self.skipped = False
 
     def __len__(self) -> int:
-        """How many packets wait."""
+        """Return how many packets wait."""
         return len(self._packets)
 
-    def post(self, packet: str) -> None:
+    def put(self, packet: str) -> None:
         """Add a packet."""
         self._packets.append(packet)
 
-    def take(self) -> str:
-        """Take the oldest packet out. Raises `IndexError` where there is none."""
+    async def next(self, writer: Writer) -> str | None:
+        """Take the oldest packet out; return None if there is none.
+
+        Others get a turn before, if the client has had its share. A client that reads slowly is waited for.
+        """
+        if self._packets and self._turn.over():
+            await self._turn.pass_on()  # a command that waits for nothing gives nobody else a turn
+        if self._packets and writer.congested:
+            await writer.flushed()  # further answers would only pile up
+        if not self._packets:
+            return None
+        self.skipped = self._to_skip > 0
+        self._to_skip -= self.skipped
         return self._packets.popleft()
 
-    def doom(self) -> None:
-        """What waits now is not to be done: something before it could not be, and its sender will send both again."""
-        self._doomed = len(self._packets)
-
-    def take_doom(self) -> bool:
-        """Whether the packet taken last was waiting when those were doomed. To be asked once a packet."""
-        doomed = self._doomed > 0
-        self._doomed -= doomed
-        return doomed
+    def skip_waiting(self) -> None:
+        """Skip every packet that waits now: it is still taken out, but marked."""
+        self._to_skip = len(self._packets)
 
     def clear(self) -> None:
-        """Drop what waits."""
+        """Drop every packet that waits now."""
         self._packets.clear()
+        self._to_skip = 0

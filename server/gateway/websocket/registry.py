@@ -3,7 +3,7 @@
 import asyncio
 import operator
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,8 @@ import structlog
 
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import Connection
-from server.gateway.websocket.frames import CloseCode
+from server.gateway.websocket.events import ConnectionEvents
+from server.gateway.websocket.frames import CloseCode, HostilePacket
 from server.gateway.websocket.heartbeat import Wheel
 from server.gateway.websocket.turn_queue import TurnQueue
 from server.ports.metrics import Metrics
@@ -28,22 +29,22 @@ ENDS_PER_TURN = 100
 _log = structlog.get_logger("maru.connection")
 
 
-class Registry:
+class Registry(ConnectionEvents[Connection]):
     """Pings connections, closes those that never send a CONNECT, and forgets those that end.
 
-    `received` handles one packet of a client. `disconnected` is called once for each connection, after its last packet.
-    `received`, `leaving`, `lost`, `ended`, `failed` and `spawn` are what a connection calls (`connection.Host`).
+    `handle` handles one packet of a client, and may raise `HostilePacket`. `disconnected` is called once for each
+    connection, after its last packet.
     """
 
     def __init__(
         self,
         ping_interval: float,
         ping_timeout: float,
-        received: Callable[[Connection, str], Coroutine[Any, Any, None]],
+        handle: Callable[[Connection, str], Awaitable[None]],
         disconnected: Callable[[Connection], None],
         metrics: Metrics,
     ) -> None:
-        self.received = received
+        self._handle = handle
         self._disconnected = disconnected
         self._metrics = metrics
         self.connections: dict[str, Connection] = {}  # by id, in the order of the handshakes
@@ -66,7 +67,7 @@ class Registry:
         """Begin to ping a connection, and to wait for its CONNECT."""
         self._metrics.opened()
         self._empty.clear()
-        self.connections[connection.sid] = connection
+        self.connections[connection.id] = connection
         self.unconnected[connection] = connection.opened_at + CONNECT_WAIT_S
         self._wheel.add(connection)
 
@@ -84,6 +85,18 @@ class Registry:
 
     # What a connection calls
 
+    async def received(self, connection: Connection, packet: str) -> None:
+        """Handle one packet. If that fails, drop the client's other packets and close the connection."""
+        try:
+            await self._handle(connection, packet)
+        except HostilePacket as error:
+            connection.drop_mailbox()
+            connection.close(error.code, CloseReason.MALFORMED, error.problem)
+        except Exception as error:  # noqa: BLE001  # an unexpected error ends this connection and no other
+            connection.drop_mailbox()
+            _log_failure(connection, error)
+            connection.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
+
     def lost(self, connection: Connection) -> None:
         """Stop pinging the connection and waiting for its CONNECT."""
         self._metrics.closed(connection.cause or CloseReason.TRANSPORT_LOST)
@@ -98,13 +111,6 @@ class Registry:
         """Forget the connection soon, for the same reason."""
         self._ends.put(partial(self._forget, connection))
 
-    def failed(self, connection: Connection, error: Exception) -> None:
-        """Log an error of the server, with its traceback."""
-        session = connection.session
-        _log.error(
-            "connection.failed", connection=connection.sid, user=session and session.identity.user, exc_info=error
-        )
-
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a connection's work as a task."""
         task = asyncio.get_running_loop().create_task(work)
@@ -115,8 +121,8 @@ class Registry:
         try:
             self._disconnected(connection)
         except Exception as error:  # noqa: BLE001  # the connection must be forgotten all the same
-            self.failed(connection, error)
-        del self.connections[connection.sid]
+            _log_failure(connection, error)
+        del self.connections[connection.id]
         if not self.connections:
             self._empty.set()
         if (waiting := self._forgotten.pop(connection, None)) is not None and not waiting.done():
@@ -124,7 +130,7 @@ class Registry:
         session = connection.session
         self._bound_log.info(
             "connection.closed",
-            connection=connection.sid,
+            connection=connection.id,
             session=session and session.id,
             user=session and session.identity.user,
             remote=connection.remote,
@@ -143,3 +149,9 @@ class Registry:
                     break
                 del self.unconnected[connection]
                 connection.close(CloseCode.POLICY_VIOLATION, CloseReason.NO_CONNECT, "no CONNECT in time")
+
+
+def _log_failure(connection: Connection, error: Exception) -> None:
+    """Log an error of the server, with its traceback."""
+    session = connection.session
+    _log.error("connection.failed", connection=connection.id, user=session and session.identity.user, exc_info=error)

@@ -1,72 +1,64 @@
-"""The writing half of a connection: one write a turn of the loop, straight to the kernel, counted and bounded."""
+"""The writing half of a connection: frames go straight to the kernel, or wait in the transport, counted and bounded."""
 
 import asyncio
 import os
-from abc import abstractmethod
-from enum import IntEnum
+from typing import Protocol
 
 from server.domain.outcomes import CloseReason
-from server.gateway.websocket.frames import CloseCode
 from server.gateway.websocket.outbox import Outbox
 
 MAX_OUTBOUND = 1 << 20
-"""Bytes that may wait for a client that does not read (P8); over it the connection is closed as slow."""
+"""Bytes that may wait for a client that does not read (P8). Over it the connection is closed as slow."""
 
 FLUSH_WAIT_S = 10.0
 FLUSH_STEP = 64 * 1024
-"""A client that is waited for takes so many bytes in each such time, or half of what waits where that is less: a bad
-mobile link does; else it is slow."""
+"""A client that is waited for must take this many bytes in each such time, or half of what waits if that is less. A bad
+mobile link does; a client that does not is slow."""
 
 LARGE_ANSWER_BYTES = 64 * 1024
 """An answer of such a size is sent at once, and the client's next command waits until the client has taken it."""
 
 
-class State(IntEnum):
-    """How far a connection is. It only grows."""
+class Owner(Protocol):
+    """The connection that a writer belongs to."""
 
-    OPEN = 0
-    CLOSING = 1  # a close frame is written; only the peer's is still listened for
-    DEAF = 2  # as CLOSING, but the peer's frames can't be read any more
-    CLOSED = 3
+    def give_up(self, cause: CloseReason) -> None:
+        """End the connection: too much waits for the client (`SLOW_READER`), or for all clients (`MEMORY_CAP`)."""
 
 
-class WritingHalf(asyncio.Protocol):
-    """Owns the transport and the connection's state. `queued` is what waits for the end of the turn (`Outbox`)."""
+class Writer:
+    """Writes whole frames to one client. The `Outbox` calls it at the end of a turn of the event loop."""
 
-    __slots__ = ("_backlog", "_descriptor", "_flushed", "_given", "_outbox", "_state", "_transport", "queued")
+    __slots__ = {
+        "_backlog": "Bytes in the transport's buffer, an upper bound; -1 while writing is not paused.",
+        "_descriptor": "The socket's. It is valid until `connection_lost`, on asyncio's loop and on uvloop.",
+        "_flushed": "Done when the kernel has taken everything, or writing ends; None if nothing waits for that.",
+        "_given": "Bytes that the transport has put into its buffer, in all.",
+        "_open": "Whether frames are accepted.",
+        "_outbox": "Knows all congested writers, and how much waits in their transports.",
+        "_owner": "The connection.",
+        "_transport": "Where bytes go that the kernel does not take.",
+        "_unsent_before": "Bytes that waited when `has_progressed` was last called.",
+        "queued": "Whole frames that are to be written at the end of this turn, in order.",
+    }
 
-    def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
+    def __init__(self, transport: asyncio.Transport, outbox: Outbox, owner: Owner) -> None:
+        # With a limit of 0 the transport calls `pause_writing` as soon as a byte waits in its buffer, because the
+        # kernel's is full, and `resume_writing` when its buffer is empty.
+        transport.set_write_buffer_limits(high=0)
         self._transport = transport
         self._outbox = outbox
-        # From the first byte that the kernel does not take until the last is taken, this side is told: `_backlog`.
-        transport.set_write_buffer_limits(high=0)
+        self._owner: Owner = owner
         self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._backlog = -1
-        self._given = 0  # bytes that the transport has been given to keep, in all
+        self._given = self._unsent_before = 0
         self._flushed: asyncio.Future[None] | None = None
-        self._state = State.OPEN
+        self._open = True
         self.queued: bytes | list[bytes] | None = None
-
-    @abstractmethod
-    def close(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
-        """Write a close frame and wait a while for the peer's, then abort."""
-
-    @abstractmethod
-    def abort(self, cause: CloseReason, reason: str) -> None:
-        """Drop the connection at once."""
-
-    @abstractmethod
-    def drop_mailbox(self) -> None:
-        """Handle no further packets."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether the transport is gone."""
-        return self._state is State.CLOSED
 
     @property
     def congested(self) -> bool:
-        """Whether the kernel takes no more for now."""
+        """Whether the kernel's buffer is full."""
         return self._backlog >= 0
 
     @property
@@ -74,30 +66,28 @@ class WritingHalf(asyncio.Protocol):
         """Bytes that the kernel has not taken."""
         return self._transport.get_write_buffer_size() if self._backlog >= 0 else 0
 
-    def is_open(self) -> bool:
-        """Whether the connection takes part: neither closing nor closed."""
-        return self._state is State.OPEN
+    def has_progressed(self) -> bool:
+        """Say whether less waits for the client than at the last call."""
+        before, self._unsent_before = self._unsent_before, self.unsent
+        return self._unsent_before < before
 
-    def write(self, data: bytes) -> None:
-        """Write whole frames at the end of this turn of the loop."""
-        if self._state is State.OPEN:
-            self._outbox.write_one(self, data)
+    # Writing
 
     def flush(self) -> int:
-        """Send what is queued; return its bytes."""
+        """Send what is queued; return how many bytes."""
         queued, self.queued = self.queued, None
         if queued is None:
             return 0
         return self.send_now(b"".join(queued) if isinstance(queued, list) else queued)
 
     def send_now(self, data: bytes) -> int:
-        """Send whole frames, or close a connection that has let too much pile up; return the bytes that were taken.
+        """Send whole frames, or give the client up if too much waits for it. Return how many bytes were accepted.
 
-        Where nothing waits before them they go to the kernel directly: a transport's own way there costs half as much
-        again as the system call. What the kernel does not take, and any error, is the transport's. The descriptor is
-        ours until `connection_lost`, on either loop.
+        If nothing waits, the bytes go to the kernel directly: through the transport the system call would cost half as
+        much again. The transport gets the bytes that the kernel does not take, and all of them after an error, which
+        it then meets itself.
         """
-        if self._state is not State.OPEN:
+        if not self._open:
             return 0
         size = len(data)
         if self._backlog < 0:
@@ -111,78 +101,29 @@ class WritingHalf(asyncio.Protocol):
             return size
         self._count(self._backlog + size)
         if self._backlog > MAX_OUTBOUND and self._is_slow(size):
-            self._cut_slow()
+            self._too_slow()
             return 0
         self._given += size
         self._transport.write(data)
         return size
 
-    def _flush_now(self) -> None:
-        """As `flush`, with what stands in an open batch: what comes next goes to the transport directly."""
+    def flush_now(self) -> None:
+        """Send what is queued, and the open batch, before the turn ends: what is written next goes past the outbox."""
         self._outbox.end_batch()
         self._outbox.traffic.sent_bytes += self.flush()
 
     def flush_large(self) -> None:
-        """Send the queue now if its last part is large, so that `congested` tells whether the client has taken it: a
-        client that asks for several pages at once is given one after another."""
+        """Send what is queued now, if its last part is large. Then `congested` tells whether the client has taken it:
+        several pages that a client asks for at once are sent one after another."""
         queued = self.queued
         if queued is not None and len(queued[-1] if isinstance(queued, list) else queued) >= LARGE_ANSWER_BYTES:
-            self._flush_now()
-
-    def _is_slow(self, size: int) -> bool:
-        """Look at what really waits before these many bytes: the count includes what has been sent since."""
-        waiting = self.recount()
-        if waiting + size > MAX_OUTBOUND:
-            return True
-        self._count(waiting + size)
-        return False
-
-    def _cut_slow(self) -> None:
-        self.queued = None
-        self.drop_mailbox()
-        self.close(CloseCode.TRY_AGAIN_LATER, CloseReason.SLOW_READER, "slow reader")
-
-    def drop(self) -> None:
-        """Drop the connection with all that waits for it: the process needs the memory now, and no close frame could
-        overtake what waits."""
-        self.abort(CloseReason.MEMORY_CAP, "outbound memory")
-
-    def recount(self) -> int:
-        """How many bytes wait in the transport, looked at now."""
-        waiting = self._transport.get_write_buffer_size()
-        self._count(waiting)
-        return waiting
-
-    def _count(self, waiting: int) -> None:
-        self._outbox.traffic.outbound_queued_bytes += waiting - max(self._backlog, 0)
-        self._backlog = waiting
-
-    def start(self) -> None:
-        """Begin, as the transport's protocol: what was written before may still be on its way."""
-        if self._transport.get_write_buffer_size():
-            self.pause_writing()
-
-    def pause_writing(self) -> None:
-        """Begin to count: the kernel takes no more for now."""
-        self._outbox.congested[self] = None
-        self.recount()
-
-    def resume_writing(self) -> None:
-        """Stop counting: the kernel keeps up again."""
-        self._uncount()
-        self._wake()
-
-    def _uncount(self) -> None:
-        if self._backlog >= 0:
-            self._count(0)
-            self._backlog = -1
-            del self._outbox.congested[self]
+            self.flush_now()
 
     async def flushed(self) -> None:
-        """Wait until little of what has been written still waits for the client, or the connection is lost; close one
-        that takes too long."""
-        self._flush_now()
-        if self._backlog < 0 or self.closed:
+        """Wait until the kernel has taken what has been written, or writing has ended. Give up a client that takes too
+        little of it."""
+        self.flush_now()
+        if self._backlog < 0:
             return
         if self._flushed is None:
             self._flushed = asyncio.get_running_loop().create_future()
@@ -192,16 +133,83 @@ class WritingHalf(asyncio.Protocol):
             await asyncio.wait((flushed,), timeout=FLUSH_WAIT_S)
             taken = before + self._given - given - self.unsent
             if not flushed.done() and taken < min(FLUSH_STEP, before // 2):
-                self._cut_slow()
+                self._too_slow()
                 return
 
-    def _forget(self) -> None:
-        """Drop what is queued, count and wait no more: the transport is gone, or as good as gone."""
-        self.queued = None
+    # What waits in the transport
+
+    def start(self) -> None:
+        """Begin as the half of the transport's protocol: bytes written before may still be on their way."""
+        if self._transport.get_write_buffer_size():
+            self.pause()
+
+    def pause(self) -> None:
+        """Begin to count: the kernel's buffer is full."""
+        self._outbox.congested[self] = None
+        self.recount()
+
+    def resume(self) -> None:
+        """Stop counting: the kernel has taken everything."""
         self._uncount()
         self._wake()
+
+    def recount(self) -> int:
+        """Ask the transport how many bytes wait in it, and return that number."""
+        waiting = self._transport.get_write_buffer_size()
+        self._count(waiting)
+        return waiting
+
+    def drop(self) -> None:
+        """Give the client up: the process needs the memory."""
+        self._owner.give_up(CloseReason.MEMORY_CAP)
+
+    def _is_slow(self, size: int) -> bool:
+        """Return whether too much waits before these many bytes: the count includes what has been sent since."""
+        waiting = self.recount()
+        if waiting + size > MAX_OUTBOUND:
+            return True
+        self._count(waiting + size)
+        return False
+
+    def _too_slow(self) -> None:
+        self.queued = None
+        self._owner.give_up(CloseReason.SLOW_READER)
+
+    def _count(self, waiting: int) -> None:
+        self._outbox.traffic.outbound_queued_bytes += waiting - max(self._backlog, 0)
+        self._backlog = waiting
+
+    def _uncount(self) -> None:
+        if self._backlog >= 0:
+            self._count(0)
+            self._backlog = -1
+            del self._outbox.congested[self]
 
     def _wake(self) -> None:
         if self._flushed is not None:
             self._flushed.set_result(None)
             self._flushed = None
+
+    # Ending
+
+    def finish(self, last: bytes) -> None:
+        """Write a last frame, and accept no more. Call `flush_now` before: what is still queued is never written."""
+        self._open = False
+        if not self._transport.is_closing():
+            self._transport.write(last)
+
+    def stop(self) -> None:
+        """Drop what is queued, count nothing and let nobody wait: the transport is lost, or is being aborted."""
+        self._open = False
+        self.queued = None
+        self._uncount()
+        self._wake()
+        self._owner = _NOBODY  # else the connection and this object would wait for the garbage collector
+
+
+class _Nobody:
+    def give_up(self, cause: CloseReason) -> None:
+        pass
+
+
+_NOBODY = _Nobody()

@@ -15,6 +15,7 @@ from server.domain.identity import SessionId
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.outbox import Outbox
+from server.gateway.websocket.writer import Writer
 from server.ports.metrics import SILENT, Traffic
 from server.wire.words import NAMESPACE
 
@@ -59,8 +60,8 @@ class Scene:
 
 
 def named(client: int) -> Connection:
-    """A name in the place of a connection: rooms only hand it on."""
-    return cast(Connection, f"c{client}")
+    """A connection whose writer is a name: rooms only hand it on."""
+    return cast(Connection, SimpleNamespace(writer=f"c{client}"))
 
 
 def new_rooms() -> Rooms:
@@ -95,10 +96,10 @@ def test_an_audience_is_the_members(steps: list[tuple[str, int, ChannelName]]) -
     assert always_right(new_rooms(), steps)
 
 
-class _KeepsForEver(dict[ChannelName, list[Connection]]):
+class _KeepsForEver(dict[ChannelName, list[Writer]]):
     """An index that forgets nothing."""
 
-    def pop(self, *_: object) -> list[Connection]:
+    def pop(self, *_: object) -> list[Writer]:
         """Keep it all the same."""
         return []
 
@@ -120,7 +121,7 @@ def test_nothing_is_kept_of_a_room_without_members() -> None:
     for number in range(100):
         assert rooms.audience(ChannelName(f"room:{number}")) == []
     scene.enter(0, NAMES[0])
-    assert rooms.audience(NAMES[0]) == [named(0)]
+    assert rooms.audience(NAMES[0]) == [named(0).writer]
     scene.go(0, NAMES[0])
     assert rooms.audience(NAMES[0]) == []
     assert not rooms._audiences  # noqa: SLF001  # what is kept is the point
@@ -156,7 +157,7 @@ def test_python_socketio_finds_the_members() -> None:
     """Its own `emit` reaches one room or one client; without an address it is an error, not everybody."""
     rooms = new_rooms()
     session = SessionId("session")
-    connection = cast(Connection, SimpleNamespace(sid="connection"))
+    connection = cast(Connection, SimpleNamespace(id="connection"))
     rooms.admit(session, connection)
     rooms.basic_enter_room(session, NAMESPACE, "room:a")
     pair = [("session", "connection")]

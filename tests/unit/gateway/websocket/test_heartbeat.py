@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import Connection
-from server.gateway.websocket.heartbeat import SLOTS, Wheel
+from server.gateway.websocket.heartbeat import PING, SLOTS, Wheel
 from tests.doubles.virtual_time import virtually
 
 Clock = Callable[[], float]
@@ -22,12 +22,14 @@ class Peer:
     def __init__(self, clock: Clock, *, lag: float = 0.0, dies_at: float = float("inf")) -> None:
         self._clock, self._lag, self._dies_at = clock, lag, dies_at
         self.slot = 0
+        self.reader = self.writer = self
         self.last_heard = clock()
         self.pings: list[float] = []
         self.ended: tuple[float, str] | None = None
 
-    def ping(self) -> None:
+    def write(self, data: bytes) -> None:
         """Be pinged."""
+        assert data == PING
         self.pings.append(self._clock())
         asyncio.get_running_loop().call_later(self._lag, self.pong)
 
@@ -36,8 +38,12 @@ class Peer:
         if self._clock() < self._dies_at:
             self.last_heard = self._clock()
 
-    def shows_life(self, since: float) -> bool:
-        """Answer for what has been heard; nothing waits for this peer."""
+    def has_progressed(self) -> bool:
+        """Say no: nothing waits for this peer."""
+        return False
+
+    def heard_since(self, since: float) -> bool:
+        """Answer for what has been heard."""
         return self.last_heard >= since
 
     def abort(self, cause: CloseReason, reason: str) -> None:

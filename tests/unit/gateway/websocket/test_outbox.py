@@ -14,6 +14,7 @@ from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import SessionExpiring
 from server.gateway.websocket.frames import CloseCode, frame
+from server.gateway.websocket.heartbeat import PING
 from server.gateway.websocket.outbox import (
     CLIENTS_PER_WAIT,
     MAX_IDLE_TURNS,
@@ -78,7 +79,7 @@ class Script:
     async def event(self, channel: str, size: int) -> None:
         """An event of a channel, through the outbox as the transport does it."""
         data, members = self._payload(size), self._scene.rooms.members(ChannelName(channel))
-        receivers = [client.connection for client in self._scene.clients if client.session in members]
+        receivers = [client.connection.writer for client in self._scene.clients if client.session in members]
         for index, client in enumerate(self._scene.clients):
             if client.session in members:
                 self.due[index].append(data)
@@ -196,9 +197,9 @@ def test_a_turn_is_one_write(loop: str) -> None:
             for other in scene.clients:
                 scene.enter(other, "room:a")
             for _ in range(10):
-                scene.outbox.write_all("room:a", frame(b"event"), lambda: [c.connection for c in scene.clients])
+                scene.outbox.write_all("room:a", frame(b"event"), lambda: [c.connection.writer for c in scene.clients])
             client.connection.write(frame(b"answer"))
-            client.connection.ping()
+            client.connection.write(PING)
             await scene.transport.settled()
             await scene.transport.settled()
             await client.take()
@@ -228,7 +229,7 @@ def test_a_large_fan_out_takes_turns() -> None:
     async def scenario() -> None:
         count = WRITES_PER_TURN + 88
         async with wired(count) as scene:
-            receivers = [client.connection for client in scene.clients]
+            receivers = [client.connection.writer for client in scene.clients]
             scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
             for _ in range(2 * MAX_IDLE_TURNS):
                 if scene.traffic.sent_bytes:
@@ -252,7 +253,7 @@ def test_an_event_does_not_overtake_answers_of_a_crowd() -> None:
             for client in scene.clients:
                 client.connection.write(frame(b"answer"))
             last = scene.clients[-1]
-            scene.outbox.write_all("room:a", frame(b"event"), lambda: [last.connection])
+            scene.outbox.write_all("room:a", frame(b"event"), lambda: [last.connection.writer])
             assert await read_all(last, 2) == [b"answer", b"event"]
 
     run(scenario())
@@ -263,7 +264,7 @@ def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
 
     async def scenario(count: int) -> int:
         async with wired(count) as scene:
-            receivers = [client.connection for client in scene.clients]
+            receivers = [client.connection.writer for client in scene.clients]
             writes = 0
             for _ in range(5):
                 scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
@@ -284,9 +285,9 @@ def test_nobody_waits_for_what_is_said_to_many() -> None:
 
     async def scenario() -> None:
         async with wired(CLIENTS_PER_WAIT * 4) as scene:
-            receivers = [client.connection for client in scene.clients]
+            receivers = [client.connection.writer for client in scene.clients]
             member, stranger = scene.clients[0], scene.clients[-1]
-            receivers.remove(stranger.connection)
+            receivers.remove(stranger.connection.writer)
             for _ in range(3):
                 scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
                 await asyncio.sleep(0)
@@ -306,7 +307,7 @@ def test_a_fan_out_waits_for_a_time_and_not_for_turns() -> None:
 
     async def scenario() -> None:
         async with wired(CLIENTS_PER_WAIT * 20) as scene:
-            receivers = [client.connection for client in scene.clients]
+            receivers = [client.connection.writer for client in scene.clients]
             turns = 0
             while not scene.traffic.sent_bytes:
                 scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
@@ -414,7 +415,7 @@ def test_ephemeral_events_are_dropped_first(loop: str) -> None:
             fill(scene, slow, 60_000, 8)
             for _ in range(3):
                 await scene.transport.settled()
-            receivers = [client.connection for client in scene.clients]
+            receivers = [client.connection.writer for client in scene.clients]
             scene.outbox.write_all("whisper", frame(b"typing"), lambda: receivers, ephemeral=True)
             scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
             await scene.transport.settled()

@@ -1,0 +1,35 @@
+"""How far a connection is, and what it tells the object that keeps it."""
+
+from collections.abc import Coroutine
+from enum import IntEnum
+from typing import Any, Protocol, TypeVar
+
+C_contra = TypeVar("C_contra", contravariant=True)
+"""The connection's class, which knows this module and not the other way round."""
+
+
+class ConnectionState(IntEnum):
+    """How far a connection is. It only grows."""
+
+    OPEN = 0
+    CLOSING = 1  # the last frame is written, and no further packet is taken
+    CLOSED = 2  # the transport is gone
+
+
+class ConnectionEvents(Protocol[C_contra]):
+    """Called by connections; see `Connection` for the order in which an end is told."""
+
+    async def received(self, connection: C_contra, packet: str) -> None:
+        """Handle one Socket.IO packet. Raises nothing."""
+
+    def leaving(self, connection: C_contra) -> None:
+        """Call the connection's `hang_up` soon."""
+
+    def lost(self, connection: C_contra) -> None:
+        """Stop counting on the connection. Its `cause` says why it is gone."""
+
+    def ended(self, connection: C_contra) -> None:
+        """Forget the connection. Raises nothing."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that handles its own errors, as a task."""

@@ -1,0 +1,169 @@
+"""The reading half of a connection: a bounded number of frames in each turn of the event loop."""
+
+import asyncio
+import time
+from enum import IntEnum
+from typing import Any, Protocol
+
+from aiohttp.http import WebSocketError, WSMsgType
+
+from server.gateway.websocket.frames import TOO_MANY_SMALL, CloseCode, HeaderCheck
+from server.gateway.websocket.inbox import Inbox
+
+LARGE_READ_BYTES = 1 << 16
+"""A read of such a size ends the client's turn: libuv reads one socket up to 32 times before it looks at another."""
+
+LAST_READ_BYTES = 1 << 18
+"""Bytes read after the server's close frame, in search of the peer's; then the server reads no more."""
+
+ABNORMAL_CLOSURE = 1006
+"""A close code for programs' own use, never sent (RFC 6455, section 7.4.1). aiohttp's reader accepts it."""
+
+
+class Receiver(Protocol):
+    """Takes what a `Reader` reads."""
+
+    def take(self, message: Any) -> None:
+        """Take one whole message, as aiohttp's reader makes it."""
+
+    def break_off(self, code: CloseCode, reason: str) -> None:
+        """Close the connection: its frames can't be read any further."""
+
+    def has_room(self) -> bool:
+        """Say whether further messages are wanted now."""
+
+
+class ReadMode(IntEnum):
+    """What is read of a client. It only grows."""
+
+    MESSAGES = 0
+    HELD = 1  # nothing, until the connection closes
+    CLOSE_FRAME = 2  # the server's close frame is written: only the peer's is wanted
+    NOTHING = 3  # what comes is dropped
+
+
+class Reader:
+    """Reads a client's frames. It pauses the transport while the rest of a read waits for the next turn of the event
+    loop, and while the receiver has no room."""
+
+    __slots__ = {
+        "_frames": "aiohttp's frame reader.",
+        "_headers": "The checks that the frame reader leaves out.",
+        "_heard_at": "The monotonic time of the last read.",
+        "_inbox": "Where the frame reader puts messages. Empty between two calls.",
+        "_last_bytes": "Bytes that are still read after the server's close frame.",
+        "_mode": "What is read.",
+        "_paused": "Whether the transport is paused.",
+        "_rest": "The part of the last read that waits for the next turn.",
+        "_scheduled": "Whether `_read_on` is due.",
+        "_transport": "Where the bytes come from.",
+    }
+
+    def __init__(self, transport: asyncio.Transport, inbox: Inbox) -> None:
+        self._transport = transport
+        self._inbox = inbox
+        self._frames = inbox.new_reader()
+        self._headers = HeaderCheck()
+        self._heard_at = time.monotonic()
+        self._mode = ReadMode.MESSAGES
+        self._rest = b""
+        self._paused = self._scheduled = False
+        self._last_bytes = LAST_READ_BYTES
+
+    def feed(self, data: bytes, receiver: Receiver) -> None:
+        """Handle the first frames of a read now, and the others in the next turns."""
+        self._heard_at = time.monotonic()
+        if self._mode >= ReadMode.CLOSE_FRAME and not self._still_listens(len(data)):
+            return
+        self._headers.small = 0
+        self._read(data, receiver)
+        if len(data) >= LARGE_READ_BYTES:
+            self.pause()
+            self._read_on_soon(receiver)
+
+    def heard_since(self, since: float) -> bool:
+        """Say whether anything has been read since a monotonic time. While reading is paused the answer is yes: the
+        client's pongs may wait unread. A dead client is found after the pause, or by TCP_USER_TIMEOUT."""
+        return self._paused or self._heard_at >= since
+
+    # When to read
+
+    def pause(self) -> None:
+        """Read nothing more, until there is room again."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def room_again(self, receiver: Receiver) -> None:
+        """Read on in the next turn, if reading is paused and the receiver has room by then."""
+        if self._paused:
+            self._read_on_soon(receiver)
+
+    def hold(self) -> None:
+        """Read nothing more, until the connection closes."""
+        if self._mode is ReadMode.MESSAGES:
+            self._mode = ReadMode.HELD
+            self.pause()
+
+    def seek_close(self, receiver: Receiver) -> None:
+        """Read on, though no message is wanted: else the peer's close frame could wait in the kernel."""
+        self._mode = max(self._mode, ReadMode.CLOSE_FRAME)
+        self.room_again(receiver)
+
+    def stop(self) -> None:
+        """Drop what has not been handled, and what may still come."""
+        self._mode = ReadMode.NOTHING
+        self._rest = b""
+
+    def _still_listens(self, size: int) -> bool:
+        self._last_bytes -= size
+        if self._last_bytes < 0:
+            self.stop()
+            self.pause()
+        return self._mode is ReadMode.CLOSE_FRAME
+
+    def _read_on_soon(self, receiver: Receiver) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._read_on, receiver)
+
+    def _read_on(self, receiver: Receiver) -> None:
+        """Handle the next part of the last read, or resume the transport if there is none."""
+        self._scheduled = False
+        if not self._paused or self._last_bytes < 0 or self._mode is ReadMode.HELD:
+            return
+        if self._mode is ReadMode.MESSAGES and not receiver.has_room():
+            return  # `room_again` will be called
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._read(rest, receiver)
+            self._read_on_soon(receiver)
+        else:
+            self._paused = False
+            self._heard_at = time.monotonic()
+            self._transport.resume_reading()
+
+    # Frames
+
+    def _read(self, data: bytes, receiver: Receiver) -> None:
+        if (fault := self._headers.fault(data)) is not None:
+            flood = fault == TOO_MANY_SMALL
+            receiver.break_off(CloseCode.POLICY_VIOLATION if flood else CloseCode.PROTOCOL_ERROR, fault)
+            return
+        taken = self._headers.taken
+        if taken < len(data):
+            if not self._headers.finished:
+                self._rest = data[taken:]
+                self.pause()
+                self._read_on_soon(receiver)
+            data = data[:taken]
+        self._frames.feed_data(data)
+        messages, error = self._inbox.take()
+        for message in messages:
+            if message.type is WSMsgType.CLOSE and message.data == ABNORMAL_CLOSURE:
+                receiver.break_off(CloseCode.PROTOCOL_ERROR, "close code 1006")
+            else:
+                receiver.take(message)
+        if error is not None:
+            code = error.code if isinstance(error, WebSocketError) else CloseCode.PROTOCOL_ERROR
+            receiver.break_off(CloseCode(code), f"malformed frame: {type(error).__name__} {int(code)}")
