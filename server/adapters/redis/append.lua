@@ -5,7 +5,7 @@
 --       creation  12 content (entries.py)  13 how long the key counts, ms
 --       revision  12 text  13 data  14 '1' to keep the old data
 -- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. Nothing is
--- sent back that the caller knows already: of a creation, only its place.
+-- sent back that the caller knows already: of a creation, only its position.
 
 local kind, at, id = ARGV[8], ARGV[9], ARGV[11]
 local offset, written = whole(head + 1), whole(NOW)
@@ -21,14 +21,14 @@ end
 
 -- Return the next state of a message: the parts that never change, the new text, the new data or the old.
 local function revised(present)
-  local place, created_at, version, head_size, data_size, from =
+  local created_offset, created_at, version, head_size, data_size, from =
     string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) (%d+) (%d+) ()')
   local text, data = ARGV[12], ARGV[13]
   local data_from = from + head_size
   if ARGV[14] == '1' then
     data = string.sub(present, data_from, data_from + data_size - 1)
   end
-  return packed('e', at, written, place, created_at, whole(version + 1), head_size, #data,
+  return packed('e', at, written, created_offset, created_at, whole(version + 1), head_size, #data,
     string.sub(present, from, data_from - 1) .. data .. text)
 end
 
@@ -37,11 +37,11 @@ if kind == 'creation' then
   local sent = key and redis.call('GET', key)
   if sent then
     local was_epoch, was, was_at, was_id, ends = string.match(sent, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
-    local place = tonumber(was)
+    local was_offset = tonumber(was)
     -- A message that the log does not know has been lost with an earlier log, and is written again.
-    local known = (was_epoch == epoch and place <= floor) or redis.call('ZSCORE', ORDER, was_id) == was
+    local known = (was_epoch == epoch and was_offset <= floor) or redis.call('ZSCORE', ORDER, was_id) == was
     if known and tonumber(ends) > NOW then
-      return {'duplicate', epoch, was, was_at, was_id, place > floor and entry_at(place)}
+      return {'duplicate', epoch, was, was_at, was_id, was_offset > floor and entry_at(was_offset)}
     end
   end
   if redis.call('ZADD', ORDER, 'NX', offset, id) == 0 then
@@ -56,8 +56,8 @@ if kind == 'creation' then
   end
   entry = packed('c', at, written, offset, at, '1', ARGV[12])
 else
-  local place = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
-  local creation = place > floor and entry_at(place)
+  local created_offset = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
+  local creation = created_offset > floor and entry_at(created_offset)
   if not creation then
     return {'not_found', epoch}
   end

@@ -20,8 +20,8 @@ local count = math.min(#found / 2, limit)
 local messages = {}
 for number = 1, count do
   local id, offset = found[2 * number - 1], found[2 * number]
-  local place = upwards and number or count + 1 - number
+  local index = upwards and number or count + 1 - number
   local creation = entry_at(tonumber(offset))
-  messages[place] = {id, offset, creation and (redis.call('GET', STATES .. id) or creation)}
+  messages[index] = {id, offset, creation and (redis.call('GET', STATES .. id) or creation)}
 end
 return {epoch, whole(head), #found / 2 > limit and '1' or '0', messages}

@@ -188,12 +188,12 @@ def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
 
 def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
     """Return what the script's answer means. Raises the refusals, and `DecodeError`."""
-    outcome, epoch, *place = answer
+    outcome, epoch, *rest = answer
     if outcome == b"not_found":
         raise not_found()
     if outcome == b"conflict":
         raise id_taken() if isinstance(draft, NewMessage) else already_deleted()
-    offset, at, id, entry = place
+    offset, at, id, entry = rest
     position = Position(epoch.decode(), int(offset))
     if entry is not None:
         event = known(decode_entry(draft.channel, position.epoch, position.offset, entry))
