@@ -22,7 +22,7 @@ from server.domain.outcomes import CloseReason
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.handshake import Gate, accepted
+from server.gateway.websocket.handshake import HandshakeChecks, accepted
 from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.registry import Registry
@@ -71,7 +71,7 @@ class Engine(engineio.AsyncServer):
         self.registry = Registry(self.ping_interval, self.ping_timeout, received, ended, metrics)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
-        self._gate = Gate(allowed_origins, admission)
+        self._checks = HandshakeChecks(allowed_origins, admission)
         self._inbox = Inbox(loop)  # where frame readers put messages; one is enough, since reading never waits
         self._metrics = metrics
 
@@ -82,21 +82,21 @@ class Engine(engineio.AsyncServer):
 
         Returns False, and does nothing, if the request itself is invalid: aiohttp answers it and keeps the transport.
         """
-        if self._gate.fault(request) is not None:
+        if self._checks.fault(request) is not None:
             return False
-        busy = self._gate.busy(closing=self.closing)
-        if busy is None:
+        refused = self._checks.overload(closing=self.closing)
+        if refused is None:
             self._open(transport, request, tail)
         else:
-            self._metrics.refused(busy.reason)
-            transport.write(busy.written())
+            self._metrics.refused(refused.reason)
+            transport.write(refused.written())
             transport.close()
         return True
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answer a request that aiohttp has parsed: open a WebSocket on its transport, or refuse it."""
         message = request._message  # the parser's own object, as `accept` gets it: `Request` has no public way to it
-        refused = self._gate.judge(message, closing=self.closing)
+        refused = self._checks.check(message, closing=self.closing)
         if refused is not None:
             self._metrics.refused(refused.reason)
             return refused.answer()

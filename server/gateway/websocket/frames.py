@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455, section 5): writing the server's, and the checks that aiohttp's reader leaves out."""
+"""WebSocket frames (RFC 6455, section 5): writing them, and the checks that aiohttp's reader leaves out."""
 
 import struct
 from enum import IntEnum
@@ -22,11 +22,11 @@ _LENGTH_16 = 126
 _LENGTH_64 = 127
 _MASK_BYTES = 4
 MAX_CONTROL_BYTES = 125
-"""RFC 6455, section 5.5: what a control frame may carry."""
+"""The longest payload of a control frame (RFC 6455, section 5.5)."""
 
 
 def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    """One whole, unmasked frame, as a server sends it."""
+    """Return one whole, unmasked frame, as a server sends it."""
     size = len(payload)
     if size < _LENGTH_16:
         return bytes((_FIN | opcode, size)) + payload
@@ -36,7 +36,7 @@ def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame; `reason` is ASCII and cut to what a control frame can carry."""
+    """Return a close frame. `reason` is ASCII, and is cut if it is longer than a control frame can carry."""
     payload = struct.pack("!H", code) + reason.encode("ascii", "replace")
     return frame(payload[:MAX_CONTROL_BYTES], Opcode.CLOSE)
 
@@ -61,15 +61,19 @@ class HeaderCheck:
     call of `fault`, hand only the first `taken` bytes on, and the others to the next call, in another turn of the loop.
     """
 
-    __slots__ = ("_fragmented", "_head", "_skip", "finished", "small", "taken")
+    __slots__ = {
+        "_fragmented": "Whether the last message is not complete yet.",
+        "_head": "The part of a header that ended the last read.",
+        "_skip": "Bytes of a payload that are still to come.",
+        "finished": "Whether a close frame has come: nothing that follows counts (RFC 6455, section 5.5.1).",
+        "small": "Small frames of this read. The caller sets it to 0 at the next.",
+        "taken": "Bytes that the last call has looked at.",
+    }
 
     def __init__(self) -> None:
-        self._head = b""  # the part of a header that ended the last read
-        self._skip = 0  # bytes of a payload that are still to come
-        self._fragmented = False
-        self.finished = False  # a close frame has come: nothing that follows counts (RFC 6455, section 5.5.1)
-        self.small = 0  # small frames of this read; the caller sets it to 0 at the next
-        self.taken = 0  # bytes that the last call looked at
+        self._fragmented = self.finished = False
+        self._head = b""
+        self._skip = self.small = self.taken = 0
 
     def fault(self, data: bytes) -> str | None:
         """Return the fault of the first frames in these bytes, None if they have none. At most `FRAMES_PER_TURN` frames
@@ -114,10 +118,10 @@ class HeaderCheck:
 
 
 class CloseCode(IntEnum):
-    """Why the server closes a WebSocket (PROTOCOL.md, "Closing"; RFC 6455, section 7.4.1)."""
+    """Why a WebSocket is closed (PROTOCOL.md, "Closing"; RFC 6455, section 7.4.1)."""
 
     NORMAL = 1000
-    GOING_AWAY = 1001
+    GOING_AWAY = 1001  # never sent; a client may get it from a proxy
     PROTOCOL_ERROR = 1002
     UNSUPPORTED_DATA = 1003
     INVALID_TEXT = 1007
@@ -129,7 +133,7 @@ class CloseCode(IntEnum):
 
 
 class HostilePacket(Exception):
-    """The client broke the protocol: its WebSocket is to be closed with `code`. The text never repeats the packet."""
+    """The client broke the protocol: close its WebSocket with `code`. The text never repeats the packet."""
 
     def __init__(self, problem: str, code: CloseCode = CloseCode.POLICY_VIOLATION) -> None:
         super().__init__(problem)

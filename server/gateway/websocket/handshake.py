@@ -1,6 +1,6 @@
-"""The HTTP side of a WebSocket's beginning: which requests are refused, with what answer, and what the 101 says.
+"""The HTTP part of a WebSocket handshake: the checks, the answers to refused requests, and the 101.
 
-No token may stand in a URL (it would be in every proxy's log), whatever it is called and however it is encoded.
+A URL with a token in it is refused, whatever the token's name and encoding: every proxy would log it.
 """
 
 import base64
@@ -40,7 +40,7 @@ _JWT = re.compile(r"(?<![\w-])(?>[\w-]*?eyJ)[\w-]++(?:\.|%2E)[\w-]", re.IGNORECA
 _TOKEN_NAME = re.compile(rf"(?:^|&)(?:{'|'.join(sorted(_TOKEN_NAMES))})(?:[=&]|$)", re.IGNORECASE)
 
 MAX_QUERY_CHARS = 1_024
-"""A client sends under 100, as they stand in the URL; a longer query string is not taken apart."""
+"""Length of a query string, as it is in the URL. A longer one is not parsed; a client sends under 100 characters."""
 
 _UNKNOWN_TRANSPORT = (0, "Transport unknown")
 _OTHER_REVISION = (5, "Unsupported protocol version")
@@ -51,7 +51,7 @@ _JSON = "application/json; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a handshake gets no WebSocket, and what it gets."""
+    """The answer to a refused handshake."""
 
     reason: Refusal
     status: int
@@ -59,29 +59,32 @@ class Refused:
     headers: dict[str, str] = field(default_factory=dict)
 
     def answer(self) -> web.Response:
-        """For aiohttp to write."""
+        """Return the answer for aiohttp to write."""
         return web.Response(body=self.body, status=self.status, headers=self.headers | {hdrs.CONTENT_TYPE: _JSON})
 
     def written(self) -> bytes:
-        """To be written to a connection that is closed then."""
+        """Return the bytes of the answer. The connection must be closed behind them."""
         headers = self.headers | {hdrs.CONTENT_TYPE: _JSON, hdrs.CONTENT_LENGTH: str(len(self.body))}
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}", *map(": ".join, headers.items()), "", ""]
         return "\r\n".join(lines).encode() + self.body
 
 
-class Gate:
-    """Judges handshakes. `allowed_origins` are those of pages, `*` for all; who sends none is no page."""
+class HandshakeChecks:
+    """Decides which handshakes are refused. `allowed_origins` are origins of pages, or `*` for all.
+
+    A request without an origin is allowed: it is not from a page.
+    """
 
     def __init__(self, allowed_origins: Sequence[str], admission: Admission) -> None:
         self._origins = None if "*" in allowed_origins else frozenset(allowed_origins) | {""}
         self._admission = admission
 
-    def judge(self, request: RawRequestMessage, *, closing: bool) -> Refused | None:
-        """Refuse a request, or let it in; what is wrong by itself is said before what may be better later."""
-        return self.fault(request) or self.busy(closing=closing)
+    def check(self, request: RawRequestMessage, *, closing: bool) -> Refused | None:
+        """Check a request by itself, then the load. Returns None if the request is admitted."""
+        return self.fault(request) or self.overload(closing=closing)
 
     def fault(self, request: RawRequestMessage) -> Refused | None:
-        """What is wrong with a request by itself. It may be asked again."""
+        """Check a request by itself; it may be checked again. Returns None if nothing is wrong with it."""
         checks: tuple[Callable[[RawRequestMessage], Refused | None], ...] = (
             _length,
             _token,
@@ -94,8 +97,8 @@ class Gate:
                 return refused
         return None
 
-    def busy(self, *, closing: bool) -> Refused | None:
-        """Let one more in, or send it away for now: to be asked once a handshake."""
+    def overload(self, *, closing: bool) -> Refused | None:
+        """Admit one more handshake, or return the 503. Call this once for each handshake."""
         if closing:
             return _later(Refusal.DRAINING, "Restarting", 1)
         wait_s = self._admission.wait_s()
@@ -108,7 +111,7 @@ class Gate:
 
 
 def accepted(key: str, opening: bytes) -> bytes:
-    """The 101 to a `Sec-WebSocket-Key` (RFC 6455, section 4.2.2), and right behind it the first frames."""
+    """Return the 101 to a `Sec-WebSocket-Key` (RFC 6455, section 4.2.2), and the first frames behind it."""
     digest = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -152,7 +155,7 @@ def _revision(request: RawRequestMessage) -> Refused | None:
 
 
 def _upgrade(request: RawRequestMessage) -> Refused | None:
-    """RFC 6455, section 4.2.1. `upgrade` is the parser's word that `Connection` and `Upgrade` both ask for it."""
+    """Check RFC 6455, section 4.2.1. `request.upgrade` says that `Connection` and `Upgrade` both ask for an upgrade."""
     headers = request.headers
     opens = (
         request.method == hdrs.METH_GET
@@ -173,12 +176,12 @@ def _is_key(text: str) -> bool:
 
 
 def _bad_request(code: int, message: str) -> Refused:
-    """`code` is one of Engine.IO's."""
+    """Return a 400 with an error code of Engine.IO."""
     return _refused(Refusal.BAD_REQUEST, 400, {"code": code, "message": message})
 
 
 def _later(reason: Refusal, message: str, wait_s: int) -> Refused:
-    """503. The HTTP connection ends, too, so that a proxy or a client tries anew, perhaps elsewhere."""
+    """Return a 503. The HTTP connection ends, too, so that a proxy or a client tries again, perhaps elsewhere."""
     headers = {"Retry-After": str(wait_s), "Connection": "close"}
     return _refused(reason, 503, {"code": 3, "message": message}, headers)
 

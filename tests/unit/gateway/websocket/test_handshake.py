@@ -1,4 +1,4 @@
-"""The gate as a table, what it answers, and the 101 of the standard's own example."""
+"""The checks as a table, the answers to refused requests, and the 101 of the standard's own example."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage
 
 from server.domain.outcomes import Refusal
 from server.gateway.websocket.admission import Admission
-from server.gateway.websocket.handshake import MAX_QUERY_CHARS, Gate, accepted
+from server.gateway.websocket.handshake import MAX_QUERY_CHARS, HandshakeChecks, accepted
 from tests.clients.raw import PATH, handshake
 from tests.harness.tokens import token
 
@@ -24,9 +24,9 @@ def request(data: bytes) -> RawRequestMessage:
     return parsed
 
 
-def gate(origins: Sequence[str] = ("*",), rate: float = 0, burst: int = 1) -> Gate:
-    """A gate whose clock stands still."""
-    return Gate(origins, Admission(rate, burst, lambda: 0.0))
+def checks(origins: Sequence[str] = ("*",), rate: float = 0, burst: int = 1) -> HandshakeChecks:
+    """Checks whose clock stands still."""
+    return HandshakeChecks(origins, Admission(rate, burst, lambda: 0.0))
 
 
 FILLER = "x" * MAX_QUERY_CHARS
@@ -73,61 +73,61 @@ FAULTS = {
 @pytest.mark.parametrize(("data", "reason"), FAULTS.values(), ids=FAULTS)
 async def test_what_is_wrong_with_a_request(data: bytes, reason: Refusal | None) -> None:
     """Judged by itself, so that asking twice says the same."""
-    door = gate(["https://chat.example.com"])
+    subject = checks(["https://chat.example.com"])
     for _ in range(2):
-        refused = door.fault(request(data))
+        refused = subject.fault(request(data))
         assert (None if refused is None else refused.reason) == reason
 
 
 @pytest.mark.parametrize("query", ["x=" + "eyJ" * 2_600, "x=" + "eyJ-" * 1_900 + "&transport=polling", "&" * 7_900])
 async def test_a_long_query_is_judged_at_once(query: str) -> None:
     """Text made to be slow takes no longer than a millisecond or so: it took up to 170 ms."""
-    door, parsed = gate(), request(handshake(f"{PATH}&{query}"))
+    subject, parsed = checks(), request(handshake(f"{PATH}&{query}"))
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        assert door.fault(parsed) is not None
+        assert subject.fault(parsed) is not None
         times.append(time.perf_counter() - began)
     assert min(times) < 0.01
 
 
 async def test_a_long_query_is_told_its_bound() -> None:
     """The answer says why, and the other faults of a long query are still named first."""
-    refused = gate().fault(request(handshake(sized(MAX_QUERY_CHARS + 1))))
+    refused = checks().fault(request(handshake(sized(MAX_QUERY_CHARS + 1))))
     assert refused is not None
     assert orjson.loads(refused.body) == {"code": 3, "message": "Query string of more than 1,024 characters"}
-    refused = gate().fault(request(handshake(sized(2_000).replace("websocket", "polling"))))
+    refused = checks().fault(request(handshake(sized(2_000).replace("websocket", "polling"))))
     assert refused is not None
     assert orjson.loads(refused.body) == {"code": 0, "message": "Transport unknown"}
 
 
 async def test_a_request_that_is_wrong_costs_no_place() -> None:
     """What is to be refused anyway takes nothing from the bucket; the first that is right gets in, the second waits."""
-    door = gate(rate=0.1)
+    subject = checks(rate=0.1)
     for _ in range(10):
-        refused = door.judge(request(handshake(PATH + "&sid=x")), closing=False)
+        refused = subject.check(request(handshake(PATH + "&sid=x")), closing=False)
         assert refused is not None
         assert refused.reason is Refusal.BAD_REQUEST
-    assert door.judge(request(handshake()), closing=False) is None
-    refused = door.judge(request(handshake()), closing=False)
+    assert subject.check(request(handshake()), closing=False) is None
+    refused = subject.check(request(handshake()), closing=False)
     assert refused is not None
     assert (refused.reason, refused.status, refused.headers["Retry-After"]) == (Refusal.RATE, 503, "10")
 
 
 async def test_a_server_that_stops_lets_nobody_in() -> None:
     """503, to be tried again at once, elsewhere; what is wrong by itself is said first."""
-    refused = gate().judge(request(handshake()), closing=True)
+    refused = checks().check(request(handshake()), closing=True)
     assert refused is not None
     assert (refused.reason, refused.status) == (Refusal.DRAINING, 503)
     assert refused.headers == {"Retry-After": "1", "Connection": "close"}
-    wrong = gate().judge(request(handshake(PATH + "&sid=x")), closing=True)
+    wrong = checks().check(request(handshake(PATH + "&sid=x")), closing=True)
     assert wrong is not None
     assert wrong.status == 400
 
 
 def test_an_answer_is_the_same_either_way() -> None:
     """Whether aiohttp writes a refusal or the engine does: status, headers and body are those."""
-    refused = gate().busy(closing=True)
+    refused = checks().overload(closing=True)
     assert refused is not None
     head, _, body = refused.written().partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
