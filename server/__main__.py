@@ -1,8 +1,8 @@
 """The command line: `python -m server` serves; `token` mints a token, `config` prints the effective settings, `health`
-asks a server that runs here whether it lives.
+asks the server on this machine if it lives.
 
 Exit codes: 0 after a clean stop, 2 for a bad variable or argument, 1 for any other reason not to start and for a fault.
-What an operator can mend is one line on standard error, never a traceback.
+A reason that an operator can remove is one line on standard error, never a traceback.
 """
 
 from server.process.at_once import on_stop_signals
@@ -23,7 +23,7 @@ import structlog
 from server.bootstrap.keys import check_key, dev_secret_file, with_dev_secret
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
-from server.logs.configure import configure
+from server.logs.configure import configure as configure_logs
 from server.process.stopping import stop_on_signals
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.load import describe, load
@@ -31,8 +31,10 @@ from server.settings.model import VERSION, EventLoop, LogFormat, LogLevel, Setti
 from server.settings.values import duration
 
 USAGE = 2
+"""Exit code for a bad variable: as argparse exits for a bad argument."""
 
 HEALTH_TIMEOUT_S = 2.0
+"""For the answer to `health`: the image's health check ends it after 3 s."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -42,7 +44,7 @@ Grant = tuple[str, frozenset[Action]]
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
     options = _parser().parse_args(arguments)
-    configure(LogLevel.INFO, LogFormat.CONSOLE, sys.stderr)  # until the settings are known
+    configure_logs(LogLevel.INFO, LogFormat.CONSOLE, sys.stderr)  # until the settings are known
     try:
         settings = load()
         check_key(settings)
@@ -53,25 +55,26 @@ def main(arguments: list[str] | None = None) -> int:
         return _refused(error, USAGE)
     except StartRefused as error:
         return _refused(error, 1)
-    except KeyboardInterrupt:  # after the server's own handlers, which end with the event loop
+    except KeyboardInterrupt:  # the server's own handlers end with the event loop
         return 128 + signal.SIGINT
     except BrokenPipeError:  # `config | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except BaseExceptionGroup as group:
         return _group(group)
-    except Exception as error:  # noqa: BLE001 the last stop: a fault is a log line, redacted like any other
+    except Exception as error:  # noqa: BLE001 a fault is a log line, redacted like any other
         return _fault(error)
     return 0
 
 
 def _refused(error: BaseException, code: int) -> int:
+    """Print the reason not to start as one line."""
     print("maru:", " ".join(str(error).split()), file=sys.stderr)
     return code
 
 
 def _group(group: BaseExceptionGroup[BaseException]) -> int:
-    """A task group wraps what its body raises."""
+    """Report the errors of a task group: its first reason not to start, if there is no fault among them."""
     refused, faults = group.split(StartRefused)
     if faults is not None or refused is None:
         return _fault(group)
@@ -82,6 +85,7 @@ def _group(group: BaseExceptionGroup[BaseException]) -> int:
 
 
 def _fault(error: BaseException) -> int:
+    """Log an error that no operator can remove."""
     _log.critical("fault", exc_info=error)
     return 1
 
@@ -170,7 +174,7 @@ def _token(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
-    configure(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format)
     if generated := dev_secret_file(settings):
         settings = with_dev_secret(settings)
         _log.info("development secret in use", file=str(generated))

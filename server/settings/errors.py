@@ -2,7 +2,7 @@
 
 
 class StartRefused(Exception):
-    """The server can't start, and an operator can mend it; the text is one line that says how."""
+    """The server can't start, and the operator can change that. The text is one line that says how."""
 
 
 class BadSetting(StartRefused):

@@ -18,6 +18,7 @@ from server.settings.errors import BadSetting
 from server.settings.model import PREFIX, Settings
 
 ENV_FILE = Path(".env")
+"""In the working directory."""
 
 
 def load(env_file: Path = ENV_FILE) -> Settings:
@@ -31,7 +32,7 @@ def load(env_file: Path = ENV_FILE) -> Settings:
 
 
 class Entry(NamedTuple):
-    """One setting as it is shown: masked where it is private."""
+    """One setting as `config` prints it; a private value is masked."""
 
     variable: str
     value: str
@@ -39,7 +40,7 @@ class Entry(NamedTuple):
 
 
 def describe(settings: Settings, env_file: Path = ENV_FILE) -> Iterator[Entry]:
-    """Yield each setting with where it came from: `environment`, the file's name, or `default`."""
+    """Yield each setting with its origin: `environment`, the file's name, or `default`."""
     present = {name.upper() for name, value in os.environ.items() if value}
     written = {name.upper() for name in _names_in(env_file)}
     for name, field in Settings.model_fields.items():
@@ -69,11 +70,12 @@ def _shown(value: object) -> str:
 
 
 def _names_in(env_file: Path) -> list[str]:
-    """The variables that the file sets. Raises `BadSetting` where a line of it can't be read."""
+    """Return the variables that the file sets. Raises `BadSetting` if the file, or one of its lines, can't be read."""
     if not env_file.is_file():
         return []
     try:
         with env_file.open(encoding="utf-8") as stream:
+            # python-dotenv's documented functions only log a line that they can't read; its parser returns it.
             bindings = list(parse_stream(stream))
     except OSError as error:
         raise BadSetting(f"{env_file}: can't be read ({error.strerror})") from None
@@ -86,6 +88,7 @@ def _names_in(env_file: Path) -> list[str]:
 
 
 def _refuse_unknown(names: list[str]) -> None:
+    """Raise `BadSetting` if a name has our prefix, and is not known."""
     known = {name.upper() for name in Settings.model_fields}
     ours = {name for name in names if name.upper().startswith(PREFIX)}
     unknown = sorted(name for name in ours if name.upper().removeprefix(PREFIX) not in known)
@@ -100,7 +103,8 @@ def _refuse_unknown(names: list[str]) -> None:
 
 
 def _first_fault(error: ValidationError) -> str:
-    # A default that depends on a bad field is not a second fault.
+    """Return one line: the first fault, and the number of further faults."""
+    # A default that can't be made, since it depends on a bad field, is not a second fault.
     faults = [fault for fault in error.errors() if fault["type"] != "default_factory_not_called"]
     fault, more = faults[0], _more(len(faults))
     own = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else None

@@ -8,29 +8,20 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.domain.identity import Action
-from server.settings.values import (
-    api_key,
-    duration,
-    items,
-    json_object,
-    lower,
-    not_yet,
-    origin,
-    pattern,
-    pem_text,
-    size,
-)
+from server.domain.limits import MAX_RESUME_CHANNELS
+from server.settings import values
 
 VERSION = "0.1.0"
-"""Of the server, as `session:ready`, `--version` and the package's metadata tell it."""
+"""The server's version, in `session:ready`, `--version`, the logs and the metrics. setup.cfg has the same number."""
 
 PREFIX = "MARU_"
+"""Begins the name of every variable."""
 
 _HOUR = 3600.0
 
 
 class MessageLogKind(StrEnum):
-    """Where acked messages are kept."""
+    """The store that keeps acked messages."""
 
     MEMORY = "memory"
     SQLITE = "sqlite"
@@ -38,14 +29,14 @@ class MessageLogKind(StrEnum):
 
 
 class BroadcastKind(StrEnum):
-    """How replicas hear of each other's events."""
+    """The bus that tells replicas of each other's events."""
 
     MEMORY = "memory"
     REDIS = "redis"
 
 
 class LogLevel(StrEnum):
-    """The least severe lines that are written."""
+    """The level of the least severe lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -54,14 +45,14 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """For machines, or for people."""
+    """The form of log lines: for machines, or for people."""
 
     JSON = "json"
     CONSOLE = "console"
 
 
 class EventLoop(StrEnum):
-    """`auto` is uvloop where it is installed."""
+    """The event loop's implementation. `auto` is uvloop if it is installed, else asyncio's own."""
 
     AUTO = "auto"
     UVLOOP = "uvloop"
@@ -69,29 +60,28 @@ class EventLoop(StrEnum):
 
 
 Port = Annotated[int, Field(ge=0, le=65_535, description="a port from 0 to 65535 (0: any that is free)")]
-
-Seconds = Annotated[float, BeforeValidator(duration)]
-
-Bytes = Annotated[int, BeforeValidator(size)]
-
-Pattern = Annotated[str, AfterValidator(pattern)]
-
-Origin = Annotated[str, AfterValidator(origin)]
-
-ApiKey = Annotated[SecretStr, AfterValidator(api_key)]
-
-_LOWER = BeforeValidator(lower)
+Seconds = Annotated[float, BeforeValidator(values.duration)]
+Bytes = Annotated[int, BeforeValidator(values.size)]
+Pattern = Annotated[str, AfterValidator(values.pattern)]
+Origin = Annotated[str, AfterValidator(values.origin)]
+PemText = Annotated[str, AfterValidator(values.pem_text)]
+ApiKey = Annotated[SecretStr, AfterValidator(values.api_key)]
+Reserved = Annotated[str | None, BeforeValidator(values.not_yet)]
+_ITEMS = BeforeValidator(values.items)
+_JSON = BeforeValidator(values.json_object)
+_LOWER = BeforeValidator(values.lower)
 
 
 def _private(description: str) -> Any:
-    """A field whose value is never shown: not in a repr, not in an error, not by `describe`."""
+    """Make a field whose value is never shown: not in a repr, not in an error, not by `describe`."""
     return Field(default=None, repr=False, description=description)
 
 
 class Settings(BaseSettings):
-    """The effective settings. A default that depends on another field stands below that field.
+    """The settings of one server process; a field `port` is the variable `MARU_PORT`.
 
-    `description` is what an error says was expected. Durations are in seconds, whole milliseconds of them.
+    A field whose default depends on another field stands below that field. An error quotes `description` as the
+    expected value. Durations are in seconds, and whole milliseconds.
     """
 
     model_config = SettingsConfigDict(
@@ -103,19 +93,19 @@ class Settings(BaseSettings):
     port: Port = 8080
     internal_host: str = Field(default_factory=lambda data: "127.0.0.1" if data["dev"] else "0.0.0.0")  # noqa: S104
     internal_port: Port = 9090
-    allowed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(items)] = ("*",)
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode, _ITEMS] = ("*",)
 
     jwt_secret: SecretStr | None = _private("a text of 32 bytes or more")
-    jwt_public_key: Annotated[str, AfterValidator(pem_text)] | None = _private("PEM text, or a PEM file's path")
-    jwt_jwks_url: Annotated[str | None, BeforeValidator(not_yet)] = _private("nothing")
+    jwt_public_key: PemText | None = _private("PEM text, or a PEM file's path")
+    jwt_jwks_url: Reserved = _private("nothing")
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
-    default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, BeforeValidator(json_object)] = Field(
+    default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, _JSON] = Field(
         default={}, description="a JSON object of channel patterns and the actions join, send and moderate"
     )
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(items)] = Field(default=(), repr=False)
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, _ITEMS] = Field(default=(), repr=False)
 
     redis_url: SecretStr | None = _private("a redis:// URL")
     message_log: Annotated[MessageLogKind, _LOWER] = Field(
@@ -134,12 +124,17 @@ class Settings(BaseSettings):
         default=30 * 24 * _HOUR, ge=1, le=36_500 * 24 * _HOUR, description="a duration from 1s to 36500d"
     )
 
-    # An hour is far beyond any use; a value over it is milliseconds taken for seconds.
+    # An hour is far beyond any use. A larger value is meant as milliseconds.
     ping_interval: Seconds = Field(default=10.0, gt=0, le=_HOUR, description="a duration over 0, at most 1h")
     ping_timeout: Seconds = Field(default=10.0, gt=0, le=_HOUR, description="a duration over 0, at most 1h")
     drain_timeout: Seconds = Field(default=20.0, ge=0, le=_HOUR, description="a duration from 0 to 1h")
-    # A client that comes back can name at most so many channels in `resume`.
-    max_channels: int = Field(default=500, ge=1, le=500, description="a number from 1 to 500")
+    # A client that reconnects must be able to name all its channels in one `resume`.
+    max_channels: int = Field(
+        default=MAX_RESUME_CHANNELS,
+        ge=1,
+        le=MAX_RESUME_CHANNELS,
+        description=f"a number from 1 to {MAX_RESUME_CHANNELS}",
+    )
     admission_rate: int = Field(
         default=2_000, ge=0, le=1_000_000, description="handshakes a second, 0 (no limit) to 1000000"
     )
@@ -162,7 +157,9 @@ class Settings(BaseSettings):
                 f"MARU_{'MESSAGE_LOG' if log else 'BROADCAST'}: redis needs MARU_REDIS_URL, which is not set"
             )
         if broadcast and not log:
-            raise ValueError("MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; who shares hints must share the log")
+            raise ValueError(
+                "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; replicas that share hints must share the log"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Parsers of single values: durations, sizes, lists, patterns, origins and API keys."""
+"""Parse single values: durations, sizes, lists, patterns, origins, PEM text and API keys."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from server.domain.channels import is_pattern
 
 MIN_API_KEY_CHARS = 16
-"""Short enough for a key made by hand, long enough not to be guessed."""
+"""Few enough for a key made by hand, too many to be guessed."""
 
 _UNITS_MS = {"ms": 1, "": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZES = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -21,9 +21,9 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
 
 
 def duration(value: object) -> float:
-    """Read `30d`, `12h`, `5m`, `90s`, `250ms`, or a number of seconds; return seconds, whole milliseconds of them.
+    """Read `30d`, `12h`, `5m`, `90s`, `250ms`, or a number of seconds. Return seconds. Raises `ValueError`.
 
-    Raises `ValueError`. A ping interval is announced to clients in milliseconds, and no duration here needs less.
+    A part of a millisecond is refused: clients are told the ping interval in milliseconds.
     """
     found = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
     if found is None:
@@ -35,7 +35,7 @@ def duration(value: object) -> float:
 
 
 def size(value: object) -> int:
-    """Read `64MiB`, `1GiB`, `512KiB` or a number of bytes; return bytes. Raises `ValueError`."""
+    """Read `64MiB`, `1GiB`, `512KiB` or a number of bytes. Return bytes. Raises `ValueError`."""
     found = _SIZE.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
     if found is None:
         raise ValueError("expected a size such as 64MiB or 1GiB (no unit: bytes)")

@@ -73,7 +73,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "redis broadcast": ({"BROADCAST": "redis"}, "MARU_BROADCAST: redis needs MARU_REDIS_URL, which is not set"),
     "a broadcast without its log": (
         {"REDIS_URL": "redis://:canary@r", "MESSAGE_LOG": "sqlite"},
-        "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; who shares hints must share the log",
+        "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; replicas that share hints must share the log",
     ),
     "secret missing": ({"JWT_SECRET": ""}, "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more"),
     "api key short": ({"API_KEYS": "canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),
