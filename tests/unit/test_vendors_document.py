@@ -80,7 +80,7 @@ def touched(tree: ast.Module) -> Iterator[str]:
     }
     for node in ast.walk(tree):
         name = node.attr if isinstance(node, ast.Attribute) else ""
-        if name not in own | KNOWN and (is_private(name) or name in WATCHED):
+        if name in WATCHED or (is_private(name) and name not in own | KNOWN):
             yield name
 
 
