@@ -1,43 +1,169 @@
-"""A hosted channel's state on this replica: its position, its recent events, and hints that came too early."""
+"""Hosting: the channels that this replica keeps in memory, from their first member until a while after their last.
+
+State changes between awaits, never across one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection
 
 from server.domain.channels import ChannelName
+from server.domain.errors import MaruError, Unavailable
 from server.domain.events import Event
 from server.domain.messages import Position
-from server.domain.sequencing import HELD_LIMIT, Ring, Sequencer
-from server.ports.message_log import Replay
+from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Ring, Sequencer
+from server.ports.broadcast import Broadcast
+from server.ports.membership import Membership
+from server.ports.message_log import MessageLog, Replay
+
+LINGER_S = 30.0
+"""A channel stays hosted this long after its last member left: a client that reconnects finds its ring filled."""
+
+SWEEP_S = 5.0
+"""How often empty channels are looked for."""
 
 
 class HostedChannel:
-    """A channel that has members on this replica, or had some a moment ago."""
+    """An open channel: it has members on this replica, or had some a moment ago."""
 
-    __slots__ = ("empty_since", "held", "missed_hints", "name", "ring", "sequencer")
+    __slots__ = ("empty_since", "name", "ring", "sequencer")
 
-    def __init__(self, name: ChannelName, now: float) -> None:
+    def __init__(self, name: ChannelName, recent: Replay, now: float) -> None:
+        last = recent.events[-1].offset if recent.events else recent.head.offset
         self.name = name
-        self.sequencer: Sequencer | None = None  # None until the channel is opened
-        self.ring = Ring()
-        self.held: list[Event] = []  # hints that came before the channel was opened
-        self.missed_hints = False  # whether a hint came before the channel was opened, and was not held
+        self.sequencer = Sequencer(Position(recent.head.epoch, last))  # puts the channel's hints in order
+        self.ring = Ring()  # the last events that were delivered, for clients that resume
         self.empty_since = now  # on the hub's clock; when the channel was last seen with a member or asked for
+        for event in recent.events:
+            self.ring.push(event)
 
     @property
     def position(self) -> Position:
-        """The last event given to members. Only of an opened channel."""
-        assert self.sequencer is not None
+        """The last event given to members."""
         return self.sequencer.position
 
+    def restart(self, head: Position) -> None:
+        """Go on from the log's head, and forget the events before it."""
+        self.sequencer.reset(head)
+        self.ring.clear()
+
+
+class Opening:
+    """A channel whose position is being read from the log. Its hints are held until the position is known."""
+
+    __slots__ = ("held", "missed_hints", "opened")
+
+    def __init__(self, opened: asyncio.Future[HostedChannel | MaruError]) -> None:
+        self.opened = opened  # an error is its result: raised, it would end the task group
+        self.held: list[Event] = []  # hints that have arrived, at most `HELD_LIMIT`
+        self.missed_hints = False  # whether a hint may have been missed, so that the log has to be read once more
+
     def hold(self, event: Event) -> None:
-        """Keep a hint that came before the channel's position was known."""
+        """Keep a hint until the channel is open."""
         if len(self.held) < HELD_LIMIT:
             self.held.append(event)
         else:
             self.missed_hints = True
 
-    def open(self, recent: Replay) -> list[Event]:
-        """Begin at the end of the log's recent events; return the hints that were held."""
-        for event in recent.events:
-            self.ring.push(event)
-        last = recent.events[-1].offset if recent.events else recent.head.offset
-        self.sequencer = Sequencer(Position(recent.head.epoch, last))
-        held, self.held = self.held, []
-        return held
+
+Opened = Callable[[HostedChannel, Opening, Position], None]
+"""Take over a channel in the step in which it opens: its held hints, and the log's head at that time."""
+
+
+class Hosting:
+    """Opens channels and releases them. `tasks` owns the openings; `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        log: MessageLog,
+        broadcast: Broadcast,
+        membership: Membership,
+        tasks: asyncio.TaskGroup,
+        clock: Callable[[], float],
+        opened: Opened,
+    ) -> None:
+        self._log = log
+        self._broadcast = broadcast
+        self._membership = membership
+        self._tasks = tasks
+        self._clock = clock
+        self._opened = opened
+        self._hosted: dict[ChannelName, HostedChannel] = {}
+        self._opening: dict[ChannelName, Opening] = {}  # one for all who ask for the channel
+
+    def __len__(self) -> int:
+        """Return how many channels are open or opening."""
+        return len(self._hosted) + len(self._opening)
+
+    def channels(self) -> Collection[ChannelName]:
+        """Return the channels that are open or opening."""
+        return (*self._hosted, *self._opening)
+
+    def channel(self, channel: ChannelName) -> HostedChannel | None:
+        """Return the channel if it is open."""
+        return self._hosted.get(channel)
+
+    def opening(self, channel: ChannelName) -> Opening | None:
+        """Return the channel's opening if it is under way."""
+        return self._opening.get(channel)
+
+    async def host(self, channel: ChannelName) -> HostedChannel:
+        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away.
+
+        The caller may add a member within `LINGER_S`; until then the channel stays hosted.
+        """
+        hosted = self._hosted.get(channel) or await self._open_once(channel)
+        hosted.empty_since = self._clock()
+        return hosted
+
+    async def sweep(self) -> None:
+        """Release the channels that have been empty for `LINGER_S`, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            await self.release_empty()
+
+    async def release_empty(self) -> None:
+        """Release the channels that have been empty for `LINGER_S` by now."""
+        now = self._clock()
+        for hosted in list(self._hosted.values()):
+            if self._membership.members(hosted.name):
+                hosted.empty_since = now
+            elif now - hosted.empty_since >= LINGER_S:
+                del self._hosted[hosted.name]
+                await self._unsubscribe(hosted.name)
+
+    async def _open_once(self, channel: ChannelName) -> HostedChannel:
+        """Open the channel, or wait for the opening that is under way."""
+        opening = self._opening.get(channel)
+        if opening is None:
+            opening = self._opening[channel] = Opening(self._tasks.create_task(self._open(channel)))
+        # Shielded: the first caller may be cancelled while others wait for the same channel.
+        opened = await asyncio.shield(opening.opened)
+        if isinstance(opened, MaruError):
+            raise type(opened)(opened.message) from opened
+        return opened
+
+    async def _open(self, channel: ChannelName) -> HostedChannel | MaruError:
+        """Host a channel: subscribe first, read the log second, so that no event falls between the two."""
+        try:
+            await self._broadcast.subscribe(channel)
+            recent = await self._read_recent(channel)
+        except MaruError as error:
+            await self._unsubscribe(channel)
+            return error
+        finally:
+            opening = self._opening.pop(channel)
+        hosted = self._hosted[channel] = HostedChannel(channel, recent, self._clock())
+        self._opened(hosted, opening, recent.head)
+        return hosted
+
+    async def _read_recent(self, channel: ChannelName) -> Replay:
+        """Read the log's head, and a ring's worth of events before it."""
+        recent = await self._log.read(channel, 0, 0)
+        if not recent.head.offset:
+            return recent
+        return await self._log.read(channel, max(recent.floor, recent.head.offset - RING_LIMIT), RING_LIMIT)
+
+    async def _unsubscribe(self, channel: ChannelName) -> None:
+        with contextlib.suppress(Unavailable):  # a topic too many costs traffic, not truth
+            await self._broadcast.unsubscribe(channel)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.application.channels.hub import LINGER_S
+from server.application.channels.hosting import LINGER_S
 from server.application.commands import Delete, Edit, Send
 from server.domain.appending import Appended
 from server.domain.errors import Conflict, MaruError, NotFound, Unavailable

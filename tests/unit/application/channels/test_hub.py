@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.healing import COMPARE_S, REPAIRS, RETRY_S
-from server.application.channels.hosting import HostedChannel
-from server.application.channels.hub import HINTS_PER_TURN, LINGER_S, SWEEP_S
+from server.application.channels.hosting import LINGER_S, SWEEP_S, Opening
+from server.application.channels.hub import HINTS_PER_TURN
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import Event
@@ -171,9 +171,9 @@ async def test_more_early_hints_than_are_kept_are_read_from_the_log(house: House
     assert hosted.position.offset == total
 
 
-def test_the_hints_that_wait_for_an_opening_are_bounded() -> None:
+async def test_the_hints_that_wait_for_an_opening_are_bounded() -> None:
     """Of more than `HELD_LIMIT` the first are kept, and that there were more is remembered."""
-    opening = HostedChannel(ROOM, 0.0)
+    opening = Opening(asyncio.get_running_loop().create_future())
     for held in event_range(0, HELD_LIMIT):
         opening.hold(held)
     assert not opening.missed_hints

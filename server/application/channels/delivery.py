@@ -1,0 +1,38 @@
+"""Delivery: everything that the members of a hosted channel are given, and the channel's state that goes with it."""
+
+import structlog
+
+from server.application.channels.hosting import HostedChannel
+from server.domain.events import Event, UnknownEvent
+from server.domain.messages import Position
+from server.domain.pushes import ChannelResumed
+from server.domain.recovery import NotResumable
+from server.ports.membership import Membership
+from server.ports.metrics import Metrics
+from server.ports.transport import Transport
+
+_log = structlog.get_logger("maru.hub")
+
+
+class Delivery:
+    """Gives members what comes next in a channel. Nothing here awaits."""
+
+    def __init__(self, transport: Transport, membership: Membership, metrics: Metrics) -> None:
+        self._transport = transport
+        self._membership = membership
+        self._metrics = metrics
+
+    def deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
+        """Deliver the channel's next events, which its sequencer has put in order."""
+        for event in events:
+            hosted.ring.push(event)
+            if not isinstance(event, UnknownEvent):
+                self._transport.deliver(event)
+                self._metrics.ordered(event)
+
+    def restart(self, hosted: HostedChannel, head: Position, reason: NotResumable) -> None:
+        """Tell the members that they can't be given what they missed, and continue from the log's head."""
+        hosted.restart(head)
+        _log.warning("channel.restarted", channel=hosted.name, reason=reason.value, offset=head.offset)
+        for session in self._membership.members(hosted.name):
+            self._transport.push(session, ChannelResumed(hosted.name, head, reason, ()))
