@@ -64,7 +64,7 @@ Event = MessageEvent | UnknownEvent
 
 def message_events(events: Iterable[Event]) -> tuple[MessageEvent, ...]:
     """Return the events that clients are given: all except those of an unknown kind."""
-    return tuple(event for event in events if not isinstance(event, UnknownEvent))
+    return tuple([event for event in events if not isinstance(event, UnknownEvent)])
 
 
 def state_after(last: MessageEvent, offset: int) -> Message | Tombstone:

@@ -49,8 +49,7 @@ def log_event(event: MessageEvent) -> tuple[ServerEvent, Json]:
 
 def events(values: Sequence[MessageEvent]) -> list[Json]:
     """Whole log events as they stand in `channel:join`'s ack and in `channel:resumed`."""
-    named = (log_event(value) for value in values)
-    return [{"event": name.value, **body} for name, body in named]
+    return [{"event": name.value, **body} for name, body in map(log_event, values)]
 
 
 def replayed(

@@ -23,8 +23,8 @@ from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.handshake import HandshakeChecks, accepted
-from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
+from server.gateway.websocket.reader import Inbox
 from server.gateway.websocket.registry import Registry
 from server.ports.metrics import Metrics
 

@@ -15,10 +15,9 @@ from server.application.sessions.sessions import Session
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState
 from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, frame
-from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
 from server.gateway.websocket.outbox import Outbox
-from server.gateway.websocket.reader import Reader
+from server.gateway.websocket.reader import Inbox, Reader
 from server.gateway.websocket.writer import Writer
 
 CLOSE_WAIT_S = 2.0

@@ -18,14 +18,14 @@ class Mailbox:
     __slots__ = {
         "_packets": "What waits to be handled.",
         "_to_skip": "How many packets at the front are to be skipped.",
-        "_turn": "The share of the event loop that handling the packets may take before others get a turn.",
+        "_turn": "The share of the event loop for packets behind the first, before others get a turn; None until then.",
         "skipped": "Whether the packet that was taken out last is to be skipped.",
     }
 
     def __init__(self, packet: str) -> None:
         self._packets = deque((packet,))
         self._to_skip = 0
-        self._turn = Turn()
+        self._turn: Turn | None = None
         self.skipped = False
 
     def __len__(self) -> int:
@@ -41,12 +41,14 @@ class Mailbox:
 
         Others get a turn before, if the client has had its share. A client that reads slowly is waited for.
         """
-        if self._packets and self._turn.over():
+        if self._turn is not None and self._packets and self._turn.over():
             await self._turn.pass_on()  # a command that waits for nothing gives nobody else a turn
         if self._packets and writer.congested:
             await writer.flushed()  # further answers would only pile up
         if not self._packets:
             return None
+        if self._turn is None and len(self._packets) > 1:
+            self._turn = Turn()
         self.skipped = self._to_skip > 0
         self._to_skip -= self.skipped
         return self._packets.popleft()

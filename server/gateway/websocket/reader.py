@@ -1,14 +1,19 @@
-"""The reading half of a connection: a bounded number of frames in each turn of the event loop."""
+"""The reading half of a connection: a bounded number of frames in each turn of the event loop.
+
+This file uses a private module of aiohttp: `WebSocketReader` is compiled, and takes its own queue's class only. aiohttp
+is pinned, and tests/integration/test_frames.py holds this file against the real reader.
+"""
 
 import asyncio
 import time
 from enum import IntEnum
 from typing import Any, Protocol
 
-from aiohttp.http import WebSocketError, WSMsgType
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
+from server.domain.limits import MAX_PAYLOAD
 from server.gateway.websocket.frames import TOO_MANY_SMALL, CloseCode, HeaderCheck
-from server.gateway.websocket.inbox import Inbox
 
 LARGE_READ_BYTES = 1 << 16
 """A read of such a size ends the client's turn: libuv reads one socket up to 32 times before it looks at another."""
@@ -18,6 +23,35 @@ LAST_READ_BYTES = 1 << 18
 
 ABNORMAL_CLOSURE = 1006
 """A close code for programs' own use, never sent (RFC 6455, section 7.4.1). aiohttp's reader accepts it."""
+
+
+class Inbox(WebSocketDataQueue):
+    """Takes whole messages from frame readers. One inbox serves all connections of an event loop: a connection empties
+    it before another one reads, since reading never waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(None, 1 << 30, loop=loop)  # type: ignore[arg-type]  # it never pauses a protocol
+        self._messages: list[Any] = []  # what the last read completed
+        self._error: BaseException | None = None  # the fault of the last read
+
+    def new_reader(self) -> WebSocketReader:
+        """Make the frame reader of a connection."""
+        # One byte more than allowed: the reader refuses a message that reaches its limit.
+        return WebSocketReader(self, MAX_PAYLOAD + 1, compress=False, decode_text=True)
+
+    def feed_data(self, data: Any, size: int) -> None:
+        """Take a message from a reader."""
+        self._messages.append(data)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """Take a reader's verdict on a malformed frame."""
+        self._error = exc
+
+    def take(self) -> tuple[list[Any], BaseException | None]:
+        """Return the messages and the fault of the last read, and empty the inbox."""
+        taken = self._messages, self._error
+        self._messages, self._error = [], None
+        return taken
 
 
 class Receiver(Protocol):
