@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from server.adapters.clock import now_ms
-from server.adapters.prometheus_metrics import Counts
+from server.adapters.prometheus.counters import Counters
 from server.api.probes import Readiness
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
@@ -32,7 +32,7 @@ from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.logs.command_line import command_line
-from server.ports.metrics import State, Traffic
+from server.ports.metrics import Snapshot, Traffic
 from server.process.garbage import collect_when_idle
 from server.process.memory import memory_limit
 from server.settings.model import VERSION, Settings
@@ -52,7 +52,7 @@ class Replica:
     hub: Hub
     sessions: Sessions
     stores: Stores
-    metrics: Counts
+    metrics: Counters
     traffic: Traffic
     readiness: Readiness
     drainer: Drainer
@@ -86,9 +86,9 @@ class Replica:
             "tasks": len(asyncio.all_tasks()),
         }
 
-    def state(self) -> State:
+    def snapshot(self) -> Snapshot:
         """The state that a scrape reads."""
-        return State(
+        return Snapshot(
             connections=len(self.chat.eio.sockets),
             sessions=len(self.sessions),
             channels_hosted=self.hub.hosted,
@@ -100,17 +100,17 @@ class Replica:
 def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
     log, broadcast = stores.log, stores.bus.broadcast
-    counts, traffic = Counts(tuple(words.Command), time.monotonic), Traffic()
+    counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
-    outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counts)
+    outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counters)
     rooms = Rooms(outbox)
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
-    transport = SocketTransport(rooms, outbox, greeting, counts, time.time)
+    transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
-    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counts)
-    subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counts)
+    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters)
+    subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters)
     sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, round(settings.token_grace * 1000))
-    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counts)
+    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters)
     handlers = {
         **channels.handlers(subscriptions),
         **messages.handlers(publisher, History(log)),
@@ -118,14 +118,14 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     }
     chat = ChatServer(
         rooms,
-        ChatNamespace(sessions, subscriptions, handlers, counts, command_line()),
+        ChatNamespace(sessions, subscriptions, handlers, counters, command_line()),
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,
         admission=Admission(settings.admission_rate, settings.admission_burst, time.monotonic),
         outbox=outbox,
-        metrics=counts,
+        metrics=counters,
     )
-    connections, numbers = SocketConnections(chat.eio, transport), Numbers(settings.drain_timeout)
-    drainer = Drainer(connections, numbers, counts, Random(), time.monotonic)  # noqa: S311  # jitter
-    return Replica(chat, hub, sessions, stores, counts, traffic, Readiness(), drainer)
+    connections, timing = SocketConnections(chat.eio, transport), Numbers(settings.drain_timeout)
+    drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
+    return Replica(chat, hub, sessions, stores, counters, traffic, Readiness(), drainer)

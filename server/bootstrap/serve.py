@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import structlog
 from aiohttp import web
 
-from server.adapters.prometheus_metrics import Exposition
+from server.adapters.prometheus.exposition import Exposition
 from server.api import metrics, probes
 from server.api.affinity import Affinity
 from server.api.listener import Handlers, Listeners, itself
@@ -47,7 +47,7 @@ async def _serve(
         tasks.create_task(loop)
     internal, public = web.Application(), web.Application()
     internal.add_routes(probes.routes(replica.readiness, replica.counts))
-    exposition = Exposition(replica.metrics, replica.traffic, replica.state, VERSION)
+    exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION)
     internal.add_routes(metrics.routes(exposition.render))
     replica.chat.attach(public)
     public.add_routes(Affinity(replica.sessions.admit, affinity_key(settings), settings.allowed_origins).routes())

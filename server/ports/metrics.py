@@ -1,7 +1,8 @@
-"""What operators can count: the words in which the parts of a replica say what happens to them.
+"""Metrics: the calls and values with which the parts of a replica tell operators what happens to them.
 
-Two ways lead out. What happens up to some thousand times a second is told by a call of `Metrics`. What happens for each
-member or each byte is added to the plain integers of one `Traffic`, which is read when somebody looks.
+Anything that happens up to some thousand times a second is told by a call; each part asks for the small protocol that
+has its calls. Anything that happens for each member or each byte is added to the plain integers of one `Traffic`,
+which are read when a scrape asks.
 """
 
 from collections.abc import Callable
@@ -15,51 +16,39 @@ from server.domain.recovery import NotResumable
 
 @dataclass(slots=True)
 class Traffic:
-    """What the connections have carried since the start; whoever writes and reads them adds to it, on the loop.
+    """What the connections have carried since the start. Read and written on the event loop.
 
-    Bytes are those of WebSocket frames, headers included; what is sent for a handshake or as a close frame is not among
-    them. The first three only grow.
+    Bytes are those of WebSocket frames, headers included; the bytes of a handshake or of a close frame are not counted.
+    The first three only grow.
     """
 
     received_bytes: int = 0
     sent_bytes: int = 0
     deliveries: int = 0
-    """Events times members for whose connection they were meant, also one that is just closing; replays, acks and other
-    packets are none."""
+    """Events times the members that they were written or queued for, even if the connection was just closing. Replays,
+    acks and other packets are no deliveries."""
     outbound_queued_bytes: int = 0
-    """What waits in this process for clients that do not read, now."""
+    """Bytes that wait in this process, now, for clients that do not read."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class Snapshot:
     """What a replica holds at this moment. `link_losses` only grows."""
 
     connections: int
     sessions: int
     channels_hosted: int
     link_up: bool
-    """Whether the other replicas can be reached; always, where there are none to reach."""
+    """Whether the other replicas can be reached; always true if there are none to reach."""
     link_losses: int
 
 
-LookAtState = Callable[[], State]
-"""Take a look, without waiting and without changing anything; it is done for each scrape, in another thread."""
+TakeSnapshot = Callable[[], Snapshot]
+"""Take a snapshot, without waiting and without changing anything. Called for each scrape, in another thread."""
 
 
-class Metrics(Protocol):
-    """Counts and times.
-
-    1. Cheap: a call takes about a microsecond, waits for nothing and allocates nothing that stays.
-    2. Harmless: no call raises, whatever the values; what is in no closed set is counted as `unknown`, never by its
-       own name, and a time below zero (clocks of two machines differ) as zero.
-    3. Anonymous: no user, channel, session, address or token is taken, but by `ordered`, of which only the kind of
-       the event is looked at.
-    4. Complete: every series that a call can move is there, at zero, before the first call.
-    5. Called on the event loop's thread only.
-    6. Times are in seconds.
-    """
-
-    # Connections
+class ConnectionMetrics(Protocol):
+    """How connections begin and end. The promises of `Metrics` hold."""
 
     def opened(self) -> None:
         """A handshake became a connection."""
@@ -74,26 +63,36 @@ class Metrics(Protocol):
         ...
 
     def ephemeral_dropped(self, count: int = 1) -> None:
-        """So many ephemeral pushes were not given to clients that do not keep up."""
+        """That many ephemeral pushes were not given to clients that do not keep up."""
         ...
 
-    # Messages
+
+class CommandMetrics(Protocol):
+    """How commands are answered. The promises of `Metrics` hold."""
 
     def commanded(self, command: str, code: str, seconds: float) -> None:
         """A command was answered: `ok`, or a code of the error table."""
         ...
 
+
+class MessageMetrics(Protocol):
+    """How long messages take. The promises of `Metrics` hold."""
+
     def appended(self, seconds: float) -> None:
         """The log took a draft, from the call to its return."""
         ...
 
-    def ordered(self, event: MessageEvent) -> None:
-        """The hub put an event in its place and gave it to the transport: once for each event and replica."""
+    def published_to_written(self, seconds: float) -> None:
+        """An event has been written to all its members here: from `event.at`, by the wall clock, until now. Called
+        once for each event that had a member, however it came."""
         ...
 
-    def published_to_written(self, seconds: float) -> None:
-        """An event has been written to all its members here: from `event.at`, by the wall clock, until now. Once for
-        each event that had a member, whatever way it came."""
+
+class ChannelMetrics(Protocol):
+    """What happens in hosted channels. The promises of `Metrics` hold."""
+
+    def ordered(self, event: MessageEvent) -> None:
+        """The hub delivered an event in its order: once for each event and replica."""
         ...
 
     def gap_healed(self) -> None:
@@ -105,35 +104,55 @@ class Metrics(Protocol):
         ...
 
     def resumed(self, not_resumable: NotResumable | None) -> None:
-        """A client came back to a channel with a position; None: it is given all that it missed."""
+        """A client came back to a channel with a position; None: it is given all events that it missed."""
         ...
 
     def replayed(self, source: ReplaySource) -> None:
         """A client that joins or resumes is given events."""
         ...
 
-    # The process
+
+class LoopMetrics(Protocol):
+    """How the event loop fares. The promises of `Metrics` hold."""
 
     def loop_lagged(self, seconds: float) -> None:
-        """The event loop ran a timer so much too late."""
+        """The event loop ran a timer this much too late."""
         ...
 
+
+class DrainMetrics(Protocol):
+    """How a drain proceeds. The promises of `Metrics` hold."""
+
     def draining(self, active: bool) -> None:
-        """A drain begins (its time is measured from here), or has ended. Repeating it changes nothing."""
+        """A drain begins (its time is measured from here), or has ended. Repeating the call changes nothing."""
         ...
 
     def drain_notified(self, count: int = 1) -> None:
-        """So many sessions were told that the server drains."""
+        """That many sessions were told that the server drains."""
         ...
 
     def drain_closed(self, how: DrainEnd, count: int = 1) -> None:
-        """So many connections went during the drain."""
+        """That many connections went during the drain."""
         ...
 
 
+class Metrics(ConnectionMetrics, CommandMetrics, MessageMetrics, ChannelMetrics, LoopMetrics, DrainMetrics, Protocol):
+    """All counts and times of a replica.
+
+    1. Cheap: a call takes about a microsecond, waits for nothing and allocates nothing that stays.
+    2. Harmless: no call raises, whatever the values. A name that is in no closed set is counted as `unknown`, and a
+       time below zero (clocks of two machines differ) as zero.
+    3. Anonymous: no user, channel, session, address or token is taken, except by `ordered`, which looks at the event's
+       kind only.
+    4. Complete: every series that a call can move is there, at zero, before the first call.
+    5. Called on the event loop's thread only.
+    6. Times are in seconds.
+    """
+
+
 class _Silent(Metrics):
-    """Does what the methods above do: nothing."""
+    """Counts nothing: the methods above have empty bodies."""
 
 
-SILENT: Metrics = _Silent()  # type: ignore[abstract]  # bodies that do nothing are all that is wanted
-"""Counts nothing: for parts that are used on their own."""
+SILENT: Metrics = _Silent()  # type: ignore[abstract]  # the empty bodies are all that is needed
+"""For parts that are used without metrics."""

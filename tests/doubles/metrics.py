@@ -1,19 +1,23 @@
-"""Metrics that remember what they were told, in order."""
+"""Metrics that record their calls, and counters that are scraped."""
 
+from server.adapters.prometheus.counters import Counters
+from server.adapters.prometheus.exposition import Exposition
 from server.domain.events import MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
-from server.ports.metrics import Metrics
+from server.ports.metrics import Metrics, Snapshot, Traffic
+from server.wire.words import Command
+from tests.harness.scrape import Samples, read
 
 
 class RecordingMetrics(Metrics):
-    """`told` has the calls: the method's name, then its arguments."""
+    """Records every call in `told`: the method's name, then its arguments."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
     def of(self, name: str) -> list[tuple[object, ...]]:
-        """The arguments of each call of one method."""
+        """Return the arguments of each call of one method."""
         return [call[1:] for call in self.told if call[0] == name]
 
     def opened(self) -> None:
@@ -63,3 +67,21 @@ class RecordingMetrics(Metrics):
 
     def drain_closed(self, how: DrainEnd, count: int = 1) -> None:
         self.told.append(("drain_closed", how, count))
+
+
+class ScrapedCounters:
+    """Counters and their exposition, with a clock and a snapshot of the test's choice. An index is a sample's name."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.snapshot = Snapshot(connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0)
+        self.traffic = Traffic()
+        self.counters = Counters(tuple(Command), lambda: self.now)
+        self.exposition = Exposition(self.counters, self.traffic, lambda: self.snapshot, "1.2.3")
+
+    def samples(self) -> Samples:
+        """Return all samples of a scrape."""
+        return read(self.exposition.render("")[0].decode())
+
+    def __getitem__(self, name: str) -> float:
+        return self.samples()[name]

@@ -130,7 +130,7 @@ async def until_all(movers: Sequence[Mover], calm: Callable[[Mover], bool]) -> N
         await asyncio.sleep(LOOK_S)
 
 
-async def drained(stage: Stage, movers: Sequence[Mover], numbers: Numbers) -> Story:
+async def drained(stage: Stage, movers: Sequence[Mover], timing: Numbers) -> Story:
     """Let everybody arrive, start the second replica, stop the first; return what became of it."""
     await arrive(movers)
     await stage.second.start()
@@ -144,8 +144,8 @@ async def drained(stage: Stage, movers: Sequence[Mover], numbers: Numbers) -> St
     await until_all(movers, lambda mover: mover.online and not mover.unanswered)
     log = await stage.log(sorted({mover.channel for mover in movers}))
     await until_all(movers, lambda mover: mover.at == len(log[mover.channel]))
-    pace = max(len(movers) / numbers.window_s, numbers.slowest_pace)
-    return Story(movers, log, code, seconds, numbers.timeout_s, pace)
+    pace = max(len(movers) / timing.window_s, timing.slowest_pace)
+    return Story(movers, log, code, seconds, timing.timeout_s, pace)
 
 
 async def test_a_thousand_clients_move(tmp_path: Path, figure: Figure) -> None:

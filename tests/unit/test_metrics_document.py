@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from server.adapters.prometheus_metrics import Counts, Exposition
+from server.adapters.prometheus.counters import Counters
+from server.adapters.prometheus.exposition import Exposition
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
-from server.ports.metrics import State, Traffic
+from server.ports.metrics import Snapshot, Traffic
 from server.wire.words import Command
 from tests.harness.scrape import OPENMETRICS
 from tests.harness.server import ROOT
@@ -19,9 +20,9 @@ ROWS = re.findall(r"^\| `(maru_\w+)` \| (\w+) \| (\w*) ?\| ([^|]*?) ?\| ([^|]+) 
 
 def shown(accept: str = "") -> str:
     """A scrape of a replica that nothing has happened to."""
-    state = State(connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0)
-    counts = Counts(tuple(Command), lambda: 0.0)
-    return Exposition(counts, Traffic(), lambda: state, "1").render(accept)[0].decode()
+    snapshot = Snapshot(connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0)
+    counters = Counters(tuple(Command), lambda: 0.0)
+    return Exposition(counters, Traffic(), lambda: snapshot, "1").render(accept)[0].decode()
 
 
 def test_the_table_is_the_scrape() -> None:

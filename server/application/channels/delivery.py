@@ -8,7 +8,7 @@ from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
 from server.domain.recovery import NotResumable
 from server.ports.membership import Membership
-from server.ports.metrics import Metrics
+from server.ports.metrics import ChannelMetrics
 from server.ports.transport import Transport
 
 _log = structlog.get_logger("maru.hub")
@@ -17,7 +17,7 @@ _log = structlog.get_logger("maru.hub")
 class Delivery:
     """Gives members what comes next in a channel. Nothing here awaits."""
 
-    def __init__(self, transport: Transport, membership: Membership, metrics: Metrics) -> None:
+    def __init__(self, transport: Transport, membership: Membership, metrics: ChannelMetrics) -> None:
         self._transport = transport
         self._membership = membership
         self._metrics = metrics

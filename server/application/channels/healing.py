@@ -13,7 +13,7 @@ from server.domain.errors import MaruError, Overloaded
 from server.domain.messages import Position
 from server.domain.recovery import REPLAY_LIMIT, NotResumable
 from server.ports.message_log import MessageLog, Replay
-from server.ports.metrics import Metrics
+from server.ports.metrics import ChannelMetrics
 
 REPAIRS = 16
 """Channels that are repaired at once: enough to hide the log's latency, few enough to leave it to the senders."""
@@ -47,7 +47,7 @@ class Healing:
         delivery: Delivery,
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
-        metrics: Metrics,
+        metrics: ChannelMetrics,
     ) -> None:
         self._log = log
         self._hosting = hosting

@@ -18,7 +18,7 @@ from server.domain.sequencing import Gap, Known, OtherEpoch, Ready
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
-from server.ports.metrics import SILENT, Metrics
+from server.ports.metrics import SILENT, ChannelMetrics
 from server.ports.transport import Transport
 
 HINTS_PER_TURN = 32
@@ -36,7 +36,7 @@ class Hub:
         membership: Membership,
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
-        metrics: Metrics = SILENT,
+        metrics: ChannelMetrics = SILENT,
     ) -> None:
         self._broadcast = broadcast
         self._transport = transport

@@ -19,7 +19,7 @@ from server.domain.recovery import REPLAY_LIMIT, NotResumable, check_resumable, 
 from server.domain.sequencing import merge
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
-from server.ports.metrics import SILENT, Metrics
+from server.ports.metrics import SILENT, ChannelMetrics
 from server.ports.transport import Transport
 
 REPLAY_READS = 5
@@ -52,7 +52,7 @@ class Subscriptions:
         transport: Transport,
         membership: Membership,
         max_channels: int,
-        metrics: Metrics = SILENT,
+        metrics: ChannelMetrics = SILENT,
     ) -> None:
         self._log = log
         self._hub = hub

@@ -14,7 +14,7 @@ import structlog
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import Metrics
+from server.ports.metrics import DrainMetrics
 
 NOTICES_PER_TURN = 200
 """Clients told in one go, some milliseconds; others' answers and pings get a turn in between."""
@@ -82,18 +82,18 @@ class Move:
         return SessionDraining(_ms(self.reconnect_at - elapsed_s), _ms(self.close_at - elapsed_s))
 
 
-def plan(connections: Sequence[ConnectionId], numbers: Numbers, random: Random) -> list[Move]:
+def plan(connections: Sequence[ConnectionId], timing: Numbers, random: Random) -> list[Move]:
     """Give each connection its time: shuffled, one to a slot of equal length, anywhere within it; in the order of time.
 
     So in any second about as many clients move as in any other: `len(connections) / window_s`, or the slowest pace.
     """
     order = list(connections)
     random.shuffle(order)
-    span = min(numbers.window_s, len(order) / numbers.slowest_pace)
+    span = min(timing.window_s, len(order) / timing.slowest_pace)
     moves = []
     for place, connection in enumerate(order):
         reconnect_at = span * (place + random.random()) / len(order)
-        moves.append(Move(connection, reconnect_at, reconnect_at + numbers.grace_s))
+        moves.append(Move(connection, reconnect_at, reconnect_at + timing.grace_s))
     return moves
 
 
@@ -106,13 +106,13 @@ class Drainer:
     def __init__(
         self,
         connections: Connections,
-        numbers: Numbers,
-        metrics: Metrics,
+        timing: Numbers,
+        metrics: DrainMetrics,
         random: Random,
         clock: Callable[[], float],
     ) -> None:
         self._connections = connections
-        self._numbers = numbers.fitted()
+        self._timing = timing.fitted()
         self._metrics = metrics
         self._random = random
         self._clock = clock
@@ -122,18 +122,18 @@ class Drainer:
 
     async def run(self) -> None:
         """Shut the door, tell everybody when to move, close who is still here when its time has come."""
-        numbers = self._numbers
+        timing = self._timing
         self._began = self._clock()
         self._metrics.draining(True)
-        moves = plan(self._connections.shut(), numbers, self._random)
+        moves = plan(self._connections.shut(), timing, self._random)
         self._uncounted = {move.connection for move in moves}
         last = moves[-1].close_at if moves else 0.0
-        _log.info("stopping", connections=len(moves), timeout_s=numbers.timeout_s, last_close_s=round(last, 3))
+        _log.info("stopping", connections=len(moves), timeout_s=timing.timeout_s, last_close_s=round(last, 3))
         try:
-            async with asyncio.timeout(numbers.timeout_s - numbers.finish_s):
+            async with asyncio.timeout(timing.timeout_s - timing.finish_s):
                 await self._notify(moves)
                 await self._close(moves)
-                await self._connections.gone(numbers.close_s)
+                await self._connections.gone(timing.close_s)
         except TimeoutError:
             _log.warning("drain.cut_short", seconds=self._seconds())
         await self._finish()
@@ -159,13 +159,13 @@ class Drainer:
         _log.info("drain.closed", **self._counts(), seconds=self._seconds())
 
     async def _end(self, connection: ConnectionId) -> None:
-        how = await self._connections.end(connection, self._numbers.answer_s, self._numbers.close_s)
+        how = await self._connections.end(connection, self._timing.answer_s, self._timing.close_s)
         self._count(how, (connection,))
 
     async def _finish(self) -> None:
         """Count the rest: cut off, or gone before their time had come."""
         self._count(DrainEnd.ABORTED, self._connections.abort())
-        await self._connections.gone(self._numbers.finish_s / 2)  # so that each has its line in the log
+        await self._connections.gone(self._timing.finish_s / 2)  # so that each has its line in the log
         self._count(DrainEnd.LEFT, tuple(self._uncounted))
         _log.info("drained", **self._counts(), seconds=self._seconds())
 

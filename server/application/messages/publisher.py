@@ -17,7 +17,7 @@ from server.domain.identity import Action, Identity, authorize, authorize_change
 from server.domain.messages import Message, MessageId
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
-from server.ports.metrics import SILENT, Metrics
+from server.ports.metrics import SILENT, MessageMetrics
 
 NS_PER_MS = 1_000_000
 
@@ -37,7 +37,7 @@ class Publisher:
         broadcast: Broadcast,
         now_ns: Callable[[], int],
         new_id: Callable[[int], MessageId],
-        metrics: Metrics = SILENT,
+        metrics: MessageMetrics = SILENT,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._log = log

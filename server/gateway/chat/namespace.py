@@ -15,7 +15,7 @@ from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticate
 from server.domain.identity import SessionId
 from server.gateway.chat.handler import Handler, Handlers
 from server.gateway.socketio.namespace import Admitted, Namespace, Reply
-from server.ports.metrics import SILENT, Metrics
+from server.ports.metrics import SILENT, CommandMetrics
 from server.wire.answers import Answer, Done, Failed
 
 _log = structlog.get_logger("maru.command")
@@ -30,7 +30,7 @@ class ChatNamespace(Namespace):
         sessions: Sessions,
         subscriptions: Subscriptions,
         handlers: Handlers,
-        metrics: Metrics = SILENT,
+        metrics: CommandMetrics = SILENT,
         command_line: Callable[..., None] | None = None,
     ) -> None:
         self._sessions = sessions

@@ -14,7 +14,7 @@ from server.gateway.socketio import packets
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.frames import CloseCode
 from server.gateway.websocket.outbox import Outbox
-from server.ports.metrics import Metrics
+from server.ports.metrics import MessageMetrics
 from server.ports.transport import Transport
 from server.wire import messages, pushes
 from server.wire.words import ServerEvent
@@ -29,7 +29,7 @@ class SocketTransport(Transport):
         rooms: Rooms,
         outbox: Outbox,
         greeting: Mapping[str, Any],
-        metrics: Metrics,
+        metrics: MessageMetrics,
         now_s: Callable[[], float],
     ) -> None:
         self._rooms = rooms

@@ -26,7 +26,7 @@ from server.gateway.websocket.handshake import HandshakeChecks, accepted
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.reader import Inbox
 from server.gateway.websocket.registry import Registry
-from server.ports.metrics import Metrics
+from server.ports.metrics import ConnectionMetrics
 
 
 class Gone(web.Response):
@@ -53,7 +53,7 @@ class Engine(engineio.AsyncServer):
         allowed_origins: Sequence[str] = ("*",),
         admission: Admission,
         outbox: Outbox,
-        metrics: Metrics,
+        metrics: ConnectionMetrics,
         received: Callable[[Connection, str], Coroutine[Any, Any, None]],
         ended: Callable[[Connection], None],
         **options: Any,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 from typing import Protocol
 
-from server.ports.metrics import Metrics, Traffic
+from server.ports.metrics import ConnectionMetrics, Traffic
 
 WRITES_PER_TURN = 512
 """Clients written to in one turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
@@ -66,7 +66,9 @@ class Outbox:
     kernel has taken since the last look is subtracted at the next.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, traffic: Traffic, metrics: Metrics) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limit: int, traffic: Traffic, metrics: ConnectionMetrics
+    ) -> None:
         self.congested: dict[Writable, None] = {}  # clients whose kernel buffer is full; a dict is an ordered set
         self.traffic = traffic  # running totals: bytes, deliveries
         self._metrics = metrics

@@ -15,7 +15,7 @@ from server.gateway.websocket.events import ConnectionEvents
 from server.gateway.websocket.frames import CloseCode, HostilePacket
 from server.gateway.websocket.heartbeat import Wheel
 from server.gateway.websocket.turn_queue import TurnQueue
-from server.ports.metrics import Metrics
+from server.ports.metrics import ConnectionMetrics
 
 CONNECT_WAIT_S = 10.0
 """How long a WebSocket may be open without a CONNECT (PROTOCOL.md, "Transport")."""
@@ -42,7 +42,7 @@ class Registry(ConnectionEvents[Connection]):
         ping_timeout: float,
         handle: Callable[[Connection, str], Awaitable[None]],
         disconnected: Callable[[Connection], None],
-        metrics: Metrics,
+        metrics: ConnectionMetrics,
     ) -> None:
         self._handle = handle
         self._disconnected = disconnected

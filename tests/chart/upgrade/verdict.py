@@ -143,8 +143,8 @@ def _pace(stops: Sequence[Stop], at: float) -> float:
 def pace(connections: int, drain_timeout_s: float) -> float:
     """Clients a second that one drain moves: over its window (all of them, where that is under a second), or at the
     slowest pace."""
-    numbers = Numbers(drain_timeout_s).fitted()
-    return max(numbers.slowest_pace, connections / max(1.0, numbers.window_s))
+    timing = Numbers(drain_timeout_s).fitted()
+    return max(timing.slowest_pace, connections / max(1.0, timing.window_s))
 
 
 def _statuses(turned_away: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -15,9 +15,9 @@ from server.application.life.drainer import NOTICES_PER_TURN, Drainer, Move, Num
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import SILENT, Metrics
+from server.ports.metrics import SILENT, DrainMetrics
 
-NUMBERS = Numbers(20.0)
+TIMING = Numbers(20.0)
 
 
 def ids(count: int) -> list[ConnectionId]:
@@ -37,13 +37,13 @@ def peak(times: Sequence[float]) -> int:
 @given(count=st.integers(0, 3_000), timeout=st.floats(0, 120), seed=st.integers())
 def test_everybody_has_a_place_in_time(count: int, timeout: float, seed: int) -> None:
     """Each connection once; asked within the window, closed a grace later, and that early enough to end in time."""
-    numbers = Numbers(timeout).fitted()
-    moves = plan(ids(count), numbers, Random(seed))
+    timing = Numbers(timeout).fitted()
+    moves = plan(ids(count), timing, Random(seed))
     assert sorted(move.connection for move in moves) == sorted(ids(count))
-    assert all(0 <= move.reconnect_at <= numbers.window_s for move in moves)
-    assert all(move.close_at == move.reconnect_at + numbers.grace_s for move in moves)
+    assert all(0 <= move.reconnect_at <= timing.window_s for move in moves)
+    assert all(move.close_at == move.reconnect_at + timing.grace_s for move in moves)
     assert all(earlier.close_at <= later.close_at for earlier, later in pairwise(moves))
-    end = numbers.answer_s + numbers.close_s + numbers.finish_s
+    end = timing.answer_s + timing.close_s + timing.finish_s
     assert all(move.close_at + end <= timeout + 1e-6 for move in moves)
 
 
@@ -51,27 +51,27 @@ def test_everybody_has_a_place_in_time(count: int, timeout: float, seed: int) ->
 def test_the_pace_is_even(count: int) -> None:
     """In no second do more move than the pace and two, whatever the seed."""
     for seed in range(5):
-        moves = plan(ids(count), NUMBERS, Random(seed))
-        pace = max(count / NUMBERS.window_s, NUMBERS.slowest_pace)
+        moves = plan(ids(count), TIMING, Random(seed))
+        pace = max(count / TIMING.window_s, TIMING.slowest_pace)
         assert peak([move.reconnect_at for move in moves]) <= pace + 2
 
 
 def test_few_clients_are_not_kept_waiting() -> None:
     """Ten are asked within a fifth of a second, and a hundred within two."""
-    assert plan(ids(10), NUMBERS, Random(1))[-1].reconnect_at <= 0.2
-    assert plan(ids(100), NUMBERS, Random(1))[-1].reconnect_at <= 2.0
+    assert plan(ids(10), TIMING, Random(1))[-1].reconnect_at <= 0.2
+    assert plan(ids(100), TIMING, Random(1))[-1].reconnect_at <= 2.0
 
 
 def test_the_order_is_shuffled() -> None:
     """Who came first is not sent away first; another drain has another order."""
-    first, second = (plan(ids(100), NUMBERS, Random(seed)) for seed in (1, 2))
+    first, second = (plan(ids(100), TIMING, Random(seed)) for seed in (1, 2))
     assert len({tuple(ids(100)), tuple(m.connection for m in first), tuple(m.connection for m in second)}) == 3
 
 
 def test_the_default_numbers() -> None:
     """20 s: clients are asked to move over 13.1 s, from the first; the last one is closed 15.1 s after the signal."""
-    assert NUMBERS.fitted() == NUMBERS
-    assert NUMBERS.window_s == pytest.approx(13.1)
+    assert TIMING.fitted() == TIMING
+    assert TIMING.window_s == pytest.approx(13.1)
 
 
 @pytest.mark.parametrize("timeout", [0.0, 1.0, 6.9])
@@ -79,8 +79,8 @@ def test_a_short_timeout_shortens_everything(timeout: float) -> None:
     """Without room for a window, all are asked at once, and the other times shrink alike."""
     fitted = Numbers(timeout).fitted()
     assert fitted.window_s == pytest.approx(0.0)
-    assert fitted.grace_s / NUMBERS.grace_s == pytest.approx(timeout / 6.9)
-    assert fitted.finish_s / NUMBERS.finish_s == pytest.approx(timeout / 6.9)
+    assert fitted.grace_s / TIMING.grace_s == pytest.approx(timeout / 6.9)
+    assert fitted.finish_s / TIMING.finish_s == pytest.approx(timeout / 6.9)
 
 
 def test_numbers_of_nothing() -> None:
@@ -166,7 +166,7 @@ class Scripted(Connections):
             self._empty.set()
 
 
-class Counting(Metrics):
+class Counting(DrainMetrics):
     """What a drainer counts."""
 
     def __init__(self) -> None:
@@ -184,20 +184,15 @@ class Counting(Metrics):
         self.ended[how] = self.ended.get(how, 0) + count
 
 
-def counting() -> Counting:
-    """What a drain does not count, is not looked at here."""
-    return Counting()  # type: ignore[abstract]  # the other methods' empty bodies are all that they need
-
-
 def now() -> float:
     """Virtual seconds."""
     return asyncio.get_running_loop().time()
 
 
-async def drain(connections: Connections, numbers: Numbers = NUMBERS, metrics: Metrics = SILENT) -> float:
+async def drain(connections: Connections, timing: Numbers = TIMING, metrics: DrainMetrics = SILENT) -> float:
     """Run a drain to its end; return how long it took."""
     began = now()
-    await Drainer(connections, numbers, metrics, Random(7), now).run()
+    await Drainer(connections, timing, metrics, Random(7), now).run()
     return now() - began
 
 
@@ -209,7 +204,7 @@ async def test_without_clients_it_is_over_at_once() -> None:
 async def test_everybody_is_told_at_once() -> None:
     """All notices go out at the beginning, in portions; each names its own time, and its deadline a grace later."""
     scripted = Scripted(stays=ids(2 * NOTICES_PER_TURN + 1))
-    metrics = counting()
+    metrics = Counting()
     await drain(scripted, metrics=metrics)
     assert metrics.notified == len(scripted.notices) == 2 * NOTICES_PER_TURN + 1
     graces = {notice.deadline_ms - notice.reconnect_in_ms for notice in scripted.notices.values()}
@@ -219,7 +214,7 @@ async def test_everybody_is_told_at_once() -> None:
 
 async def test_who_leaves_is_not_closed() -> None:
     """Where all go when they are asked to, the drain is over with the last of them."""
-    scripted, metrics = Scripted(leaves=ids(100)), counting()
+    scripted, metrics = Scripted(leaves=ids(100)), Counting()
     assert await drain(scripted, metrics=metrics) <= 2.2
     assert scripted.ended == {}
     assert metrics.ended == {DrainEnd.LEFT: 100}
@@ -227,10 +222,10 @@ async def test_who_leaves_is_not_closed() -> None:
 
 async def test_who_stays_is_closed_in_time() -> None:
     """After the grace, at the time that was told, and no faster than the pace."""
-    scripted, metrics = Scripted(stays=ids(1_000)), counting()
+    scripted, metrics = Scripted(stays=ids(1_000)), Counting()
     took = await drain(scripted, metrics=metrics)
     assert min(scripted.ended.values()) - (scripted.shut_at or 0.0) >= 2.0
-    assert peak([*scripted.ended.values()]) <= 1_000 / NUMBERS.window_s + 3
+    assert peak([*scripted.ended.values()]) <= 1_000 / TIMING.window_s + 3
     for connection, notice in scripted.notices.items():
         assert scripted.ended[connection] == pytest.approx(notice.deadline_ms / 1000, abs=0.01)
     assert took <= 15.2
@@ -239,14 +234,14 @@ async def test_who_stays_is_closed_in_time() -> None:
 
 async def test_who_does_not_answer_holds_nobody_up() -> None:
     """Closes go side by side: forty deaf clients cost one close's wait, and are counted as cut off."""
-    scripted, metrics = Scripted(stays=ids(80)[40:], deaf=ids(40)), counting()
+    scripted, metrics = Scripted(stays=ids(80)[40:], deaf=ids(40)), Counting()
     assert await drain(scripted, metrics=metrics) <= 2.0 + 80 / 50 + 1.9 + 0.1
     assert metrics.ended == {DrainEnd.CLOSED: 40, DrainEnd.ABORTED: 40}
 
 
 async def test_what_hangs_is_cut_off() -> None:
     """Within the timeout less what is kept for the stores, whatever happens; with a line that says so."""
-    scripted, metrics = Scripted(hung=ids(3), leaves=ids(5)[3:]), counting()
+    scripted, metrics = Scripted(hung=ids(3), leaves=ids(5)[3:]), Counting()
     with capture_logs() as lines:
         assert await drain(scripted, metrics=metrics) == pytest.approx(19.0)
     assert metrics.ended == {DrainEnd.ABORTED: 3, DrainEnd.LEFT: 2}
@@ -255,7 +250,7 @@ async def test_what_hangs_is_cut_off() -> None:
 
 async def test_no_time_at_all() -> None:
     """With a timeout of zero everybody is told and cut off."""
-    scripted, metrics = Scripted(stays=ids(3)), counting()
+    scripted, metrics = Scripted(stays=ids(3)), Counting()
     assert await drain(scripted, Numbers(0.0), metrics) == 0.0
     assert metrics.notified == 3
     assert metrics.ended == {DrainEnd.ABORTED: 3}
@@ -263,7 +258,7 @@ async def test_no_time_at_all() -> None:
 
 async def test_who_has_no_session_is_closed_untold() -> None:
     """A connection whose CONNECT is being judged: it is not told, and closed like the others."""
-    scripted, metrics = Scripted(mute=ids(2)), counting()
+    scripted, metrics = Scripted(mute=ids(2)), Counting()
     await drain(scripted, metrics=metrics)
     assert metrics.notified == 0
     assert metrics.ended == {DrainEnd.CLOSED: 2}
@@ -274,7 +269,7 @@ async def test_the_numbers_add_up() -> None:
     sent away at the door, and also where one is still there after it has been counted."""
     nine = ids(9)
     scripted = Scripted(nine[:2], nine[2:3], nine[3:4], nine[4:6], linger=nine[6:7], sent_away=nine[7:])
-    metrics = counting()
+    metrics = Counting()
     with capture_logs() as lines:
         await drain(scripted, metrics=metrics)
     assert lines[0]["connections"] == 7
@@ -284,7 +279,7 @@ async def test_the_numbers_add_up() -> None:
 
 async def test_every_step_is_a_line() -> None:
     """With its numbers; and it is counted as a drain from the beginning."""
-    metrics = counting()
+    metrics = Counting()
     with capture_logs() as lines:
         await drain(Scripted(stays=ids(2), leaves=ids(3)[2:]), metrics=metrics)
     assert [line["event"] for line in lines] == ["stopping", "drain.notified", "drain.closed", "drained"]
