@@ -14,7 +14,7 @@ from server.adapters.prometheus.counters import Counters
 from server.api.probes import Readiness
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
-from server.application.life.drainer import Drainer, Numbers
+from server.application.life.drainer import Drainer, DrainTiming
 from server.application.life.loop_lag import measure_lag
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
@@ -126,6 +126,6 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         outbox=outbox,
         metrics=counters,
     )
-    connections, timing = SocketConnections(chat.eio, transport), Numbers(settings.drain_timeout)
+    connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
     return Replica(chat, hub, sessions, stores, counters, traffic, Readiness(), drainer)

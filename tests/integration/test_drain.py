@@ -16,7 +16,7 @@ import pytest
 from maru_bot.bot import MaruBot
 from server import __main__ as command
 from server.adapters.redis.message_log import RedisMessageLog
-from server.application.life.drainer import Numbers
+from server.application.life.drainer import DrainTiming
 from server.bootstrap import replica
 from server.domain.channels import ChannelName
 from server.domain.events import MessageCreated
@@ -95,7 +95,7 @@ SPOILED = f"""
 import sys
 from functools import partial
 import {replica.__name__} as replica
-replica.Numbers = partial(replica.Numbers, NUMBERS)
+replica.DrainTiming = partial(replica.DrainTiming, NUMBERS)
 from {command.__name__} import main
 sys.exit(main(["serve"]))
 """
@@ -130,7 +130,7 @@ async def until_all(movers: Sequence[Mover], calm: Callable[[Mover], bool]) -> N
         await asyncio.sleep(LOOK_S)
 
 
-async def drained(stage: Stage, movers: Sequence[Mover], timing: Numbers) -> Story:
+async def drained(stage: Stage, movers: Sequence[Mover], timing: DrainTiming) -> Story:
     """Let everybody arrive, start the second replica, stop the first; return what became of it."""
     await arrive(movers)
     await stage.second.start()
@@ -154,7 +154,7 @@ async def test_a_thousand_clients_move(tmp_path: Path, figure: Figure) -> None:
     stage = Stage(tmp_path)
     async with stage.open():
         movers = crowd(stage.front.port, rooms=99, each=10, flooders=10)
-        story = await drained(stage, movers, Numbers(20.0))
+        story = await drained(stage, movers, DrainTiming(20.0))
         await asyncio.gather(*(mover.leave() for mover in movers))
         waits = story.gaps
         figure(
@@ -187,7 +187,7 @@ async def test_wrong_numbers_are_noticed(tmp_path: Path, figure: Figure, spoiled
     stage = Stage(tmp_path, spoiled)
     async with stage.open():
         movers = crowd(stage.front.port, rooms=20, each=13, flooders=12)
-        story = await drained(stage, movers, Numbers(20.0))
+        story = await drained(stage, movers, DrainTiming(20.0))
         await asyncio.gather(*(mover.leave() for mover in movers))
     complaints = story.complaints()
     figure(f"{spoiled}: {complaints[:4]}")

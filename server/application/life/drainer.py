@@ -40,7 +40,7 @@ _log = structlog.get_logger("maru.drain")
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class DrainTiming:
     """How a drain is paced, in seconds; `timeout_s` is from the signal to the end of the process. Where that has no
     room for the others, all are shortened alike."""
 
@@ -51,7 +51,7 @@ class Numbers:
     finish_s: float = FINISH_S
     slowest_pace: float = SLOWEST_PACE
 
-    def fitted(self) -> "Numbers":
+    def fitted(self) -> "DrainTiming":
         """The same, shortened to fit into the timeout."""
         needed = self.grace_s + self.answer_s + self.close_s + self.finish_s
         share = min(1.0, self.timeout_s / needed) if needed else 1.0
@@ -82,7 +82,7 @@ class Move:
         return SessionDraining(_ms(self.reconnect_at - elapsed_s), _ms(self.close_at - elapsed_s))
 
 
-def plan(connections: Sequence[ConnectionId], timing: Numbers, random: Random) -> list[Move]:
+def plan(connections: Sequence[ConnectionId], timing: DrainTiming, random: Random) -> list[Move]:
     """Give each connection its time: shuffled, one to a slot of equal length, anywhere within it; in the order of time.
 
     So in any second about as many clients move as in any other: `len(connections) / window_s`, or the slowest pace.
@@ -106,7 +106,7 @@ class Drainer:
     def __init__(
         self,
         connections: Connections,
-        timing: Numbers,
+        timing: DrainTiming,
         metrics: DrainMetrics,
         random: Random,
         clock: Callable[[], float],

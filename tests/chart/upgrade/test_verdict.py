@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.application.life.drainer import Numbers
+from server.application.life.drainer import DrainTiming
 from server.domain.appending import created
 from server.domain.events import Event, MessageCreated
 from server.domain.messages import Position
@@ -130,9 +130,9 @@ def test_the_pace_of_the_drain_is_no_storm() -> None:
 
 def test_the_pace_is_the_drainers() -> None:
     """Few go at the slowest pace; where the timeout leaves no window, all go at once."""
-    window = Numbers(TIMEOUT_S).window_s
+    window = DrainTiming(TIMEOUT_S).window_s
     assert pace(1_000, TIMEOUT_S) == pytest.approx(1_000 / window)
-    assert pace(10, TIMEOUT_S) == Numbers(TIMEOUT_S).slowest_pace
+    assert pace(10, TIMEOUT_S) == DrainTiming(TIMEOUT_S).slowest_pace
     assert pace(1_000, 3.0) == 1_000
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.application.life.drainer import Numbers
+from server.application.life.drainer import DrainTiming
 from server.domain.events import Event, MessageCreated
 from tests.chart.upgrade.cluster import Stop
 from tests.harness.mixed_crowd import Member
@@ -143,7 +143,7 @@ def _pace(stops: Sequence[Stop], at: float) -> float:
 def pace(connections: int, drain_timeout_s: float) -> float:
     """Clients a second that one drain moves: over its window (all of them, where that is under a second), or at the
     slowest pace."""
-    timing = Numbers(drain_timeout_s).fitted()
+    timing = DrainTiming(drain_timeout_s).fitted()
     return max(timing.slowest_pace, connections / max(1.0, timing.window_s))
 
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from server.application.life.drainer import NOTICES_PER_TURN, Drainer, Move, Numbers, plan
+from server.application.life.drainer import NOTICES_PER_TURN, Drainer, DrainTiming, Move, plan
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
 from server.ports.metrics import SILENT, DrainMetrics
 
-TIMING = Numbers(20.0)
+TIMING = DrainTiming(20.0)
 
 
 def ids(count: int) -> list[ConnectionId]:
@@ -37,7 +37,7 @@ def peak(times: Sequence[float]) -> int:
 @given(count=st.integers(0, 3_000), timeout=st.floats(0, 120), seed=st.integers())
 def test_everybody_has_a_place_in_time(count: int, timeout: float, seed: int) -> None:
     """Each connection once; asked within the window, closed a grace later, and that early enough to end in time."""
-    timing = Numbers(timeout).fitted()
+    timing = DrainTiming(timeout).fitted()
     moves = plan(ids(count), timing, Random(seed))
     assert sorted(move.connection for move in moves) == sorted(ids(count))
     assert all(0 <= move.reconnect_at <= timing.window_s for move in moves)
@@ -77,7 +77,7 @@ def test_the_default_numbers() -> None:
 @pytest.mark.parametrize("timeout", [0.0, 1.0, 6.9])
 def test_a_short_timeout_shortens_everything(timeout: float) -> None:
     """Without room for a window, all are asked at once, and the other times shrink alike."""
-    fitted = Numbers(timeout).fitted()
+    fitted = DrainTiming(timeout).fitted()
     assert fitted.window_s == pytest.approx(0.0)
     assert fitted.grace_s / TIMING.grace_s == pytest.approx(timeout / 6.9)
     assert fitted.finish_s / TIMING.finish_s == pytest.approx(timeout / 6.9)
@@ -85,7 +85,7 @@ def test_a_short_timeout_shortens_everything(timeout: float) -> None:
 
 def test_numbers_of_nothing() -> None:
     """Where each part takes no time, there is nothing to shorten."""
-    nothing = Numbers(5.0, grace_s=0.0, answer_s=0.0, close_s=0.0, finish_s=0.0)
+    nothing = DrainTiming(5.0, grace_s=0.0, answer_s=0.0, close_s=0.0, finish_s=0.0)
     assert nothing.fitted() == nothing
 
 
@@ -189,7 +189,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def drain(connections: Connections, timing: Numbers = TIMING, metrics: DrainMetrics = SILENT) -> float:
+async def drain(connections: Connections, timing: DrainTiming = TIMING, metrics: DrainMetrics = SILENT) -> float:
     """Run a drain to its end; return how long it took."""
     began = now()
     await Drainer(connections, timing, metrics, Random(7), now).run()
@@ -251,7 +251,7 @@ async def test_what_hangs_is_cut_off() -> None:
 async def test_no_time_at_all() -> None:
     """With a timeout of zero everybody is told and cut off."""
     scripted, metrics = Scripted(stays=ids(3)), Counting()
-    assert await drain(scripted, Numbers(0.0), metrics) == 0.0
+    assert await drain(scripted, DrainTiming(0.0), metrics) == 0.0
     assert metrics.notified == 3
     assert metrics.ended == {DrainEnd.ABORTED: 3}
 
