@@ -12,7 +12,7 @@ from server.api import metrics, probes
 from server.api.affinity import Affinity
 from server.api.listener import Handlers, Listeners, itself
 from server.bootstrap import demo
-from server.bootstrap.replica import compose
+from server.bootstrap.replica import Replica, compose
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import affinity_key
 from server.gateway.websocket.first_read import AcceptQueue
@@ -45,33 +45,50 @@ async def _serve(
     replica = compose(settings, stores, tasks)
     for loop in replica.loops():
         tasks.create_task(loop)
-    internal, public = web.Application(), web.Application()
-    internal.add_routes(probes.routes(replica.readiness, replica.counts))
-    exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION)
-    internal.add_routes(metrics.routes(exposition.render))
-    replica.chat.attach(public)
-    public.add_routes(Affinity(replica.sessions.admit, affinity_key(settings), settings.allowed_origins).routes())
-    if settings.dev:
-        demo.mount(settings, public)
-    host, internal_host = settings.host, settings.internal_host
     listeners = await resources.enter_async_context(Listeners())
-    internal_port = await _listen(listeners, internal, "MARU_INTERNAL_PORT", internal_host, settings.internal_port)
-    engine = replica.chat.eio
-    port = await _listen(
-        listeners,
-        public,
-        "MARU_PORT",
-        host,
-        settings.port,
-        lambda others: AcceptQueue(engine.accept, others).make_protocol,
-    )
+    await _listen_all(settings, replica, listeners)
     garbage.settle()
-    _log.info("serving", host=host, port=port, internal_port=internal_port, version=VERSION)
     tasks.create_task(replica.ready())
     await stop.wait()
     replica.readiness.stopping = True
     await replica.drainer.run()
     raise _Stopped
+
+
+async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners) -> None:
+    """Listen: first on the internal port, so that a probe finds it as soon as clients are accepted."""
+    internal_port = await _listen(
+        listeners, _internal(replica), "MARU_INTERNAL_PORT", settings.internal_host, settings.internal_port
+    )
+    accept = replica.chat.eio.accept
+    port = await _listen(
+        listeners,
+        _public(settings, replica),
+        "MARU_PORT",
+        settings.host,
+        settings.port,
+        lambda others: AcceptQueue(accept, others).make_protocol,
+    )
+    _log.info("serving", host=settings.host, port=port, internal_port=internal_port, version=VERSION)
+
+
+def _internal(replica: Replica) -> web.Application:
+    """The probes and the metrics."""
+    app = web.Application()
+    app.add_routes(probes.routes(replica.readiness, replica.counts))
+    exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION)
+    app.add_routes(metrics.routes(exposition.render))
+    return app
+
+
+def _public(settings: Settings, replica: Replica) -> web.Application:
+    """The Socket.IO path, the session cookie and, in development, the demo."""
+    app = web.Application()
+    replica.chat.attach(app)
+    app.add_routes(Affinity(replica.sessions.admit, affinity_key(settings), settings.allowed_origins).routes())
+    if settings.dev:
+        demo.mount(settings, app)
+    return app
 
 
 async def _listen(

@@ -138,7 +138,7 @@ class Subscriptions:
 
     async def _catch_up(self, hosted: HostedChannel, since: Position | None, history: int) -> Joined:
         """Return the events that lead up to the hub's position, without an await between looking and returning."""
-        if since is not None and _is_beyond(since, hosted.position):
+        if since is not None and _is_beyond(since, hosted.sequencer.position):
             # Another replica may have given the client events that this hub has not seen yet.
             await self._hub.refresh(hosted)
         floor = 0
@@ -148,7 +148,7 @@ class Subscriptions:
             if isinstance(joined, Joined):
                 return self._counted(joined, logged)
             replay = await self._log.read(hosted.name, joined, REPLAY_LIMIT)
-            if replay.head.epoch != hosted.position.epoch:
+            if replay.head.epoch != hosted.sequencer.position.epoch:
                 await self._hub.refresh(hosted)
                 floor, logged = 0, ()
             else:
@@ -173,7 +173,7 @@ def _merge_from(
 ) -> Joined | int:
     """Return the events between the client's position and the hub's, from the ring and from events of the log; or the
     offset after which the log has to be read for them."""
-    position = hosted.position
+    position = hosted.sequencer.position
     missed = None if since is None else check_resumable(since, floor, position)
     if since is None or missed is not None:
         after = max(floor, position.offset - history)
