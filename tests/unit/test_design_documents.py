@@ -17,6 +17,7 @@ PAGES = [
     ROOT / "ARCHITECTURE.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "README.md",
+    ROOT / "tests/kubernetes/README.md",
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("docs/*/*.md")),
 ]

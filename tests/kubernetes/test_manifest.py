@@ -6,10 +6,10 @@ import helm_python as helm
 import pytest
 import yaml
 
-from tests.chart.fake_api.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, Json
-from tests.chart.fake_api.store import Store
-from tests.chart.upgrade.manifest import deployment, environment
-from tests.chart.upgrade.stage import CHART, KEYS, VALUES
+from tests.kubernetes.api.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, Json
+from tests.kubernetes.api.store import Store
+from tests.kubernetes.manifest import deployment, environment
+from tests.kubernetes.upgrade.stage import CHART, KEYS, VALUES
 
 NAMESPACE = "chat"
 KINDS = {kind.name: kind for kind in (CONFIG_MAP, DEPLOYMENT, SECRET)}

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tests.chart.upgrade.manifest import Deployment, Probe, Template
-from tests.chart.upgrade.pod import Do, Pod
+from tests.kubernetes.manifest import Deployment, Probe, Template
+from tests.kubernetes.pod import Do, Pod
 
 STARTUP = Probe("/livez", "MARU_INTERNAL_PORT", delay_s=0, period_s=1, timeout_s=1, failures=3, successes=1)
 READINESS = replace(STARTUP, path="/readyz", period_s=2)

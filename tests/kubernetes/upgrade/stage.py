@@ -12,16 +12,16 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
-from tests.chart.fake_api.kinds import DEPLOYMENT, SECRET, Json
-from tests.chart.fake_api.server import FakeApiServer
-from tests.chart.upgrade.cluster import Cluster
-from tests.chart.upgrade.release import NAMESPACE, Releases
-from tests.chart.upgrade.verdict import Observed
 from tests.harness.ingress import Ingress
 from tests.harness.mixed_crowd import MixedCrowd, Part
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ROOT
 from tests.harness.server import SECRET as JWT_SECRET
+from tests.kubernetes.api.kinds import DEPLOYMENT, SECRET, Json
+from tests.kubernetes.api.server import FakeApiServer
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.releases import NAMESPACE, Releases
+from tests.kubernetes.upgrade.verdict import Observed
 
 CHART = ROOT / "charts/maru"
 RELEASE = "maru"

@@ -9,11 +9,11 @@ from server.application.life.drainer import DrainTiming
 from server.domain.appending import created
 from server.domain.events import Event, MessageCreated
 from server.domain.messages import Position
-from tests.chart.upgrade.cluster import Stop
-from tests.chart.upgrade.verdict import Observed, judge, pace
 from tests.doubles.samples import ROOM, new_message
 from tests.harness.mixed_crowd import Member
 from tests.harness.witness import Witness
+from tests.kubernetes.cluster import Stop
+from tests.kubernetes.upgrade.verdict import Observed, judge, pace
 
 COUNT = 5
 TIMEOUT_S = 10.0

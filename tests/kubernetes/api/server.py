@@ -8,9 +8,9 @@ from typing import Any, Self
 import yaml
 from aiohttp import web
 
-from tests.chart.fake_api import protobuf
-from tests.chart.fake_api.kinds import BY_PATH, Json, Kind, groups, openapi, resources, roots
-from tests.chart.fake_api.store import Refused, Store
+from tests.kubernetes.api import protobuf
+from tests.kubernetes.api.kinds import BY_PATH, Json, Kind, groups, openapi, resources, roots
+from tests.kubernetes.api.store import Refused, Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -12,13 +12,13 @@ from typing import Self
 
 import aiohttp
 
-from tests.chart.fake_api.kinds import DEPLOYMENT
-from tests.chart.fake_api.store import Refused, Store
-from tests.chart.upgrade.controller import Progress, plan
-from tests.chart.upgrade.manifest import Deployment, deployment, environment
-from tests.chart.upgrade.pod import Do, Pod
 from tests.harness.ingress import Ingress
 from tests.harness.server import ServerProcess
+from tests.kubernetes.api.kinds import DEPLOYMENT
+from tests.kubernetes.api.store import Refused, Store
+from tests.kubernetes.controller import Progress, plan
+from tests.kubernetes.manifest import Deployment, deployment, environment
+from tests.kubernetes.pod import Do, Pod
 
 TICK_S = 0.05
 """How often the machines are asked; far below any number that they go by."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import kubernetes_validate  # type: ignore[import-untyped]
 
-from tests.chart.fake_api.kinds import Json, Kind
+from tests.kubernetes.api.kinds import Json, Kind
 
 WATCH_LIMIT = 1_000
 """Changes that a watcher may be behind; a slower one is cut, as by etcd."""

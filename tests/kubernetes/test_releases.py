@@ -9,9 +9,9 @@ import helm_python as helm
 import pytest
 import pytest_asyncio
 
-from tests.chart.fake_api.kinds import DEPLOYMENT, KINDS, SECRET, Json
-from tests.chart.fake_api.server import FakeApiServer
-from tests.chart.upgrade.release import NAMESPACE, Releases
+from tests.kubernetes.api.kinds import DEPLOYMENT, KINDS, SECRET, Json
+from tests.kubernetes.api.server import FakeApiServer
+from tests.kubernetes.releases import NAMESPACE, Releases
 
 CHART_YAML = "apiVersion: v2\nname: tiny\nversion: 0.1.0\n"
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import helm_python as helm
 
-from tests.chart.fake_api.kinds import Json
-from tests.chart.fake_api.server import FakeApiServer
+from tests.kubernetes.api.kinds import Json
+from tests.kubernetes.api.server import FakeApiServer
 
 NAMESPACE = "chat"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import helm_python as helm
 import pytest
 
-from tests.chart.fake_api.kinds import Json
-from tests.chart.upgrade.stage import VALUES, Stage, observe
-from tests.chart.upgrade.verdict import Verdict, judge
 from tests.harness.mixed_crowd import Part
+from tests.kubernetes.api.kinds import Json
+from tests.kubernetes.upgrade.stage import VALUES, Stage, observe
+from tests.kubernetes.upgrade.verdict import Verdict, judge
 
 Figure = Callable[[object], None]
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.chart.fake_api.kinds import Json
-from tests.chart.upgrade.manifest import Deployment
-from tests.chart.upgrade.pod import Pod
+from tests.kubernetes.api.kinds import Json
+from tests.kubernetes.manifest import Deployment
+from tests.kubernetes.pod import Pod
 
 
 @dataclass(frozen=True, slots=True)

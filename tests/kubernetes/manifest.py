@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chart.fake_api.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, Json
-from tests.chart.fake_api.store import Store
+from tests.kubernetes.api.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, Json
+from tests.kubernetes.api.store import Store
 
 PROBES = ("startup", "readiness", "liveness")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from server.application.life.drainer import DrainTiming
 from server.domain.events import Event, MessageCreated
-from tests.chart.upgrade.cluster import Stop
 from tests.harness.mixed_crowd import Member
+from tests.kubernetes.cluster import Stop
 
 GAP_S = 5.0
 """How long a client may hear nothing, at the 99th percentile of all clients."""

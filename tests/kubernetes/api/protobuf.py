@@ -4,7 +4,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.chart.fake_api.kinds import Json
+from tests.kubernetes.api.kinds import Json
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tests.chart.upgrade.pod import Do, Pod
-from tests.chart.upgrade.pods import TEMPLATE, ready, unready
+from tests.kubernetes.pod import Do, Pod
+from tests.kubernetes.sample_pods import TEMPLATE, ready, unready
 
 
 def test_a_container_is_started_once_and_asked_at_its_periods() -> None:

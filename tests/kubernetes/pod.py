@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tests.chart.upgrade.manifest import Template
+from tests.kubernetes.manifest import Template
 
 BACKOFF_S, BACKOFF_MAX_S = 10.0, 300.0
 """Before a container that has ended is started again: at once the first time, then doubling."""

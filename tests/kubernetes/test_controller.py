@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tests.chart.fake_api.kinds import Json
-from tests.chart.upgrade.controller import Plan, Progress, plan
-from tests.chart.upgrade.pod import Do, Pod
-from tests.chart.upgrade.pods import DEPLOYMENT, NEXT, TEMPLATE, ready, unready
+from tests.kubernetes.api.kinds import Json
+from tests.kubernetes.controller import Plan, Progress, plan
+from tests.kubernetes.pod import Do, Pod
+from tests.kubernetes.sample_pods import DEPLOYMENT, NEXT, TEMPLATE, ready, unready
 
 OLD = [ready(f"old-{number}") for number in range(3)]
 
