@@ -46,6 +46,13 @@ class NginxProcess:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def workers(self) -> list[int]:
+        """The processes that serve."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    @property
     def output(self) -> str:
         """Everything that it wrote so far, access and errors, for searches."""
         return self._access.read_text() + self._errors.read_text()

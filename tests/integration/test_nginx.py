@@ -16,6 +16,7 @@ import pytest_asyncio
 import socketio
 from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar
 
+from bench.processes import cpu_s
 from server.api.affinity import COOKIE, MAX_BEARER_CHARS
 from server.settings.model import Settings
 from tests.clients.raw import PATH, RawSocket
@@ -290,6 +291,8 @@ REFUSED += ["api_key", "apikey"]
         "&x=eyJhbGciOi%252Ecanary",
         "&eyJhbGciOi.canary",
         "&%74oken=canary",
+        "&x=eyJ.eyJeyJhbGciOi.canary",
+        "&x=abceyJhbGci%2eOi",
     ],
 )
 async def test_tokens_in_queries(trio: Trio, query: str) -> None:
@@ -301,6 +304,32 @@ async def test_tokens_in_queries(trio: Trio, query: str) -> None:
     assert answers[0] == answers[1]
     assert (answers[0][0], answers[0][2]["error"]["code"]) == (400, "token_in_query")
     assert trio.nginx.requests[-1] | {"replica": "", "status": 400} == trio.nginx.requests[-1]
+
+
+@pytest.mark.parametrize(
+    "query", ["&x=" + "eyJ" * 5_000, "&x=" + "eyJ" * 5_000 + ".", "&x=" + "eyJ" * 300, "&" * 15_000]
+)
+async def test_a_query_made_to_be_slow(trio: Trio, query: str) -> None:
+    """A long URL full of beginnings of a token is answered at once: it took a worker up to 1.5 s, in which nobody else
+    was served."""
+    before = cpu_s(trio.nginx.workers)
+    statuses = []
+    for _ in range(10):
+        async with trio.http.get(f"{trio.nginx.url}{PATH}{query}") as response:
+            statuses.append(response.status)
+            await response.read()
+    assert set(statuses) == {400}
+    assert cpu_s(trio.nginx.workers) - before < 0.2
+
+
+async def test_a_query_that_is_too_long(trio: Trio) -> None:
+    """nginx refuses it in the server's words."""
+    answers = []
+    for url in (trio.nginx.url, trio.servers[0].url):
+        async with trio.http.get(f"{url}{PATH}&x={'x' * 1_024}", headers=UPGRADE) as response:
+            answers.append((response.status, response.headers["Content-Type"], await response.json()))
+    assert answers[0] == answers[1]
+    assert answers[0][::2] == (400, {"code": 3, "message": "Query string of more than 1,024 characters"})
 
 
 async def test_names_that_only_look_alike(trio: Trio) -> None:

@@ -487,6 +487,16 @@ async def test_a_resume_that_finds_the_log_away_says_so_for_each_channel(door: D
     assert door.inbox == [ChannelRemoved(room, Unavailable) for room in rooms]
 
 
+async def test_a_long_resume_that_waits_for_nothing_gives_others_a_turn(door: Door) -> None:
+    """Thousands of channels that need neither log nor broker do not keep the event loop to themselves."""
+    rooms = [ChannelName(f"secret:{number}") for number in range(5_000)]
+    others: list[str] = []
+    asyncio.get_running_loop().call_soon(others.append, "ran")
+    await door.replica.subscriptions.resume(HERS, ALICE, dict.fromkeys(rooms, Position("e", 1)))
+    assert others == ["ran"]
+    assert len(door.inbox) == len(rooms)
+
+
 async def test_lost_grants_end_memberships(door: Door) -> None:
     """`apply_grants` removes the session from what it may no longer join, tells it, and leaves it in the rest."""
     other = ChannelName("ops:1")
