@@ -2,7 +2,7 @@
 asks the server on this machine if it lives.
 
 Exit codes: 0 after a clean stop, 2 for a bad variable or argument, 1 for any other reason not to start and for a fault.
-A reason that an operator can remove is one line on standard error, never a traceback.
+A reason that an operator can remove is a single line on standard error, never a traceback.
 """
 
 from server.process.at_once import on_stop_signals

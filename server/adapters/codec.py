@@ -28,7 +28,7 @@ class DecodeError(ValueError):
 
 
 def encode_event(event: MessageEvent) -> bytes:
-    """Return the bytes of one event with its position: one line."""
+    """Return the bytes of an event with its position: a single line."""
     fields: dict[str, Any] = {
         "v": VERSION,
         "c": event.channel,

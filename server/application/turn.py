@@ -4,12 +4,12 @@ import asyncio
 import time
 
 TURN_S = 0.001
-"""Seconds of work without a pause. Several clients may work in one turn of the event loop, and a handshake takes some
+"""Seconds of work without a pause. Several clients may work in a turn of the event loop, and a handshake takes some
 eight turns: ten busy clients cost a newcomer some 0.1 s."""
 
 
 class Turn:
-    """One task's share of the event loop. Ask `over` between two pieces of work, and `pass_on` if it is true."""
+    """A task's share of the event loop. Ask `over` between two pieces of work, and `pass_on` if it is true."""
 
     __slots__ = ("_ends",)
 

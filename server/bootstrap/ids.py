@@ -15,7 +15,7 @@ class _Randomness:
         self._at = 0
 
     def take(self) -> bytes:
-        """Bytes for one id; none are given twice."""
+        """Return bytes for an id; no bytes are given twice."""
         at = self._at
         if at == len(self._bytes):
             self._bytes, at = os.urandom(self.FETCH), 0

@@ -1,4 +1,4 @@
-"""The parts of one server process, wired by hand."""
+"""The parts of a server process, wired by hand."""
 
 import asyncio
 import time

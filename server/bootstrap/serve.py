@@ -1,4 +1,4 @@
-"""Serving: open the stores, wire the parts, listen, and stop cleanly. One stack closes everything."""
+"""Serving: open the stores, wire the parts, listen, and stop cleanly. A single stack closes everything."""
 
 import asyncio
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from server.domain.messages import Data, MessageId
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be written. Drafts with the same (channel, author, `key`) within 24 h are one message."""
+    """A message to be written. Drafts with the same (channel, author, `key`) within 24 h are the same message."""
 
     channel: ChannelName
     id: MessageId

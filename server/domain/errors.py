@@ -1,4 +1,4 @@
-"""Every failure that a client can be told of: one closed table, one tree.
+"""Every failure that a client can be told of: a closed table, and a tree.
 
 A class is a row of the table. `code` is sent to the client, `retryable` says whether the same command may succeed later
 unchanged, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test compares them).

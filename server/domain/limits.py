@@ -28,16 +28,16 @@ MAX_TOKEN_CHARS = 16 * 1024
 """Characters of a JWT: some hundred grants fit. A longer one is not parsed."""
 
 MAX_RESUME_CHANNELS = 500
-"""Positions in one CONNECT payload."""
+"""Positions in a CONNECT payload."""
 
 MAX_JOIN_HISTORY = 100
 """Events that `channel:join` can ask for without a position."""
 
 MAX_PAGE = 100
-"""Messages in one page of `history:read`."""
+"""Messages in a page of `history:read`."""
 
 DEFAULT_PAGE = 50
-"""Messages in one page if the command names no limit."""
+"""Messages in a page if the command names no limit."""
 
 MAX_PAYLOAD = 65_536
 """Bytes of a WebSocket message from a client; announced as `maxPayload`."""

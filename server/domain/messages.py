@@ -15,7 +15,7 @@ MessageId = NewType("MessageId", str)
 """A UUIDv7 in its canonical text form, given by the server."""
 
 ID_RANDOM_BYTES = 10
-"""Random bytes for one UUIDv7, which keeps 74 bits of them."""
+"""Random bytes for an UUIDv7, which keeps 74 bits of them."""
 
 Data = Mapping[str, Any]
 """A JSON object of the application, sent and kept with the text."""

@@ -9,11 +9,11 @@ class CloseReason(StrEnum):
     CLIENT_LEFT = "client_left"  # DISCONNECT, Engine.IO's close or a close frame came
     TRANSPORT_LOST = "transport_lost"  # TCP ended, or failed, without a word
     PING_TIMEOUT = "ping_timeout"
-    SLOW_READER = "slow_reader"  # over the bound of one connection, or takes nothing while it is waited for
+    SLOW_READER = "slow_reader"  # over the bound of a connection, or takes nothing while it is waited for
     MEMORY_CAP = "memory_cap"  # the fattest, when all connections together were over the bound of the process
     MALFORMED = "malformed"  # a frame or a packet that breaks the protocol; binary, too
     TOO_BIG = "too_big"  # a message over `maxPayload`
-    REFUSED = "refused"  # its CONNECT was: no token, a bad one, another namespace
+    REFUSED = "refused"  # its CONNECT was: no token, a bad token, another namespace
     NO_CONNECT = "no_connect"  # none came in time
     TERMINATED = "terminated"  # the session ended: expired, revoked
     DRAINING = "draining"  # told to come back elsewhere

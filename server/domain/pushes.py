@@ -1,4 +1,4 @@
-"""Pushes: what the server tells one session, or a whole channel, beside the events of the log."""
+"""Pushes: what the server tells a session, or a whole channel, beside the events of the log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class SessionDraining:
 
 
 Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
-"""What is said to one session. Closed: match it exhaustively."""
+"""Pushes to a session. Closed: match it exhaustively."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from server.domain.events import MessageDeleted, MessageEvent
 from server.domain.messages import Message, Position, Tombstone
 
 REPLAY_LIMIT = 1_000
-"""Events that are replayed in one channel, at most. Reading history is cheaper for a client that is further behind."""
+"""Events that are replayed in a channel, at most. Reading history is cheaper for a client that is further behind."""
 
 REPLAY_BYTES = 768 * 1024
-"""Bytes of JSON in one replay or page, approximately: three quarters of the bound for a slow reader. 1,000 messages of
+"""Bytes of JSON in a replay or page, approximately: three quarters of the bound for a slow reader. 1,000 messages of
 300 characters fit."""
 
 ALWAYS_FITS = 15

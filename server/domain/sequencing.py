@@ -1,4 +1,4 @@
-"""One channel's events in order, although their hints may be lost, repeated or out of order.
+"""A channel's events in order, although their hints may be lost, repeated or out of order.
 
 Pure: no clock, no await, no logger. The hub asks, then acts.
 """
@@ -12,13 +12,13 @@ from server.domain.events import Event, MessageDeleted, UnknownEvent
 from server.domain.messages import Position
 
 HELD_LIMIT = 256
-"""Events that are held behind a gap, at most. Further ones are dropped: the log has them."""
+"""Events that are held behind a gap, at most. Further events are dropped: the log has them."""
 
 RING_LIMIT = 256
 """Recent events that are kept for each hosted channel: they serve reconnects after an outage of some seconds."""
 
 RING_BYTES = 256 * 1024
-"""Memory of one hosted channel's ring, approximately: 256 messages of 200 characters fit, or 14 of the longest."""
+"""Memory of a hosted channel's ring, approximately: 256 messages of 200 characters fit, or 14 of the longest."""
 
 _EVENT_BYTES = 512
 _DATA_BYTES = 8 * 1024
@@ -26,7 +26,7 @@ _DATA_BYTES = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """These events are the next ones, in this order. The position has moved past them."""
+    """These events are next, in this order. The position has moved past them."""
 
     events: tuple[Event, ...]
 
@@ -60,15 +60,15 @@ class Sequencer:
 
     def __init__(self, position: Position) -> None:
         self.position = position
-        self._held: dict[int, Event] = {}  # by offset, all beyond the next one
+        self._held: dict[int, Event] = {}  # by offset, all beyond the next event
 
     @property
     def has_gap(self) -> bool:
-        """Whether events are held behind a missing one."""
+        """Whether events are held behind a missing event."""
         return bool(self._held)
 
     def accept(self, event: Event) -> Verdict:
-        """Judge one event. If it is the next one, move the position past it and past the held events behind it."""
+        """Judge an event. If it is the next, move the position past it and past the held events behind it."""
         if event.epoch != self.position.epoch:
             return OtherEpoch()
         if event.offset <= self.position.offset:
@@ -86,7 +86,7 @@ class Sequencer:
         return Ready(tuple(ready))
 
     def fill(self, events: Iterable[Event]) -> tuple[Event, ...]:
-        """Take a slice of the log, oldest first. Return the events to deliver now, held ones included."""
+        """Take a slice of the log, oldest first. Return the events to deliver now, held events included."""
         ready: list[Event] = []
         for event in events:
             verdict = self.accept(event)
@@ -116,7 +116,7 @@ class Ring:
         self._bytes = 0  # of all kept events, by `_size`
 
     def push(self, event: Event) -> None:
-        """Add the next event. If it does not follow the last one, the ring starts over with it."""
+        """Add the next event. If it does not follow the last event, the ring starts over with it."""
         if self._events and (event.offset != self._events[-1].offset + 1 or event.epoch != self._events[-1].epoch):
             self.clear()
         self._events.append(event)
@@ -145,9 +145,9 @@ def _size(event: Event) -> int:
 
 
 def merge(after: int, upto: int, *sources: Iterable[Event]) -> tuple[Event, ...] | None:
-    """Return the events `after + 1 .. upto`, each once and in order; None if one of them is in no source.
+    """Return the events `after + 1 .. upto`, each once and in order; None if an event is in no source.
 
-    The sources are of one epoch. They may overlap, repeat events and be out of order.
+    The sources are of the same epoch. They may overlap, repeat events and be out of order.
     """
     found = {event.offset: event for source in sources for event in source if after < event.offset <= upto}
     if len(found) != max(0, upto - after):

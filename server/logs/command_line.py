@@ -16,7 +16,7 @@ from server.logs.rendering import timestamp, to_json
 
 
 class CommandLine(Protocol):
-    """Writes one line: as `structlog.get_logger("maru.command").info("command", ...)` with these fields."""
+    """Writes a line: as `structlog.get_logger("maru.command").info("command", ...)` with these fields."""
 
     def __call__(
         self,

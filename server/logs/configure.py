@@ -1,4 +1,4 @@
-"""Send all log lines of the process through one chain: structlog's and the standard library's."""
+"""Send all log lines of the process through a single chain: structlog's and the standard library's."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Write log lines to a stream: the lines of one turn of the event loop together."""
+"""Write log lines to a stream: the lines of a turn of the event loop together."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
     def gather(self, line: str) -> None:
         """Write the line at the end of this turn of the event loop, together with the other lines of the turn.
 
-        A busy server so makes one system call a turn, and not one a command. Without a running loop the line is
+        So a busy server makes a system call per turn, and not per command. Without a running loop the line is
         written at once.
         """
         try:

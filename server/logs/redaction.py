@@ -15,13 +15,13 @@ from structlog.typing import EventDict, WrappedLogger
 REDACTED = "[redacted]"
 
 MAX_VALUE_CHARS = 8 * 1024
-"""Bound of one text. A longer text keeps both ends: a traceback ends with the error."""
+"""Bound of a text. A longer text keeps both ends: a traceback ends with the error."""
 
 CACHED_CHARS = 128
 """Redaction results are cached for texts up to this length."""
 
 MAX_ITEMS = 100
-"""Bound of one mapping or list."""
+"""Bound of a mapping or list."""
 
 MAX_DEPTH = 5
 """Bound of mappings and lists within each other."""
@@ -54,7 +54,7 @@ def redact(_: WrappedLogger, __: str, fields: EventDict) -> EventDict:
         if _is_private(key):
             cleaned[key] = REDACTED
         elif type(value) is str and len(value) <= CACHED_CHARS:
-            cleaned[key] = _clean_short_text(value)  # as `clean` does, with one call less: most values are short texts
+            cleaned[key] = _clean_short_text(value)  # as `clean` does, with a call less: most values are short texts
         else:
             cleaned[key] = clean(value, 0)
     return cleaned
@@ -66,7 +66,7 @@ def _is_private(key: str) -> bool:
 
 
 def clean(value: object, depth: int) -> object:
-    """Redact and bound one value that stands `depth` mappings and lists deep in its field."""
+    """Redact and bound a single value that stands `depth` mappings and lists deep in its field."""
     kind = type(value)
     if kind is str:
         # mypy does not narrow by `kind is str`, which is faster than isinstance.

@@ -1,6 +1,6 @@
 """Render the fields of a log line as JSON, or as text for people.
 
-A JSON line is one object: `ts`, `level`, `event`, then the fields. No value can forge a second line.
+A JSON line is a single object: `ts`, `level`, `event`, then the fields. No value can forge a second line.
 """
 
 import json
@@ -26,7 +26,7 @@ def timestamp() -> str:
     return _milliseconds(time.time_ns() // 1_000_000)
 
 
-# Both caches serve the lines of one moment: the current value, and the value before it.
+# Both caches serve the lines of a single moment: the current value, and the value before it.
 @lru_cache(maxsize=2)
 def _milliseconds(unix_ms: int) -> str:
     return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
@@ -38,12 +38,12 @@ def _second(second: int) -> str:
 
 
 def render_json(_: WrappedLogger, __: str, fields: EventDict) -> str:
-    """Render the fields as one JSON object on one line."""
+    """Render the fields as one JSON object on a single line."""
     return to_json({"ts": timestamp(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
 
 
 def to_json(value: object) -> str:
-    """Encode a value as JSON on one line, with no character that a terminal or a log reader would act upon."""
+    """Encode a value as JSON on a single line, with no character that a terminal or a log reader would act upon."""
     try:
         text = orjson.dumps(value).decode()
     except TypeError:  # a lone surrogate, which UTF-8 can't encode
@@ -52,7 +52,7 @@ def to_json(value: object) -> str:
 
 
 def render_console(*, colours: bool) -> Render:
-    """Make a renderer for people: time, level, event and fields on one line, tracebacks indented under it."""
+    """Make a renderer for people: time, level, event and fields on a single line, tracebacks indented under it."""
 
     def render(_: WrappedLogger, __: str, fields: EventDict) -> str:
         level = fields.pop("level")

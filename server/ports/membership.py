@@ -11,7 +11,7 @@ class Membership(Protocol):
     """The members of each channel on this replica.
 
     1. Nothing here awaits: each call has taken effect when it returns, so that a caller can change its own state and
-       the membership in one step.
+       the membership in a single step.
     2. Order: an event that was delivered before `enter` does not reach the session; an event that was delivered before
        `leave` or `end` does.
     3. A session that is gone is ignored: it enters nothing, and leaving is no error.

@@ -13,14 +13,14 @@ class Transport(Protocol):
     """Writing to the connections of this replica.
 
     1. Nothing here awaits, except `settled` and `flushed`: each call has taken effect when it returns.
-    2. Order: what is delivered and pushed to one session arrives in the order of the calls, or the connection ends.
+    2. Order: what is delivered and pushed to a session arrives in the order of the calls, or the connection ends.
     3. Bounded: a session that does not read is closed as slow, never waited for.
     4. A session that is gone is ignored everywhere.
     5. `flushed` waits until the session has taken most of what it was given, or is gone. A caller that gives a session
        much in several parts waits in between, so that promise 3 does not meet a session that is only slow.
     6. `settled` waits until everything that was delivered and pushed so far has left this process, as far as the
        sessions take it. A caller that delivers without end waits in between, so that no session has to hold more than
-       one turn's events and other work gets a turn.
+       a turn's events and other work gets a turn.
     7. Ephemeral: what is told to a channel is dropped, and counted, for a member that does not keep up.
     """
 
@@ -33,7 +33,7 @@ class Transport(Protocol):
         ...
 
     def push(self, session: SessionId, push: Push) -> None:
-        """Give something to one session. Promises 1-4."""
+        """Give something to a session. Promises 1-4."""
         ...
 
     async def settled(self) -> None:

@@ -15,7 +15,7 @@ MAX_CHARS = 1_024
 
 
 class SecretUnusable(Exception):
-    """The file can't be read or written, or holds no secret. The text is one line that says what to do."""
+    """The file can't be read or written, or holds no secret. The text is a single line that says what to do."""
 
 
 def kept_secret(path: Path) -> str:

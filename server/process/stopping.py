@@ -35,7 +35,7 @@ def stop_on_signals(limit_s: float) -> asyncio.Event:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():  # both signals came in one turn of the loop
+        if stop.is_set():  # both signals came in the same turn of the loop
             end_at_once(number, None)
         stop.set()
         on_stop_signals()  # not by way of the loop: the loop may be what hangs

@@ -1,8 +1,8 @@
-"""Reasons not to start: each text is one line for the operator."""
+"""Reasons not to start: each text is a single line for the operator."""
 
 
 class StartRefused(Exception):
-    """The server can't start, and the operator can change that. The text is one line that says how."""
+    """The server can't start, and the operator can change that. The text is a single line that says how."""
 
 
 class BadSetting(StartRefused):

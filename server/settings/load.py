@@ -1,6 +1,6 @@
 """Read the settings from the environment and a `.env` file (the environment wins), and show them.
 
-A variable that is unknown or bad is one `BadSetting`, whose one line names the variable, says what is wrong and what
+A variable that is unknown or bad is a `BadSetting`, whose line names the variable, says what is wrong and what
 is expected, and never shows a secret.
 """
 
@@ -32,7 +32,7 @@ def load(env_file: Path = ENV_FILE) -> Settings:
 
 
 class Entry(NamedTuple):
-    """One setting as `config` prints it; a private value is masked."""
+    """A setting as `config` prints it; a private value is masked."""
 
     variable: str
     value: str
@@ -103,7 +103,7 @@ def _refuse_unknown(names: list[str]) -> None:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """Return one line: the first fault, and the number of further faults."""
+    """Return a single line: the first fault, and the number of further faults."""
     # A default that can't be made, since it depends on a bad field, is not a second fault.
     faults = [fault for fault in error.errors() if fault["type"] != "default_factory_not_called"]
     fault, more = faults[0], _more(len(faults))

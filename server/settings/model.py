@@ -78,7 +78,7 @@ def _private(description: str) -> Any:
 
 
 class Settings(BaseSettings):
-    """The settings of one server process; a field `port` is the variable `MARU_PORT`.
+    """The settings of a server process; a field `port` is the variable `MARU_PORT`.
 
     A field whose default depends on another field stands below that field. An error quotes `description` as the
     expected value. Durations are in seconds, and whole milliseconds.

@@ -1,4 +1,4 @@
-"""Answers to commands: a value until the last moment, then one JSON envelope (PROTOCOL.md, "Acks")."""
+"""Answers to commands: a value until the last moment, then a JSON envelope (PROTOCOL.md, "Acks")."""
 
 from dataclasses import dataclass
 

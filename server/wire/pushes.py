@@ -1,4 +1,4 @@
-"""Pushes to one session as JSON."""
+"""Pushes to a session as JSON."""
 
 from server.domain import limits
 from server.domain.errors import MaruError
@@ -10,7 +10,7 @@ from server.wire.words import Json, ServerEvent, timestamp
 
 
 def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
-    """What is said to one session: name and body. `ready` is what `session:ready` says of the server."""
+    """Return the name and the body of a push. `ready` is what `session:ready` says of the server."""
     match value:
         case ChannelResumed(channel, position, reason, missed):
             body = replayed(position, reason is None, reason, missed)

@@ -36,7 +36,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Channel:
-    """One channel's log. `events[i]` has the offset `floor + 1 + i` and was written at `written[i]`. `ids` and
+    """A channel's log. `events[i]` has the offset `floor + 1 + i` and was written at `written[i]`. `ids` and
     `offsets` list the kept messages in the order of their creation, `messages` has them by id."""
 
     epoch: str

@@ -75,7 +75,8 @@ class RedisBroadcast(Broadcast):
 
 
 def _judged(topic: str, payload: bytes) -> Event:
-    """The event, where it may be one: whoever can publish may have sent this. Raises `DecodeError`."""
+    """Return the event, if the payload may be an event of this topic: any process that can publish may have sent it.
+    Raises `DecodeError`."""
     if len(payload) > MAX_BYTES:
         raise DecodeError("too long")
     event = codec.decode_event(payload)

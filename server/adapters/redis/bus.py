@@ -1,7 +1,7 @@
 """The link to the other replicas: python-socketio's `AsyncRedisManager`, used without a server.
 
 Beside the stock shared topic, on which a write-only `AsyncRedisManager` in any process can emit an event into a
-channel, there is one topic for each channel, heard only while it is subscribed. Publishing is ordered, pipelined, and
+channel, each channel has a topic, heard only while it is subscribed. Publishing is ordered, pipelined, and
 an error if it fails; the listener (listener.py) reconnects within a second, and notices if it hears nothing any more.
 """
 

@@ -1,4 +1,4 @@
-"""Messages and events as Redis keeps them: one string each, words first, then the parts that may hold spaces.
+"""Messages and events as Redis keeps them: a single string each, words first, then the parts that may hold spaces.
 
     event     KIND AT WRITTEN ...                               of every kind; the scripts read these three words
               c AT WRITTEN OFFSET CREATED_AT VERSION CONTENT    a creation; OFFSET is the message's, VERSION is 1
@@ -8,7 +8,7 @@
               d OFFSET AT                                       of the deletion
     CONTENT   HEAD_BYTES DATA_BYTES HEAD DATA TEXT              without a space after the second number's
 
-HEAD is JSON of the parts of a message that never change, DATA is JSON or nothing. One string instead of many fields:
+HEAD is JSON of the parts of a message that never change, DATA is JSON or nothing. A string instead of many fields:
 Redis walks over the fields of up to a hundred entries to find one.
 
 A later version may add kinds of events (lower-case letters): this one reads them as `UnknownEvent`. A state is always

@@ -15,11 +15,11 @@ MAX_BYTES = 64 * 1024
 MAX_EVENT_CHARS = 64
 
 RESERVED = ("message:", "channel:", "session:", "presence:", "reaction:", "typing:", "read:", "connect", "disconnect")
-"""Names that the protocol gives a meaning: an event from outside the log must not be taken for one of the log."""
+"""Names that the protocol gives a meaning: an event from outside must not be taken for an event of the log."""
 
 
 def foreign_emit(payload: bytes) -> tuple[ChannelName, Emitted] | None:
-    """Return the channel and the event of a stock `emit` into one channel of `/chat`; None for anything else.
+    """Return the channel and the event of a stock `emit` into a channel of `/chat`; None for anything else.
 
     The shape is python-socketio's: `{method: "emit", event, data: [...], namespace, room, binary, skip_sid, callback}`.
     """

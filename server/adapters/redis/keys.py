@@ -1,6 +1,6 @@
-"""Every key and topic of Maru in Redis, in one place.
+"""Every key and topic of Maru in Redis, in a single place.
 
-All keys of a channel share the hash tag `{channel}`, so that Redis Cluster keeps them in one slot and one script may
+All keys of a channel share the hash tag `{channel}`, so that Redis Cluster keeps them in the same slot and a script may
 touch them all. Channel names hold no braces.
 """
 
@@ -17,7 +17,7 @@ def meta(channel: ChannelName) -> str:
 
 
 def log(channel: ChannelName) -> str:
-    """STREAM: the events. An entry's id is its offset; its one field, `e`, is described in entries.py."""
+    """STREAM: the events. An entry's id is its offset; its only field, `e`, is described in entries.py."""
     return f"{PREFIX}{{{channel}}}:log"
 
 

@@ -21,7 +21,7 @@ ANSWER_TIMEOUT_S = 0.9
 """For an answer while connecting. Answers to commands have the deadline of `Pipeline`."""
 
 SENTINEL_TIMEOUT_S = 0.25
-"""A sentinel that is away must leave time to ask the next one, and the master itself."""
+"""A sentinel that is away must leave time to ask the next, and the master itself."""
 
 SENTINEL_PORT = 26_379
 SERVICE = "mymaster"

@@ -1,4 +1,4 @@
-"""The one connection on which a replica hears from the others. It is opened anew when it breaks, or goes deaf."""
+"""The connection on which a replica hears from the others. It is reopened if it breaks, or hears nothing any more."""
 
 import asyncio
 import contextlib
@@ -85,7 +85,7 @@ class Listener:
                 await self._ask(topic)
 
     async def _ask(self, topic: str) -> None:
-        """One command at a time, in order; without a link none: connecting asks for all topics that are wanted."""
+        """Send commands singly, in order; without a link none: connecting asks for all topics that are wanted."""
         async with self._sending:
             if self._connection is not None:
                 command = self._topics.ask(topic)
@@ -160,7 +160,7 @@ class Listener:
                 pass  # an unsubscription is done: nobody waits for it
 
     def _lost(self, error: BaseException) -> None:
-        """One line when the link is lost, and none for the tries that fail after it."""
+        """Log that the link is lost; tries that fail after it are not logged."""
         self.losses += self.linked.is_set()
         self.linked.clear()
         if not self._away:

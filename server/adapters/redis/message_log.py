@@ -1,4 +1,4 @@
-"""The message log in Redis: one stream per channel, written by one script, so that any number of replicas share it.
+"""The message log in Redis: a stream per channel, written by a single script, so that any number of replicas share it.
 
 As durable as Redis is set to be: with `appendfsync always` an acked message is on disk, with `everysec` a crash of
 Redis may take the last second with it (docs/operations.md).
@@ -73,7 +73,7 @@ class RedisMessageLog(MessageLog):
         await self._reads.aclose()
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """One script call; concurrent ones share a round trip."""
+        """Call a script; concurrent calls share a round trip."""
         channel = draft.channel
         append = self._appends[hash(channel) % WRITERS]
         return append.submit(
@@ -90,7 +90,7 @@ class RedisMessageLog(MessageLog):
         return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
-        """One script call."""
+        """Call a script."""
         epoch, head, at, floor, entries = await self._read(_names(channel), *self._opening(channel), after, limit)
         position = Position(epoch.decode(), int(head))
         if position.offset:
@@ -102,13 +102,13 @@ class RedisMessageLog(MessageLog):
         return Replay(int(floor), position, events)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        """One script call."""
+        """Call a script."""
         found = await self._message((*_names(channel), keys.state(channel, id)), *self._opening(channel), id)
         with self._readable(channel):
             return _state(channel, found) if found else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
-        """One script call."""
+        """Call a script."""
         epoch, head, more, found = await self._history(
             _names(channel),
             *self._opening(channel),

@@ -1,7 +1,7 @@
 """Commands to Redis in order, many to a round trip.
 
 A command is sent at once if no round trip is under way. Commands that are submitted during a round trip are sent
-together in the next one, so that under load one round trip carries hundreds.
+together in the next, so that under load a round trip carries hundreds.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ WAITING_LIMIT = 10_000
 """Commands that may wait. Over this number, `Overloaded`: the command was not sent."""
 
 BATCH_LIMIT = 256
-"""Commands in one round trip: some milliseconds of Redis' time, so that other replicas are served between."""
+"""Commands in a round trip: some milliseconds of Redis' time, so that other replicas are served between."""
 
 QUEUE_S = 1.4
 """A command that has waited longer than this in the queue is not sent."""
@@ -57,7 +57,7 @@ class _Waiting:
 
 
 class Pipeline:
-    """Sends commands in order over one connection of `client`, which it owns. Close it by `aclose`."""
+    """Sends commands in order over a connection of `client`, which it owns. Close it by `aclose`."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
@@ -151,7 +151,7 @@ class Pipeline:
             if not waiting.answer.done():
                 _settle(waiting, answer)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            await self._drop()  # the master was demoted: Sentinel may know the new one by now
+            await self._drop()  # the master was demoted: Sentinel may know the new master by now
 
     async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any]) -> None:
         """Load the scripts into a Redis that has restarted, and repeat the commands that needed them, before any later
@@ -169,7 +169,7 @@ class Pipeline:
         connection = await self._ready()
         await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
         # The parser itself: the connection's own `read_response` starts a timer for each answer and raises an error
-        # answer. Here the round trip has one deadline, and an error is an answer of one command like any other.
+        # answer. Here the round trip has a single deadline, and the error of a command is an answer like any other.
         parser: Any = connection._parser  # noqa: SLF001
         return [await parser.read_response() for _ in commands]
 

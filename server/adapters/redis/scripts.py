@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Script:
-    """One script: `channel.lua`, followed by the file of this name."""
+    """A script: `channel.lua`, followed by the file of this name."""
 
     def __init__(self, pipeline: Pipeline, name: str) -> None:
         self._pipeline = pipeline

@@ -1,4 +1,4 @@
-"""Which topics a replica wants to hear, and who waits until Redis has confirmed one. No I/O, no waiting."""
+"""The topics that a replica wants to hear, and the callers that wait for Redis to confirm them. No I/O, no waiting."""
 
 import asyncio
 from collections import deque
@@ -10,8 +10,8 @@ Confirmation = asyncio.Future[None]
 
 
 class Topics:
-    """The wanted topics. Redis confirms each SUBSCRIBE in order, so those who wait for one topic stand in a queue of
-    groups, one group a SUBSCRIBE that was sent."""
+    """The wanted topics. Redis confirms each SUBSCRIBE in order, so the callers that wait for a topic are queued in
+    groups, a group for each SUBSCRIBE that was sent."""
 
     def __init__(self) -> None:
         self._wanted: set[str] = set()
@@ -29,13 +29,13 @@ class Topics:
         return confirmed
 
     def unwant(self, topic: str) -> None:
-        """Do not want it any more. Who still waits to ask for it will not be asked for."""
+        """Give the topic up. Callers whose SUBSCRIBE was not sent yet fail with `Unavailable`."""
         self._wanted.discard(topic)
         _give_up(self._unasked.pop(topic, ()))
 
     def ask(self, topic: str) -> str | None:
-        """The command that is to be sent now, if one is: SUBSCRIBE where somebody waits, UNSUBSCRIBE where nobody wants
-        the topic. The last call decides, whoever comes first to send."""
+        """Return the command to send now: SUBSCRIBE if a caller waits, UNSUBSCRIBE if the topic is not wanted, None if
+        there is nothing to do. The last call of `want` or `unwant` decides, in whatever order the senders come."""
         if topic not in self._wanted:
             return "UNSUBSCRIBE"
         if topic not in self._unasked:

@@ -1,4 +1,4 @@
-"""One transaction of the log: drafts become events, and their channels are kept within bounds."""
+"""A single transaction of the log: drafts become events, and their channels are kept within bounds."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class _First:
 
 
 class Batch:
-    """Drafts that are written in one transaction, which the caller has begun and ends. Call `run` once.
+    """Drafts that are written in a single transaction, which the caller has begun and ends. Call `run` once.
 
     Reads everything that the drafts touch, decides in memory, then writes: a few statements, however many drafts.
     `trusting`: the ids of new messages are not looked up, because the server makes them unique. If an id is taken all

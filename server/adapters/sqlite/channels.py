@@ -59,7 +59,7 @@ class Channels:
         return self._known[name]
 
     def id(self, db: sqlite3.Connection, channel: Channel) -> int:
-        """Return the channel's id. A channel without one gets the next free id."""
+        """Return the channel's id. A channel that has none gets the next free id."""
         if channel.id is None:
             if self._last_id is None:
                 (self._last_id,) = db.execute("SELECT coalesce(max(id), 0) FROM channels").fetchone()

@@ -1,5 +1,5 @@
 """Opening the log's file. The file must have no other server, a known schema, and a disk that takes writes; otherwise
-one clear error says what is wrong."""
+a single error says what is wrong."""
 
 import fcntl
 import os
@@ -34,7 +34,7 @@ _QUICK_CHECK_BYTES = 64 * 1024 * 1024
 
 
 class LogUnusable(Exception):
-    """The log can't be opened. The text is one line: which file, what is wrong, what to do."""
+    """The log can't be opened. The text is a single line: which file, what is wrong, what to do."""
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -52,7 +52,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Return a connection for reading only, beside the writer. Each statement sees one consistent moment."""
+    """Return a connection for reading only, beside the writer. Each statement sees a single moment."""
     # Not `mode=ro`: such a connection can't open the WAL while the writer has it closed.
     uri = f"{path.resolve().as_uri()}?mode=rw"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
@@ -79,7 +79,7 @@ def prepare(path: Path) -> bytes:
 def exclusive(path: Path) -> Iterator[None]:
     """Keep other servers away from the file, and make its directory if it is missing. Raises `LogUnusable`.
 
-    Two servers on one file would each give right offsets, but neither would hear of the other's events. The lock ends
+    Two servers on a file would each give right offsets, but neither would hear of the other's events. The lock ends
     with the process, however that ends. The lock file stays, because removing it would race.
     """
     lock = path.with_name(path.name + ".lock")

@@ -27,7 +27,7 @@ class Waiting:
 
 
 class Intake:
-    """Hands drafts over by the queue `handed`: all drafts of one loop iteration at once, because each hand-over wakes
+    """Hands drafts over by the queue `handed`: all drafts of a loop iteration at once, because each hand-over wakes
     the thread and makes it compete with the loop for the interpreter's lock.
 
     `None` in `handed` means that no more will come. Only the thread writes `taken`. `ended` says why nothing is written

@@ -1,4 +1,4 @@
-"""The embedded message log: one SQLite file, durable, no server to start."""
+"""The embedded message log: a SQLite file, durable, no server to start."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ SWEEP_INTERVAL_S = 60.0
 
 
 class SqliteMessageLog(MessageLog):
-    """A log in the file `path` (and `path`-wal, -shm, .lock beside it), for one server at a time.
+    """A log in the file `path` (and `path`-wal, -shm, .lock beside it), for a single server at a time.
 
     An async context manager. Entering opens and checks the file, or makes it and its directory; it raises
     `LogUnusable`. Leaving writes the drafts that wait. `max_events` and `max_age_ms` are a channel's retention; the age

@@ -1,6 +1,6 @@
-"""Reading beside the writer: a few threads. Each read is one statement, so it sees one consistent moment.
+"""Reading beside the writer: a few threads. Each read is a single statement, so it sees a single moment.
 
-A read gathers its rows into one value within SQLite: every row that passes to Python costs a hand-over of the
+A read gathers its rows into a single value within SQLite: every row that passes to Python costs a hand-over of the
 interpreter's lock, for which the event loop competes.
 """
 
@@ -130,7 +130,7 @@ class Reader:
             self._idle.get_nowait().close()
 
     async def _query(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
-        """Run a query of one row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`."""
+        """Run a query for a row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`."""
         if self._ended:
             raise Unavailable("the message log is closed")
         if self._pending >= WAITING_LIMIT:

@@ -1,4 +1,4 @@
-"""Many rows in one statement.
+"""Many rows in a single statement.
 
 Each statement gives the interpreter's lock away and must get it back from the event loop. On a busy server that takes
 longer than the statement itself, so a transaction of hundreds of drafts must be a handful of statements.
@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 CHUNK_ROWS = 512
-"""Rows in one statement, at most: with 7 columns far below SQLite's 32,766 parameters."""
+"""Rows in a statement, at most: with 7 columns far below SQLite's 32,766 parameters."""
 
 
 def execute_rows(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from server.adapters.sqlite.batch import drop
 
 STEP_ROWS = 1_000
-"""Events, channels and keys that one step looks at or drops, at most: some 10 ms, in which no append is written."""
+"""Events, channels and keys that a step looks at or drops, at most: some 10 ms, in which no append is written."""
 
 PACE_S = 0.02
 """Between the steps of a pass: appends go first."""
@@ -15,7 +15,7 @@ PACE_S = 0.02
 class Sweep:
     """Passes over all channels, in bounded steps, with a pause of `interval_s` between passes.
 
-    Each step is one transaction, which the caller begins and ends. After a failed step, call `restart`.
+    Each step is a single transaction, which the caller begins and ends. After a failed step, call `restart`.
     """
 
     def __init__(self, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int], interval_s: float) -> None:
@@ -31,7 +31,7 @@ class Sweep:
         return self._interval_s
 
     def step(self, db: sqlite3.Connection) -> float:
-        """Do one step of the pass. Returns the seconds until the next step is due."""
+        """Do a step of the pass. Returns the seconds until the next step is due."""
         now = self._now_ms()
         keys_left = _purge_keys(db, now)
         channels_left = self._trim_channels(db, now - self._max_age_ms)

@@ -1,4 +1,4 @@
-"""The one thread that writes: it puts all drafts that wait into one transaction, and answers after the commit."""
+"""The only thread that writes: it puts all drafts that wait into a single transaction, and answers after the commit."""
 
 import asyncio
 import queue
@@ -21,7 +21,7 @@ from server.domain.drafts import Draft
 from server.domain.errors import Unavailable
 
 BATCH_LIMIT = 512
-"""Drafts in one transaction. A larger one gains nothing, and its first draft waits longer."""
+"""Drafts in a transaction. A larger batch gains nothing, and its first draft waits longer."""
 
 CHECKPOINT_CHANGES = 2_048
 """Changed rows (5 to 20 MiB) after which the WAL is copied into the file, between two batches and not in a commit."""
@@ -115,7 +115,7 @@ class Writer:
         except sqlite3.Error as error:
             self._disconnect(error)
             self.intake.answer([(entry, _unavailable(error)) for entry in batch])
-        except Exception as error:  # noqa: BLE001 - one draft's content is at fault; the others must not suffer
+        except Exception as error:  # noqa: BLE001 - a draft's content is at fault; the others must not suffer
             self._disconnect(None)
             if len(batch) == 1:
                 self.intake.answer([(batch[0], error)])

@@ -81,14 +81,14 @@ def numeric_date(claims: Mapping[str, Any], claim: str) -> float | None:
 
 
 def grant_pattern(text: str) -> str:
-    """Read one name of the claim `channels`."""
+    """Read a name of the claim `channels`."""
     if not is_pattern(text):
         raise Unauthenticated("a pattern in the token's 'channels' is malformed")
     return text
 
 
 def known_actions(names: object) -> frozenset[Action]:
-    """Read one list of the claim `channels`. Actions that this version does not know are left out."""
+    """Read a list of the claim `channels`. Actions that this version does not know are left out."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise Unauthenticated("the token's 'channels' gives a pattern something other than a list of actions")
     actions = frozenset(_ACTIONS[name] for name in names if name in _ACTIONS)

@@ -31,7 +31,7 @@ from server.domain.limits import MAX_TOKEN_CHARS
 from server.ports.token_verifier import TokenVerifier
 
 MAX_GRANTS = 1_000
-"""Bound of the patterns in one token: `authorize` may look at all of them."""
+"""Bound of the patterns in a token: `authorize` may look at all of them."""
 
 MAX_CACHED_HEADERS = 64
 """Bound of the headers whose check is cached: an issuer writes the same header into every token."""
@@ -57,7 +57,7 @@ class _Verified(NamedTuple):
 
 
 class JwtVerifier(TokenVerifier):
-    """Verifies tokens signed with one key.
+    """Verifies tokens signed with the same key.
 
     If `issuer` is set, a token must name it; the same holds for `audience`. If no audience is set, a token that has one
     is refused (RFC 7519, section 4.1.3). A token without the claim `channels` has `default_grants`; an empty claim

@@ -19,13 +19,13 @@ REPAIRS = 16
 """Channels that are repaired at once: enough to hide the log's latency, few enough to leave it to the senders."""
 
 READS_PER_REPAIR = 8
-"""Log reads in one repair. A channel that is still behind after these is queued again, behind the others."""
+"""Log reads in a repair. A channel that is still behind after these is queued again, behind the others."""
 
 RETRY_S = 0.5
 """Pause after a log read that failed; the log is away, and asking more often does not bring it back."""
 
 COMPARE_S = 8.0
-"""Between two comparisons of one channel with the log, if hints can be lost unnoticed: an event whose hint was lost is
+"""Between two comparisons of a channel with the log, if hints can be lost unnoticed: an event whose hint was lost is
 delivered within 10 s."""
 
 COMPARE_PARTS = 16
@@ -37,7 +37,7 @@ _log = structlog.get_logger("maru.hub")
 class Healing:
     """Brings channels to the log's head. `tasks` owns the repairs; `clock` is monotonic, in seconds.
 
-    State changes between awaits, never across one.
+    State changes between awaits, never across an await.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Healing:
             self._stale[channel] = None
 
     def _note(self, failure: MaruError | None) -> None:
-        """Log that healing has come to a halt, or goes on: one line for each change, however many channels wait."""
+        """Log that healing has come to a halt, or goes on: a line for each change, however many channels wait."""
         if (failure is not None) != self._halted:
             self._halted = failure is not None
             _log.warning("healing.halted" if failure else "healing.resumed", code=failure and failure.code)

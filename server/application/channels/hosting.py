@@ -1,6 +1,6 @@
 """Hosting: the channels that this replica keeps in memory, from their first member until a while after their last.
 
-State changes between awaits, never across one.
+State changes between awaits, never across an await.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The hub: hosts this replica's channels, and is the one place that puts their events in order.
+"""The hub: hosts this replica's channels, and is the only place that puts their events in order.
 
 Hints come in by `Broadcast.listen` and leave in offset order by `Transport.deliver`; missing events are read from the
-log (healing.py). State changes between awaits, never across one.
+log (healing.py). State changes between awaits, never across an await.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from server.ports.metrics import SILENT, ChannelMetrics
 from server.ports.transport import Transport
 
 HINTS_PER_TURN = 32
-"""Hints handled before their events are written: a client's share of them goes out in one write."""
+"""Hints handled before their events are written: a client's share of them goes out in a single write."""
 
 
 class Hub:

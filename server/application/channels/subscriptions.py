@@ -23,7 +23,7 @@ from server.ports.metrics import SILENT, ChannelMetrics
 from server.ports.transport import Transport
 
 REPLAY_READS = 5
-"""Log reads in one join. The log and the ring overlap unless a channel gains a whole ring of events during one read."""
+"""Log reads in a join. The log and the ring overlap unless a channel gains a whole ring of events during a read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Subscriptions:
             self._metrics.resumed(joined.reason)
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
-        """Leave a channel; leaving one that was not joined is no error."""
+        """Leave a channel; leaving a channel that was not joined is no error."""
         self._membership.leave(session, channel)
 
     def end(self, session: SessionId) -> None:
@@ -98,7 +98,7 @@ class Subscriptions:
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
 
-        If the log or the broker is away for one channel, it is not asked for the others: 500 waits would be minutes.
+        If the log or the broker is away for a channel, they are not asked for the others: 500 waits would be minutes.
         """
         away = False
         turn = Turn()

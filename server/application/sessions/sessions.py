@@ -16,7 +16,7 @@ EXPIRY_NOTICE_MS = 60_000
 """`session:expiring` comes this long before the token's `exp`."""
 
 SWEEP_S = 0.25
-"""How often expiries are looked at: one heap for all sessions, no timer each."""
+"""How often expiries are looked at: sessions share a heap, and have no timer each."""
 
 STALE_ENTRIES = 64
 """The heap may have two entries a session and so many more; beyond that, those that are out of date are cleared out."""

@@ -1,4 +1,4 @@
-"""Stores within one process: for development, tests and a single replica."""
+"""Stores within a single process: for development, tests and a single replica."""
 
 import asyncio
 

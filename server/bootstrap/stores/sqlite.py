@@ -1,4 +1,4 @@
-"""The log in one SQLite file."""
+"""The log in a SQLite file."""
 
 from contextlib import AsyncExitStack
 

@@ -1,4 +1,4 @@
-"""What a handler is: one command's payload, and the function that runs it."""
+"""Handlers: a command's payload, and the function that runs it."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Reply = Callable[[Done], None]
 
 @dataclass(frozen=True, slots=True)
 class Handler(Generic[C]):
-    """How one command is parsed and run. `run` ends by replying, or raises a `MaruError`."""
+    """How a command is parsed and run. `run` ends by replying, or raises a `MaruError`."""
 
     payload: type[C]
     run: Callable[[Session, C, Reply], Awaitable[None]]

@@ -73,7 +73,7 @@ class ChatNamespace(Namespace):
     # Commands
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
-        """Run one command: always one answer, never an exception. Counted, and one log line, without the payload."""
+        """Run a command: always an answer, never an exception. It is counted, and logged without its payload."""
         began = time.perf_counter()
         outcome: Answer | None = None
         channel: str | None = None

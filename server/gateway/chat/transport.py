@@ -58,7 +58,7 @@ class SocketTransport(Transport):
             )
 
     def push(self, session: SessionId, push: Push) -> None:
-        """Give something to one session. Promises 1-4."""
+        """Give something to a session. Promises 1-4."""
         connection = self._rooms.connection(session)
         if connection is not None:
             name, body = pushes.push(push, self._greeting)

@@ -42,7 +42,7 @@ class Gone(web.Response):
 class Engine(engineio.AsyncServer):
     """Accepts handshakes, and opens connections.
 
-    `received` handles one packet of a client; `ended` is called once a connection's last packet has been handled.
+    `received` handles a packet of a client; `ended` is called once a connection's last packet has been handled.
     """
 
     sockets: dict[str, Connection]

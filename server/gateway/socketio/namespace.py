@@ -45,7 +45,7 @@ class Namespace(Protocol):
         ...
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
-        """Run one command. Promise 2."""
+        """Run a command. Promise 2."""
         ...
 
     def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:

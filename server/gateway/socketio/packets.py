@@ -61,7 +61,7 @@ def read(text: str) -> tuple[int, str | None, int | None, Any]:
     """Read a client's packet: type, namespace, ack id, data. Raises `HostilePacket`."""
     namespace: str | None
     id: int | None
-    if (usual := _COMMAND.match(text)) is not None:  # nearly all are: the same as below, in one step
+    if (usual := _COMMAND.match(text)) is not None:  # nearly all are: the same as below, in a step
         kind, namespace, id, rest = EVENT, NAMESPACE, int(usual[1]), text[usual.end() :]
     else:
         kind = _kind(text)
@@ -88,7 +88,7 @@ def connected(sid: str) -> bytes:
 
 
 def refused(namespace: str, error: Json) -> bytes:
-    """The frame of a CONNECT_ERROR; `namespace` is the one that the client named."""
+    """The frame of a CONNECT_ERROR; `namespace` is the namespace that the client named."""
     address = b"" if namespace == "/" else namespace.encode() + b","
     return frame(b"4%d%b%b" % (CONNECT_ERROR, address, orjson.dumps(error)))
 

@@ -108,7 +108,7 @@ class Rooms(socketio.AsyncManager, Membership):
     # python-socketio's own API (`emit`, `enter_room`, `leave_room`) comes by these; Maru itself does not use them.
 
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
-        """The members of one room, or one client by its `sid`, as pairs of `sid` and Engine.IO id."""
+        """Return the members of a room, or a client by its `sid`, as pairs of `sid` and Engine.IO id."""
         if not room or not isinstance(room, str):
             raise ValueError("an emit needs one room or one client: without an address it would reach everybody")
         session = SessionId(room)

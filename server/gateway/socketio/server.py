@@ -26,7 +26,7 @@ from server.wire.words import NAMESPACE
 
 
 class ChatServer(socketio.AsyncServer):
-    """A Socket.IO server with one namespace. Options beside `rooms` and `namespace` are the engine's."""
+    """A Socket.IO server with a single namespace. Options beside `rooms` and `namespace` are the engine's."""
 
     eio: Engine
 
@@ -47,7 +47,7 @@ class ChatServer(socketio.AsyncServer):
         return Engine
 
     async def _received(self, connection: Connection, text: str) -> None:
-        """Handle one packet of a client. An ACK is ignored: the server asks for none."""
+        """Handle a packet of a client. An ACK is ignored: the server asks for none."""
         kind, namespace, id, data = packets.read(text)
         if kind == packets.EVENT:
             await self._run(connection, namespace, id, data)
