@@ -169,7 +169,7 @@ class Send(_WithData):
 
 
 class Edit(_WithData):
-    """`message:edit`. An absent `data` keeps the old one, `null` removes it."""
+    """`message:edit`. An absent `data` keeps the old data, `null` removes it."""
 
     channel: Channel
     id: Id

@@ -39,5 +39,5 @@ def affinity_key(settings: Settings) -> bytes:
     """Derive the key of the affinity cookie, the same on every replica. Derived from a public key it is no secret: then
     a client can forge a cookie, and so choose its replica."""
     material = settings.jwt_secret.get_secret_value() if settings.jwt_secret else settings.jwt_public_key
-    assert material is not None  # the settings ask for one, and development makes one
+    assert material is not None  # the settings ask for one, and development makes it
     return derive_key(material.encode())

@@ -23,7 +23,7 @@ class Appended:
 
 
 def decide(draft: Draft, present: MessageEvent | None, position: Position) -> Appended:
-    """Return the event that the draft becomes at `position`, which is the channel's next one.
+    """Return the event that the draft becomes at `position`, which is the channel's next.
 
     `present` is the last event that changed the message; None if the log holds no message with the draft's id. Before
     it asks, the caller looks up the draft's idempotency key; after, it writes the event unless that is a duplicate.
@@ -94,7 +94,7 @@ def already_deleted() -> Conflict:
 
 
 def id_taken() -> Conflict:
-    """Return the refusal of a new message with the id of another one."""
+    """Return the refusal of a new message with the id of another message."""
     return Conflict("the message id is taken")
 
 

@@ -25,7 +25,7 @@ MAX_OFFSET = 2**53 - 1
 """The largest whole number that JavaScript clients hold exactly."""
 
 MAX_TOKEN_CHARS = 16 * 1024
-"""Characters of a JWT: some hundred grants fit. A longer one is not parsed."""
+"""Characters of a JWT: some hundred grants fit. A longer token is not parsed."""
 
 MAX_RESUME_CHANNELS = 500
 """Positions in a CONNECT payload."""

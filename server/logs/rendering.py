@@ -38,7 +38,7 @@ def _second(second: int) -> str:
 
 
 def render_json(_: WrappedLogger, __: str, fields: EventDict) -> str:
-    """Render the fields as one JSON object on a single line."""
+    """Render the fields as a JSON object on a single line."""
     return to_json({"ts": timestamp(), "level": fields.pop("level"), "event": fields.pop("event"), **fields})
 
 

@@ -34,7 +34,7 @@ class Page:
 class MessageLog(Protocol):
     """A log of events per channel, and the current state of each message in it.
 
-    1. Dense: offsets of a channel are 1, 2, 3 ... within an epoch, in the order in which appends were called from one
+    1. Dense: offsets of a channel are 1, 2, 3 ... within an epoch, in the order in which appends were called from a
        task; concurrent appends get some order, the same for every reader.
     2. Durable: when `append` returns, the event is on stable storage (of the adapter's kind) and every later `read`, by
        anyone, sees it. A torn or failed write is never seen by a reader.
@@ -50,7 +50,7 @@ class MessageLog(Protocol):
        kind that a newer version wrote is read as `UnknownEvent`; an entry that can't be read at all is `Unavailable`.
     6. Pages: `history` gives messages by the offset of their creation, both bounds exclusive: the newest `limit` below
        `before`; or, with `after` alone, the oldest `limit` above `after`; with both, the newest between them; with
-       neither, the newest. Deleted ones appear as `Tombstone`.
+       neither, the newest. Deleted messages appear as `Tombstone`.
     7. Epoch: a channel has an epoch before its first event, it is the same for all readers and over restarts, and it
        changes when the log of the channel has been lost.
     8. Retention: a channel keeps a limited number of events, up to a limited age (settings of the adapter). The oldest

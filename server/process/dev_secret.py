@@ -19,7 +19,7 @@ class SecretUnusable(Exception):
 
 
 def kept_secret(path: Path) -> str:
-    """Return the secret that the file holds; write a new one if there is no file. Raises `SecretUnusable`."""
+    """Return the secret that the file holds; write a new secret if there is no file. Raises `SecretUnusable`."""
     try:
         secret = _read(path) or _write(path)
     except OSError as error:

@@ -70,7 +70,7 @@ def _shown(value: object) -> str:
 
 
 def _names_in(env_file: Path) -> list[str]:
-    """Return the variables that the file sets. Raises `BadSetting` if the file, or one of its lines, can't be read."""
+    """Return the variables that the file sets. Raises `BadSetting` if the file, or a line of it, can't be read."""
     if not env_file.is_file():
         return []
     try:

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     ping_interval: Seconds = Field(default=10.0, gt=0, le=_HOUR, description="a duration over 0, at most 1h")
     ping_timeout: Seconds = Field(default=10.0, gt=0, le=_HOUR, description="a duration over 0, at most 1h")
     drain_timeout: Seconds = Field(default=20.0, ge=0, le=_HOUR, description="a duration from 0 to 1h")
-    # A client that reconnects must be able to name all its channels in one `resume`.
+    # A client that reconnects must be able to name all its channels in a single `resume`.
     max_channels: int = Field(
         default=MAX_RESUME_CHANNELS,
         ge=1,

@@ -1,4 +1,4 @@
-"""Errors as JSON: the one place that builds an error envelope."""
+"""Errors as JSON: the only place that builds an error envelope."""
 
 from server.domain.errors import MaruError
 from server.wire.words import Json

@@ -24,7 +24,7 @@ _Key = tuple[ChannelName, UserId, str]
 
 @dataclass(slots=True)
 class _Kept:
-    """A kept message: the event that created it, and the last one that changed it."""
+    """A kept message: the event that created it, and the last event that changed it."""
 
     creation: MessageCreated
     last: MessageEvent
@@ -173,7 +173,7 @@ class MemoryMessageLog(MessageLog):
             del self._keys[oldest]
 
     def _first(self, channel: _Channel, draft: NewMessage) -> MessageEvent | None:
-        """Return the event of the first message with the draft's key, if there is one."""
+        """Return the event of the first message with the draft's key, or None."""
         keyed = None if draft.key is None else self._keys.get(_key(draft, draft.key))
         if keyed is None:
             return None

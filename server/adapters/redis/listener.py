@@ -169,7 +169,7 @@ class Listener:
 
 
 async def _first_to_fail(*loops: Coroutine[Any, Any, None]) -> None:
-    """Run loops until one of them fails, end the others, raise its error. A cancellation is never taken for a failure,
+    """Run loops until any of them fails, end the others, raise its error. A cancellation is never taken for a failure,
     as a task group before Python 3.13 does where both come at once."""
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:

@@ -165,7 +165,7 @@ def _kind(draft: Draft) -> str:
 
 
 def _subject(draft: Draft) -> tuple[str, ...]:
-    """Return the further key that the draft needs, if it needs one."""
+    """Return the further key that the draft needs, or None."""
     if not isinstance(draft, NewMessage):
         return (keys.state(draft.channel, draft.id),)
     return () if draft.key is None else (keys.sent(draft.channel, draft.author.id, draft.key),)
@@ -203,7 +203,7 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
 
 
 def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> MessageEvent:
-    """Return the event of a new message, of an earlier one that the log no longer keeps, or of a deletion."""
+    """Return the event of a new message, of an earlier message that the log no longer keeps, or of a deletion."""
     if isinstance(draft, NewMessage):
         return created(draft, position) if id == draft.id else recreated(draft, id, at, position)
     return MessageDeleted(draft.channel, position.epoch, position.offset, at, id)

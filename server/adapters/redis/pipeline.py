@@ -204,6 +204,6 @@ def _settle(waiting: _Waiting, answer: Any) -> None:
 def _fail(group: Sequence[_Waiting] | deque[_Waiting], error: MaruError, cause: BaseException | None = None) -> None:
     for waiting in group:
         if not waiting.answer.done():
-            failure = type(error)(error.message)  # one for each caller: it carries a traceback
+            failure = type(error)(error.message)  # a new error for each caller: it carries a traceback
             failure.__cause__ = cause
             waiting.answer.set_exception(failure)

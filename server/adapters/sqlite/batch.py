@@ -131,7 +131,7 @@ class Batch:
         return appended
 
     def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
-        """Return the event of the first message with the draft's key, if there is one."""
+        """Return the event of the first message with the draft's key, or None."""
         first = None if draft.key is None else self._firsts.get((draft.channel, draft.author.id, draft.key))
         if first is None:
             return None

@@ -61,7 +61,7 @@ class Sweep:
 
 
 def _aged(db: sqlite3.Connection, channel_id: int, floor: int, oldest: int) -> int:
-    """Return the highest floor under which all events were written before `oldest`, as far as one step looks."""
+    """Return the highest floor under which all events were written before `oldest`, as far as a step looks."""
     young, last = db.execute(
         "SELECT min(offset) FILTER (WHERE written_at >= ?), max(offset) FROM"
         " (SELECT offset, written_at FROM events WHERE channel_id = ? AND offset > ? ORDER BY offset LIMIT ?)",

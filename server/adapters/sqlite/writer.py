@@ -55,7 +55,7 @@ class Writer:
         self._sweep = sweep
         self._sweep_due = 0.0  # at once: events may have grown too old while the server was down
         self.intake = Intake(loop)
-        self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next ones
+        self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next
         self._stopping = False  # no more drafts will come
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
@@ -181,7 +181,7 @@ class Writer:
         return self._db
 
     def _disconnect(self, error: sqlite3.Error | None) -> None:
-        """Close the connection, which rolls back. After a storage error only a fresh one is known to be sound."""
+        """Close the connection, which rolls back. After a storage error only a fresh connection is known to be sound."""
         if error is not None and not self._down:
             self._down = True
             _log.error("message_log.unavailable", path=str(self._path), error=str(error))

@@ -111,7 +111,7 @@ class ChatNamespace(Namespace):
         return handler, command
 
     def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:
-        """Refuse a command because one before it failed with `unavailable`."""
+        """Refuse a command because an earlier command failed with `unavailable`."""
         answer = Failed(Unavailable("skipped: an earlier command failed with 'unavailable'; retry both in order"))
         reply(answer)
         self._note(session, name, None, answer, 0.0)

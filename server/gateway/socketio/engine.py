@@ -72,7 +72,7 @@ class Engine(engineio.AsyncServer):
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
         self._checks = HandshakeChecks(allowed_origins, admission)
-        self._inbox = Inbox(loop)  # where frame readers put messages; one is enough, since reading never waits
+        self._inbox = Inbox(loop)  # where frame readers put messages; shared, since reading never waits
         self._metrics = metrics
 
     # Handshake
@@ -143,12 +143,12 @@ class Engine(engineio.AsyncServer):
     # What python-socketio calls
 
     async def send_packet(self, sid: str, pkt: Any) -> None:
-        """Write an Engine.IO packet to a connection, if there still is one."""
+        """Write an Engine.IO packet to a connection, if it is still there."""
         connection = self.sockets.get(sid)
         if connection is not None:
             connection.write(frame(pkt.encode().encode()))
 
     async def disconnect(self, sid: str | None = None) -> None:
-        """Close a connection, if there still is one."""
+        """Close a connection, if it is still there."""
         if sid is not None and sid in self.sockets:
             self.sockets[sid].close(CloseCode.NORMAL, CloseReason.TERMINATED, "server disconnect")

@@ -1,4 +1,4 @@
-"""The one namespace as the Socket.IO server sees it."""
+"""The namespace as the Socket.IO server sees it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,5 +49,5 @@ class Namespace(Protocol):
         ...
 
     def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:
-        """Refuse a command because one before it failed with `unavailable`. Promise 2."""
+        """Refuse a command because an earlier command failed with `unavailable`. Promise 2."""
         ...

@@ -111,6 +111,6 @@ class ChatServer(socketio.AsyncServer):
 
 
 def _reply(connection: Connection, id: int | None, answer: Answer) -> None:
-    """Write the ack, if the client asked for one."""
+    """Write the ack, if the client asked for it."""
     if id is not None:
         connection.write(packets.ack(id, answer))

@@ -1,4 +1,4 @@
-"""One client's WebSocket: the protocol of the transport after the handshake.
+"""A client's WebSocket: the protocol of the transport after the handshake.
 
 An idle connection has no task, no timer and no queue. A client's packets are handled one after another, from a mailbox
 that exists only while it has work. Frames are written at the end of each turn of the event loop (`Outbox`), bounded.
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.UNSUPPORTED_DATA, CloseReason.MALFORMED, "binary message")
 
     def _take_text(self, text: str) -> None:
-        """Judge one Engine.IO packet (protocol revision 4)."""
+        """Judge an Engine.IO packet (protocol revision 4)."""
         kind = text[:1]
         if kind == "4":
             self._enqueue(text[1:])
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
 
     def skip_waiting(self) -> None:
         """Skip every packet that is queued now. Call this after a command failed with `unavailable`: the client retries
-        that command and the ones behind it."""
+        that command and the commands behind it."""
         if self._mailbox is not None:
             self._mailbox.skip_waiting()
 
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Tell that the client has ended its side. The result keeps the transport from closing itself, which takes the
-        kernel's time: thousands of clients that leave in one turn are closed over several."""
+        kernel's time: thousands of clients that leave in the same turn are closed over several turns."""
         self._events.leaving(self)
         return True
 

@@ -20,7 +20,7 @@ class ConnectionEvents(Protocol[C_contra]):
     """Called by connections; see `Connection` for the order in which an end is told."""
 
     async def received(self, connection: C_contra, packet: str) -> None:
-        """Handle one Socket.IO packet. Raises nothing."""
+        """Handle a Socket.IO packet. Raises nothing."""
 
     def leaving(self, connection: C_contra) -> None:
         """Call the connection's `hang_up` soon."""

@@ -5,7 +5,7 @@ is half of a handshake's cost, and in a storm of clients nearly every request is
 parsed here. Anything but a complete and valid handshake (another path, a request in pieces, a request that is to be
 refused) is handed to aiohttp untouched, and meets the same checks there.
 
-If thousands connect at once, a few first reads are parsed in one turn of the event loop, and the rest are queued.
+If thousands connect at once, a few first reads are parsed in a turn of the event loop, and the rest are queued.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ SILENT_S = 15.0
 """How long a connection may send nothing at all: as long as aiohttp waits (`api.listener.KEEPALIVE_S`)."""
 
 ACCEPTS_PER_TURN = 32
-"""First reads parsed in one turn of the event loop, about 5 ms. Their clients' next packets then come spread, too."""
+"""First reads parsed in a turn of the event loop, about 5 ms. Their clients' next packets then come spread, too."""
 
 Accept = Callable[[asyncio.Transport, RawRequestMessage, bytes], bool]
 """Takes over a transport, with the request and the bytes behind it; or answers and closes it. False: aiohttp is to
@@ -43,7 +43,7 @@ class AcceptQueue:
         self._accept = accept
         self._fallback = fallback  # makes aiohttp's protocol for a connection
         self._loop = asyncio.get_running_loop()
-        self._parser_protocol = BaseProtocol(self._loop)  # the parser wants one, and uses it for bodies only
+        self._parser_protocol = BaseProtocol(self._loop)  # the parser asks for it, and uses it for bodies only
         self._queue = TurnQueue(ACCEPTS_PER_TURN, self._parse_or_abort)
 
     def make_protocol(self) -> "FirstRead":

@@ -26,7 +26,7 @@ MAX_CONTROL_BYTES = 125
 
 
 def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
-    """Return one whole, unmasked frame, as a server sends it."""
+    """Return a whole, unmasked frame, as a server sends it."""
     size = len(payload)
     if size < _LENGTH_16:
         return bytes((_FIN | opcode, size)) + payload
@@ -42,13 +42,13 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 FRAMES_PER_TURN = 256
-"""Frames of one client handled in one turn of the event loop, at most about 1 ms; the rest of the read waits a turn."""
+"""Frames of a client handled in a turn of the event loop, at most about 1 ms; the rest of the read waits a turn."""
 
 SMALL_FRAME_BYTES = 8
-"""A frame with a smaller payload is a small frame: no Socket.IO command fits in one."""
+"""A frame with a smaller payload is a small frame: no Socket.IO command fits in it."""
 
 MAX_SMALL_FRAMES = 1_024
-"""Small frames in one read. A client has one pong for each ping; a read of 256 KiB holds 37,000 empty frames."""
+"""Small frames in a single read. A client has one pong for each ping; a read of 256 KiB holds 37,000 empty frames."""
 
 TOO_MANY_SMALL = "too many small frames at once"
 

@@ -40,7 +40,7 @@ _JWT = re.compile(r"(?<![\w-])(?>[\w-]*?eyJ)[\w-]++(?:\.|%2E)[\w-]", re.IGNORECA
 _TOKEN_NAME = re.compile(rf"(?:^|&)(?:{'|'.join(sorted(_TOKEN_NAMES))})(?:[=&]|$)", re.IGNORECASE)
 
 MAX_QUERY_CHARS = 1_024
-"""Length of a query string, as it is in the URL. A longer one is not parsed; a client sends under 100 characters."""
+"""Length of a query string, as it is in the URL. A longer query string is not parsed; a client sends under 100 characters."""
 
 _UNKNOWN_TRANSPORT = (0, "Transport unknown")
 _OTHER_REVISION = (5, "Unsupported protocol version")
@@ -98,7 +98,7 @@ class HandshakeChecks:
         return None
 
     def overload(self, *, closing: bool) -> Refused | None:
-        """Admit one more handshake, or return the 503. Call this once for each handshake."""
+        """Admit a further handshake, or return the 503. Call this once for each handshake."""
         if closing:
             return _later(Refusal.DRAINING, "Restarting", 1)
         wait_s = self._admission.wait_s()

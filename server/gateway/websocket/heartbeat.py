@@ -1,9 +1,9 @@
-"""Pings every connection, and finds the dead ones, with one task and no timer for each connection.
+"""Pings every connection, and finds the dead ones, with a single task, and no timer for each connection.
 
 The connections are spread over the slots of a wheel that turns once in each ping interval. The connections of a slot
-are pinged together, and judged one ping timeout later: a connection is dead if nothing at all has been read from it
+are pinged together, and judged after the ping timeout: a connection is dead if nothing at all has been read from it
 since its ping, and it takes nothing of what is written to it. From the last sign of life to the verdict it takes at
-most interval + timeout + one slot, which is 20.2 s at 10 s / 10 s.
+most interval + timeout + a slot, which is 20.2 s at 10 s / 10 s.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Wheel:
             slot, due = (slot + 1) % SLOTS, due + self._tick
 
     def _advance(self, slot: int, now: float) -> None:
-        """Judge the slots that were pinged one timeout ago, then ping this one."""
+        """Judge the slots that were pinged a timeout ago, then ping this slot."""
         while self._pinged and now - self._pinged[0][0] >= self._timeout:
             pinged_at, judged = self._pinged.popleft()
             for connection in list(self._slots[judged]):

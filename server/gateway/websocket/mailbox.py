@@ -13,7 +13,7 @@ MAILBOX_LOW = 32
 
 
 class Mailbox:
-    """One client's packets, in the order in which they came."""
+    """A client's packets, in the order in which they came."""
 
     __slots__ = {
         "_packets": "What waits to be handled.",

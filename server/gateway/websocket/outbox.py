@@ -1,11 +1,11 @@
-"""Collects what is to be written in one turn of the event loop, and writes it in one piece for each client.
+"""Collects what is to be written in a turn of the event loop, and writes it in a single piece for each client.
 
-A turn is one iteration of the event loop. In one turn a client may be sent answers, events of several channels and
+A turn is an iteration of the event loop. In a turn a client may be sent answers, events of several channels and
 pings. They are collected in the order of the calls, and written at the end of the turn with one `send`. So a busy
-channel costs a client one system call for each turn instead of one for each message. A frame for one client waits only
+channel costs a client a system call per turn instead of a call per message. A frame for a client waits only
 for the end of its turn. A frame for many clients waits a little longer, for others that may join it.
 
-Successive events of one channel make a *batch*: their frames are joined once, and every member is given the same bytes.
+Successive events of a channel make a *batch*: their frames are joined once, and every member is given the same bytes.
 Everything else that is to be written (an answer, an event of another channel, a change of membership) ends the batch
 first. So the order in which a client receives frames is the order of the calls.
 """
@@ -19,10 +19,10 @@ from typing import Protocol
 from server.ports.metrics import ConnectionMetrics, Traffic
 
 WRITES_PER_TURN = 512
-"""Clients written to in one turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
+"""Clients written to in a turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
 
 CLIENTS_PER_WAIT = 64
-"""A fan-out waits one turn for each so many clients that it has: a turn costs 10 us, and writing to them 700."""
+"""A fan-out waits a turn for each group of this many clients: a turn costs 10 us, and writing to them 700."""
 
 MAX_IDLE_TURNS = 16
 """Turns without a new event after which even the largest fan-out is written. Together they take 0.2 ms."""
@@ -85,14 +85,14 @@ class Outbox:
         self._waiting_since = 0.0  # when the fan-out began to wait for more; 0 if none waits
         self._settled: asyncio.Future[None] | None = None  # what `settled` waits for, if anybody does
         self._when_settled: list[Callable[[], None]] = []  # calls to make when nothing waits any more
-        # The open batch: there is one if it has frames.
+        # The open batch; it is open if it has frames.
         self._frames: list[bytes] = []
         self._key: Hashable = None
         self._audience: Audience = tuple
         self._ephemeral = False
 
     def write_one(self, writer: Writable, frame: bytes) -> None:
-        """Write a frame to one client at the end of this turn."""
+        """Write a frame to a client at the end of this turn."""
         if self._frames:
             self.end_batch()
         self._direct[writer] = None
@@ -129,7 +129,7 @@ class Outbox:
         self._when_settled.append(call)
 
     async def settled(self) -> None:
-        """Wait until everything that waits here now has been given to the transports, and for one turn at least."""
+        """Wait until everything that waits here now has been given to the transports, and for a turn at least."""
         if not self._scheduled:
             await asyncio.sleep(0)
             return

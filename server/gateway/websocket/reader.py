@@ -16,7 +16,7 @@ from server.domain.limits import MAX_PAYLOAD
 from server.gateway.websocket.frames import TOO_MANY_SMALL, CloseCode, HeaderCheck
 
 LARGE_READ_BYTES = 1 << 16
-"""A read of such a size ends the client's turn: libuv reads one socket up to 32 times before it looks at another."""
+"""A read of such a size ends the client's turn: libuv reads a socket up to 32 times before it looks at another."""
 
 LAST_READ_BYTES = 1 << 18
 """Bytes read after the server's close frame, in search of the peer's; then the server reads no more."""
@@ -26,8 +26,8 @@ ABNORMAL_CLOSURE = 1006
 
 
 class Inbox(WebSocketDataQueue):
-    """Takes whole messages from frame readers. One inbox serves all connections of an event loop: a connection empties
-    it before another one reads, since reading never waits."""
+    """Takes whole messages from frame readers. All connections of an event loop share an inbox: a connection empties it
+    before another connection reads, since reading never waits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(None, 1 << 30, loop=loop)  # type: ignore[arg-type]  # it never pauses a protocol
@@ -36,7 +36,7 @@ class Inbox(WebSocketDataQueue):
 
     def new_reader(self) -> WebSocketReader:
         """Make the frame reader of a connection."""
-        # One byte more than allowed: the reader refuses a message that reaches its limit.
+        # A byte more than allowed: the reader refuses a message that reaches its limit.
         return WebSocketReader(self, MAX_PAYLOAD + 1, compress=False, decode_text=True)
 
     def feed_data(self, data: Any, size: int) -> None:
@@ -58,7 +58,7 @@ class Receiver(Protocol):
     """Takes what a `Reader` reads."""
 
     def take(self, message: Any) -> None:
-        """Take one whole message, as aiohttp's reader makes it."""
+        """Take a whole message, as aiohttp's reader makes it."""
 
     def break_off(self, code: CloseCode, reason: str) -> None:
         """Close the connection: its frames can't be read any further."""

@@ -24,7 +24,7 @@ CONNECT_SWEEP_S = 0.5
 """How often connections that have waited too long for a CONNECT are looked for."""
 
 ENDS_PER_TURN = 100
-"""Connections closed or forgotten in one turn of the event loop, about 4 ms."""
+"""Connections closed or forgotten in a turn of the event loop, about 4 ms."""
 
 _log = structlog.get_logger("maru.connection")
 
@@ -32,7 +32,7 @@ _log = structlog.get_logger("maru.connection")
 class Registry(ConnectionEvents[Connection]):
     """Pings connections, closes those that never send a CONNECT, and forgets those that end.
 
-    `handle` handles one packet of a client, and may raise `HostilePacket`. `disconnected` is called once for each
+    `handle` handles a packet of a client, and may raise `HostilePacket`. `disconnected` is called once for each
     connection, after its last packet.
     """
 
@@ -52,7 +52,7 @@ class Registry(ConnectionEvents[Connection]):
         self._wheel = Wheel(ping_interval, ping_timeout, time.monotonic)
         self._ends: TurnQueue[Callable[[], None]] = TurnQueue(ENDS_PER_TURN, operator.call)
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references to tasks
-        self._forgotten: dict[Connection, asyncio.Future[None]] = {}  # for those who wait for a connection's end
+        self._forgotten: dict[Connection, asyncio.Future[None]] = {}  # for callers that wait for a connection's end
         self._empty = asyncio.Event()  # set while there is no connection
         self._empty.set()
         self._bound_log = _log.bind()  # bound once: the lazy logger binds itself anew for each line
@@ -86,7 +86,7 @@ class Registry(ConnectionEvents[Connection]):
     # What a connection calls
 
     async def received(self, connection: Connection, packet: str) -> None:
-        """Handle one packet. If that fails, drop the client's other packets and close the connection."""
+        """Handle a packet. If that fails, drop the client's other packets and close the connection."""
         try:
             await self._handle(connection, packet)
         except HostilePacket as error:

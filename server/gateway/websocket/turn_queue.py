@@ -13,9 +13,9 @@ _log = structlog.get_logger("maru.connection")
 
 
 class TurnQueue(Generic[Item]):
-    """Calls `step` for each item, in the order of the puts: at most `limit` items in one turn.
+    """Calls `step` for each item, in the order of the puts: at most `limit` items in a turn.
 
-    A turn is one iteration of the event loop. If a step raises, the error is logged and the next item is processed.
+    A turn is an iteration of the event loop. If a step raises, the error is logged and the next item is processed.
     """
 
     def __init__(self, limit: int, step: Callable[[Item], object]) -> None:
@@ -38,7 +38,7 @@ class TurnQueue(Generic[Item]):
         for _ in range(min(len(self._items), self._limit)):
             try:
                 self._step(self._items.popleft())
-            except Exception as error:  # noqa: BLE001  # the other items must not suffer from the fault of this one
+            except Exception as error:  # noqa: BLE001  # the other items must not suffer from the fault of this item
                 _log.error("step.failed", exc_info=error)
         self._scheduled = False
         if self._items:

@@ -27,7 +27,7 @@ class Owner(Protocol):
 
 
 class Writer:
-    """Writes whole frames to one client. The `Outbox` calls it at the end of a turn of the event loop."""
+    """Writes whole frames to a client. The `Outbox` calls it at the end of a turn of the event loop."""
 
     __slots__ = {
         "_backlog": "Bytes in the transport's buffer, an upper bound; -1 while writing is not paused.",
@@ -114,7 +114,7 @@ class Writer:
 
     def flush_large(self) -> None:
         """Send what is queued now, if its last part is large. Then `congested` tells whether the client has taken it:
-        several pages that a client asks for at once are sent one after another."""
+        several pages that a client asks for at once are sent in turn."""
         queued = self.queued
         if queued is not None and len(queued[-1] if isinstance(queued, list) else queued) >= LARGE_ANSWER_BYTES:
             self.flush_now()
