@@ -181,7 +181,7 @@ class Writer:
         return self._db
 
     def _disconnect(self, error: sqlite3.Error | None) -> None:
-        """Close the connection, which rolls back. After a storage error only a fresh connection is known to be sound."""
+        """Close the connection, which rolls back. After a storage error only a new connection is known to be sound."""
         if error is not None and not self._down:
             self._down = True
             _log.error("message_log.unavailable", path=str(self._path), error=str(error))

@@ -40,7 +40,7 @@ _JWT = re.compile(r"(?<![\w-])(?>[\w-]*?eyJ)[\w-]++(?:\.|%2E)[\w-]", re.IGNORECA
 _TOKEN_NAME = re.compile(rf"(?:^|&)(?:{'|'.join(sorted(_TOKEN_NAMES))})(?:[=&]|$)", re.IGNORECASE)
 
 MAX_QUERY_CHARS = 1_024
-"""Length of a query string, as it is in the URL. A longer query string is not parsed; a client sends under 100 characters."""
+"""Length of a query string, as it is in the URL. A longer one is not parsed; clients send under 100."""
 
 _UNKNOWN_TRANSPORT = (0, "Transport unknown")
 _OTHER_REVISION = (5, "Unsupported protocol version")
