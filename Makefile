@@ -54,7 +54,7 @@ image-test: $(VENV)/.test ## the image under the chart's security context, by po
 kind-test: $(VENV)/.test $(VENV)/.loadtest ## install, load, upgrade and roll back in a kind cluster; needs docker, kind, kubectl, helm
 	deploy/kind-test.sh
 
-check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; under a minute
+check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; about a minute
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
