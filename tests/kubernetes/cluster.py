@@ -1,4 +1,4 @@
-"""A cluster of one Deployment: what controller and kubelets decide, done to real servers behind the real nginx."""
+"""A cluster of one Deployment: does what controller and kubelets decide, with real servers behind the real nginx."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,11 @@ from tests.kubernetes.manifest import Deployment, deployment, environment
 from tests.kubernetes.pod import Do, Pod
 
 TICK_S = 0.05
-"""How often the machines are asked; far below any number that they go by."""
+"""Seconds between two looks at the state machines; far below every number in a manifest."""
 
 
 class PodProcess(ServerProcess):
-    """The container of a pod: its environment is what the applied objects say, and its ports are free ones."""
+    """The container of a pod: its environment comes from the applied objects, and its ports are free."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         super().__init__(folder)
@@ -34,12 +34,12 @@ class PodProcess(ServerProcess):
         internal = {"MARU_INTERNAL_HOST": "127.0.0.1", "MARU_INTERNAL_PORT": str(self.internal_port)}
         self._env = system | env | place | internal
         self.ports = {"MARU_PORT": self.port, "MARU_INTERNAL_PORT": self.internal_port}
-        self.launched = asyncio.Event()
+        self.launched = asyncio.Event()  # set when there is a process to signal
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """How one container ended. Times are of the monotonic clock; `connections` it had when it was told to stop."""
+    """How a container ended. Times are of the monotonic clock; `connections` is their number when SIGTERM came."""
 
     pod: str
     told_at: float | None
@@ -51,10 +51,10 @@ class Stop:
 
 
 class Cluster:
-    """Runs the Deployment `name` of a store as it is applied and changed. Use as an async context manager.
+    """Runs the Deployment `name` of a store, as it is applied and changed. Use as an async context manager.
 
-    Newcomers are sent where the endpoints say, `endpoints_delay_s` after these have changed: that is how long
-    routers take to hear of it, while a pod's preStop already runs.
+    New clients go to the endpoints, `endpoints_delay_s` after these have changed: routers take so long to notice, while
+    a pod's preStop already runs.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class Cluster:
         folder: Path,
         endpoints_delay_s: float = 0.3,
     ) -> None:
-        self.pods: list[Pod] = []
-        self.stops: list[Stop] = []
-        self.fewest_serving = 0
+        self.pods: list[Pod] = []  # until they are gone
+        self.stops: list[Stop] = []  # of containers, in the order of their ends
+        self.fewest_serving = 0  # since the last call of `watch`
         self._store, self._namespace, self._name = store, namespace, name
         self._ingress, self._folder, self._delay_s = ingress, folder, endpoints_delay_s
-        self._processes: dict[Pod, PodProcess] = {}
-        self._told: dict[Pod, float] = {}
-        self._numbers = itertools.count(1)
+        self._processes: dict[Pod, PodProcess] = {}  # the latest container of each pod
+        self._told: dict[Pod, float] = {}  # when SIGTERM was sent
+        self._numbers = itertools.count(1)  # for names
         self._progress = Progress()
-        self._endpoints: list[int] = []
-        self._http = aiohttp.ClientSession()
-        self._tasks = asyncio.TaskGroup()
-        self._running: asyncio.Task[None] | None = None
+        self._endpoints: list[int] = []  # ports of the serving pods, as nginx is to know them
+        self._http = aiohttp.ClientSession()  # for probes
+        self._tasks = asyncio.TaskGroup()  # actions of kubelets
+        self._running: asyncio.Task[None] | None = None  # `_run`
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run())
@@ -105,21 +105,21 @@ class Cluster:
         return self._processes[pod]
 
     def watch(self) -> None:
-        """Count the fewest serving from now on."""
+        """Begin to count the fewest serving pods."""
         self.fewest_serving = len(self.serving)
 
     async def until(self, holds: Callable[[], bool], timeout: float) -> None:
-        """Wait until something holds of the pods."""
+        """Wait until `holds` is true. Raises `AssertionError` after `timeout` seconds."""
         assert self._running is not None
         deadline = time.monotonic() + timeout
         while not holds():
             if self._running.done():
-                self._running.result()  # raises what went wrong
+                self._running.result()  # raises the error
             assert time.monotonic() < deadline, f"not within {timeout} s:\n{self._story()}"
             await asyncio.sleep(TICK_S)
 
     async def settled(self, timeout: float) -> None:
-        """Wait until every pod is of the applied version, available, and nothing is on its way out."""
+        """Wait until every pod is of the applied version and available, and no other pod is left."""
 
         def holds() -> bool:
             wanted, now = deployment(self._store, self._namespace, self._name), time.monotonic()
@@ -131,7 +131,7 @@ class Cluster:
         await self.until(holds, timeout)
 
     def _story(self) -> str:
-        """The pods as they are, and the last that each of them wrote."""
+        """Describe the pods, with the last output of each."""
         pods = [(pod, self._processes.get(pod)) for pod in self.pods]
         told = [
             f"{pod.name} ready={pod.ready} deleted={pod.deleted_at} restarts={pod.restarts}\n"

@@ -1,4 +1,4 @@
-"""The Deployment's controller: which pods to make and to remove, and what it reports. Pure."""
+"""The Deployment's controller: the pods to create and to delete, and the status. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from tests.kubernetes.pod import Pod
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done now: so many pods of the current template, and these away."""
+    """The next step: the number of pods of the current template to create, and the pods to delete."""
 
     create: int = 0
     delete: tuple[Pod, ...] = ()
 
 
 def plan(wanted: Deployment, pods: Sequence[Pod], now: float) -> Plan:
-    """One step of a rolling update; pods that are on their way out do not count.
+    """Return the next step of a rolling update. Pods that are being deleted do not count.
 
-    As `rolling.go` of the controller: grow first, within maxSurge; then take old ones away, those that are not
-    available first, and never so many that fewer than `replicas - maxUnavailable` are available.
+    As `rolling.go` of the controller: grow first, within maxSurge; then delete old pods, unavailable pods first, and
+    keep at least `replicas - maxUnavailable` pods available.
     """
     live = [pod for pod in pods if pod.deleted_at is None]
     new = [pod for pod in live if pod.template == wanted.template]
@@ -51,20 +51,20 @@ def _removable(
 
 
 def _least_useful(pods: Sequence[Pod]) -> list[Pod]:
-    """In the order in which a ReplicaSet gives pods up: the unready, then the latest to be ready."""
+    """Return the pods in the order in which a ReplicaSet deletes them: the unready, then the latest to become ready."""
     return sorted(pods, key=lambda pod: (pod.ready, -pod.ready_at, -pod.born_at))
 
 
 class Progress:
-    """Watches a rollout for progress, and says in the Deployment's status when it has stalled."""
+    """Watches a rollout for progress, and reports in the Deployment's status if it has stalled."""
 
     def __init__(self) -> None:
-        self._generation = 0
-        self._counts = (0, 0, 0, 0)
-        self._moved_at = 0.0
+        self._generation = 0  # of the Deployment, at the last look
+        self._counts = (0, 0, 0, 0)  # updated, outdated, ready, available pods at the last look
+        self._moved_at = 0.0  # the last progress
 
     def status(self, wanted: Deployment, pods: Sequence[Pod], now: float) -> Json:
-        """What stands in the Deployment's `status`."""
+        """Return the Deployment's `status`."""
         live = [pod for pod in pods if pod.deleted_at is None]
         updated = sum(pod.template == wanted.template for pod in live)
         ready = sum(pod.ready for pod in live)

@@ -1,4 +1,4 @@
-"""What the simulator reads of the applied objects: a Deployment's numbers, and its container's environment."""
+"""Reads the applied objects: a Deployment's numbers, and its container's environment."""
 
 import base64
 import hashlib
@@ -20,17 +20,17 @@ DEFAULTS: Json = {
     "failureThreshold": 3,
     "successThreshold": 1,
 }
-"""Kubernetes' own, for a probe that does not say."""
+"""Kubernetes' own values, for fields that a probe leaves out."""
 
 GRACE_S = 30
 PROGRESS_DEADLINE_S = 600
 PORTS = {8080: "MARU_PORT", 9090: "MARU_INTERNAL_PORT"}
-"""Which variable of the server says that it listens on a container's port."""
+"""The server's variable for each port of the container."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One HTTP probe, in seconds; `port` is the variable of the server's settings that holds the port asked."""
+    """An HTTP probe, in seconds; `port` is the variable of the server's settings for the port."""
 
     path: str
     port: str
@@ -43,7 +43,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Template:
-    """What a pod is made from. Equal ones are one revision, as with ReplicaSets."""
+    """The template of a pod. Equal templates are one revision, as with ReplicaSets."""
 
     id: str
     grace_s: float
@@ -59,13 +59,13 @@ class Template:
         return hash(self.id)
 
     def probe(self, name: str) -> Probe | None:
-        """The probe of that name, where the container has one."""
+        """Return the probe of that name; None if the container has none."""
         return dict(self.probes).get(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the Deployment's controller goes by."""
+    """The numbers that the Deployment's controller uses."""
 
     generation: int
     replicas: int
@@ -77,7 +77,7 @@ class Deployment:
 
 
 def deployment(store: Store, namespace: str, name: str) -> Deployment:
-    """Read the applied Deployment. Raises `Refused` where there is none, `ValueError` for one that is not simulated."""
+    """Read the applied Deployment. Raises `Refused` if there is none, `ValueError` if its strategy is not simulated."""
     body = store.get(DEPLOYMENT, namespace, name)
     spec = body["spec"]
     strategy = spec.get("strategy", {})
@@ -99,7 +99,7 @@ def deployment(store: Store, namespace: str, name: str) -> Deployment:
 
 
 def environment(store: Store, namespace: str, template: Template) -> dict[str, str]:
-    """The container's variables as of now: a pod that is restarted reads its ConfigMap anew. Raises `Refused`."""
+    """Return the container's variables as of now: a restarted container reads its ConfigMap again. Raises `Refused`."""
     found: dict[str, str] = {}
     for source in template.env_from:
         found |= dict(_all(store, namespace, source))
@@ -137,7 +137,7 @@ def _probe(body: Json, ports: dict[str, int]) -> Probe:
 
 
 def _share(value: int | str, replicas: int, rounded: Any) -> int:
-    """A number of pods, given as such or as a percentage."""
+    """Return a number of pods, which is given as such or as a percentage."""
     return value if isinstance(value, int) else rounded(int(value.removesuffix("%")) * replicas / 100)
 
 

@@ -1,4 +1,4 @@
-"""One pod as its kubelet sees it: a state machine that is told what happened and says what to do. No clock, no I/O."""
+"""A pod as its kubelet sees it: a state machine that gets events and returns actions. No clock, no I/O."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,14 +6,14 @@ from enum import StrEnum
 from tests.kubernetes.manifest import Template
 
 BACKOFF_S, BACKOFF_MAX_S = 10.0, 300.0
-"""Before a container that has ended is started again: at once the first time, then doubling."""
+"""Seconds before a container that has ended is started again: none the first time, then doubling."""
 
 LATE_GRACE_S = 2.0
-"""What a container gets for SIGTERM where its preStop has used up the whole grace."""
+"""Seconds between SIGTERM and SIGKILL if the preStop has used up the whole grace."""
 
 
 class Do(StrEnum):
-    """What a kubelet does to a container."""
+    """An action of a kubelet on a container."""
 
     START = "start"
     STARTUP = "startup"  # the three probes, by their names
@@ -25,7 +25,7 @@ class Do(StrEnum):
 
 @dataclass(slots=True)
 class Watch:
-    """One probe's account: when it is due next, and what it was told in a row."""
+    """The state of a probe: its next time, and its successive results."""
 
     due_at: float
     failures: int = 0
@@ -35,9 +35,10 @@ class Watch:
 
 @dataclass(eq=False, slots=True)
 class Pod:
-    """Asked `due(now)` again and again; told `answered` and `exited` as it happens, `delete` by the controller.
+    """Call `due(now)` regularly, `answered` and `exited` when that happens, and `delete` for the controller.
 
-    Times are seconds of any clock that does not go back. `ready` is what endpoints go by; `gone` is the end.
+    Times are seconds of any clock that does not go back. A pod is among the endpoints while it is `ready`; a pod that
+    is `gone` has ended.
     """
 
     name: str
@@ -47,36 +48,36 @@ class Pod:
     ready_at: float = 0.0
     deleted_at: float | None = None
     gone: bool = False
-    killed: bool = False
+    killed: bool = False  # SIGKILL was due
     restarts: int = 0
-    _start_at: float = 0.0
-    _running: bool = False
-    _started: bool = False
-    _stopping_at: float | None = None
-    _terminated: bool = False
-    _watches: dict[Do, Watch] = field(default_factory=dict)
+    _start_at: float = 0.0  # the earliest start of the next container
+    _running: bool = False  # there is a container
+    _started: bool = False  # its startup probe has passed
+    _stopping_at: float | None = None  # the beginning of its grace
+    _terminated: bool = False  # SIGTERM was due
+    _watches: dict[Do, Watch] = field(default_factory=dict)  # its probes
 
     def __post_init__(self) -> None:
         self._start_at = self.born_at
 
     @property
     def serving(self) -> bool:
-        """Whether the Service's endpoints hold it."""
+        """Whether the pod is among the Service's endpoints."""
         return self.ready and self.deleted_at is None
 
     def available(self, now: float, min_ready_s: float) -> bool:
-        """Whether it counts for a rolling update."""
+        """Say whether the pod counts for a rolling update."""
         return self.serving and now - self.ready_at >= min_ready_s
 
     def delete(self, now: float) -> None:
-        """The controller wants it gone: preStop, SIGTERM, and SIGKILL at the end of the grace."""
+        """Begin to end: preStop, SIGTERM, and SIGKILL at the end of the grace."""
         if self.deleted_at is None:
             self.deleted_at = now
             self._stop(now)
             self.gone = not self._running
 
     def due(self, now: float) -> list[Do]:
-        """What is to be done now; each thing is said once."""
+        """Return the actions that are due now, each once."""
         if self.gone:
             return []
         if not self._running:
@@ -87,10 +88,10 @@ class Pod:
         return self._asked(now, [Do.READINESS, Do.LIVENESS] if self._started else [Do.STARTUP])
 
     def answered(self, probe: Do, ok: bool, now: float) -> None:
-        """A probe's answer."""
+        """Take a probe's result."""
         watch = self._watches.get(probe)
         if watch is None or not watch.asking:
-            return  # of a container that has been replaced meanwhile
+            return  # the result is about a container that has been replaced
         watch.asking = False
         watch.successes, watch.failures = (watch.successes + 1, 0) if ok else (0, watch.failures + 1)
         spec = self.template.probe(probe)
@@ -101,7 +102,7 @@ class Pod:
             self._failed(probe, now)
 
     def exited(self, now: float) -> None:
-        """The container has ended, for whatever reason: it is started again unless the pod is to go."""
+        """Take the end of the container. It is started again, unless the pod is being deleted."""
         self._running = self._started = self.ready = self._terminated = False
         self._stopping_at = None
         if self.deleted_at is not None:

@@ -1,4 +1,4 @@
-"""Releases by the real Helm engine, against the fake API server."""
+"""Helm releases by the real Helm engine, against the fake API server."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,9 +23,9 @@ current-context: fake
 
 
 class Releases:
-    """One release of one chart: installed, upgraded, rolled back. Use as an async context manager.
+    """A release of a chart: installs, upgrades and rolls back. Use as an async context manager.
 
-    Each call returns when Helm does, `--wait` included; Helm runs in a thread, so the cluster goes on meanwhile.
+    Each call returns when Helm does, `--wait` included. Helm runs in a thread, so the cluster goes on meanwhile.
     """
 
     def __init__(self, api: FakeApiServer, chart: Path, name: str) -> None:
@@ -46,21 +46,21 @@ class Releases:
         return self._open
 
     async def install(self, values: Json) -> Json:
-        """`helm install`, which does not wait."""
+        """Run `helm install`, which does not wait."""
         found: Json = await asyncio.to_thread(self._config.install, self._chart, self._name, values)
         return found
 
     async def upgrade(self, values: Json, timeout_s: int) -> Json:
-        """`helm upgrade --wait`. Raises `HelmError` where the new version does not become ready."""
+        """Run `helm upgrade --wait`. Raises `HelmError` if the new version does not become ready."""
         found: Json = await self._waiting(self._config.upgrade, self._chart, self._name, values, timeout=timeout_s)
         return found
 
     async def rollback(self, revision: int, timeout_s: int) -> None:
-        """`helm rollback --wait`."""
+        """Run `helm rollback --wait`."""
         await self._waiting(self._config.rollback, self._name, version=revision, timeout=timeout_s)
 
     async def history(self) -> list[str]:
-        """The state of each revision, the first one first."""
+        """Return the state of each revision, from the first to the last."""
         return [release["status"] for release in await asyncio.to_thread(self._config.history, self._name)]
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Pods and deployments as values, for the tests of what decides over them."""
+"""Pods and deployments as values, for the tests of the controller and of a pod."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ DEPLOYMENT = Deployment(
 
 
 def ready(name: str, template: Template = TEMPLATE, at: float = 0.0) -> Pod:
-    """A pod that has been ready since then."""
+    """Return a pod that has been ready since `at`."""
     pod = Pod(name, template, at)
     pod.due(at)
     for probe in (Do.STARTUP, Do.READINESS):
@@ -36,7 +36,7 @@ def ready(name: str, template: Template = TEMPLATE, at: float = 0.0) -> Pod:
 
 
 def unready(name: str, template: Template = NEXT, at: float = 0.0) -> Pod:
-    """A pod whose container runs, and is not ready."""
+    """Return a pod whose container runs, and is not ready."""
     pod = Pod(name, template, at)
     pod.due(at)
     return pod

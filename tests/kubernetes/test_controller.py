@@ -1,4 +1,4 @@
-"""What the Deployment's controller decides, step by step."""
+"""The decisions of the Deployment's controller, step by step."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ OLD = [ready(f"old-{number}") for number in range(3)]
 
 
 def conditions(status: Json) -> dict[str, tuple[str, str]]:
-    """The conditions by name."""
+    """Return the conditions by name."""
     return {found["type"]: (found["status"], found["reason"]) for found in status["conditions"]}
 
 
@@ -21,7 +21,7 @@ def test_the_first_pods_are_made_all_at_once() -> None:
 
 
 def test_one_more_than_wanted_is_made_and_nobody_goes_before_it_is_available() -> None:
-    """maxSurge 1, maxUnavailable 0: ready is not enough, minReadySeconds count."""
+    """maxSurge 1, maxUnavailable 0: a ready pod counts after minReadySeconds."""
     assert plan(DEPLOYMENT, OLD, 100.0) == Plan(create=1)
     assert plan(DEPLOYMENT, [*OLD, unready("new")], 100.0) == Plan()
     new = ready("new", NEXT, at=100.0)
@@ -30,14 +30,14 @@ def test_one_more_than_wanted_is_made_and_nobody_goes_before_it_is_available() -
 
 
 def test_a_pod_on_its_way_out_makes_room_for_the_next() -> None:
-    """It counts neither as there nor as old."""
+    """It counts neither as present nor as old."""
     old = [ready(f"old-{number}") for number in range(3)]
     old[0].delete(100.0)
     assert plan(DEPLOYMENT, [*old, ready("new", NEXT)], 100.0) == Plan(create=1)
 
 
 def test_max_unavailable_takes_old_ones_first() -> None:
-    """maxSurge 0, maxUnavailable 2: two go before anything new is made."""
+    """maxSurge 0, maxUnavailable 2: two old pods go before a new pod is created."""
     wanted = replace(DEPLOYMENT, surge=0, unavailable=2)
     gone = plan(wanted, OLD, 100.0).delete
     assert len(gone) == 2
@@ -52,7 +52,7 @@ def test_broken_old_pods_go_first() -> None:
 
 
 def test_a_rollback_gives_up_the_version_that_never_became_ready() -> None:
-    """The old pods are the wanted ones again: they stay, and the new one goes."""
+    """The old pods are wanted again: they stay, and the new pod goes."""
     broken = unready("new")
     wanted = replace(DEPLOYMENT, template=TEMPLATE)
     assert plan(wanted, [*OLD, broken], 100.0) == Plan(delete=(broken,))
@@ -66,7 +66,7 @@ def test_fewer_replicas_give_up_the_latest() -> None:
 
 
 def test_a_rolling_update_always_has_enough_that_serve() -> None:
-    """From three old pods to three new ones: never fewer than three available, never more than four, in three turns."""
+    """From three old pods to three new pods: never fewer than three available, never more than four, in three steps."""
     pods: list[Pod] = [ready(f"old-{number}") for number in range(3)]
     now, made = 100.0, 0
     while any(pod.template == TEMPLATE for pod in pods):
@@ -86,7 +86,7 @@ def test_a_rolling_update_always_has_enough_that_serve() -> None:
 
 
 def test_a_rollout_without_progress_is_reported_after_its_deadline() -> None:
-    """Helm waits for that; the old pods are available all along."""
+    """Helm waits for that; the old pods stay available."""
     progress = Progress()
     pods = [*OLD, unready("new")]
     assert conditions(progress.status(DEPLOYMENT, pods, 100.0))["Progressing"] == ("True", "ReplicaSetUpdated")
@@ -96,7 +96,7 @@ def test_a_rollout_without_progress_is_reported_after_its_deadline() -> None:
 
 
 def test_each_step_forward_moves_the_deadline() -> None:
-    """A new pod that becomes ready, and then available, is progress; a new generation begins anew."""
+    """A new pod that becomes ready, and then available, is progress; a new generation starts the wait again."""
     progress = Progress()
     new = unready("new")
     progress.status(DEPLOYMENT, [*OLD, new], 100.0)

@@ -1,4 +1,4 @@
-"""What the simulator takes from the objects that the chart's templates became."""
+"""The numbers and the environment that the simulator reads from the chart's rendered objects."""
 
 import itertools
 
@@ -17,7 +17,7 @@ KINDS = {kind.name: kind for kind in (CONFIG_MAP, DEPLOYMENT, SECRET)}
 
 @pytest.fixture(scope="module")
 def store() -> Store:
-    """A cluster in which the chart has been applied."""
+    """Return the objects of a cluster in which the chart has been applied."""
     store = Store("1.34")
     data = {"jwt-secret": "c2VjcmV0", "redis-url": "cmVkaXM6Ly9yZWRpcw=="}
     store.create(SECRET, NAMESPACE, {"metadata": {"name": KEYS}, "data": data})
@@ -40,7 +40,7 @@ def test_the_numbers_are_those_of_the_chart(store: Store) -> None:
 
 
 def test_the_probes_ask_the_internal_port(store: Store) -> None:
-    """By the name of the container's port; what a probe does not say is Kubernetes' default."""
+    """By the name of the container's port; fields that a probe leaves out have Kubernetes' defaults."""
     template = deployment(store, NAMESPACE, "maru").template
     asked = {name: (probe.path, probe.port, probe.period_s) for name, probe in template.probes}
     assert asked == {
@@ -62,7 +62,7 @@ def test_the_environment_comes_from_the_config_map_and_the_secret(store: Store) 
 
 
 def test_the_same_template_is_the_same_revision(store: Store) -> None:
-    """As with ReplicaSets: a change outside the template replaces nothing, one inside does."""
+    """As with ReplicaSets: a change outside the template replaces no pod, a change inside replaces all."""
     before = deployment(store, NAMESPACE, "maru").template
 
     def more(body: Json) -> None:
@@ -98,7 +98,7 @@ def test_shares_are_rounded_as_kubernetes_does(store: Store, rolling: Json, expe
 
 
 def test_another_strategy_is_not_simulated(store: Store) -> None:
-    """It says so, in place of doing something else."""
+    """The simulator refuses it, instead of simulating another strategy."""
     store.patch(DEPLOYMENT, NAMESPACE, "maru", lambda body: body["spec"].update(strategy={"type": "Recreate"}))
     with pytest.raises(ValueError, match="RollingUpdate only"):
         deployment(store, NAMESPACE, "maru")

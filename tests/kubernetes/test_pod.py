@@ -1,4 +1,4 @@
-"""What a kubelet does with a pod, by the second."""
+"""The actions of a kubelet on a pod, by the second."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def test_a_container_is_started_once_and_asked_at_its_periods() -> None:
 
 
 def test_a_probe_that_is_not_answered_is_not_asked_again() -> None:
-    """One question at a time, however long its answer takes."""
+    """A probe is asked again only after its answer, even if that takes long."""
     pod = unready("a")
     assert pod.due(0.0) == [Do.STARTUP]
     assert pod.due(5.0) == []
@@ -122,7 +122,7 @@ def test_a_failed_startup_restarts_the_container() -> None:
 
 
 def test_a_failed_liveness_restarts_the_container() -> None:
-    """The pod stays; readiness is asked anew."""
+    """The pod stays; readiness is asked again."""
     pod = ready("a")
     pod.answered(Do.LIVENESS, False, 0.0)
     pod.due(5.0)
@@ -134,7 +134,7 @@ def test_a_failed_liveness_restarts_the_container() -> None:
 
 
 def test_an_answer_for_a_container_that_is_gone_counts_nothing() -> None:
-    """It was about the one before."""
+    """The answer is about the container before."""
     pod = unready("a")
     pod.due(0.0)
     pod.exited(0.5)

@@ -1,4 +1,4 @@
-"""The real Helm engine finds in the fake API server what it needs: releases come, fail, and go back."""
+"""The real Helm engine works with the fake API server: releases succeed, fail, and are rolled back."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ spec:
 
 @pytest.fixture
 def chart(tmp_path: Path) -> Path:
-    """A chart of one Deployment and one ConfigMap."""
+    """Write a chart of a Deployment and a ConfigMap."""
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text(CHART_YAML)
     (tmp_path / "values.yaml").write_text("tag: one\nwrong: null\n")
@@ -48,20 +48,20 @@ def chart(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def api() -> AsyncIterator[FakeApiServer]:
-    """An API server with nothing in it."""
+    """Run an empty API server."""
     async with FakeApiServer() as api:
         yield api
 
 
 @pytest_asyncio.fixture
 async def releases(api: FakeApiServer, chart: Path) -> AsyncIterator[Releases]:
-    """The tiny chart, not installed yet."""
+    """Return the tiny chart, not installed yet."""
     async with Releases(api, chart, "tiny") as releases:
         yield releases
 
 
 def report(api: FakeApiServer, reason: str) -> None:
-    """What a controller says of the Deployment as it is now."""
+    """Report a status of the present Deployment, as its controller does."""
     generation = api.store.get(DEPLOYMENT, NAMESPACE, "tiny")["metadata"]["generation"]
     counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 2)
     failed = reason == "ProgressDeadlineExceeded"
@@ -74,7 +74,7 @@ def report(api: FakeApiServer, reason: str) -> None:
 
 
 async def once_applied(api: FakeApiServer, generation: int, reason: str) -> None:
-    """Report once the Deployment has changed."""
+    """Report a status when the Deployment has changed."""
     async for change in api.store.watch(DEPLOYMENT, initial=True):
         if change.object["metadata"].get("generation") == generation:
             report(api, reason)
@@ -82,7 +82,7 @@ async def once_applied(api: FakeApiServer, generation: int, reason: str) -> None
 
 
 def image(api: FakeApiServer) -> str:
-    """What is applied now."""
+    """Return the image that is applied now."""
     spec = api.store.get(DEPLOYMENT, NAMESPACE, "tiny")["spec"]["template"]["spec"]
     return str(spec["containers"][0]["image"])
 
@@ -99,7 +99,7 @@ async def test_an_installation_leaves_its_objects_and_its_release(api: FakeApiSe
 
 
 async def test_an_upgrade_waits_until_the_deployment_is_complete(api: FakeApiServer, releases: Releases) -> None:
-    """By watching it."""
+    """Helm watches it."""
     await releases.install({"tag": "one"})
     upgrade = asyncio.create_task(releases.upgrade({"tag": "two"}, timeout_s=20))
     await asyncio.wait_for(once_applied(api, 2, "ReplicaSetUpdated"), 10)
@@ -109,7 +109,7 @@ async def test_an_upgrade_waits_until_the_deployment_is_complete(api: FakeApiSer
 
 
 async def test_an_upgrade_that_stalls_fails_and_is_rolled_back(api: FakeApiServer, releases: Releases) -> None:
-    """Helm says why; the history says it too; the first version is applied again."""
+    """Helm's error has the reason; the history has the failure; the first version is applied again."""
     await releases.install({"tag": "one"})
     stalls = asyncio.create_task(once_applied(api, 2, "ProgressDeadlineExceeded"))
     with pytest.raises(helm.HelmReleaseError, match="Progress deadline exceeded"):

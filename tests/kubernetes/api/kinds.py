@@ -1,4 +1,4 @@
-"""The kinds of objects that the fake API server knows: those that a chart of ours could hold, and Helm's own."""
+"""The kinds of objects that the fake API server knows: those that the chart may hold, and Helm's own."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ VERBS = ("create", "delete", "get", "list", "patch", "update", "watch")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind: where it stands in the API, and whether Kubernetes itself defines its schema."""
+    """A kind: its place in the API, and whether Kubernetes itself defines its schema."""
 
     group: str
     version: str
@@ -23,7 +23,7 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As it stands in an object: `v1`, `apps/v1`."""
+        """Group and version, as an object has them: `v1`, `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
@@ -65,12 +65,12 @@ BY_PATH = {(kind.root, kind.plural): kind for kind in KINDS}
 
 
 def roots() -> dict[str, tuple[Kind, ...]]:
-    """The kinds of each group and version."""
+    """Return the kinds of each group and version."""
     return {root: tuple(kinds) for root, kinds in groupby(sorted(KINDS, key=_root), key=_root)}
 
 
 def groups() -> list[Json]:
-    """What `GET /apis` lists."""
+    """Return the list of `GET /apis`."""
     named = [kind for kind in sorted(KINDS, key=_root) if kind.group]
     found = []
     for group, kinds in groupby(named, key=lambda kind: kind.group):
@@ -80,7 +80,7 @@ def groups() -> list[Json]:
 
 
 def resources(kinds: Iterable[Kind]) -> list[Json]:
-    """What `GET` on a group and version lists."""
+    """Return the list of `GET` on a group and version."""
     return [
         {
             "name": kind.plural,
@@ -94,7 +94,7 @@ def resources(kinds: Iterable[Kind]) -> list[Json]:
 
 
 def openapi(root: str, kinds: Iterable[Kind]) -> Json:
-    """As much of OpenAPI as Helm asks for: that a PATCH of each kind takes `fieldValidation`."""
+    """Return the part of OpenAPI that Helm reads: a PATCH of each kind takes `fieldValidation`."""
     parameter = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
     paths = {}
     for kind in kinds:

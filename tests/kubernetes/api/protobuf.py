@@ -1,4 +1,4 @@
-"""Helm writes its release Secrets in Kubernetes' protobuf, and nothing else: as much of that as reads them."""
+"""Reads the Secrets of Helm's releases, the only objects that Helm writes in Kubernetes' protobuf."""
 
 import base64
 from collections import defaultdict
@@ -10,13 +10,13 @@ CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
 
 VARINT, BYTES = 0, 2
-"""Wire types of protobuf; nothing that stands in a Secret has another."""
+"""Wire types of protobuf; a Secret has no others."""
 
 Fields = dict[int, list[bytes]]
 
 
 def secret(body: bytes) -> Json:
-    """A Secret in `runtime.Unknown`'s envelope, as JSON would bring it. Raises `ValueError` for anything else.
+    """Return a Secret in `runtime.Unknown`'s envelope as JSON would have it. Raises `ValueError` on anything else.
 
     The numbers are those of k8s.io/apimachinery's and k8s.io/api/core/v1's `generated.proto`.
     """

@@ -1,4 +1,4 @@
-"""A Kubernetes API server for Helm: discovery, objects and watches over HTTP on 127.0.0.1, and nothing that runs."""
+"""A Kubernetes API server for Helm: discovery, objects and watches over HTTP on 127.0.0.1. It runs no pods."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ APPLY = "application/apply-patch+yaml"
 class FakeApiServer:
     """Listens on a free port of 127.0.0.1. Use as an async context manager.
 
-    `store` holds the objects; tests read it, and play the controllers in it. `requests` are method and path of every
+    `store` holds the objects; tests read it, and act as the controllers in it. `requests` are method and path of every
     request so far.
     """
 
@@ -48,7 +48,7 @@ class FakeApiServer:
 
     @property
     def url(self) -> str:
-        """Where Helm connects."""
+        """The address for Helm."""
         return self._url
 
     async def __aenter__(self) -> Self:
@@ -127,7 +127,7 @@ class FakeApiServer:
 
     @web.middleware
     async def _errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Kubernetes' own shape for what is refused."""
+        """Answer refusals in Kubernetes' own shape."""
         self.requests.append(f"{request.method} {request.path_qs}")
         try:
             return await handler(request)
@@ -138,7 +138,7 @@ class FakeApiServer:
 
 
 def _place(request: web.Request) -> tuple[Kind, str]:
-    """The kind and the namespace that a path names. Raises `Refused`."""
+    """Return the kind and the namespace that a path names. Raises `Refused`."""
     parts = request.path.strip("/").split("/")
     root = "/".join(parts[:2] if parts[0] == "api" else parts[:3])
     plural = request.match_info["plural"]
@@ -157,7 +157,7 @@ async def _body(request: web.Request) -> Json:
 
 
 def _wanted(request: web.Request, body: Json) -> bool:
-    """Whether an object fits the selectors: labels as `a=b,c=d`, fields as `metadata.name=x`."""
+    """Say whether an object fits the selectors: labels as `a=b,c=d`, fields as `metadata.name=x`."""
     metadata: dict[str, Any] = body["metadata"]
     namespace = request.match_info.get("namespace")
     if namespace not in {None, metadata.get("namespace")}:

@@ -1,4 +1,4 @@
-"""The objects of a fake cluster: written as an API server writes them, and watched."""
+"""The objects of a simulated cluster, which an API server writes and watches."""
 
 import asyncio
 import base64
@@ -14,10 +14,10 @@ import kubernetes_validate  # type: ignore[import-untyped]
 from tests.kubernetes.api.kinds import Json, Kind
 
 WATCH_LIMIT = 1_000
-"""Changes that a watcher may be behind; a slower one is cut, as by etcd."""
+"""Changes that a watcher may be behind; a slower watcher is cut off, as by etcd."""
 
 KEPT = ("creationTimestamp", "generation", "resourceVersion", "uid")
-"""Metadata that the server gives, whatever a client says."""
+"""Metadata that the server sets, and a client can't."""
 
 Key = tuple[str, str, str, str]
 """Group and version, plural, namespace, name."""
@@ -33,7 +33,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a watcher is told; `type` is ADDED, MODIFIED, DELETED or BOOKMARK."""
+    """A change that watchers get; `type` is ADDED, MODIFIED, DELETED or BOOKMARK."""
 
     type: str
     kind: Kind
@@ -43,24 +43,24 @@ class Change:
 class Store:
     """All objects, each of them checked against Kubernetes' strict schema of `version` when it is written.
 
-    One client applies everything, so an apply replaces all but what the server itself gave: metadata and status.
+    A single client applies everything, so an apply replaces all fields except those of the server: metadata and status.
     """
 
     def __init__(self, version: str) -> None:
-        self._version = version
+        self._version = version  # of Kubernetes, for the schemas
         self._objects: dict[Key, Json] = {}
-        self._clock = itertools.count(1)
-        self._watchers: set[asyncio.Queue[Change]] = set()
+        self._clock = itertools.count(1)  # gives resource versions
+        self._watchers: set[asyncio.Queue[Change]] = set()  # changes that a watcher has not read yet
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json:
-        """One object. Raises `Refused`."""
+        """Return an object. Raises `Refused`."""
         try:
             return copy.deepcopy(self._objects[_key(kind, namespace, name)])
         except KeyError:
             raise Refused(404, "NotFound", f'{kind.plural} "{name}" not found') from None
 
     def list(self, kind: Kind, namespace: str | None = None) -> list[Json]:
-        """All objects of a kind, in one namespace or in all."""
+        """Return all objects of a kind, in one namespace or in all."""
         return [
             copy.deepcopy(found)
             for (root, plural, place, _), found in sorted(self._objects.items())
@@ -68,7 +68,7 @@ class Store:
         ]
 
     def create(self, kind: Kind, namespace: str, body: Json) -> Json:
-        """Write a new object. Raises `Refused` where there is one."""
+        """Write a new object. Raises `Refused` if it exists."""
         name = body["metadata"]["name"]
         if _key(kind, namespace, name) in self._objects:
             raise Refused(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
@@ -79,7 +79,7 @@ class Store:
         return self._write(kind, namespace, name, body, self.get(kind, namespace, name))
 
     def apply(self, kind: Kind, namespace: str, name: str, body: Json) -> Json:
-        """Server-side apply: create it, or replace it."""
+        """Create or replace an object, as server-side apply does."""
         return self._write(kind, namespace, name, body, self._objects.get(_key(kind, namespace, name)))
 
     def patch(self, kind: Kind, namespace: str, name: str, change: Callable[[Json], None]) -> Json:
@@ -89,7 +89,7 @@ class Store:
         return self._write(kind, namespace, name, body, self._objects[_key(kind, namespace, name)])
 
     def report(self, kind: Kind, namespace: str, name: str, status: Json) -> None:
-        """Write an object's status, as its controller does; the same status again is no change."""
+        """Write an object's status, as its controller does. An equal status is no change."""
         known = self._objects[_key(kind, namespace, name)]
         if known.get("status") != status:
             known["status"] = copy.deepcopy(status)
@@ -105,12 +105,12 @@ class Store:
 
     @property
     def revision(self) -> str:
-        """The state as of now, for a list."""
+        """The revision of the present state, for a list."""
         return str(next(self._clock))
 
     async def watch(self, kind: Kind, *, initial: bool) -> AsyncIterator[Change]:
-        """Changes of a kind from now on, after what there is and a bookmark where `initial` is asked for (KEP-3157).
-        Ends where the watcher is too slow."""
+        """Yield changes of a kind from now on; with `initial`, first the present objects and a bookmark (KEP-3157).
+        Ends if the watcher is too slow."""
         changes: asyncio.Queue[Change] = asyncio.Queue(WATCH_LIMIT)
         self._watchers.add(changes)
         try:
