@@ -1,6 +1,7 @@
-"""`POST /session`: a token for the cookie by which a sticky proxy seats all tabs and devices of one user together.
+"""`POST /session`: a token for the cookie by which a sticky proxy sends all tabs and devices of a user to one replica.
 
-The cookie is a keyed hash of the user: it says who belongs together, not who they are. It grants nothing.
+The cookie is a keyed hash of the user: it shows which clients belong together, but not to which user, and grants
+nothing.
 """
 
 import base64
@@ -15,26 +16,27 @@ from multidict import CIMultiDict
 
 from server.domain.errors import BadRequest, MaruError, PermissionDenied, TokenInQuery, Unauthenticated, Unavailable
 from server.domain.identity import Identity
+from server.wire import errors
 
 Verify = Callable[[str], Awaitable[Identity]]
-"""From a token to who it speaks for; raises `Unauthenticated` or `Unavailable`."""
+"""From a token to its user and grants; raises `Unauthenticated` or `Unavailable`."""
 
 PATH: Final = "/session"
 
 COOKIE: Final = "maru_affinity"
 """The name that nginx-sticky/nginx.conf knows too."""
 
-PLACE_CHARS: Final = 22
+VALUE_CHARS: Final = 22
 """132 bits: no two users share a cookie by chance."""
 
 MAX_AGE_S: Final = 30 * 24 * 3600
-"""A browser that stays away longer is seated anew; nothing depends on it."""
+"""A browser that stays away longer may get another replica; nothing depends on the cookie."""
 
 PREFLIGHT_AGE_S: Final = 600
-"""How long a browser may remember that it may ask."""
+"""How long a browser may cache the answer to a preflight request."""
 
 MAX_BEARER_CHARS: Final = 8_000
-"""Of the Authorization header; aiohttp refuses a longer line by itself."""
+"""Length of the Authorization header. aiohttp refuses a line that is longer still."""
 
 _BEARER = re.compile(r"Bearer +([\w.~+/-]+=*)", re.ASCII | re.IGNORECASE)  # RFC 6750, section 2.1
 _ANSWERS: Final[tuple[tuple[type[MaruError], int, dict[str, str]], ...]] = (
@@ -45,26 +47,27 @@ _ANSWERS: Final[tuple[tuple[type[MaruError], int, dict[str, str]], ...]] = (
     (Unavailable, 503, {hdrs.RETRY_AFTER: "1"}),
     (MaruError, 500, {}),
 )
-"""The first that fits: `TokenInQuery` is an `Unauthenticated` whose bearer has nothing to prove, but to correct."""
+"""Status and headers by error; the first row that fits counts. `TokenInQuery` comes before `Unauthenticated`, its base:
+its client has to correct the URL, and another token would not help."""
 
 _KEY_LABEL: Final = b"maru affinity 1"
 
 
 def derive_key(secret: bytes) -> bytes:
-    """A key for the cookies from a secret that all replicas share, telling nothing of it."""
+    """Return a key for the cookies, from a secret that all replicas share. The key does not reveal the secret."""
     return hmac.digest(secret, _KEY_LABEL, "sha256")
 
 
-def place(key: bytes, user: str) -> str:
-    """The cookie's value: the same for a user on every replica with the same key."""
-    return base64.urlsafe_b64encode(hmac.digest(key, user.encode(), "sha256"))[:PLACE_CHARS].decode()
+def cookie_value(key: bytes, user: str) -> str:
+    """Return the cookie's value: the same for a user on every replica with the same key."""
+    return base64.urlsafe_b64encode(hmac.digest(key, user.encode(), "sha256"))[:VALUE_CHARS].decode()
 
 
 class Affinity:
-    """Seats users. `key` is the same on every replica (`derive_key`).
+    """Gives users their cookie. `key` is the same on every replica (`derive_key`).
 
-    Pages of the listed `origins` may ask from elsewhere, with credentials; `*` in the list allows no other page that,
-    since a wildcard and credentials do not go together. A token is neither kept nor logged.
+    Pages of the listed `origins` may ask from another site, with credentials. `*` in the list does not allow that to
+    further pages, since browsers take no wildcard together with credentials. A token is neither kept nor logged.
     """
 
     def __init__(self, verify: Verify, key: bytes, origins: Collection[str]) -> None:
@@ -74,11 +77,11 @@ class Affinity:
         self._any = "*" in origins
 
     def routes(self) -> list[web.RouteDef]:
-        """What to mount on the public port."""
-        return [web.post(PATH, self.seat), web.options(PATH, self.preflight)]
+        """Return the routes to mount on the public port."""
+        return [web.post(PATH, self.give_cookie), web.options(PATH, self.preflight)]
 
-    async def seat(self, request: web.Request) -> web.StreamResponse:
-        """204 with the cookie; 400, 401, 403 or 503 with the error envelope."""
+    async def give_cookie(self, request: web.Request) -> web.StreamResponse:
+        """Answer 204 with the cookie, or 400, 401, 403 or 503 with the error envelope."""
         try:
             self._admit_origin(request)
             if request.rel_url.raw_query_string:
@@ -89,7 +92,7 @@ class Affinity:
         response = web.Response(status=204, headers=self._cors(request))
         response.set_cookie(
             COOKIE,
-            place(self._key, user),
+            cookie_value(self._key, user),
             max_age=MAX_AGE_S,
             path="/",
             httponly=True,
@@ -99,7 +102,7 @@ class Affinity:
         return response
 
     async def preflight(self, request: web.Request) -> web.StreamResponse:
-        """What a browser asks before it sends another site's page's request (Fetch standard, "CORS protocol")."""
+        """Answer a browser that asks on behalf of another site's page (Fetch standard, "CORS protocol")."""
         headers = self._cors(request)
         if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in headers:
             return _refused(PermissionDenied("this origin is not listed in MARU_ALLOWED_ORIGINS"), headers)
@@ -109,7 +112,8 @@ class Affinity:
         return web.Response(status=204, headers=headers)
 
     def _admit_origin(self, request: web.Request) -> None:
-        """As for a WebSocket: no Origin is no page, and a list that lacks one shuts it out."""
+        """Raise `PermissionDenied` if the page's origin is not listed. A request without an origin is allowed, as for a
+        WebSocket: it is not from a page."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and not self._any and origin not in self._listed:
             raise PermissionDenied("this origin is not listed in MARU_ALLOWED_ORIGINS")
@@ -144,5 +148,4 @@ def _came_by_https(request: web.Request) -> bool:
 def _refused(error: MaruError, headers: CIMultiDict[str]) -> web.Response:
     status, more = next((status, more) for kind, status, more in _ANSWERS if isinstance(error, kind))
     headers.update(more)
-    body = {"error": {"code": error.code, "message": error.message, "retryable": error.retryable}}
-    return web.json_response(body=orjson.dumps(body), status=status, headers=headers)
+    return web.json_response(body=orjson.dumps(errors.http_body(error)), status=status, headers=headers)

@@ -1,19 +1,20 @@
-"""The demo page and its tokens: for development only, mounted where `MARU_DEV=1`.
+"""The demo page and its tokens: for development only, mounted if `MARU_DEV=1`.
 
-`GET /` and `GET /demo/*` serve `clients/js-demo/public`, `GET /vendor/*` the client library that npm brought, and
-`GET /dev/token?user=NAME` gives anybody a token for anybody, which is why it answers loopback names only.
+`GET /` and `GET /demo/*` serve `clients/js-demo/public`, `GET /vendor/*` the client library that npm installed.
+`GET /dev/token?user=NAME` gives anybody a token for any user, so it answers only if it is asked by a loopback name.
 """
 
 import ipaddress
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 from aiohttp import web
 
+from server.domain.errors import BadRequest
 from server.domain.identity import MAX_USER_CHARS
+from server.wire import errors, words
 
 CLIENT_LIBRARY = "node_modules/socket.io-client/dist/socket.io.esm.min.js"
 
@@ -22,7 +23,7 @@ MAX_TTL_S = 24 * 3_600
 MAX_TTL_DIGITS = 5
 
 MintToken = Callable[[str, int], str]
-"""Make a token for a user that lives so many seconds."""
+"""Make a token for a user; it lives for this many seconds."""
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -44,7 +45,7 @@ def available(root: Path) -> bool:
 
 
 class Demo:
-    """The development routes over the files in `root`; without the client library, `GET /` says what is missing."""
+    """The development routes over the files in `root`. Without the client library `GET /` says how to install it."""
 
     def __init__(self, root: Path, mint: MintToken, *, loopback_only: bool) -> None:
         self._root = root
@@ -53,7 +54,7 @@ class Demo:
         self._loopback_only = loopback_only
 
     def routes(self) -> list[web.RouteDef]:
-        """What to mount."""
+        """Return the routes to mount on the public port."""
         token = web.get("/dev/token", self.token)
         if not available(self._root):
             return [web.get("/", self.missing), token]
@@ -65,11 +66,11 @@ class Demo:
         ]
 
     async def index(self, _: web.Request) -> web.StreamResponse:
-        """The page."""
+        """Serve the page."""
         return web.FileResponse(self._public / "index.html", headers=_PAGE_HEADERS)
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
-        """A file that the page asks for."""
+        """Serve a file of the page."""
         path = self._public / request.match_info["name"]
         try:
             found = path.resolve().is_relative_to(self._public) and path.is_file()
@@ -80,15 +81,15 @@ class Demo:
         return web.FileResponse(path, headers=_PAGE_HEADERS)
 
     async def library(self, _: web.Request) -> web.StreamResponse:
-        """The Socket.IO client."""
+        """Serve the Socket.IO client."""
         return web.FileResponse(self._root / CLIENT_LIBRARY, headers=_PAGE_HEADERS)
 
     async def missing(self, _: web.Request) -> web.StreamResponse:
-        """What to do about the missing page."""
+        """Answer with the remedy for the missing page."""
         return web.Response(text=_MISSING, status=404)
 
     async def token(self, request: web.Request) -> web.StreamResponse:
-        """`?user=NAME[&ttl=SECONDS]` -> `{token, user, expires_at}`."""
+        """Answer `?user=NAME[&ttl=SECONDS]` with `{token, user, expires_at}`."""
         if self._loopback_only and not _is_loopback(request.url.host):
             return _refused("this host name is not the loopback's; open http://localhost")
         user, ttl = request.query.get("user", ""), request.query.get("ttl", str(TOKEN_TTL_S))
@@ -97,14 +98,13 @@ class Demo:
         whole = ttl.isascii() and ttl.isdigit() and len(ttl) <= MAX_TTL_DIGITS
         if not whole or not 1 <= int(ttl) <= MAX_TTL_S:
             return _refused(f"ttl: expected 1 to {MAX_TTL_S} seconds")
-        expires = datetime.fromtimestamp(int(time.time()) + int(ttl), UTC)
-        body = {"token": self._mint(user, int(ttl)), "user": user, "expires_at": f"{expires:%Y-%m-%dT%H:%M:%S}.000Z"}
+        expires_at = words.timestamp((int(time.time()) + int(ttl)) * 1_000)
+        body = {"token": self._mint(user, int(ttl)), "user": user, "expires_at": expires_at}
         return web.json_response(body=orjson.dumps(body), headers={"Cache-Control": "no-store"})
 
 
 def _refused(message: str) -> web.Response:
-    body = {"error": {"code": "bad_request", "message": message, "retryable": False}}
-    return web.json_response(body=orjson.dumps(body), status=400)
+    return web.json_response(body=orjson.dumps(errors.http_body(BadRequest(message))), status=400)
 
 
 def _is_loopback(host: str | None) -> bool:

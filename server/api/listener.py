@@ -1,4 +1,4 @@
-"""Listening sockets, and what of them matters under a storm of clients."""
+"""Listening sockets, with the options that matter in a storm of clients."""
 
 import asyncio
 import socket
@@ -12,24 +12,25 @@ BACKLOG = 4_096
 it at net.core.somaxconn."""
 
 SEND_BUFFER_BYTES = 128 * 1024
-"""Of the kernel, per connection (it doubles it): what waits for a slow reader waits where it is counted."""
+"""The kernel's send buffer of each connection (the kernel doubles it). Small, so that bytes for a slow reader wait in
+this process, where they are counted."""
 
 USER_TIMEOUT_MS = 20_000
-"""TCP_USER_TIMEOUT: unacknowledged data ends a connection, before the heartbeat's worst case does."""
+"""TCP_USER_TIMEOUT: data that is unacknowledged for this long ends a connection, before the heartbeat's worst case."""
 
 KEEPALIVE_S = 15.0
-"""Of idle HTTP connections; WebSockets are not among them."""
+"""An HTTP connection that is idle for this long is closed; WebSockets are not among these."""
 
 LAST_ANSWERS_S = 0.1
-"""For requests under way when the listeners close, twice: to be answered, then to end where that does not come. What is
-half sent has no more to hope for, and the stores want the rest of the time."""
+"""Time for requests under way when the listeners close: this long to be answered, and again this long to end if they
+are not. A half-sent request can't be answered any more, and the stores need the rest of the time."""
 
 NO_LOG: Any = None
 """aiohttp takes it for "no access log", though its annotation does not say so."""
 
 
 class Handler(web.RequestHandler):
-    """aiohttp's handler of one HTTP connection, whose own refusals do not quote the request: it may hold a token."""
+    """aiohttp's handler of one HTTP connection. Its refusals do not quote the request, which may hold a token."""
 
     __slots__ = ()
 
@@ -42,28 +43,28 @@ class Handler(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write a response; that to an unknown `Expect` without repeating it."""
+        """Write a response. An unknown `Expect` is not repeated in it."""
         if isinstance(resp, web.HTTPExpectationFailed):
             resp = web.Response(status=resp.status)
         return await super().finish_response(request, resp, start_time)
 
 
 Handlers = Callable[[], asyncio.Protocol]
-"""Makes the protocol of a connection that has come."""
+"""Makes the protocol of a new connection."""
 
 
 def itself(handlers: Handlers) -> Handlers:
-    """Put nothing before them."""
+    """Return the handlers as they are."""
     return handlers
 
 
 class Listeners:
-    """Everything that this process listens on. Use as an async context manager: leaving it closes all of it side by
-    side, in twice `LAST_ANSWERS_S` at most, whatever the peers do."""
+    """All listening sockets of this process. An async context manager: leaving it closes all of them at once, within
+    twice `LAST_ANSWERS_S`, whatever the peers do."""
 
     def __init__(self) -> None:
-        self._listening: list[asyncio.Server] = []
-        self._runners: list[web.AppRunner] = []
+        self._listening: list[asyncio.Server] = []  # closed first: no further connections
+        self._runners: list[web.AppRunner] = []  # closed second: they end the HTTP connections that are left
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,9 +79,7 @@ class Listeners:
     ) -> int:
         """Serve `app`; return the port. Raises `OSError`.
 
-        `before` may put another protocol before aiohttp's, which it is given.
-
-        No access log: it would print query strings.
+        `before` may put another protocol in front of aiohttp's. There is no access log: it would print query strings.
         """
         loop = asyncio.get_running_loop()
         listener = await _bind(host, port)

@@ -1,4 +1,4 @@
-"""`GET /metrics`, for the internal port: what a Prometheus server scrapes."""
+"""`GET /metrics`, for the internal port: a Prometheus server scrapes it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ since the process's descriptors are counted one by one."""
 
 
 def routes(render: Render) -> list[web.RouteDef]:
-    """What to mount."""
+    """Return the routes to mount on the internal port."""
 
     async def metrics(request: web.Request) -> web.Response:
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))

@@ -1,5 +1,7 @@
-"""Liveness and readiness, for the internal port. Liveness says that the event loop turns, and never asks a broker or a
-log: a restart would not mend them. There is no probe for the start: what answers has started.
+"""Liveness and readiness, for the internal port.
+
+Liveness says that the event loop turns. It never asks a broker or a log, since a restart would not mend them. There is
+no startup probe: a server that answers has started.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,20 +14,25 @@ from aiohttp import web
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether this replica wants traffic: started, and not stopping."""
+    """Whether this replica wants traffic."""
 
     started: bool = False
+    """Whether the other replicas have been reached."""
     stopping: bool = False
+    """Whether the process was told to stop."""
 
     @property
     def ready(self) -> bool:
-        """Whether it does."""
+        """Say whether it wants traffic: it has started, and is not stopping."""
         return self.started and not self.stopping
 
 
 def routes(readiness: Readiness, details: Callable[[], Mapping[str, int]]) -> list[web.RouteDef]:
-    """`GET /livez` and `GET /readyz`; `details` are what else is worth a look: whole numbers, e.g. connections, and
-    whether the other replicas can be reached now, which readiness waits for once and does not depend on later."""
+    """Return the routes `GET /livez` and `GET /readyz`.
+
+    `details` are further numbers for `/readyz`, e.g. connections. They say whether the other replicas can be reached
+    now: readiness waits for that at the start, and does not depend on it later.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return _json({"status": "ok"}, 200)

@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, ClientSession, web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.api.affinity import COOKIE, MAX_AGE_S, MAX_BEARER_CHARS, Affinity, derive_key, place
+from server.api.affinity import COOKIE, MAX_AGE_S, MAX_BEARER_CHARS, Affinity, cookie_value, derive_key
 from server.domain.errors import MaruError, TokenExpired, Unauthenticated, Unavailable
 from server.domain.identity import Identity, UserId
 
@@ -217,11 +217,11 @@ async def test_nothing_is_logged(site: Site, caplog: pytest.LogCaptureFixture) -
 
 
 @given(st.text(max_size=128), st.binary(min_size=1))
-def test_place(user: str, secret: bytes) -> None:
+def test_the_value_is_of_the_key_and_the_user(user: str, secret: bytes) -> None:
     """Any user under any key is a sound cookie, which does not hold the key or come from another secret."""
     user = user.encode("utf-8", "replace").decode()
-    value = place(derive_key(secret), user)
+    value = cookie_value(derive_key(secret), user)
     assert len(value) == 22
     assert set(value) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-    assert place(derive_key(secret), user) == value != place(derive_key(secret + b"x"), user)
+    assert cookie_value(derive_key(secret), user) == value != cookie_value(derive_key(secret + b"x"), user)
     assert derive_key(secret) != secret
