@@ -18,6 +18,7 @@ from aiohttp.http import RawRequestMessage
 from server.domain.errors import TokenInQuery
 from server.domain.outcomes import Refusal
 from server.gateway.websocket.admission import Admission
+from server.wire import errors
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 4.2.2
 _TOKEN_NAMES = frozenset(
@@ -142,7 +143,7 @@ def _token(request: RawRequestMessage) -> Refused | None:
 
 def _token_refused() -> Refused:
     error = TokenInQuery("a token stands in the URL; send it in the CONNECT payload, and replace it")
-    return _refused(Refusal.TOKEN_IN_QUERY, 400, {"error": {"code": error.code, "message": error.message}})
+    return _refused(Refusal.TOKEN_IN_QUERY, 400, errors.http_body(error))
 
 
 def _revision(request: RawRequestMessage) -> Refused | None:
