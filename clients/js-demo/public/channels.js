@@ -18,7 +18,7 @@ export function renderChannels(channels, active, acts) {
     update(item.firstElementChild, channel, channel.name === active);
     return item;
   });
-  // Only where the set changed: moving a focused button would take its focus.
+  // Only if the set has changed: a focused button that moves loses its focus.
   if (items.length !== list.children.length || items.some((item, place) => list.children[place] !== item)) {
     list.replaceChildren(...items);
   }

@@ -1,9 +1,9 @@
-/** The field to write in: grows with its text, keeps a draft per channel, and is also where a message is edited. */
+/** The field to write in: it grows with its text, keeps a draft per channel, and edits messages too. */
 
 import { byId } from "./dom.js";
 
 const TEXT_LIMIT = 4_000; // characters of a message, as the protocol counts them
-const COUNT_FROM = 3_600; // near the limit, say how much is left
+const COUNT_FROM = 3_600; // from this length on, the characters left are shown
 
 /**
  * @typedef {import("./timeline.js").Item} Item

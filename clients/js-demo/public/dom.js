@@ -42,7 +42,7 @@ export function icon(name) {
   return svg;
 }
 
-/** @param {string} id @returns {any} an element of index.html, which has it or the page is broken */
+/** @param {string} id @returns {any} an element of index.html @throws if index.html has no such element */
 export function byId(id) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`index.html has no element "${id}"`);

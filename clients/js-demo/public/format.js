@@ -1,8 +1,8 @@
-/** From values to what people read: names, times, links, rows. Pure. */
+/** Values as texts for people: names, times, links, rows. Pure. */
 
 const CHANNEL = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9._-]+)*$/;
 const CHANNEL_MAX = 128;
-const HUES = 10; // avatar colours in style.css
+const HUES = 10; // avatar colours in styles/avatars.css
 const GROUP_MS = 5 * 60_000; // one author's messages within this time stand together
 const LINK = /\bhttps?:\/\/[^\s<>"]+/g;
 const TRAILING = /[.,;:!?'")\]}]+$/; // punctuation that ends the sentence, not the link
@@ -57,7 +57,7 @@ export function dayOf(ms, now) {
 }
 
 /**
- * A text cut into plain parts and http(s) links; joined, the parts are the text.
+ * Cuts a text into plain parts and http(s) links; the parts, joined, are the text.
  * @param {string} text @returns {{text: string, href?: string}[]}
  */
 export function linkParts(text) {
@@ -75,8 +75,8 @@ export function linkParts(text) {
 }
 
 /**
- * The rows of a page: days, the line above the first unread message, and messages, the first of a group marked.
- * A deleted message keeps its place and takes no part in the grouping.
+ * The rows of a page: days, the line above the first unread message, and messages. The first message of a group is
+ * marked. A deleted message keeps its place, and the grouping ignores it.
  * @param {import("./timeline.js").Item[]} items @param {number} now
  * @param {number} unreadAfter offset of the last message that had been seen; Infinity for none
  */

@@ -1,17 +1,18 @@
 /**
- * The scrolling list of one channel. It keeps what the reader looks at in its place while messages come and go on
- * either side, follows the end where the reader is at the end, and asks for more before an edge is reached.
+ * The scrolling list of one channel. While messages come and go on either side, the message that the reader looks at
+ * stays in its place. At the end the list follows new messages. Before an edge is reached, it asks for the next page.
  */
 
 import { el } from "./dom.js";
-import { channelLabel, rowsOf } from "./format.js";
+import { rowsOf } from "./format.js";
+import { problemOf, skeleton, spinner, startOf } from "./list_edges.js";
 import { openMenu, rowElement, signatureOf } from "./message_row.js";
 import { Timeline } from "./timeline.js";
 
 const NEAR_END_PX = 48; // this close to the end, the reader follows it
 const ASK_PX = 800; // this close to an edge, the next page is asked for: about a screen ahead
 const LONG_PRESS_MS = 450;
-const LATE_FRAME_MS = 120; // a hidden page gets no animation frames
+const LATE_FRAME_MS = 120; // a hidden page gets no animation frames: render without
 
 /**
  * @typedef {{me: string, acts: import("./message_row.js").Acts, onOlder(): void, onNewer(): void, onRetry(): void,
@@ -97,17 +98,17 @@ export class MessageList {
     if (!this.#shown) return;
     const anchor = this.atEnd ? null : this.#anchor();
     const { timeline, unreadAfter, loading } = this.#shown;
-    // A screen reader is told of what arrives, not of what is leafed through.
+    // A screen reader announces new messages, and is silent while pages of history are read.
     this.#box.setAttribute("aria-busy", String(loading !== "" || !this.atEnd));
     this.#place(rowsOf(timeline.all, Date.now(), unreadAfter));
     this.#renderEdges();
-    const kept = anchor && this.#known.get(anchor.uid)?.element; // by its id: the element may be another one now
+    const kept = anchor && this.#known.get(anchor.uid)?.element; // by id: its element may have been replaced
     if (kept) this.#box.scrollTop += kept.getBoundingClientRect().top - anchor.top;
     else if (this.atEnd) this.toEnd();
     this.#ask();
   }
 
-  /** Brings the list's children in line with the rows, touching only what differs. @param {any[]} rows */
+  /** Brings the list's children in line with the rows; equal children are not touched. @param {any[]} rows */
   #place(rows) {
     const wanted = new Set(rows.map((row) => row.uid));
     for (const [uid, { element }] of this.#known) {
@@ -115,7 +116,7 @@ export class MessageList {
       element.remove();
       this.#known.delete(uid);
     }
-    const elements = rows.map((row) => this.#element(row)); // may replace children, so before the walk
+    const elements = rows.map((row) => this.#element(row)); // before the walk, as it may replace children
     /** @type {Element|null} */ let next = this.#rows.firstElementChild;
     for (const element of elements) {
       if (element === next) next = next.nextElementSibling;
@@ -154,12 +155,13 @@ export class MessageList {
     else this.#edge.replaceChildren(startOf(name, empty));
   }
 
-  /** The first message in sight, and where it stands. */
+  /** The first message in sight, and its place. */
   #anchor() {
     const { top } = this.#box.getBoundingClientRect();
     for (const element of this.#rows.children) {
       const place = element.getBoundingClientRect();
-      if (place.bottom > top && element.matches(".message")) return { uid: this.#uids.get(element), top: place.top };
+      if (place.bottom <= top || !element.matches(".message")) continue;
+      return { uid: this.#uids.get(element) ?? "", top: place.top };
     }
     return null;
   }
@@ -181,10 +183,10 @@ export class MessageList {
     else if (timeline.hasNewer && scrollHeight - scrollTop - clientHeight < ASK_PX) this.#hooks.onNewer();
   }
 
-  /** Arrows walk through the messages, one of which is in the tab order. @param {KeyboardEvent} event */
+  /** Arrows move the focus from message to message. @param {KeyboardEvent} event */
   #key(event) {
     const steps = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" };
-    const step = /** @type {any} */ (steps)[event.key];
+    const step = /** @type {"nextElementSibling"|undefined} */ (/** @type {any} */ (steps)[event.key]);
     if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     const row = /** @type {Element} */ (event.target).closest("li");
     let next = /** @type {any} */ (row ? row[step] : this.#rows.lastElementChild);
@@ -194,7 +196,7 @@ export class MessageList {
     next.focus();
   }
 
-  /** @param {FocusEvent} event */
+  /** Puts the buttons of the focused message, and of no other, into the tab order. @param {FocusEvent} event */
   #focused(event) {
     const row = /** @type {Element} */ (event.target).closest(".message");
     for (const button of this.#rows.querySelectorAll(".actions [tabindex='0']")) button.setAttribute("tabindex", "-1");
@@ -213,41 +215,4 @@ export class MessageList {
     });
     for (const name of ["pointerup", "pointercancel", "pointermove"]) this.#box.addEventListener(name, cancel);
   }
-}
-
-function spinner() {
-  return el("span", { class: "spinner", role: "status", "aria-label": "Loading messages" });
-}
-
-function skeleton() {
-  const bar = (/** @type {string} */ size) => el("span", { class: `bar ${size}` });
-  const rows = ["wide", "narrow", "middle", "wide", "middle"].map((size) =>
-    el(
-      "div",
-      { class: "skeleton", "aria-hidden": "true" },
-      el("span", { class: "avatar" }),
-      el("div", {}, bar("name"), bar(size)),
-    ),
-  );
-  return [el("span", { class: "quiet", role: "status", text: "Loading messages" }), ...rows];
-}
-
-/** @param {string} problem @param {() => void} retry */
-function problemOf(problem, retry) {
-  const button = el("button", { type: "button", class: "button", text: "Try again", onclick: retry });
-  return el("div", { class: "problem", role: "alert" }, el("p", { text: problem }), button);
-}
-
-/** @param {string} name @param {boolean} empty */
-function startOf(name, empty) {
-  const label = channelLabel(name);
-  return el(
-    "div",
-    { class: "start", "data-testid": "history-start" },
-    el("span", { class: "start-mark", "aria-hidden": "true", text: "#" }),
-    el("h2", { text: empty ? `It is quiet in ${label}` : `The start of ${label}` }),
-    el("p", {
-      text: empty ? "Nobody has said anything yet. Be the first." : "There is nothing older in this channel.",
-    }),
-  );
 }

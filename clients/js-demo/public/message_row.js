@@ -1,4 +1,4 @@
-/** One row of the page: a message, a day, or the line above what is unread. */
+/** One row of the page: a message, a day, or the line above the unread messages. */
 
 import { el, icon } from "./dom.js";
 import { hue, initials, linkParts, timeOf, wholeTimeOf } from "./format.js";
@@ -9,7 +9,7 @@ import { hue, initials, linkParts, timeOf, wholeTimeOf } from "./format.js";
  * @typedef {{edit: Act, remove: Act, retry: Act, discard: Act}} Acts
  */
 
-/** What a row shows, as text: an unchanged row is not touched. @param {any} row @param {string|null} editing */
+/** The content of a row as one text, to find unchanged rows. @param {any} row @param {string|null} editing */
 export function signatureOf(row, editing) {
   if (row.kind !== "message") return `${row.kind} ${row.label}`;
   const { id, offset, text, at, author, edited, deleted, state, reason } = row.item;
@@ -122,7 +122,7 @@ function actions(item, acts) {
   );
 }
 
-/** Where there is no pointer to hover with, the menu opens by its button. @param {Event} event */
+/** On a touch screen the menu opens by its button. @param {Event} event */
 function toggleMenu(event) {
   const row = /** @type {Element} */ (event.target).closest(".message");
   openMenu(row?.classList.contains("menu-open") ? null : row);

@@ -1,10 +1,10 @@
-/** Who is at this page, and their tokens. Remembered per tab, so that two tabs can be two people. */
+/** The user of this page, and their tokens. A name is remembered per tab, so that two tabs can be two people. */
 
 import { byId } from "./dom.js";
 
 const REMEMBERED = "maru.user";
 
-/** The name from `?user=` or of this tab's last visit, or "". */
+/** The name from `?user=`, or from this tab's last visit, or "". */
 export function knownUser() {
   const asked = new URLSearchParams(location.search).get("user")?.trim();
   return asked || sessionStorage.getItem(REMEMBERED) || "";
@@ -21,7 +21,7 @@ export function forget() {
 }
 
 /**
- * A development token. Your own page asks your own backend, which knows who is signed in.
+ * Fetches a development token. Your own page asks your own backend, which knows its user.
  * @param {string} user @returns {Promise<string>}
  */
 export async function fetchToken(user) {
@@ -32,7 +32,7 @@ export async function fetchToken(user) {
   throw Object.assign(new Error(message), { retryable: response.status >= 500 });
 }
 
-/** Shows the door until somebody comes in. @returns {Promise<string>} the user, for whom a token was given */
+/** Asks for a name until the server gives a token for it. @returns {Promise<string>} the name */
 export function askName(name = "", problem = "") {
   const form = byId("sign-in");
   const input = byId("sign-in-name");
@@ -52,7 +52,8 @@ export function askName(name = "", problem = "") {
         await fetchToken(user);
         byId("welcome").hidden = true;
         resolve(user);
-      } catch (error) {
+      } catch (cause) {
+        const error = /** @type {Error} */ (cause); // of the network (a TypeError), or of `fetchToken`
         const reason = error instanceof TypeError ? "The server can not be reached." : `${error.message}.`;
         complaint.textContent = reason;
       } finally {

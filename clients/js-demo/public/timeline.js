@@ -1,10 +1,9 @@
 /**
- * What a channel's page shows, as pure state: a window of messages ordered by offset, and the sends that
- * wait behind them. It takes its facts (live events, pages of history, acks) in any order and ends in the same
- * state.
+ * The messages of one channel, as pure state: a window of the log ordered by offset, and the unsent messages
+ * behind it. Live events, pages of history and acks may come in any order: the state at the end is the same.
  *
  * The window is bounded and has no holes: `hasOlder` and `hasNewer` say on which side the log goes on. While
- * it does so on the newer side, live messages are only counted: they do not belong next to what is loaded.
+ * `hasNewer` holds, live messages are only counted: they do not follow the last message of the window.
  *
  * @typedef {{uid: string, id: string|null, key: string|null, author: {id: string, name: string}|null,
  *            text: string, at: number|null, edited: boolean, deleted: boolean, offset: number, asOf: number,
@@ -12,11 +11,11 @@
  */
 
 export const WINDOW = 500; // messages kept, and so rendered, per channel
-const EARLY_LIMIT = 500; // changes to messages that are not loaded, kept for a page that is on its way
+const EARLY_LIMIT = 500; // changes to messages that are not loaded, kept for the page that brings the messages
 
 export class Timeline {
-  /** @type {Item[]} what is in the log, by offset */ items = [];
-  /** @type {Item[]} what is not, in the order of sending */ unsent = [];
+  /** @type {Item[]} messages of the log, by offset */ items = [];
+  /** @type {Item[]} messages without an ack, in the order of sending */ unsent = [];
   epoch = "";
   head = 0; // the newest offset heard of
   loaded = false; // the newest page has been read
@@ -37,7 +36,7 @@ export class Timeline {
     return this.hasNewer ? this.items : [...this.items, ...this.unsent];
   }
 
-  /** One log event. @param {any} event @returns {Item|null} the message, where it is a new one */
+  /** Applies one log event. @param {any} event @returns {Item|null} the message, if it is new */
   apply(event) {
     this.epoch = event.epoch;
     this.head = Math.max(this.head, event.offset);
@@ -47,7 +46,7 @@ export class Timeline {
   }
 
   /**
-   * A page of `history:read`. "latest" replaces a window that has come loose from the end of the log.
+   * Applies a page of `history:read`. "latest" replaces a window that has come loose from the end of the log.
    * @param {{messages: any[], epoch: string, offset: number, more: boolean}} reply
    * @param {"latest"|"before"|"after"} direction
    */
@@ -66,7 +65,7 @@ export class Timeline {
     else this.hasOlder = more;
   }
 
-  /** Forgets what is in the log, e.g. because part of it was missed; what is unsent stays. */
+  /** Forgets the messages of the log, for instance because events were missed; unsent messages stay. */
   reset() {
     this.items = [];
     this.#byId.clear();
@@ -131,7 +130,7 @@ export class Timeline {
     if (this.#early.size > EARLY_LIMIT) this.#early.delete(this.#early.keys().next().value ?? "");
   }
 
-  /** The message as it is at log offset `asOf`; an older state never replaces a newer one. */
+  /** Takes the message's state at log offset `asOf`; an older state never replaces a newer state. */
   #upsert(/** @type {any} */ message, /** @type {number} */ asOf, uid = this.#rowOf(message)) {
     const known = this.#byId.get(message.id);
     if (known) {
@@ -149,7 +148,7 @@ export class Timeline {
     return item;
   }
 
-  /** The row of a message: that of the waiting send it is, if it is one. @param {any} message */
+  /** The row of a message: if it is one of the unsent messages, the row of that. @param {any} message */
   #rowOf({ key, author }) {
     return key && author?.id === this.me ? this.#takeUnsent(key) : undefined;
   }
@@ -175,7 +174,7 @@ function toItem(message, asOf, uid = `m:${message.id}`) {
   return { uid, id, key, author, at, offset, asOf, state: "sent", reason: "", ...changeOf(message) };
 }
 
-/** @param {any} message the part of a message that may change */
+/** The fields of a message that can change. @param {any} message */
 function changeOf(message) {
   if (message.deleted) return { text: "", edited: false, deleted: true };
   return { text: message.text, edited: Boolean(message.edited_at), deleted: false };

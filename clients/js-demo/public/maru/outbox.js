@@ -58,7 +58,7 @@ export class Outbox {
     return pending.promise;
   }
 
-  /** There is a connection: sends what may be sent now. */
+  /** There is a connection: sends the messages that may be sent now. */
   flushAll() {
     for (const channel of this.#queues.keys()) this.#flush(channel);
   }
@@ -73,7 +73,7 @@ export class Outbox {
     for (const key of [...this.#pending.keys()]) this.#settle(key, error);
   }
 
-  /** Sends what may be sent now, oldest first. @param {string} channel */
+  /** Sends the messages that may be sent now, oldest first. @param {string} channel */
   #flush(channel) {
     const queue = this.#queues.get(channel);
     if (!queue || this.#session.state !== "online" || queue.notBefore > this.#now()) return;

@@ -1,5 +1,5 @@
 /**
- * One joined channel: its position, and the merge of what joins, resumes and live events bring.
+ * One joined channel: its position, and the merge of its joins, resumes and live events.
  *
  * Every source brings the channel's events in order and without a hole, so the merge is one rule: drop each event that
  * is not newer than the position. That also holds for two connections at once, while a replacement takes over.
@@ -7,7 +7,7 @@
  * @typedef {{epoch: string, offset: number}} Position
  * @typedef {Position & {event: string, channel: string, at: string, [field: string]: any}} LogEvent
  * @typedef {{epoch: string, offset: number, recovered?: boolean|null, reason?: string, events?: LogEvent[]}} Reply
- *   what the ack of channel:join and channel:resumed have in common
+ *   the fields that the ack of channel:join shares with channel:resumed
  */
 
 const HELD_LIMIT = 1_000; // events kept during a join; the oldest are dropped, and the gap is healed by another join
