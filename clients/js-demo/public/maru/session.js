@@ -142,11 +142,13 @@ export class Session {
   /** @param {Connection} connection @param {any} info */
   #ready(connection, info) {
     if (connection === this.replacement) this.#switchOver();
+    if (connection.over) return; // closed by a listener that got an event in the switch
     connection.ready();
     this.info = info;
     this.#readyAt = this.#options.timers.now();
     this.#tokens.accepted(info.expires_at);
     this.#setState("online", null);
+    if (connection.over) return; // closed by a listener of the state
     this.#hooks.ready(info);
     if (connection.expiring) this.#refreshToken(connection, 0);
     if (connection.moveAt !== null) this.#handover.schedule(connection, connection.moveAt);
@@ -178,12 +180,12 @@ export class Session {
     const { timers } = this.#options;
     const steady = this.#readyAt > 0 && timers.now() - this.#readyAt >= STEADY_MS;
     this.#failures = steady ? 0 : this.#failures + 1;
-    if (this.#failures >= OFFLINE_AFTER) this.#setState("offline", error);
-    else this.#setState(this.info ? "reconnecting" : "connecting", error);
     this.#readyAt = 0;
     const { retryAfterMs } = error;
     const wait = retryAfterMs > 0 ? retryAfterMs : backoff(this.#options, Math.max(0, this.#failures - 1));
-    this.#retryTimer = timers.set(() => this.#begin(), wait);
+    this.#retryTimer = timers.set(() => this.#begin(), wait); // first: a listener of the state may close the session
+    if (this.#failures >= OFFLINE_AFTER) this.#setState("offline", error);
+    else this.#setState(this.info ? "reconnecting" : "connecting", error);
   }
 
   /**
@@ -195,7 +197,7 @@ export class Session {
     this.#hooks.answersLost();
     this.#promote();
     old.close();
-    this.#setState("reconnecting", error);
+    if (this.current) this.#setState("reconnecting", error); // else a listener of an event has closed the session
   }
 
   /** Closes every connection, and voids the attempt that waits for its token. */

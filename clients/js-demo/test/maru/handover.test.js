@@ -225,3 +225,19 @@ test("close also ends the replacement and the retired connection, and leaves no 
     assert.equal(server.sockets.size, 0);
   }
 });
+
+test("close in a listener that gets an event of the switch is final", async () => {
+  for (const lost of [false, true]) {
+    const { clock, server, maru, told, old, next } = await replacing();
+    server.emit("channel:removed", { channel: ROOM, code: "unavailable" }); // live events are held until the next join
+    server.answers(next, { hold: true });
+    next.serverEmits("message:created", server.post(ROOM, "held", { deliver: false }));
+    maru.on("event", () => maru.close());
+    if (lost) old.closes("transport close");
+    else next.ready();
+    await clock.advance(60_000);
+    assert.deepEqual([maru.state, told.states.slice(-2)], ["signed-out", ["online", "signed-out"]]);
+    assert.equal(clock.pending, 0);
+    assert.equal(server.sockets.size, 0);
+  }
+});

@@ -105,3 +105,19 @@ test("edits, deletions and history reads reject at once without a connection", a
   await assert.rejects(maru.remove(ROOM, "m1"), { code: "offline" });
   await assert.rejects(maru.history(ROOM), { code: "offline" });
 });
+
+test("close in a listener of any state is final", async () => {
+  for (const closing of ["connecting", "online", "reconnecting", "offline"]) {
+    const { clock, server, maru, told } = setUp();
+    maru.on("state", ({ state }) => state === closing && told.states.length > 1 && maru.close());
+    maru.on("ready", () => told.states.push("ready"));
+    server.down = closing === "connecting" || closing === "offline";
+    maru.connect();
+    await settled();
+    server.drop();
+    await clock.advance(60_000);
+    assert.deepEqual([maru.state, told.states.slice(-2)], ["signed-out", [closing, "signed-out"]]);
+    assert.equal(clock.pending, 0);
+    assert.equal(server.sockets.size, 0);
+  }
+});
