@@ -7,22 +7,22 @@ from types import TracebackType
 from server.domain.errors import Unavailable
 
 COMMAND_DEADLINE_S = 1.8
-"""Of all the waiting inside one command: the rest of the 2 s belongs to the way there and back."""
+"""Time for all waits inside one command. The rest of the 2 s is for the network, both ways."""
 
 
 class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
-    """A context that turns a wait that is too long into `Unavailable`.
+    """A context that raises `Unavailable` if its body takes too long.
 
-    As `asyncio.timeout`, for limits that are all alike and hardly ever reached: one timer watches over all of them, and
-    coming and going costs it next to nothing. `over` says that nothing is waited for any more.
+    It is like `asyncio.timeout`, for many limits of the same length that are hardly ever reached: one timer watches all
+    of them, and entering and leaving cost next to nothing.
     """
 
     __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_watch", "expires_at", "over")
 
     def __init__(self, seconds: float = COMMAND_DEADLINE_S) -> None:
-        self._seconds = seconds
-        self._expired = False
-        self.over = False
+        self._seconds = seconds  # how long the body may take
+        self._expired = False  # whether the body was cancelled because it took too long
+        self.over = False  # whether the body has ended
 
     async def __aenter__(self) -> None:
         self._watch = _watch_over(self._seconds)
@@ -37,34 +37,34 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
     ) -> None:
         self.over = True
         self._watch.tidy()
-        # A cancellation beside ours is somebody else's, and stays one.
+        # If the task was cancelled by somebody else, too, it stays cancelled.
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             late = TimeoutError(f"waited for {self._seconds} s")
             raise Unavailable(f"no answer from the log or the broker within {self._seconds} s") from late
 
     def expire(self) -> None:
-        """End the wait."""
+        """Cancel the body."""
         self._expired = True
         self._task.cancel()
 
 
 class _Watch:
-    """The waits of one event loop that have the same limit, so that the first to begin is the first to expire."""
+    """The deadlines of one event loop that have the same length, so that the first to begin is the first to expire."""
 
     __slots__ = ("_seconds", "_timer", "_waits", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.loop = loop
         self._seconds = seconds
-        self._waits: deque[deadline] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waits: deque[deadline] = deque()  # in the order in which they began
+        self._timer: asyncio.TimerHandle | None = None  # runs while there are any
 
     def watches(self, loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
-        """Whether it is the one for these."""
+        """Say whether the watch is for this loop and this length."""
         return self.loop is loop and self._seconds == seconds
 
     def begin(self, wait: deadline) -> float:
-        """Watch over a wait; return when it expires, on the loop's clock."""
+        """Watch a deadline; return when it expires, on the loop's clock."""
         expires_at = self.loop.time() + self._seconds
         self._waits.append(wait)
         if self._timer is None:
@@ -72,7 +72,7 @@ class _Watch:
         return expires_at
 
     def tidy(self) -> None:
-        """Forget those at the front that are over: what is kept began after the longest wait that goes on."""
+        """Forget the deadlines that are over, up to the oldest one that goes on."""
         while self._waits and self._waits[0].over:
             self._waits.popleft()
 
@@ -89,8 +89,8 @@ _latest: _Watch | None = None
 
 
 def _watch_over(seconds: float) -> _Watch:
-    """The watch of the running loop; a new one where the last was another loop's, or for another time."""
-    global _latest  # noqa: PLW0603  # a cache of one: a process has one loop and one limit, but for its tests
+    """Return the running loop's watch for this length."""
+    global _latest  # noqa: PLW0603  # a cache of one watch: except in tests, a process has one loop and one length
     loop = asyncio.get_running_loop()
     if _latest is None or not _latest.watches(loop, seconds):
         _latest = _Watch(loop, seconds)

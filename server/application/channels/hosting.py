@@ -89,7 +89,7 @@ class Hosting:
         self._clock = clock
         self._opened = opened
         self._hosted: dict[ChannelName, HostedChannel] = {}
-        self._opening: dict[ChannelName, Opening] = {}  # one for all who ask for the channel
+        self._opening: dict[ChannelName, Opening] = {}  # one for all callers that ask for a channel
 
     def __len__(self) -> int:
         """Return how many channels are open or opening."""

@@ -1,6 +1,7 @@
-"""The drain: a replica that is to end moves its clients elsewhere, at a pace, and loses nothing of theirs.
+"""The drain: a replica that is about to end moves its clients elsewhere, at a steady pace, and loses none of their
+commands and events.
 
-`plan` says, as numbers alone, when each client is asked to move and when its connection is closed; a `Drainer` does it.
+`plan` computes when each client is asked to move and when its connection is closed; a `Drainer` carries the plan out.
 """
 
 import asyncio
@@ -17,34 +18,36 @@ from server.ports.connections import ConnectionId, Connections
 from server.ports.metrics import DrainMetrics
 
 NOTICES_PER_TURN = 200
-"""Clients told in one go, some milliseconds; others' answers and pings get a turn in between."""
+"""Clients that are told in one turn of the event loop, which takes some milliseconds. Answers to others, and pings, get
+a turn in between."""
 
 GRACE_S = 2.0
-"""Between the moment at which a client is to move and its close: it connects elsewhere, resumes, and leaves. Also the
-time before the first close."""
+"""From the moment at which a client is asked to move until its connection is closed: the client connects elsewhere,
+resumes, and leaves. The first close comes this long after the drain begins, too."""
 
 ANSWER_S = 2.0
-"""For what has been read of a client before its close: half of it for all of that, half for the one command that is
-then being done, which as a rule takes milliseconds."""
+"""Time to finish the commands that a client had sent before its close. After half of it, queued commands are dropped;
+the other half is for the command in progress, which usually takes milliseconds."""
 
 CLOSE_S = 1.9
-"""For a client's answer to its close. Under the connection's own bound, so that who counts it also cuts it off."""
+"""Time for a client to answer a close. Shorter than the connection's own bound, so that the drain cuts the connection
+off, and counts it."""
 
 FINISH_S = 1.0
-"""For what comes after the last connection: the stores, the links to other replicas."""
+"""Time to close the stores and the links to other replicas, after the last connection has gone."""
 
 SLOWEST_PACE = 50.0
-"""Clients a second at least: few are no herd, and gain nothing by waiting."""
+"""Clients that move in a second, at least: this few are no herd, and gain nothing by waiting."""
 
 _log = structlog.get_logger("maru.drain")
 
 
 @dataclass(frozen=True, slots=True)
 class DrainTiming:
-    """How a drain is paced, in seconds; `timeout_s` is from the signal to the end of the process. Where that has no
-    room for the others, all are shortened alike."""
+    """How a drain is paced, in seconds."""
 
     timeout_s: float
+    """From the signal to the end of the process. The other times are parts of it."""
     grace_s: float = GRACE_S
     answer_s: float = ANSWER_S
     close_s: float = CLOSE_S
@@ -52,7 +55,7 @@ class DrainTiming:
     slowest_pace: float = SLOWEST_PACE
 
     def fitted(self) -> "DrainTiming":
-        """The same, shortened to fit into the timeout."""
+        """Return the timing whose parts fit into the timeout: all are shortened by the same factor if they do not."""
         needed = self.grace_s + self.answer_s + self.close_s + self.finish_s
         share = min(1.0, self.timeout_s / needed) if needed else 1.0
         return replace(
@@ -65,34 +68,35 @@ class DrainTiming:
 
     @property
     def window_s(self) -> float:
-        """The time over which clients are asked to move: what the rest leaves of the timeout."""
+        """The time over which clients are asked to move: the timeout less all other times."""
         return max(0.0, self.timeout_s - self.grace_s - self.answer_s - self.close_s - self.finish_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is to become of one connection, in seconds after the drain's beginning."""
+    """The times of one connection's move, in seconds after the drain began."""
 
     connection: ConnectionId
     reconnect_at: float
     close_at: float
 
     def notice(self, elapsed_s: float) -> SessionDraining:
-        """What its client is told."""
+        """Return the notice for its client."""
         return SessionDraining(_ms(self.reconnect_at - elapsed_s), _ms(self.close_at - elapsed_s))
 
 
 def plan(connections: Sequence[ConnectionId], timing: DrainTiming, random: Random) -> list[Move]:
-    """Give each connection its time: shuffled, one to a slot of equal length, anywhere within it; in the order of time.
+    """Return the moves of the connections, in the order of time.
 
-    So in any second about as many clients move as in any other: `len(connections) / window_s`, or the slowest pace.
+    The connections are shuffled; each gets a slot of equal length, and a random moment within its slot. So about the
+    same number of clients move in any second: `len(connections) / window_s`, or the slowest pace.
     """
     order = list(connections)
     random.shuffle(order)
     span = min(timing.window_s, len(order) / timing.slowest_pace)
     moves = []
-    for place, connection in enumerate(order):
-        reconnect_at = span * (place + random.random()) / len(order)
+    for slot, connection in enumerate(order):
+        reconnect_at = span * (slot + random.random()) / len(order)
         moves.append(Move(connection, reconnect_at, reconnect_at + timing.grace_s))
     return moves
 
@@ -100,7 +104,7 @@ def plan(connections: Sequence[ConnectionId], timing: DrainTiming, random: Rando
 class Drainer:
     """Ends every connection of this replica. `clock` is monotonic, in seconds.
 
-    Within `timeout_s` less `finish_s` it is done, whatever the clients do; with no client, at once.
+    `run` returns within `timeout_s` less `finish_s`, whatever the clients do; at once if there is no client.
     """
 
     def __init__(
@@ -116,12 +120,13 @@ class Drainer:
         self._metrics = metrics
         self._random = random
         self._clock = clock
-        self._began = 0.0
-        self._uncounted: set[ConnectionId] = set()
-        self._ended: Counter[DrainEnd] = Counter()
+        self._began = 0.0  # when the drain began, on the clock
+        self._uncounted: set[ConnectionId] = set()  # connections of the drain whose end has not been counted
+        self._ended: Counter[DrainEnd] = Counter()  # connections whose end has been counted
 
     async def run(self) -> None:
-        """Shut the door, tell everybody when to move, close who is still here when its time has come."""
+        """Stop accepting connections, tell every client when to move, and close each connection that is left when its
+        time has come."""
         timing = self._timing
         self._began = self._clock()
         self._metrics.draining(True)
@@ -150,7 +155,7 @@ class Drainer:
         _log.info("drain.notified", sessions=told, seconds=self._seconds())
 
     async def _close(self, moves: Sequence[Move]) -> None:
-        """Close one after another, each in its time and without waiting for the one before; until all are gone."""
+        """Close each connection when its time has come, without waiting for the ones before, until all are gone."""
         async with asyncio.TaskGroup() as closing:
             for move in moves:
                 if await self._connections.gone(move.close_at - self._elapsed()):
@@ -163,14 +168,14 @@ class Drainer:
         self._count(how, (connection,))
 
     async def _finish(self) -> None:
-        """Count the rest: cut off, or gone before their time had come."""
+        """Cut off the connections that are left, and count those that went before their time had come."""
         self._count(DrainEnd.ABORTED, self._connections.abort())
-        await self._connections.gone(self._timing.finish_s / 2)  # so that each has its line in the log
+        await self._connections.gone(self._timing.finish_s / 2)  # until each end has its line in the log
         self._count(DrainEnd.LEFT, tuple(self._uncounted))
         _log.info("drained", **self._counts(), seconds=self._seconds())
 
     def _count(self, how: DrainEnd, connections: Iterable[ConnectionId]) -> None:
-        """Count connections, each once; those that were not among the drain's are nobody's business here."""
+        """Count the ends of the drain's connections, each once. Connections that are not of the drain are ignored."""
         counted = self._uncounted.intersection(connections)
         if counted:
             self._uncounted -= counted

@@ -9,14 +9,14 @@ from server.ports.message_log import MessageLog, Page
 
 
 class History:
-    """Reads of who may join a channel; being in it is not needed."""
+    """Pages of channels. The reader needs the right to join the channel, but need not be in it."""
 
     def __init__(self, log: MessageLog) -> None:
         self._log = log
 
     async def read(self, identity: Identity, command: ReadHistory) -> Page:
-        """Return a page, oldest first; a shorter one where it would be over `REPLAY_BYTES`. Raises
-        `PermissionDenied`, `Unavailable`."""
+        """Return a page, oldest first, shortened if it would be over `REPLAY_BYTES`. Raises `PermissionDenied`,
+        `Unavailable`."""
         channel = ChannelName(command.channel)
         authorize(identity, Action.JOIN, channel)
         async with deadline():
