@@ -58,14 +58,14 @@ def nchan(name: str, setting: Setting) -> Peer:
 
 
 def bare(name: str, setting: Setting) -> Peer:
-    """`floor.c`, compiled now; without a compiler, `floor.py`."""
+    """Start `bare.c`, compiled now; without a compiler, `bare.py`."""
     port, size = free_port(), str(setting.size + padding("bare"))
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        command = [sys.executable, str(HERE / "floor.py")]
+        command = [sys.executable, str(HERE / "bare.py")]
     else:
-        command = [str(setting.folder / f"floor-{port}")]
-        _run([compiler, "-O2", "-o", command[0], str(HERE / "floor.c")], COMPILE_S)
+        command = [str(setting.folder / f"bare-{port}")]
+        _run([compiler, "-O2", "-o", command[0], str(HERE / "bare.c")], COMPILE_S)
     return started(Peer(name, "bare", (port,), [Process([*command, str(port), size], setting.cores.server)]))
 
 

@@ -31,7 +31,7 @@ MEANING: Mapping[str, str] = {
     "node-streams": "the same, with its Redis Streams adapter",
     "nats": "NATS' WebSocket side (Go)",
     "nchan": "nchan in nginx (C)",
-    "bare": "a bare loop of send(2), in C: the floor",
+    "bare": "a bare loop of send(2), in C: what the kernel alone costs",
 }
 
 NEEDS_REDIS = frozenset(("maru-redis", "stock-redis", "node-streams"))

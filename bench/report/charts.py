@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cases import crowd, fanout, replicas, sends
-from bench.report import strokes
+from bench.report import plotting
 from bench.report.summary import Summary
 
 WIDTH, HEIGHT, DPI = 8.0, 4.4, 100
@@ -52,8 +52,8 @@ def _fanout(summary: Summary, figure: Any) -> bool:
     axes.set_title("Fan-out to 1,000 members on one core")
     axes.set_ylabel("deliveries/s")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(strokes.thousands)
-    return strokes.bars(summary, axes, fanout.CASE, "deliveries_s", wanted)
+    axes.yaxis.set_major_formatter(plotting.thousands)
+    return plotting.bars(summary, axes, fanout.CASE, "deliveries_s", wanted)
 
 
 def _latency(summary: Summary, figure: Any) -> bool:
@@ -64,12 +64,12 @@ def _latency(summary: Summary, figure: Any) -> bool:
         keys = [key for key in summary.keys(fanout.LATENCY) if dict(key.params).get("load") == load]
         for at, key in enumerate(keys):
             for offset, metric, alpha in ((-0.27, "p50_ms", 0.45), (0.0, "p99_ms", 0.75), (0.27, "p999_ms", 1.0)):
-                strokes.bar(axes, summary, key, metric, at + offset, 0.25, alpha=alpha)
+                plotting.bar(axes, summary, key, metric, at + offset, 0.25, alpha=alpha)
         axes.set_xticks(range(len(keys)), [key.peer for key in keys])
         axes.set_title(title)
         axes.set_yscale("log")
         axes.set_ylim(bottom=1)
-        axes.yaxis.set_major_formatter(strokes.plain)
+        axes.yaxis.set_major_formatter(plotting.plain)
         drawn = drawn or bool(keys)
     panels[0].set_ylabel("ms from due to delivered")
     figure.suptitle("Latency to 1,000 members: p50, p99, p99.9 (light to dark)", fontsize=11)
@@ -122,13 +122,13 @@ def _connections(summary: Summary, figure: Any) -> bool:
     drawn = False
     for axes, (metric, title, clients) in zip(panels, what, strict=True):
         keys = [key for key in summary.keys(crowd.CASE) if dict(key.params).get("clients") == clients]
-        keys.sort(key=lambda key: list(strokes.COLORS).index(key.peer))
+        keys.sort(key=lambda key: list(plotting.COLORS).index(key.peer))
         for at, key in enumerate(keys):
-            strokes.bar(axes, summary, key, metric, at, 0.7, horizontal=True)
+            plotting.bar(axes, summary, key, metric, at, 0.7, horizontal=True)
         axes.set_yticks(range(len(keys)), [key.peer for key in keys])
         axes.invert_yaxis()
         axes.set_title(title)
-        axes.xaxis.set_major_formatter(strokes.plain)
+        axes.xaxis.set_major_formatter(plotting.plain)
         axes.grid(visible=False, axis="y")
         drawn = drawn or bool(keys)
     return drawn
@@ -141,12 +141,12 @@ def _sends(summary: Summary, figure: Any) -> bool:
     what = (("acks_s", "full", "Durable sends: acks/s"), ("p99_ms", "half", "p99 at half load, ms"))
     for axes, (metric, load, title) in zip(panels, what, strict=True):
         keys = [key for key in summary.keys(sends.CASE) if dict(key.params).get("load") == load]
-        drawn = strokes.lines(summary, axes, keys, "clients", metric) or drawn
+        drawn = plotting.lines(summary, axes, keys, "clients", metric) or drawn
         axes.set_title(title)
         axes.set_xlabel("clients with one send under way")
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(strokes.plain)
-        axes.yaxis.set_major_formatter(strokes.thousands)
+        axes.xaxis.set_major_formatter(plotting.plain)
+        axes.yaxis.set_major_formatter(plotting.thousands)
         axes.set_ylim(bottom=0)
     return drawn
 
@@ -156,12 +156,12 @@ def _replicas(summary: Summary, figure: Any) -> bool:
     drawn = False
     for axes, depth in zip(panels, (1, 32), strict=True):
         keys = [key for key in summary.keys(replicas.CASE) if dict(key.params).get("in_flight") == depth]
-        drawn = strokes.lines(summary, axes, keys, "replicas", "replica_us") or drawn
+        drawn = plotting.lines(summary, axes, keys, "replicas", "replica_us") or drawn
         axes.set_title(f"{depth} in flight")
         axes.set_xlabel("replicas, 1,000 members in all")
         axes.set_xticks([1, 2, 4])
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(strokes.thousands)
+        axes.yaxis.set_major_formatter(plotting.thousands)
     panels[0].set_ylabel("CPU of one replica, µs a message")
     return drawn
 
@@ -176,11 +176,11 @@ def _curves(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(strokes.thousands)
+    axes.xaxis.set_major_formatter(plotting.thousands)
     if not from_zero:
         axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(strokes.thousands)
-    drawn = strokes.lines(summary, axes, summary.keys(case), param, metric)
+    axes.yaxis.set_major_formatter(plotting.thousands)
+    drawn = plotting.lines(summary, axes, summary.keys(case), param, metric)
     if from_zero:
         axes.set_ylim(bottom=0)
     return drawn

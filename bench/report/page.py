@@ -74,10 +74,10 @@ def _most_load(summary: Summary, depths: set[int]) -> str:
 
 
 def _ratio(summary: Summary, metric: str, *, percent: bool) -> str:
-    """Maru's to the floor's, one in flight."""
+    """Maru's figure as a ratio to the bare loop's, one message in flight."""
     ours = summary.find(fanout.CASE, "maru", members=1_000, in_flight=1)
-    floor = summary.find(fanout.CASE, "bare", members=1_000, in_flight=1)
-    found: Spread | None = summary.ratio(ours, floor, metric) if ours and floor else None
+    bare = summary.find(fanout.CASE, "bare", members=1_000, in_flight=1)
+    found: Spread | None = summary.ratio(ours, bare, metric) if ours and bare else None
     if found is None:
         return "(not measured)"
     return spread_text(found, ".0f", 100) + " %" if percent else spread_text(found, ".2f")

@@ -21,10 +21,10 @@ FRAME_BYTES = 100
 
 @pytest.fixture
 def load() -> Iterator[Load]:
-    """Clients of a floor in Python."""
+    """Run clients of the bare loop in Python."""
     port = free_port()
-    floor = Path(python.__file__).parent / "floor.py"
-    process = Process([sys.executable, str(floor), str(port), str(FRAME_BYTES)], cores().server)
+    bare = Path(python.__file__).parent / "bare.py"
+    process = Process([sys.executable, str(bare), str(port), str(FRAME_BYTES)], cores().server)
     try:
         process.listens(port)
         with Load(Target("bare", (port,), (process.pid,), "no secret"), cores().load) as clients:

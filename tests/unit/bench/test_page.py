@@ -68,10 +68,11 @@ def test_a_page_without_figures_says_so_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "expected", ["50 % of the floor's deliveries", "at most 25 % of its core", "- fanout, nchan: no nginx", "| 40.0 |"]
+    "expected",
+    ["50 % of the bare loop's deliveries", "at most 25 % of its core", "- fanout, nchan: no nginx", "| 40.0 |"],
 )
 def test_a_page_tells_what_was_found(expected: str) -> None:
-    """Shares of the floor, the load's part, the profile, and what is missing."""
+    """Shares of the bare loop, the load's part, the profile, and what is missing."""
     rows = [fan(peer, number, rate) for peer, rate in (("maru", 50.0), ("bare", 100.0)) for number in range(2)]
     rows.append(Row(fanout.CASE, "nchan", 0, {"members": 1_000, "in_flight": 1}, {}, "no nginx"))
     rows.append(Row(profile.CASE, "maru", 0, {"kind": "native", "in_flight": 1}, {"kernel: tcp_ack": 0.4}))

@@ -1,4 +1,4 @@
-"""What charts are made of: lines and bars with the least and the most of all rounds, a colour for each peer."""
+"""The lines and bars of the charts, with the least and the most of all rounds, and the colour of each peer."""
 
 from collections.abc import Sequence
 from typing import Any

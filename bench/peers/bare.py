@@ -1,4 +1,4 @@
-"""The floor of `floor.c` in Python, for machines without a C compiler: floor.py PORT FRAME_BYTES."""
+"""The loop of `bare.c` in Python, for machines without a C compiler: bare.py PORT FRAME_BYTES."""
 
 import select
 import socket
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def take(said: bytes, client: socket.socket, members: dict[int, socket.socket], frame: bytes) -> None:
-    """A role, or so many messages."""
+    """Take a client's role, or a message for each byte."""
     if said in {b"M", b"S"}:
         if said == b"M":
             members[client.fileno()] = client

@@ -1,5 +1,5 @@
-/* The floor: accept clients, and for each byte of a sender, send(2) one frame to every member. No protocol, no state,
- * no second thought: what the kernel alone costs.   floor PORT FRAME_BYTES
+/* A bare loop: accept clients, and for each byte of a sender, send(2) one frame to every member. No protocol, no state,
+ * no second thought: what the kernel alone costs.   bare PORT FRAME_BYTES
  * A client says M (member) or S (sender) and is answered '+'. The frame holds one '^'. */
 #include <errno.h>
 #include <netinet/in.h>
@@ -35,7 +35,7 @@ static void leave(int poll, int client) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3) return fprintf(stderr, "usage: floor PORT FRAME_BYTES\n"), 2;
+  if (argc != 3) return fprintf(stderr, "usage: bare PORT FRAME_BYTES\n"), 2;
   size_t size = (size_t)atol(argv[2]);
   char *frame = malloc(size), data[4096];
   if (frame == NULL || size == 0) return 2;
@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1]))};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096)) return perror("floor"), 1;
+  if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 4096)) return perror("bare"), 1;
   struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[EVENTS];
   epoll_ctl(poll, EPOLL_CTL_ADD, listener, &event);
   for (;;) {
