@@ -1,0 +1,214 @@
+"""Hosting: opening a channel once for everybody, holding its hints meanwhile, and releasing it."""
+
+import asyncio
+
+import pytest
+
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.channels.hosting import LINGER_S, SWEEP_S, Opening
+from server.domain.errors import Unavailable
+from server.domain.sequencing import HELD_LIMIT
+from server.ports.broadcast import LinkRestored
+from tests.doubles.faulty_log import Gate, at_once
+from tests.doubles.hub_stage import ALICE, FOREIGN, HubStage, offsets
+from tests.doubles.samples import HOUR_MS, ROOM, event, event_range
+from tests.doubles.virtual_time import turns
+
+
+async def test_interest_comes_before_the_position(stage: HubStage) -> None:
+    """The hub subscribes before it looks at the log: no event can fall between the two."""
+    gate = stage.log.before = Gate()
+    hosting = asyncio.create_task(stage.replica.hub.host(ROOM))
+    await gate.reached.wait()
+    assert stage.link.calls == [("subscribe", ROOM)]
+    gate.open()
+    assert (await hosting).position.offset == 0
+
+
+async def test_many_first_askers_are_one_opening(stage: HubStage) -> None:
+    """Askers who come while a channel opens get the same channel from one opening, and later ones from memory."""
+    await stage.write(3)
+    first, *others = await asyncio.gather(*(stage.replica.hub.host(ROOM) for _ in range(10)))
+    assert all(other is first for other in others)
+    assert first.position.offset == 3
+    assert first.ring.after(0) == tuple((await stage.log.inner.read(ROOM, 0, 10)).events)
+    assert (stage.log.reads, stage.link.calls, stage.replica.hub.hosted) == (2, [("subscribe", ROOM)], 1)
+    await stage.replica.hub.host(ROOM)
+    assert stage.log.reads == 2
+
+
+async def test_an_asker_who_gives_up_spoils_nothing_for_the_others(stage: HubStage) -> None:
+    """The first asker's cancellation ends its own wait and not the opening."""
+    gate = stage.log.after = Gate()
+    first = asyncio.create_task(stage.replica.hub.host(ROOM))
+    second = asyncio.create_task(stage.replica.hub.host(ROOM))
+    await gate.reached.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    gate.open()
+    assert (await second).position.offset == 0
+    assert first.cancelled()
+
+
+async def test_a_log_that_is_away_fails_every_asker_and_leaves_nothing_behind(stage: HubStage) -> None:
+    """Each asker gets `Unavailable`, the interest is taken back, and the next asker begins anew."""
+    stage.log.error = Unavailable("the disk is full")
+    results = await asyncio.gather(*(stage.replica.hub.host(ROOM) for _ in range(3)), return_exceptions=True)
+    assert [(type(result), str(result)) for result in results] == [(Unavailable, "the disk is full")] * 3
+    assert stage.replica.hub.hosted == 0
+    assert stage.link.calls == [("subscribe", ROOM), ("unsubscribe", ROOM)]
+    stage.log.error = None
+    assert (await stage.replica.hub.host(ROOM)).position.offset == 0
+
+
+async def test_a_broker_that_is_away_fails_the_opening(stage: HubStage) -> None:
+    """Without interest no channel is hosted; that the interest can't be taken back either is no further error."""
+    stage.broker.away = True
+    with pytest.raises(Unavailable, match="the broker is away"):
+        await stage.replica.hub.host(ROOM)
+    assert stage.replica.hub.hosted == 0
+
+
+async def test_hints_that_come_while_a_channel_opens_are_kept(stage: HubStage) -> None:
+    """An event written after the log was looked at, and hinted at before the log's answer, is not lost or repeated."""
+    await stage.write(2)
+    gate = Gate()
+
+    async def look_again() -> None:
+        stage.log.after = gate
+
+    stage.log.after = look_again
+    hosting = asyncio.create_task(stage.replica.hub.host(ROOM))
+    await gate.reached.wait()
+    stage.hint(*(await stage.write(2, first=3)))
+    await turns(5)
+    gate.open()
+    hosted = await hosting
+    assert stage.log.reads == 2
+    assert hosted.position.offset == 4
+    assert offsets(hosted.ring.after(0)) == [1, 2, 3, 4]
+
+
+async def test_more_early_hints_than_are_kept_are_read_from_the_log(stage: HubStage) -> None:
+    """`HELD_LIMIT` hints wait for an opening; what comes beyond makes the hub read the log once more."""
+    gate = stage.log.after = Gate()
+    hosting = asyncio.create_task(stage.replica.hub.host(ROOM))
+    await gate.reached.wait()
+    total = HELD_LIMIT + 50
+    stage.hint(*(await stage.write(total)))
+    await turns(total)
+    stage.log.after = at_once
+    gate.open()
+    hosted = await hosting
+    await turns(20)
+    assert hosted.position.offset == total
+
+
+async def test_the_hints_that_wait_for_an_opening_are_bounded() -> None:
+    """Of more than `HELD_LIMIT` the first are kept, and that there were more is remembered."""
+    opening = Opening(asyncio.get_running_loop().create_future())
+    for held in event_range(0, HELD_LIMIT):
+        opening.hold(held)
+    assert not opening.missed_hints
+    opening.hold(event(HELD_LIMIT + 1))
+    assert (tuple(opening.held), opening.missed_hints) == (event_range(0, HELD_LIMIT), True)
+
+
+async def test_a_broken_link_during_an_opening_is_not_forgotten(stage: HubStage) -> None:
+    """An event whose hint was lost after the log was looked at is found, since the link said that it broke."""
+    gate = stage.log.after = Gate()
+    hosting = asyncio.create_task(stage.replica.hub.host(ROOM))
+    await gate.reached.wait()
+    await stage.write(1)
+    stage.hint(LinkRestored())
+    await turns(5)
+    stage.log.after = at_once
+    gate.open()
+    hosted = await hosting
+    await turns(20)
+    assert hosted.position.offset == 1
+
+
+async def test_an_opening_that_knows_itself_behind_reads_on(stage: HubStage) -> None:
+    """Where the channel grew between the two reads of an opening, the rest is fetched without waiting for a hint."""
+    await stage.write(300)
+
+    async def grow() -> None:
+        stage.log.after = at_once
+        await stage.write(10, first=301)
+
+    stage.log.after = grow
+    hosted = await stage.replica.hub.host(ROOM)
+    await turns(20)
+    assert hosted.position.offset == 310
+
+
+async def test_a_log_trimmed_between_the_two_reads_of_an_opening(stage: HubStage) -> None:
+    """Where what the second read asked for is dropped by then, the channel begins at the head with an empty ring."""
+    stage.log.inner = MemoryMessageLog(max_events=300, max_age_ms=HOUR_MS)
+    await stage.write(300)
+
+    async def trim() -> None:
+        stage.log.after = at_once
+        await stage.write(400, first=301)
+
+    stage.log.after = trim
+    hosted = await stage.replica.hub.host(ROOM)
+    assert hosted.position.offset == 700
+    assert hosted.ring.after(0) == ()
+
+
+# Releasing
+
+
+async def test_an_empty_channel_is_let_go_after_its_linger(stage: HubStage) -> None:
+    """A channel is hosted `LINGER_S` longer than its last member or asker, and then the interest is taken back."""
+    hub, transport = stage.replica.hub, stage.replica.transport
+    await stage.member()
+    await asyncio.sleep(LINGER_S * 2)
+    await hub.release_empty()
+    transport.disconnect(ALICE)
+    await asyncio.sleep(LINGER_S - 0.01)
+    await hub.release_empty()
+    assert hub.hosted == 1
+    await hub.host(ROOM)
+    await asyncio.sleep(LINGER_S - 0.01)
+    await hub.release_empty()
+    assert hub.hosted == 1
+    await asyncio.sleep(0.01)
+    await hub.release_empty()
+    assert hub.hosted == 0
+    assert stage.link.calls == [("subscribe", ROOM), ("unsubscribe", ROOM)]
+
+
+async def test_the_sweep_lets_go_by_itself(stage: HubStage) -> None:
+    """`sweep` looks every `SWEEP_S`, and goes on until it is cancelled; an opening channel is not swept away."""
+    hub = stage.replica.hub
+    sweeping = asyncio.create_task(hub.sweep())
+    await hub.host(ROOM)
+    gate = stage.log.before = Gate()
+    opening = asyncio.create_task(hub.host(FOREIGN))
+    await asyncio.sleep(LINGER_S + SWEEP_S)
+    assert hub.hosted == 1
+    gate.open()
+    await opening
+    assert hub.hosted == 1
+    await asyncio.sleep(LINGER_S + SWEEP_S)
+    assert hub.hosted == 0
+    assert not sweeping.done()
+    sweeping.cancel()
+    await asyncio.wait([sweeping])
+    assert sweeping.cancelled()
+
+
+async def test_a_broker_that_is_away_keeps_no_channel_hosted(stage: HubStage) -> None:
+    """Taking interest back may fail: that costs traffic, and hints of channels that are not hosted are ignored."""
+    hub = stage.replica.hub
+    await hub.host(ROOM)
+    stage.broker.away = True
+    await asyncio.sleep(LINGER_S)
+    await hub.release_empty()
+    assert hub.hosted == 0
+    stage.hint(event(1), LinkRestored())
+    await turns(5)
+    assert not stage.replica.hearing.done()
