@@ -1,6 +1,7 @@
 """docs/vendors.md against the code: every use of a library's internals has a row, and every row has a use."""
 
 import ast
+import configparser
 import importlib
 import inspect
 import pkgutil
@@ -60,9 +61,13 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the names imported from modules that are private or not documented."""
+    """Yield the modules that are private or not documented, and the names imported from them."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in VENDORS:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.partition(".")[0] in VENDORS and alias.name not in DOCUMENTED:
+                    yield alias.name.rpartition(".")[2]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in VENDORS:
             for alias in node.names:
                 if node.module not in DOCUMENTED or is_private(alias.name):
                     yield alias.name
@@ -113,17 +118,35 @@ def uses() -> set[Use]:
     return found
 
 
-def rows() -> set[Use]:
-    """Return the uses that the page lists: the first column is the file, the second has the names."""
+def rows() -> Iterator[list[str]]:
+    """Yield the cells of each row: file, names, library, pin, use, fragile, guarded by."""
     page = (ROOT / "docs/vendors.md").read_text("utf-8")
-    return {
-        (file, name)
-        for file, names in re.findall(r"^\| `([\w./]+)` \| ([^|]+) \|", page, re.MULTILINE)
-        for name in re.findall(r"`(\w+)`", names)
-    }
+    for row in re.findall(r"^\| (`.+) \|$", page, re.MULTILINE):
+        yield row.split(" | ")
+
+
+def listed() -> set[Use]:
+    """Return the uses that the page lists."""
+    return {(file.strip("`"), name) for file, names, *_ in rows() for name in re.findall(r"`(\w+)`", names)}
+
+
+def pins() -> dict[str, str]:
+    """Return how setup.cfg pins each library: to a single version, or to a range."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = [line for line in setup["options"]["install_requires"].splitlines() if line and not line.startswith("#")]
+    return {re.split(r"[^\w-]", line)[0]: "exact" if "==" in line.partition(";")[0] else "range" for line in lines}
 
 
 def test_every_use_has_a_row_and_every_row_a_use() -> None:
     """A use that is added or removed changes the page in the same commit."""
-    assert uses() - rows() == set()
-    assert rows() - uses() == set()
+    assert uses() - listed() == set()
+    assert listed() - uses() == set()
+
+
+def test_the_page_has_the_pins_of_the_libraries() -> None:
+    """A use that is highly fragile allows a single version."""
+    known = {name.replace("_", "-"): pin for name, pin in pins().items()}
+    for file, names, library, pin, _, fragile, _ in rows():
+        assert pin == known[library.replace("_", "-")], f"{file}: {names}"
+        assert fragile != "high" or pin == "exact", f"{file}: {names}"
