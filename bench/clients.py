@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.dialects import Dialect, Line, Plan
+from bench.client_protocols import ClientProtocol, Line, Plan
 from bench.marker import MARKER
 from bench.processes import LoadFailed
 
@@ -60,8 +60,8 @@ class _Talk:
 class Crowd:
     """The clients. `taken` is told of every read: (descriptor, markers in it, bytes)."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+    def __init__(self, protocol: ClientProtocol) -> None:
+        self.protocol = protocol
         self.lost = 0
         self.received_bytes = 0
         self.parting = "no reason given"
@@ -220,13 +220,13 @@ class Crowd:
         if buffer[0] == CLOSE:
             self.parting = f"{int.from_bytes(buffer[2:4], 'big')} {bytes(buffer[4:size])!r}"
         self.taken(descriptor, buffer.count(_MARKER, 0, size), size)
-        if size < SHORT and buffer.find(self.dialect.ping, 0, size) >= 0:
+        if size < SHORT and buffer.find(self.protocol.ping, 0, size) >= 0:
             self._pong(descriptor)
 
     def _pong(self, descriptor: int) -> None:
         self._ponged[descriptor] = time.perf_counter()
-        if self.dialect.pong:
-            self.say(descriptor, self.dialect.pong)
+        if self.protocol.pong:
+            self.say(descriptor, self.protocol.pong)
 
     def _pong_unasked(self) -> None:
         now = time.perf_counter()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.clients import Crowd
 from bench.processes import LoadFailed, cpu_s
-from bench.tally import Tally
+from bench.seen import Seen
 
 STALLED_S = 10.0
 """Without a delivery for so long, a window has failed."""
@@ -58,9 +58,9 @@ class _Moment:
     received: int
 
     @classmethod
-    def now(cls, crowd: Crowd, tally: Tally, pids: Sequence[int]) -> "_Moment":
+    def now(cls, crowd: Crowd, seen: Seen, pids: Sequence[int]) -> "_Moment":
         server, load = cpu_s(pids), time.process_time()
-        return cls(time.perf_counter(), server, load, tally.total, crowd.received_bytes)
+        return cls(time.perf_counter(), server, load, seen.total, crowd.received_bytes)
 
     def until(self, end: "_Moment", members: int, lost: int) -> Flow:
         deliveries = end.deliveries - self.deliveries
@@ -80,7 +80,7 @@ def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: byt
 
     Raises `LoadFailed` where deliveries stop.
     """
-    tally = Tally(members)
+    seen = Seen(members)
     sent = 0
 
     def start(waves: int) -> None:
@@ -91,27 +91,27 @@ def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: byt
         sent += waves
 
     def taken(descriptor: int, markers: int, _: int) -> None:
-        if markers and descriptor in tally.counts and tally.add(descriptor, markers):
-            ready.append(tally.advance())
+        if markers and descriptor in seen.counts and seen.add(descriptor, markers):
+            ready.append(seen.advance())
 
     ready: list[int] = []
     crowd.taken = taken
     start(window.in_flight)
-    run = _Run(crowd, tally, window)
+    run = _Run(crowd, seen, window)
     while run.goes_on():
         crowd.pump(0.1)
         if ready:
             start(sum(ready))
             ready.clear()
-    _finish(crowd, tally, sent)
+    _finish(crowd, seen, sent)
     return run.flow()
 
 
 class _Run:
     """When a window begins, after its warming, and when it ends."""
 
-    def __init__(self, crowd: Crowd, tally: Tally, window: Window) -> None:
-        self._crowd, self._tally, self._window = crowd, tally, window
+    def __init__(self, crowd: Crowd, seen: Seen, window: Window) -> None:
+        self._crowd, self._seen, self._window = crowd, seen, window
         self.began: _Moment | None = None
         self.ended: _Moment | None = None
         self._next = time.perf_counter() + window.warm_s
@@ -119,13 +119,13 @@ class _Run:
 
     def goes_on(self) -> bool:
         now = time.perf_counter()
-        if self._tally.total != self._total:
-            self._total, self._heard_at = self._tally.total, now
+        if self._seen.total != self._total:
+            self._total, self._heard_at = self._seen.total, now
         elif now - self._heard_at > STALLED_S:
             raise LoadFailed(f"no delivery for {STALLED_S:.0f} s; {self._crowd.lost} connections lost")
         if now < self._next or (self._few() and now < self._next + WAIT_S):
             return True
-        moment = _Moment.now(self._crowd, self._tally, self._window.pids)
+        moment = _Moment.now(self._crowd, self._seen, self._window.pids)
         if self.began is None:
             self.began = moment
             self._next = moment.at + self._window.seconds
@@ -136,29 +136,29 @@ class _Run:
     def _few(self) -> bool:
         """Whether less has come than was in flight at once: a server that collects first and delivers later would be
         measured at one of the two."""
-        seen = 0 if self.began is None else self.began.deliveries
-        return self._tally.total - seen < len(self._tally.counts) * self._window.in_flight
+        before = 0 if self.began is None else self.began.deliveries
+        return self._seen.total - before < len(self._seen.counts) * self._window.in_flight
 
     def flow(self) -> Flow:
         """What it brought, after its end."""
         assert self.began is not None
         assert self.ended is not None
-        return self.began.until(self.ended, len(self._tally.counts), self._crowd.lost)
+        return self.began.until(self.ended, len(self._seen.counts), self._crowd.lost)
 
 
-def _finish(crowd: Crowd, tally: Tally, sent: int) -> None:
+def _finish(crowd: Crowd, seen: Seen, sent: int) -> None:
     """Take what is still under way, so that the next window begins with an empty line."""
     began = heard_at = time.perf_counter()
-    total = tally.total
-    while tally.complete < sent and time.perf_counter() < min(heard_at + STALLED_S, began + FINISH_S):
+    total = seen.total
+    while seen.complete < sent and time.perf_counter() < min(heard_at + STALLED_S, began + FINISH_S):
         crowd.pump(0.1)
-        tally.advance()
-        if tally.total != total:
-            total, heard_at = tally.total, time.perf_counter()
+        seen.advance()
+        if seen.total != total:
+            total, heard_at = seen.total, time.perf_counter()
     crowd.taken = lambda *_: None
-    if tally.complete < sent:
+    if seen.complete < sent:
         raise LoadFailed(
-            f"{sent - tally.complete} of {sent} messages did not reach everybody; {crowd.lost} lost, {crowd.parting}"
+            f"{sent - seen.complete} of {sent} messages did not reach everybody; {crowd.lost} lost, {crowd.parting}"
         )
 
 
@@ -177,19 +177,19 @@ def pace(
 
     Raises `LoadFailed` where deliveries stop.
     """
-    tally = Tally(members)
+    seen = Seen(members)
     due: list[float] = []
     latencies = array("d")
 
     def taken(descriptor: int, markers: int, _: int) -> None:
-        if markers and descriptor in tally.counts:
-            now, had = time.perf_counter(), tally.counts[descriptor]
+        if markers and descriptor in seen.counts:
+            now, had = time.perf_counter(), seen.counts[descriptor]
             latencies.extend([now - at for at in due[had : had + markers]])
-            tally.add(descriptor, markers)
+            seen.add(descriptor, markers)
 
     crowd.taken = taken
     began = time.perf_counter()
-    run = _Run(crowd, tally, window)
+    run = _Run(crowd, seen, window)
     while run.goes_on():
         now = time.perf_counter()
         upcoming = began + len(due) / waves_s
@@ -198,5 +198,5 @@ def pace(
             crowd.say(senders[len(due) % len(senders)], wave)
         else:
             crowd.wait(upcoming - now)
-    _finish(crowd, tally, len(due))
+    _finish(crowd, seen, len(due))
     return Pace(run.flow(), array("d", sorted(latencies)))

@@ -67,7 +67,7 @@ class Run:
 
     def load(self, peer: Peer, niceness: int = 0, ports: tuple[int, ...] | None = None) -> Load:
         """Clients for a peer, or for some of its replicas."""
-        target = Target(peer.dialect, ports or peer.ports, tuple(peer.pids()), self._secret)
+        target = Target(peer.protocol, ports or peer.ports, tuple(peer.pids()), self._secret)
         return Load(target, self.cores.load, niceness)
 
     def record(self, case: str, peer: str, number: int, params: Mapping[str, Any], values: Mapping[str, float]) -> None:

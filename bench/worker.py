@@ -9,8 +9,8 @@ from typing import Any
 
 import jwt
 
+from bench.client_protocols import PROTOCOLS, Conversation, Line, Plan
 from bench.clients import Crowd
-from bench.dialects import DIALECTS, Conversation, Line, Plan
 from bench.fanout import Flow, Pace, Window, flow, pace
 from bench.processes import LoadFailed
 from bench.sends import SendFlow, SendWindow, senders
@@ -28,7 +28,7 @@ TOKEN_S = 3_600
 class Target:
     """The server to go to."""
 
-    dialect: str
+    protocol: str
     ports: tuple[int, ...]
     pids: tuple[int, ...]
     secret: str
@@ -49,8 +49,8 @@ class Worker:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._dialect = DIALECTS[target.dialect]
-        self.crowd = Crowd(self._dialect)
+        self._protocol = PROTOCOLS[target.protocol]
+        self.crowd = Crowd(self._protocol)
         self._members: list[int] = []
         self._senders: list[int] = []
         self._plans: list[Plan] = []
@@ -61,7 +61,7 @@ class Worker:
             channel = channels[number % len(channels)]
             lines = self._connect(f"user-{number}", channel)
             port = self._target.ports[number // len(channels) % len(self._target.ports)]
-            self._plans.append(Plan(port, lines + self._dialect.join(channel) if join else lines))
+            self._plans.append(Plan(port, lines + self._protocol.join(channel) if join else lines))
 
     def enter(self, concurrency: int = STATIONS) -> Entered:
         """Let in who is prepared."""
@@ -73,7 +73,7 @@ class Worker:
 
     def join(self, channel: str) -> None:
         """Make all who came in members of a channel."""
-        for line in self._dialect.join(channel):
+        for line in self._protocol.join(channel):
             for start in range(0, len(self._members), STATIONS):
                 self.crowd.ask(self._members[start : start + STATIONS], line)
 
@@ -87,7 +87,7 @@ class Worker:
 
     def sends(self, window: SendWindow) -> SendFlow:
         """Have everybody send, one in flight each, and time the acks."""
-        frames = [self._dialect.publish(channel, window.size) for channel in window.channels]
+        frames = [self._protocol.publish(channel, window.size) for channel in window.channels]
         return senders(self.crowd, self._members, frames, window, self._target.pids)
 
     def leave(self) -> None:
@@ -109,25 +109,25 @@ class Worker:
         took: list[float] = []
         while True:
             began = time.perf_counter()
-            self.crowd.ask([prober], Line(self._dialect.ask, self._dialect.answer))
+            self.crowd.ask([prober], Line(self._protocol.ask, self._protocol.answer))
             took.append(time.perf_counter() - began)
             if stop():
                 return took
             self.crowd.pump(interval_s)
 
     def _prober(self) -> Conversation:
-        prober = self._dialect.connect_prober
+        prober = self._protocol.connect_prober
         return self._connect("prober", "room:nobody") if prober is None else prober
 
     def _wave(self, window: Window) -> bytes:
-        return b"".join(self._dialect.publish(channel, window.size) for channel in window.channels)
+        return b"".join(self._protocol.publish(channel, window.size) for channel in window.channels)
 
     def _connect(self, user: str, channel: str) -> Conversation:
-        return self._dialect.connect(channel if self._dialect.enter_at_handshake else mint(self._target.secret, user))
+        return self._protocol.connect(channel if self._protocol.enter_at_handshake else mint(self._target.secret, user))
 
     def _sender(self, count: int) -> list[int]:
         """So many clients that send and are no members; they stay for the next time."""
-        connect = self._dialect.connect_sender
+        connect = self._protocol.connect_sender
         while len(self._senders) < count:
             number = len(self._senders)
             lines = connect("room:0") if connect else self._connect(f"sender-{number}", "")

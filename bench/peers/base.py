@@ -1,4 +1,4 @@
-"""What every peer is to the harness: processes that listen, and the dialect that they speak."""
+"""A peer for the harness: processes that listen, and the protocol that they speak."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Peer:
     """A started peer."""
 
     name: str
-    dialect: str
+    protocol: str
     ports: tuple[int, ...]
     processes: list[Process]
 

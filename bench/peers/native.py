@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.dialects import padding
+from bench.client_protocols import padding
 from bench.peers.base import Peer, Setting, started
 from bench.processes import NotAvailable, Process, free_port
 

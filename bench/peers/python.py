@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.dialects import padding
+from bench.client_protocols import padding
 from bench.peers.base import Peer, Setting, started
 from bench.processes import Process, free_port
 

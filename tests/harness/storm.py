@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from bench.client_protocols import PROTOCOLS, Conversation, Line, Plan, upgrade
 from bench.clients import Crowd
-from bench.dialects import DIALECTS, Conversation, Line, Plan, upgrade
 from bench.machine import raise_file_limit
 from loadtest.frames import closing, frame
 from tests.clients.raw import connect, event
@@ -118,7 +118,7 @@ def _close(crowd: Crowd, inside: list[int]) -> dict[str, object]:
 def main(port: int) -> None:
     """Do what the lines say; answer pings in between."""
     raise_file_limit(FILES)
-    crowd, inside = Crowd(DIALECTS["maru"]), list[int]()
+    crowd, inside = Crowd(PROTOCOLS["maru"]), list[int]()
     while True:
         crowd.pump(TURN_S)
         if not select.select([sys.stdin], [], [], 0)[0]:

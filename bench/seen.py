@@ -1,13 +1,13 @@
-"""Who has which message already, so that a sender can keep so many in flight: pure, and quick, as each read counts.
+"""Counts the messages that each member has received, so that a sender can keep a number of them in flight.
 
-Members get the messages in order, so one number each will do.
+Pure, and quick: it is called for each read. Members get the messages in order, so a number for each member is enough.
 """
 
 from collections.abc import Iterable
 
 
-class Tally:
-    """How many messages each member has; `complete` is how many all of them have."""
+class Seen:
+    """The messages that each member has received; `complete` is how many have reached all members."""
 
     def __init__(self, members: Iterable[int]) -> None:
         self.counts = dict.fromkeys(members, 0)
@@ -17,7 +17,7 @@ class Tally:
         self._lagging = len(self.counts)
 
     def add(self, member: int, got: int) -> bool:
-        """Note what a member got. Returns whether `advance` has something to tell."""
+        """Count messages of a member. Returns True if further messages have become complete: then call `advance`."""
         had = self.counts[member]
         self.counts[member] = had + got
         self.total += got
@@ -27,7 +27,7 @@ class Tally:
         return False
 
     def advance(self) -> int:
-        """Recount; return how many messages have become complete since the last time."""
+        """Recount; return how many messages have become complete since the last call."""
         counts = self.counts.values()
         least = min(counts)
         fresh, self.complete = least - self.complete, least

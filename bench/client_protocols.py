@@ -1,6 +1,6 @@
-"""What a client says to each kind of server, as bytes made before the clock starts, and how it knows the answers: pure.
+"""The bytes that a client sends to each kind of server, made before the clock starts, and the answers' marks. Pure.
 
-A conversation is a list of (say, until): say the bytes, then wait until the others stand in what came back.
+A conversation is a list of (say, until): send the bytes `say`, then read until the bytes `until` have come.
 """
 
 import json
@@ -12,23 +12,23 @@ from bench.marker import text_of
 from loadtest.frames import Opcode, frame
 
 MAX_TEXT = 4_000
-"""Characters of a message's text; what is more goes into `data`, as an application would do it."""
+"""Characters of a message's text; a longer message has the rest in `data`, as an application would do it."""
 
 ENVELOPE_BYTES = 390
-"""What a delivered event of Maru's weighs beside the message's own bytes: frame head, position, id, author, times.
-Peers carry padding, so that every delivered frame weighs the same; the tables show the bytes that came."""
+"""Bytes of a delivered event of Maru's without the message itself: frame head, position, id, author, times. Peers'
+messages are padded, so that all delivered frames have the same size; the tables show the received bytes."""
 
 OWN_BYTES: Mapping[str, int] = {"socket.io": 134, "nats": 24, "nchan": 4, "bare": 0}
-"""Of that, what a peer's frame has by itself: the rest is padding."""
+"""The part of it that a peer's frame has by itself; the rest is padding."""
 
 
-def padding(dialect: str) -> int:
-    """Bytes that a peer adds to a message, to weigh what Maru's event does."""
-    return ENVELOPE_BYTES - OWN_BYTES[dialect]
+def padding(protocol: str) -> int:
+    """Return the bytes that a peer adds to a message, to make it as long as Maru's event."""
+    return ENVELOPE_BYTES - OWN_BYTES[protocol]
 
 
 class Line(NamedTuple):
-    """One step of a conversation."""
+    """A step of a conversation."""
 
     say: bytes
     until: bytes
@@ -39,7 +39,7 @@ Conversation = tuple[Line, ...]
 
 @dataclass(slots=True)
 class Plan:
-    """A client to be: where it connects, and what it says."""
+    """A client that is to connect: its port, and its conversation."""
 
     port: int
     lines: Conversation
@@ -60,35 +60,35 @@ def upgrade(path: str, *headers: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
-    """The bytes of one kind of server. `ping` is what it sends to see whether a client lives, `pong` the
-    answer. `ask` is the cheapest question that has an answer, `answer` what it is known by."""
+class ClientProtocol:
+    """The bytes of a kind of server. `ping` is its heartbeat, `pong` the answer. `ask` is the cheapest question with an
+    answer, and `answer` the mark of that answer."""
 
     connect: Callable[[str], Conversation]
-    """From nothing to being known, with a token."""
+    """From the first byte to an admitted client, with a token."""
     join: Callable[[str], Conversation]
-    """From being known to being a member of a channel."""
+    """From an admitted client to a member of a channel."""
     publish: Callable[[str, int], bytes]
-    """One message of so many bytes for a channel."""
+    """A message of a number of bytes for a channel."""
     ping: bytes
     pong: bytes
     ask: bytes
     answer: bytes
     enter_at_handshake: bool = False
-    """Whether `connect` takes a channel instead of a token: being a member is part of the handshake."""
+    """Whether `connect` takes a channel instead of a token: the handshake makes a member."""
     connect_sender: Callable[[str], Conversation] | None = None
-    """Where who sends connects in another way."""
+    """The way of a sender to connect, if it differs."""
     connect_prober: Conversation | None = None
-    """Where who asks connects in another way."""
+    """The way of a prober to connect, if it differs."""
 
 
 def _event(ack: int, name: str, body: Mapping[str, object]) -> bytes:
     return frame(f"42/chat,{ack}{json.dumps([name, body], separators=(',', ':'))}".encode())
 
 
-def _socket_io(auth: Callable[[str], str], ready: bytes) -> Dialect:
+def _socket_io(auth: Callable[[str], str], ready: bytes) -> ClientProtocol:
     handshake = Line(upgrade("/socket.io/?EIO=4&transport=websocket"), b'"maxPayload"')
-    return Dialect(
+    return ClientProtocol(
         connect=lambda token: (handshake, Line(frame(f"40/chat,{auth(token)}".encode()), ready)),
         join=lambda channel: (Line(_event(1, "channel:join", {"channel": channel}), b"43/chat,1["),),
         publish=lambda channel, size: _event(2, "message:send", {"channel": channel, **content(size)}),
@@ -100,13 +100,13 @@ def _socket_io(auth: Callable[[str], str], ready: bytes) -> Dialect:
 
 
 def content(size: int) -> dict[str, object]:
-    """A message of `size` bytes as an application gives it: text, and the rest as data."""
+    """Return a message of `size` bytes as an application gives it: text, and the rest as data."""
     if size <= MAX_TEXT:
         return {"text": text_of(size)}
     return {"text": text_of(MAX_TEXT), "data": {"rest": "d" * (size - MAX_TEXT)}}
 
 
-def _nats() -> Dialect:
+def _nats() -> ClientProtocol:
     options = '{"verbose":false,"pedantic":false,"echo":false}'
     handshake = Line(upgrade("/"), b"INFO {")
 
@@ -117,7 +117,7 @@ def _nats() -> Dialect:
         text = text_of(size + padding("nats"))
         return frame(f"PUB {_subject(channel)} {len(text)}\r\n{text}\r\n".encode(), Opcode.BINARY)
 
-    return Dialect(
+    return ClientProtocol(
         connect=lambda _: (
             handshake,
             Line(frame(f"CONNECT {options}\r\nPING\r\n".encode(), Opcode.BINARY), b"PONG\r\n"),
@@ -135,8 +135,8 @@ def _subject(channel: str) -> str:
     return channel.replace(":", ".")
 
 
-def _nchan() -> Dialect:
-    return Dialect(
+def _nchan() -> ClientProtocol:
+    return ClientProtocol(
         connect=lambda channel: (Line(upgrade(f"/subscribe?id={channel}"), b"\r\n\r\n"),),
         join=lambda _: (),
         publish=lambda _, size: frame(text_of(size + padding("nchan")).encode()),
@@ -150,8 +150,8 @@ def _nchan() -> Dialect:
     )
 
 
-def _bare() -> Dialect:
-    return Dialect(
+def _bare() -> ClientProtocol:
+    return ClientProtocol(
         connect=lambda _: (Line(b"M", b"+"),),
         join=lambda _: (),
         publish=lambda *_: b"!",
@@ -163,7 +163,7 @@ def _bare() -> Dialect:
     )
 
 
-DIALECTS: Mapping[str, Dialect] = {
+PROTOCOLS: Mapping[str, ClientProtocol] = {
     "maru": _socket_io(lambda token: json.dumps({"token": token}, separators=(",", ":")), b'"session:ready"'),
     "socket.io": _socket_io(lambda _: "", b'40/chat,{"sid"'),
     "nats": _nats(),
