@@ -36,6 +36,10 @@ PATIENCE_S = 10.0
 PACE_S = 0.0005
 """Between two messages: a join and the smallest wait in it span several of them."""
 
+TURNS = 40
+"""Waits of the broken join, each with a turn of the loop in which a message may be sent: so it does not depend on how
+busy the machine is."""
+
 
 class WaitsBeforeAnswering(Subscriptions):
     """Broken on purpose: something waits between entering the channel and the answer."""
@@ -52,7 +56,8 @@ class WaitsBeforeAnswering(Subscriptions):
         """As the real one, then wait for a few messages, then answer."""
         held: list[Joined] = []
         await super().join(session, identity, channel, held.append, since, history)
-        await asyncio.sleep(10 * PACE_S)
+        for _ in range(TURNS):
+            await asyncio.sleep(PACE_S)
         answer(held[0])
 
 
