@@ -42,12 +42,12 @@ export class TokenSource {
   /** A session has begun: keeps the token until it expires. @param {string} expiresAt */
   accepted(expiresAt) {
     this.renewed(this.#token?.value ?? "", expiresAt);
+    this.#refusals = 0;
   }
 
   /** The server has taken a new token for the session. @param {string} value @param {string} expiresAt */
   renewed(value, expiresAt) {
     this.#token = { value, fresh: false, expiresAt: Date.parse(expiresAt) || Infinity };
-    this.#refusals = 0;
   }
 
   /** Drops the token that the server has refused. Returns whether a new token deserves a try. @param {string} code */
