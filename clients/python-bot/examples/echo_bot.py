@@ -1,4 +1,4 @@
-"""A bot for the demo: it answers in one channel, and greets whoever mentions it.
+"""A bot for the demo: it answers in one channel, and greets users that mention it.
 
     python clients/python-bot/examples/echo_bot.py --url http://127.0.0.1:8080
 
@@ -28,12 +28,12 @@ USER = "maru-bot"
 ANSWERS: dict[str, Callable[[], str]] = {
     "!ping": lambda: "pong",
     "!time": lambda: f"It is {datetime.now(UTC):%H:%M:%S} UTC.",
-    "!help": lambda: f"I know {', '.join(ANSWERS)}, and I greet who writes @{USER}.",
+    "!help": lambda: f"I know {', '.join(ANSWERS)}, and I greet users that write @{USER}.",
 }
 
 
 def answer(message: Message) -> str | None:
-    """What to say to a message, if anything."""
+    """Return the answer to a message, if there is one."""
     words = message.text.split()
     if words and words[0] in ANSWERS:
         return ANSWERS[words[0]]()
@@ -43,7 +43,7 @@ def answer(message: Message) -> str | None:
 
 
 async def dev_token(url: str) -> str:
-    """A token of a development server, which gives one to anybody."""
+    """Return a token of a development server, which gives a token to anybody."""
     async with (
         aiohttp.ClientSession(raise_for_status=True) as http,
         http.get(f"{url}/dev/token", params={"user": USER}) as response,
@@ -61,13 +61,13 @@ async def run(url: str, channel: str) -> None:
             if not isinstance(event, Created) or event.author.id == bot.user:
                 continue
             if text := answer(event.message):
-                # The key comes from the message: should the bot meet it twice, it still answers once.
+                # The key comes from the message: if the bot reads the message twice, it still answers once.
                 await bot.send(channel, text, reply_to=event.id, key=f"answer:{event.id}")
         print(f"no longer in {channel}: {room.error}", file=sys.stderr)
 
 
 async def main(url: str, channel: str) -> None:
-    """Run until a signal comes."""
+    """Answer until a signal comes."""
     running = asyncio.ensure_future(run(url, channel))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -78,7 +78,7 @@ async def main(url: str, channel: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="the server's origin (%(default)s)")
-    parser.add_argument("--channel", default="room:lobby", help="where to answer (%(default)s)")
+    parser.add_argument("--channel", default="room:lobby", help="the channel to answer in (%(default)s)")
     arguments = parser.parse_args()
     try:
         asyncio.run(main(arguments.url.rstrip("/"), arguments.channel))

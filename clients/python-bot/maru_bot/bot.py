@@ -23,11 +23,10 @@ _T = TypeVar("_T")
 class MaruBot:
     """Use as an async context manager: entering connects, leaving says goodbye and ends every iterator.
 
-    `token` is a token or a function (also async) that gives one that is valid now; it is called again when one is
-    about to expire. Entering waits `first_connect` seconds for a server that is not there yet, then raises; after
-    that the bot reconnects for ever, and stops only for what time can't heal: that error is then raised by iterators
-    and sends. `outbox` bounds the sends that wait for the server, `buffer` the events that wait for each channel's
-    reader.
+    `token` is a token, or a function (also async) that gives a token valid now; the function is called again when the
+    token is about to expire. Entering waits `first_connect` seconds for the server, then raises. After that the bot
+    reconnects for ever, and stops only for an error that time can't heal: iterators and sends raise that error.
+    `outbox` bounds the sends that wait for the server, `buffer` the events that wait for each channel's reader.
     """
 
     def __init__(
@@ -48,8 +47,8 @@ class MaruBot:
         self._session = Session(url, token, self._patience)
         self._outbox = outbox
         self._buffer = buffer
-        self._unanswered = 0
-        self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._unanswered = 0  # sends, over all channels
+        self._queues: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each channel's sends
 
     async def __aenter__(self) -> Self:
         self._session.start()
@@ -83,13 +82,13 @@ class MaruBot:
 
     @property
     def user(self) -> str:
-        """Who the server says the bot is."""
+        """The bot's user id, as the server sees it."""
         return str(self.session["user"])
 
     def channel(self, name: str, *, history: int | None = None, since: Position | None = None) -> Channel:
         """Join a channel, and stay in it: `async for event in bot.channel(...)`.
 
-        With `since`, what came after that position comes first; else the last `history` (0..100) events.
+        With `since`, the events after that position come first; else the last `history` (0..100) events.
         """
         known = self._session.channels.get(name)
         if known is not None and not known.closed:
@@ -99,17 +98,17 @@ class MaruBot:
         return channel
 
     async def leave(self, channel: Channel) -> None:
-        """Leave a channel; its iterator ends after what waits."""
+        """Leave a channel; its iterator ends after the events that wait."""
         await self._session.leave(channel)
 
     async def send(
         self, channel: str, text: str, *, data: Json | None = None, reply_to: str | None = None, key: str | None = None
     ) -> Receipt:
-        """Send a message, and return when it is in the log: once, however often it had to be tried.
+        """Send a message, and return when it is in the log: once, even if it had to be tried several times.
 
-        Sends into one channel go one after another, in the order of the calls. Raises `MaruError`: the server's
-        refusal, `outbox_full`, `key_expired`, or why the bot has ended. Cancelling it leaves open whether the message
-        is in the log; a new call with the same `key` finds out without doubling it.
+        Sends to one channel go one after another, in the order of the calls. Raises `MaruError`: the server's refusal,
+        `outbox_full`, `key_expired`, or the reason of the bot's end. If the call is cancelled, the message may be in
+        the log or not; another call with the same `key` finds out without doubling it.
         """
         if self._unanswered >= self._outbox:
             raise MaruError("outbox_full", f"{self._unanswered} messages wait for the server already")
@@ -122,18 +121,18 @@ class MaruBot:
         }
         self._unanswered += 1
         try:
-            # The queue of the lock's waiters is the outbox: it is fair, so the order of the calls is kept.
-            async with self._lanes.setdefault(channel, asyncio.Lock()):
+            # The lock's waiters are the outbox: a lock is fair, so the order of the calls is kept.
+            async with self._queues.setdefault(channel, asyncio.Lock()):
                 return await self._deliver(payload)
         finally:
             self._unanswered -= 1
 
     async def edit(self, channel: str, id: str, text: str, *, data: Json | None = None) -> Receipt:
-        """Change a message. Tried once: a retryable `MaruError` leaves open whether it was done."""
+        """Change a message. Tried once: after a retryable `MaruError` the message may be changed or not."""
         return await self._command("message:edit", {"channel": channel, "id": id, "text": text, "data": data}, receipt)
 
     async def delete(self, channel: str, id: str) -> Position:
-        """Delete a message; deleting it twice is no error. Tried once, as `edit`."""
+        """Delete a message; to delete it twice is no error. Tried once, as `edit`."""
         return await self._command("message:delete", {"channel": channel, "id": id}, position)
 
     async def history(
@@ -147,14 +146,14 @@ class MaruBot:
     async def _deliver(self, payload: Json) -> Receipt:
         began, failures = time.monotonic(), 0
         while time.monotonic() - began < KEY_LIFE_S:
-            link = await self._session.connected()
+            connection = await self._session.connected()
             try:
-                return await link.command("message:send", payload, receipt)
+                return await connection.command("message:send", payload, receipt)
             except MaruError as error:
                 if not error.retryable:
                     raise
                 pause = max(error.retry_after, self._patience.backoff(failures))
-            if not link.done:  # else the next connection sends it again, at once
+            if not connection.done:  # else it is sent again at once, on the next connection
                 failures += 1
                 await self._session.sleep(pause)
         raise MaruError("key_expired", "too old to be tried again without the risk of doubling it")
@@ -162,7 +161,7 @@ class MaruBot:
     async def _command(self, name: str, payload: Json, answered: Callable[[Json], _T]) -> _T:
         try:
             async with asyncio.timeout(self._patience.ack):
-                link = await self._session.connected()
+                connection = await self._session.connected()
         except TimeoutError:
             raise transient("offline", f"not connected, {name} was not sent") from None
-        return await link.command(name, payload, answered)
+        return await connection.command(name, payload, answered)

@@ -1,4 +1,4 @@
-"""One channel: where its reader is, what waits for it, and how holes are found and filled."""
+"""One channel: its position, the events that wait for its reader, and how gaps are found and filled."""
 
 import asyncio
 from collections import deque
@@ -12,40 +12,40 @@ from maru_bot.events import Event, Json, Position, Reset, log_event, position
 class Channel:
     """Iterate over it, from one task: every event once and in order, over lost connections and restarts.
 
-    It joins as soon as there is a connection and stays joined until the bot leaves it. Iteration ends after that,
-    after the bot's end, and when the server takes the bot out of the channel (`error` says why); it raises `MaruError`
-    when the server does not let the bot in, or when the bot had to give up.
+    The bot joins the channel as soon as there is a connection, and stays joined until it leaves the channel. Iteration
+    ends when the bot leaves, when the bot is closed, and when the server takes the bot out of the channel (`error` says
+    why). Iteration raises `MaruError` if the server refuses the join, or if the bot had to give up.
 
-    `limit` bounds what waits for a slow reader: once as many events wait, newer ones are dropped, and when the reader
-    has taken all, they are asked for again by position. So memory is bounded and nothing is lost; a reader more than
-    1,000 events behind gets a `Reset` in their place, as after any outage of that length.
+    `limit` bounds the events that wait for a slow reader. If so many wait, newer events are dropped; when the reader
+    has taken all, the channel is joined again from the reader's position. So memory is bounded and no event is lost.
+    A reader that is more than 1,000 events behind gets a `Reset` instead, as after any outage of that length.
     """
 
     def __init__(self, name: str, since: Position | None, history: int | None, limit: int, backoff: Backoff) -> None:
         self.name = name
-        self.position = since
-        self.error: Exception | None = None
+        self.position = since  # of the last event that the reader gets
+        self.error: Exception | None = None  # why the channel was closed
         self._history = history
         self._limit = limit
         self._backoff = backoff
         self._waiting: deque[Event] = deque()  # bounded by `_put`, which does not drop silently as `maxlen` would
-        self._arrived = asyncio.Event()
+        self._arrived = asyncio.Event()  # an event, or the channel's end
         self._wanted = asyncio.Event()  # to be joined, and neither joined nor held back by a slow reader
         self._wanted.set()
-        self._entered = asyncio.Event()
-        self._live = False
-        self._behind = False
+        self._entered = asyncio.Event()  # joined once, or closed
+        self._live = False  # every later event comes, from the position on
+        self._behind = False  # events were dropped, as the reader is slow
         self._closed = False
-        self._fatal = False
-        self._failures = 0
-        self._pause = 0.0
+        self._fatal = False  # iteration raises `error`
+        self._failures = 0  # joins that failed, in a row
+        self._pause = 0.0  # at least so many seconds before the next join
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
         while not self._waiting:
-            self._drained()
+            self._all_taken()
             if self._fatal and self.error is not None:
                 raise self.error
             if self._closed:
@@ -55,47 +55,47 @@ class Channel:
         return self._waiting.popleft()
 
     async def joined(self) -> None:
-        """Wait for the first join: what is sent from here on is also read. Raises where the bot is not let in."""
+        """Wait for the first join: messages sent after it are also read. Raises if the server refuses the join."""
         await self._entered.wait()
         if self._fatal and self.error is not None:
             raise self.error
 
     @property
     def waiting(self) -> int:
-        """How many events wait for the reader; never more than the limit."""
+        """The number of events that wait for the reader; never more than the limit."""
         return len(self._waiting)
 
     @property
     def closed(self) -> bool:
-        """Nothing will be added any more."""
+        """Whether it takes no more events."""
         return self._closed
 
     @property
     def resumable(self) -> Position | None:
-        """What to name in `resume`; None for a channel never joined, or held back by its reader."""
+        """The position for `resume`; None for a channel never joined, or held back by its reader."""
         return None if self._behind else self.position
 
-    async def keep(self, link: Connection) -> None:
-        """Join whenever that is wanted, until `link` ends, or has an heir, or the channel is closed."""
-        while not link.done:
+    async def keep(self, connection: Connection) -> None:
+        """Join whenever it is needed, until the connection ends or is replaced, or the channel is closed."""
+        while not connection.done:
             await self._wanted.wait()
             if self._failures:
                 await asyncio.sleep(max(self._pause, self._backoff(self._failures - 1)))
-            if self._closed or link.done:
+            if self._closed or connection.done:
                 return
             since = None if self.position is None else {"epoch": self.position.epoch, "offset": self.position.offset}
             try:
-                await link.command(
+                await connection.command(
                     "channel:join", {"channel": self.name, "since": since, "history": self._history}, self.adopt
                 )
             except MaruError as error:
                 if not error.retryable:
                     self.close(error, fatal=True)
-                elif not link.done:
-                    self._again(error.retry_after)
+                elif not connection.done:
+                    self._rejoin(error.retry_after)
 
     def adopt(self, reply: Json) -> None:
-        """Take what `channel:join`'s ack and `channel:resumed` have in common."""
+        """Go live with the ack of `channel:join`, or with `channel:resumed`."""
         self._failures, self._pause = 0, 0.0
         self._wanted.clear()
         if self._closed or self._behind:
@@ -105,15 +105,17 @@ class Channel:
             return
         if reply["recovered"] is not True:
             self.position = Position(end.epoch, events[0]["offset"] - 1 if events else end.offset)
-        self._history = None  # history is for the first join; from here on the position tells what is missing
+        self._history = None  # history is for the first join; later joins bring the events after the position
         if all(self._apply(event["event"], event) for event in events):
             self._advance(end)
             self._live = True
             self._entered.set()
 
     def catch_up(self, reply: Json) -> bool:
-        """Take what a second connection resumed with, while the first one still brings events. Return whether both now
-        go on from the same place; else the second one has to join."""
+        """Take `channel:resumed` from a replacement, while the current connection still brings events.
+
+        Return whether both now bring the same events. If not, the replacement has to join.
+        """
         if not self._live or self.position is None or reply["recovered"] is not True:
             return False
         end = position(reply)
@@ -123,34 +125,34 @@ class Channel:
         return True
 
     def receive(self, name: str, body: Json) -> bool:
-        """Take a live event. A gap, or another log, is healed by joining anew: the answer brings this event too.
+        """Take a live event. A gap, or another log, is healed by another join: the ack brings this event too.
 
-        Return False where this connection alone does not bring what is missing.
+        Return False if the connection alone does not bring the missing events.
         """
         if not self._live or self.position is None:
             return False
         place = position(body)
         if place.epoch == self.position.epoch and place.offset <= self.position.offset + 1:
             return self._apply(name, body)
-        self._again(None)
+        self._rejoin(None)
         return False
 
     def removed(self, error: MaruError) -> None:
-        """The server took the bot out; for a reason that passes, join again."""
+        """Close the channel, as the server took the bot out; if the reason is transient, join again."""
         if error.retryable:
-            self._again(error.retry_after)
+            self._rejoin(error.retry_after)
         else:
             self.close(error, fatal=False)
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """Wait for the next connection, as this one is lost."""
         self._live = False
         self._failures, self._pause = 0, 0.0
         if not self._behind:
             self._wanted.set()
 
     def close(self, error: Exception | None, *, fatal: bool) -> None:
-        """End iteration after what waits: by raising `error` where it is `fatal`."""
+        """End iteration after the events that wait; it raises `error` if that is `fatal`."""
         if self._closed:
             return
         self._closed, self._live = True, False
@@ -160,12 +162,12 @@ class Channel:
         self._arrived.set()
 
     def _advance(self, end: Position) -> None:
-        """Go to where an answer ends, unless another connection has brought more meanwhile."""
+        """Move the position to the end of an answer, unless another connection has brought later events."""
         if self.position is None or end.epoch != self.position.epoch or end.offset > self.position.offset:
             self.position = end
 
     def _apply(self, name: str, body: Json) -> bool:
-        """Let an event through if it is new; False where the reader has no room for it."""
+        """Give the reader an event if it is new. Return False if there is no room for it."""
         place = position(body)
         if self.position is not None and place.offset <= self.position.offset:
             return True
@@ -183,14 +185,14 @@ class Channel:
         self._arrived.set()
         return True
 
-    def _drained(self) -> None:
-        """The reader has taken everything: ask for what was dropped meanwhile."""
+    def _all_taken(self) -> None:
+        """Ask for the dropped events: the reader has taken all that waited."""
         if self._behind:
             self._behind = False
             self._wanted.set()
 
-    def _again(self, pause: float | None) -> None:
-        """Join again: at once, or (with a number) after a backoff of at least so many seconds."""
+    def _rejoin(self, pause: float | None) -> None:
+        """Join again: at once, or (with a number) after a backoff of at least that many seconds."""
         self._live = False
         if pause is not None:
             self._failures, self._pause = self._failures + 1, pause

@@ -1,14 +1,17 @@
 """One connection, from its WebSocket to its end: the only module that touches python-socketio.
 
-What is worked around here, each a trap of the library: it does not retry a refused CONNECT or a server's DISCONNECT,
-so its reconnection is off and every attempt is a new `AsyncClient`; what is emitted while it is offline is lost
-without an error; a pending ack outlives its connection; every packet is handled in a task of its own, in order only
-as long as handlers never await; bytes in a payload turn it into a binary packet; and its log prints tokens.
+It avoids these traps of the library:
+
+- A refused CONNECT or a server's DISCONNECT is not retried: so reconnection is off, and every attempt is a new client.
+- A packet emitted while the client is offline is lost without an error.
+- A pending ack outlives its connection.
+- Every packet is handled in a task of its own: packets stay in order only if handlers never await.
+- Bytes in a payload turn the packet into a binary packet.
+- The library's log prints tokens.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -21,17 +24,15 @@ from socketio.packet import Packet
 
 from maru_bot.errors import MaruError, transient
 from maru_bot.events import Json
+from maru_bot.payload import StrictJson, check
 
 NAMESPACE = "/chat"
-
-PAYLOAD_BYTES = 65_536 - 64
-"""A command's JSON: the server takes 65,536 bytes a frame, and closes the connection over more; the rest is framing."""
 
 REPLY_BYTES = 64 * 1024 * 1024
 """A frame of the server: a resume of 1,000 events of the largest size has about 25 MB; aiohttp's default is 4 MiB."""
 
 CLOSE_S = 1.0
-"""How long to wait for the server's half of the closing handshake."""
+"""For the server's half of the closing handshake."""
 
 _T = TypeVar("_T")
 
@@ -41,40 +42,28 @@ _log.addFilter(lambda record: record.levelno >= logging.WARNING)
 _log.setLevel(logging.ERROR)
 
 
-class _StrictJson:
-    """UTF-8 in place of `\\uXXXX`, which is up to twice the bytes; no NaN, which is no JSON."""
-
-    @staticmethod
-    def dumps(value: object, **_: object) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-    loads = staticmethod(json.loads)
-
-
 class _TextPacket(Packet):
-    """A packet that is never binary: the protocol has none."""
+    """A packet that is never binary: the protocol has no binary packets."""
 
     uses_binary_events = False
-    json = _StrictJson
+    json = StrictJson
 
 
 class Connection:
     """Use as an async context manager: leaving it closes the WebSocket.
 
-    `heard(connection, name, body)` is called for the server's events, in the order in which they came; `gone()` at
-    the connection's end, once. Neither may block.
+    `heard(name, body)` is called for the server's events, in the order in which they came; `gone()` once, at the
+    connection's end. Neither may block.
     """
 
-    def __init__(
-        self, heard: Callable[["Connection", str, Json], None], gone: Callable[[], None], *, ack_timeout: float
-    ) -> None:
+    def __init__(self, heard: Callable[[str, Json], None], gone: Callable[[], None], *, ack_timeout: float) -> None:
         self._heard = heard
         self._gone = gone
         self._ack_timeout = ack_timeout
         loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[MaruError] = loop.create_future()
-        self._ready: asyncio.Future[Json] = loop.create_future()
-        self._terminated: MaruError | None = None
+        self._over: asyncio.Future[MaruError] = loop.create_future()  # the reason of the end
+        self._ready: asyncio.Future[Json] = loop.create_future()  # session:ready
+        self._terminated: MaruError | None = None  # session:terminated, which comes before the end
         self._http = aiohttp.ClientSession()
         self._client = socketio.AsyncClient(
             reconnection=False,
@@ -89,10 +78,10 @@ class Connection:
         self._client.on("*", self._event, namespace=NAMESPACE)
         self._client.on("connect_error", self._refused, namespace=NAMESPACE)
         self._client.on("disconnect", self._disconnected, namespace=NAMESPACE)
-        self._transport: list[asyncio.Task[None]] = []
-        self._owed = 0
-        self._retired = False
-        self._settled = asyncio.Event()
+        self._transport: list[asyncio.Task[None]] = []  # waits for the WebSocket's end
+        self._unanswered = 0  # commands
+        self._retired = False  # another connection has taken its place
+        self._settled = asyncio.Event()  # a command has its answer, or will get none
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,7 +99,7 @@ class Connection:
                 task.cancel()
 
     async def open(self, url: str, auth: Callable[[], Mapping[str, Any]], timeout: float) -> Json:
-        """Connect; `auth` gives the CONNECT payload at the moment it is sent. Return `session:ready`.
+        """Connect and return `session:ready`. `auth` gives the payload of CONNECT when that is sent.
 
         Raises `MaruError`: the server's refusal, or `offline`, or `timeout` after `timeout` seconds.
         """
@@ -126,7 +115,7 @@ class Connection:
         except aiohttp.InvalidURL:
             raise
         except (SocketIOError, aiohttp.ClientError, OSError, TypeError, ValueError, LookupError) as cause:
-            # The last three are how the library meets a server that does not speak Engine.IO.
+            # The library raises the last three if the server does not speak Engine.IO.
             raise transient("offline", f"{url} can not be reached, or is no Maru server") from cause
         if self.over:
             raise self._over.result()
@@ -134,23 +123,23 @@ class Connection:
 
     @property
     def over(self) -> bool:
-        """Nothing will be heard or answered any more."""
+        """Whether it has ended: no event and no answer comes any more."""
         return self._over.done()
 
     @property
     def done(self) -> bool:
-        """Nothing new is to be said on it: it is over, or another one has taken its place."""
+        """Whether it must not be used for new commands: it is over, or retired."""
         return self._retired or self.over
 
     def retire(self) -> None:
-        """Another one has taken its place: hear no more events, say nothing new."""
+        """Ignore further events and refuse new commands: another connection has taken its place."""
         self._retired = True
 
     async def finish(self, within: float) -> None:
-        """End once no answer is owed any more, at most so many seconds later."""
+        """End after the last answer, or after `within` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                while self._owed and not self.over:
+                while self._unanswered and not self.over:
                     self._settled.clear()
                     await self._settled.wait()
         self._end(transient("offline", "another connection has taken its place"))
@@ -160,21 +149,21 @@ class Connection:
         return await asyncio.shield(self._over)
 
     async def command(self, name: str, payload: Json, answered: Callable[[Json], _T]) -> _T:
-        """Send one command and return what `answered` makes of the ack, called before any later event is heard.
+        """Send one command, and return the result of `answered(ack)`, which is called before any later event is heard.
 
-        Raises the `MaruError` of the answer; `offline` at once when the connection ends, `timeout` when no answer
-        comes (then the command may or may not have been done); `bad_request` or `payload_too_large` for a payload
-        that would cost the connection.
+        Raises the `MaruError` of the answer; `offline` as soon as the connection ends; `timeout` if no answer comes
+        (then the command may or may not have been executed); `bad_request` or `payload_too_large` for a payload that
+        would cost the connection.
         """
         body = {field: value for field, value in payload.items() if value is not None}
-        _check(name, body)
+        check(name, body)
         answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 
         def ack(*args: Any) -> None:
             if not answer.done() and not self.over:
-                self._sensible(lambda: _settle(answer, args[0], answered))
+                self._protocol_guard(lambda: _settle(answer, args[0], answered))
 
-        self._owed += 1
+        self._unanswered += 1
         try:
             async with asyncio.timeout(self._ack_timeout):
                 if not self.done:
@@ -189,11 +178,11 @@ class Connection:
             raise transient("offline", f"not connected, {name} was not sent") from cause
         finally:
             answer.cancel()
-            self._owed -= 1
+            self._unanswered -= 1
             self._settled.set()
 
     def _closed(self, transport: asyncio.Task[None]) -> None:
-        """The WebSocket has ended, however it did."""
+        """End: the WebSocket is closed, for whatever reason."""
         error = self._terminated or transient("offline", "the connection was lost")
         if not transport.cancelled():
             error.__cause__ = transport.exception()
@@ -204,7 +193,7 @@ class Connection:
             return
         if name == "session:terminated":
             self._terminated = MaruError.from_wire(body)
-        self._sensible(lambda: self._heard(self, name, body))
+        self._protocol_guard(lambda: self._heard(name, body))
         if name == "session:ready" and not self._ready.done():
             self._ready.set_result(body)
 
@@ -217,8 +206,8 @@ class Connection:
         if reason == self._client.reason.SERVER_DISCONNECT:
             self._end(self._terminated or MaruError("terminated", "ended by the server"))
 
-    def _sensible(self, react: Callable[[], None]) -> None:
-        """React to what the server said. Nonsense ends the connection for good: to go on would be to lose events."""
+    def _protocol_guard(self, react: Callable[[], None]) -> None:
+        """Handle a packet. If it breaks the protocol, the connection ends for good, as events would be lost."""
         try:
             react()
         except (LookupError, TypeError, ValueError, AttributeError) as cause:
@@ -237,12 +226,3 @@ def _settle(answer: asyncio.Future[_T], ack: Json, answered: Callable[[Json], _T
         answer.set_result(answered(ack))
     else:
         answer.set_exception(MaruError.from_wire(ack["error"]))
-
-
-def _check(name: str, body: Json) -> None:
-    try:
-        size = len(_StrictJson.dumps([name, body]).encode())
-    except (TypeError, ValueError, RecursionError) as cause:
-        raise MaruError("bad_request", f"{name}: the payload is no JSON in UTF-8 ({cause})") from cause
-    if size > PAYLOAD_BYTES:
-        raise MaruError("payload_too_large", f"{name}: {size} bytes, the server takes {PAYLOAD_BYTES}")

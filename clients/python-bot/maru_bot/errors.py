@@ -1,4 +1,4 @@
-"""What can go wrong, and how long to wait before the next try."""
+"""The bot's errors, and the pause before the next try."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -7,11 +7,11 @@ from typing import Any
 
 
 class MaruError(Exception):
-    """A refusal with the protocol's `code` (PROTOCOL.md, "Errors"), or one of this client's own.
+    """A refusal with the protocol's `code` (PROTOCOL.md, "Errors"), or an error of the client itself.
 
-    Its own: `offline`, `timeout`, `token_unavailable` (retryable); `outbox_full`, `key_expired`, `terminated`,
-    `closed`, `bad_answer` (not). `retryable`: the same call may succeed later. `retry_after`: seconds to wait, 0.0
-    where the server named none.
+    The client's own codes: `offline`, `timeout`, `token_unavailable` (retryable); `outbox_full`, `key_expired`,
+    `terminated`, `closed`, `bad_answer` (not). `retryable`: the same call may succeed later. `retry_after`: seconds to
+    wait, 0.0 if the server named no time.
     """
 
     def __init__(
@@ -43,19 +43,21 @@ class MaruError(Exception):
 
 
 def transient(code: str, message: str) -> MaruError:
-    """An error that time can heal."""
+    """Make an error that time can heal."""
     return MaruError(code, message, retryable=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Doubling from `lowest` to `highest` seconds, each spread by half to either side so that clients do not march
-    in step after a server's restart."""
+    """Pauses that double from `lowest` to `highest` seconds.
+
+    Each is spread by half to either side, so that clients do not reconnect in step after a server's restart.
+    """
 
     lowest: float = 1.0
     highest: float = 10.0
     spread: Callable[[], float] = random.random
 
     def __call__(self, failures: int) -> float:
-        """Return the seconds to wait after `failures` earlier ones in a row."""
+        """Return the seconds to wait after `failures` failed tries in a row."""
         return min(self.highest, self.lowest * 2.0 ** min(failures, 16)) * (0.5 + self.spread())

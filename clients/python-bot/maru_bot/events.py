@@ -1,4 +1,4 @@
-"""What a channel's reader gets, and what commands return: frozen values made from the wire's JSON."""
+"""The values that readers and callers get: frozen, made from the JSON on the wire."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import Any
 Json = Mapping[str, Any]
 
 LOG_EVENTS = frozenset({"message:created", "message:edited", "message:deleted", "reaction:changed"})
-"""Every event of the protocol that has a place in a channel's log."""
+"""Every event of the protocol that has an offset in a channel's log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a channel's log: offsets are dense within an epoch, and start anew with the next one."""
+    """A place in a channel's log: offsets are dense within an epoch, and start again in the next epoch."""
 
     epoch: str
     offset: int
@@ -21,7 +21,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who wrote a message."""
+    """The author of a message."""
 
     id: str
     name: str
@@ -29,7 +29,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in one of its states. `offset` is that of its creation, `key` the one that it was sent with."""
+    """A message in one of its states. `offset` is the offset of its creation, `key` the key of its send."""
 
     id: str
     channel: str
@@ -46,7 +46,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What `history` shows of a deleted message."""
+    """A deleted message, as `history` shows it."""
 
     id: str
     channel: str
@@ -64,7 +64,7 @@ class LogEvent:
 
 @dataclass(frozen=True, slots=True)
 class Written(LogEvent):
-    """A message came to be, or changed."""
+    """A message was created or changed."""
 
     message: Message
 
@@ -80,7 +80,7 @@ class Written(LogEvent):
 
     @property
     def author(self) -> Author:
-        """Who wrote the message."""
+        """The message's author."""
         return self.message.author
 
 
@@ -91,7 +91,7 @@ class Created(Written):
 
 @dataclass(frozen=True, slots=True)
 class Edited(Written):
-    """A message has a new text or new data; `message` is the whole of it."""
+    """A message has a new text or new data; `message` is the whole message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Deleted(LogEvent):
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """What the reader knows of the channel has a hole: events up to `position` may never come. Read `history`.
+    """Events up to `position` are missing, and may never come: read `history`.
 
     `reason`: `epoch_changed`, `expired`, `too_far_behind` or `ahead_of_log`.
     """
@@ -118,7 +118,7 @@ Event = Created | Edited | Deleted | Reset
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """An acked `send` or `edit`: the message is in the log. `duplicate`: an earlier try had put it there."""
+    """An acked `send` or `edit`: the message is in the log. `duplicate`: an earlier try has written it."""
 
     message: Message
     position: Position
@@ -127,7 +127,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Messages in their current state, oldest first; `more` lie beyond the page. `position` is the log's end."""
+    """Messages in their current state, oldest first. `more`: the log has more of them. `position`: the log's end."""
 
     messages: tuple[Message | Tombstone, ...]
     position: Position
@@ -140,7 +140,7 @@ def position(body: Json) -> Position:
 
 
 def log_event(name: str, body: Json) -> Created | Edited | Deleted | None:
-    """Read a log event; None for one that readers are not told of. Raises `KeyError` and the like on nonsense."""
+    """Read a log event; None if readers do not get its kind. Raises `KeyError` and the like for a broken event."""
     channel, place, at = body["channel"], position(body), datetime.fromisoformat(body["at"])
     match name:
         case "message:created":
@@ -154,7 +154,7 @@ def log_event(name: str, body: Json) -> Created | Edited | Deleted | None:
 
 
 def message(body: Json) -> Message:
-    """Read a message that is there."""
+    """Read a message that is not deleted."""
     edited_at = body["edited_at"]
     return Message(
         body["id"],

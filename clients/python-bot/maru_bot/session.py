@@ -1,4 +1,4 @@
-"""Staying connected: one connection after another, each resuming where the last one ended."""
+"""Staying connected: one connection after another, each resuming at the positions that the last one has reached."""
 
 import asyncio
 import contextlib
@@ -7,88 +7,69 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
+from maru_bot.attempt import Attempt, say_leave
 from maru_bot.channel import Channel
+from maru_bot.channels import Channels
 from maru_bot.connection import Connection
 from maru_bot.errors import Backoff, MaruError
-from maru_bot.events import LOG_EVENTS, Json
+from maru_bot.events import Json
 from maru_bot.tokens import TOKEN_REFUSED, GetToken, TokenSource
 
-TRANSIENT = frozenset({"rate_limited", "unavailable", "overloaded"})
-"""Where `channel:removed` brings a bare code: those that time can heal."""
-
-RESUME_CHANNELS = 500
-RESUME_CHARS = 32_768
-"""What goes into CONNECT, beside the token: half a frame. Channels beyond it are joined one by one afterwards."""
-
-RESUME_ENTRY_CHARS = 64
-"""What an entry has beside the names: brackets, quotes, and an offset of up to 16 digits."""
-
 STEADY_S = 5.0
-"""A connection this old has proved itself: the backoff starts anew."""
+"""A connection that lasted this long ends the row of failures."""
 
-HEIR_RETRY_S = 0.25
-"""Before the next connection is tried again, doubling, while the present one is drained: it does not last long."""
+REPLACEMENT_RETRY_S = 0.25
+"""Before a failed replacement is opened again; it doubles. The connection that is drained does not last long."""
 
 RETIRE_S = 5.0
-"""For the answers that a connection owes when it has an heir; the server answers within 2 s."""
+"""For the answers that a replaced connection owes; the server answers within 2 s."""
 
 REFRESH_TRIES = 8
-"""At one per backoff they fill the 60 s between `session:expiring` and the end."""
+"""With a backoff before each they fill the 60 s between `session:expiring` and the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait, in seconds: for the server to answer a command, for a connection, between tries."""
+    """How long to wait, in seconds: for the answer to a command, for a connection, between two tries."""
 
     ack: float = 10.0
     connect: float = 10.0
     backoff: Backoff = field(default_factory=Backoff)
 
 
-@dataclass(eq=False, slots=True)
-class _Tenure:
-    """A connection, the work that ends with it, the channels that it has resumed beside its predecessor, and the time
-    at which its server wants its successor to be opened, where that stops."""
-
-    tasks: asyncio.TaskGroup
-    link: Connection = field(init=False)
-    resumed: set[str] = field(default_factory=set)
-    move_at: float | None = None
-
-
 class Session:
-    """Connects, and connects again, until `aclose` or until something that time can't heal.
+    """Connects, and connects again, until `aclose` or until an error that time can't heal.
 
-    It reconnects by itself, not by python-socketio, which would not come back after a refused CONNECT or the server's
-    DISCONNECT, and takes no new token on the way.
+    It reconnects by itself, since python-socketio would not do so after a refused CONNECT or the server's DISCONNECT,
+    and would not take a new token.
 
-    When the server says that it stops, the next connection (the heir) is opened beside the present one, which goes on
-    until the heir has resumed. Both bring each channel's events in order and without a hole, so dropping what is not
-    newer than the position is all the merging there is.
+    When the server says that it stops, the next connection (the replacement) is opened beside the current one. The
+    current one is used until the replacement has resumed. Both bring each channel's events in order and without a hole,
+    so the merge is one rule: drop each event that is not newer than the position.
     """
 
     def __init__(self, url: str, token: GetToken | str, patience: Patience) -> None:
-        self.ready: Json | None = None
-        self.last_error: MaruError | None = None
-        self.channels: dict[str, Channel] = {}
+        self.ready: Json | None = None  # the last session:ready
+        self.last_error: MaruError | None = None  # of the last attempt that ended
+        self.channels = Channels()
         self._url = url
         self._tokens = TokenSource(token, patience.connect)
         self._patience = patience
-        self._link: Connection | None = None
-        self._news = asyncio.Event()  # set while there is a link, or will be none
-        self._fault: Exception | None = None
+        self._connection: Connection | None = None  # in use; None while there is none
+        self._attempt: Attempt | None = None  # the last one that became a session
+        self._changed = asyncio.Event()  # set while there is a connection, or will be none
+        self._fault: Exception | None = None  # why there will be no other connection
         self._running: asyncio.Task[None] | None = None
-        self._ready_at = 0.0
-        self._tenure: _Tenure | None = None
-        self._heirs: deque[asyncio.Task[MaruError]] = deque()
+        self._ready_at = 0.0  # when the connection in use became ready, on the monotonic clock; 0: there is none
+        self._replacements: deque[asyncio.Task[MaruError]] = deque()  # opened or scheduled, the oldest first
 
     def start(self) -> None:
-        """Begin; `connected` tells the rest."""
+        """Begin; `connected` waits for the first connection."""
         self._running = asyncio.create_task(self._run())
         self._running.add_done_callback(self._stopped)
 
     async def aclose(self) -> None:
-        """Say goodbye, and end every channel. Raises a fault of the session itself."""
+        """Close the connection, and end every channel. Raises a fault of the session itself."""
         if self._running is None:
             return
         self._running.cancel()
@@ -98,14 +79,14 @@ class Session:
             raise fault
 
     async def connected(self) -> Connection:
-        """The connection, once there is one. Raises why there will be none."""
-        while self._link is None:
+        """Return the connection, once there is one. Raises the reason if there will be none."""
+        while self._connection is None:
             if self._fault is not None:
                 raise self._fault
             if self._running is None:
                 raise RuntimeError("enter the bot first: async with MaruBot(...) as bot")
-            await self._news.wait()
-        return self._link
+            await self._changed.wait()
+        return self._connection
 
     async def sleep(self, seconds: float) -> None:
         """Wait, but not beyond the session's end."""
@@ -114,200 +95,145 @@ class Session:
 
     def join(self, channel: Channel) -> None:
         """Join the channel, now or at the next connection, and stay in it."""
-        self.channels[channel.name] = channel
+        self.channels.add(channel)
         if self._fault is not None:
             channel.close(self._fault, fatal=True)
-        elif self._tenure is not None and self._link is not None:
-            self._tenure.tasks.create_task(channel.keep(self._link))
+        elif self._attempt is not None and self._connection is not None:
+            self._attempt.tasks.create_task(channel.keep(self._connection))
 
     async def leave(self, channel: Channel) -> None:
-        """Leave the channel; where that is not possible, the next connection does not name it."""
+        """Leave the channel. If the server can't be told, the next connection does not name the channel."""
         channel.close(None, fatal=False)
-        if self.channels.get(channel.name) is channel:
-            del self.channels[channel.name]
-            if self._link is not None:
-                await _say_leave(self._link, channel.name)
+        if self.channels.remove(channel) and self._connection is not None:
+            await say_leave(self._connection, channel.name)
 
     async def _run(self) -> None:
-        attempt = asyncio.create_task(self._attempt())
+        attempt = asyncio.create_task(self._connect())
         failures = 0
         try:
             while True:
                 error = self.last_error = await attempt
-                if self._heirs and error.retryable:
-                    attempt = self._heirs.popleft()
+                if self._replacements and error.retryable:
+                    attempt = self._replacements.popleft()
                     continue
-                await self._disinherit()
+                await self._cancel_replacements()
                 again = self._tokens.refused(error.code) if error.code in TOKEN_REFUSED else error.retryable
                 if not again:
                     raise error
                 failures = 0 if self._ready_at and time.monotonic() - self._ready_at >= STEADY_S else failures + 1
                 self._ready_at = 0.0
                 await asyncio.sleep(error.retry_after or self._patience.backoff(max(0, failures - 1)))
-                attempt = asyncio.create_task(self._attempt())
+                attempt = asyncio.create_task(self._connect())
         finally:
             attempt.cancel()
             await asyncio.wait((attempt,))
-            await self._disinherit()
+            await self._cancel_replacements()
 
-    async def _disinherit(self) -> None:
-        while self._heirs:
-            heir = self._heirs.popleft()
-            heir.cancel()
-            await asyncio.wait((heir,))
+    async def _cancel_replacements(self) -> None:
+        while self._replacements:
+            replacement = self._replacements.popleft()
+            replacement.cancel()
+            await asyncio.wait((replacement,))
 
-    async def _attempt(self) -> MaruError:
-        """One connection, from token to end. Return why it is over."""
+    async def _connect(self) -> MaruError:
+        """Make one attempt, from the token to the connection's end. Return the reason of the end."""
         reasons: list[Exception] = []
         try:
             token = await self._tokens.take()
             async with asyncio.TaskGroup() as tasks:
-                tenure = _Tenure(tasks)
-                heard, lost = partial(self._heard, tenure), partial(self._lost, tenure)
-                async with Connection(heard, lost, ack_timeout=self._patience.ack) as tenure.link:
+                attempt = Attempt(tasks)
+                heard, lost = partial(self._heard, attempt), partial(self._lost, attempt)
+                async with Connection(heard, lost, ack_timeout=self._patience.ack) as attempt.connection:
                     auth = partial(self._auth, token)
-                    session = await tenure.link.open(self._url, auth, self._patience.connect)
-                    self._begin(tenure, token, session)
-                    raise await tenure.link.ended()
+                    session = await attempt.connection.open(self._url, auth, self._patience.connect)
+                    self._begin(attempt, token, session)
+                    raise await attempt.connection.ended()
         except* MaruError as ended:
             reasons.extend(ended.exceptions)
         (reason,) = reasons
         assert isinstance(reason, MaruError)
         return reason
 
-    async def _succeed(self, link: Connection, delay: float) -> MaruError:
-        """The attempt that follows a drained connection: after `delay` seconds, and again soon while `link` lasts."""
+    async def _replace(self, old: Connection, delay: float) -> MaruError:
+        """Replace a drained connection after `delay` seconds; if the attempt fails, again soon while `old` lasts."""
         failures = 0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
-                    return await link.ended()
-            error = await self._attempt()
-            if link.done:
+                    return await old.ended()
+            error = await self._connect()
+            if old.done:
                 return error
             if error.code in TOKEN_REFUSED:
                 self._tokens.refused(error.code)
-            delay = HEIR_RETRY_S * 2 ** min(failures, 4) * (0.5 + self._patience.backoff.spread())
+            delay = REPLACEMENT_RETRY_S * 2 ** min(failures, 4) * (0.5 + self._patience.backoff.spread())
             failures += 1
 
-    def _begin(self, tenure: _Tenure, token: str, session: Json) -> None:
-        """There is a session: sends and readers may go on; over the predecessor, nothing new is said any more."""
+    def _begin(self, attempt: Attempt, token: str, session: Json) -> None:
+        """Use the connection, which has its session:ready, and retire the connection that it replaces."""
         self._tokens.accepted(token, session["expires_at"])
         self.ready = session
         self._ready_at = time.monotonic()
-        old, self._tenure = self._tenure, tenure
-        beside = old is not None and not old.link.done
-        if old is not None and beside:
-            old.link.retire()
-            old.tasks.create_task(old.link.finish(RETIRE_S))
-        self.channels = {name: channel for name, channel in self.channels.items() if not channel.closed}
-        for channel in self.channels.values():
-            if beside and channel.name not in tenure.resumed:
-                channel.lost()  # only the predecessor brought it
-            tenure.tasks.create_task(channel.keep(tenure.link))
-        for name in tenure.resumed - self.channels.keys():
-            tenure.tasks.create_task(_say_leave(tenure.link, name))
-        if not tenure.link.over:
-            self._link = tenure.link
-            self._news.set()
-            if tenure.move_at is not None:  # it was told so before it had its session
-                self._move(tenure, tenure.move_at)
+        old, self._attempt = self._attempt, attempt
+        replacing = old is not None and not old.connection.done
+        if old is not None and replacing:
+            old.connection.retire()
+            old.tasks.create_task(old.connection.finish(RETIRE_S))
+        self.channels.begin(attempt, replacing=replacing)
+        if not attempt.connection.over:
+            self._connection = attempt.connection
+            self._changed.set()
+            if attempt.move_at is not None:  # its server stopped before it was ready
+                self._schedule_replacement(attempt.connection, attempt.move_at)
 
-    def _move(self, tenure: _Tenure, at: float) -> None:
+    def _schedule_replacement(self, old: Connection, at: float) -> None:
         """Open the next connection at the given time."""
         delay = max(0.0, at - time.monotonic())
-        self._heirs.append(asyncio.create_task(self._succeed(tenure.link, delay)))
+        self._replacements.append(asyncio.create_task(self._replace(old, delay)))
 
-    def _lost(self, tenure: _Tenure) -> None:
-        """The connection is over; at once, so that nothing is tried on it any more. One of two is not missed."""
-        if self._link is not None and self._link is not tenure.link:
+    def _lost(self, attempt: Attempt) -> None:
+        """Stop using a connection that is over, at once. While another one is in use, nothing changes."""
+        if self._is_replacement(attempt):
             return
-        self._link = None
-        self._news.clear()
-        for channel in self.channels.values():
-            channel.lost()
+        self._connection = None
+        self._changed.clear()
+        self.channels.lost()
 
     def _stopped(self, running: asyncio.Task[None]) -> None:
-        """There will be no other connection."""
+        """End every channel: there will be no other connection."""
         fault = MaruError("closed", "the bot has been closed") if running.cancelled() else running.exception()
         assert isinstance(fault, Exception)
         self._fault = fault
-        self._news.set()
-        for channel in self.channels.values():
-            channel.close(fault, fatal=not running.cancelled())
+        self._changed.set()
+        self.channels.close(fault, fatal=not running.cancelled())
 
     def _auth(self, token: str) -> Json:
-        return {"token": token, "resume": self._resume()}
+        return {"token": token, "resume": self.channels.resume()}
 
-    def _resume(self) -> dict[str, Json]:
-        """The channels' positions, as many as CONNECT takes."""
-        resume: dict[str, Json] = {}
-        chars = 0
-        for name, channel in self.channels.items():
-            place = channel.resumable
-            if place is None or channel.closed:
-                continue
-            chars += len(name) + len(place.epoch) + RESUME_ENTRY_CHARS
-            if chars > RESUME_CHARS or len(resume) == RESUME_CHANNELS:
-                break
-            resume[name] = {"epoch": place.epoch, "offset": place.offset}
-        return resume
+    def _is_replacement(self, attempt: Attempt) -> bool:
+        """Whether another connection is in use than that of the attempt."""
+        return self._connection is not None and self._connection is not attempt.connection
 
-    # What the server says
-
-    def _heard(self, tenure: _Tenure, link: Connection, name: str, body: Json) -> None:
-        """Handle an event; must not await, or a later one would overtake it."""
-        if name in LOG_EVENTS:
-            channel = self.channels.get(body["channel"])
-            if channel is not None and not channel.receive(name, body):
-                tenure.resumed.discard(channel.name)
-            return
+    def _heard(self, attempt: Attempt, name: str, body: Json) -> None:
+        """Handle an event of the server. Must not await: a later event would be handled before this one."""
         match name:
-            case "channel:resumed":
-                self._resumed(tenure, link, body)
-            case "channel:removed":
-                self._removed(link, body["channel"], body["code"])
             case "session:expiring":
-                tenure.tasks.create_task(self._refresh(link))
-            case "session:draining" if tenure.move_at is None:
-                tenure.move_at = time.monotonic() + body["reconnect_in_ms"] / 1000
-                if link is self._link:
-                    self._move(tenure, tenure.move_at)
-            case _:
-                pass  # session:ready is `Connection.open`'s result; the rest is of no use to a bot
+                attempt.tasks.create_task(self._refresh(attempt.connection))
+            case "session:draining" if attempt.move_at is None:
+                attempt.move_at = time.monotonic() + body["reconnect_in_ms"] / 1000
+                if attempt.connection is self._connection:
+                    self._schedule_replacement(attempt.connection, attempt.move_at)
+            case _:  # `Connection.open` returns session:ready, and a bot has no use for unknown events
+                self.channels.heard(attempt, name, body, beside=self._is_replacement(attempt))
 
-    def _is_heir(self, link: Connection) -> bool:
-        """Whether another connection is in use while this one is made."""
-        return self._link is not None and self._link is not link
-
-    def _resumed(self, tenure: _Tenure, link: Connection, body: Json) -> None:
-        channel = self.channels.get(body["channel"])
-        if channel is None:  # left while the CONNECT was on its way
-            tenure.tasks.create_task(_say_leave(link, body["channel"]))
-        elif not self._is_heir(link):
-            channel.adopt(body)
-        elif channel.catch_up(body):
-            tenure.resumed.add(channel.name)
-
-    def _removed(self, link: Connection, name: str, code: str) -> None:
-        channel = self.channels.get(name)
-        if channel is None or (code in TRANSIENT and self._is_heir(link)):
-            return  # an heir joins what it has not resumed
-        channel.removed(MaruError(code, f"no longer in {name}", retryable=code in TRANSIENT))
-
-    async def _refresh(self, link: Connection) -> None:
-        """Renew the session's token. Out of tries, the server ends the session, and the next one has a new token."""
+    async def _refresh(self, connection: Connection) -> None:
+        """Renew the session's token. After the last try, the server ends the session, and the next has a new token."""
         for failures in range(REFRESH_TRIES):
-            # Also before the first try: a fleet does not ask for its tokens all at once, nor a bot without end for
-            # tokens that live no longer than the notice.
+            # Also before the first try: else all bots would ask for tokens at the same moment, and a bot whose tokens
+            # live no longer than the notice would ask without a pause.
             await asyncio.sleep(self._patience.backoff(failures))
             with contextlib.suppress(MaruError):
                 token = await self._tokens.fetch()
-                expires_at = await link.command("auth:refresh", {"token": token}, lambda ack: str(ack["expires_at"]))
-                self._tokens.accepted(token, expires_at)
+                renewed = await connection.command("auth:refresh", {"token": token}, lambda ack: str(ack["expires_at"]))
+                self._tokens.accepted(token, renewed)
                 return
-
-
-async def _say_leave(link: Connection, name: str) -> None:
-    with contextlib.suppress(MaruError):
-        await link.command("channel:leave", {"channel": name}, lambda _: None)

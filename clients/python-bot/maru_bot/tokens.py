@@ -1,4 +1,4 @@
-"""The bot's token: fetched from the application, kept while it is good, fetched anew when it is not."""
+"""The bot's token: fetched from the application, and kept for the next connection while it is valid."""
 
 import asyncio
 import inspect
@@ -9,35 +9,35 @@ from datetime import datetime
 from maru_bot.errors import MaruError, transient
 
 GetToken = Callable[[], str | Awaitable[str]]
-"""Gives a token that is valid now. An error that it raises is retried, but a `MaruError` that is not retryable."""
+"""Gives a token that is valid now. An error that it raises is retried, unless it is a final `MaruError`."""
 
 TOKEN_REFUSED = frozenset({"unauthenticated", "token_expired"})
-"""Codes after which another token deserves a try."""
+"""Codes of a refused token: another token may be accepted."""
 
 REFUSALS = 3
-"""Tokens in a row that expire before they are used: somebody's clock is wrong."""
+"""New tokens in a row that have expired on arrival: a clock is wrong."""
 
 
 class TokenSource:
-    """Caches what `get_token` gives; waits at most `timeout` seconds for it."""
+    """Caches the token of `get_token`, which has `timeout` seconds to give one."""
 
     def __init__(self, get_token: GetToken | str, timeout: float) -> None:
         self._get_token = get_token
         self._timeout = timeout
         self._token: str | None = None
         self._expires_at = float("inf")
-        self._fresh = False
-        self._refusals = 0
+        self._fresh = False  # the token taken last was new
+        self._refusals = 0  # of fresh tokens, in a row
 
     async def take(self) -> str:
-        """The token for a connection. Raises `token_unavailable`, or what `get_token` says is final."""
+        """Return the token for a connection. Raises as `fetch`."""
         self._fresh = self._token is None or time.time() >= self._expires_at
         if self._token is None or self._fresh:
             self._token, self._expires_at = await self.fetch(), float("inf")
         return self._token
 
     async def fetch(self) -> str:
-        """A new token, not kept before it is `accepted`."""
+        """Return a new token, which is not kept. Raises `token_unavailable`, or a `MaruError` of `get_token`."""
         if isinstance(self._get_token, str):
             return self._get_token
         try:
@@ -46,17 +46,17 @@ class TokenSource:
                 return await got if inspect.isawaitable(got) else got
         except MaruError:
             raise
-        except Exception as cause:  # the application's code: whatever it raises, there is no token now
+        except Exception as cause:  # the application's code can raise anything; there is no token now
             raise transient("token_unavailable", f"get_token failed ({type(cause).__name__})") from cause
 
     def accepted(self, token: str, expires_at: str) -> None:
-        """The server took it: good for the next connection too."""
+        """Keep a token that the server has accepted, for the next connection too."""
         self._token, self._expires_at = token, datetime.fromisoformat(expires_at).timestamp()
         self._refusals = 0
 
     def refused(self, code: str) -> bool:
-        """The server did not take it, or takes it no longer. Return whether to try with another one."""
-        # One from the cache may be too old, or of before a change of keys; a fresh one that is no good stays so.
+        """Drop the token that the server has refused. Return whether to try with a new token."""
+        # A kept token may be too old, or signed before a change of keys.
         self._token = None
         if not self._fresh:
             return True

@@ -63,7 +63,7 @@ async def _say(socket: web.WebSocketResponse, event: str, body: dict[str, object
     await socket.send_str("42/chat," + json.dumps([event, body]))
 
 
-@pytest.mark.parametrize("stops", [1, 2], ids=["a first connection", "and its heir"])
+@pytest.mark.parametrize("stops", [1, 2], ids=["a first connection", "and its replacement"])
 async def test_a_notice_before_the_session(stops: int) -> None:
     """It is remembered, and acted on when the session begins: the bot is elsewhere before it is closed."""
     server = Stopping(stops)
