@@ -65,15 +65,15 @@ class CountingListener(Listener):
         if data is not None and data.get("clock") == self._load.plan.run:
             self._counts.to_reader.add(self._load.now() - data["at"])
 
-    def acked(self, message: Outgoing, ack: Ack) -> None:
+    def acked(self, message: Outgoing, ack: Ack, *, duplicate: bool) -> None:
         self._counts.acked += 1
         if message.sent_at >= self._ready_at:  # else it was sent again: its time would be that of the absence
             self._counts.to_ack.add(self._load.now() - message.sent_at)
         self._load.ledger.add(ack)
 
-    def refused(self, refusal: Refused) -> None:
+    def refused(self, what: Outgoing | str, refusal: Refused) -> None:
         self._counts.refused += not refusal.retryable
-        self._counts.note(f"message:send: {refusal.code}")
+        self._counts.note(f"{'channel:join' if isinstance(what, str) else 'message:send'}: {refusal.code}")
 
     def fault(self, verdict: Verdict, where: str) -> None:
         self._counts.examples.append(f"{verdict.value}: {where}")

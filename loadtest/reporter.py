@@ -78,14 +78,15 @@ class Reporter(Listener):
         else:
             self.report(FROM_AFAR)
 
-    def acked(self, message: Outgoing, ack: Ack) -> None:
+    def acked(self, message: Outgoing, ack: Ack, *, duplicate: bool) -> None:
         what = SEND if message.sent_at >= self._ready_at else SEND_AGAIN
         self.report(what, self._now() - message.sent_at, len(message.text))
         epochs = self._heads.setdefault(ack.channel, {})
         epochs[ack.epoch] = max(ack.offset, epochs.get(ack.epoch, 0))
 
-    def refused(self, refusal: Refused) -> None:
-        self.report(SEND, failure=Broken(f"refused: {refusal.code}"))
+    def refused(self, what: Outgoing | str, refusal: Refused) -> None:
+        if isinstance(what, Outgoing):  # a join that is refused for now only takes longer
+            self.report(SEND, failure=Broken(f"refused: {refusal.code}"))
 
     def fault(self, verdict: Verdict, where: str) -> None:
         self.report(("PROMISE", verdict.value), failure=Broken(PROMISES[verdict]))

@@ -146,10 +146,10 @@ class Session:
         if name == "channel:resumed":
             self.state.replayed(data)
         elif name == "channel:removed":
-            channel, code = data["channel"], data["code"]
-            if code not in RETRYABLE:
-                raise Refused(code, f"removed from {channel}", retryable=False)
-            self.refusals.append(channel)
+            code, problem = data["code"], f"removed from {data['channel']}"
+            self._refused(data["channel"], Refused(code, problem, retryable=code in RETRYABLE))
+        elif name == "session:draining":
+            self._listener.draining(data["reconnect_in_ms"] / 1_000)
         elif name == "session:ready":
             self._welcomed = True
             for channel in self.state.unjoined:
@@ -203,10 +203,7 @@ class Session:
 
     def _joined(self, channel: str, answer: Json) -> None:
         if not answer["ok"]:
-            refusal = _refusal(answer["error"])
-            if not refusal.retryable:
-                raise refusal
-            self.refusals.append(channel)
+            self._refused(channel, _refusal(answer["error"]))
         elif answer["recovered"] is None:
             self.state.joined(answer)
         else:
@@ -225,19 +222,27 @@ class Session:
 
     def _sent(self, message: Outgoing, answer: Json) -> None:
         if not answer["ok"]:
-            refusal = _refusal(answer["error"])
-            if refusal.retryable:
-                self.refusals.append(message.key)
-            else:
-                self.outbox.pop(message.key, None)
-            self._listener.refused(refusal)
+            self._refused(message, _refusal(answer["error"]))
             return
         self.outbox.pop(message.key, None)
         channel, offset = message.channel, answer["offset"]
         if not answer["duplicate"] and offset <= self._acked.get(channel, 0):
             self.state.stray(f"{channel}: a later send was acked at the earlier offset {offset}")
         self._acked[channel] = max(offset, self._acked.get(channel, 0))
-        self._listener.acked(message, Ack(channel, answer["epoch"], offset, message.key))
+        ack = Ack(channel, answer["epoch"], offset, message.key)
+        self._listener.acked(message, ack, duplicate=answer["duplicate"])
+
+    def _refused(self, what: str | Outgoing, refusal: Refused) -> None:
+        """Keep a refusal for `retry`. A message that is refused for good is given up; so is a client without its
+        channel: raises `Refused`."""
+        name = what if isinstance(what, str) else what.key
+        if refusal.retryable:
+            self.refusals.append(name)
+        elif isinstance(what, str):
+            raise refusal
+        else:
+            self.outbox.pop(name, None)
+        self._listener.refused(what, refusal)
 
 
 def _refusal(error: Json) -> Refused:

@@ -59,11 +59,15 @@ class Listener(Protocol):
     def heard(self, event: Json, *, live: bool) -> None:
         """Note a log event that is new to the session; `live` unless it came by a resume."""
 
-    def acked(self, message: Outgoing, ack: Ack) -> None:
-        """Note that a message is in the log."""
+    def acked(self, message: Outgoing, ack: Ack, *, duplicate: bool) -> None:
+        """Note that a message is in the log; `duplicate` if it was there before this sending."""
 
-    def refused(self, refusal: Refused) -> None:
-        """Note that a message is not in the log (for now, if `retryable`)."""
+    def refused(self, what: Outgoing | str, refusal: Refused) -> None:
+        """Note that a message is not in the log, or a channel (its name) not joined; for now, if `retryable`."""
+
+    def draining(self, reconnect_in_s: float) -> None:
+        """Note that the server asks the client to move. To do nothing is allowed: the server closes it later."""
+        return
 
     def fault(self, verdict: Verdict, where: str) -> None:
         """Note a broken promise of the server."""

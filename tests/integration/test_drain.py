@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,22 +25,29 @@ from tests.clients.account import Outgoing
 from tests.clients.bot import HASTE, enter, settled
 from tests.clients.frames import masked
 from tests.clients.javascript import BareJsClient, CoreJsClient
+from tests.clients.member import ABNORMAL, Member, enter_all
 from tests.clients.python import PyClient
 from tests.clients.raw import RawSocket, event, handshake
+from tests.clients.talk import Speaker, Talk
 from tests.conftest import Figure
 from tests.harness.cluster import EVERYTHING, FOR_EVER_MS, ready, status
-from tests.harness.movers import Mover, Story, arrive
 from tests.harness.nginx import NginxProcess
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.integration.conftest import blameless
+from tests.integration.drain_verdict import Drained
 
 pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
 
-LOOK_S = 0.05
 CALM_S = 20.0
-"""In which everybody is answered and has heard everything, once nothing is in the way."""
+"""The longest that anybody may take to be answered and to hear everything, once nothing is in the way."""
+
+TALK_S = 1.0
+"""Between two messages of a talker."""
+
+FLOOD_S, IN_FLIGHT = 0.02, 3
+"""Between two messages of a flooder, and how many may be unanswered."""
 
 
 class Stage:
@@ -102,74 +110,97 @@ sys.exit(main(["serve"]))
 """The server with other NUMBERS in its drain."""
 
 
-def crowd(port: int, rooms: int, each: int, flooders: int) -> list[Mover]:
-    """`each` members to a room, every second one of which heeds the notice, and one of whom talks; and those who keep a
-    command under way at every moment, in rooms of their own, and are closed while they do."""
-    members = [
-        Mover(
-            port,
-            f"m{room}-{number}",
-            f"room:{room}",
-            heeds=number % 2 == 0,
-            pause_s=1.0 if number == room % 2 else None,
-        )
-        for room in range(rooms)
-        for number in range(each)
-    ]
-    floods = [
-        Mover(port, f"f{number}", f"room:flood-{number}", heeds=number % 4 == 0, pause_s=0.02, in_flight=3)
-        for number in range(flooders)
-    ]
-    return members + floods
+@dataclass(frozen=True, slots=True)
+class Movers:
+    """Clients that are on the replica that is to stop; some of them talk."""
+
+    everybody: Sequence[Member]
+    talkers: Sequence[Member]
+    flooders: Sequence[Member]
+
+    @classmethod
+    async def arrive(cls, stack: AsyncExitStack, url: str, rooms: int, each: int, flooders: int) -> "Movers":
+        """Connect `each` members to a room, of which every second heeds the notice, and one talks; and flooders, that
+        keep commands under way at every moment, in rooms of their own, and are closed while they do."""
+        members = [
+            _member(url, f"m{room}-{number}", f"room:{room}", number % 2 == 0)
+            for room in range(rooms)
+            for number in range(each)
+        ]
+        talkers = [members[room * each + room % 2] for room in range(rooms)]
+        floods = [_member(url, f"f{number}", f"room:flood-{number}", number % 4 == 0) for number in range(flooders)]
+        movers = cls([*members, *floods], talkers, floods)
+        await enter_all(stack, movers.everybody)
+        return movers
+
+    async def until_all(self, calm: Callable[[Member], bool]) -> None:
+        """Wait until it holds of each member. If it does not within `CALM_S`, the verdict says so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CALM_S):
+                for member in self.everybody:
+                    while not calm(member):
+                        member.changed.clear()
+                        await member.changed.wait()
 
 
-async def until_all(movers: Sequence[Mover], calm: Callable[[Mover], bool]) -> None:
-    """Wait until it holds of everybody, at most so long; what does not hold then is for the verdict."""
-    deadline = time.monotonic() + CALM_S
-    while time.monotonic() < deadline and not all(map(calm, movers)):  # noqa: ASYNC110  # a thousand tasks' progress
-        await asyncio.sleep(LOOK_S)
+def _member(url: str, user: str, channel: str, heeds: bool) -> Member:
+    return Member(url, user, token(user), channel, heeds=heeds, in_flight=IN_FLIGHT)
 
 
-async def drained(stage: Stage, movers: Sequence[Mover], timing: DrainTiming) -> Story:
-    """Let everybody arrive, start the second replica, stop the first; return what became of it."""
-    await arrive(movers)
-    await stage.second.start()
-    await ready(stage.second)
-    began = time.monotonic()
-    code = await stage.first.terminate()
-    seconds = time.monotonic() - began
-    await until_all(movers, lambda mover: mover.online)  # the last ones that were closed are still on their way
-    for mover in movers:
-        mover.hush()
-    await until_all(movers, lambda mover: mover.online and not mover.unanswered)
-    log = await stage.log(sorted({mover.channel for mover in movers}))
-    await until_all(movers, lambda mover: mover.at == len(log[mover.channel]))
-    pace = max(len(movers) / timing.window_s, timing.slowest_pace)
-    return Story(movers, log, code, seconds, timing.timeout_s, pace)
+def speaker(member: Member) -> Speaker:
+    """Let a member say its number."""
+    return lambda number: member.send(f"{member.witness.user}-{number}", str(number))
+
+
+@asynccontextmanager
+async def talk(movers: Movers) -> AsyncIterator[None]:
+    """Let talkers and flooders talk while the body runs; leave when everything is answered, or the time is over."""
+    talks = Talk(map(speaker, movers.talkers), TALK_S), Talk(map(speaker, movers.flooders), FLOOD_S, IN_FLIGHT)
+    try:
+        yield
+        for each in talks:
+            await each.hush(CALM_S)
+    finally:
+        for each in talks:
+            await each.end()
+
+
+async def drained(stage: Stage, movers: Movers, timing: DrainTiming) -> Drained:
+    """Start the second replica, and stop the first while the movers talk; return the result."""
+    async with talk(movers):
+        await stage.second.start()
+        await ready(stage.second)
+        began = time.monotonic()
+        code = await stage.first.terminate()
+        seconds = time.monotonic() - began
+        await movers.until_all(lambda member: member.online)  # the last that were closed are still on their way
+    log = await stage.log(sorted({member.witness.channel for member in movers.everybody}))
+    await movers.until_all(lambda member: member.witness.last == len(log[member.witness.channel]))
+    pace = max(len(movers.everybody) / timing.window_s, timing.slowest_pace)
+    return Drained(movers.everybody, log, began, code, seconds, timing.timeout_s, pace)
 
 
 async def test_a_thousand_clients_move(tmp_path: Path, figure: Figure) -> None:
     """Half of them heed the notice and are never without a connection; the others come back as libraries do. Everything
     that was sent is in the log once, what was not answered was not done, and the process ends with 0 in time."""
     stage = Stage(tmp_path)
-    async with stage.open():
-        movers = crowd(stage.front.port, rooms=99, each=10, flooders=10)
-        story = await drained(stage, movers, DrainTiming(20.0))
-        await asyncio.gather(*(mover.leave() for mover in movers))
-        waits = story.gaps
+    async with stage.open(), AsyncExitStack() as stack:
+        movers = await Movers.arrive(stack, stage.front.url, rooms=99, each=10, flooders=10)
+        drain = await drained(stage, movers, DrainTiming(20.0))
+        waits = drain.gaps
         figure(
-            f"{len(movers)} clients, {sum(map(len, story.log.values()))} messages; exit {story.exit_code} after "
-            f"{story.seconds:.1f} s; peak {story.peak} attempts/s at a pace of {story.pace:.0f}/s; without a "
+            f"{len(waits)} clients, {sum(map(len, drain.log.values()))} messages; exit {drain.exit_code} after "
+            f"{drain.seconds:.1f} s; peak {drain.peak} attempts/s at a pace of {drain.pace:.0f}/s; without a "
             f"connection p50 {waits[len(waits) // 2]:.2f} s, p99 {waits[round(len(waits) * 0.99) - 1]:.2f} s; "
-            f"{story.moved:.1%} of those that heed it never; {len(story.retried)} commands sent again"
+            f"{drain.moved:.1%} of those that heed it never; {len(drain.retried)} commands sent again"
         )
-        assert story.complaints() == []
-        assert {code for mover in movers for code in mover.closed if not mover.heeds} <= {1012, None}
+        assert drain.complaints() == []
+        assert {code for member in movers.everybody for code in member.codes if not member.heeds} <= {1012, ABNORMAL}
         blameless(stage.first.lines, stage.first.output)
         [ended] = [line for line in stage.first.lines if line["event"] == "drained"]
         figure(f"the replica says: {ended}")
         assert ended["aborted"] == 0
-        assert ended["left"] + ended["closed"] == len(movers)
+        assert ended["left"] + ended["closed"] == len(movers.everybody)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +216,10 @@ async def test_a_thousand_clients_move(tmp_path: Path, figure: Figure) -> None:
 async def test_wrong_numbers_are_noticed(tmp_path: Path, figure: Figure, spoiled: str, complaint: str | None) -> None:
     """The same verdict over a smaller crowd, and a drain whose numbers are wrong on purpose: it says what is wrong."""
     stage = Stage(tmp_path, spoiled)
-    async with stage.open():
-        movers = crowd(stage.front.port, rooms=20, each=13, flooders=12)
-        story = await drained(stage, movers, DrainTiming(20.0))
-        await asyncio.gather(*(mover.leave() for mover in movers))
-    complaints = story.complaints()
+    async with stage.open(), AsyncExitStack() as stack:
+        movers = await Movers.arrive(stack, stage.front.url, rooms=20, each=13, flooders=12)
+        drain = await drained(stage, movers, DrainTiming(20.0))
+    complaints = drain.complaints()
     figure(f"{spoiled}: {complaints[:4]}")
     if complaint is None:
         assert complaints == []

@@ -12,8 +12,8 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
+from tests.clients.crowd import Crowd, Part
 from tests.harness.ingress import Ingress
-from tests.harness.mixed_crowd import MixedCrowd, Part
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ROOT
 from tests.harness.server import SECRET as JWT_SECRET
@@ -110,7 +110,7 @@ async def observe(
 ) -> Observed:
     """Let a crowd talk while something is done to the release; return what everybody saw. Leaves the stage."""
     async with asyncio.timeout(SCENARIO_S), stage:
-        async with MixedCrowd(stage.ingress.url, parts, CHANNELS) as crowd:
+        async with Crowd(stage.ingress.url, parts, CHANNELS) as crowd:
             talked_at = time.monotonic()
             await crowd.talk()
             await deed()

@@ -8,7 +8,7 @@ from pathlib import Path
 import helm_python as helm
 import pytest
 
-from tests.harness.mixed_crowd import Part
+from tests.clients.crowd import Part
 from tests.kubernetes.api.kinds import Json
 from tests.kubernetes.upgrade.stage import VALUES, Stage, observe
 from tests.kubernetes.upgrade.verdict import Verdict, judge

@@ -9,9 +9,9 @@ from server.application.life.drainer import DrainTiming
 from server.domain.appending import created
 from server.domain.events import Event, MessageCreated
 from server.domain.messages import Position
+from tests.clients.crowd import Report
+from tests.clients.witness import Witness
 from tests.doubles.samples import ROOM, new_message
-from tests.harness.mixed_crowd import Member
-from tests.harness.witness import Witness
 from tests.kubernetes.cluster import Stop
 from tests.kubernetes.upgrade.verdict import Observed, judge, pace
 
@@ -32,16 +32,14 @@ def heard(count: int) -> Sequence[int]:
     return range(1, count + 1)
 
 
-def member(user: str, events: Sequence[MessageCreated], kind: str = "core", sent: int = 0) -> Member:
+def member(user: str, events: Sequence[MessageCreated], kind: str = "core", sent: int = 0) -> Report:
     """Somebody who heard these events, and has an ack for everything sent."""
     witness = Witness(user, kind, ROOM)
     for event in events:
         witness.hear(event.offset, event.message.id, event.message.text)
     witness.sent, witness.acks = sent, {f"{user}-{number}": number for number in heard(sent)}
     witness.attempts, witness.gap = [1.0], 0.5
-    report = witness.report()
-    del report["is"]
-    return Member(**report)
+    return Report(**witness.report())
 
 
 STOP = Stop("pod-1", told_at=100.0, ended_at=106.0, code=0, killed=False, connections=300, drain_timeout_s=TIMEOUT_S)

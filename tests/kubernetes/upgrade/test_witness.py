@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.witness import FAULTS, Witness
+from tests.clients.witness import FAULTS, Witness
 
 
 def told(*offsets: int) -> Witness:

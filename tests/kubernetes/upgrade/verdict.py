@@ -9,7 +9,7 @@ from typing import Any
 
 from server.application.life.drainer import DrainTiming
 from server.domain.events import Event, MessageCreated
-from tests.harness.mixed_crowd import Member
+from tests.clients.crowd import Report
 from tests.kubernetes.cluster import Stop
 
 GAP_S = 5.0
@@ -31,7 +31,7 @@ class Observed:
     handshakes that the first replica asked did not take; `killed` are the pods that the test itself killed."""
 
     logs: Logs
-    members: Sequence[Member]
+    members: Sequence[Report]
     stops: Sequence[Stop]
     talked_at: float
     turned_away: Sequence[Mapping[str, Any]]
@@ -97,7 +97,7 @@ def _log_faults(logs: Logs) -> Iterable[str]:
                 yield f"{channel}: {author}'s messages are not in the order of sending"
 
 
-def _member_faults(member: Member, log: Sequence[Event]) -> Iterable[str]:
+def _member_faults(member: Report, log: Sequence[Event]) -> Iterable[str]:
     """What was acked to it is in the log where the ack said; it heard everything in order and once, or, where it cannot
     resume, everything but what came while it was away."""
     for fault in member.faults:
@@ -151,7 +151,7 @@ def _statuses(turned_away: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(f"replica {line['replica_status']}" for line in turned_away))
 
 
-def _errors(members: Sequence[Member]) -> Counter[str]:
+def _errors(members: Sequence[Report]) -> Counter[str]:
     """What clients were told, or saw, that was not a success."""
     return sum((Counter(member.failed) for member in members), Counter())
 

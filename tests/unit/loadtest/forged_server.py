@@ -66,7 +66,8 @@ class Heard(Listener):
         self.times_ready = 0
         self.events: list[tuple[int, bool]] = []
         self.acks: list[tuple[str, Ack]] = []
-        self.refusals: list[Refused] = []
+        self.refusals: list[tuple[str, Refused]] = []
+        self.moves: list[float] = []
         self.faults: list[Verdict] = []
 
     def ready(self) -> None:
@@ -75,11 +76,14 @@ class Heard(Listener):
     def heard(self, event: Json, *, live: bool) -> None:
         self.events.append((event["offset"], live))
 
-    def acked(self, message: Outgoing, ack: Ack) -> None:
+    def acked(self, message: Outgoing, ack: Ack, *, duplicate: bool) -> None:
         self.acks.append((message.key, ack))
 
-    def refused(self, refusal: Refused) -> None:
-        self.refusals.append(refusal)
+    def refused(self, what: Outgoing | str, refusal: Refused) -> None:
+        self.refusals.append((what if isinstance(what, str) else what.key, refusal))
+
+    def draining(self, reconnect_in_s: float) -> None:
+        self.moves.append(reconnect_in_s)
 
     def fault(self, verdict: Verdict, where: str) -> None:
         self.faults.append(verdict)

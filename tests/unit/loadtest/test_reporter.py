@@ -55,8 +55,8 @@ def test_a_send_takes_until_its_ack() -> None:
     desk = Desk()
     desk.reporter.ready()
     desk.now = 10.25
-    desk.reporter.acked(message("k", 10.0), Ack("room:a", "one", 4, "k"))
-    desk.reporter.acked(message("k", 9.0), Ack("room:a", "one", 3, "k"))
+    desk.reporter.acked(message("k", 10.0), Ack("room:a", "one", 4, "k"), duplicate=False)
+    desk.reporter.acked(message("k", 9.0), Ack("room:a", "one", 3, "k"), duplicate=False)
     assert desk.fired == [(SEND, 250.0, None), (SEND_AGAIN, 1_250.0, None)]
     assert desk.heads == {"room:a": {"one": 4}}
     assert desk.times_ready == 1
@@ -83,7 +83,8 @@ def test_a_broken_promise_is_a_failure(verdict: Verdict) -> None:
 def test_a_refused_message_is_a_failure() -> None:
     """By its code."""
     desk = Desk()
-    desk.reporter.refused(Refused("unavailable", "m", retryable=True))
+    desk.reporter.refused(message("k", 10.0), Refused("unavailable", "m", retryable=True))
+    desk.reporter.refused("room:a", Refused("unavailable", "m", retryable=True))
     assert desk.fired == [(SEND, None, "refused: unavailable")]
 
 

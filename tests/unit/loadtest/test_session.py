@@ -206,6 +206,14 @@ class TestJudgement:
         assert tally(visit).clean
         assert visit.heard.events == []
 
+    def test_a_notice_of_a_drain_is_passed_on(self) -> None:
+        """The session itself goes on as before."""
+        visit = Visit()
+        visit.enter()
+        assert visit.session.hear(event("session:draining", {"reconnect_in_ms": 1_500, "deadline_ms": 3_500})) == b""
+        assert visit.heard.moves == [1.5]
+        assert visit.stage() is Stage.READY
+
 
 class TestCommands:
     """What is said, is said until it is answered."""
@@ -250,7 +258,7 @@ class TestCommands:
         visit.enter()
         visit.session.say(note("k"))
         visit.session.hear(ack(2, failed(code, retryable=retryable)))
-        assert [refusal.code for refusal in visit.heard.refusals] == [code]
+        assert [(key, refusal.code) for key, refusal in visit.heard.refusals] == [("k", code)]
         assert [payload["key"] for _, _, payload in said(visit.session.retry())] == (["k"] if retryable else [])
         assert visit.session.retry() == b""
         assert list(visit.session.outbox) == (["k"] if retryable else [])
@@ -262,6 +270,7 @@ class TestCommands:
         visit.session.hear(SWITCHING + OPEN + CONNECTED + READY)
         visit.session.hear(ack(1, failed("unavailable", retryable=True)))
         assert visit.stage() is Stage.ENTERING
+        assert [(channel, refusal.code) for channel, refusal in visit.heard.refusals] == [(CHANNEL, "unavailable")]
         assert said(visit.session.retry()) == [(2, "channel:join", {"channel": CHANNEL})]
         visit.session.hear(ack(2, joined(0)))
         assert visit.stage() is Stage.READY

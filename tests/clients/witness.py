@@ -70,4 +70,4 @@ class Witness:
         names = (
             "user kind channel first last count sent faults acks failed attempts gap gap_at".split()  # noqa: SIM905
         )
-        return {"is": "member", "digest": self._digest.hexdigest(), **{name: getattr(self, name) for name in names}}
+        return {"digest": self._digest.hexdigest(), **{name: getattr(self, name) for name in names}}

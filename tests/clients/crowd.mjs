@@ -1,8 +1,8 @@
 // Many JavaScript clients in one process, of one kind: `core` (our client core) or `bare` (socket.io-client alone).
 //
-// In, JSON lines: {do: "enter", url, kind, members: [{user, token, channel}]} · {do: "talk", talkers: [user], every_ms}
+// Orders, JSON lines: {do: "enter", url, kind, members: [{user, token, channel}]} · {do: "talk", talkers: [user], every_ms}
 //     · {do: "hush"} · {do: "report", heads: {channel: offset}, within_ms} · end of input: leave.
-// Out: {is: "entered"} · {is: "hushed"} · {is: "member", ...} for each, then {is: "reported"}.
+// Each order is answered by one line: {}, or {members: [account of each]} to "report".
 // Times are seconds of CLOCK_MONOTONIC, which all processes of a machine share.
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -12,16 +12,16 @@ import { createMaru } from "../../clients/js-demo/public/maru/index.js";
 
 const here = createRequire(new URL("../../clients/js-demo/package.json", import.meta.url));
 const { io } = here("socket.io-client");
-const ACKED_MS = 20_000; // for what is unanswered when the talk ends
-const RETRY_MS = 500; // before what was refused for now is tried again
-const LOOK_MS = 50; // between two looks at what nobody tells
+const ACKED_MS = 20_000; // for the messages that are unanswered when the talk ends
+const RETRY_MS = 500; // before a join that was refused for now is repeated
+const LOOK_MS = 50; // between two checks of a condition that has no event
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const now = () => Number(process.hrtime.bigint()) / 1e9;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const members = [];
 let talking = false;
 
-/** What a member sees of its channel, and says in it. */
+/** A member's account of its channel. */
 class Member {
   constructor({ user, token, channel }, kind) {
     Object.assign(this, { user, token, channel, kind, first: 0, last: null, count: 0, sent: 0, open: 0 });
@@ -67,7 +67,7 @@ class Member {
     const { user, kind, channel, first, count, sent, faults, acks, failed, attempts, gap, gapAt: gap_at } = this;
     const last = this.last ?? 0;
     const digest = this.digest.copy().digest("hex");
-    say({ is: "member", user, kind, channel, first, last, count, digest, sent, faults, acks, failed, attempts, gap, gap_at });
+    return { user, kind, channel, first, last, count, digest, sent, faults, acks, failed, attempts, gap, gap_at };
   }
 }
 
@@ -111,7 +111,7 @@ class Bare extends Member {
     });
   }
 
-  /** Without a retry: a team that copied no code of ours. What fails here was never acked. */
+  /** Sends without a retry: a team that copied no code of ours. A message that fails was never acked. */
   send(text, key) {
     return new Promise((resolve, reject) => {
       const data = { channel: this.channel, text, key };
@@ -134,7 +134,6 @@ const commands = {
     for (let begin = 0; begin < members.length; begin += 50) {
       await Promise.all(members.slice(begin, begin + 50).map((member) => member.enter(url)));
     }
-    say({ is: "entered" });
   },
 
   talk({ talkers, every_ms }) {
@@ -157,18 +156,16 @@ const commands = {
     }
     talking = false;
     await reached(() => members.every(({ open }) => open === 0), ACKED_MS);
-    say({ is: "hushed" });
   },
 
   async report({ heads, within_ms }) {
     await reached(() => members.every(({ channel, last }) => last >= heads[channel]), within_ms);
-    for (const member of members) member.report();
-    say({ is: "reported" });
+    return { members: members.map((member) => member.report()) };
   },
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const command = JSON.parse(line);
-  commands[command.do](command);
+  const order = JSON.parse(line);
+  say((await commands[order.do](order)) ?? {});
 }
 process.exit(0);
