@@ -2,21 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients.account import Entry, Outgoing, entry
+from tests.clients.group import Client, Group
 from tests.clients.javascript import CoreJsClient
 from tests.clients.python import PyClient
 from tests.harness.lossy_proxy import LossyProxy
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
-from tests.harness.waiting import until
 
 CHANNELS = ("room:one", "room:two", "room:three")
 MESSAGES_EACH = 720  # of four senders: just under a replay of 1,000 a channel, so that one join tells the whole log
@@ -25,34 +24,6 @@ PAGE = 100
 IN_FLIGHT = 16
 KILLS = 5
 DRAIN_S = 20.0
-
-Client = CoreJsClient | PyClient
-
-
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """Four users in three channels, and the event that is set when any of them hears something."""
-
-    members: dict[str, Client]
-    changed: asyncio.Event
-
-    @property
-    def acked(self) -> int:
-        """How many messages have their ack."""
-        return sum(len(client.acks) for client in self.members.values())
-
-    async def reach(self, acked: int) -> None:
-        """Wait until so many messages are acked."""
-        await until(lambda: self.acked >= acked, self.changed, 60.0, lambda: f"{acked} acks; there are {self.acked}")
-
-    async def speak(self) -> None:
-        """Everybody sends everything; returns when all of it is acked."""
-        async with asyncio.TaskGroup() as sending:
-            for user, client in self.members.items():
-                if isinstance(client, PyClient):
-                    sending.create_task(client.send_all(messages_of(user), IN_FLIGHT))
-                else:
-                    sending.create_task(client.send_all(messages_of(user)))
 
 
 def messages_of(user: str) -> list[Outgoing]:
@@ -63,21 +34,20 @@ def messages_of(user: str) -> list[Outgoing]:
     ]
 
 
-async def gather_crowd(stack: AsyncExitStack, url: str) -> Crowd:
-    """Two users on our JavaScript core, two on a plain python-socketio that keeps its positions and keys by itself."""
-    changed = asyncio.Event()
+async def gather(stack: AsyncExitStack, url: str) -> Group:
+    """Connect two users on our JavaScript core, two on a plain python-socketio."""
+    group = Group(url, CHANNELS)
     options: dict[str, Any] = {"backoffMinMs": 200, "backoffMaxMs": 500, "outboxLimit": MESSAGES_EACH}
-    members: dict[str, Client] = {
-        "judith": CoreJsClient(url, token("judith"), changed, inFlight=1, **options),
-        "jan": CoreJsClient(url, token("jan"), changed, inFlight=IN_FLIGHT, **options),
-        "paula": PyClient(url, token("paula"), changed),
-        "pavel": PyClient(url, token("pavel"), changed),
-    }
-    for client in members.values():
-        await stack.enter_async_context(client)
-        for channel in CHANNELS:
-            await client.join(channel)
-    return Crowd(members, changed)
+    await group.enter(stack, "judith", group.core("judith", **options, inFlight=1))
+    await group.enter(stack, "jan", group.core("jan", **options, inFlight=IN_FLIGHT))
+    for user in ("paula", "pavel"):
+        await group.enter(stack, user, group.python(user))
+    return group
+
+
+def speech(group: Group) -> Coroutine[Any, Any, None]:
+    """Let everybody send everything; return when all of it is acked."""
+    return group.speak({user: messages_of(user) for user in group.members}, IN_FLIGHT)
 
 
 async def read_log(auditor: PyClient, channel: str) -> list[Entry]:
@@ -98,31 +68,24 @@ async def read_log(auditor: PyClient, channel: str) -> list[Entry]:
     return pages
 
 
-async def check_log(crowd: Crowd, url: str) -> None:
-    """The log holds every message once, in its sender's order and where its ack says; every client heard just that."""
+async def check_log(group: Group, url: str) -> None:
+    """Hold every client against the log, which has every message."""
     async with PyClient(url, token("auditor")) as auditor:
         for channel in CHANNELS:
             log = await read_log(auditor, channel)
-            for user, client in crowd.members.items():
-                sent = [message for message in messages_of(user) if message.channel == channel]
-                mine = [found for found in log if found[2].startswith(f"{user}-")]
-                assert [(key, text) for _, _, key, text in mine] == [(each.key, each.text) for each in sent]
-                assert [entry(client.acks[each.key]["message"]) for each in sent] == mine
-                await client.heard(channel, len(log))
-                assert client.entries(channel) == log
-    for client in crowd.members.values():
-        assert client.faults == []
+            assert len(log) == MESSAGES_EACH * len(group.members) // len(CHANNELS)
+            await group.check(channel, log)
 
 
-def duplicates(crowd: Crowd) -> int:
+def duplicates(group: Group) -> int:
     """How many messages the server had written before it could say so."""
-    return sum(ack["duplicate"] for client in crowd.members.values() for ack in client.acks.values())
+    return sum(ack["duplicate"] for client in group.members.values() for ack in client.acks.values())
 
 
-def retries(crowd: Crowd) -> int:
+def retries(group: Group) -> int:
     """How often a Python client sent a message again."""
     return sum(
-        client.attempts.total() - MESSAGES_EACH for client in crowd.members.values() if isinstance(client, PyClient)
+        client.attempts.total() - MESSAGES_EACH for client in group.members.values() if isinstance(client, PyClient)
     )
 
 
@@ -130,25 +93,25 @@ async def test_five_kills_under_load(tmp_path: Path, figure: Callable[[str], Non
     """`kill -9` five times under load: every acked message is in the log once, every client's events are the log."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(ServerProcess(tmp_path))
-        crowd = await gather_crowd(stack, server.url)
-        total = MESSAGES_EACH * len(crowd.members)
+        group = await gather(stack, server.url)
+        total = MESSAGES_EACH * len(group.members)
         began = time.perf_counter()
-        speaking = asyncio.create_task(crowd.speak())
+        speaking = asyncio.create_task(speech(group))
         for number in range(1, KILLS + 1):
-            await crowd.reach(total * number // (KILLS + 1))
+            await group.reach(total * number // (KILLS + 1))
             assert not speaking.done()
             await server.kill()
             await server.start()
         await speaking
         seconds = time.perf_counter() - began
-        await check_log(crowd, server.url)
+        await check_log(group, server.url)
         assert server.faults() == []
-        assert [client.connects for client in crowd.members.values()] == [1 + KILLS] * len(crowd.members)
+        assert [client.connects for client in group.members.values()] == [1 + KILLS] * len(group.members)
     figure(
-        f"{total} messages over {KILLS} kills in {seconds:.1f} s, {retries(crowd)} sent again, "
-        f"{duplicates(crowd)} of all were in the log already"
+        f"{total} messages over {KILLS} kills in {seconds:.1f} s, {retries(group)} sent again, "
+        f"{duplicates(group)} of all were in the log already"
     )
-    assert retries(crowd) >= KILLS
+    assert retries(group) >= KILLS
 
 
 async def test_an_orderly_stop_under_load(tmp_path: Path, figure: Callable[[str], None]) -> None:
@@ -156,26 +119,26 @@ async def test_an_orderly_stop_under_load(tmp_path: Path, figure: Callable[[str]
     async with AsyncExitStack() as stack:
         # Short: clients that are told to move go on talking until they are closed, and must not be done by then.
         server = await stack.enter_async_context(ServerProcess(tmp_path, {"MARU_DRAIN_TIMEOUT": "1"}))
-        crowd = await gather_crowd(stack, server.url)
-        total = MESSAGES_EACH * len(crowd.members)
-        speaking = asyncio.create_task(crowd.speak())
-        await crowd.reach(total // 2)
+        group = await gather(stack, server.url)
+        total = MESSAGES_EACH * len(group.members)
+        speaking = asyncio.create_task(speech(group))
+        await group.reach(total // 2)
         assert not speaking.done()
         began = time.perf_counter()
         assert await server.terminate() == 0
         seconds = time.perf_counter() - began
         assert seconds < DRAIN_S
-        answered = crowd.acked
+        answered = group.acked
         assert not speaking.done()
         await server.start()
         await speaking
-        await check_log(crowd, server.url)
+        await check_log(group, server.url)
         assert server.faults() == []
-        assert [client.connects for client in crowd.members.values()] == [2] * len(crowd.members)
-        again = [max(client.attempts.values()) for client in crowd.members.values() if isinstance(client, PyClient)]
+        assert [client.connects for client in group.members.values()] == [2] * len(group.members)
+        again = [max(client.attempts.values()) for client in group.members.values() if isinstance(client, PyClient)]
         assert max(again) <= 2
-    figure(f"stopped in {seconds:.2f} s at {answered} of {total} acks; {retries(crowd)} sent again")
-    assert duplicates(crowd) == 0, "what was written was also answered"
+    figure(f"stopped in {seconds:.2f} s at {answered} of {total} acks; {retries(group)} sent again")
+    assert duplicates(group) == 0, "what was written was also answered"
 
 
 async def py_sender(stack: AsyncExitStack, url: str) -> tuple[Client, Callable[[Outgoing], Awaitable[None]]]:

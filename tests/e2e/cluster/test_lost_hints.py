@@ -11,8 +11,9 @@ from server.adapters import codec
 from server.adapters.redis import keys
 from server.domain.events import MessageCreated, MessageEvent
 from server.domain.messages import MessageId
+from tests.clients.group import Group
+from tests.e2e.cluster.gathering import check, gather
 from tests.harness.cluster import Cluster
-from tests.harness.crowd import Crowd, Talk, gather
 
 CHANNELS = tuple(f"room:{number}" for number in range(6))
 RATE = 200
@@ -44,10 +45,10 @@ def invented(event: MessageEvent) -> list[MessageEvent]:
     return [ahead, replace(ahead, epoch="another")]
 
 
-async def heard_by_all(crowd: Crowd, events: list[MessageEvent], timeout: float) -> None:
+async def heard_by_all(group: Group, events: list[MessageEvent], timeout: float) -> None:
     """Wait until every member has been told of each event."""
     for event in events:
-        for client in crowd.members.values():
+        for client in group.members.values():
             await client.heard(event.channel, event.offset, timeout)
 
 
@@ -56,13 +57,13 @@ async def test_a_publisher_dies_before_it_publishes(tmp_path: Path, figure: Figu
     too."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS)
-        async with Talk(crowd, RATE, CHANNELS[:3]):
+        group = await gather(stack, cluster, CHANNELS)
+        async with group.talking(RATE, CHANNELS[:3]):
             began = time.perf_counter()
             written = [event for channel in CHANNELS for event in await cluster.write(channel, 1)]
-            await heard_by_all(crowd, written, HEAL_S)
+            await heard_by_all(group, written, HEAL_S)
             seconds = time.perf_counter() - began
-        count = await crowd.check()
+        count = await check(cluster, group)
     figure(f"everybody told {seconds:.1f} s after the last word of the dead; {count} events")
     assert seconds < HEAL_S
 
@@ -72,10 +73,10 @@ async def test_hints_in_chaos(tmp_path: Path, figure: Figure) -> None:
     them, while others talk: every member hears the log, in order, once."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS)
+        group = await gather(stack, cluster, CHANNELS)
         past: list[MessageEvent] = []
         told = 0
-        async with Talk(crowd, RATE):
+        async with group.talking(RATE):
             for _ in range(BURSTS):
                 fresh = [event for channel in CHANNELS for event in await cluster.write(channel, EVENTS)]
                 hints = [event for event in fresh if random.random() > 1 / 3]
@@ -85,9 +86,9 @@ async def test_hints_in_chaos(tmp_path: Path, figure: Figure) -> None:
                 past += fresh
                 told += len(hints)
             began = time.perf_counter()
-            await heard_by_all(crowd, past, HEAL_S)
+            await heard_by_all(group, past, HEAL_S)
             seconds = time.perf_counter() - began
-        count = await crowd.check()
-        assert [client.connects for client in crowd.members.values()] == [1] * len(crowd.members)
+        count = await check(cluster, group)
+        assert [client.connects for client in group.members.values()] == [1] * len(group.members)
     figure(f"{told} odd hints at {len(past)} of {count} events; all told {seconds:.2f} s after the last")
     assert seconds < HEAL_S

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients.account import Entry, entry
-from tests.clients.javascript import CoreJsClient
+from tests.clients.group import Client, Group
 from tests.clients.python import PyClient
+from tests.e2e.cluster.gathering import entry_of, gather
 from tests.harness.cluster import Cluster
-from tests.harness.crowd import HASTE, Client, Crowd, Talk, entry_of, gather
-from tests.harness.tokens import token
 from tests.harness.waiting import until
 
 CHANNELS = tuple(f"room:{number}" for number in range(4))
@@ -36,21 +35,19 @@ Figure = Callable[[str], None]
 
 
 class Visitors:
-    """A member of each library that says nothing, goes away and comes back with its positions."""
+    """A client of each library that says nothing, goes away and comes back with its positions."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        url = crowd.cluster.url
-        self._js = CoreJsClient(url, token("jo"), crowd.changed, may_reset=True, **HASTE)
-        self._py = PyClient(url, token("pia"), crowd.changed, may_reset=True)
+    def __init__(self, group: Group) -> None:
+        self._js, self._py = group.core("jo"), group.python("pia")
         self.clients: dict[str, Client] = {"jo": self._js, "pia": self._py}
 
     @classmethod
-    async def arrive(cls, stack: AsyncExitStack, crowd: Crowd) -> "Visitors":
+    async def arrive(cls, stack: AsyncExitStack, group: Group) -> "Visitors":
         """Connect, and join everything."""
-        visitors = cls(crowd)
+        visitors = cls(group)
         for client in visitors.clients.values():
             await stack.enter_async_context(client)
-            for channel in crowd.channels:
+            for channel in group.channels:
                 await client.join(channel)
         return visitors
 
@@ -82,14 +79,14 @@ async def history(client: Client, channel: str, upto: int) -> list[Entry]:
     return [entry(message) for message in found]
 
 
-async def told(crowd: Crowd, clients: dict[str, Client]) -> float:
+async def told(group: Group, clients: dict[str, Client]) -> float:
     """Wait until each of these has been told of each channel that it has lost track; return how long that took."""
     began = time.perf_counter()
 
     def missing() -> list[tuple[str, str]]:
-        return [(user, room) for user, client in clients.items() for room in crowd.channels if not client.resets[room]]
+        return [(user, room) for user, client in clients.items() for room in group.channels if not client.resets[room]]
 
-    await until(lambda: not missing(), crowd.changed, TOLD_S, lambda: f"not told: {missing()}")
+    await until(lambda: not missing(), group.changed, TOLD_S, lambda: f"not told: {missing()}")
     return time.perf_counter() - began
 
 
@@ -110,18 +107,18 @@ async def check_view(client: Client, channel: str, log: list[Entry], epoch: str)
     assert again + [entry(event["message"]) for event in since()] == log, story()
 
 
-async def check(crowd: Crowd, clients: dict[str, Client]) -> int:
-    """Every client's view is the log; return how many events that is."""
+async def check(cluster: Cluster, clients: dict[str, Client]) -> int:
+    """Hold every client's view against the log; return the number of events."""
     count = 0
-    for channel in crowd.channels:
-        events = await crowd.cluster.events(channel)
+    for channel in CHANNELS:
+        events = await cluster.events(channel)
         log = [entry_of(event) for event in events]
         count += len(log)
         assert [offset for offset, *_ in log] == list(range(1, len(log) + 1))
         for client in clients.values():
             await check_view(client, channel, log, events[-1].epoch)
     assert {user: client.faults for user, client in clients.items() if client.faults} == {}
-    assert crowd.cluster.faults() == []
+    assert cluster.faults() == []
     return count
 
 
@@ -130,20 +127,20 @@ async def test_everything_is_flushed(tmp_path: Path, figure: Figure) -> None:
     away when back."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS, pairs=2, may_reset=True)
-        visitors = await Visitors.arrive(stack, crowd)
-        await crowd.probe()
-        async with Talk(crowd, RATE, CHANNELS[:2]):
-            await crowd.reach(SOME)
+        group = await gather(stack, cluster, CHANNELS, pairs=2, may_reset=True)
+        visitors = await Visitors.arrive(stack, group)
+        await group.probe()
+        async with group.talking(RATE, CHANNELS[:2]):
+            await group.reach(SOME)
             await visitors.go()
             await cluster.redis.command("FLUSHALL")
-            seconds = await told(crowd, crowd.members)
-            await crowd.reach(crowd.acked + SOME)
+            seconds = await told(group, group.members)
+            await group.reach(group.acked + SOME)
             await visitors.come_back()
-            await told(crowd, visitors.clients)
-            await crowd.reach(crowd.acked + SOME)
-        await crowd.probe()
-        count = await check(crowd, crowd.members | visitors.clients)
+            await told(group, visitors.clients)
+            await group.reach(group.acked + SOME)
+        await group.probe()
+        count = await check(cluster, group.members | visitors.clients)
     figure(f"everybody told after {seconds:.2f} s; {count} events in the new log")
 
 
@@ -151,20 +148,20 @@ async def test_redis_comes_back_older(tmp_path: Path, figure: Figure) -> None:
     """Redis is killed and comes back as it was some hundred messages ago, and is written on: everybody is told."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS, pairs=2, may_reset=True)
-        visitors = await Visitors.arrive(stack, crowd)
-        async with Talk(crowd, RATE):
-            await crowd.reach(SOME)
+        group = await gather(stack, cluster, CHANNELS, pairs=2, may_reset=True)
+        visitors = await Visitors.arrive(stack, group)
+        async with group.talking(RATE):
+            await group.reach(SOME)
             cluster.redis.save(tmp_path / "moment")
-            await crowd.reach(crowd.acked + SOME)
+            await group.reach(group.acked + SOME)
             await visitors.go()
-            await crowd.reach(crowd.acked + SOME)
+            await group.reach(group.acked + SOME)
             await cluster.redis.restore(tmp_path / "moment")
-            seconds = await told(crowd, crowd.members)
+            seconds = await told(group, group.members)
             await visitors.come_back()
-            await told(crowd, visitors.clients)
-            await crowd.reach(crowd.acked + 2 * SOME)
-        count = await check(crowd, crowd.members | visitors.clients)
+            await told(group, visitors.clients)
+            await group.reach(group.acked + 2 * SOME)
+        count = await check(cluster, group.members | visitors.clients)
     figure(f"everybody told after {seconds:.2f} s; {count} events in the log at the end")
 
 
@@ -173,12 +170,12 @@ async def test_redis_comes_back_older_and_overtakes(tmp_path: Path, figure: Figu
     nobody takes the new event at a known offset for the old one."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS, pairs=2, may_reset=True)
-        visitors = await Visitors.arrive(stack, crowd)
-        async with Talk(crowd, RATE):
-            await crowd.reach(SOME)
+        group = await gather(stack, cluster, CHANNELS, pairs=2, may_reset=True)
+        visitors = await Visitors.arrive(stack, group)
+        async with group.talking(RATE):
+            await group.reach(SOME)
             cluster.redis.save(tmp_path / "moment")
-            await crowd.reach(crowd.acked + SOME)
+            await group.reach(group.acked + SOME)
         await visitors.go()
         for replica in cluster.replicas:
             replica.send_signal(signal.SIGSTOP)
@@ -188,9 +185,9 @@ async def test_redis_comes_back_older_and_overtakes(tmp_path: Path, figure: Figu
         for replica in cluster.replicas:
             replica.send_signal(signal.SIGCONT)
         coming = asyncio.create_task(visitors.come_back())
-        seconds = await told(crowd, crowd.members)
+        seconds = await told(group, group.members)
         await coming
-        await told(crowd, visitors.clients)
-        await crowd.probe()
-        count = await check(crowd, crowd.members | visitors.clients)
+        await told(group, visitors.clients)
+        await group.probe()
+        count = await check(cluster, group.members | visitors.clients)
     figure(f"everybody told after {seconds:.2f} s; {count} events in the log at the end")

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.clients.group import Group
 from tests.clients.javascript import CoreJsClient
 from tests.clients.python import PyClient
+from tests.e2e.cluster.gathering import check, gather
 from tests.harness.cluster import Cluster, ready, status
-from tests.harness.crowd import Crowd, Talk, gather
 from tests.harness.nginx import Method
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
@@ -124,16 +125,16 @@ async def test_a_replica_dies(tmp_path: Path, method: Method, figure: Figure) ->
     """`kill -9`: its clients come back on other replicas and resume; who sat elsewhere notices nothing."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path, method))
-        crowd = await gather(stack, cluster, CHANNELS)
+        group = await gather(stack, cluster, CHANNELS)
         seats = await cluster.seats()
-        async with Talk(crowd, RATE):
-            await crowd.reach(BEFORE)
+        async with group.talking(RATE):
+            await group.reach(BEFORE)
             await cluster.replicas[0].kill()
-            healed = await crowd.probe()
-            await crowd.reach(crowd.acked + AFTER)
+            healed = await group.probe()
+            await group.reach(group.acked + AFTER)
         await cluster.replicas[0].start()
-        count = await crowd.check()
-        assert sorted(client.connects for client in crowd.members.values()) == [1] * sum(seats[1:]) + [2] * seats[0]
+        count = await check(cluster, group)
+        assert sorted(client.connects for client in group.members.values()) == [1] * sum(seats[1:]) + [2] * seats[0]
     figure(f"members {seats}, the first replica killed: all well after {healed:.2f} s; {count} events")
     assert healed < HEAL_S
 
@@ -142,11 +143,11 @@ async def test_redis_restarts(tmp_path: Path, figure: Figure) -> None:
     """Redis is killed and comes back 2 s later: refusals meanwhile, connections stay, everybody hears everything."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS)
+        group = await gather(stack, cluster, CHANNELS)
         outage = await Outage.prepare(stack, cluster)
-        healed = await endure(crowd, outage, cluster.redis.kill, 2.0, cluster.redis.start)
-        count = await crowd.check()
-        assert [client.connects for client in crowd.members.values()] == [1] * len(crowd.members)
+        healed = await endure(group, outage, cluster.redis.kill, 2.0, cluster.redis.start)
+        count = await check(cluster, group)
+        assert [client.connects for client in group.members.values()] == [1] * len(group.members)
     figure(f"all well {healed:.2f} s after Redis; {outage.check()}; {count} events")
     assert healed < HEAL_S
 
@@ -155,15 +156,15 @@ async def test_redis_freezes(tmp_path: Path, figure: Figure) -> None:
     """Redis is stopped for 10 s with its connections open: an outage like any other, and no hang."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS)
+        group = await gather(stack, cluster, CHANNELS)
         outage = await Outage.prepare(stack, cluster)
 
         async def thaw() -> None:
             cluster.redis.thaw()
 
-        healed = await endure(crowd, outage, cluster.redis.freeze, 10.0, thaw)
-        count = await crowd.check()
-        assert [client.connects for client in crowd.members.values()] == [1] * len(crowd.members)
+        healed = await endure(group, outage, cluster.redis.freeze, 10.0, thaw)
+        count = await check(cluster, group)
+        assert [client.connects for client in group.members.values()] == [1] * len(group.members)
     figure(f"all well {healed:.2f} s after Redis; {outage.check()}; {count} events")
     assert healed < HEAL_S
 
@@ -175,12 +176,12 @@ async def test_redis_is_away_for_long(tmp_path: Path, figure: Figure) -> None:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
         newcomer = cluster.replica("newcomer")
         stack.push_async_exit(newcomer)
-        crowd = await gather(stack, cluster, CHANNELS)
+        group = await gather(stack, cluster, CHANNELS)
         outage = await Outage.prepare(stack, cluster)
 
         async def meanwhile() -> None:
             await outage.felt.wait()
-            await cut(crowd)
+            await cut(group)
             await newcomer.start()
 
         async def back() -> None:
@@ -189,10 +190,10 @@ async def test_redis_is_away_for_long(tmp_path: Path, figure: Figure) -> None:
             await cluster.redis.start()
 
         arriving = asyncio.create_task(meanwhile())
-        healed = await endure(crowd, outage, cluster.redis.kill, 20.0, back)
-        await takes_part(newcomer, crowd)
-        count = await crowd.check()
-        assert sorted(client.connects for client in crowd.members.values()) == [1] * (len(crowd.members) - 2) + [2, 2]
+        healed = await endure(group, outage, cluster.redis.kill, 20.0, back)
+        await takes_part(newcomer, group)
+        count = await check(cluster, group)
+        assert sorted(client.connects for client in group.members.values()) == [1] * (len(group.members) - 2) + [2, 2]
     figure(f"all well {healed:.2f} s after Redis; {outage.check()}; {count} events")
     assert healed < HEAL_S
 
@@ -201,51 +202,51 @@ async def test_subscribers_are_cut(tmp_path: Path, figure: Figure) -> None:
     """`CLIENT KILL TYPE pubsub`, three times under load: each time everybody hears what was said in between."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
-        crowd = await gather(stack, cluster, CHANNELS)
+        group = await gather(stack, cluster, CHANNELS)
         healed = []
-        async with Talk(crowd, RATE):
+        async with group.talking(RATE):
             for _ in range(3):
-                await crowd.reach(crowd.acked + BEFORE)
+                await group.reach(group.acked + BEFORE)
                 assert await cluster.redis.command("CLIENT", "KILL", "TYPE", "pubsub") == len(cluster.replicas)
-                healed.append(await crowd.probe())
-        count = await crowd.check()
-        assert [client.connects for client in crowd.members.values()] == [1] * len(crowd.members)
+                healed.append(await group.probe())
+        count = await check(cluster, group)
+        assert [client.connects for client in group.members.values()] == [1] * len(group.members)
     figure(f"all well after {', '.join(f'{seconds:.2f}' for seconds in healed)} s; {count} events")
     assert max(healed) < HEAL_S
 
 
 async def endure(
-    crowd: Crowd, outage: Outage, strike: Callable[[], None], seconds: float, mend: Callable[[], Awaitable[None]]
+    group: Group, outage: Outage, strike: Callable[[], None], seconds: float, mend: Callable[[], Awaitable[None]]
 ) -> float:
     """An outage in the middle of talk; return how long after it everybody was well."""
-    async with Talk(crowd, RATE):
-        await crowd.reach(BEFORE)
+    async with group.talking(RATE):
+        await group.reach(BEFORE)
         await outage.last(strike, seconds, mend)
-        healed = await crowd.probe()
-        await crowd.reach(crowd.acked + AFTER)
+        healed = await group.probe()
+        await group.reach(group.acked + AFTER)
     return healed
 
 
-async def cut(crowd: Crowd) -> None:
+async def cut(group: Group) -> None:
     """One member of each library loses its connection."""
-    script = next(client for client in crowd.members.values() if isinstance(client, CoreJsClient))
+    script = next(client for client in group.members.values() if isinstance(client, CoreJsClient))
     await script.ask("raw-disconnect")
-    python = crowd.pythons[0]
+    python = group.pythons[0]
     await python.disconnect()
     await python.connect()
 
 
-async def takes_part(replica: ServerProcess, crowd: Crowd) -> None:
+async def takes_part(replica: ServerProcess, group: Group) -> None:
     """The replica became ready, said so once, and a client of its own hears what the others say."""
     await ready(replica)
     assert await status(replica, "/readyz") == 200
     changes = Counter(line["event"] for line in replica.lines if line["event"] not in ORDINARY)
     assert max(changes.values()) == 1, changes
     async with PyClient(replica.url, token("late")) as client:
-        for channel in crowd.channels:
+        for channel in group.channels:
             await client.join(channel)
-        await crowd.probe()
-        for channel, events in crowd.pythons[0].received.items():
+        await group.probe()
+        for channel, events in group.pythons[0].received.items():
             await client.heard(channel, events[-1]["offset"])
             assert [event["message"]["text"] for event in client.received[channel]] == ["probe"]
         assert client.faults == []
