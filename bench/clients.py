@@ -57,7 +57,7 @@ class _Talk:
     seen: bytearray = field(default_factory=bytearray)
 
 
-class Crowd:
+class Clients:
     """The clients. `taken` is told of every read: (descriptor, markers in it, bytes)."""
 
     def __init__(self, protocol: ClientProtocol) -> None:

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.clients import Crowd
+from bench.clients import Clients
 from bench.processes import LoadFailed, cpu_s
 from bench.seen import Seen
 
@@ -58,7 +58,7 @@ class _Moment:
     received: int
 
     @classmethod
-    def now(cls, crowd: Crowd, seen: Seen, pids: Sequence[int]) -> "_Moment":
+    def now(cls, crowd: Clients, seen: Seen, pids: Sequence[int]) -> "_Moment":
         server, load = cpu_s(pids), time.process_time()
         return cls(time.perf_counter(), server, load, seen.total, crowd.received_bytes)
 
@@ -75,7 +75,7 @@ class _Moment:
         )
 
 
-def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window) -> Flow:
+def flow(crowd: Clients, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window) -> Flow:
     """Keep `in_flight` waves under way: a new one starts when every member has the oldest.
 
     Raises `LoadFailed` where deliveries stop.
@@ -110,7 +110,7 @@ def flow(crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: byt
 class _Run:
     """When a window begins, after its warming, and when it ends."""
 
-    def __init__(self, crowd: Crowd, seen: Seen, window: Window) -> None:
+    def __init__(self, crowd: Clients, seen: Seen, window: Window) -> None:
         self._crowd, self._seen, self._window = crowd, seen, window
         self.began: _Moment | None = None
         self.ended: _Moment | None = None
@@ -146,7 +146,7 @@ class _Run:
         return self.began.until(self.ended, len(self._seen.counts), self._crowd.lost)
 
 
-def _finish(crowd: Crowd, seen: Seen, sent: int) -> None:
+def _finish(crowd: Clients, seen: Seen, sent: int) -> None:
     """Take what is still under way, so that the next window begins with an empty line."""
     began = heard_at = time.perf_counter()
     total = seen.total
@@ -171,7 +171,7 @@ class Pace:
 
 
 def pace(
-    crowd: Crowd, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window, waves_s: float
+    crowd: Clients, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window, waves_s: float
 ) -> Pace:
     """Send so many waves a second, whatever comes back; a late one counts from when it was due.
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.clients import Crowd
+from bench.clients import Clients
 from bench.processes import LoadFailed, cpu_s
 
 STALLED_S = 10.0
@@ -36,7 +36,7 @@ class SendFlow:
 
 
 def senders(
-    crowd: Crowd, clients: Sequence[int], frames: Sequence[bytes], window: SendWindow, pids: Sequence[int]
+    crowd: Clients, clients: Sequence[int], frames: Sequence[bytes], window: SendWindow, pids: Sequence[int]
 ) -> SendFlow:
     """Run one window. Raises `LoadFailed` where acks stop."""
     traffic = _Traffic(crowd, clients, frames, window.rate)
@@ -53,7 +53,7 @@ def senders(
 class _Traffic:
     """Who is free to send, and since when the others' sends are due."""
 
-    def __init__(self, crowd: Crowd, clients: Sequence[int], frames: Sequence[bytes], rate: float) -> None:
+    def __init__(self, crowd: Clients, clients: Sequence[int], frames: Sequence[bytes], rate: float) -> None:
         self._crowd, self._rate = crowd, rate
         self._frame = {client: frames[number % len(frames)] for number, client in enumerate(clients)}
         self._free = deque(clients)

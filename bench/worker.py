@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 
 from bench.client_protocols import PROTOCOLS, Conversation, Line, Plan
-from bench.clients import Crowd
+from bench.clients import Clients
 from bench.fanout import Flow, Pace, Window, flow, pace
 from bench.processes import LoadFailed
 from bench.sends import SendFlow, SendWindow, senders
@@ -50,7 +50,7 @@ class Worker:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._protocol = PROTOCOLS[target.protocol]
-        self.crowd = Crowd(self._protocol)
+        self.crowd = Clients(self._protocol)
         self._members: list[int] = []
         self._senders: list[int] = []
         self._plans: list[Plan] = []

@@ -12,10 +12,10 @@ import pytest
 from bench.machine import raise_file_limit
 from bench.processes import cpu_s
 from tests.clients.raw import RawSocket, handshake
+from tests.clients.storm import FILES, Storm
 from tests.conftest import Figure
 from tests.harness.scrape import Samples, read, scraped
 from tests.harness.server import ServerProcess
-from tests.harness.storm import FILES, Storm
 from tests.harness.tokens import token
 from tests.integration.conftest import blameless
 
