@@ -1,11 +1,10 @@
 """A well-behaved client of one channel on a WebSocket of our own: light enough for hundreds in a process."""
 
 import asyncio
-import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Self
 
@@ -48,12 +47,18 @@ class Link(Owner, Listener):
         if position is not None:
             self.session.state.joined({"channel": channel, **position})
         self.client = AsyncioClient(0, self.session, self)
-        self.quiet = asyncio.Event()  # set whenever the last of its messages may have been answered
+        self._quiet = asyncio.Event()  # set whenever the last of its messages may have been answered
 
     @property
     def usable(self) -> bool:
         """Whether commands can be sent."""
         return self.session.stage is Stage.READY
+
+    async def settled(self) -> None:
+        """Wait until it owes no answer, or is lost."""
+        while self.usable and self.session.outbox:
+            self._quiet.clear()
+            await self._quiet.wait()
 
     def retry(self) -> None:
         """Repeat what was refused for now."""
@@ -62,7 +67,7 @@ class Link(Owner, Listener):
             self.client.write(self.session.retry())
 
     def lost(self, client: AsyncioClient, problem: Exception | None) -> None:
-        self.quiet.set()
+        self._quiet.set()
         self._member.lost(self, problem)
 
     def ready(self) -> None:
@@ -74,7 +79,7 @@ class Link(Owner, Listener):
     def acked(self, message: Outgoing, ack: Ack, *, duplicate: bool) -> None:
         self._member.acked(ack, duplicate=duplicate)
         if not self.session.outbox:
-            self.quiet.set()
+            self._quiet.set()
 
     def refused(self, what: Outgoing | str, refusal: Refused) -> None:
         self._member.refused(what, refusal)
@@ -125,6 +130,8 @@ class Member:
         self._slots = asyncio.Semaphore(in_flight)  # what it sends beyond these waits here, in order
         self._position: Json | None = None
         self._link: Link | None = None  # the connection in use; an old one may still owe answers
+        self._seeker: asyncio.Task[None] | None = None  # is about to find the next connection
+        self._connecting = False  # whether it is at it
         self._lost_at: float | None = None
         self._owed: dict[str, asyncio.Future[int]] = {}
         self._unsent: list[Outgoing] = []  # until there is a connection
@@ -143,7 +150,7 @@ class Member:
 
     async def __aenter__(self) -> Self:
         """Connect and join; return when everything that is sent from now on will be heard."""
-        self._spawn(self._come_back(0.0))
+        self._seek(0.0)
         while not self.online:
             self.changed.clear()
             await self.changed.wait()
@@ -193,8 +200,8 @@ class Member:
 
     def draining(self, link: Link, reconnect_in_s: float) -> None:
         """Move, if it heeds the notice."""
-        if self.heeds:
-            self._spawn(self._move(link, reconnect_in_s))
+        if self.heeds and link is self._link and self._seeker is None:
+            self._seek(reconnect_in_s)
 
     def lost(self, link: Link, problem: Exception | None) -> None:
         """Note that a connection has ended; send again what it has not answered."""
@@ -205,39 +212,42 @@ class Member:
         if link is self._link:
             self._link = None
             self._lost_at = time.monotonic()
-            self._spawn(self._come_back(random.uniform(*LIBRARY_S)))
+            if not self._connecting:
+                self._seek(random.uniform(*LIBRARY_S))
         self._send_unsent()
 
     # Connecting
 
-    async def _come_back(self, wait_s: float) -> None:
-        for failures in itertools.count(1):
-            await asyncio.sleep(wait_s)
-            if (link := await self._connect()) is not None:
-                self._use(link)
-                return
-            wait_s = random.uniform(*LIBRARY_S) * 2 ** min(failures, 2)
+    def _seek(self, wait_s: float) -> None:
+        """Look for a connection after this time; an earlier plan is dropped."""
+        if self._seeker is not None:
+            self._seeker.cancel()
+        self._seeker = asyncio.get_running_loop().create_task(self._find(wait_s))
+        self._tasks.add(self._seeker)
+        self._seeker.add_done_callback(self._forget)
 
-    async def _move(self, old: Link, wait_s: float) -> None:
-        """Connect elsewhere, beside the present connection; leave the old connection when it owes nothing."""
+    async def _find(self, wait_s: float) -> None:
+        """Connect, beside a present connection if there is one; use the new connection, and leave the old."""
+        failures = 0
         await asyncio.sleep(wait_s)
-        while old is self._link:
-            link = await self._connect()
-            if link is None:
-                await asyncio.sleep(HASTE_S * (0.5 + random.random()))
-            elif old is not self._link:
-                link.client.drop()  # the old connection was closed meanwhile, and another attempt is under way
-                return
-            else:
-                self._use(link)
-        while old.usable and old.session.outbox:
-            old.quiet.clear()
-            await old.quiet.wait()
-        old.client.write(frame(wire.DISCONNECT))
+        while (link := await self._connect()) is None:
+            failures += 1
+            await asyncio.sleep(self._patience_s(failures))
+        old, self._seeker = self._link, None
+        self._use(link)
+        if old is not None:
+            await old.settled()
+            old.client.write(frame(wire.DISCONNECT))
+
+    def _patience_s(self, failures: int) -> float:
+        if self.online:
+            return HASTE_S * (0.5 + random.random())
+        return random.uniform(*LIBRARY_S) * (1 << min(failures, 2))
 
     async def _connect(self) -> Link | None:
         """Return a connection that has resumed; None if the attempt failed."""
         self.witness.dials()
+        self._connecting = True
         link = Link(self, self._target, self._position, self._record)
         try:
             async with asyncio.timeout(ENTER_S):
@@ -247,6 +257,8 @@ class Member:
             if isinstance(problem, WireError) or (isinstance(problem, Refused) and not problem.retryable):
                 self.witness.fault(str(problem))
             return None
+        finally:
+            self._connecting = False
         if not link.usable:  # lost in the same moment
             return None
         if self._position is None:
@@ -273,11 +285,6 @@ class Member:
             return
         self.tries[message.key] += 1
         self._link.client.write(self._link.session.say(message))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.harness.crowd")
+pytest.register_assert_rewrite("tests.clients.group", "tests.e2e.cluster.gathering")
