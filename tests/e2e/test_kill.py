@@ -13,7 +13,7 @@ from tests.clients.account import Entry, Outgoing, entry
 from tests.clients.group import Client, Group
 from tests.clients.javascript import CoreJsClient
 from tests.clients.python import PyClient
-from tests.harness.lossy_proxy import LossyProxy
+from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -159,7 +159,7 @@ async def test_a_lost_ack(tmp_path: Path, join_as: Any) -> None:
     message = Outgoing("room:one", "did you hear me?", "the-key")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(ServerProcess(tmp_path))
-        proxy = await stack.enter_async_context(LossyProxy(server.port))
+        proxy = await stack.enter_async_context(Proxy(server.port))
         observer = await stack.enter_async_context(PyClient(server.url, token("olga")))
         await observer.join("room:one")
         client, send = await join_as(stack, proxy.url)

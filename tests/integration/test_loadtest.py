@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from loadtest.coordinator import coordinate
+from loadtest.frames import Frames, Opcode
 from loadtest.swarm import parse, plans
 from loadtest.target import CLIENTS_PER_SOURCE
+from tests.clients.frames import unmasked
+from tests.harness.proxy import Proxy, Relay
 from tests.harness.server import ROOT, SECRET, ServerProcess
-from tests.integration.meddling_proxy import Meddle, MeddlingProxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,30 +85,43 @@ def report_of(result: Ended) -> dict[str, Any]:
     return parsed
 
 
-def meddles() -> Meddle:
+class Meddling(Relay):
     """Of each six messages, a connection gets one not at all, one twice, and two in the wrong order."""
-    held: list[str] = []
-    seen = 0
 
-    def rule(text: str) -> list[str]:
-        nonlocal seen
-        if not text.startswith('42/chat,["message:created"'):
+    def __init__(self) -> None:
+        self._head = b""  # of the HTTP answer, which goes through
+        self._frames: Frames | None = None
+        self._held = b""
+        self._seen = 0
+
+    def from_server(self, chunk: bytes) -> bytes:
+        """Let the head of the HTTP answer through; then meddle with frames, and leave out control frames."""
+        passed = b""
+        if self._frames is None:
+            head, end, chunk = (self._head + chunk).partition(b"\r\n\r\n")
+            if not end:
+                self._head = head
+                return b""
+            self._frames, passed = Frames(), head + end
+        texts = [payload for opcode, payload in self._frames.feed(chunk) if opcode == Opcode.TEXT]
+        return passed + b"".join(unmasked(text) for each in texts for text in self._meddle(each))
+
+    def _meddle(self, text: bytes) -> list[bytes]:
+        if not text.startswith(b'42/chat,["message:created"'):
             return [text]
-        seen += 1
-        match seen % 6:
+        self._seen += 1
+        match self._seen % 6:
             case 2:
                 return []
             case 3:
                 return [text, text]
             case 4:
-                held.append(text)
+                self._held = text
                 return []
             case 5:
-                return [text, held.pop()]
+                return [text, self._held]
             case _:
                 return [text]
-
-    return rule
 
 
 async def test_a_swarm_finds_no_fault_with_a_right_server(server: ServerProcess) -> None:
@@ -140,7 +155,7 @@ async def test_a_swarm_gets_over_a_killed_server(tmp_path: Path) -> None:
 
 async def test_a_swarm_sees_what_goes_wrong(server: ServerProcess) -> None:
     """Through a proxy that loses, repeats and reorders messages it ends with FAIL and 1, and names each fault."""
-    async with MeddlingProxy(server.port, meddles) as proxy:
+    async with Proxy(server.port, Meddling) as proxy:
         options = ["--clients", "8", "--channels", "2", "--rate", "24", "--seconds", "2", "--settle", "1"]
         result, report = await swarm(proxy.url, *options)
     assert result.code == 1
@@ -216,7 +231,7 @@ async def test_locust_finds_no_fault_with_a_right_server(server: ServerProcess, 
 
 async def test_locust_fails_where_promises_are_broken(server: ServerProcess, tmp_path: Path) -> None:
     """Its exit code is 1, and the failures are counted under what was promised."""
-    async with MeddlingProxy(server.port, meddles) as proxy:
+    async with Proxy(server.port, Meddling) as proxy:
         options = ["-u", "4", "-r", "4", "-t", "3s", "--channels", "1", "--pace", "5", "--settle", "1", "Chatter"]
         result, stats = await locust(tmp_path, "loadtest/locustfile.py", proxy.url, *options)
     assert result.code == 1

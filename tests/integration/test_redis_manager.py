@@ -18,6 +18,7 @@ from server.domain.errors import Unavailable
 from server.domain.events import Event
 from server.ports.broadcast import LinkRestored
 from tests.doubles.samples import ROOM, event
+from tests.harness.proxy import Proxy, Relay
 from tests.harness.redis import RedisProcess
 
 DEADLINE_S = 10.0
@@ -220,72 +221,36 @@ async def test_only_what_is_hosted_arrives(redis: RedisProcess, replica: Replica
 # Deafness
 
 
-class DeafeningProxy:
-    """Forwards 127.0.0.1:`port` to Redis. After `deafen`, what Redis says to those that have subscribed by then gets
-    lost; their connections stay."""
+class Line(Relay):
+    """A connection to Redis, which can go deaf: it stays, and what Redis says gets lost."""
 
-    def __init__(self, upstream: int) -> None:
-        self.port = 0
-        self._upstream = upstream
-        self._subscribers: set[asyncio.StreamWriter] = set()
-        self._deaf: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self) -> None:
+        self.subscribed = self.deaf = False
 
-    @property
-    def url(self) -> str:
-        """Where replicas connect."""
-        return f"redis://127.0.0.1:{self.port}"
+    def from_client(self, chunk: bytes) -> bytes:
+        """Notice a subscriber."""
+        self.subscribed |= b"SUBSCRIBE" in chunk
+        return chunk
 
-    def deafen(self) -> None:
-        """See above."""
-        self._deaf |= self._subscribers
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
-
-        def over(_: object) -> None:
-            writer.transport.abort()
-            up_writer.transport.abort()
-
-        for job in (self._speak(reader, writer, up_writer), self._hear(up_reader, writer)):
-            task = asyncio.create_task(job)
-            self._tasks.add(task)
-            task.add_done_callback(over)
-
-    async def _speak(
-        self, reader: asyncio.StreamReader, client: asyncio.StreamWriter, redis: asyncio.StreamWriter
-    ) -> None:
-        while chunk := await reader.read(65_536):
-            if b"SUBSCRIBE" in chunk:
-                self._subscribers.add(client)
-            redis.write(chunk)
-
-    async def _hear(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65_536):
-            if client not in self._deaf:
-                client.write(chunk)
+    def from_server(self, chunk: bytes) -> bytes:
+        """Lose everything if deaf."""
+        return b"" if self.deaf else chunk
 
 
 async def test_a_deaf_listener_is_found_and_opened_anew(redis: RedisProcess) -> None:
     """It is connected, publishing works, and nothing comes: three of its calls to itself are enough to know."""
-    async with DeafeningProxy(redis.port) as proxy, Replica(proxy.url, PULSE) as replica:
+    lines: list[Line] = []
+
+    def line() -> Line:
+        lines.append(Line())
+        return lines[-1]
+
+    async with Proxy(redis.port, line) as proxy, Replica(f"redis://127.0.0.1:{proxy.port}", PULSE) as replica:
         await replica.restored()
         await replica.broadcast.subscribe(ROOM)
         await replica.hears(1)
-        proxy.deafen()
+        for each in lines:
+            each.deaf = each.subscribed
         await replica.broadcast.publish(event(2))
         began = time.monotonic()
         await replica.restored()

@@ -12,7 +12,7 @@ from maru_bot.errors import Backoff, MaruError
 from maru_bot.events import Created, Reset
 from maru_bot.session import Patience
 from tests.clients.bot import DEADLINE_S, HASTE, ann, enter, settled, take
-from tests.harness.lossy_proxy import LossyProxy
+from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess, free_port
 from tests.harness.tokens import token
 
@@ -72,7 +72,7 @@ async def test_a_lost_ack(mortal: ServerProcess, name: str, dies: bool) -> None:
     """A send without an answer is sent again under its key, is in the log once, and later sends stay behind it."""
     patience = Patience(ack=0.5, connect=5.0, backoff=Backoff(0.05, 0.3))
     async with (
-        LossyProxy(mortal.port) as proxy,
+        Proxy(mortal.port) as proxy,
         ann(mortal.url) as observer,
         MaruBot(proxy.url, lambda: token("ben"), patience=patience) as ben,
     ):

@@ -1,0 +1,89 @@
+"""A TCP proxy before a server, which can lose or change what passes."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Self
+
+CHUNK = 65_536
+
+
+class Relay:
+    """One connection through a proxy. Subclasses say what goes on of each read; here, everything does."""
+
+    def from_client(self, chunk: bytes) -> bytes:
+        """Return what the server gets of a client's bytes."""
+        return chunk
+
+    def from_server(self, chunk: bytes) -> bytes:
+        """Return what the client gets of the server's bytes."""
+        return chunk
+
+
+class Proxy:
+    """Forwards 127.0.0.1:`port` to another port of the same host. Use as an async context manager.
+
+    `relay` makes the relay of each connection. While `swallowing`, the server's bytes reach no client, as on a dying
+    network; the clients' bytes still reach the server.
+    """
+
+    def __init__(self, upstream_port: int, relay: Callable[[], Relay] = Relay) -> None:
+        self.swallowing = False
+        self.port = 0
+        self._upstream_port, self._relay = upstream_port, relay
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await self._join_up(reader, writer)
+        writer.transport.abort()
+
+    async def _join_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward both ways until either side is gone, then cut both."""
+        relay = self._relay()
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+
+        def from_server(chunk: bytes) -> bytes:
+            return b"" if self.swallowing else relay.from_server(chunk)
+
+        ways = (
+            asyncio.create_task(_forward(reader, up_writer, relay.from_client)),
+            asyncio.create_task(_forward(up_reader, writer, from_server)),
+        )
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            up_writer.transport.abort()
+
+
+async def _forward(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, goes_on: Callable[[bytes], bytes]
+) -> None:
+    while chunk := await reader.read(CHUNK):
+        writer.write(goes_on(chunk))
+        await writer.drain()
