@@ -15,7 +15,8 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chart.rendered import AUTH, CHART, render
-from tests.harness.server import ServerProcess, free_port
+from tests.harness.process import free_port
+from tests.harness.server import ServerProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,13 +12,14 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from loadtest.frames import Frames, Opcode, close_code
 from loadtest.target import reset_on_close
 from tests.clients.frames import closing, masked
+from tests.harness.waiting import pause
 
 WAIT_S = 10.0
 """How long any single answer may take."""
@@ -169,6 +170,22 @@ class RawSocket:
     async def say(self, text: str) -> None:
         """Send one text message."""
         await self.send(masked(text))
+
+    @contextlib.asynccontextmanager
+    async def showing_life(self, every_s: float = 0.2) -> AsyncIterator[None]:
+        """Send pongs while the body runs, and read nothing."""
+        over = asyncio.Event()
+
+        async def pong() -> None:
+            while not await pause(over, every_s):
+                self.push(masked("3"))
+
+        task = asyncio.create_task(pong())
+        try:
+            yield
+        finally:
+            over.set()
+            await task
 
     async def ask(self, name: str, *payload: object) -> dict[str, Any]:
         """Send a command; return its ack. What comes before it stays in `unread`."""

@@ -8,17 +8,16 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from tests.harness.server import ROOT, free_port
+from tests.harness.process import Process
+from tests.harness.server import ROOT
+from tests.harness.waiting import polled
 
 CONFIGURATION = ROOT / "nginx-sticky"
 
 START_S = 10.0
 STOP_S = 10.0
-
-BETWEEN_TRIES_S = 0.02
-"""nginx does not say when it has begun to listen."""
 
 METHODS = {"sticky": None, "random": "random;\n"}
 """What stands in affinity.conf; None leaves it as it is."""
@@ -26,24 +25,17 @@ METHODS = {"sticky": None, "random": "random;\n"}
 Method = Literal["sticky", "random"]
 
 
-class NginxProcess:
+class NginxProcess(Process[asyncio.subprocess.Process]):
     """nginx on a port of 127.0.0.1, with everything that it writes in `folder`. Use as an async context manager.
 
     `backends` are the servers' public ports. `random` in place of `sticky` seats every request anew, cookie or not.
     """
 
     def __init__(self, folder: Path, backends: Sequence[int], method: Method = "sticky") -> None:
-        self.port = free_port()
-        self.folder = folder
+        super().__init__(folder)
         self._configuration = folder / "nginx"
         self._access, self._errors = folder / "access.log", folder / "error.log"
-        self._process: asyncio.subprocess.Process | None = None
         self._write(backends, METHODS[method])
-
-    @property
-    def url(self) -> str:
-        """Where clients connect."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def workers(self) -> list[int]:
@@ -62,18 +54,17 @@ class NginxProcess:
         """The access log. A WebSocket is in it once it is closed."""
         return [json.loads(line) for line in self._access.read_text().splitlines()]
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
+        """Start it, and wait until it listens."""
         with self._access.open("ab") as access, self._errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command("-g", "daemon off;"), stdin=asyncio.subprocess.DEVNULL, stdout=access, stderr=errors
             )
         try:
-            async with asyncio.timeout(START_S):
-                await self._listening(self._process)
+            await polled(self._listens, START_S, lambda: f"nginx listens:\n{self.output}")
         except BaseException:
             await self.__aexit__()
             raise
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._process is not None
@@ -93,15 +84,14 @@ class NginxProcess:
 
     async def logged(self, wanted: Callable[[dict[str, Any]], bool], timeout: float = 10.0) -> dict[str, Any]:
         """Wait for a line of the access log."""
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    for line in self.requests:
-                        if wanted(line):
-                            return line
-                    await asyncio.sleep(BETWEEN_TRIES_S)
-        except TimeoutError:
-            raise AssertionError(f"no such line within {timeout} s:\n{self.output[-3000:]}") from None
+        found: list[dict[str, Any]] = []
+
+        def holds() -> bool:
+            found.extend(line for line in self.requests if wanted(line))
+            return bool(found)
+
+        await polled(holds, timeout, lambda: f"such a line:\n{self.output[-3000:]}")
+        return found[0]
 
     def _command(self, *arguments: str) -> tuple[str, ...]:
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -117,13 +107,12 @@ class NginxProcess:
         if affinity is not None:
             (self._configuration / "affinity.conf").write_text(affinity)
 
-    async def _listening(self, process: asyncio.subprocess.Process) -> None:
-        while True:
-            assert process.returncode is None, f"nginx ended:\n{self.output}"
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError:
-                await asyncio.sleep(BETWEEN_TRIES_S)
-            else:
-                writer.close()
-                return
+    async def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, f"nginx ended:\n{self.output}"
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True

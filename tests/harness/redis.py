@@ -1,58 +1,38 @@
 """A real Redis in a process of its own: started, killed, frozen, sent back in time and restarted by tests."""
 
-import asyncio
 import contextlib
-import os
 import shutil
-import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tests.harness.server import free_port
+from tests.harness.process import Process
+from tests.harness.waiting import polled
 
 START_S = 10.0
-POLL_S = 0.01
-"""Between two tries to reach a Redis that starts, which tells nobody when it is there."""
 
 
-class RedisProcess:
-    """`redis-server` on 127.0.0.1 with an append-only file in `folder`. Use as an async context manager.
+class RedisProcess(Process[subprocess.Popen[bytes]]):
+    """`redis-server` with an append-only file. Use as an async context manager; `url` has no password.
 
-    `options` are command-line options, e.g. `("--requirepass", "secret")`; `password` is what `client` then uses, and
-    may be changed. `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
+    `options` are command-line options, e.g. `("--requirepass", "secret")`; `client` then uses the `password`, which may
+    be changed. `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
     """
+
+    scheme = "redis"
 
     def __init__(
         self, folder: Path, options: Sequence[str] = (), *, password: str | None = None, sentinel_of: int | None = None
     ) -> None:
-        self.port = free_port()
-        self.folder = folder
+        super().__init__(folder)
         self._options = tuple(options)
         self.password = password
         self._sentinel_of = sentinel_of
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where clients connect, without a password."""
-        return f"redis://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         self.kill()
@@ -60,10 +40,7 @@ class RedisProcess:
     async def start(self) -> None:
         """Start it (again, on the same port and data), and wait until it serves."""
         self.launch()
-        deadline = time.monotonic() + START_S
-        while not await self._serves():
-            assert time.monotonic() < deadline, f"redis-server does not serve; see {self.folder}/redis.log"
-            await asyncio.sleep(POLL_S)
+        await polled(self._serves, START_S, lambda: f"redis-server serves; see {self.folder}/redis.log")
 
     async def _serves(self) -> bool:
         try:
@@ -98,14 +75,6 @@ class RedisProcess:
                 self._process.kill()
             self._process.wait(timeout=START_S)
             self._process = None
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections stay, nothing is answered."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
 
     def save(self, moment: Path) -> None:
         """Keep its data as of now, for `restore`: what was answered has been written to the file."""

@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
+
+from tests.harness.process import Process, free_port
+from tests.harness.waiting import polled
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,30 +23,14 @@ SECRET = "only-for-tests-0123456789abcdef0123456789"
 START_S = 15.0
 STOP_S = 25.0
 
-POLL_S = 0.05
-"""Between two looks at `/readyz`, which tells nobody when it changes."""
-
-
-PORTS = range(16_384, 32_768)
-"""Below those that the system gives to outgoing connections: else one of these could take the port of a server that is
-about to start, or is being restarted."""
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    for port in random.sample(PORTS, 100):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("a hundred ports tried, and something listens on each")
-
 
 def _serves(line: Mapping[str, Any]) -> bool:
     """Whether a line, JSON or written for people, says that clients may come."""
     return line["event"] == "serving" or " serving " in line["event"]
 
 
-class ServerProcess:
-    """`python -m server` on 127.0.0.1, with a database that outlives restarts. Use as an async context manager.
+class ServerProcess(Process[asyncio.subprocess.Process]):
+    """`python -m server`, with a database that outlives restarts. Use as an async context manager.
 
     `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches. `program` is what
     Python is to run in its place.
@@ -55,13 +39,12 @@ class ServerProcess:
     def __init__(
         self, folder: Path, env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "server")
     ) -> None:
-        self.port, self.internal_port = free_port(), free_port()
-        self.folder = folder
+        super().__init__(folder)
+        self.internal_port = free_port()
         self._program = program
         self.lines: list[dict[str, Any]] = []
         self._output: list[str] = []
         self._arrived = asyncio.Condition()
-        self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MARU_")}
         self._env = inherited | {
@@ -80,21 +63,6 @@ class ServerProcess:
     def output(self) -> str:
         """Everything that it wrote so far."""
         return "".join(self._output)
-
-    @property
-    def url(self) -> str:
-        """Where clients connect."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The running process."""
-        assert self._process is not None
-        return self._process.pid
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -136,10 +104,6 @@ class ServerProcess:
         """SIGTERM; return the exit code."""
         return await self._end(signal.SIGTERM)
 
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send any signal."""
-        os.kill(self.pid, number)
-
     async def counts(self) -> dict[str, Any]:
         """What `/readyz` says."""
         url = f"http://127.0.0.1:{self.internal_port}/readyz"
@@ -158,10 +122,13 @@ class ServerProcess:
 
     async def settled(self, timeout: float = 10.0, **expected: int) -> None:
         """Wait until `/readyz` counts as expected, e.g. `connections=0`."""
-        deadline = time.monotonic() + timeout
-        while not expected.items() <= (counts := await self.counts()).items():
-            assert time.monotonic() < deadline, f"expected {expected} within {timeout} s, got {counts}"
-            await asyncio.sleep(POLL_S)
+        seen: dict[str, Any] = {}
+
+        async def holds() -> bool:
+            seen.update(await self.counts())
+            return expected.items() <= seen.items()
+
+        await polled(holds, timeout, lambda: f"{expected}; it counts {seen}")
 
     async def logged(
         self, wanted: Callable[[dict[str, Any]], bool], *, since: int = 0, timeout: float = 10.0

@@ -1,7 +1,7 @@
 """Waiting for a condition, with a deadline."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 async def until(holds: Callable[[], bool], changed: asyncio.Event, timeout: float, problem: Callable[[], str]) -> None:
@@ -23,3 +23,18 @@ async def pause(over: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def polled(
+    holds: Callable[[], bool | Awaitable[bool]], timeout: float, problem: Callable[[], str], every_s: float = 0.02
+) -> None:
+    """Wait for a condition of which no event tells: check it again and again."""
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                held = holds()
+                if held if isinstance(held, bool) else await held:
+                    return
+                await asyncio.sleep(every_s)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout} s: {problem()}") from None

@@ -1,7 +1,5 @@
 """A server's metrics over time: a scrape, something that happens, another scrape."""
 
-import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +7,9 @@ from tests.clients.raw import RawSocket, handshake
 from tests.harness.scrape import Samples, read, scraped
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.waiting import polled
 
 WAIT_S = 20.0
-LOOK_S = 0.05
-"""Between two scrapes for something that nobody is told of."""
 
 
 class Watched:
@@ -32,21 +29,25 @@ class Watched:
 
     async def grown(self, least: Mapping[str, float]) -> Samples:
         """Wait until each of these series has grown by so much at least; return by how much each has."""
-        deadline = time.monotonic() + WAIT_S
-        while True:
+        growth: Samples = {}
+
+        async def holds() -> bool:
             after = await self.now()
-            growth = {name: value - self._before[name] for name, value in after.items()}
-            if all(growth[name] >= by for name, by in least.items()):
-                return growth
-            assert time.monotonic() < deadline, {name: growth[name] for name in least}
-            await asyncio.sleep(LOOK_S)
+            growth.update({name: value - self._before[name] for name, value in after.items()})
+            return all(growth[name] >= by for name, by in least.items())
+
+        await polled(holds, WAIT_S, lambda: str({name: growth[name] for name in least}))
+        return growth
 
     async def shows(self, **values: float) -> None:
         """Wait until these series have exactly these values."""
-        deadline = time.monotonic() + WAIT_S
-        while not values.items() <= (shown := await self.now()).items():
-            assert time.monotonic() < deadline, {name: shown[name] for name in values}
-            await asyncio.sleep(LOOK_S)
+        shown: Samples = {}
+
+        async def holds() -> bool:
+            shown.update(await self.now())
+            return values.items() <= shown.items()
+
+        await polled(holds, WAIT_S, lambda: str({name: shown[name] for name in values}))
 
     async def open(self) -> RawSocket:
         """A client without a session."""

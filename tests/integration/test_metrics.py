@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from loadtest.frames import header
-from tests.clients.frames import masked
 from tests.clients.python import PyClient
 from tests.clients.raw import PATH, RawSocket
 from tests.harness.scrape import OPENMETRICS, TEXT, own, read, scraped
@@ -193,34 +191,18 @@ async def test_those_who_say_nothing_are_counted(tmp_path: Path) -> None:
         silent.vanish()
 
 
-@asynccontextmanager
-async def only_alive(client: RawSocket) -> AsyncIterator[None]:
-    """A client that shows life during the body, and reads nothing."""
-
-    async def show_life() -> None:
-        while True:
-            client.push(masked("3"))
-            await asyncio.sleep(0.2)
-
-    living = asyncio.create_task(show_life())
-    try:
-        yield
-    finally:
-        living.cancel()
-        client.vanish()
-
-
 async def test_a_slow_reader_is_counted(watched: Watched) -> None:
     """What waits for it shows while it waits; then it is a slow close, and nothing waits."""
     await watched.begin()
     slow, writer = await watched.chat("slow", receive_buffer=4_096), await watched.chat("writer")
     await slow.ask("channel:join", {"channel": "room:slow"})
     most = 0.0
-    async with only_alive(slow):
+    async with slow.showing_life():
         while not (shown := await watched.now())[closed("slow_reader")]:
             most = max(most, shown["maru_outbound_queued_bytes"])
             sent = await writer.ask("message:send", {"channel": "room:slow", "text": "漢" * 4_000})
             assert sent["offset"] < 500, "it was never closed"
+    slow.vanish()
     growth = await watched.grown({"maru_slow_closes_total": 1})
     assert growth[closed("slow_reader")] == 1
     assert 100_000 < most < 2 << 20

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -10,6 +10,7 @@ from tests.clients.frames import masked
 from tests.clients.raw import RawSocket, event
 from tests.conftest import Figure
 from tests.harness.server import ServerProcess
+from tests.harness.waiting import pause
 from tests.integration.conftest import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -53,8 +54,7 @@ class Peak:
         async def look() -> None:
             while not stop.is_set():
                 self.bytes = max(self.bytes, self._server.memory())
-                with_deadline = asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=0.02)
-                await with_deadline
+                await pause(stop, 0.02)
 
         task = asyncio.create_task(look())
         try:
@@ -62,13 +62,6 @@ class Peak:
         finally:
             stop.set()
             await task
-
-
-async def only_pong(client: RawSocket, stop: asyncio.Event) -> None:
-    """Read nothing, but show life twice a second."""
-    while not stop.is_set():
-        client.push(masked("3"))
-        await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=0.5)
 
 
 async def test_readers_that_stop_reading_cost_a_mebibyte_each(
@@ -85,16 +78,14 @@ async def test_readers_that_stop_reading_cost_a_mebibyte_each(
     for reader in readers:
         joined = await reader.ask("channel:join", {"channel": channel})
         assert joined["offset"] == VOLUME
-    stop = asyncio.Event()
-    pongs = [asyncio.create_task(only_pong(reader, stop)) for reader in readers]
     peak = Peak(scene.server)
-    async with peak.watched():
+    async with AsyncExitStack() as pongs, peak.watched():
+        for reader in readers:
+            await pongs.enter_async_context(reader.showing_life())
         await send_big(writer, channel, VOLUME, witness)
         for reader in readers:
             line = await scene.ended(reader, "slow reader", 1013)
             assert line["user"] == "slow"
-    stop.set()
-    await asyncio.gather(*pongs)
     cost = (peak.bytes - before.bytes) / READERS
     figure(f"{cost / MIB:.2f} MiB a slow reader (memory {before.bytes / MIB:.0f} -> {peak.bytes / MIB:.0f} MiB)")
     assert cost <= COST[request.node.callspec.params["server"]]

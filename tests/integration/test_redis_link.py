@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.errors import Unavailable
 from server.domain.events import Event
 from tests.doubles.samples import HOUR_MS, ROOM, new_message
+from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
-from tests.harness.server import free_port
+from tests.harness.waiting import polled
 
 PASSWORD = "p@ss/w:rd #1"
 ENCODED = "p%40ss%2Fw%3Ard%20%231"
@@ -183,21 +185,24 @@ async def test_sentinel_leads_to_the_new_master(tmp_path: Path) -> None:
 
 async def replicated(master: RedisProcess, sentinel: RedisProcess) -> None:
     """Wait until the sentinel knows a replica that is in step."""
-    while True:
+
+    async def holds() -> bool:
         [replica] = await sentinel.command("SENTINEL", "REPLICAS", "mymaster") or [None]
-        if (
-            replica
-            and b"ok" in str(replica).encode()
-            and (await master.command("INFO", "replication"))["connected_slaves"]
-        ):
-            return
-        await asyncio.sleep(0.05)
+        if not replica or b"ok" not in str(replica).encode():
+            return False
+        return bool((await master.command("INFO", "replication"))["connected_slaves"])
+
+    await polled(holds, FAILOVER_S, lambda: "a replica is in step")
 
 
 async def until_taken(log: RedisMessageLog) -> Event:
     """Send one message again and again until it is taken."""
-    while True:
-        try:
-            return (await log.append(new_message(2, key="k"))).event
-        except Unavailable:
-            await asyncio.sleep(0.05)
+    taken: list[Event] = []
+
+    async def holds() -> bool:
+        with suppress(Unavailable):
+            taken.append((await log.append(new_message(2, key="k"))).event)
+        return bool(taken)
+
+    await polled(holds, FAILOVER_S, lambda: "a message is taken")
+    return taken[0]

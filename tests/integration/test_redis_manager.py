@@ -20,6 +20,7 @@ from server.ports.broadcast import LinkRestored
 from tests.doubles.samples import ROOM, event
 from tests.harness.proxy import Proxy, Relay
 from tests.harness.redis import RedisProcess
+from tests.harness.waiting import polled
 
 DEADLINE_S = 10.0
 LIMIT_S = 2.0
@@ -82,10 +83,8 @@ async def replica(redis: RedisProcess) -> AsyncIterator[Replica]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for what nobody tells of."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    """Wait for a condition of which no event tells."""
+    await polled(holds, DEADLINE_S, lambda: "the condition holds", every_s=0.005)
 
 
 async def test_a_restart_is_healed_within_a_second(redis: RedisProcess, replica: Replica) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.chart.rendered import Object, Rendered, render
-from tests.harness.server import free_port
+from tests.harness.process import free_port
 
 COMMAND_S = 60.0
 READY_S = 60.0

@@ -12,8 +12,9 @@ from maru_bot.errors import Backoff, MaruError
 from maru_bot.events import Created, Reset
 from maru_bot.session import Patience
 from tests.clients.bot import DEADLINE_S, HASTE, ann, enter, settled, take
+from tests.harness.process import free_port
 from tests.harness.proxy import Proxy
-from tests.harness.server import ServerProcess, free_port
+from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,0 +1,68 @@
+"""A server in a process of its own, on a port of 127.0.0.1."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Generic, Self, TypeVar
+
+P = TypeVar("P", asyncio.subprocess.Process, "subprocess.Popen[bytes]")
+
+PORTS = range(16_384, 32_768)
+"""Below those that the system gives to outgoing connections: else one of these could take the port of a server that is
+about to start, or is being restarted."""
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
+    for port in random.sample(PORTS, 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("a hundred ports tried, and something listens on each")
+
+
+class Process(ABC, Generic[P]):
+    """The base of the servers that tests start, freeze, kill and restart, on the same port and data in `folder`."""
+
+    scheme = "http"
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self._process: P | None = None
+
+    @property
+    def url(self) -> str:
+        """The address for clients."""
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start it (again), and wait until it serves."""
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send any signal."""
+        os.kill(self.pid, number)
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, nothing is answered."""
+        self.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.send_signal(signal.SIGCONT)
