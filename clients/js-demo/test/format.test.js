@@ -1,4 +1,4 @@
-/** What people read: channel names, initials, days, links, rows. */
+/** Texts for people: channel names, initials, days, links, rows. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

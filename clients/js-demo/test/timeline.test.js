@@ -107,7 +107,7 @@ test("a message deleted before its page came is deleted, not resurrected", () =>
   );
 });
 
-test("what history shows of a deleted message is its place", () => {
+test("history keeps the place of a deleted message", () => {
   const timeline = new Timeline("ann");
   const tombstone = { id: "m1", channel: "room:lobby", deleted: true, offset: 1 };
   timeline.page({ messages: [tombstone, message(2)], epoch: "e1", offset: 3, more: false }, "latest");
@@ -184,7 +184,7 @@ test("pages extend the window on both sides", () => {
   assert.equal(timeline.hasOlder, false);
 });
 
-test("the window is bounded at either end, and says where the log goes on", () => {
+test("the window is bounded at either end, and says on which side the log goes on", () => {
   const timeline = new Timeline("ann");
   timeline.page(page(range(1, WINDOW + 50), 600), "latest");
   timeline.trim("newer");
@@ -225,7 +225,7 @@ test("events older than the latest page leave no hole before it", () => {
   assert.deepEqual(offsets(timeline), range(60, 109));
 });
 
-test("reset forgets the log, keeps what is unsent, and makes pages asked for earlier recognisable", () => {
+test("reset forgets the log, keeps unsent messages, and makes pages asked for earlier recognisable", () => {
   const timeline = new Timeline("ann");
   timeline.page(page([1, 2], 2), "latest");
   timeline.pend("k1", "waiting", 0);

@@ -15,7 +15,7 @@ test("a joined channel's events arrive once each, in order, and the position fol
   assert.deepEqual(maru.positions(), { [ROOM]: { epoch: "e1", offset: 3 } });
 });
 
-test("join with history hands over the last events before live ones", async () => {
+test("join with history hands over the last events before live events", async () => {
   const { server, maru, offsets } = await online();
   for (const text of ["a", "b", "c"]) server.post(ROOM, text);
   await maru.join(ROOM, { history: 2 });
@@ -23,7 +23,7 @@ test("join with history hands over the last events before live ones", async () =
   assert.deepEqual(offsets(), [2, 3, 4]);
 });
 
-test("join with a kept position hands over exactly what came after it", async () => {
+test("join with a kept position hands over exactly the events after it", async () => {
   const { server, maru, offsets } = await online();
   for (const text of ["a", "b", "c"]) server.post(ROOM, text);
   await maru.join(ROOM, { since: { epoch: "e1", offset: 1 } });
@@ -69,7 +69,7 @@ test("a join that the server can not do now is repeated until it succeeds", asyn
   assert.equal((await join).channel, ROOM);
 });
 
-test("after an outage the client names its positions and gets what it missed, once", async () => {
+test("after an outage the client names its positions and gets the missed events, once", async () => {
   const { clock, server, told, offsets } = await joined();
   server.post(ROOM, "a");
   server.drop();
