@@ -1,4 +1,4 @@
-"""The stage of every scenario: Redis, the API server with the release's Secret, nginx, the cluster, and the crowd."""
+"""The parts of every scenario: Redis, the API server with the release's Secret, nginx, the cluster, and the clients."""
 
 import asyncio
 import base64
@@ -36,15 +36,15 @@ VALUES: Json = {
     "progressDeadlineSeconds": 30,
     "probes": {"startup": {"periodSeconds": 1}, "readiness": {"periodSeconds": 1}},
 }
-"""Every number smaller than by default, and in proportion, so that an upgrade takes seconds."""
+"""All numbers are smaller than the defaults, and in proportion, so that an upgrade takes seconds."""
 
 CHANNELS = tuple(f"room:{number}" for number in range(20))
 
 READY_S = 30.0
-"""From the installation until everything serves."""
+"""From the installation until all pods serve."""
 
 SCENARIO_S = 120.0
-"""For all of it: under the test's own deadline, at which nobody would stop what was started."""
+"""For a whole scenario. It is below the test's own deadline, at which nothing would stop the processes."""
 
 PAGE = 1_000
 FOR_EVER_MS = 10 * 365 * 24 * 3_600_000
@@ -54,7 +54,7 @@ EVERYTHING = 10_000_000
 class Stage:
     """Use as an async context manager: entering installs the chart with `values`, and waits until it serves.
 
-    `tamper` changes the Deployment after the chart has had its say, and before there is any pod.
+    `tamper` changes the applied Deployment before there is a pod.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Stage:
         await self._resources.aclose()
 
     async def logs(self) -> dict[str, list[Event]]:
-        """What is in the log of every channel, past all servers."""
+        """Return the log of every channel, read without a server."""
         log = RedisMessageLog(self.redis.url, max_events=EVERYTHING, max_age_ms=FOR_EVER_MS)
         async with log:
             return {channel: await _whole(log, channel) for channel in CHANNELS}
@@ -108,7 +108,7 @@ class Stage:
 async def observe(
     stage: Stage, parts: Sequence[Part], deed: Callable[[], Awaitable[None]], killed: Callable[[], set[str]] = set
 ) -> Observed:
-    """Let a crowd talk while something is done to the release; return what everybody saw. Leaves the stage."""
+    """Let clients talk while `deed` changes the release; return all observations. Leaves the stage."""
     async with asyncio.timeout(SCENARIO_S), stage:
         async with Crowd(stage.ingress.url, parts, CHANNELS) as crowd:
             talked_at = time.monotonic()
@@ -118,7 +118,7 @@ async def observe(
             logs = await stage.logs()
             members = await crowd.report({channel: len(log) for channel, log in logs.items()})
         stops = list(stage.cluster.stops)
-    # Only now nginx has said all: a WebSocket is in its log once it is closed.
+    # Not before: nginx logs a WebSocket when it is closed.
     turned_away = stage.ingress.turned_away()
     return Observed(logs, members, stops, talked_at, turned_away, frozenset(killed()))
 
@@ -128,7 +128,7 @@ async def _whole(log: RedisMessageLog, channel: str) -> list[Event]:
     while True:
         try:
             replay = await log.read(ChannelName(channel), len(found), PAGE)
-        except Unavailable:  # the test's own reader was kept waiting; the test's own deadline bounds this
+        except Unavailable:  # this reader had to wait too long; the scenario's deadline bounds the loop
             continue
         found += replay.events
         if len(found) >= replay.head.offset:

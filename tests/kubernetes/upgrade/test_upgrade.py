@@ -1,4 +1,4 @@
-"""`helm upgrade` while people chat: the real engine, real servers, the real nginx, and a crowd that must not notice."""
+"""`helm upgrade` while clients talk: the real engine, real servers, the real nginx, clients that notice nothing."""
 
 import asyncio
 import time
@@ -16,22 +16,22 @@ from tests.kubernetes.upgrade.verdict import Verdict, judge
 Figure = Callable[[object], None]
 
 THOUSAND = (Part("core", 150, 100), Part("bare", 100, 40), Part("bot", 30, 20), Part("socket", 720, 140))
-"""1,000 clients who send 300 messages a second, 10,000 deliveries. An event costs a bot 250 us of CPU, our JavaScript
-core and a bare client 90, and the light client 26: so many of each as two cores carry beside the servers."""
+"""1,000 clients that send 300 messages a second, 10,000 deliveries. An event costs a bot 250 us of CPU, our JavaScript
+core and a bare client 90, and the light client 26: two cores carry these numbers together with the servers."""
 
 FEWER = (Part("core", 80, 40), Part("bare", 60, 20), Part("bot", 20, 10), Part("socket", 80, 40))
 
 FEW = (Part("core", 60, 20), Part("bare", 60, 10), Part("socket", 80, 20))
-"""Enough to see what goes wrong."""
+"""Enough to find faults."""
 
 NEXT: Json = VALUES | {"image": {"tag": "next"}}
 
 BROKEN: Json = VALUES | {"redis": {"url": "redis://127.0.0.1:1"}, "progressDeadlineSeconds": 5}
-"""A version that serves, and never becomes ready: there is no Redis where it looks for one."""
+"""A version that serves, and never becomes ready: its Redis URL leads nowhere."""
 
 UPGRADE_S = 60
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(150)]  # rolling updates, with every number of theirs in seconds
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(150)]  # rolling updates in real time
 
 
 def show(figure: Figure, verdict: Verdict, **more: object) -> None:
@@ -40,8 +40,8 @@ def show(figure: Figure, verdict: Verdict, **more: object) -> None:
 
 
 async def test_an_upgrade_and_a_rollback_go_unnoticed(tmp_path: Path, figure: Figure) -> None:
-    """1,000 clients of four kinds and 300 messages a second: nothing is lost, doubled or out of order, nobody waits
-    long, nobody storms, and no handshake goes to a replica that stops."""
+    """1,000 clients of four kinds and 300 messages a second: nothing is lost, repeated or out of order, no client waits
+    long, reconnects are paced, and no handshake goes to a replica that stops."""
     stage = Stage(tmp_path, VALUES)
     seconds: list[float] = []
 
@@ -63,8 +63,8 @@ async def test_an_upgrade_and_a_rollback_go_unnoticed(tmp_path: Path, figure: Fi
 
 
 async def test_a_replica_killed_in_the_middle_of_an_upgrade_costs_nothing(tmp_path: Path, figure: Figure) -> None:
-    """While one old replica drains, the other one gets SIGKILL: what was acked is kept, everybody resumes, and the
-    upgrade ends well."""
+    """While an old replica drains, the other old replica gets SIGKILL: acked messages are kept, all clients resume, and
+    the upgrade succeeds."""
     stage = Stage(tmp_path, VALUES)
     killed: set[str] = set()
 
@@ -86,7 +86,7 @@ async def test_a_replica_killed_in_the_middle_of_an_upgrade_costs_nothing(tmp_pa
 
 
 async def test_a_version_that_never_becomes_ready_harms_nobody(tmp_path: Path, figure: Figure) -> None:
-    """Helm says that the upgrade failed; the old replicas serve all along, and nobody has to reconnect, neither then
+    """Helm says that the upgrade failed; the old replicas go on serving, and no client has to reconnect, neither then
     nor at the rollback."""
     stage = Stage(tmp_path, VALUES)
 
@@ -110,8 +110,8 @@ async def test_a_version_that_never_becomes_ready_harms_nobody(tmp_path: Path, f
 
 
 async def test_a_grace_shorter_than_the_drain_is_found(tmp_path: Path, figure: Figure) -> None:
-    """Five seconds to SIGKILL, for 3 s of preStop and 10 s of drain: the chart refuses such numbers, and where they get
-    past it, the verdict says who was killed."""
+    """Five seconds to SIGKILL, for 3 s of preStop and 10 s of drain: the chart refuses such numbers, and if they are
+    applied all the same, the verdict names the killed pods."""
 
     def tamper(deployment: Json) -> None:
         deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 5

@@ -1,4 +1,4 @@
-"""The verdict can fail: each thing that must not happen, made to happen in a small account, is named."""
+"""The verdict can fail: each fault, made once in a small account, is named."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ TIMEOUT_S = 10.0
 
 
 def written(count: int) -> list[MessageCreated]:
-    """A log in which ann has said so many things."""
+    """Return a log with `count` messages of ann's."""
     return [
         created(new_message(number, key=f"ann-{number}", user="ann"), Position("one", number))
         for number in heard(count)
@@ -33,7 +33,7 @@ def heard(count: int) -> Sequence[int]:
 
 
 def member(user: str, events: Sequence[MessageCreated], kind: str = "core", sent: int = 0) -> Report:
-    """Somebody who heard these events, and has an ack for everything sent."""
+    """Return the report of a client that received these events, and has an ack for all `sent` messages."""
     witness = Witness(user, kind, ROOM)
     for event in events:
         witness.hear(event.offset, event.message.id, event.message.text)
@@ -58,18 +58,18 @@ GOOD = Observed(
 
 
 def with_ann(**changes: object) -> Observed:
-    """Ann saw something else."""
+    """Return the good account with changes in ann's report."""
     ann, *others = GOOD.members
     return replace(GOOD, members=[replace(ann, **changes), *others])  # type: ignore[arg-type]
 
 
 def with_log(events: Sequence[Event]) -> Observed:
-    """The log holds something else."""
+    """Return the good account with another log."""
     return replace(GOOD, logs={ROOM: events})
 
 
 def reconnects(count: int, within_s: float) -> Observed:
-    """So many of ann's reconnects, evenly, while the replica drains."""
+    """Return `count` reconnects of ann's, evenly spread, while the replica drains."""
     return with_ann(attempts=[102.0 + number * within_s / count for number in range(count)])
 
 
@@ -109,20 +109,20 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_whatever_is_wrong_is_named(case: str) -> None:
-    """One fault made, that fault found."""
+    """The made fault is found."""
     observed, expected = CASES[case]
     assert any(expected in fault for fault in judge(observed).faults), judge(observed).faults
 
 
 def test_where_nothing_is_wrong_nothing_is_said() -> None:
-    """Also of one who has no core, and missed what came while it was away."""
+    """This includes a client without our core that missed the events while it was away."""
     verdict = judge(GOOD)
     assert verdict.faults == []
     assert verdict.figures["acked"] == COUNT
 
 
 def test_the_pace_of_the_drain_is_no_storm() -> None:
-    """As many a second as the drainer sends away."""
+    """The pace is the drainer's own."""
     assert judge(reconnects(300, within_s=300 / pace(300, TIMEOUT_S))).faults == []
 
 

@@ -1,4 +1,4 @@
-"""A member's account notices what its client must not let through."""
+"""The account of a client notices the faults that the client must not have."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.clients.witness import FAULTS, Witness
 
 
 def told(*offsets: int) -> Witness:
-    """Somebody who heard these offsets."""
+    """Return the account of a client that received these offsets."""
     witness = Witness("ann", "core", "room:1")
     for offset in offsets:
         witness.hear(offset, f"id-{offset}", f"text {offset}")
@@ -14,7 +14,7 @@ def told(*offsets: int) -> Witness:
 
 
 def test_what_comes_in_order_is_no_fault() -> None:
-    """From the first one on, each once."""
+    """From the first offset on, each once."""
     witness = told(1, 2, 3)
     assert (witness.faults, witness.first, witness.last, witness.count) == ([], 1, 3, 3)
 
@@ -36,7 +36,7 @@ def test_the_digest_tells_events_apart() -> None:
 
 
 def test_silence_counts_only_while_there_is_talk() -> None:
-    """Before and after, nobody has anything to hear."""
+    """Before and after, there is nothing to receive."""
     witness = told(1)
     assert witness.gap == 0
     witness.listen()
@@ -50,5 +50,5 @@ def test_silence_counts_only_while_there_is_talk() -> None:
 
 
 def test_faults_are_bounded() -> None:
-    """A client that hears nothing right does not fill the report."""
+    """A client that receives everything wrong does not fill the report."""
     assert len(told(*range(1, 200, 2)).faults) == FAULTS

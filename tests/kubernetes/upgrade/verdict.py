@@ -1,4 +1,4 @@
-"""Whether nobody noticed: what the clients saw, held against the log, and how the replicas went."""
+"""Judges an upgrade: compares what clients received with the log, and the stops of the replicas with their orders."""
 
 import hashlib
 from bisect import bisect_left
@@ -13,22 +13,22 @@ from tests.clients.crowd import Report
 from tests.kubernetes.cluster import Stop
 
 GAP_S = 5.0
-"""How long a client may hear nothing, at the 99th percentile of all clients."""
+"""The longest silence of a client, at the 99th percentile of all clients."""
 
 PACE_SLACK = 2.0
-"""A crowd's process that had to wait for the CPU catches up all at once, so a second may see more than a drain sent
-away in it; a whole replica's clients in one second are three times the pace, and more."""
+"""A process of clients that had to wait for the CPU catches up at once, so more clients may reconnect in a second than
+a drain sent away in it. All clients of a replica in the same second are three times the pace, and more."""
 
 AFTER_S = 1.5
-"""How long after its end a drain's clients still come: those without our core wait so long at the most."""
+"""How long after its end a drain's clients still come: clients without our core wait at most so long."""
 
 Logs = Mapping[str, Sequence[Event]]
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that a verdict goes by. `talked_at` parts the first connections from the reconnects; `turned_away` are the
-    handshakes that the first replica asked did not take; `killed` are the pods that the test itself killed."""
+    """The input of a verdict. `talked_at` separates the first connections from the reconnects; `turned_away` are the
+    handshakes that nginx had to take to another replica; `killed` are the pods that the test itself killed."""
 
     logs: Logs
     members: Sequence[Report]
@@ -40,14 +40,14 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was wrong, in words, and the figures."""
+    """The faults in words, and the figures."""
 
     faults: Sequence[str]
     figures: Mapping[str, object]
 
 
 def judge(observed: Observed) -> Verdict:
-    """Everything that must hold of an upgrade that nobody notices."""
+    """Check everything that must hold of an upgrade that nobody notices."""
     attempts = [at for member in observed.members for at in member.attempts if at > observed.talked_at]
     peak_at, peak = _peak(attempts)
     pace = _pace(observed.stops, peak_at)
@@ -81,7 +81,7 @@ def judge(observed: Observed) -> Verdict:
 
 
 def _log_faults(logs: Logs) -> Iterable[str]:
-    """Offsets are dense, no key is there twice, and each author's messages are in the order in which they were sent."""
+    """Yield holes in the offsets, repeated keys, and authors whose messages are not in the order of sending."""
     for channel, log in logs.items():
         if [event.offset for event in log] != list(range(1, len(log) + 1)):
             yield f"{channel}: the log has a hole"
@@ -98,8 +98,8 @@ def _log_faults(logs: Logs) -> Iterable[str]:
 
 
 def _member_faults(member: Report, log: Sequence[Event]) -> Iterable[str]:
-    """What was acked to it is in the log where the ack said; it heard everything in order and once, or, where it cannot
-    resume, everything but what came while it was away."""
+    """Yield acks without their event in the log, and events that the client missed or got twice. A client that can't
+    resume may miss the events that came while it was away."""
     for fault in member.faults:
         yield f"{member.user}: {fault}"
     for key, offset in member.acks.items():
@@ -114,7 +114,7 @@ def _member_faults(member: Report, log: Sequence[Event]) -> Iterable[str]:
 
 
 def _stop_faults(observed: Observed) -> Iterable[str]:
-    """Whoever was told to stop did, by itself and in time; nobody else did."""
+    """Yield pods that were killed at the end of their grace, or ended with an error."""
     for stop in observed.stops:
         if stop.pod in observed.killed and stop.told_at is None:
             continue
@@ -125,7 +125,7 @@ def _stop_faults(observed: Observed) -> Iterable[str]:
 
 
 def _peak(times: Sequence[float]) -> tuple[float, int]:
-    """The most within any second: when it began, and how many."""
+    """Return the second with the most times in it: its beginning, and their number."""
     ordered = sorted(times)
     counts = [(bisect_left(ordered, at + 1.0) - number, at) for number, at in enumerate(ordered)]
     count, at = max(counts, default=(0, 0.0))
@@ -133,7 +133,7 @@ def _peak(times: Sequence[float]) -> tuple[float, int]:
 
 
 def _pace(stops: Sequence[Stop], at: float) -> float:
-    """Clients a second that the drains under way around a moment are to move, all together."""
+    """Return the clients a second that all drains under way at a moment are to move together."""
     under_way = [
         stop for stop in stops if stop.told_at is not None and stop.told_at - 1.0 <= at <= stop.ended_at + AFTER_S
     ]
@@ -141,8 +141,7 @@ def _pace(stops: Sequence[Stop], at: float) -> float:
 
 
 def pace(connections: int, drain_timeout_s: float) -> float:
-    """Clients a second that one drain moves: over its window (all of them, where that is under a second), or at the
-    slowest pace."""
+    """Return the clients a second that a drain moves: all over its window (at least a second), or the slowest pace."""
     timing = DrainTiming(drain_timeout_s).fitted()
     return max(timing.slowest_pace, connections / max(1.0, timing.window_s))
 
@@ -152,7 +151,7 @@ def _statuses(turned_away: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _errors(members: Sequence[Report]) -> Counter[str]:
-    """What clients were told, or saw, that was not a success."""
+    """Count the error answers and failures of the clients."""
     return sum((Counter(member.failed) for member in members), Counter())
 
 
