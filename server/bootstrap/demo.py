@@ -17,7 +17,7 @@ DEMO_GRANTS: Grants = {
     "room:*": frozenset((Action.JOIN, Action.SEND)),
     "announce": frozenset((Action.JOIN,)),
 }
-"""What a token of `/dev/token` allows."""
+"""The grants of a token of `/dev/token`."""
 
 _log = structlog.get_logger("maru.server")
 

@@ -59,7 +59,7 @@ MessageEvent = MessageCreated | MessageEdited | MessageDeleted
 """The events that this version writes and gives to clients. Closed: match it exhaustively."""
 
 Event = MessageEvent | UnknownEvent
-"""What a log holds. Closed: match it exhaustively."""
+"""An entry of a log. Closed: match it exhaustively."""
 
 
 def message_events(events: Iterable[Event]) -> tuple[MessageEvent, ...]:

@@ -15,9 +15,9 @@ class Connections(Protocol):
 
     1. After `shut` no connection is added.
     2. `notify` has taken effect when it returns; the notice comes behind everything that was pushed before.
-    3. `end` loses nothing quietly. It reads nothing more of the client. Commands that have been read are done and
-       answered before the close; if that takes more than half of the time, the waiting commands are dropped, and the
-       other half is for the command in progress.
+    3. `end` loses nothing quietly. It reads nothing more of the client. Commands that have been read and parsed are
+       done and answered before the close; if that takes more than half of the time, those that wait are dropped, and
+       the other half is for the command in progress.
     4. `end` asks no client to stay away: each comes back by itself, here or to another replica.
     5. A connection that is gone is ignored everywhere.
     """

@@ -89,7 +89,7 @@ class MessageMetrics(Protocol):
 
 
 class ChannelMetrics(Protocol):
-    """What happens in hosted channels. The promises of `Metrics` hold."""
+    """Events of hosted channels. The promises of `Metrics` hold."""
 
     def ordered(self, event: MessageEvent) -> None:
         """The hub delivered an event in its order: once for each event and replica."""

@@ -28,7 +28,7 @@ def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
 
 
 def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, version: str) -> Json:
-    """What `session:ready` says of the server: heartbeat, limits, version."""
+    """Return the part of `session:ready` about the server: heartbeat, limits, version."""
     return {
         "heartbeat": {"interval_ms": round(ping_interval_s * 1000), "timeout_ms": round(ping_timeout_s * 1000)},
         "limits": {

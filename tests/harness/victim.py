@@ -21,7 +21,8 @@ Ask = Callable[[RawSocket], Awaitable[None]]
 
 class Victim:
     """A session that sends messages, and a client that connects again and again. `worst_send_s` and `worst_connect_s`
-    are their longest waits, `sends` and `connects` how often they asked."""
+    are their longest waits in the server's processor time: they show a server that works for others meanwhile, and not
+    one that idles. `sends` and `connects` say how often they asked."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server

@@ -192,6 +192,19 @@ async def test_acks_before_a_disconnect_are_written(scene: Scene) -> None:
     await scene.clean()
 
 
+async def test_commands_behind_a_disconnect_do_not_count(scene: Scene) -> None:
+    """They are neither done nor logged: a client could pack hundreds of them behind its goodbye."""
+    client = await scene.chat(user := "packer")
+    words = [masked(event("channel:leave", {"channel": "room:behind"}, ack=number)) for number in range(20)]
+    client.push(masked(event("message:send", {"channel": "room:behind", "text": "last"}, ack=99)))
+    client.push(masked("41/chat,") + b"".join(words))
+    assert (await client.closed()).code == 1000
+    await scene.ended(client, "client left", 1000)
+    commands = [line["name"] for line in scene.server.lines if line.get("event") == "command" and line["user"] == user]
+    assert commands == ["message:send"]
+    await scene.clean()
+
+
 async def test_close_frames_cross(scene: Scene) -> None:
     """Where both sides close at once, both are done at once."""
     client = await scene.chat()

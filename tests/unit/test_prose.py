@@ -19,7 +19,7 @@ AT_MOST = {
     # A relative clause in place of the noun: "who gives up" for "a sender that gives up".
     "who": (re.compile(r"\bwho(ever)?\b", re.IGNORECASE), 0.5),
     # The same for things: "what waits" for "the packets that wait".
-    "what": (re.compile(r"(^|[.:;] )What\b|\bwhat (is|was|has|comes|came|stands|they|it|a|the)\b"), 2.4),
+    "what": (re.compile(r"\bwhat\b", re.IGNORECASE), 3.0),
     # A pronoun for a noun that stands two lines above.
     "one": (re.compile(r"\bones?\b", re.IGNORECASE), 3.2),
 }

@@ -1,4 +1,4 @@
-"""What every kind of store gives a replica: a record of ports."""
+"""The ports that every kind of store gives a replica, as a record."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

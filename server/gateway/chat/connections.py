@@ -35,7 +35,7 @@ class SocketConnections(Connections):
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
         """Push the notice to the session on the connection, if there is one. Promise 2."""
         found = self._registry.connections.get(connection)
-        if found is None or found.session is None:
+        if found is None or found.session is None or found.session.ended:
             return False
         self._transport.push(found.session.id, notice)
         return True

@@ -81,8 +81,8 @@ class ChatNamespace(Namespace):
         def answer(given: Answer) -> None:
             nonlocal outcome
             if outcome is None:
+                reply(given)  # if the answer can't be written, the client still gets `internal`
                 outcome = given
-                reply(given)
 
         try:
             handler, command = self._parse(session, name, arguments)

@@ -56,6 +56,7 @@ class ChatServer(socketio.AsyncServer):
         elif kind == packets.DISCONNECT:
             if namespace == NAMESPACE:
                 self._end_session(connection)
+                connection.drop_mailbox()  # packets behind the goodbye are not even counted
             connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
 
     async def _connect(self, connection: Connection, namespace: str, auth: object) -> None:

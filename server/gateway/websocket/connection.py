@@ -204,7 +204,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write_eof()
 
     def abort(self, cause: CloseReason, reason: str) -> None:
-        """Cut the connection off at once, with what waits to be written and what waits to be handled."""
+        """Cut the connection off at once, with everything that waits to be written or handled."""
         self.cause, self.reason = self.cause or cause, self.reason or reason
         self._state = max(self._state, ConnectionState.CLOSING)
         self.drop_mailbox()
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def hang_up(self) -> None:
-        """Close the transport. What has been written to it still goes out."""
+        """Close the transport. Frames that have been written to it still go out."""
         self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -6,7 +6,7 @@ from server.application.turn import Turn
 from server.gateway.websocket.writer import Writer
 
 MAILBOX_HIGH = 128
-"""Packets waiting to be handled at which reading pauses. What follows waits in the client's own TCP window."""
+"""Packets waiting to be handled at which reading pauses. Later packets wait in the client's own TCP window."""
 
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
@@ -16,7 +16,7 @@ class Mailbox:
     """A client's packets, in the order in which they came."""
 
     __slots__ = {
-        "_packets": "What waits to be handled.",
+        "_packets": "The packets that wait to be handled.",
         "_to_skip": "How many packets at the front are to be skipped.",
         "_turn": "The share of the event loop for packets behind the first, before others get a turn; None until then.",
         "skipped": "Whether the packet that was taken out last is to be skipped.",

@@ -1,4 +1,4 @@
-"""Collects what is to be written in a turn of the event loop, and writes it in a single piece for each client.
+"""Collects the frames of a turn of the event loop, and writes them in a single piece for each client.
 
 A turn is an iteration of the event loop. In a turn a client may be sent answers, events of several channels and
 pings. They are collected in the order of the calls, and written at the end of the turn with one `send`. So a busy
@@ -43,7 +43,7 @@ class Writable(Protocol):
     """Whole frames that are to be written in this turn, in order."""
 
     def flush(self) -> int:
-        """Send what is queued; return how many bytes. Raises nothing."""
+        """Send the queued frames; return how many bytes. Raises nothing."""
 
     def send_now(self, data: bytes) -> int:
         """Send whole frames, if nothing is queued; return how many bytes. Raises nothing."""
@@ -236,7 +236,7 @@ class Outbox:
         return min(clients, writes)
 
     def _shed_load(self) -> None:
-        """Count what really waits. If that is too much, drop the clients for whom the most waits."""
+        """Count the bytes that really wait. If they are too many, drop the clients for whom the most wait."""
         waiting = {writer: writer.recount() for writer in self.congested}
         if self.traffic.outbound_queued_bytes <= self._limit:
             return

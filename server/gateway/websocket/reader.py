@@ -31,7 +31,7 @@ class Inbox(WebSocketDataQueue):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(None, 1 << 30, loop=loop)  # type: ignore[arg-type]  # it never pauses a protocol
-        self._messages: list[Any] = []  # what the last read completed
+        self._messages: list[Any] = []  # the messages that the last read completed
         self._error: BaseException | None = None  # the fault of the last read
 
     def new_reader(self) -> WebSocketReader:
@@ -68,12 +68,12 @@ class Receiver(Protocol):
 
 
 class ReadMode(IntEnum):
-    """What is read of a client. It only grows."""
+    """The frames of a client that are wanted. It only grows."""
 
     MESSAGES = 0
     HELD = 1  # nothing, until the connection closes
     CLOSE_FRAME = 2  # the server's close frame is written: only the peer's is wanted
-    NOTHING = 3  # what comes is dropped
+    NOTHING = 3  # every read is dropped
 
 
 class Reader:
@@ -86,7 +86,7 @@ class Reader:
         "_heard_at": "The monotonic time of the last read.",
         "_inbox": "Where the frame reader puts messages. Empty between two calls.",
         "_last_bytes": "Bytes that are still read after the server's close frame.",
-        "_mode": "What is read.",
+        "_mode": "The frames that are wanted.",
         "_paused": "Whether the transport is paused.",
         "_rest": "The part of the last read that waits for the next turn.",
         "_scheduled": "Whether `_read_on` is due.",
@@ -145,7 +145,7 @@ class Reader:
         self.room_again(receiver)
 
     def stop(self) -> None:
-        """Drop what has not been handled, and what may still come."""
+        """Drop the rest of the last read, and every later read."""
         self._mode = ReadMode.NOTHING
         self._rest = b""
 

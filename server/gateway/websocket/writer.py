@@ -12,7 +12,7 @@ MAX_OUTBOUND = 1 << 20
 
 FLUSH_WAIT_S = 10.0
 FLUSH_STEP = 64 * 1024
-"""A client that is waited for must take this many bytes in each such time, or half of what waits if that is less. A bad
+"""A client that is waited for must take this many bytes in each such time, or half of those that wait. A bad
 mobile link does; a client that does not is slow."""
 
 LARGE_ANSWER_BYTES = 64 * 1024
@@ -74,7 +74,7 @@ class Writer:
     # Writing
 
     def flush(self) -> int:
-        """Send what is queued; return how many bytes."""
+        """Send the queued frames; return how many bytes."""
         queued, self.queued = self.queued, None
         if queued is None:
             return 0
@@ -136,7 +136,7 @@ class Writer:
                 self._too_slow()
                 return
 
-    # What waits in the transport
+    # Bytes that wait in the transport
 
     def start(self) -> None:
         """Begin as the half of the transport's protocol: bytes written before may still be on their way."""
@@ -193,13 +193,13 @@ class Writer:
     # Ending
 
     def finish(self, last: bytes) -> None:
-        """Write a last frame, and accept no more. Call `flush_now` before: what is still queued is never written."""
+        """Write a last frame, and accept no more. Call `flush_now` before: queued frames are never written."""
         self._open = False
         if not self._transport.is_closing():
             self._transport.write(last)
 
     def stop(self) -> None:
-        """Drop what is queued, count nothing and let nobody wait: the transport is lost, or is being aborted."""
+        """Drop the queued frames, count nothing and let nobody wait: the transport is lost, or is being aborted."""
         self._open = False
         self.queued = None
         self._uncount()

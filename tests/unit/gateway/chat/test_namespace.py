@@ -153,6 +153,21 @@ async def test_the_first_answer_counts(scene: Scene) -> None:
     assert await scene.run("test:twice", {"channel": ROOM}) == Done({"first": True})
 
 
+async def test_an_answer_that_cannot_be_written_is_internal(scene: Scene) -> None:
+    """The client gets an answer, and the command is counted as failed: not lost, and not as done."""
+
+    def reply(answer: Answer) -> None:
+        if isinstance(answer, Done):
+            raise TypeError("no JSON")
+        scene.replies.append(answer)
+
+    answer = await scene.namespace.run(scene.alice, "channel:leave", ({"channel": ROOM},), reply)
+    assert scene.replies == [answer]
+    assert isinstance(answer, Failed)
+    assert isinstance(answer.error, Internal)
+    assert [told[:2] for told in scene.metrics.of("commanded")] == [("channel:leave", "internal")]
+
+
 async def test_a_session_that_has_ended_does_nothing(scene: Scene) -> None:
     """Its commands that still wait are `unauthenticated`; its memberships are gone."""
     await scene.run("channel:join", {"channel": ROOM})
