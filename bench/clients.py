@@ -1,6 +1,6 @@
 """Many clients in one process: raw non-blocking sockets on one epoll, bytes made in advance, nothing parsed.
 
-A library's client costs more than any server here, and would be what is measured.
+A client that parses costs more than any server here: a benchmark of it would measure the client.
 """
 
 import errno
@@ -17,7 +17,7 @@ from bench.marker import MARKER
 from bench.processes import LoadFailed
 
 BUFFER_BYTES = 1 << 20
-"""Over what the kernel keeps for a socket: one read takes all there is."""
+"""More than the kernel keeps for a socket: one read takes everything."""
 
 SOURCE_CLIENTS = 10_000
 """Of one loopback address: it has 28,000 ports for clients, some of which linger from the case before."""
@@ -40,7 +40,7 @@ SHORT = 256
 """Bytes. Pings are looked for in reads below that: to search all that comes costs more than to count it."""
 
 PONG_S = 8.0
-"""Who has seen no ping for so long, as it came amid messages, answers without: in time, as servers wait 10 s."""
+"""A client that has seen no ping for this time (it came amid messages) sends a pong: in time, as servers wait 10 s."""
 
 SAY_S = 10.0
 """A server that reads takes a client's bytes within this."""
@@ -65,7 +65,7 @@ class Clients:
         self.lost = 0
         self.received_bytes = 0
         self.parting = "no reason given"
-        """What the last server that closed a client's connection said: code and reason."""
+        """Code and reason of the last close frame of a server."""
         self.taken: Callable[[int, int, int], None] = _ignore
         self._poll = select.epoll()
         self._buffer = bytearray(BUFFER_BYTES)
@@ -76,9 +76,9 @@ class Clients:
         self._opened = 0
 
     def enter(self, plans: Sequence[Plan], concurrency: int) -> tuple[list[int], list[float]]:
-        """Let clients in, so many at a time; return their descriptors, and how long each took in seconds.
+        """Let clients in, some at a time; return their descriptors, and the seconds that each took.
 
-        Raises `LoadFailed` where one is refused, or all are not in by `OPEN_S`.
+        Raises `LoadFailed` if a client is refused, or not all are in by `OPEN_S`.
         """
         waiting, talking = deque(plans), dict[int, _Talk]()
         entered: list[int] = []
@@ -102,7 +102,7 @@ class Clients:
         return entered, took
 
     def pump(self, timeout_s: float) -> None:
-        """Take what has come, for at most one turn; answer pings."""
+        """Take the bytes that have come, for at most one turn; answer pings."""
         for descriptor, _ in self._poll.poll(timeout_s, EVENTS):
             self._take(descriptor)
         self._pong_unasked()
@@ -113,7 +113,7 @@ class Clients:
         self.pump(0)
 
     def say(self, descriptor: int, data: bytes) -> None:
-        """Send for one client; wait where the server does not take it at once. Raises `LoadFailed`."""
+        """Send for a client; wait if the server does not take it at once. Raises `LoadFailed`."""
         sock = self._sockets[descriptor]
         try:
             try:
@@ -136,7 +136,7 @@ class Clients:
         self._due.clear()
 
     def ask(self, descriptors: Sequence[int], line: Line) -> None:
-        """Have clients say one line; return when each has its answer. Raises `LoadFailed`."""
+        """Have clients say a line; return when each has its answer. Raises `LoadFailed`."""
         waiting = dict.fromkeys(descriptors, b"")
         for descriptor in descriptors:
             self.say(descriptor, line.say)
@@ -205,7 +205,7 @@ class Clients:
         heapq.heappush(self._due, (now + PONG_S, sock.fileno()))
 
     def _take(self, descriptor: int) -> None:
-        """One read: count, pass on, answer a ping."""
+        """Read once: count, pass on, answer a ping."""
         buffer = self._buffer
         try:
             size = self._receive[descriptor](buffer)
@@ -245,4 +245,4 @@ class Clients:
 
 
 def _ignore(descriptor: int, markers: int, size: int) -> None:
-    """Nobody wants to know."""
+    """Take no notice of a read."""

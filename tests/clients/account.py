@@ -73,7 +73,7 @@ class Account:
         return int(events[-1]["offset"]) if events else 0
 
     def entries(self, channel: str) -> list[Entry]:
-        """What is compared of a channel's messages with those of the log."""
+        """The parts of a channel's messages that are compared with the log."""
         return [entry(event["message"]) for event in self.received[channel]]
 
     async def heard(self, channel: str, offset: int, timeout: float = HEARD_S) -> None:
@@ -97,5 +97,5 @@ class Account:
 
 
 def entry(message: Json) -> Entry:
-    """What is compared of a message on the wire."""
+    """The parts of a message on the wire that are compared."""
     return message["offset"], message["id"], message["key"], message["text"]

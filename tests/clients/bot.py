@@ -18,29 +18,29 @@ DEADLINE_S = 30.0
 HASTE = Patience(ack=5.0, connect=5.0, backoff=Backoff(0.05, 0.3))
 
 JWT = re.compile("eyJ[A-Za-z0-9_-]{10}")
-"""What every token looks like."""
+"""The beginning of every token."""
 
 
 def ann(url: str, *, buffer: int = 1_000) -> MaruBot:
-    """A bot that hurries."""
+    """Make a bot that hurries."""
     return MaruBot(url, lambda: token("ann"), patience=HASTE, buffer=buffer)
 
 
 async def enter(bot: MaruBot, name: str) -> Channel:
-    """Join a channel, and wait until what is sent from now on will be heard."""
+    """Join a channel; return when the bot will hear everything that is sent from now on."""
     room = bot.channel(name)
     await room.joined()
     return room
 
 
 async def take(room: Channel, count: int) -> list[Event]:
-    """The next events of a channel."""
+    """Return the next events of a channel."""
     async with asyncio.timeout(DEADLINE_S):
         return [await anext(room) for _ in range(count)]
 
 
 async def settled(room: Channel, last: str) -> list[str]:
-    """The texts of a channel up to the given one; asserts that offsets are dense and all events messages."""
+    """Return the texts of a channel up to `last`; assert that offsets are dense and all events messages."""
     texts: list[str] = []
     offset = 0
     async with asyncio.timeout(DEADLINE_S):
@@ -55,7 +55,7 @@ async def settled(room: Channel, last: str) -> list[str]:
 
 
 class BotMember:
-    """One bot that reads a channel, for crowds. Use as an async context manager."""
+    """A bot that reads a channel, for crowds. Use as an async context manager."""
 
     def __init__(self, url: str, user: str, token: str, channel: str) -> None:
         self.witness = Witness(user, "bot", channel)
@@ -64,7 +64,7 @@ class BotMember:
         self._session: str | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect and join; return when everything that is sent from now on will be heard."""
+        """Connect and join; return when the bot will hear everything that is sent from now on."""
         await self._bot.__aenter__()
         self._note_session()
         channel = self._bot.channel(self.witness.channel)

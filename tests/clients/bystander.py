@@ -1,6 +1,6 @@
-"""A well-behaved client that must not notice what others do to the server.
+"""A well-behaved client that must not notice an attack on the server.
 
-It sends a numbered message every few milliseconds and expects each back, in order, once, over one connection.
+It sends a numbered message every few milliseconds and expects each back, in order, once, over a single connection.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ import socketio
 from tests.harness.tokens import token
 
 PACE_S = 0.03
-"""Between two messages: often enough to meet every disturbance, seldom enough to leave the machine to it."""
+"""Between two messages: often enough to meet every disturbance, seldom enough to leave the machine to others."""
 
 BEAT_S = 5.0
-"""How long one message may take, to the ack and back."""
+"""The longest that a message may take, to the ack and back."""
 
 CHANNEL = "room:bystander"
 
@@ -53,7 +53,7 @@ class Bystander:
         await self._client.disconnect()
 
     async def unharmed(self, beats: int = 2) -> None:
-        """Wait until so many further messages have made their way; fail where one ever failed to."""
+        """Wait until a number of further messages have come back; fail if any message ever did not."""
         wanted = self._beats + beats
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BEAT_S * beats), self._arrived:

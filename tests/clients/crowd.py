@@ -18,13 +18,13 @@ SCRIPT = ROOT / "tests/clients/crowd.mjs"
 ENTER_S, ANSWER_S = 60.0, 45.0
 
 HEARD_MS = 20_000
-"""The longest that anybody may take to hear what is in the log, once the talk has ended."""
+"""The longest that anybody may take to hear the whole log, once the talk has ended."""
 
-TALKERS_PER_QUIET = 5
-"""One of this many talkers is in a quiet channel."""
+QUIET_TALKER = 5
+"""Every fifth talker is in a quiet channel."""
 
 EVERY_MS = 1_000
-"""Between two messages of one talker."""
+"""Between two messages of a talker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of one client's `Witness`. `bare` clients have no core of ours: they miss what comes while they are
-    away, and do not repeat what was not answered."""
+    """The report of a client's `Witness`.
+
+    `bare` clients have no core of ours: they miss events while they are away, and do not repeat unanswered messages.
+    """
 
     user: str
     kind: str
@@ -78,8 +80,8 @@ class Report:
 class Crowd:
     """All parts, in the given channels. Use as an async context manager: entering connects everybody.
 
-    The first half of the channels is busy: four of five talkers are there, and nobody else. The other talkers and
-    those who only listen are in the second half.
+    The first half of the channels is busy: four of five talkers are there, and nobody else. The second half has the
+    other talkers and all mere listeners.
     """
 
     def __init__(self, url: str, parts: Sequence[Part], channels: Sequence[str]) -> None:
@@ -120,11 +122,11 @@ class Crowd:
         return {"do": "enter", "url": self._url, "kind": part.kind, "members": self._members(part)}
 
     def _members(self, part: Part) -> list[Json]:
-        """A part's members: first those who talk."""
+        """Name a part's members, the talkers first."""
         wanted = []
         for number in range(part.members):
             user = part.user(number)
-            busy = number < part.talkers and number % TALKERS_PER_QUIET != 0
+            busy = number < part.talkers and number % QUIET_TALKER != 0
             wanted.append({"user": user, "token": token(user), "channel": next(self._busy if busy else self._quiet)})
         return wanted
 

@@ -63,7 +63,7 @@ class Clients:
 
     async def report(self, order: Json) -> Json:
         """Report everything about everybody, once all have heard everything, or their time is over."""
-        with suppress(TimeoutError):  # what is missing shows in the report
+        with suppress(TimeoutError):  # a missing event shows in the report
             async with asyncio.timeout(order["within_ms"] / 1000):
                 for client in self._clients:
                     await _reached(client.witness, order["heads"][client.witness.channel])
@@ -79,7 +79,7 @@ async def _say(client: Client) -> None:
     key, text = client.witness.message()
     try:
         client.witness.acks[key] = await client.send(key, text)
-    except Exception as error:  # noqa: BLE001  # whatever it is, it stands in the report
+    except Exception as error:  # noqa: BLE001  # any error stands in the report
         client.witness.failed[str(getattr(error, "code", repr(error)))] += 1
 
 

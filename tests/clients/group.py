@@ -30,7 +30,7 @@ PROBE_S = 40.0
 
 
 class Group:
-    """The members by their names, and what each has sent. All share `changed`, and hold the log against it at the end.
+    """The members and their messages, by user. `check` compares all that they heard with the log. They share `changed`.
 
     The clients on our JavaScript core and those on a plain python-socketio count by themselves, and see every fault.
     """
@@ -141,8 +141,8 @@ class Group:
     async def check(self, channel: str, log: Sequence[Entry]) -> None:
         """Hold every member against a channel's log.
 
-        The log is dense. Every member's events are the log. It holds each acked message where the ack says, and all
-        messages of a member once and in the order of sending; all of them were acked, and nobody complains.
+        The log is dense. Every member's events are the log. Each acked message stands in it at the offset of the ack.
+        All messages of a member are in it once, in the order of sending; all were acked. No member has seen a fault.
         """
         assert [offset for offset, *_ in log] == list(range(1, len(log) + 1))
         for user, client in self.members.items():

@@ -61,7 +61,7 @@ class Link(Owner, Listener):
             await self._quiet.wait()
 
     def retry(self) -> None:
-        """Repeat what was refused for now."""
+        """Repeat the commands that were refused for now."""
         if self.session.stage > Stage.SHAKING:
             self._member.tries.update(key for key in self.session.refusals if key in self.session.outbox)
             self.client.write(self.session.retry())
@@ -127,7 +127,7 @@ class Member:
         self.changed = asyncio.Event()  # set at each connection, event and ack
         self._target = Target.parse(url)
         self._record = record or ChannelRecord()
-        self._slots = asyncio.Semaphore(in_flight)  # what it sends beyond these waits here, in order
+        self._slots = asyncio.Semaphore(in_flight)  # more messages wait here, in order
         self._position: Json | None = None
         self._link: Link | None = None  # the connection in use; an old one may still owe answers
         self._seeker: asyncio.Task[None] | None = None  # is about to find the next connection
@@ -204,7 +204,7 @@ class Member:
             self._seek(reconnect_in_s)
 
     def lost(self, link: Link, problem: Exception | None) -> None:
-        """Note that a connection has ended; send again what it has not answered."""
+        """Note that a connection has ended; send its unanswered messages again."""
         self.codes.append(problem.code if isinstance(problem, Closed) else ABNORMAL)
         self._unsent += link.session.outbox.values()
         if self._leaving:

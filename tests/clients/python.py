@@ -19,11 +19,11 @@ RETRYABLE = frozenset(("unavailable", "overloaded"))
 """Codes of `channel:removed` after which a client joins again."""
 
 RETRY_S = 0.1
-"""Before what was refused for now is tried again."""
+"""Before a command that was refused for now is repeated."""
 
 
 class ConnectionLost(Exception):
-    """The connection went before the answer came: whether the command was done is not known."""
+    """The connection was lost before the answer came: whether the command was done is not known."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,7 +57,7 @@ class PyClient(Account):
         await self.disconnect()
 
     async def connect(self) -> None:
-        """Connect (again, from where it was)."""
+        """Connect (again, from its positions)."""
         # As browsers do, and unlike aiohttp by default, it keeps the cookies of a host without a name too.
         self._http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
         self._sio = self._client(self._http)
@@ -85,14 +85,14 @@ class PyClient(Account):
         return int(self.positions[channel]["offset"])
 
     async def command(self, name: str, payload: Json) -> Json:
-        """Send one command, return its ack. Raises `ConnectionLost`."""
+        """Send a command, and return its ack. Raises `ConnectionLost`."""
         link = self._link
         if link is None:
             raise ConnectionLost("not connected")
         return await (await self._emit(link, name, payload))
 
     async def ask(self, name: str, payload: Json) -> Json:
-        """Send one command, expect `ok`, return the ack."""
+        """Send a command, expect `ok`, and return the ack."""
         ack = await self.command(name, payload)
         if not ack["ok"]:
             raise Refused(f"{name}: {ack['error']}")
@@ -103,9 +103,11 @@ class PyClient(Account):
         await self.ask("channel:join", {"channel": channel})
 
     async def send_all(self, messages: Iterable[Outgoing], in_flight: int) -> None:
-        """Send in order, at most `in_flight` unanswered at a time; what a lost connection left unanswered is sent again
-        under its key, before anything new; what was refused for now, after a pause. Returns when every message has an
-        `ok`."""
+        """Send in order, at most `in_flight` unanswered at a time; return when every message has an `ok`.
+
+        Messages that a lost connection left unanswered are sent again under their keys, before anything new; messages
+        that were refused for now are sent again after a pause.
+        """
         todo = [message for message in messages if message.key not in self.acks]
         while todo:
             await self.online()
@@ -160,7 +162,7 @@ class PyClient(Account):
         if not answer.done():
             answer.set_result(ack)
 
-    # What the library calls
+    # Called by the library
 
     def _client(self, http: aiohttp.ClientSession) -> Any:
         client = socketio.AsyncClient(
@@ -208,7 +210,7 @@ class PyClient(Account):
             self.faults.append(f"removed: {gone}")
 
     async def _rejoin(self, channel: str) -> None:
-        """Join where the server could not let it in just now, as long as this connection lasts."""
+        """Join a channel that the server could not resume for now, as long as this connection lasts."""
         link = self._link
         while link is not None and not link.lost:
             with contextlib.suppress(ConnectionLost):
@@ -218,7 +220,7 @@ class PyClient(Account):
             await asyncio.sleep(RETRY_S)
 
     def _adopt(self, reply: Json) -> None:
-        """What `channel:resumed` and the ack of `channel:join` have in common."""
+        """Take a `channel:resumed`, or the ack of a `channel:join`."""
         channel, here = reply["channel"], {"epoch": reply["epoch"], "offset": reply["offset"]}
         if reply["recovered"] is True:
             for event in reply["events"]:

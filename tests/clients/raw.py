@@ -49,17 +49,17 @@ class Frame:
 
 
 def event(name: str, *payload: object, ack: int | None = None, namespace: str = CHAT) -> str:
-    """An Engine.IO message with a Socket.IO EVENT."""
+    """Write an Engine.IO message with a Socket.IO EVENT."""
     return f"42{namespace},{'' if ack is None else ack}{json.dumps([name, *payload])}"
 
 
 def connect(auth: object, namespace: str = CHAT) -> str:
-    """An Engine.IO message with a Socket.IO CONNECT."""
+    """Write an Engine.IO message with a Socket.IO CONNECT."""
     return f"40{namespace},{json.dumps(auth)}"
 
 
 def handshake(path: str = PATH, headers: Mapping[str, str] | None = None, method: str = "GET") -> bytes:
-    """The request that opens a WebSocket; `headers` replace and add, an empty one takes away."""
+    """Write the request that opens a WebSocket. `headers` replace and add; an empty header is left out."""
     standard = {
         "Host": "127.0.0.1",
         "Upgrade": "websocket",
@@ -78,8 +78,8 @@ class Gone(Exception):
 class RawSocket:
     """One TCP connection. `open` makes a WebSocket of it, `join_chat` a session; both are optional.
 
-    `connection` is the Engine.IO sid of the opening packet, `session` the Socket.IO one. Frames are read only while
-    somebody asks for them; server pings are answered then.
+    `connection` is the Engine.IO sid of the opening packet, `session` the Socket.IO sid. Frames are read, and pings of
+    the server answered, only while a method that reads is running.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +96,7 @@ class RawSocket:
 
     @classmethod
     async def dial(cls, port: int, receive_buffer: int | None = None) -> Self:
-        """Connect TCP; with `receive_buffer`, with so small a window."""
+        """Connect TCP; `receive_buffer` makes the window small."""
         plain = socket.socket()
         plain.setblocking(False)
         if receive_buffer is not None:
@@ -108,7 +108,7 @@ class RawSocket:
 
     @classmethod
     async def open(cls, port: int, headers: Mapping[str, str] | None = None, behind: bytes = b"", **dial: Any) -> Self:
-        """Connect a WebSocket and read the Engine.IO opening; `behind` goes out in one write with the handshake."""
+        """Connect a WebSocket and read the Engine.IO opening; `behind` goes out in the same write as the handshake."""
         client = await cls.dial(port, **dial)
         with client.gone_on_failure():
             await client.send(handshake(headers=headers) + behind)
@@ -130,7 +130,7 @@ class RawSocket:
 
     @contextlib.contextmanager
     def gone_on_failure(self) -> Iterator[None]:
-        """Close TCP where the body fails: nobody would be left who could."""
+        """Close TCP if the body fails: the caller gets no client to close."""
         try:
             yield
         except BaseException:
@@ -138,7 +138,7 @@ class RawSocket:
             raise
 
     async def join_chat(self, token: str, resume: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """CONNECT; return what `session:ready` says. What comes before it stays in `unread`."""
+        """CONNECT; return the data of `session:ready`. Texts that come before it stay in `unread`."""
         await self.say(connect({"token": token} | ({"resume": resume} if resume else {})))
         answer = await self.text()
         if not answer.startswith("40/chat,"):
@@ -149,7 +149,7 @@ class RawSocket:
     # Sending
 
     async def send(self, data: bytes) -> None:
-        """Send bytes, as they are."""
+        """Send bytes as they are."""
         self._writer.write(data)
         try:
             await asyncio.wait_for(self._writer.drain(), WAIT_S)
@@ -188,7 +188,7 @@ class RawSocket:
             await task
 
     async def ask(self, name: str, *payload: object) -> dict[str, Any]:
-        """Send a command; return its ack. What comes before it stays in `unread`."""
+        """Send a command; return its ack. Texts that come before it stay in `unread`."""
         ack = next(self._acks)
         await self.say(event(name, *payload, ack=ack))
         return await self.ack(ack)
@@ -209,7 +209,7 @@ class RawSocket:
         return Frame(*self._arrived.popleft())
 
     async def text(self, timeout: float = WAIT_S) -> str:
-        """The next text message that is not a ping of the server; pings are answered."""
+        """Return the next text message; answer pings."""
         async with asyncio.timeout(timeout):
             while True:
                 frame = await self.frame(timeout)
@@ -222,19 +222,19 @@ class RawSocket:
                     await self.say("3")
 
     async def ack(self, number: int, timeout: float = WAIT_S) -> dict[str, Any]:
-        """The answer to the command with this ack id."""
+        """Return the answer to the command with this ack id."""
         body = (await self._wanted(f"43/chat,{number}[", timeout)).partition("[")[2]
         answer: dict[str, Any] = json.loads("[" + body)[0]
         return answer
 
     async def event(self, name: str, timeout: float = WAIT_S) -> dict[str, Any]:
-        """The data of the next event of this name; others stay in `unread`."""
+        """Return the data of the next event of this name; other texts stay in `unread`."""
         body = await self._wanted(f'42/chat,["{name}",', timeout)
         data: dict[str, Any] = json.loads(body[len("42/chat,") :])[1]
         return data
 
     async def events(self, name: str, count: int) -> Sequence[dict[str, Any]]:
-        """The data of so many events of this name."""
+        """Return the data of the next events of this name."""
         return [await self.event(name) for _ in range(count)]
 
     async def _wanted(self, start: str, timeout: float) -> str:
@@ -247,12 +247,12 @@ class RawSocket:
         return text
 
     async def response(self, timeout: float = WAIT_S) -> tuple[int, bytes]:
-        """Status and body of an HTTP answer; the body of a 101 is left to be read as frames."""
+        """Return status and body of an HTTP answer; the bytes behind a 101 are left to be read as frames."""
         head, body = await self.whole_response(timeout)
         return int(head.split(b" ", 2)[1]), body
 
     async def whole_response(self, timeout: float = WAIT_S) -> tuple[bytes, bytes]:
-        """Head and body of an HTTP answer."""
+        """Return head and body of an HTTP answer."""
         try:
             async with asyncio.timeout(timeout):
                 head = await self._reader.readuntil(b"\r\n\r\n")
@@ -266,7 +266,7 @@ class RawSocket:
     async def closed(self, timeout: float = WAIT_S) -> Frame:
         """Read up to the server's close frame, answer it as a client should, and wait until TCP is closed too.
 
-        Text that comes before it stays in `unread`. Raises `Gone` where TCP ends without a close frame.
+        Texts that come before it stay in `unread`. Raises `Gone` if TCP ends without a close frame.
         """
         async with asyncio.timeout(timeout):
             while (frame := await self.frame(timeout)).opcode != Opcode.CLOSE:
@@ -292,7 +292,7 @@ class RawSocket:
         return rest
 
     async def eof(self, timeout: float = WAIT_S) -> None:
-        """Wait until the server has closed TCP; what else it sends is dropped."""
+        """Wait until the server has closed TCP; drop everything that it still sends."""
         await self.rest(timeout)
 
     def finish(self) -> None:
@@ -300,11 +300,11 @@ class RawSocket:
         self._writer.write_eof()
 
     def vanish(self) -> None:
-        """Close TCP at once, with no word to the server."""
+        """Close TCP at once, without a goodbye."""
         self._writer.transport.abort()
 
     def reset(self) -> None:
-        """Close TCP with a reset: what the server has not read yet is lost."""
+        """Close TCP with a reset: bytes that the server has not read yet are lost."""
         reset_on_close(self._writer.get_extra_info("socket"))
         self.vanish()
 

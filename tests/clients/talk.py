@@ -1,4 +1,4 @@
-"""Speakers who send at a steady pace."""
+"""Speakers that send at a steady pace."""
 
 import asyncio
 import itertools

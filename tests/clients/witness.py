@@ -1,4 +1,4 @@
-"""What one member of a crowd hears and says: kept small, so that one process can hold hundreds of members."""
+"""The account of a crowd's member: kept small, so that a process can hold hundreds of members."""
 
 import asyncio
 import hashlib
@@ -9,11 +9,11 @@ from typing import Any
 Json = dict[str, Any]
 
 FAULTS = 20
-"""Kept of a member; more of them say no more."""
+"""Kept of a member; more faults would say no more."""
 
 
 class Witness:
-    """One member's account. Times are seconds of the monotonic clock, which all processes of a machine share."""
+    """A member's account. Times are seconds of the monotonic clock, which all processes of a machine share."""
 
     def __init__(self, user: str, kind: str, channel: str) -> None:
         self.user, self.kind, self.channel = user, kind, channel
@@ -28,7 +28,7 @@ class Witness:
         self._heard_at: float | None = None
 
     def hear(self, offset: int, id: str, text: str) -> None:
-        """An event as the application gets it."""
+        """Hear an event as the application gets it."""
         if self.first and offset != self.last + 1:
             self.fault(f"{offset} after {self.last}")
         self.first = self.first or offset
@@ -39,11 +39,11 @@ class Witness:
         self.silence_ends()
 
     def listen(self) -> None:
-        """From now on silences count."""
+        """Count silences from now on."""
         self._heard_at = time.monotonic()
 
     def silence_ends(self, *, for_good: bool = False) -> None:
-        """Something was heard, or there is nothing more to hear."""
+        """End a silence: something was heard, or there is nothing more to hear."""
         if self._heard_at is None:
             return
         now = time.monotonic()
@@ -52,21 +52,21 @@ class Witness:
         self._heard_at = None if for_good else now
 
     def dials(self) -> None:
-        """It tries to connect."""
+        """Note an attempt to connect."""
         self.attempts.append(time.monotonic())
 
     def fault(self, text: str) -> None:
-        """Something that must not happen."""
+        """Note something that must not happen."""
         if len(self.faults) < FAULTS:
             self.faults.append(text)
 
     def message(self) -> tuple[str, str]:
-        """Key and text of the next message."""
+        """Return key and text of the next message."""
         self.sent += 1
         return f"{self.user}-{self.sent}", f"{self.user} says {self.sent}"
 
     def report(self) -> Json:
-        """All of it."""
+        """Return the whole account."""
         names = (
             "user kind channel first last count sent faults acks failed attempts gap gap_at".split()  # noqa: SIM905
         )

@@ -1,4 +1,4 @@
-"""Connections over real sockets, with the gateway's transport above them and no server: what arrives can be read."""
+"""Connections over real sockets, under the gateway's transport and without a server: a test reads the other ends."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ from server.gateway.websocket.reader import Inbox
 from server.ports.metrics import SILENT, Metrics, Traffic
 
 SEND_BUFFER = 16 * 1024
-"""Bytes that the kernel takes for a client that does not read, about: a slow one is congested soon."""
+"""About the bytes that the kernel takes for a client that does not read: a slow client is congested soon."""
 
 READ = 16 * 1024
 DEADLINE_S = 10.0
@@ -34,7 +34,7 @@ class QuietEvents(ConnectionEvents[Connection]):
         self._ended = asyncio.Semaphore(0)
 
     async def all_ended(self, count: int) -> None:
-        """Wait until so many connections have ended."""
+        """Wait until a number of connections have ended."""
         async with asyncio.timeout(DEADLINE_S):
             for _ in range(count):
                 await self._ended.acquire()
@@ -62,7 +62,7 @@ class QuietEvents(ConnectionEvents[Connection]):
 
 @dataclass(slots=True)
 class Client:
-    """One client's connection and the other end of its socket."""
+    """A client's connection and the other end of its socket."""
 
     session: SessionId
     connection: Connection
@@ -97,7 +97,7 @@ class Wired:
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends of a connection over loopback; the first one's kernel buffers are small."""
+    """Open a connection over loopback; return its ends. The kernel buffers of the first end are small."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         peer = socket.socket()
@@ -111,7 +111,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 async def wired(
     count: int, *, limit: int = 1 << 40, metrics: Metrics = SILENT, outbox_class: type[Outbox] = Outbox
 ) -> AsyncIterator[Wired]:
-    """So many clients, connected; `limit` is the outbox's, in bytes."""
+    """Connect a number of clients; `limit` is the outbox's, in bytes."""
     loop = asyncio.get_running_loop()
     traffic, events, inbox = Traffic(), QuietEvents(), Inbox(loop)
     outbox = outbox_class(loop, limit, traffic, metrics)

@@ -1,4 +1,4 @@
-"""Several real replicas over one real Redis, behind the real nginx: what a deployment is, as processes of its own."""
+"""A deployment, as processes: several real replicas over a real Redis, behind the real nginx."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ EVERYTHING = 10_000_000
 class Cluster:
     """`REPLICAS` servers that share a Redis, and nginx before them. Use as an async context manager.
 
-    What `redis` has answered outlives its kills (AOF), though not the machine's.
+    Writes that `redis` has answered outlive its kills (AOF), though not the machine's.
     """
 
     def __init__(self, folder: Path, method: Method = "random", env: Mapping[str, str] | None = None) -> None:
@@ -46,7 +46,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The address for clients."""
         return self.front.url
 
     async def __aenter__(self) -> Self:
@@ -65,7 +65,7 @@ class Cluster:
         await self._resources.__aexit__(*failure)
 
     def replica(self, name: str) -> ServerProcess:
-        """One more server over the same Redis; not started, and unknown to nginx."""
+        """Make another server over the same Redis; it is not started, and unknown to nginx."""
         return ServerProcess(self._made(name), {"MARU_REDIS_URL": self.redis.url, **self._env})
 
     def log(self) -> RedisMessageLog:
@@ -73,8 +73,7 @@ class Cluster:
         return RedisMessageLog(self.redis.url, max_events=EVERYTHING, max_age_ms=FOR_EVER_MS)
 
     async def events(self, channel: str) -> list[Event]:
-        """Everything that the log holds of a channel. Where this process gets no answer in time, it asks again, as
-        whoever reads a log may."""
+        """Return everything that the log holds of a channel; ask again if the log does not answer in time."""
         name, found = ChannelName(channel), list[Event]()
         async with asyncio.timeout(AUDIT_S), self.log() as log:
             while True:
@@ -87,7 +86,7 @@ class Cluster:
                     return found
 
     async def write(self, channel: str, count: int) -> list[MessageEvent]:
-        """Write messages as a publisher does that dies before it tells anybody."""
+        """Write messages as a publisher does that dies before it publishes a hint."""
         async with self.log() as log:
             return [(await log.append(ghost_message(channel, f"unheard {number}"))).event for number in range(count)]
 
@@ -106,7 +105,7 @@ class Cluster:
 
 
 def ghost_message(channel: str, text: str) -> NewMessage:
-    """A message of somebody who is connected nowhere."""
+    """Make a message whose author is connected nowhere."""
     now = time.time_ns() // 1_000_000
     id = message_id(now, os.urandom(ID_RANDOM_BYTES))
     author = Author(UserId("ghost"), "Ghost")

@@ -11,7 +11,7 @@ LINGER_S = 600
 """A reload must not cut what the old workers carry: the routers of a cluster learn of endpoints without one."""
 
 NOBODY = "server 127.0.0.1:1 down;\n"
-"""nginx wants at least one; this one is never asked."""
+"""nginx wants at least one server; this server is never asked."""
 
 
 class Ingress(NginxProcess):
@@ -30,15 +30,17 @@ class Ingress(NginxProcess):
         self._replicas().write_text(NOBODY)
 
     def route(self, ports: Sequence[int]) -> None:
-        """Send newcomers to these ports from now on; whoever is connected stays where he is."""
+        """Send newcomers to these ports from now on; connected clients stay."""
         lines = (f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;\n" for port in ports)
         self._replicas().write_text("".join(lines) or NOBODY)
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
     def turned_away(self) -> list[dict[str, Any]]:
-        """Handshakes that a replica refused or could not take, whoever took them then, among the connections that have
-        ended. Those whose client left before any answer are not among them."""
+        """Return the handshakes that a replica refused or could not take, among the connections that have ended.
+
+        Handshakes whose client left before any answer are not among them.
+        """
         return [line for line in self.requests if line["replica_status"].startswith("5")]
 
     def _replicas(self) -> Path:

@@ -20,7 +20,7 @@ START_S = 10.0
 STOP_S = 10.0
 
 METHODS = {"sticky": None, "random": "random;\n"}
-"""What stands in affinity.conf; None leaves it as it is."""
+"""The content of affinity.conf; None leaves the file as it is."""
 
 Method = Literal["sticky", "random"]
 
@@ -28,7 +28,8 @@ Method = Literal["sticky", "random"]
 class NginxProcess(Process[asyncio.subprocess.Process]):
     """nginx on a port of 127.0.0.1, with everything that it writes in `folder`. Use as an async context manager.
 
-    `backends` are the servers' public ports. `random` in place of `sticky` seats every request anew, cookie or not.
+    `backends` are the servers' public ports. `random` in place of `sticky` chooses a server for each request, whatever
+    the cookie says.
     """
 
     def __init__(self, folder: Path, backends: Sequence[int], method: Method = "sticky") -> None:
@@ -74,7 +75,7 @@ class NginxProcess(Process[asyncio.subprocess.Process]):
             await self._process.wait()
 
     async def check(self) -> str:
-        """`nginx -t`: return what it says, fail where it complains."""
+        """Run `nginx -t`: return its output, fail if it complains."""
         process = await asyncio.create_subprocess_exec(
             *self._command("-t"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )

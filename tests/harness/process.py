@@ -14,8 +14,8 @@ from typing import Generic, Self, TypeVar
 P = TypeVar("P", asyncio.subprocess.Process, "subprocess.Popen[bytes]")
 
 PORTS = range(16_384, 32_768)
-"""Below those that the system gives to outgoing connections: else one of these could take the port of a server that is
-about to start, or is being restarted."""
+"""Below the ports that the system gives to outgoing connections: else such a connection could take the port of a server
+that is about to start, or is being restarted."""
 
 
 def free_port() -> int:

@@ -68,13 +68,13 @@ class Program:
         return " ".join(self._command)
 
     def say(self, line: Mapping[str, object]) -> None:
-        """Give the program one line."""
+        """Give the program a line."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(line).encode() + b"\n")
 
     async def ask(self, order: Mapping[str, object], timeout: float) -> Json:
-        """Give the program one line, and return its answer."""
+        """Give the program a line, and return its answer."""
         self.say(order)
         try:
             async with asyncio.timeout(timeout):

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server, which can lose or change what passes."""
+"""A TCP proxy before a server, which can lose or change the bytes that pass."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,14 @@ CHUNK = 65_536
 
 
 class Relay:
-    """One connection through a proxy. Subclasses say what goes on of each read; here, everything does."""
+    """A connection through a proxy. Subclasses change the bytes of each read; this class passes them on."""
 
     def from_client(self, chunk: bytes) -> bytes:
-        """Return what the server gets of a client's bytes."""
+        """Return the bytes for the server."""
         return chunk
 
     def from_server(self, chunk: bytes) -> bytes:
-        """Return what the client gets of the server's bytes."""
+        """Return the bytes for the client."""
         return chunk
 
 
@@ -36,7 +36,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The address for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:

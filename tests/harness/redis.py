@@ -77,11 +77,11 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
             self._process = None
 
     def save(self, moment: Path) -> None:
-        """Keep its data as of now, for `restore`: what was answered has been written to the file."""
+        """Keep its data as of now, for `restore`: every write that was answered is in the file."""
         shutil.copytree(self.folder / "appendonlydir", moment)
 
     async def restore(self, moment: Path) -> None:
-        """Come back as it was when `save` was called."""
+        """Restart with the data of `save`."""
         self.kill()
         shutil.rmtree(self.folder / "appendonlydir")
         shutil.copytree(moment, self.folder / "appendonlydir")
@@ -89,7 +89,7 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:
-        """A client of the test's own; it may be replaced by a restart, and connects anew."""
+        """Make a client of the test's own. Redis may restart: the client connects again."""
         client: Redis = Redis(host="127.0.0.1", port=self.port, password=self.password, protocol=2)
         try:
             yield client
@@ -97,6 +97,6 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
             await client.aclose()
 
     async def command(self, *words: str | int | bytes) -> Any:
-        """Run one command; strings come back as bytes."""
+        """Run a command; strings come back as bytes."""
         async with self.client() as client:
             return await client.execute_command(*words)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What a scrape of `/metrics` says, as numbers by name."""
+"""A scrape of `/metrics`, as numbers by name."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Samples = dict[str, float]
 
 
 def read(text: str, media_type: str = TEXT) -> Samples:
-    """Every sample. OpenMetrics is read strictly: `ValueError` where it is malformed."""
+    """Read every sample. OpenMetrics is read strictly: `ValueError` if the text is malformed."""
     families: Iterable[Any] = read_text(text) if media_type == TEXT else read_openmetrics(text)  # type: ignore[no-untyped-call]
     samples = [sample for family in families for sample in family.samples]
     return {sample.name + _labels(sample.labels): sample.value for sample in samples}

@@ -25,15 +25,15 @@ STOP_S = 25.0
 
 
 def _serves(line: Mapping[str, Any]) -> bool:
-    """Whether a line, JSON or written for people, says that clients may come."""
+    """Whether a line, JSON or for people, says that the server accepts clients."""
     return line["event"] == "serving" or " serving " in line["event"]
 
 
 class ServerProcess(Process[asyncio.subprocess.Process]):
     """`python -m server`, with a database that outlives restarts. Use as an async context manager.
 
-    `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches. `program` is what
-    Python is to run in its place.
+    `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches. `program` are
+    the arguments of Python.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ServerProcess(Process[asyncio.subprocess.Process]):
         self._reader = asyncio.create_task(self._read(self._process))
 
     async def ended(self) -> int:
-        """Wait until it is gone, for whatever reason; return its exit code."""
+        """Wait until it has ended, for any reason; return its exit code."""
         assert self._process is not None
         assert self._reader is not None
         code = await self._process.wait()
@@ -105,14 +105,14 @@ class ServerProcess(Process[asyncio.subprocess.Process]):
         return await self._end(signal.SIGTERM)
 
     async def counts(self) -> dict[str, Any]:
-        """What `/readyz` says."""
+        """Return the body of `/readyz`."""
         url = f"http://127.0.0.1:{self.internal_port}/readyz"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             body: dict[str, Any] = await response.json()
             return body
 
     def faults(self) -> list[dict[str, Any]]:
-        """Log lines that no healthy server writes: errors, and what is no log line at all, as a traceback."""
+        """Return the lines that no healthy server writes: errors, and lines without a level, as of a traceback."""
         return [line for line in self.lines if line.get("level") not in {"debug", "info", "warning"}]
 
     def memory(self) -> int:

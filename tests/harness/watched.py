@@ -1,4 +1,4 @@
-"""A server's metrics over time: a scrape, something that happens, another scrape."""
+"""A server's metrics over time: a scrape, an event, another scrape."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +28,7 @@ class Watched:
         self._before = await self.now()
 
     async def grown(self, least: Mapping[str, float]) -> Samples:
-        """Wait until each of these series has grown by so much at least; return by how much each has."""
+        """Wait until each of these series has grown by a least amount; return the growth of all series."""
         growth: Samples = {}
 
         async def holds() -> bool:
