@@ -20,7 +20,7 @@ from bench.peers.registry import MEANING
 from bench.runs import Row, Run
 
 FILES = 65_536
-"""A server with 15,000 connections, or its load, needs so many at the most, with much to spare."""
+"""Open files: more than a server with 15,000 connections, or its load, needs."""
 
 DEFAULT_PEERS = {
     "fanout": "maru,stock,node,nats,nchan,bare",
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("quick", "a first look, under a minute"), ("all", "everything, under ten minutes")):
         plan = commands.add_parser(name, help=text)
         _common(plan)
-        plan.add_argument("--rounds", type=int, default=5, help="at most so many; default: %(default)s")
+        plan.add_argument("--rounds", type=int, default=5, help="the most rounds; default: %(default)s")
     for name, text in (
         ("fanout", "one message to everybody in a channel"),
         ("latency", "from due to delivered, at half load and at one rate for all"),
@@ -85,7 +85,7 @@ def _options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--size", type=int, default=64, help="bytes of a message")
     if name == "fanout":
         command.add_argument("--in-flight", type=numbers, default=(1, 32), help="default: 1,32")
-        command.add_argument("--channels", type=int, default=1, help="the members are spread over so many")
+        command.add_argument("--channels", type=int, default=1, help="the channels that the members are spread over")
         command.add_argument("--senders", type=numbers, default=(1,), help="clients that send in turn; default: 1")
     if name in {"fanout", "latency", "sends", "heartbeat"}:
         command.add_argument("--seconds", type=float, default={"sends": 1.5, "heartbeat": 21.0}.get(name, 1.0))

@@ -10,18 +10,18 @@ from bench.processes import LoadFailed, cpu_s
 from bench.seen import Seen
 
 STALLED_S = 10.0
-"""Without a delivery for so long, a window has failed."""
+"""A window without a delivery for this time has failed."""
 
 WAIT_S = 10.0
-"""A window in which a slow server has delivered too little goes on for so long at the most."""
+"""The longest extension of a window in which a slow server has delivered too little."""
 
 FINISH_S = 60.0
-"""What is under way at a window's end has come after this."""
+"""The longest wait for the messages that are in flight at the end of a window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is sent, and for how long. One wave is one message to each channel."""
+    """The order for a measurement: the messages, and for how long. A wave is one message to each channel."""
 
     channels: tuple[str, ...]
     size: int
@@ -35,7 +35,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What a window brought."""
+    """The counts of a window."""
 
     deliveries: int
     waves: float
@@ -76,9 +76,9 @@ class _Moment:
 
 
 def flow(crowd: Clients, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window) -> Flow:
-    """Keep `in_flight` waves under way: a new one starts when every member has the oldest.
+    """Keep `in_flight` waves under way: the next starts when every member has the oldest.
 
-    Raises `LoadFailed` where deliveries stop.
+    Raises `LoadFailed` if deliveries stop.
     """
     seen = Seen(members)
     sent = 0
@@ -86,7 +86,7 @@ def flow(crowd: Clients, members: Sequence[int], senders: Sequence[int], wave: b
     def start(waves: int) -> None:
         nonlocal sent
         turns = [senders[number % len(senders)] for number in range(sent, sent + waves)]
-        for sender in dict.fromkeys(turns):  # what one sends now goes in one piece, as a client's socket would do it
+        for sender in dict.fromkeys(turns):  # a sender's messages go in one piece, as its socket would do it
             crowd.say(sender, wave * turns.count(sender))
         sent += waves
 
@@ -134,20 +134,20 @@ class _Run:
         return False
 
     def _few(self) -> bool:
-        """Whether less has come than was in flight at once: a server that collects first and delivers later would be
-        measured at one of the two."""
+        """Tell if fewer deliveries have come than were in flight at once: a server that collects first and delivers
+        later would be measured while it does only one of the two."""
         before = 0 if self.began is None else self.began.deliveries
         return self._seen.total - before < len(self._seen.counts) * self._window.in_flight
 
     def flow(self) -> Flow:
-        """What it brought, after its end."""
+        """Return the counts of the window, after its end."""
         assert self.began is not None
         assert self.ended is not None
         return self.began.until(self.ended, len(self._seen.counts), self._crowd.lost)
 
 
 def _finish(crowd: Clients, seen: Seen, sent: int) -> None:
-    """Take what is still under way, so that the next window begins with an empty line."""
+    """Wait for the messages in flight, so that the next window begins with none. Raises `LoadFailed`."""
     began = heard_at = time.perf_counter()
     total = seen.total
     while seen.complete < sent and time.perf_counter() < min(heard_at + STALLED_S, began + FINISH_S):
@@ -173,9 +173,9 @@ class Pace:
 def pace(
     crowd: Clients, members: Sequence[int], senders: Sequence[int], wave: bytes, window: Window, waves_s: float
 ) -> Pace:
-    """Send so many waves a second, whatever comes back; a late one counts from when it was due.
+    """Send `waves_s` waves a second, whether or not deliveries keep up; a late wave counts from when it was due.
 
-    Raises `LoadFailed` where deliveries stop.
+    Raises `LoadFailed` if deliveries stop.
     """
     seen = Seen(members)
     due: list[float] = []

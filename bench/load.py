@@ -32,11 +32,11 @@ class Load:
             self._process.join(STOP_S)
 
     def order(self, name: str, **arguments: object) -> None:
-        """Say what is to be done, and do not wait."""
+        """Give the worker an order, and do not wait."""
         self._pipe.send((name, arguments))
 
     def result(self, timeout_s: float = ORDER_S) -> Any:
-        """Wait for what an order brought. Raises `LoadFailed`."""
+        """Wait for the result of an order. Raises `LoadFailed`."""
         if not self._pipe.poll(timeout_s):
             raise LoadFailed(f"the clients' process did not answer within {timeout_s:.0f} s")
         try:

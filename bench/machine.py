@@ -22,7 +22,7 @@ VERSIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """What runs where. On a machine with one core the two are the same, and every figure is lower for it."""
+    """The cores of server and load. On a machine with one core they share it, and every figure is lower."""
 
     server: int
     load: int
@@ -40,7 +40,7 @@ def cores() -> Cores:
 
 
 def raise_file_limit(wanted: int) -> int:
-    """Allow this process and its children so many open files, as far as the machine permits; return the limit."""
+    """Raise the limit of open files for this process and its children, as far as the machine permits; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for limit in ((max(hard, wanted),) * 2, (hard, hard)):
         try:
@@ -52,7 +52,7 @@ def raise_file_limit(wanted: int) -> int:
 
 
 def describe() -> dict[str, str]:
-    """What a reader must know to compare figures: processor, cores, memory, kernel, versions."""
+    """Return the facts that a reader needs to compare figures: processor, cores, memory, kernel, versions."""
     place = cores()
     return {
         "processor": _processor(),

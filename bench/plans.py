@@ -1,4 +1,4 @@
-"""What `quick` and `all` measure."""
+"""The measurements of `quick` and `all`."""
 
 from collections.abc import Callable, Mapping
 

@@ -112,7 +112,7 @@ class Process:
 def cpu_s(pids: Sequence[int]) -> float:
     """User and system time so far.
 
-    The scheduler counts nanoseconds, but for living threads only; the total has those that ended too, in ticks of
+    The scheduler counts nanoseconds, but for living threads only; the total includes ended threads, in ticks of
     10 ms: the larger of the two is never off by more than a tick.
     """
     return sum(max(_scheduled_s(pid), _ticks_s(pid)) for pid in pids)

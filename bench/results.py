@@ -1,4 +1,4 @@
-"""What a run leaves: lines of JSON, tables on the terminal, a page with charts."""
+"""The results of a run: lines of JSON, tables on the terminal, a page with charts."""
 
 import json
 from datetime import UTC, datetime
@@ -17,17 +17,17 @@ About = dict[str, Any]
 
 
 def about(command: str) -> About:
-    """What is known before it begins."""
+    """Return the description of a run that is about to begin."""
     return {"machine": describe(), "date": datetime.now(UTC).date().isoformat(), "command": command, "seconds": 0.0}
 
 
 def note(out: TextIO, told: About) -> None:
-    """Put what is known of the run behind its rows."""
+    """Write the description of a run behind its rows."""
     out.write(json.dumps({"about": told}) + "\n")
 
 
 def read(path: Path) -> tuple[About, list[Row]]:
-    """The rows of a file, and what it says of its run; of one that was cut short, what this machine is."""
+    """Return the rows of a file, and the description of its run; if the file was cut short, that of this machine."""
     told, rows = about("python -m bench"), []
     for line in path.read_text().splitlines():
         found = json.loads(line)

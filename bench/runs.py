@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(slots=True)
 class Run:
-    """What all cases share."""
+    """The settings and the rows that all cases share."""
 
     cores: Cores
     folder: Path
@@ -50,7 +50,7 @@ class Run:
 
     @contextlib.contextmanager
     def peer(self, name: str, size: int = 64, replicas: int = 1) -> Iterator[Peer]:
-        """Start a peer, with a Redis where it needs one. Raises `NotAvailable`."""
+        """Start a peer, and a Redis if it needs it; end them afterwards. Raises `NotAvailable`."""
         with contextlib.ExitStack() as stack:
             setting = self.setting(size=size, replicas=replicas)
             if name in NEEDS_REDIS:
@@ -62,11 +62,11 @@ class Run:
             yield started
 
     def setting(self, size: int = 64, replicas: int = 1) -> Setting:
-        """How a peer of this run is started."""
+        """Return the setting for a peer of this run."""
         return Setting(self.cores, self.folder, self._secret, size, replicas, None, self.source, self.variables)
 
     def load(self, peer: Peer, niceness: int = 0, ports: tuple[int, ...] | None = None) -> Load:
-        """Clients for a peer, or for some of its replicas."""
+        """Return clients for a peer, or for some of its replicas."""
         target = Target(peer.protocol, ports or peer.ports, tuple(peer.pids()), self._secret)
         return Load(target, self.cores.load, niceness)
 
@@ -76,14 +76,14 @@ class Run:
 
     @contextlib.contextmanager
     def attempt(self, case: str, peer: str, number: int, params: Mapping[str, Any]) -> Iterator[None]:
-        """What can't be measured is reported with its reason, and the run goes on."""
+        """Report a measurement that fails with its reason, and let the run go on."""
         try:
             yield
         except (NotAvailable, LoadFailed) as error:
             self._keep(Row(case, peer, number, dict(params), {}, str(error)))
 
     def say(self, text: str) -> None:
-        """Tell whoever waits."""
+        """Print progress, with the seconds since the start."""
         print(f"[{time.monotonic() - self._began:5.0f} s] {text}", file=sys.stderr, flush=True)
 
     def _keep(self, row: Row) -> None:

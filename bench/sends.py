@@ -25,7 +25,7 @@ class SendWindow:
 
 @dataclass(frozen=True, slots=True)
 class SendFlow:
-    """What a window brought; latencies in seconds, sorted, from when a send was due to its ack."""
+    """The counts of a window; latencies in seconds, sorted, from when a send was due to its ack."""
 
     acks: int
     seconds: float
@@ -38,7 +38,7 @@ class SendFlow:
 def senders(
     crowd: Clients, clients: Sequence[int], frames: Sequence[bytes], window: SendWindow, pids: Sequence[int]
 ) -> SendFlow:
-    """Run one window. Raises `LoadFailed` where acks stop."""
+    """Run a window. Raises `LoadFailed` if acks stop."""
     traffic = _Traffic(crowd, clients, frames, window.rate)
     traffic.run(window.warm_s)
     traffic.latencies = array("d")
@@ -51,7 +51,7 @@ def senders(
 
 
 class _Traffic:
-    """Who is free to send, and since when the others' sends are due."""
+    """The clients that are free to send, and since when the sends of all others are due."""
 
     def __init__(self, crowd: Clients, clients: Sequence[int], frames: Sequence[bytes], rate: float) -> None:
         self._crowd, self._rate = crowd, rate

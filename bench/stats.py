@@ -34,9 +34,9 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Round by round, ours to theirs: rounds alternate, so that what slows the machine slows both of a pair.
+    """Return the ratio of ours to theirs for each round. Rounds alternate, so a slow machine slows both of a pair.
 
-    Where one side has fewer rounds the surplus is left out; a round in which a peer did nothing has no ratio.
+    If one side has fewer rounds the surplus is left out; a round in which a peer did nothing has no ratio.
     """
     return [our / their for our, their in zip(ours, theirs, strict=False) if their > 0]
 

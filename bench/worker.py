@@ -16,10 +16,10 @@ from bench.processes import LoadFailed
 from bench.sends import SendFlow, SendWindow, senders
 
 IDLE_S = 0.02
-"""Between two looks at the pipe while nothing is to be done."""
+"""Between two looks at the pipe while there is no order."""
 
 STATIONS = 64
-"""Clients that are let in at a time, unless told otherwise; each waits for its answers, as a real one does."""
+"""Clients that are let in at a time, unless told otherwise; each waits for its answers, as a real client does."""
 
 TOKEN_S = 3_600
 
@@ -36,7 +36,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """How letting clients in went."""
+    """The times that it took to let clients in."""
 
     clients: int
     seconds: float
@@ -45,7 +45,7 @@ class Entered:
 
 
 class Worker:
-    """The orders. Each method is one; its arguments and result travel through the pipe."""
+    """Carries out orders. Each public method is an order; its arguments and result travel through the pipe."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -56,7 +56,7 @@ class Worker:
         self._plans: list[Plan] = []
 
     def prepare(self, count: int, channels: Sequence[str], join: bool, first: int = 0) -> None:
-        """Make the bytes of so many clients: what costs time here costs none later."""
+        """Make the bytes of `count` clients now, so that it costs no time while they are let in."""
         for number in range(first, first + count):
             channel = channels[number % len(channels)]
             lines = self._connect(f"user-{number}", channel)
@@ -64,7 +64,7 @@ class Worker:
             self._plans.append(Plan(port, lines + self._protocol.join(channel) if join else lines))
 
     def enter(self, concurrency: int = STATIONS) -> Entered:
-        """Let in who is prepared."""
+        """Let in the prepared clients."""
         plans, self._plans = self._plans, []
         began, cpu = time.perf_counter(), time.process_time()
         entered, took = self.crowd.enter(plans, min(concurrency, len(plans)))
@@ -72,7 +72,7 @@ class Worker:
         return Entered(len(plans), time.perf_counter() - began, max(took), time.process_time() - cpu)
 
     def join(self, channel: str) -> None:
-        """Make all who came in members of a channel."""
+        """Make all clients that were let in members of a channel."""
         for line in self._protocol.join(channel):
             for start in range(0, len(self._members), STATIONS):
                 self.crowd.ask(self._members[start : start + STATIONS], line)
@@ -86,21 +86,21 @@ class Worker:
         return pace(self.crowd, self._members, self._sender(window.senders), self._wave(window), window, waves_s)
 
     def sends(self, window: SendWindow) -> SendFlow:
-        """Have everybody send, one in flight each, and time the acks."""
+        """Have every client send, one message in flight each, and time the acks."""
         frames = [self._protocol.publish(channel, window.size) for channel in window.channels]
         return senders(self.crowd, self._members, frames, window, self._target.pids)
 
     def leave(self) -> None:
-        """All leave at once."""
+        """Disconnect all clients at once."""
         self.crowd.close()
         self._members, self._senders = [], []
 
     def lost(self) -> int:
-        """Clients whose connection ended without their wish."""
+        """Return how many clients lost their connection against their wish."""
         return self.crowd.lost
 
     def enter_prober(self) -> None:
-        """Let in the one client that `probe` asks through."""
+        """Let in the client that `probe` asks through."""
         self._members = self.crowd.enter([Plan(self._target.ports[0], self._prober())], 1)[0]
 
     def probe(self, interval_s: float, stop: Callable[[], bool]) -> list[float]:
@@ -126,7 +126,7 @@ class Worker:
         return self._protocol.connect(channel if self._protocol.enter_at_handshake else mint(self._target.secret, user))
 
     def _sender(self, count: int) -> list[int]:
-        """So many clients that send and are no members; they stay for the next time."""
+        """Return `count` clients that send and are no members; they stay connected for the next order."""
         connect = self._protocol.connect_sender
         while len(self._senders) < count:
             number = len(self._senders)
@@ -137,13 +137,13 @@ class Worker:
 
 
 def mint(secret: str, user: str) -> str:
-    """A token that lets its user into every room."""
+    """Return a token that lets its user into every room."""
     claims = {"sub": user, "name": user, "exp": int(time.time()) + TOKEN_S, "channels": {"room:*": ["join", "send"]}}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
 def main(pipe: Connection, target: Target, core: int, niceness: int) -> None:
-    """Serve the harness until it hangs up. Answers are (result, None) or (None, what went wrong)."""
+    """Serve the harness until it hangs up. Answers are (result, None) or (None, problem)."""
     os.sched_setaffinity(0, {core})
     os.nice(niceness)
     worker = Worker(target)
@@ -153,7 +153,7 @@ def main(pipe: Connection, target: Target, core: int, niceness: int) -> None:
         try:
             name, arguments = pipe.recv()
             pipe.send(_obey(worker, pipe, name, arguments))
-        except (EOFError, BrokenPipeError):  # nobody wants to know any more
+        except (EOFError, BrokenPipeError):  # the harness has gone
             return
 
 

@@ -23,7 +23,7 @@ SETTLE_S = 1.0
 
 LEAVE_S = 60.0
 OWN_FILES = 3
-"""What a server may open for itself meanwhile."""
+"""Files that a server may open for itself meanwhile."""
 
 LOOK_S = 0.05
 """Between two looks at how many are left."""
@@ -37,14 +37,14 @@ NICE = 5
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is asked of each peer."""
+    """The size of the crowd, and how often it comes."""
 
     clients: int = 5_000
     rounds: int = 5
 
 
 def crowd(run: Run, names: Sequence[str], work: Work) -> None:
-    """Each round starts every server anew: memory that was used once is not given back."""
+    """Measure every peer in every round. Each time its server is started again: used memory is not given back."""
     for number in range(work.rounds):
         for name in names:
             params = {"clients": work.clients}

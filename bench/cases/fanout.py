@@ -20,13 +20,13 @@ MEMBERS, SIZES, CHANNELS = "members", "sizes", "channels"
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is asked of each peer."""
+    """The fan-outs that each peer is to do."""
 
     members: int = 1_000
     in_flight: tuple[int, ...] = (1, 32)
     size: int = 64
     channels: int = 1
-    """The members are spread over so many; a wave is one message to each."""
+    """The channels that the members are spread over; a wave is one message to each channel."""
     senders: tuple[int, ...] = (1,)
     """Clients that send in turn, never more than messages in flight."""
     rounds: int = 5
@@ -38,7 +38,7 @@ class Work:
         return tuple(f"room:{number}" for number in range(self.channels))
 
     def flights(self) -> list[tuple[int, int]]:
-        """Messages in flight, and who sends them."""
+        """Return the pairs of messages in flight and senders that are to be measured."""
         return [(depth, senders) for depth in self.in_flight for senders in self.senders if senders <= depth]
 
     def window(self, pids: Sequence[int], in_flight: int, senders: int = 1) -> Window:
@@ -46,7 +46,7 @@ class Work:
         return Window(self.names(), self.size, in_flight, self.seconds, self.warm_s, tuple(pids), senders)
 
     def params(self, in_flight: int, senders: int = 1) -> dict[str, int]:
-        """What tells one result from another."""
+        """Return the parameters that tell one result from another."""
         return {
             "members": self.members,
             "in_flight": in_flight,
@@ -93,13 +93,13 @@ class Stands:
             return peer, load, stack.pop_all()
 
     def close(self, name: str) -> None:
-        """End a peer, where it runs; `get` starts it anew."""
+        """End a peer if it runs; `get` starts it again."""
         if name in self._open:
             self._open.pop(name)[2].close()
 
     @contextlib.contextmanager
     def attempt(self, case: str, name: str, number: int, params: dict[str, Any]) -> Iterator[None]:
-        """What fails is reported, and its peer started anew for what comes next: some members may be lost."""
+        """Report a failure, and end its peer: members may be lost, so the next measurement starts the peer again."""
         done = False
         with self._run.attempt(case, name, number, params):
             yield
@@ -109,7 +109,7 @@ class Stands:
 
 
 def fanout(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> None:
-    """Measure every peer in every round, in turn: what slows the machine for a while slows all of them."""
+    """Measure every peer in every round, in turn: if something slows the machine for a while, it slows all of them."""
     with Stands(run, work) as stands:
         for number in range(work.rounds):
             for name in names:
@@ -122,25 +122,25 @@ def fanout(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> None
 
 
 def members(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
-    """How the cost grows with the members of a channel."""
+    """Measure how the cost grows with the members of a channel."""
     for count in counts:
         fanout(run, names, Work(members=count, in_flight=(1,), rounds=rounds, seconds=seconds), MEMBERS)
 
 
 def sizes(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
-    """How it grows with the bytes of a message."""
+    """Measure how the cost grows with the bytes of a message."""
     for size in counts:
         fanout(run, names, Work(size=size, in_flight=(1,), rounds=rounds, seconds=seconds), SIZES)
 
 
 def channels(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
-    """How it grows with the channels that the same members are spread over."""
+    """Measure how the cost grows with the channels that the same members are spread over."""
     for count in counts:
         fanout(run, names, Work(channels=count, in_flight=(1,), rounds=rounds, seconds=seconds), CHANNELS)
 
 
 def figures(flow: Flow) -> dict[str, float]:
-    """What a window says. `cpu_us` is the server's time, user and system, for one delivery, `wave_us` for one wave."""
+    """Return the figures of a window. `cpu_us` is the server's CPU time for a delivery, `wave_us` that for a wave."""
     deliveries = max(flow.deliveries, 1)
     return {
         "deliveries_s": flow.deliveries / flow.seconds,

@@ -1,6 +1,6 @@
-"""Where the server's time goes during a fan-out: by Python function, and by native symbol and library.
+"""Profiles the server during a fan-out: by Python function, and by native symbol and library.
 
-Both are shares of all samples. cProfile makes Python calls dearer than they are; `perf`, where it is installed and
+Both are shares of all samples. cProfile makes Python calls dearer than they are; `perf`, if it is installed and
 allowed, does not, but sees the interpreter instead of the functions.
 """
 

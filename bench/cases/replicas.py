@@ -20,7 +20,7 @@ FEW = 5
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is asked of each kind of cluster."""
+    """The fan-outs that each kind of cluster is to do."""
 
     replicas: tuple[int, ...] = (1, 2, 4)
     members: int = 1_000

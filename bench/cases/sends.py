@@ -15,7 +15,7 @@ CHANNELS = tuple(f"room:{number}" for number in range(16))
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is asked of each log."""
+    """The sends that each log is to take."""
 
     clients: tuple[int, ...] = (16, 64, 256)
     size: int = 64
@@ -47,7 +47,7 @@ def _measure(run: Run, name: str, number: int, load: Load, work: Work, clients: 
 
 
 def figures(flow: SendFlow) -> dict[str, float]:
-    """What a window says; milliseconds from when a send was due to its ack."""
+    """Return the figures of a window; milliseconds are from when a send was due to its ack."""
     acks = max(flow.acks, 1)
     return {
         "acks_s": flow.acks / flow.seconds,

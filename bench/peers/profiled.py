@@ -1,6 +1,6 @@
 """Maru under Python's profiler, which begins at SIGUSR1 and writes to a file at SIGUSR2: profiled.py FILE.
 
-So the profile has in it what is asked about, and neither the start nor the clients' coming.
+So the profile holds the fan-out alone, and neither the start nor the arrival of the clients.
 """
 
 import cProfile

@@ -1,6 +1,6 @@
 """Stock python-socketio on aiohttp, as its documentation shows it: stock_server.py PORT PADDING_BYTES [REDIS_URL].
 
-WebSocket only, Maru's heartbeat, uvloop (which it does not take by itself): what is compared is the server.
+WebSocket only, Maru's heartbeat, uvloop (which it does not take by itself), so that the servers alone differ.
 """
 
 import sys

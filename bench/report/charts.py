@@ -1,4 +1,4 @@
-"""Charts of what was measured, as PNG files 800 pixels wide. matplotlib is in an extra of its own, `bench`."""
+"""Charts of the figures, as PNG files 800 pixels wide. matplotlib is in an extra of its own, `bench`."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -57,7 +57,7 @@ def _fanout(summary: Summary, figure: Any) -> bool:
 
 
 def _latency(summary: Summary, figure: Any) -> bool:
-    """Percentiles, at one rate for all and at half of what each can do."""
+    """Percentiles, at one rate for all and at half of each peer's most."""
     panels = figure.subplots(1, 2, sharey=True)
     drawn = False
     for axes, load, title in ((panels[0], "same", "10,000 deliveries/s each"), (panels[1], "half", "half of its most")):
@@ -169,7 +169,7 @@ def _replicas(summary: Summary, figure: Any) -> bool:
 def _curves(
     summary: Summary, figure: Any, case: str, param: str, metric: str, words: Sequence[str], *, from_zero: bool = False
 ) -> bool:
-    """One line a peer over a parameter that grows tenfold."""
+    """Draw a line for each peer over a parameter that grows tenfold."""
     axes = figure.subplots()
     title, x_label, y_label = words
     axes.set_title(title)

@@ -1,4 +1,4 @@
-"""What Maru must reach, and whether it did: pure."""
+"""The goals of Maru's performance, and whether a run reached them: pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ from bench.stats import Spread
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound on one figure of Maru's, or on its ratio to a peer's (`than`; `metric_than` where that is another one).
+    """A bound on one figure of Maru's, or on its ratio to a peer's (`than`).
 
-    Of a ratio, and of what is better when it is more, the bound is the least; else (`most`) it is the most.
+    `metric_than` is the peer's figure, if it has another name. `bound` is the least allowed; with `most`, the most.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""What each case shows."""
+"""The tables of each case."""
 
 from bench.cases import crowd, fanout, replicas, sends
 from bench.report.tables import Column, Layout

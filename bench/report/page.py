@@ -1,4 +1,4 @@
-"""docs/performance.md: the template's prose with what was measured put into it."""
+"""docs/performance.md: the template's prose with the figures of a run put into it."""
 
 import re
 import string
@@ -27,7 +27,7 @@ NOTHING = "Not measured in this run."
 
 
 def page(summary: Summary, about: Mapping[str, Any], charts: Collection[str]) -> str:
-    """The page. `about` tells of the run: `machine`, `date`, `command`, `seconds`; `charts` are those that exist."""
+    """Return the page. `about` tells of the run: `machine`, `date`, `command`, `seconds`; `charts` have been drawn."""
     goals = judged(summary)
     machine = Table("", ("", ""), tuple(about["machine"].items()))
     values = {
@@ -59,7 +59,7 @@ def _tables(summary: Summary, case: str) -> str:
 
 
 def _body(table: Table) -> str:
-    """Without the title: the page has its own."""
+    """Return a table without its title: the page has its own."""
     return table.markdown().partition("\n\n")[2]
 
 
@@ -84,7 +84,7 @@ def _ratio(summary: Summary, metric: str, *, percent: bool) -> str:
 
 
 def _slopes(summary: Summary, case: str, param: str, metric: str, text: str) -> str:
-    """For each peer, the straight line through its medians, in words."""
+    """Return for each peer the straight line through its medians, in words."""
     said: list[str] = []
     for peer in dict.fromkeys(key.peer for key in summary.keys(case)):
         points = {
@@ -99,7 +99,7 @@ def _slopes(summary: Summary, case: str, param: str, metric: str, text: str) -> 
 
 
 def _profiles(summary: Summary) -> str:
-    """A table for each profile: shares of all samples."""
+    """Return a table for each profile: shares of all samples."""
     words = {"python": "by Python function (cProfile)", "native": "by native symbol and library (perf)"}
     parts: list[str] = []
     for key in summary.keys(profile.CASE):

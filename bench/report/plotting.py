@@ -21,7 +21,7 @@ COLORS = {
 
 
 def lines(summary: Summary, axes: Any, keys: Sequence[Key], param: str, metric: str) -> bool:
-    """A line for each peer, with the least and the most of all rounds as a band."""
+    """Draw a line for each peer, with the least and the most of all rounds as a band."""
     for peer in dict.fromkeys(key.peer for key in keys):
         mine = sorted((key for key in keys if key.peer == peer), key=lambda key: dict(key.params)[param])
         points = [(dict(key.params)[param], found) for key in mine if (found := summary.spread(key, metric))]
@@ -40,7 +40,7 @@ def lines(summary: Summary, axes: Any, keys: Sequence[Key], param: str, metric: 
 
 
 def bars(summary: Summary, axes: Any, case: str, metric: str, groups: dict[str, dict[str, Any]]) -> bool:
-    """Groups of bars, one a peer."""
+    """Draw groups of bars, with a bar for each peer."""
     peers = list(dict.fromkeys(key.peer for key in summary.keys(case)))
     width = 0.8 / max(len(peers), 1)
     for order, peer in enumerate(peers):
@@ -57,7 +57,7 @@ def bars(summary: Summary, axes: Any, case: str, metric: str, groups: dict[str, 
 
 
 def bar(axes: Any, summary: Summary, key: Key, metric: str, at: float, width: float, **options: Any) -> None:
-    """One bar, with the least and the most of all rounds."""
+    """Draw a bar, with the least and the most of all rounds."""
     found = summary.spread(key, metric)
     if found is None:
         return
@@ -77,10 +77,10 @@ def bar(axes: Any, summary: Summary, key: Key, metric: str, at: float, width: fl
 
 
 def thousands(value: float, _: object) -> str:
-    """A tick's label, `10,000`."""
+    """Return a tick's label, `10,000`."""
     return f"{value:,.0f}" if value >= 1 or value == 0 else f"{value:g}"
 
 
 def plain(value: float, _: object) -> str:
-    """A tick's label, `0.01`."""
+    """Return a tick's label, `0.01`."""
     return f"{value:g}"

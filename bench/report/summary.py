@@ -11,7 +11,7 @@ Params = tuple[tuple[str, Any], ...]
 
 
 class Key(NamedTuple):
-    """What was measured: rows that differ in the round alone have the same."""
+    """The name of a measurement: rows that differ in the round alone have the same key."""
 
     case: str
     peer: str
@@ -32,11 +32,11 @@ class Summary:
                 self._values[key][name].append(value)
 
     def keys(self, case: str) -> list[Key]:
-        """What was measured in a case, in the order in which it came."""
+        """Return the measurements of a case, in the order in which they came."""
         return [key for key in self._values if key.case == case]
 
     def values(self, key: Key, metric: str) -> Sequence[float]:
-        """One figure, round by round; empty where it was not measured."""
+        """Return a figure, round by round; empty if it was not measured."""
         return self._values[key][metric] if key in self._values else ()
 
     def named(self, key: Key) -> list[tuple[str, float]]:

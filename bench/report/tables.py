@@ -61,7 +61,7 @@ class Table:
 
 
 def tables(summary: Summary, layout: Layout) -> list[Table]:
-    """The tables of a case; none where it was not measured."""
+    """Return the tables of a case; none if it was not measured."""
     groups: dict[str, list[Key]] = {}
     for key in summary.keys(layout.case):
         groups.setdefault(named(key, layout.split), []).append(key)
