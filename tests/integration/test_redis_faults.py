@@ -10,7 +10,7 @@ import pytest
 
 from server.adapters.redis.link import connect
 from server.adapters.redis.message_log import RedisMessageLog
-from server.adapters.redis.pipeline import BATCH_LIMIT, WAITING_LIMIT, Pipeline
+from server.adapters.redis.pipeline import BATCH_LIMIT, RUN, WAITING_LIMIT, Pipeline
 from server.domain.appending import Appended
 from server.domain.drafts import Revision
 from server.domain.errors import MaruError, Overloaded, Unavailable
@@ -100,6 +100,31 @@ async def test_an_idle_restart_is_not_noticed(redis: RedisProcess, log: RedisMes
     redis.kill()
     await redis.start()
     assert (await log.append(new_message(1))).event.offset == 2
+
+
+async def test_a_command_carries_the_id_of_the_run_that_gets_it(redis: RedisProcess, pipeline: Pipeline) -> None:
+    """Also if the scripts are forgotten, and after a restart; the words beside it are sent as they are."""
+    script = pipeline.script(b"return ARGV")
+
+    async def carried() -> bytes:
+        [first, run, last] = await pipeline.execute("EVALSHA", script, 0, "first", RUN, 3)
+        assert (first, last) == (b"first", b"3")
+        assert isinstance(run, bytes)
+        assert run.decode() == (await redis.command("INFO", "server"))["run_id"][:10]
+        return run
+
+    first = await carried()
+    await redis.command("SCRIPT", "FLUSH")
+    assert await carried() == first
+    redis.kill()
+    await redis.start()
+    assert await carried() != first
+
+
+async def test_without_the_right_to_ask_the_run_is_unknown(redis: RedisProcess, pipeline: Pipeline) -> None:
+    """A user who may not ask for it loses nothing else."""
+    await redis.command("ACL", "SETUSER", "default", "-info")
+    assert await pipeline.execute("ECHO", RUN) == b"0" * 10
 
 
 async def test_too_many_waiting_is_overloaded(redis: RedisProcess, pipeline: Pipeline) -> None:

@@ -5,21 +5,20 @@ together in the next, so that under load a round trip carries hundreds.
 """
 
 import asyncio
-import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import hiredis
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from server.adapters.redis.link import close, make_connection
+from server.adapters.redis.connection import RUN, Command, Connection
 from server.domain.errors import MaruError, Overloaded, Unavailable
+
+__all__ = ["RUN", "Pipeline"]
 
 WAITING_LIMIT = 10_000
 """Commands that may wait. Over this number, `Overloaded`: the command was not sent."""
@@ -39,9 +38,6 @@ ANSWER_S = 1.8
 FORGOTTEN_LIMIT = 3
 """How often a batch is repeated, at most, because Redis has forgotten its scripts."""
 
-Command = tuple[Any, ...]
-"""Words of `str`, `bytes` and `int`."""
-
 Read = Callable[[Any], Any]
 """Makes the caller's result of Redis' answer, which may be a `ResponseError`; or raises."""
 
@@ -60,8 +56,7 @@ class Pipeline:
     """Sends commands in order over a connection of `client`, which it owns. Close it by `aclose`."""
 
     def __init__(self, client: Redis) -> None:
-        self._client = client
-        self._connection: AbstractConnection | None = None  # made for the first round trip
+        self._connection = Connection(client)
         self._scripts: dict[str, bytes] = {}  # their texts, by hash
         self._waiting: deque[_Waiting] = deque()  # not sent yet
         self._flusher: asyncio.Task[None] | None = None  # runs while commands wait
@@ -73,8 +68,10 @@ class Pipeline:
         self._scripts[name] = text
         return name
 
-    async def execute(self, *command: str | int | bytes) -> Any:
+    async def execute(self, *command: Any) -> Any:
         """Send a command behind those that were submitted before. Returns Redis' answer, within 2 s.
+
+        A word `RUN` is sent as the first 10 characters of the run id of the Redis process.
 
         Raises `Unavailable` if Redis can't be reached (the command may have been executed), `Overloaded` if too many
         commands wait (it has not been executed), or the `ResponseError` that Redis answers with. Cancelling gives up
@@ -104,8 +101,7 @@ class Pipeline:
         self._waiting.clear()
         if self._flusher is not None:
             await self._flusher
-        await self._drop()
-        await close(self._client)
+        await self._connection.aclose()
 
     async def _flush(self) -> None:
         batch: list[_Waiting] = []
@@ -136,22 +132,22 @@ class Pipeline:
         try:
             now = asyncio.get_running_loop().time()
             async with asyncio.timeout(min(ROUND_TRIP_S, batch[0].since + ANSWER_S - now)):
-                answers = await self._exchange([waiting.command for waiting in batch])
+                answers = await self._connection.exchange([waiting.command for waiting in batch])
                 await self._repeat_forgotten(batch, answers)
         except (RedisError, OSError, TimeoutError) as error:
-            await self._drop()
+            await self._connection.drop()
             # The commands that wait would fail in the same way, only later.
             _fail([*batch, *self._waiting], Unavailable(f"Redis does not answer ({type(error).__name__})"), error)
             self._waiting.clear()
             return
         except BaseException:
-            await self._drop()  # answers may still come, which belong to no later command
+            await self._connection.drop()  # answers may still come, which belong to no later command
             raise
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
                 _settle(waiting, answer)
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            await self._drop()  # the master was demoted: Sentinel may know the new master by now
+            await self._connection.drop()  # the master was demoted: Sentinel may know the new master by now
 
     async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any]) -> None:
         """Load the scripts into a Redis that has restarted, and repeat the commands that needed them, before any later
@@ -161,31 +157,9 @@ class Pipeline:
             if not forgotten:
                 return
             scripts: list[Command] = [("SCRIPT", "LOAD", text) for text in self._scripts.values()]
-            repeated = await self._exchange([*scripts, *(batch[index].command for index in forgotten)])
+            repeated = await self._connection.exchange([*scripts, *(batch[index].command for index in forgotten)])
             for index, answer in zip(forgotten, repeated[len(scripts) :], strict=True):
                 answers[index] = answer
-
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        connection = await self._ready()
-        await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
-        # The parser itself: the connection's own `read_response` starts a timer for each answer and raises an error
-        # answer. Here the round trip has a single deadline, and the error of a command is an answer like any other.
-        parser: Any = connection._parser  # noqa: SLF001
-        return [await parser.read_response() for _ in commands]
-
-    async def _ready(self) -> AbstractConnection:
-        """Return the connection, connected again if Redis has closed it."""
-        if self._connection is None:
-            self._connection = make_connection(self._client)
-        elif self._connection.is_connected and await self._connection.can_read():
-            await self._drop()
-        await self._connection.connect()  # type: ignore[no-untyped-call]
-        return self._connection
-
-    async def _drop(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(RedisError, OSError):
-                await self._connection.disconnect(nowait=True)
 
 
 def _raised(answer: Any) -> Any:
