@@ -21,7 +21,7 @@ class Relay:
 
 
 class Proxy:
-    """Forwards 127.0.0.1:`port` to another port of the same host. Use as an async context manager.
+    """Forwards 127.0.0.1:`port` to `upstream_port` of the same host. Use as an async context manager.
 
     `relay` makes the relay of each connection. While `swallowing`, the server's bytes reach no client, as on a dying
     network; the clients' bytes still reach the server.
@@ -30,7 +30,7 @@ class Proxy:
     def __init__(self, upstream_port: int, relay: Callable[[], Relay] = Relay) -> None:
         self.swallowing = False
         self.port = 0
-        self._upstream_port, self._relay = upstream_port, relay
+        self.upstream_port, self._relay = upstream_port, relay
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -63,7 +63,7 @@ class Proxy:
     async def _join_up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward both ways until either side is gone, then cut both."""
         relay = self._relay()
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream_port)
 
         def from_server(chunk: bytes) -> bytes:
             return b"" if self.swallowing else relay.from_server(chunk)
@@ -75,10 +75,10 @@ class Proxy:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            up_writer.transport.abort()  # at once: the wait below may be cancelled
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            up_writer.transport.abort()
 
 
 async def _forward(

@@ -290,3 +290,16 @@ async def pulses(redis: RedisProcess, number: int) -> None:
 def test_deafness_is_found_within_fifteen_seconds() -> None:
     """With the pulse as it is."""
     assert (UNHEARD_CALLS + 1) * PULSE_S <= 15
+
+
+@pytest.mark.parametrize("steps", range(0, 40, 3))
+async def test_it_can_be_ended_while_it_connects(redis: RedisProcess, steps: int) -> None:
+    """In whatever state a stop finds the listener: the library alone would miss some stops, and run on."""
+    bus = RedisBus(redis.url)
+    running = asyncio.create_task(bus.run())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    running.cancel()
+    _, running_on = await asyncio.wait([running], timeout=DEADLINE_S)
+    assert not running_on
+    await bus.aclose()

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from server.adapters.redis.foreign import foreign_emit
 from server.adapters.redis.link import connect
 from server.adapters.redis.listener import PULSE_S, Listener
+from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
@@ -36,14 +37,22 @@ class RedisBus(socketio.AsyncRedisManager):
     `on_emit(channel, emitted)` the events that other processes emit. Raises `ValueError` on a bad `url`.
     """
 
-    def __init__(self, url: str, *, shared_topic: str = SHARED_TOPIC, pulse_s: float = PULSE_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        master: Master | None = None,
+        *,
+        shared_topic: str = SHARED_TOPIC,
+        pulse_s: float = PULSE_S,
+    ) -> None:
         super().__init__(url=url, channel=shared_topic)
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_restored: Callable[[], None] = lambda: None
         self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
         self.refused = 0  # emits of other processes that were not passed on
-        self._publisher = Pipeline(connect(url))
-        self._listener = Listener(url, shared_topic, self.publish, self._receive, self._restored, pulse_s)
+        master = master or Master()
+        self._publisher = Pipeline(connect(url), master)
+        self._listener = Listener(url, master, shared_topic, self.publish, self._receive, self._restored, pulse_s)
 
     def initialize(self) -> None:
         """Start nothing: `run` replaces the stock listener."""
@@ -71,12 +80,14 @@ class RedisBus(socketio.AsyncRedisManager):
         """Close the publisher."""
         await self._publisher.aclose()
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Publish behind everything published before. Raises `Unavailable`, `Overloaded`."""
+    async def publish(self, topic: str, payload: bytes) -> int:
+        """Publish behind everything published before. Return how many listeners of the same node hear it. Raises
+        `Unavailable`, `Overloaded`."""
         try:
-            await self._publisher.execute("PUBLISH", topic, payload)
+            listeners: int = await self._publisher.execute("PUBLISH", topic, payload)
         except RedisError as error:
             raise Unavailable(f"Redis refuses to publish ({type(error).__name__})") from error
+        return listeners
 
     async def subscribe(self, topic: str) -> None:
         """Hear a topic; when this returns, Redis has confirmed it. Raises `Unavailable`."""

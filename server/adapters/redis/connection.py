@@ -1,15 +1,23 @@
-"""A connection to Redis: batches of commands out, their answers back, and the id of the process that it leads to."""
+"""A connection to the master of Redis: batches of commands out, their answers back.
 
+An address or a sentinel may lead to another node from one moment to the next, while the old one lives on and keeps its
+connections. So a connection asks for the node's role when it connects, and with a batch each 5 s.
+"""
+
+import asyncio
 import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError
 
-from server.adapters.redis.link import close, make_connection
+from server.adapters.redis.link import close, make_connection, open_connection, write
+from server.adapters.redis.master import Master, NotMaster
+
+ROLE_S = 5.0
+"""How long the role of the node is believed."""
 
 Command = tuple[Any, ...]
 """Words of `str`, `bytes` and `int`; and `RUN`."""
@@ -32,16 +40,25 @@ UNKNOWN_RUN = "0" * RUN_ID_CHARS
 class Connection:
     """A connection of `client`, which it owns. It connects when a batch is sent, again if Redis has closed it."""
 
-    def __init__(self, client: Redis) -> None:
-        self._client = client
+    def __init__(self, client: Redis, master: Master) -> None:
+        self._client, self._master = client, master
         self._connection: AbstractConnection | None = None  # made for the first batch
+        self._generation = master.generation  # when it connected
         self._run = UNKNOWN_RUN  # of the process that the connection leads to
+        self._checked = 0.0  # when the role was asked for, on the loop's clock
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send the commands; return Redis' answers, of which each may be a `ResponseError`. Raises `RedisError` or
-        `OSError`. After any error, and if cancelled, `drop` must be called: answers may be on their way."""
+        """Send the commands; return Redis' answers, of which each may be a `ResponseError`. Raises `RedisError`
+        (`NotMaster` if the node must not be used any more) or `OSError`. After any error, and if cancelled, `drop` must
+        be called: answers may be on their way."""
         connection = await self._ready()
-        return await _answers(connection, [_addressed(command, self._run) for command in commands])
+        checks = self._checks()
+        answers = await send(connection, [*(_addressed(command, self._run) for command in commands), *checks])
+        for _ in checks:
+            self._judge(answers.pop())
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            self._master.renew(self._generation, "a node refuses to write")
+        return answers
 
     async def drop(self) -> None:
         """Disconnect. The next batch connects again."""
@@ -57,21 +74,51 @@ class Connection:
     async def _ready(self) -> AbstractConnection:
         if self._connection is None:
             self._connection = make_connection(self._client)
-        elif self._connection.is_connected and await self._connection.can_read():
+        if self._connection.is_connected and await self._is_over(self._connection):
             await self.drop()
         if not self._connection.is_connected:
-            await self._connection.connect()  # type: ignore[no-untyped-call]
-            [server] = await _answers(self._connection, [("INFO", "server")])
-            self._run = _run_id(server)
+            self._generation = self._master.generation
+            await open_connection(self._connection)
+            self._run = await introduce(self._connection)
+            self._checked = asyncio.get_running_loop().time()
         return self._connection
 
+    async def _is_over(self, connection: AbstractConnection) -> bool:
+        return self._generation != self._master.generation or await connection.can_read()
 
-async def _answers(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
-    await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
+    def _checks(self) -> tuple[Command, ...]:
+        now = asyncio.get_running_loop().time()
+        if now - self._checked < ROLE_S:
+            return ()
+        self._checked = now
+        return (("ROLE",),)
+
+    def _judge(self, role: Any) -> None:
+        if is_replica(role):
+            self._master.renew(self._generation, "a node is a replica now")
+            raise NotMaster("the node is a replica now")
+
+
+async def send(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    """Send commands over a connection that nobody else uses; return the answers, also those that are errors."""
+    await write(connection, *commands)
     # The parser itself: the connection's own `read_response` starts a timer for each answer and raises an error
     # answer. Here the batch has a single deadline, and the error of a command is an answer like any other.
     parser: Any = connection._parser  # noqa: SLF001
     return [await parser.read_response() for _ in commands]
+
+
+async def introduce(connection: AbstractConnection) -> str:
+    """Return the short run id of the node that a new connection leads to. Raises `NotMaster` if it is a replica."""
+    role, server = await send(connection, [("ROLE",), ("INFO", "server")])
+    if is_replica(role):
+        raise NotMaster("the node is a replica")
+    return _run_id(server)
+
+
+def is_replica(role: Any) -> bool:
+    """Return whether an answer to ROLE is that of a replica. An answer that refuses to tell is not."""
+    return isinstance(role, list) and role[0] != b"master"
 
 
 def _addressed(command: Command, run: str) -> Command:
@@ -80,9 +127,9 @@ def _addressed(command: Command, run: str) -> Command:
     return tuple(run if word is RUN else word for word in command)
 
 
-def _run_id(info: bytes | ResponseError) -> str:
+def _run_id(info: Any) -> str:
     """Return the short run id of an answer to INFO. Without the right to ask there is none."""
-    if isinstance(info, ResponseError):
+    if not isinstance(info, bytes):
         return UNKNOWN_RUN
     _, _, rest = info.partition(b"\nrun_id:")
     return rest[:RUN_ID_CHARS].decode() or UNKNOWN_RUN

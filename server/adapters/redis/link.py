@@ -1,5 +1,6 @@
 """Connections to Redis: plain, by TLS, with a password, by Sentinel. None waits longer than a client may have to."""
 
+import asyncio
 import contextlib
 import re
 import ssl
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
@@ -98,6 +100,26 @@ def make_connection(client: Redis) -> AbstractConnection:
     return connection
 
 
+async def open_connection(connection: AbstractConnection) -> None:
+    """Connect. Raises `RedisError` or `OSError`."""
+    await connection.connect()  # type: ignore[no-untyped-call]
+    _heed_cancellation()
+
+
+async def write(connection: AbstractConnection, *commands: tuple[Any, ...]) -> None:
+    """Send commands without waiting for their answers. Raises `RedisError` or `OSError`."""
+    await connection.send_packed_command(b"".join(map(hiredis.pack_command, commands)), False)
+    _heed_cancellation()
+
+
+def _heed_cancellation() -> None:
+    """Raise the cancellation that the library may have swallowed: it sends by `asyncio.wait_for`, which before Python
+    3.12 does so if a cancellation or a deadline comes as its work is done. The caller would wait for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def close(client: Redis) -> None:
     """Close the client and its connections to sentinels."""
     await client.aclose()
@@ -111,7 +133,7 @@ async def startup_error(url: str) -> str | None:
     client = connect(url)
     connection = make_connection(client)
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
+        await open_connection(connection)
         await connection.send_command("PING")
         await connection.read_response()
     except AuthenticationError:

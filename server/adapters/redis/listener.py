@@ -13,7 +13,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from server.adapters.redis import keys
-from server.adapters.redis.link import close, connect, make_connection
+from server.adapters.redis.connection import introduce
+from server.adapters.redis.link import ANSWER_TIMEOUT_S, close, connect, make_connection, open_connection, write
+from server.adapters.redis.master import Master, NotMaster
 from server.adapters.redis.topics import Topics
 from server.domain.errors import MaruError, Unavailable
 
@@ -42,22 +44,24 @@ class Listener:
 
     `receive(topic, payload)` gets what arrives, in the order of arrival; it is awaited, and must not fail. `restored()`
     is called when the link is whole again, also for the first time: what was published before may have been missed.
-    `publish` sends the replica's calls to itself; they go another way than they come back. `losses` and `deaf` count
-    how often the link was lost, and how often it had to be given up since nothing came back.
+    `publish` sends the replica's calls to itself, and returns how many listeners its node has sent them to; they go
+    another way than they come back. `losses` and `deaf` count how often the link was lost, and how often it had to be
+    given up since nothing came back.
     """
 
     def __init__(
         self,
         url: str,
+        master: Master,
         shared: str,
-        publish: Callable[[str, bytes], Awaitable[None]],
+        publish: Callable[[str, bytes], Awaitable[int]],
         receive: Callable[[str, bytes], Awaitable[None]],
         restored: Callable[[], None],
         pulse_s: float,
     ) -> None:
         self.linked = asyncio.Event()
         self.losses = self.deaf = 0
-        self._url, self._shared, self._pulse_s = url, shared, pulse_s
+        self._url, self._master, self._shared, self._pulse_s = url, master, shared, pulse_s
         self._publish, self._receive, self._restored = publish, receive, restored
         self._pulse = keys.pulse(secrets.token_hex(8))
         self._topics = Topics()
@@ -90,7 +94,7 @@ class Listener:
             if self._connection is not None:
                 command = self._topics.ask(topic)
                 if command is not None:
-                    await self._connection.send_command(command, topic)
+                    await write(self._connection, (command, topic))
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
@@ -108,17 +112,20 @@ class Listener:
         """Connect, ask for every topic, hand on what comes, until the connection fails."""
         client = connect(self._url)
         connection = make_connection(client)
+        generation = self._master.generation
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await open_connection(connection)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await introduce(connection)
             async with self._sending:
                 topics = [self._shared, self._pulse, *self._topics.ask_all()]
                 for start in range(0, len(topics), SUBSCRIBE_BATCH):
-                    await connection.send_command("SUBSCRIBE", *topics[start : start + SUBSCRIBE_BATCH])
+                    await write(connection, ("SUBSCRIBE", *topics[start : start + SUBSCRIBE_BATCH]))
                 # Answered behind the subscriptions: then all of them are in force.
-                await connection.send_command("PING")
+                await write(connection, ("PING",))
                 self._connection = connection
             self._unheard = 0
-            await _first_to_fail(self._hear(connection), self._call())
+            await _first_to_fail(self._hear(connection), self._call(), self._leave(generation))
         finally:
             self._connection = None
             with contextlib.suppress(RedisError, OSError):
@@ -131,15 +138,23 @@ class Listener:
             await self._take(await connection.read_response(timeout=math.inf))
 
     async def _call(self) -> None:
-        """Call ourselves through Redis; `Deaf` where the calls go out and nothing comes back."""
+        """Call ourselves through Redis; `Deaf` if the calls go out and nothing comes back."""
         while True:
             await asyncio.sleep(self._pulse_s)
             if self._unheard >= UNHEARD_CALLS:
                 self.deaf += 1
                 raise Deaf("connected, but hears nothing")
             with contextlib.suppress(MaruError):  # then it is not the listener that fails
-                await self._publish(self._pulse, b"")
+                listeners = await self._publish(self._pulse, b"")
                 self._unheard += 1
+                # A call reaches a demoted node, too, by way of the new master: only its count tells.
+                if listeners == 0 and self.linked.is_set():
+                    raise NotMaster("connected to another node than is published to")
+
+    async def _leave(self, generation: int) -> None:
+        """Fail once the connections of the process have to be made again."""
+        await self._master.renewed(generation)
+        raise NotMaster("the node is no longer the master")
 
     async def _take(self, message: list[Any]) -> None:
         match message:

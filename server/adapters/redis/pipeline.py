@@ -13,9 +13,10 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from server.adapters.redis.connection import RUN, Command, Connection
+from server.adapters.redis.master import Master
 from server.domain.errors import MaruError, Overloaded, Unavailable
 
 __all__ = ["RUN", "Pipeline"]
@@ -53,10 +54,13 @@ class _Waiting:
 
 
 class Pipeline:
-    """Sends commands in order over a connection of `client`, which it owns. Close it by `aclose`."""
+    """Sends commands in order over a connection of `client`, which it owns. Close it by `aclose`.
 
-    def __init__(self, client: Redis) -> None:
-        self._connection = Connection(client)
+    `master` is shared with the other connections of the process, so that all leave a node that one has found demoted.
+    """
+
+    def __init__(self, client: Redis, master: Master | None = None) -> None:
+        self._connection = Connection(client, master or Master())
         self._scripts: dict[str, bytes] = {}  # their texts, by hash
         self._waiting: deque[_Waiting] = deque()  # not sent yet
         self._flusher: asyncio.Task[None] | None = None  # runs while commands wait
@@ -146,8 +150,6 @@ class Pipeline:
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
                 _settle(waiting, answer)
-        if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            await self._connection.drop()  # the master was demoted: Sentinel may know the new master by now
 
     async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any]) -> None:
         """Load the scripts into a Redis that has restarted, and repeat the commands that needed them, before any later

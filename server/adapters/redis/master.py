@@ -1,0 +1,33 @@
+"""What the connections of a process tell each other of the node that all of them lead to."""
+
+import asyncio
+
+import structlog
+from redis.exceptions import RedisError
+
+_log = structlog.get_logger("maru.redis")
+
+
+class NotMaster(RedisError):
+    """The node is a replica, or another node has taken its place."""
+
+
+class Master:
+    """A connection remembers `generation` when it connects. If the number has changed since, it connects again."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._renewal = asyncio.Event()  # of this generation
+
+    def renew(self, generation: int, reason: str) -> None:
+        """Make every connection of this generation connect again; of an earlier generation, they do so already."""
+        if generation == self.generation:
+            self.generation += 1
+            self._renewal.set()
+            self._renewal = asyncio.Event()
+            _log.warning("redis.renewed", reason=reason)
+
+    async def renewed(self, generation: int) -> None:
+        """Return once the connections of the generation have to connect again."""
+        while generation == self.generation:
+            await self._renewal.wait()
