@@ -99,6 +99,10 @@ class ChannelMetrics(Protocol):
         """A read of the log brought events that the hints had not."""
         ...
 
+    def quarantined(self) -> None:
+        """A fault while a channel was handled: the channel is left alone for a while."""
+        ...
+
     def duplicate_dropped(self) -> None:
         """A hint told of an event that had been delivered."""
         ...

@@ -47,6 +47,9 @@ class RecordingMetrics(Metrics):
     def gap_healed(self) -> None:
         self.told.append(("gap_healed",))
 
+    def quarantined(self) -> None:
+        self.told.append(("quarantined",))
+
     def duplicate_dropped(self) -> None:
         self.told.append(("duplicate_dropped",))
 

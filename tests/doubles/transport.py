@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import MessageEvent
+from server.domain.events import Event, MessageEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
 from server.ports.membership import Membership
@@ -16,10 +16,12 @@ PATIENCE_S = 5.0
 
 
 class RecordingTransport(Transport, Membership):
-    """Every connected session reads at once. `ended` keeps the error of those that were terminated."""
+    """Every connected session reads at once. `ended` keeps the error of those that were terminated. Delivering the
+    event `poison` raises a fault."""
 
     def __init__(self) -> None:
         self.ended: dict[SessionId, MaruError] = {}
+        self.poison: Event | None = None
         self._inboxes: dict[SessionId, list[object]] = {}
         self._members: dict[ChannelName, dict[SessionId, None]] = {}
         self._changed = asyncio.Event()
@@ -42,6 +44,8 @@ class RecordingTransport(Transport, Membership):
                 await self._changed.wait()
 
     def deliver(self, event: MessageEvent) -> None:
+        if event == self.poison:
+            raise ValueError("this event can't be encoded")
         for session in self._members.get(event.channel, {}):
             self._inboxes[session].append(event)
         self._changed.set()

@@ -89,9 +89,10 @@ class Counters(Metrics):
         # Times of a message's way: into the log; from its publication to its members.
         self.append_times = Histogram()
         self.write_times = Histogram()
-        # Channels: delivered events by kind, healed gaps, repeated hints, resumes by result, replays by source.
+        # Channels: delivered events by kind, healed gaps, repeated hints, faults, resumes by result, replays by
+        # source.
         self.events = CounterSet(*EVENTS.values())
-        self.gaps = self.duplicates = 0
+        self.gaps = self.duplicates = self.quarantines = 0
         self.resumes = CounterSet(RECOVERED, *NotResumable)
         self.replays = CounterSet(*ReplaySource)
         # Delays of the event loop's timers.
@@ -137,6 +138,9 @@ class Counters(Metrics):
 
     def gap_healed(self) -> None:
         self.gaps += 1
+
+    def quarantined(self) -> None:
+        self.quarantines += 1
 
     def duplicate_dropped(self) -> None:
         self.duplicates += 1

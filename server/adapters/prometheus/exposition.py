@@ -92,6 +92,7 @@ class Exposition(Collector):
         yield CounterMetricFamily("maru_deliveries", "Events times members.", self._traffic.deliveries)
         yield CounterMetricFamily("maru_gaps_healed", "Log reads that brought lost hints.", counters.gaps)
         yield CounterMetricFamily("maru_duplicates_dropped", "Hints of delivered events.", counters.duplicates)
+        yield CounterMetricFamily("maru_channel_faults", "Channels left alone after a fault.", counters.quarantines)
         yield _labelled("maru_resumes", "Channels resumed from a position.", "result", counters.resumes)
         yield _labelled("maru_replays", "Joins and resumes that were given events.", "source", counters.replays)
 

@@ -23,12 +23,22 @@ class Delivery:
         self._metrics = metrics
 
     def deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
-        """Deliver the channel's next events, which its sequencer has put in order."""
-        for event in events:
-            hosted.ring.push(event)
-            if not isinstance(event, UnknownEvent):
-                self._transport.deliver(event)
-                self._metrics.ordered(event)
+        """Deliver the channel's next events, which its sequencer has put in order.
+
+        If an event can't be delivered, the channel's position is before that event again, and the fault goes on to the
+        caller: no event is skipped, and none is delivered twice.
+        """
+        delivered = hosted.position.offset - len(events)
+        try:
+            for event in events:
+                if not isinstance(event, UnknownEvent):
+                    self._transport.deliver(event)
+                    self._metrics.ordered(event)
+                delivered = event.offset
+                hosted.ring.push(event)
+        finally:
+            if delivered < hosted.position.offset:
+                hosted.sequencer.reset(Position(hosted.position.epoch, delivered))
 
     def restart(self, hosted: HostedChannel, head: Position, reason: NotResumable) -> None:
         """Tell the members that they can't be given what they missed, and continue from the log's head."""

@@ -8,6 +8,7 @@ import structlog
 
 from server.application.channels.delivery import Delivery
 from server.application.channels.hosting import HostedChannel, Hosting
+from server.application.channels.quarantine import Quarantine
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded
 from server.domain.messages import Position
@@ -48,6 +49,7 @@ class Healing:
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
         metrics: ChannelMetrics,
+        quarantine: Quarantine,
     ) -> None:
         self._log = log
         self._hosting = hosting
@@ -55,8 +57,11 @@ class Healing:
         self._tasks = tasks
         self._clock = clock
         self._metrics = metrics
+        self._quarantine = quarantine
         self._stale: dict[ChannelName, None] = {}  # channels that wait to be repaired, in order
         self._workers = 0  # tasks that repair channels now
+        self._repaired = 0  # repairs that did not fail, of all channels
+        self._failed: dict[ChannelName, int] = {}  # channels whose last repair failed, with `_repaired` at that time
         self._halted = False  # whether the last read of the log failed
 
     def mark_stale(self, channel: ChannelName) -> None:
@@ -65,6 +70,8 @@ class Healing:
         if opening is not None:
             opening.missed_hints = True  # the opening may have read the log before this moment
             return
+        if self._quarantine.holds(channel):
+            return  # is repaired when its time is over
         self._stale[channel] = None
         if self._workers < REPAIRS:
             self._workers += 1
@@ -103,10 +110,12 @@ class Healing:
                 try:
                     await self._repair(channel)
                 except MaruError as error:
-                    self._note(failure=error)
-                    self._stale[channel] = None
-                    await asyncio.sleep(RETRY_S)
+                    await self._put_off(channel, error)
+                except Exception as fault:  # noqa: BLE001  # whatever it is, it costs this channel alone
+                    self._quarantine.add(channel, fault)
                 else:
+                    self._repaired += 1
+                    self._failed.pop(channel, None)
                     self._note(failure=None)
         finally:
             self._workers -= 1
@@ -115,8 +124,22 @@ class Healing:
         hosted = self._hosting.channel(channel)
         if hosted is None:
             return  # the channel was released after it was marked stale; reopening reads the log
-        if not await self._read_to_head(hosted):
+        if await self._read_to_head(hosted):
+            self._quarantine.release(channel)
+        else:
             self._stale[channel] = None
+
+    async def _put_off(self, channel: ChannelName, error: MaruError) -> None:
+        """Queue a channel again whose repair failed. If the log has answered for others since the channel failed last,
+        it is the channel and not the log that is out of order."""
+        repaired = self._failed.pop(channel, self._repaired)
+        if repaired < self._repaired or self._quarantine.remembers(channel):
+            self._quarantine.add(channel, error)
+            return
+        self._failed[channel] = self._repaired
+        self._note(failure=error)
+        self._stale[channel] = None
+        await asyncio.sleep(RETRY_S)
 
     def _note(self, failure: MaruError | None) -> None:
         """Log that healing has come to a halt, or goes on: a line for each change, however many channels wait."""

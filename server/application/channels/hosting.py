@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection
 
+from server.application.channels.quarantine import Quarantine
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Unavailable
 from server.domain.events import Event
@@ -81,6 +82,7 @@ class Hosting:
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
         opened: Opened,
+        quarantine: Quarantine,
     ) -> None:
         self._log = log
         self._broadcast = broadcast
@@ -88,6 +90,7 @@ class Hosting:
         self._tasks = tasks
         self._clock = clock
         self._opened = opened
+        self._quarantine = quarantine
         self._hosted: dict[ChannelName, HostedChannel] = {}
         self._opening: dict[ChannelName, Opening] = {}  # one for all callers that ask for a channel
 
@@ -108,10 +111,11 @@ class Hosting:
         return self._opening.get(channel)
 
     async def host(self, channel: ChannelName) -> HostedChannel:
-        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away.
+        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault.
 
         The caller may add a member within `LINGER_S`; until then the channel stays hosted.
         """
+        self._quarantine.check(channel)
         hosted = self._hosted.get(channel) or await self._open_once(channel)
         hosted.empty_since = self._clock()
         return hosted
@@ -148,12 +152,16 @@ class Hosting:
         try:
             await self._broadcast.subscribe(channel)
             recent = await self._read_recent(channel)
+            hosted = HostedChannel(channel, recent, self._clock())
         except MaruError as error:
             await self._unsubscribe(channel)
             return error
+        except Exception as fault:  # noqa: BLE001  # whatever it is, it costs this channel alone
+            await self._unsubscribe(channel)
+            return self._quarantine.add(channel, fault)
         finally:
             opening = self._opening.pop(channel)
-        hosted = self._hosted[channel] = HostedChannel(channel, recent, self._clock())
+        self._hosted[channel] = hosted
         self._opened(hosted, opening, recent.head)
         return hosted
 
@@ -165,5 +173,6 @@ class Hosting:
         return await self._log.read(channel, max(recent.floor, recent.head.offset - RING_LIMIT), RING_LIMIT)
 
     async def _unsubscribe(self, channel: ChannelName) -> None:
-        with contextlib.suppress(Unavailable):  # a topic too many costs traffic, not truth
+        """Give the channel's topic up. If that fails, the topic costs traffic, and nothing else."""
+        with contextlib.suppress(Unavailable), self._quarantine.guard(channel):
             await self._broadcast.unsubscribe(channel)

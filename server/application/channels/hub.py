@@ -11,6 +11,7 @@ from typing import assert_never
 from server.application.channels.delivery import Delivery
 from server.application.channels.healing import Healing
 from server.application.channels.hosting import HostedChannel, Hosting, Opening
+from server.application.channels.quarantine import Quarantine
 from server.domain.channels import ChannelName
 from server.domain.events import Event
 from server.domain.messages import Position
@@ -41,9 +42,10 @@ class Hub:
         self._broadcast = broadcast
         self._transport = transport
         self._metrics = metrics
+        self.quarantine = Quarantine(tasks, self._retry, metrics)
         self._delivery = Delivery(transport, membership, metrics)
-        self._hosting = Hosting(log, broadcast, membership, tasks, clock, self._opened)
-        self._healing = Healing(log, self._hosting, self._delivery, tasks, clock, metrics)
+        self._hosting = Hosting(log, broadcast, membership, tasks, clock, self._opened, self.quarantine)
+        self._healing = Healing(log, self._hosting, self._delivery, tasks, clock, metrics, self.quarantine)
 
     @property
     def hosted(self) -> int:
@@ -55,6 +57,7 @@ class Hub:
         hints = 0
         async for hint in self._broadcast.listen():
             if isinstance(hint, LinkRestored):
+                self.quarantine.retry_all()
                 self._healing.mark_all_stale()
             else:
                 self._accept(hint)
@@ -75,7 +78,7 @@ class Hub:
         await self._hosting.release_empty()
 
     async def host(self, channel: ChannelName) -> HostedChannel:
-        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away.
+        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault.
 
         The caller may add a member within `LINGER_S`; until then the channel stays hosted.
         """
@@ -92,7 +95,20 @@ class Hub:
         if opening.missed_hints or hosted.position.offset < head.offset:
             self._healing.mark_stale(hosted.name)
 
+    def _retry(self, channel: ChannelName) -> None:
+        """Repair a channel whose time in quarantine is over, if it is hosted."""
+        if self._hosting.channel(channel) is not None:
+            self._healing.mark_stale(channel)
+
     def _accept(self, event: Event) -> None:
+        """Take a hint. A fault is that of its channel alone; the channel's repair reads the event from the log."""
+        if not self.quarantine.holds(event.channel):
+            try:
+                self._order(event)
+            except Exception as fault:  # noqa: BLE001  # whatever it is, it costs this channel alone
+                self.quarantine.add(event.channel, fault)
+
+    def _order(self, event: Event) -> None:
         hosted = self._hosting.channel(event.channel)
         if hosted is None:
             opening = self._hosting.opening(event.channel)

@@ -1,5 +1,6 @@
 """Joining and resuming channels: the missed events, then live events, with nothing lost or repeated between them."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,10 @@ from server.ports.transport import Transport
 
 REPLAY_READS = 5
 """Log reads in a join. The log and the ring overlap unless a channel gains a whole ring of events during a read."""
+
+AWAY_S = 1.0
+"""Time that a resume waits in vain, over all its channels. A channel that is out of order by itself fails at once, and
+costs the others nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,13 @@ class Subscriptions:
         """
         authorize(identity, Action.JOIN, channel)
         self._check_room(session, channel)
-        async with deadline():
-            hosted = await self._hub.host(channel)
-            joined = await self._catch_up(hosted, since, history)
-            # From here to the end of the step nothing awaits: an await would let an event go before its answer.
-            answer(joined)
-            self._membership.enter(session, channel)
+        with self._hub.quarantine.guard(channel):
+            async with deadline():
+                hosted = await self._hub.host(channel)
+                joined = await self._catch_up(hosted, since, history)
+                # From here to the end of the step nothing awaits: an await would let an event go before its answer.
+                answer(joined)
+                self._membership.enter(session, channel)
         if since is not None:
             self._metrics.resumed(joined.reason)
 
@@ -98,20 +104,23 @@ class Subscriptions:
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
 
-        If the log or the broker is away for a channel, they are not asked for the others: 500 waits would be minutes.
+        If the log and the broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other
+        channels: 500 waits would be minutes.
         """
-        away = False
+        loop = asyncio.get_running_loop()
+        lost_s = 0.0  # spent on channels that are unavailable
         turn = Turn()
         for channel, since in positions.items():
             if turn.over():
                 await turn.pass_on()  # channels that are in memory are resumed without waiting for anything
-            if away:
+            if lost_s >= AWAY_S:
                 self._transport.push(session, ChannelRemoved(channel, Unavailable))
                 continue
+            began = loop.time()
             try:
                 await self.join(session, identity, channel, partial(self._resumed, session, channel), since)
             except MaruError as error:
-                away = isinstance(error, Unavailable)
+                lost_s += loop.time() - began if isinstance(error, Unavailable) else 0.0
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
             else:
                 await self._transport.flushed(session)

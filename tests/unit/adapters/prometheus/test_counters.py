@@ -28,6 +28,7 @@ def test_each_call_moves_its_own_series_and_no_other(scraped: ScrapedCounters) -
         lambda: counters.ephemeral_dropped(1): "maru_ephemeral_dropped_total",
         lambda: counters.ordered(event(1)): 'maru_events_total{event="message:created"}',
         counters.gap_healed: "maru_gaps_healed_total",
+        counters.quarantined: "maru_channel_faults_total",
         counters.duplicate_dropped: "maru_duplicates_dropped_total",
         lambda: counters.resumed(None): 'maru_resumes_total{result="recovered"}',
         lambda: counters.resumed(NotResumable.EXPIRED): 'maru_resumes_total{result="expired"}',
