@@ -59,8 +59,9 @@ class Replica:
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """The tasks that run until the end of the process. If a task ends by itself, the process ends."""
-        loops = (
+        return (
             self.hub.run(),
+            self.hub.compare(),
             self.hub.sweep(),
             self.sessions.run(),
             self.chat.eio.registry.run(),
@@ -68,7 +69,6 @@ class Replica:
             measure_lag(self.metrics, time.monotonic),
             *self.stores.bus.loops,
         )
-        return (*loops, self.hub.compare()) if self.stores.bus.can_lose_hints else loops
 
     async def ready(self) -> None:
         """Report the replica as ready as soon as the other replicas can be reached for the first time."""

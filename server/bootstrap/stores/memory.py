@@ -15,7 +15,7 @@ def open_log(settings: Settings) -> MessageLog:
 
 
 def open_bus() -> Bus:
-    """No other replicas: the link is always up, and a lost hint is known to be lost."""
+    """No other replicas: the link is always up."""
     link = asyncio.Event()
     link.set()
-    return Bus(MemoryBroadcast(), link, link_losses=lambda: 0, can_lose_hints=False)
+    return Bus(MemoryBroadcast(), link, link_losses=lambda: 0)

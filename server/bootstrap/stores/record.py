@@ -21,8 +21,6 @@ class Bus:
     """Set while the other replicas can be reached."""
     link_losses: Callable[[], int]
     """How often they could not be reached any more, since the start."""
-    can_lose_hints: bool
-    """Whether a hint can be lost unnoticed, so that the hub has to compare with the log regularly."""
     hear_emits: Callable[[EmitHeard], None] = lambda _: None
     """Name the receiver of events that other processes emit into channels."""
     loops: tuple[Coroutine[Any, Any, None], ...] = ()

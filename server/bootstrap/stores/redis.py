@@ -21,7 +21,7 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
 
 
 def open_bus(settings: Settings, resources: AsyncExitStack) -> Bus:
-    """The link to the other replicas. Between processes a hint can be lost unnoticed."""
+    """The link to the other replicas."""
     bus = RedisBus(_url(settings))
     resources.push_async_callback(bus.aclose)
 
@@ -32,7 +32,6 @@ def open_bus(settings: Settings, resources: AsyncExitStack) -> Bus:
         RedisBroadcast(bus),
         bus.linked,
         link_losses=lambda: bus.losses,
-        can_lose_hints=True,
         hear_emits=hear_emits,
         loops=(bus.run(),),
     )
