@@ -116,6 +116,9 @@ class Settings(BaseSettings):
         default_factory=lambda data: BroadcastKind.REDIS if data["redis_url"] else BroadcastKind.MEMORY,
         description="memory or redis",
     )
+    redis_wait_replicas: int = Field(
+        default=0, ge=0, le=100, description="how many of Redis' replicas must have a message before its ack, 0 to 100"
+    )
     sqlite_path: Path = Field(default=Path("maru.db"), description="a file's path")
     retention_events: int = Field(
         default=100_000, ge=1, le=2**53 - 1, description="how many events a channel keeps, at least 1"
@@ -159,6 +162,10 @@ class Settings(BaseSettings):
         if broadcast and not log:
             raise ValueError(
                 "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; replicas that share hints must share the log"
+            )
+        if log and not broadcast:
+            raise ValueError(
+                f"MARU_BROADCAST: {self.broadcast}, expected redis; replicas that share the log must share hints"
             )
         return self
 

@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.exceptions import ReadOnlyError
 
-from server.adapters.redis import connection
+from server.adapters.redis import connection, keys
 from server.adapters.redis.bus import RedisBus
-from server.adapters.redis.link import connect
+from server.adapters.redis.link import connect, follow
 from server.adapters.redis.master import Master
+from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import Pipeline
 from server.domain.errors import Unavailable
+from server.domain.events import Event
+from tests.doubles.samples import HOUR_MS, ROOM, new_message
 from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -159,3 +163,153 @@ async def test_nothing_connects_to_a_replica(pair: Pair) -> None:
         await within(bus.linked.wait())
         assert await pipeline.execute("GET", "key") is None
     await pipeline.aclose()
+
+
+class Watched:
+    """A master and a replica in step, with sentinels that know each other."""
+
+    def __init__(self, master: RedisProcess, replica: RedisProcess, sentinels: list[RedisProcess]) -> None:
+        self.master, self.replica, self.sentinels = master, replica, sentinels
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
+        self.url = f"redis+sentinel://{hosts}/0/mymaster"
+
+    async def ready(self) -> None:
+        """Wait until each sentinel knows the replica, and the others."""
+
+        async def holds() -> bool:
+            states = [await state_of(sentinel) for sentinel in self.sentinels]
+            known = {(state["num-slaves"], state["num-other-sentinels"]) for state in states}
+            return known == {(1, len(self.sentinels) - 1)} and len((await self.master.command("ROLE"))[2]) == 1
+
+        await polled(holds, DEADLINE_S, lambda: "the sentinels know each other")
+
+    async def promoted(self) -> bool:
+        """Whether the replica is the master now."""
+        role = await self.replica.command("ROLE")
+        return bool(role[0] == b"master")
+
+
+async def state_of(sentinel: RedisProcess) -> Any:
+    """What a sentinel knows of its master."""
+    async with sentinel.client() as client:
+        return await client.sentinel_master("mymaster")
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
+    """Three sentinels over two nodes."""
+    async with AsyncExitStack() as resources:
+        master = await resources.enter_async_context(RedisProcess(tmp_path / "master", AT_ONCE))
+        following = (*AT_ONCE, "--replicaof", "127.0.0.1", str(master.port))
+        replica = await resources.enter_async_context(RedisProcess(tmp_path / "replica", following))
+        sentinels = [
+            await resources.enter_async_context(RedisProcess(tmp_path / f"sentinel-{n}", sentinel_of=master.port))
+            for n in range(3)
+        ]
+        scene = Watched(master, replica, sentinels)
+        await scene.ready()
+        yield scene
+
+
+def log_at(url: str, wait_replicas: int) -> RedisMessageLog:
+    """A log that keeps all."""
+    return RedisMessageLog(url, max_events=100_000, max_age_ms=1_000 * HOUR_MS, wait_replicas=wait_replicas)
+
+
+class Sender:
+    """Sends one message after another to a log, and keeps the events that are acked."""
+
+    def __init__(self, log: RedisMessageLog) -> None:
+        self._log = log
+        self.acked: list[Event] = []
+        self.refused = 0
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        for number in count():
+            try:
+                self.acked.append((await self._log.append(new_message(number))).event)
+            except Unavailable:
+                self.refused += 1
+
+    async def goes_on(self) -> None:
+        """Wait until further messages are acked."""
+        enough = len(self.acked) + 5
+        await polled(lambda: len(self.acked) >= enough, DEADLINE_S, lambda: "messages are acked")
+
+    async def check(self) -> None:
+        """Every event that was acked is in the log, in its place."""
+        events = (await self._log.read(ROOM, 0, 100_000)).events
+        assert [event for event in self.acked if event not in events] == []
+
+
+@asynccontextmanager
+async def sending(url: str, wait_replicas: int = 0) -> AsyncIterator[Sender]:
+    """A sender at work."""
+    async with log_at(url, wait_replicas) as log:
+        sender = Sender(log)
+        running = asyncio.create_task(sender.run())
+        try:
+            await sender.goes_on()
+            yield sender
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("leader", [0, 2])
+async def test_a_planned_failover_loses_nothing_that_is_acked(watched: Watched, leader: int) -> None:
+    """Though the old master takes writes for ten seconds more, and two of three sentinels hear of it later."""
+    async with sending(watched.url) as sender:
+        await watched.sentinels[leader].command("SENTINEL", "FAILOVER", "mymaster")
+        await polled(watched.promoted, DEADLINE_S, lambda: "the replica is the master")
+        await sender.goes_on()
+        assert (await watched.master.command("ROLE"))[0] == b"master"  # it takes writes, and is not asked to
+        assert sender.refused
+        await sender.check()
+
+
+async def test_connections_follow_the_sentinels(watched: Watched) -> None:
+    """Also those that only hear leave the old master before it is demoted."""
+    master = Master()
+    following = asyncio.create_task(follow(watched.url, master))
+    async with linked(watched.url, master) as bus:
+        await bus.publish("topic", b"")
+        await watched.sentinels[0].command("SENTINEL", "FAILOVER", "mymaster")
+
+        async def holds() -> bool:
+            return (await clients(watched.replica)) - (await clients(watched.master)) == 2
+
+        await polled(holds, DEADLINE_S, lambda: "the bus has left the old master")
+        await within(bus.linked.wait())
+        assert (await watched.master.command("ROLE"))[0] == b"master"
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_a_write_waits_for_replicas(pair: Pair) -> None:
+    """Without enough of them nothing is acked, within the deadline; what is acked, each of them has."""
+    async with sending(pair.url, wait_replicas=1) as sender:
+        await sender.goes_on()
+        pair.second.freeze()
+        acked = len(sender.acked)
+        await polled(lambda: sender.refused >= 2, DEADLINE_S, lambda: "sends are refused")
+        assert len(sender.acked) <= acked + 1
+        pair.second.thaw()
+        await sender.goes_on()
+        await sender.check()
+        pair.first.kill()
+    kept = await pair.second.command("XLEN", f"{keys.log(ROOM)}")
+    assert kept >= len(sender.acked)
+
+
+async def test_a_repeat_waits_for_replicas(pair: Pair) -> None:
+    """A message that was refused for want of a replica is not acked as a duplicate either, until a replica has it."""
+    async with log_at(pair.url, wait_replicas=1) as log:
+        await log.append(new_message(1))
+        pair.second.freeze()
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="0 of 1 replicas"):
+                await log.append(new_message(2, key="k"))
+        pair.second.thaw()
+        assert (await log.append(new_message(2, key="k"))).duplicate

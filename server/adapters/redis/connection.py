@@ -13,11 +13,14 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, RedisError
 
+from server.adapters.redis.keeping import Keeping
 from server.adapters.redis.link import close, make_connection, open_connection, write
 from server.adapters.redis.master import Master, NotMaster
 
 ROLE_S = 5.0
 """How long the role of the node is believed."""
+
+ROLE = ("ROLE",)
 
 Command = tuple[Any, ...]
 """Words of `str`, `bytes` and `int`; and `RUN`."""
@@ -38,27 +41,29 @@ UNKNOWN_RUN = "0" * RUN_ID_CHARS
 
 
 class Connection:
-    """A connection of `client`, which it owns. It connects when a batch is sent, again if Redis has closed it."""
+    """A connection of `client`, which it owns. It connects when a batch is sent, again if Redis has closed it. With
+    `keeping` each batch is answered only if it is kept."""
 
-    def __init__(self, client: Redis, master: Master) -> None:
-        self._client, self._master = client, master
+    def __init__(self, client: Redis, master: Master, keeping: Keeping | None = None) -> None:
+        self._client, self._master, self._keeping = client, master, keeping
         self._connection: AbstractConnection | None = None  # made for the first batch
         self._generation = master.generation  # when it connected
         self._run = UNKNOWN_RUN  # of the process that the connection leads to
         self._checked = 0.0  # when the role was asked for, on the loop's clock
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+    async def exchange(self, commands: Sequence[Command], deadline: float) -> list[Any]:
         """Send the commands; return Redis' answers, of which each may be a `ResponseError`. Raises `RedisError`
-        (`NotMaster` if the node must not be used any more) or `OSError`. After any error, and if cancelled, `drop` must
-        be called: answers may be on their way."""
+        (`NotMaster` if the node must not be used any more) or `OSError`; `NotKept` if all was answered. After any other
+        error, and if cancelled, `drop` must be called: answers may be on their way. `deadline` is the caller's, on the
+        loop's clock."""
         connection = await self._ready()
-        checks = self._checks()
+        checks = self._checks(deadline)
         answers = await send(connection, [*(_addressed(command, self._run) for command in commands), *checks])
-        for _ in checks:
-            self._judge(answers.pop())
+        if checks:
+            await self._judge(connection, answers[len(commands) :])
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             self._master.renew(self._generation, "a node refuses to write")
-        return answers
+        return answers[: len(commands)]
 
     async def drop(self) -> None:
         """Disconnect. The next batch connects again."""
@@ -79,24 +84,33 @@ class Connection:
         if not self._connection.is_connected:
             self._generation = self._master.generation
             await open_connection(self._connection)
-            self._run = await introduce(self._connection)
+            self._run, role = await introduce(self._connection)
+            if self._keeping is not None:
+                self._keeping.connected(role)
             self._checked = asyncio.get_running_loop().time()
         return self._connection
 
     async def _is_over(self, connection: AbstractConnection) -> bool:
         return self._generation != self._master.generation or await connection.can_read()
 
-    def _checks(self) -> tuple[Command, ...]:
+    def _checks(self, deadline: float) -> tuple[Command, ...]:
+        """Return the commands to send behind a batch, of which ROLE is the last."""
         now = asyncio.get_running_loop().time()
-        if now - self._checked < ROLE_S:
+        if self._keeping is None and now - self._checked < ROLE_S:
             return ()
         self._checked = now
-        return (("ROLE",),)
+        return (ROLE,) if self._keeping is None else (*self._keeping.checks(deadline - now), ROLE)
 
-    def _judge(self, role: Any) -> None:
-        if is_replica(role):
-            self._master.renew(self._generation, "a node is a replica now")
-            raise NotMaster("the node is a replica now")
+    async def _judge(self, connection: AbstractConnection, answers: list[Any]) -> None:
+        *waits, role = answers
+        try:
+            if is_replica(role):
+                raise NotMaster("the node is a replica now")
+            if self._keeping is not None:
+                await self._keeping.judge(waits, role, connection)
+        except NotMaster as error:
+            self._master.renew(self._generation, str(error))
+            raise
 
 
 async def send(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
@@ -108,12 +122,13 @@ async def send(connection: AbstractConnection, commands: Sequence[Command]) -> l
     return [await parser.read_response() for _ in commands]
 
 
-async def introduce(connection: AbstractConnection) -> str:
-    """Return the short run id of the node that a new connection leads to. Raises `NotMaster` if it is a replica."""
-    role, server = await send(connection, [("ROLE",), ("INFO", "server")])
+async def introduce(connection: AbstractConnection) -> tuple[str, Any]:
+    """Return the short run id of the node that a new connection leads to, and its answer to ROLE. Raises `NotMaster` if
+    it is a replica."""
+    role, server = await send(connection, [ROLE, ("INFO", "server")])
     if is_replica(role):
         raise NotMaster("the node is a replica")
-    return _run_id(server)
+    return _run_id(server), role
 
 
 def is_replica(role: Any) -> bool:

@@ -12,18 +12,18 @@ import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from server.adapters.redis.master import Master
+from server.adapters.redis.sentinels import SENTINEL_TIMEOUT_S, Sentinels
 
 CONNECT_TIMEOUT_S = 0.9
 """A frozen or unreachable Redis is an outage and no hang: a whole command has 2 s (promise 9 of the log's port)."""
 
 ANSWER_TIMEOUT_S = 0.9
 """For an answer while connecting. Answers to commands have the deadline of `Pipeline`."""
-
-SENTINEL_TIMEOUT_S = 0.25
-"""A sentinel that is away must leave time to ask the next, and the master itself."""
 
 SENTINEL_PORT = 26_379
 SERVICE = "mymaster"
@@ -78,7 +78,7 @@ def _by_sentinel(url: str) -> Redis:
     tls = {"ssl": True} if options.pop("connection_class", None) else {}
     tls |= {name: value for name, value in options.items() if name.startswith("ssl_")}
     timeouts = {"socket_connect_timeout": SENTINEL_TIMEOUT_S, "socket_timeout": SENTINEL_TIMEOUT_S}
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = Sentinels(  # type: ignore[no-untyped-call]
         [_address(host) for host in hosts.split(",")],
         sentinel_kwargs={**_OPTIONS, **timeouts, **own, **tls},
         **{**options, **tls},
@@ -125,6 +125,17 @@ async def close(client: Redis) -> None:
     await client.aclose()
     if isinstance(client.connection_pool, SentinelConnectionPool):
         await client.connection_pool.sentinel_manager.aclose()
+
+
+async def follow(url: str, master: Master) -> None:
+    """Follow the sentinels of the URL until cancelled. Return at once if it has none."""
+    client = connect(url)
+    pool = client.connection_pool
+    try:
+        if isinstance(pool, SentinelConnectionPool):
+            await pool.sentinel_manager.follow(pool.service_name, master)
+    finally:
+        await close(client)
 
 
 async def startup_error(url: str) -> str | None:

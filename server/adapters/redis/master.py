@@ -12,6 +12,10 @@ class NotMaster(RedisError):
     """The node is a replica, or another node has taken its place."""
 
 
+class NotKept(RedisError):
+    """The node has taken the writes, but they may be lost with it: a replica is missing."""
+
+
 class Master:
     """A connection remembers `generation` when it connects. If the number has changed since, it connects again."""
 

@@ -20,6 +20,7 @@ from server.adapters.codec import DecodeError, known
 from server.adapters.redis import keys
 from server.adapters.redis.entries import decode_entry, decode_state, encode_content, encode_data
 from server.adapters.redis.link import connect
+from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
@@ -50,11 +51,24 @@ class _Seen(NamedTuple):
 
 
 class RedisMessageLog(MessageLog):
-    """A `MessageLog` over Redis 7. `url` is that of `link.connect`; bounds and clock are as in the other adapters."""
+    """A `MessageLog` over Redis 7. `url` is that of `link.connect`; bounds and clock are as in the other adapters.
 
-    def __init__(self, url: str, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int] = now_ms) -> None:
-        self._writes = [Pipeline(connect(url)) for _ in range(WRITERS)]
-        self._reads = Pipeline(connect(url))
+    `master` is shared with the other connections of the process. An append is answered once `wait_replicas` have it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        master: Master | None = None,
+        *,
+        max_events: int,
+        max_age_ms: int,
+        wait_replicas: int = 0,
+        now_ms: Callable[[], int] = now_ms,
+    ) -> None:
+        master = master or Master()
+        self._writes = [Pipeline(connect(url), master, wait_replicas) for _ in range(WRITERS)]
+        self._reads = Pipeline(connect(url), master)
         self._appends = [Script(writes, "append") for writes in self._writes]
         self._read = Script(self._reads, "read")
         self._message = Script(self._reads, "message")

@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from server.adapters.redis.connection import RUN, Command, Connection
-from server.adapters.redis.master import Master
+from server.adapters.redis.keeping import Keeping
+from server.adapters.redis.master import Master, NotKept
 from server.domain.errors import MaruError, Overloaded, Unavailable
 
 __all__ = ["RUN", "Pipeline"]
@@ -57,10 +58,11 @@ class Pipeline:
     """Sends commands in order over a connection of `client`, which it owns. Close it by `aclose`.
 
     `master` is shared with the other connections of the process, so that all leave a node that one has found demoted.
+    `keep` is for commands that write: they are answered once so many replicas have them, and never by an old master.
     """
 
-    def __init__(self, client: Redis, master: Master | None = None) -> None:
-        self._connection = Connection(client, master or Master())
+    def __init__(self, client: Redis, master: Master | None = None, keep: int | None = None) -> None:
+        self._connection = Connection(client, master or Master(), None if keep is None else Keeping(client, keep))
         self._scripts: dict[str, bytes] = {}  # their texts, by hash
         self._waiting: deque[_Waiting] = deque()  # not sent yet
         self._flusher: asyncio.Task[None] | None = None  # runs while commands wait
@@ -133,11 +135,14 @@ class Pipeline:
         return batch
 
     async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
+        deadline = min(asyncio.get_running_loop().time() + ROUND_TRIP_S, batch[0].since + ANSWER_S)
         try:
-            now = asyncio.get_running_loop().time()
-            async with asyncio.timeout(min(ROUND_TRIP_S, batch[0].since + ANSWER_S - now)):
-                answers = await self._connection.exchange([waiting.command for waiting in batch])
-                await self._repeat_forgotten(batch, answers)
+            async with asyncio.timeout_at(deadline):
+                answers = await self._connection.exchange([waiting.command for waiting in batch], deadline)
+                await self._repeat_forgotten(batch, answers, deadline)
+        except NotKept as error:
+            _fail(batch, Unavailable(str(error)), error)
+            return
         except (RedisError, OSError, TimeoutError) as error:
             await self._connection.drop()
             # The commands that wait would fail in the same way, only later.
@@ -151,7 +156,7 @@ class Pipeline:
             if not waiting.answer.done():
                 _settle(waiting, answer)
 
-    async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any]) -> None:
+    async def _repeat_forgotten(self, batch: Sequence[_Waiting], answers: list[Any], deadline: float) -> None:
         """Load the scripts into a Redis that has restarted, and repeat the commands that needed them, before any later
         command is sent."""
         for _ in range(FORGOTTEN_LIMIT):
@@ -159,7 +164,9 @@ class Pipeline:
             if not forgotten:
                 return
             scripts: list[Command] = [("SCRIPT", "LOAD", text) for text in self._scripts.values()]
-            repeated = await self._connection.exchange([*scripts, *(batch[index].command for index in forgotten)])
+            repeated = await self._connection.exchange(
+                [*scripts, *(batch[index].command for index in forgotten)], deadline
+            )
             for index, answer in zip(forgotten, repeated[len(scripts) :], strict=True):
                 answers[index] = answer
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
-from server.settings.model import BroadcastKind, MessageLogKind, Settings
+from server.settings.model import MessageLogKind, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,33 +17,20 @@ class Stores:
 
 
 async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
-    """Open what the settings name; `resources` closes it. Raises `StartRefused`."""
-    return Stores(await _open_log(settings, resources), _open_bus(settings, resources))
+    """Open what the settings name; `resources` closes it. Raises `StartRefused`.
 
-
-async def _open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
+    The kind of the log decides: the settings refuse a shared log with private hints, and the reverse.
+    """
     match settings.message_log:
         case MessageLogKind.MEMORY:
             from server.bootstrap.stores import memory
 
-            return memory.open_log(settings)
+            return Stores(memory.open_log(settings), memory.open_bus())
         case MessageLogKind.SQLITE:
-            from server.bootstrap.stores import sqlite
+            from server.bootstrap.stores import memory, sqlite
 
-            return await sqlite.open_log(settings, resources)
+            return Stores(await sqlite.open_log(settings, resources), memory.open_bus())
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
-            return await redis.open_log(settings, resources)
-
-
-def _open_bus(settings: Settings, resources: AsyncExitStack) -> Bus:
-    match settings.broadcast:
-        case BroadcastKind.MEMORY:
-            from server.bootstrap.stores import memory
-
-            return memory.open_bus()
-        case BroadcastKind.REDIS:
-            from server.bootstrap.stores import redis
-
-            return redis.open_bus(settings, resources)
+            return Stores(*await redis.open_stores(settings, resources))

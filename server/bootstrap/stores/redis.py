@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from server.adapters.redis import link
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
+from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.ports.message_log import MessageLog
@@ -12,17 +13,24 @@ from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
 
-async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
-    """Open the log. Raises `StartRefused` if waiting for Redis would not help."""
-    url = _url(settings)
+async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus]:
+    """Open the log, and the link to the other replicas. Raises `StartRefused` if waiting for Redis would not help."""
+    assert settings.redis_url is not None  # the settings refuse Redis without it
+    url, master = settings.redis_url.get_secret_value(), Master()
     await _check(url)
-    log = RedisMessageLog(url, max_events=settings.retention_events, max_age_ms=round(settings.retention_age * 1000))
-    return await resources.enter_async_context(log)
+    log = RedisMessageLog(
+        url,
+        master,
+        max_events=settings.retention_events,
+        max_age_ms=round(settings.retention_age * 1000),
+        wait_replicas=settings.redis_wait_replicas,
+    )
+    return await resources.enter_async_context(log), _open_bus(url, master, resources)
 
 
-def open_bus(settings: Settings, resources: AsyncExitStack) -> Bus:
-    """The link to the other replicas."""
-    bus = RedisBus(_url(settings))
+def _open_bus(url: str, master: Master, resources: AsyncExitStack) -> Bus:
+    """Open the link to the other replicas. All its connections, and those of the log, share what they learn."""
+    bus = RedisBus(url, master)
     resources.push_async_callback(bus.aclose)
 
     def hear_emits(heard: EmitHeard) -> None:
@@ -33,7 +41,7 @@ def open_bus(settings: Settings, resources: AsyncExitStack) -> Bus:
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
-        loops=(bus.run(),),
+        loops=(bus.run(), link.follow(url, master)),
     )
 
 
@@ -45,8 +53,3 @@ async def _check(url: str) -> None:
         problem = str(error)
     if problem is not None:
         raise StartRefused(f"MARU_REDIS_URL: {problem}")
-
-
-def _url(settings: Settings) -> str:
-    assert settings.redis_url is not None  # the settings refuse Redis without it
-    return settings.redis_url.get_secret_value()

@@ -75,6 +75,14 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         {"REDIS_URL": "redis://:canary@r", "MESSAGE_LOG": "sqlite"},
         "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; replicas that share hints must share the log",
     ),
+    "a log without its broadcast": (
+        {"REDIS_URL": "redis://:canary@r", "BROADCAST": "memory"},
+        "MARU_BROADCAST: memory, expected redis; replicas that share the log must share hints",
+    ),
+    "too many replicas to wait for": (
+        {"REDIS_WAIT_REPLICAS": "101"},
+        "MARU_REDIS_WAIT_REPLICAS: expected how many of Redis' replicas must have a message before its ack, 0 to 100",
+    ),
     "secret missing": ({"JWT_SECRET": ""}, "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more"),
     "api key short": ({"API_KEYS": "canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),
     "api key spaced": ({"API_KEYS": "canary canary canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),

@@ -37,6 +37,7 @@ def test_defaults(env: Any) -> None:
         "redis_url": None,
         "message_log": MessageLogKind.SQLITE,
         "broadcast": BroadcastKind.MEMORY,
+        "redis_wait_replicas": 0,
         "sqlite_path": Path("maru.db"),
         "retention_events": 100_000,
         "retention_age": 30 * 86_400.0,
