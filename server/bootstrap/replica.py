@@ -22,6 +22,7 @@ from server.application.sessions.sessions import Sessions
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
+from server.domain.rings import Rings
 from server.gateway.chat.connections import SocketConnections
 from server.gateway.chat.handlers import channels, messages
 from server.gateway.chat.handlers import sessions as session_handlers
@@ -37,6 +38,7 @@ from server.process.garbage import collect_when_idle
 from server.process.memory import memory_limit
 from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
+from server.wire.messages import encode, erase
 
 OUTBOUND_SHARE = 4
 """Frames that wait for clients that do not read may take a quarter of the memory, unless a setting says otherwise."""
@@ -50,6 +52,7 @@ class Replica:
 
     chat: ChatServer
     hub: Hub
+    rings: Rings
     sessions: Sessions
     stores: Stores
     metrics: Counters
@@ -94,6 +97,8 @@ class Replica:
             channels_hosted=self.hub.hosted,
             link_up=self.stores.bus.link.is_set(),
             link_losses=self.stores.bus.link_losses(),
+            ring_bytes=self.rings.size,
+            rings_evicted=self.rings.evicted,
         )
 
 
@@ -107,7 +112,8 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
-    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters)
+    rings = Rings(encode, erase, settings.max_rings)
+    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings)
     subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters)
     sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, round(settings.token_grace * 1000))
     publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters)
@@ -128,4 +134,4 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     )
     connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    return Replica(chat, hub, sessions, stores, counters, traffic, Readiness(), drainer)
+    return Replica(chat, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import MessageEvent
 from server.domain.identity import SessionId, UserId
 from server.domain.messages import Position
 from server.domain.recovery import NotResumable
+from server.domain.rings import EncodedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ChannelResumed:
     channel: ChannelName
     position: Position
     reason: NotResumable | None
-    events: Sequence[MessageEvent]
+    events: Sequence[EncodedEvent]
 
 
 @dataclass(frozen=True, slots=True)

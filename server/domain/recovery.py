@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-from server.domain.events import MessageDeleted, MessageEvent
 from server.domain.messages import Message, Position, Tombstone
+from server.domain.rings import EncodedEvent
 
 REPLAY_LIMIT = 1_000
 """Events that are replayed in a channel, at most. Reading history is cheaper for a client that is further behind."""
@@ -22,7 +22,10 @@ ALWAYS_FITS = 15
 _ENVELOPE_BYTES = 450
 """Bytes of a message in JSON without its text and data."""
 
-Item = TypeVar("Item", bound=MessageEvent | Message | Tombstone)
+_NAME_BYTES = len('"event":"message:created",,')
+"""Bytes of an event in a replay beside its body: its name, and the comma behind it."""
+
+Item = TypeVar("Item", bound=EncodedEvent | Message | Tombstone)
 
 
 class NotResumable(StrEnum):
@@ -34,13 +37,14 @@ class NotResumable(StrEnum):
     AHEAD_OF_LOG = "ahead_of_log"
 
 
-def json_size(item: MessageEvent | Message | Tombstone) -> int:
-    """Return approximately how many bytes of JSON the item takes."""
-    if isinstance(item, MessageDeleted | Tombstone):
+def json_size(item: EncodedEvent | Message | Tombstone) -> int:
+    """Return how many bytes of JSON the item takes: of an event exactly, of a message approximately."""
+    if isinstance(item, EncodedEvent):
+        return _NAME_BYTES + len(item.json)
+    if isinstance(item, Tombstone):
         return _ENVELOPE_BYTES
-    message = item if isinstance(item, Message) else item.message
-    data = 0 if message.data is None else len(json.dumps(message.data, ensure_ascii=False).encode())
-    return _ENVELOPE_BYTES + len(json.dumps(message.text, ensure_ascii=False).encode()) + data
+    data = 0 if item.data is None else len(json.dumps(item.data, ensure_ascii=False).encode())
+    return _ENVELOPE_BYTES + len(json.dumps(item.text, ensure_ascii=False).encode()) + data
 
 
 def newest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:

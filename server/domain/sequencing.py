@@ -3,25 +3,14 @@
 Pure: no clock, no await, no logger. The hub asks, then acts.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 
-from server.domain.events import Event, MessageDeleted, UnknownEvent
+from server.domain.events import Event
 from server.domain.messages import Position
 
 HELD_LIMIT = 256
 """Events that are held behind a gap, at most. Further events are dropped: the log has them."""
-
-RING_LIMIT = 256
-"""Recent events that are kept for each hosted channel: they serve reconnects after an outage of some seconds."""
-
-RING_BYTES = 256 * 1024
-"""Memory of a hosted channel's ring, approximately: 256 messages of 200 characters fit, or 14 of the longest."""
-
-_EVENT_BYTES = 512
-_DATA_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,54 +91,3 @@ class Sequencer:
     def drop_held(self) -> None:
         """Drop the events behind a gap that the log can't fill."""
         self._held.clear()
-
-
-class Ring:
-    """The last events of a channel, without a gap: at most `limit` of them, and approximately `budget` bytes."""
-
-    __slots__ = ("_budget", "_bytes", "_events", "_limit")
-
-    def __init__(self, limit: int = RING_LIMIT, budget: int = RING_BYTES) -> None:
-        self._events: deque[Event] = deque()
-        self._limit = limit
-        self._budget = budget
-        self._bytes = 0  # of all kept events, by `_size`
-
-    def push(self, event: Event) -> None:
-        """Add the next event. If it does not follow the last event, the ring starts over with it."""
-        if self._events and (event.offset != self._events[-1].offset + 1 or event.epoch != self._events[-1].epoch):
-            self.clear()
-        self._events.append(event)
-        self._bytes += _size(event)
-        while len(self._events) > self._limit or (self._bytes > self._budget and len(self._events) > 1):
-            self._bytes -= _size(self._events.popleft())
-
-    def after(self, offset: int) -> tuple[Event, ...]:
-        """Return the kept events with a higher offset, oldest first."""
-        if not self._events:
-            return ()
-        return tuple(islice(self._events, max(0, offset + 1 - self._events[0].offset), None))
-
-    def clear(self) -> None:
-        """Drop all events, e.g. in a new epoch."""
-        self._events.clear()
-        self._bytes = 0
-
-
-def _size(event: Event) -> int:
-    """Return approximately the memory of an event. Nothing is encoded to find it: data counts as if it had its largest
-    size."""
-    if isinstance(event, MessageDeleted | UnknownEvent):
-        return _EVENT_BYTES
-    return _EVENT_BYTES + 2 * len(event.message.text) + (0 if event.message.data is None else _DATA_BYTES)
-
-
-def merge(after: int, upto: int, *sources: Iterable[Event]) -> tuple[Event, ...] | None:
-    """Return the events `after + 1 .. upto`, each once and in order; None if an event is in no source.
-
-    The sources are of the same epoch. They may overlap, repeat events and be out of order.
-    """
-    found = {event.offset: event for source in sources for event in source if after < event.offset <= upto}
-    if len(found) != max(0, upto - after):
-        return None
-    return tuple(found[offset] for offset in range(after + 1, upto + 1))

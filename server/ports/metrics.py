@@ -33,7 +33,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica holds at this moment. `link_losses` only grows."""
+    """What a replica holds at this moment. `link_losses` and `rings_evicted` only grow."""
 
     connections: int
     sessions: int
@@ -41,6 +41,10 @@ class Snapshot:
     link_up: bool
     """Whether the other replicas can be reached; always true if there are none to reach."""
     link_losses: int
+    ring_bytes: int
+    """Memory of the recent events that are kept for clients that come back, of all channels."""
+    rings_evicted: int
+    """How often a channel's recent events were dropped so that all together stay within their bound."""
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -7,6 +7,7 @@ from server.domain.errors import MaruError
 from server.domain.events import MessageEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
+from server.domain.rings import EncodedEvent
 
 
 class Transport(Protocol):
@@ -24,8 +25,8 @@ class Transport(Protocol):
     7. Ephemeral: what is told to a channel is dropped, and counted, for a member that does not keep up.
     """
 
-    def deliver(self, event: MessageEvent) -> None:
-        """Give the event to every session in its channel. Promises 1-4."""
+    def deliver(self, event: MessageEvent) -> EncodedEvent:
+        """Give the event to every session in its channel, and return it as it was encoded. Promises 1-4."""
         ...
 
     def tell(self, channel: ChannelName, push: ChannelPush) -> None:

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.domain.identity import Action
 from server.domain.limits import MAX_RESUME_CHANNELS
+from server.domain.rings import RINGS_BYTES
 from server.settings import values
 
 VERSION = "0.1.0"
@@ -144,6 +145,9 @@ class Settings(BaseSettings):
     admission_burst: int = Field(default=5_000, ge=1, le=1_000_000, description="handshakes at once, 1 to 1000000")
     max_outbound: Bytes | None = Field(
         default=None, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 512MiB"
+    )
+    max_rings: Bytes = Field(
+        default=RINGS_BYTES, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 64MiB"
     )
     event_loop: Annotated[EventLoop, _LOWER] = Field(default=EventLoop.AUTO, description="auto, uvloop or asyncio")
     log_level: Annotated[LogLevel, _LOWER] = Field(default=LogLevel.INFO, description="debug, info, warning or error")

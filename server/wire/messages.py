@@ -1,10 +1,14 @@
 """Messages, log events and pages as JSON: pure translation from domain values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
+import orjson
+
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
 from server.domain.messages import Message, Position, Tombstone
 from server.domain.recovery import NotResumable
+from server.domain.rings import EncodedEvent
 from server.ports.message_log import Page
 from server.wire.words import Json, ServerEvent, timestamp
 
@@ -47,13 +51,32 @@ def log_event(event: MessageEvent) -> tuple[ServerEvent, Json]:
             return ServerEvent.MESSAGE_DELETED, position | {"message": gone}
 
 
-def events(values: Sequence[MessageEvent]) -> list[Json]:
-    """Whole log events as they stand in `channel:join`'s ack and in `channel:resumed`."""
-    return [{"event": name.value, **body} for name, body in map(log_event, values)]
+def encode(event: Event) -> EncodedEvent:
+    """Encode an event once, for its delivery and for every replay."""
+    if isinstance(event, UnknownEvent):
+        return EncodedEvent(event.offset, "", b"", None, deletes=False)
+    name, body = log_event(event)
+    deletes = isinstance(event, MessageDeleted)
+    message_id = event.id if isinstance(event, MessageDeleted) else event.message.id
+    return EncodedEvent(event.offset, name.value, orjson.dumps(body), message_id, deletes)
+
+
+def erase(encoded: EncodedEvent) -> EncodedEvent:
+    """Return a creation or an edit as the place of a message that was deleted later: nothing of it is left but its id
+    and offset."""
+    body = orjson.loads(encoded.json)
+    gone = body["message"]
+    body["message"] = message(Tombstone(gone["id"], gone["channel"], gone["offset"]))
+    return replace(encoded, json=orjson.dumps(body), message=None)
+
+
+def events(values: Sequence[EncodedEvent]) -> list[orjson.Fragment]:
+    """Whole log events as they stand in `channel:join`'s ack and in `channel:resumed`; already JSON."""
+    return [orjson.Fragment(b'{"event":"%b",%b' % (value.name.encode(), value.json[1:])) for value in values]
 
 
 def replayed(
-    position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[MessageEvent]
+    position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[EncodedEvent]
 ) -> Json:
     """Return the fields that `channel:join`'s ack and `channel:resumed` have in common."""
     body: Json = {"epoch": position.epoch, "offset": position.offset, "recovered": recovered}

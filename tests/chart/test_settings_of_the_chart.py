@@ -62,7 +62,9 @@ def test_the_defaults_are_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each value of a setting is the setting, in the server's own units."""
-    settings = _loaded(render(everything, {"config": {"maxOutbound": "256MiB", "admissionRate": 0}}), monkeypatch)
+    settings = _loaded(
+        render(everything, {"config": {"maxOutbound": "256MiB", "maxRings": "32MiB", "admissionRate": 0}}), monkeypatch
+    )
     assert settings.drain_timeout == 40
     assert (settings.ping_interval, settings.ping_timeout) == (2.5, 10)
     assert settings.retention_events == 2_000_000
@@ -78,7 +80,7 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"
     assert [key.get_secret_value() for key in settings.api_keys] == ["k" * 32, "another-key-that-is-long"]
     assert (settings.admission_rate, settings.admission_burst) == (0, 5_000)
-    assert settings.max_outbound == 256 << 20
+    assert (settings.max_outbound, settings.max_rings) == (256 << 20, 32 << 20)
     assert settings.log_level == "debug"
 
 

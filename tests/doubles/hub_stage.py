@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from server.domain.channels import ChannelName
 from server.domain.events import Event
 from server.domain.identity import SessionId
+from server.domain.rings import EncodedEvent
 from server.ports.broadcast import LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog
@@ -51,4 +52,4 @@ class HubStage:
 
 def offsets(inbox: Sequence[object]) -> list[int]:
     """Return the offsets of the events in an inbox."""
-    return [event.offset for event in inbox if isinstance(event, Event)]
+    return [event.offset for event in inbox if isinstance(event, Event | EncodedEvent)]

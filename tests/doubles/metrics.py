@@ -77,7 +77,9 @@ class ScrapedCounters:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.snapshot = Snapshot(connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0)
+        self.snapshot = Snapshot(
+            connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0, ring_bytes=0, rings_evicted=0
+        )
         self.traffic = Traffic()
         self.counters = Counters(tuple(Command), lambda: self.now)
         self.exposition = Exposition(self.counters, self.traffic, lambda: self.snapshot, "1.2.3")

@@ -10,10 +10,11 @@ from itertools import count
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.messages.publisher import Publisher
+from server.domain.rings import Rings
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
-from tests.doubles.samples import NOW_NS, some_id
+from tests.doubles.samples import NOW_NS, sample_rings, some_id
 from tests.doubles.transport import RecordingTransport
 
 MAX_CHANNELS = 3
@@ -26,6 +27,7 @@ class Replica:
 
     log: MessageLog
     hub: Hub
+    rings: Rings
     transport: RecordingTransport
     subscriptions: Subscriptions
     publisher: Publisher
@@ -34,22 +36,26 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    log: MessageLog, broadcast: Broadcast, clock: Callable[[], float] | None = None, metrics: Metrics = SILENT
+    log: MessageLog,
+    broadcast: Broadcast,
+    clock: Callable[[], float] | None = None,
+    metrics: Metrics = SILENT,
 ) -> AsyncIterator[Replica]:
     """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
 
     `clock` is the hub's, in seconds; without one, the loop's.
     """
     transport = RecordingTransport()
+    rings = sample_rings()
     now = asyncio.get_running_loop().time if clock is None else clock
     made: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
 
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
-            hub = Hub(log, broadcast, transport, transport, tasks, now, metrics)
+            hub = Hub(log, broadcast, transport, transport, tasks, now, metrics, rings=rings)
             publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(_numbers)), metrics, now)
             subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics)
-            made.set_result(Replica(log, hub, transport, subscriptions, publisher, tasks.create_task(hub.run())))
+            made.set_result(Replica(log, hub, rings, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 
     living = asyncio.create_task(live())
     try:

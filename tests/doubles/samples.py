@@ -1,14 +1,16 @@
 """Sample users, messages and events. They differ only in the attributes that a test names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
-from server.domain.events import MessageCreated, MessageEvent, UnknownEvent
+from server.domain.events import Event, MessageCreated, MessageEvent, UnknownEvent
 from server.domain.identity import Action, Author, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id
+from server.domain.rings import RINGS_BYTES, EncodedEvent, Rings
+from server.wire.messages import encode, erase
 
 ROOM = ChannelName("room:1")
 NOW_MS = 1_700_000_000_000
@@ -62,6 +64,16 @@ def unknown(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> Unk
 def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[MessageEvent, ...]:
     """The creations at the offsets after + 1 .. upto."""
     return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))
+
+
+def sample_rings(budget: int = RINGS_BYTES) -> Rings:
+    """Rings as a replica has them."""
+    return Rings(encode, erase, budget)
+
+
+def encoded(events: Iterable[Event]) -> tuple[EncodedEvent, ...]:
+    """The events as clients are given them in a replay."""
+    return tuple(encode(event) for event in events)
 
 
 def nested(levels: int) -> object:

@@ -8,8 +8,10 @@ from server.domain.errors import MaruError
 from server.domain.events import Event, MessageEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
+from server.domain.rings import EncodedEvent
 from server.ports.membership import Membership
 from server.ports.transport import Transport
+from server.wire.messages import encode
 
 PATIENCE_S = 5.0
 """How long a test waits for what it expects; virtual time where the loop's is."""
@@ -43,12 +45,13 @@ class RecordingTransport(Transport, Membership):
                 self._changed.clear()
                 await self._changed.wait()
 
-    def deliver(self, event: MessageEvent) -> None:
+    def deliver(self, event: MessageEvent) -> EncodedEvent:
         if event == self.poison:
             raise ValueError("this event can't be encoded")
         for session in self._members.get(event.channel, {}):
             self._inboxes[session].append(event)
         self._changed.set()
+        return encode(event)
 
     def tell(self, channel: ChannelName, push: ChannelPush) -> None:
         for session in self._members.get(channel, {}):

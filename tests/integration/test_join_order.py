@@ -28,7 +28,7 @@ from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Traffic
-from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, identity, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, identity, sample_rings, some_id
 from tests.doubles.tokens import KnownTokens
 
 JOINS = 10
@@ -100,7 +100,7 @@ async def scene(subscriptions_class: type[Subscriptions]) -> AsyncIterator[Scene
     numbers = itertools.count(1)
     publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(numbers)))
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        hub = Hub(log, broadcast, transport, rooms, tasks, loop.time)
+        hub = Hub(log, broadcast, transport, rooms, tasks, loop.time, rings=sample_rings())
         subscriptions = subscriptions_class(log, hub, transport, rooms, 100)
         sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0)
         chat = ChatServer(

@@ -20,7 +20,9 @@ ROWS = re.findall(r"^\| `(maru_\w+)` \| (\w+) \| (\w*) ?\| ([^|]*?) ?\| ([^|]+) 
 
 def shown(accept: str = "") -> str:
     """A scrape of a replica that nothing has happened to."""
-    snapshot = Snapshot(connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0)
+    snapshot = Snapshot(
+        connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0, ring_bytes=0, rings_evicted=0
+    )
     counters = Counters(tuple(Command), lambda: 0.0)
     return Exposition(counters, Traffic(), lambda: snapshot, "1").render(accept)[0].decode()
 

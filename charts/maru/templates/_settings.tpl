@@ -68,6 +68,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "pingInterval" "MARU_PING_INTERVAL" "pingTimeout" "MARU_PING_TIMEOUT" "maxChannels" "MARU_MAX_CHANNELS"
       "retentionEvents" "MARU_RETENTION_EVENTS" "retentionAge" "MARU_RETENTION_AGE"
       "admissionRate" "MARU_ADMISSION_RATE" "admissionBurst" "MARU_ADMISSION_BURST" "maxOutbound" "MARU_MAX_OUTBOUND"
+      "maxRings" "MARU_MAX_RINGS"
       "eventLoop" "MARU_EVENT_LOOP" "logLevel" "MARU_LOG_LEVEL" "logFormat" "MARU_LOG_FORMAT" -}}
   {{- $value := index $config $name -}}
   {{- if not (kindIs "invalid" $value) -}}

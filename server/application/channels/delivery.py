@@ -31,11 +31,13 @@ class Delivery:
         delivered = hosted.position.offset - len(events)
         try:
             for event in events:
-                if not isinstance(event, UnknownEvent):
-                    self._transport.deliver(event)
+                if isinstance(event, UnknownEvent):
+                    encoded = hosted.ring.encode(event)
+                else:
+                    encoded = self._transport.deliver(event)
                     self._metrics.ordered(event)
                 delivered = event.offset
-                hosted.ring.push(event)
+                hosted.ring.push(encoded)
         finally:
             if delivered < hosted.position.offset:
                 hosted.sequencer.reset(Position(hosted.position.epoch, delivered))

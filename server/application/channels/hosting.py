@@ -12,10 +12,12 @@ from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Unavailable
 from server.domain.events import Event
 from server.domain.messages import Position
-from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Ring, Sequencer
+from server.domain.recovery import REPLAY_LIMIT
+from server.domain.rings import Ring, Rings
+from server.domain.sequencing import HELD_LIMIT, Sequencer
 from server.ports.broadcast import Broadcast
 from server.ports.membership import Membership
-from server.ports.message_log import MessageLog, Replay
+from server.ports.message_log import MessageLog
 
 LINGER_S = 30.0
 """A channel stays hosted this long after its last member left: a client that reconnects finds its ring filled."""
@@ -29,14 +31,11 @@ class HostedChannel:
 
     __slots__ = ("empty_since", "name", "ring", "sequencer")
 
-    def __init__(self, name: ChannelName, recent: Replay, now: float) -> None:
-        last = recent.events[-1].offset if recent.events else recent.head.offset
+    def __init__(self, name: ChannelName, head: Position, ring: Ring, now: float) -> None:
         self.name = name
-        self.sequencer = Sequencer(Position(recent.head.epoch, last))  # puts the channel's hints in order
-        self.ring = Ring()  # the last events that were delivered, for clients that resume
+        self.sequencer = Sequencer(head)  # puts the channel's hints in order
+        self.ring = ring  # the last events, for clients that join and resume
         self.empty_since = now  # on the hub's clock; when the channel was last seen with a member or asked for
-        for event in recent.events:
-            self.ring.push(event)
 
     @property
     def position(self) -> Position:
@@ -67,20 +66,21 @@ class Opening:
             self.missed_hints = True
 
 
-Opened = Callable[[HostedChannel, Opening, Position], None]
-"""Take over a channel in the step in which it opens: its held hints, and the log's head at that time."""
+Opened = Callable[[HostedChannel, Opening], None]
+"""Take over the held hints of a channel in the step in which it opens."""
 
 
 class Hosting:
     """Opens channels and releases them. `tasks` owns the openings; `clock` is monotonic, in seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # everything that an opening needs, wired by the hub
         self,
         log: MessageLog,
         broadcast: Broadcast,
         membership: Membership,
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
+        rings: Rings,
         opened: Opened,
         quarantine: Quarantine,
     ) -> None:
@@ -89,6 +89,7 @@ class Hosting:
         self._membership = membership
         self._tasks = tasks
         self._clock = clock
+        self._rings = rings
         self._opened = opened
         self._quarantine = quarantine
         self._hosted: dict[ChannelName, HostedChannel] = {}
@@ -110,13 +111,14 @@ class Hosting:
         """Return the channel's opening if it is under way."""
         return self._opening.get(channel)
 
-    async def host(self, channel: ChannelName) -> HostedChannel:
+    async def host(self, channel: ChannelName, since: Position | None = None) -> HostedChannel:
         """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault.
 
-        The caller may add a member within `LINGER_S`; until then the channel stays hosted.
+        The caller may add a member within `LINGER_S`; until then the channel stays hosted. If the channel opens for
+        this caller, the events after `since` come with the read that opens it.
         """
         self._quarantine.check(channel)
-        hosted = self._hosted.get(channel) or await self._open_once(channel)
+        hosted = self._hosted.get(channel) or await self._open_once(channel, since)
         hosted.empty_since = self._clock()
         return hosted
 
@@ -134,25 +136,28 @@ class Hosting:
                 hosted.empty_since = now
             elif now - hosted.empty_since >= LINGER_S:
                 del self._hosted[hosted.name]
+                hosted.ring.clear()
                 await self._unsubscribe(hosted.name)
 
-    async def _open_once(self, channel: ChannelName) -> HostedChannel:
+    async def _open_once(self, channel: ChannelName, since: Position | None) -> HostedChannel:
         """Open the channel, or wait for the opening that is under way."""
         opening = self._opening.get(channel)
         if opening is None:
-            opening = self._opening[channel] = Opening(self._tasks.create_task(self._open(channel)))
+            opening = self._opening[channel] = Opening(self._tasks.create_task(self._open(channel, since)))
         # Shielded: the first caller may be cancelled while others wait for the same channel.
         opened = await asyncio.shield(opening.opened)
         if isinstance(opened, MaruError):
             raise type(opened)(opened.message) from opened
         return opened
 
-    async def _open(self, channel: ChannelName) -> HostedChannel | MaruError:
+    async def _open(self, channel: ChannelName, since: Position | None) -> HostedChannel | MaruError:
         """Host a channel: subscribe first, read the log second, so that no event falls between the two."""
+        after, limit = (0, 0) if since is None else (since.offset, REPLAY_LIMIT)
         try:
             await self._broadcast.subscribe(channel)
-            recent = await self._read_recent(channel)
-            hosted = HostedChannel(channel, recent, self._clock())
+            replay = await self._log.read(channel, after, limit)
+            hosted = HostedChannel(channel, replay.head, Ring(self._rings), self._clock())
+            hosted.ring.replay(after, replay.head.offset, replay.events)
         except MaruError as error:
             await self._unsubscribe(channel)
             return error
@@ -162,15 +167,8 @@ class Hosting:
         finally:
             opening = self._opening.pop(channel)
         self._hosted[channel] = hosted
-        self._opened(hosted, opening, recent.head)
+        self._opened(hosted, opening)
         return hosted
-
-    async def _read_recent(self, channel: ChannelName) -> Replay:
-        """Read the log's head, and a ring's worth of events before it."""
-        recent = await self._log.read(channel, 0, 0)
-        if not recent.head.offset:
-            return recent
-        return await self._log.read(channel, max(recent.floor, recent.head.offset - RING_LIMIT), RING_LIMIT)
 
     async def _unsubscribe(self, channel: ChannelName) -> None:
         """Give the channel's topic up. If that fails, the topic costs traffic, and nothing else."""

@@ -15,6 +15,7 @@ from server.application.channels.quarantine import Quarantine
 from server.domain.channels import ChannelName
 from server.domain.events import Event
 from server.domain.messages import Position
+from server.domain.rings import Rings
 from server.domain.sequencing import Gap, Known, OtherEpoch, Ready
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.membership import Membership
@@ -29,7 +30,7 @@ HINTS_PER_TURN = 32
 class Hub:
     """Hosts channels. `tasks` owns the work that opens and heals them; `clock` is monotonic, in seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # everything that a channel needs, wired in one place
         self,
         log: MessageLog,
         broadcast: Broadcast,
@@ -38,13 +39,15 @@ class Hub:
         tasks: asyncio.TaskGroup,
         clock: Callable[[], float],
         metrics: ChannelMetrics = SILENT,
+        *,
+        rings: Rings,
     ) -> None:
         self._broadcast = broadcast
         self._transport = transport
         self._metrics = metrics
         self.quarantine = Quarantine(tasks, self._retry, metrics)
         self._delivery = Delivery(transport, membership, metrics)
-        self._hosting = Hosting(log, broadcast, membership, tasks, clock, self._opened, self.quarantine)
+        self._hosting = Hosting(log, broadcast, membership, tasks, clock, rings, self._opened, self.quarantine)
         self._healing = Healing(log, self._hosting, self._delivery, tasks, clock, metrics, self.quarantine)
 
     @property
@@ -77,22 +80,19 @@ class Hub:
         """Release the channels that have been empty for `LINGER_S` by now."""
         await self._hosting.release_empty()
 
-    async def host(self, channel: ChannelName) -> HostedChannel:
-        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault.
-
-        The caller may add a member within `LINGER_S`; until then the channel stays hosted.
-        """
-        return await self._hosting.host(channel)
+    async def host(self, channel: ChannelName, since: Position | None = None) -> HostedChannel:
+        """As `Hosting.host`."""
+        return await self._hosting.host(channel, since)
 
     async def refresh(self, hosted: HostedChannel) -> None:
         """Compare the channel with the log now, and deliver missing events. Raises `Unavailable`, and `Overloaded` if
         too many are missing to let the caller wait for them."""
         await self._healing.refresh(hosted)
 
-    def _opened(self, hosted: HostedChannel, opening: Opening, head: Position) -> None:
+    def _opened(self, hosted: HostedChannel, opening: Opening) -> None:
         for event in opening.held:
             self._accept(event)
-        if opening.missed_hints or hosted.position.offset < head.offset:
+        if opening.missed_hints:
             self._healing.mark_stale(hosted.name)
 
     def _retry(self, channel: ChannelName) -> None:

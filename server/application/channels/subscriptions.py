@@ -11,13 +11,13 @@ from server.application.deadline import deadline
 from server.application.turn import Turn
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
-from server.domain.events import Event, MessageEvent, message_events
+from server.domain.events import Event
 from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, NotResumable, check_resumable, newest_within
-from server.domain.sequencing import merge
+from server.domain.rings import EncodedEvent
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, ChannelMetrics
@@ -40,7 +40,7 @@ class Joined:
 
     position: Position
     reason: NotResumable | None
-    events: tuple[MessageEvent, ...]
+    events: tuple[EncodedEvent, ...]
 
 
 class Subscriptions:
@@ -85,7 +85,7 @@ class Subscriptions:
         self._check_room(session, channel)
         with self._hub.quarantine.guard(channel):
             async with deadline():
-                hosted = await self._hub.host(channel)
+                hosted = await self._hub.host(channel, since)
                 joined = await self._catch_up(hosted, since, history)
                 # From here to the end of the step nothing awaits: an await would let an event go before its answer.
                 answer(joined)
@@ -188,10 +188,10 @@ def _merge_from(
         after = max(floor, position.offset - history)
     else:
         after = since.offset
-    events = merge(after, position.offset, logged, hosted.ring.after(after))
+    events = hosted.ring.replay(after, position.offset, logged)
     if events is None:
         return after
-    told = message_events(events)
+    told = tuple([event for event in events if event.name])
     given = newest_within(told)
     if since is not None and missed is None and len(given) < len(told):
         return Joined(position, NotResumable.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())

@@ -10,6 +10,7 @@ from server.domain.events import MessageEvent
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import ChannelPush, Push
+from server.domain.rings import EncodedEvent
 from server.gateway.socketio import packets
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.frames import CloseCode
@@ -39,15 +40,16 @@ class SocketTransport(Transport):
         self._now_s = now_s
         self._unwritten: list[int] = []  # when the events of this turn were published
 
-    def deliver(self, event: MessageEvent) -> None:
-        """Give the event to every session in its channel. Promises 1-4."""
-        channel = event.channel
+    def deliver(self, event: MessageEvent) -> EncodedEvent:
+        """Give the event to every session in its channel, and return it as it was encoded. Promises 1-4."""
+        channel, encoded = event.channel, messages.encode(event)
         if self._rooms.has_members(channel):
-            name, body = messages.log_event(event)
-            self._outbox.write_all(channel, packets.event(name.value, body), partial(self._rooms.audience, channel))
+            frame = packets.encoded_event(encoded.name, encoded.json)
+            self._outbox.write_all(channel, frame, partial(self._rooms.audience, channel))
             if not self._unwritten:
                 self._outbox.when_settled(self._written)
             self._unwritten.append(event.at)
+        return encoded
 
     def tell(self, channel: ChannelName, push: ChannelPush) -> None:
         """Give something that is in no log to every session in the channel. Promises 1, 2, 4, 7."""

@@ -82,6 +82,11 @@ def event(name: str, *arguments: object) -> bytes:
     return frame(_EVENT + orjson.dumps((name, *arguments)))
 
 
+def encoded_event(name: str, body: bytes) -> bytes:
+    """The frame of an event of the namespace whose only argument is JSON already."""
+    return frame(b'%b["%b",%b]' % (_EVENT, name.encode(), body))
+
+
 def connected(sid: str) -> bytes:
     """The frame that answers a CONNECT to the namespace; a `sid` has no character that JSON would escape."""
     return frame(f'40{NAMESPACE},{{"sid":"{sid}"}}'.encode())

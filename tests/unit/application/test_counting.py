@@ -16,7 +16,7 @@ from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
 from server.domain.recovery import REPLAY_LIMIT, NotResumable
-from server.domain.sequencing import RING_LIMIT
+from server.domain.rings import RING_LIMIT
 from server.ports.broadcast import LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
@@ -133,9 +133,9 @@ async def test_a_replay_is_counted_by_its_source(house: House) -> None:
     await house.write(RING_LIMIT + 10)
     join = house.replica.subscriptions.join
     await join(HERS, ALICE, ROOM, ignored)
-    await join(HERS, ALICE, ROOM, ignored, history=5)
+    await join(HERS, ALICE, ROOM, ignored, history=20)
     assert house.metrics.of("resumed") == []
-    assert house.metrics.of("replayed") == [(ReplaySource.RING,)]
+    assert house.metrics.of("replayed") == [(ReplaySource.LOG,)]
     for offset in (RING_LIMIT + 10, RING_LIMIT, 0):
         await house.resume(offset)
     assert house.metrics.of("replayed")[1:] == [(ReplaySource.RING,), (ReplaySource.LOG,)]

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.domain.events import Event
 from server.domain.messages import Position
-from server.domain.sequencing import HELD_LIMIT, RING_LIMIT, Gap, Known, OtherEpoch, Ready, Ring, Sequencer, merge
+from server.domain.sequencing import HELD_LIMIT, Gap, Known, OtherEpoch, Ready, Sequencer
 from tests.doubles.samples import event, event_range, unknown
 
 
@@ -137,77 +136,10 @@ def test_what_the_log_never_had_can_be_forgotten() -> None:
     assert sequencer.accept(event(2)) == Ready((event(2),))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["one", "two"]), st.integers(1, 12)), max_size=60), st.integers(1, 8))
-def test_a_ring_is_the_longest_dense_end_within_its_limit(pushed: list[tuple[str, int]], limit: int) -> None:
-    """Whatever is pushed, the ring holds the last events that follow one another in one epoch, at most `limit`."""
-    ring = Ring(limit)
-    expected: list[Event] = []
-    for epoch, offset in pushed:
-        if expected and (expected[-1].epoch, expected[-1].offset + 1) != (epoch, offset):
-            expected = []
-        expected = [*expected, event(offset, epoch)][-limit:]
-        ring.push(event(offset, epoch))
-        for after in range(14):
-            assert list(ring.after(after)) == [kept for kept in expected if kept.offset > after]
-
-
-def test_an_empty_ring_has_nothing() -> None:
-    """A new ring and a cleared one are empty, and a cleared one starts over at any offset."""
-    ring = Ring()
-    assert ring.after(0) == ()
-    ring.push(event(1))
-    ring.clear()
-    assert ring.after(0) == ()
-    ring.push(event(9))
-    assert ring.after(0) == (event(9),)
-
-
-def test_a_ring_keeps_so_many_by_default() -> None:
-    """The default limit is `RING_LIMIT`; the oldest goes first."""
-    ring = Ring()
-    for pushed in event_range(0, RING_LIMIT + 5):
-        ring.push(pushed)
-    assert ring.after(0) == event_range(5, RING_LIMIT + 5)
-
-
 def test_an_event_of_an_unknown_kind_is_one_of_the_row() -> None:
-    """It fills its place in the order, in the ring and between two sources, as any other."""
+    """It fills its place in the order as any other."""
     row = (event(1), unknown(2), event(3))
-    sequencer, ring = Sequencer(Position("one", 0)), Ring()
+    sequencer = Sequencer(Position("one", 0))
     assert [sequencer.accept(one) for one in (row[1], row[2], row[1])] == [Gap()] * 3
     assert sequencer.accept(row[0]) == Ready(row)
     assert sequencer.accept(row[1]) == Known()
-    for one in row:
-        ring.push(one)
-    assert ring.after(0) == row
-    assert merge(0, 3, row[:2], ring.after(1)) == row
-
-
-def test_a_ring_of_unknown_kinds_is_bounded_in_bytes() -> None:
-    """Each of them counts as the least that an event takes."""
-    ring = Ring(budget=512 * 10)
-    for offset in range(1, 21):
-        ring.push(unknown(offset))
-    assert [each.offset for each in ring.after(0)] == [*range(11, 21)]
-
-
-@given(
-    st.integers(0, 20),
-    st.integers(0, 20),
-    st.lists(st.lists(st.integers(1, 22), max_size=20), max_size=3),
-)
-def test_merge_is_the_whole_slice_or_nothing(after: int, upto: int, found: list[list[int]]) -> None:
-    """From sources that overlap, repeat and are out of order: exactly after + 1 .. upto, each once, in order, and no
-    other event; None if one is in no source."""
-    merged = merge(after, upto, *([event(offset) for offset in source] for source in found))
-    wanted = range(after + 1, upto + 1)
-    if set(wanted) <= {offset for source in found for offset in source}:
-        assert merged == event_range(after, upto)
-    else:
-        assert merged is None
-
-
-@pytest.mark.parametrize(("after", "upto"), [(5, 5), (5, 4), (0, 0)])
-def test_merge_of_an_empty_slice_is_empty(after: int, upto: int) -> None:
-    """Nothing was missed: that needs no source."""
-    assert merge(after, upto) == ()

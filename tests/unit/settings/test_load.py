@@ -52,6 +52,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         {"MAX_OUTBOUND": "64KiB"},
         "MARU_MAX_OUTBOUND: expected a size of 1MiB or more, such as 512MiB, got '64KiB'",
     ),
+    "small rings": (
+        {"MAX_RINGS": "64KiB"},
+        "MARU_MAX_RINGS: expected a size of 1MiB or more, such as 64MiB, got 65536",
+    ),
     "channels": ({"MAX_CHANNELS": "501"}, "MARU_MAX_CHANNELS: expected a number from 1 to 500, got '501'"),
     "log": ({"MESSAGE_LOG": "kafka"}, "MARU_MESSAGE_LOG: expected memory, sqlite or redis, got 'kafka'"),
     "level": ({"LOG_LEVEL": "loud"}, "MARU_LOG_LEVEL: expected debug, info, warning or error"),

@@ -48,6 +48,7 @@ def test_defaults(env: Any) -> None:
         "admission_rate": 2_000,
         "admission_burst": 5_000,
         "max_outbound": None,
+        "max_rings": 64 << 20,
         "event_loop": EventLoop.AUTO,
         "log_level": "info",
         "log_format": LogFormat.JSON,

@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from server.domain.recovery import NotResumable
 from server.ports.message_log import Page
 from server.wire import errors, messages, pushes, words
 from server.wire.answers import Done, Failed, envelope
-from tests.doubles.samples import NOW_MS, ROOM, event, new_message, some_id
+from tests.doubles.samples import NOW_MS, ROOM, encoded, event, new_message, some_id
 
 AT = "2023-11-14T22:13:20.001Z"
 PLACE = {"channel": "room:1", "epoch": "one", "offset": 1, "at": AT}
@@ -59,7 +60,7 @@ LOG_EVENTS: dict[str, tuple[MessageEvent, dict[str, Any]]] = {
 
 PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
     "recovered": (
-        ChannelResumed(ROOM, Position("one", 1), None, (event(1),)),
+        ChannelResumed(ROOM, Position("one", 1), None, encoded([event(1)])),
         "channel:resumed",
         {
             "channel": "room:1",
@@ -112,7 +113,8 @@ def test_every_event_that_clients_are_given_has_a_name() -> None:
 @pytest.mark.parametrize(("push", "name", "body"), PUSHES.values(), ids=PUSHES)
 def test_pushes(push: Push, name: str, body: dict[str, Any]) -> None:
     """What is said to one session."""
-    assert pushes.push(push, {"server": {"version": "1"}}) == (name, body)
+    said_name, said = pushes.push(push, {"server": {"version": "1"}})
+    assert (said_name, orjson.loads(orjson.dumps(said))) == (name, body)
 
 
 @pytest.mark.parametrize(

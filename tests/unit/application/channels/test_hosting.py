@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hosting import LINGER_S, SWEEP_S, Opening
 from server.domain.errors import Unavailable
+from server.domain.messages import Position
 from server.domain.sequencing import HELD_LIMIT
 from server.ports.broadcast import LinkRestored
 from tests.doubles.faulty_log import Gate, at_once
 from tests.doubles.hub_stage import ALICE, FOREIGN, HubStage, offsets
-from tests.doubles.samples import HOUR_MS, ROOM, event, event_range
+from tests.doubles.samples import ROOM, event, event_range
 from tests.doubles.virtual_time import turns
 
 
@@ -31,10 +31,9 @@ async def test_many_first_askers_are_one_opening(stage: HubStage) -> None:
     first, *others = await asyncio.gather(*(stage.replica.hub.host(ROOM) for _ in range(10)))
     assert all(other is first for other in others)
     assert first.position.offset == 3
-    assert first.ring.after(0) == tuple((await stage.log.inner.read(ROOM, 0, 10)).events)
-    assert (stage.log.reads, stage.link.calls, stage.replica.hub.hosted) == (2, [("subscribe", ROOM)], 1)
+    assert (stage.log.reads, stage.link.calls, stage.replica.hub.hosted) == (1, [("subscribe", ROOM)], 1)
     await stage.replica.hub.host(ROOM)
-    assert stage.log.reads == 2
+    assert stage.log.reads == 1
 
 
 async def test_an_asker_who_gives_up_spoils_nothing_for_the_others(stage: HubStage) -> None:
@@ -72,21 +71,16 @@ async def test_a_broker_that_is_away_fails_the_opening(stage: HubStage) -> None:
 async def test_hints_that_come_while_a_channel_opens_are_kept(stage: HubStage) -> None:
     """An event written after the log was looked at, and hinted at before the log's answer, is not lost or repeated."""
     await stage.write(2)
-    gate = Gate()
-
-    async def look_again() -> None:
-        stage.log.after = gate
-
-    stage.log.after = look_again
+    gate = stage.log.after = Gate()
     hosting = asyncio.create_task(stage.replica.hub.host(ROOM))
     await gate.reached.wait()
     stage.hint(*(await stage.write(2, first=3)))
     await turns(5)
     gate.open()
     hosted = await hosting
-    assert stage.log.reads == 2
+    assert stage.log.reads == 1
     assert hosted.position.offset == 4
-    assert offsets(hosted.ring.after(0)) == [1, 2, 3, 4]
+    assert offsets(hosted.ring.after(0)) == [3, 4]
 
 
 async def test_more_early_hints_than_are_kept_are_read_from_the_log(stage: HubStage) -> None:
@@ -129,33 +123,32 @@ async def test_a_broken_link_during_an_opening_is_not_forgotten(stage: HubStage)
     assert hosted.position.offset == 1
 
 
-async def test_an_opening_that_knows_itself_behind_reads_on(stage: HubStage) -> None:
-    """Where the channel grew between the two reads of an opening, the rest is fetched without waiting for a hint."""
+async def test_an_opening_reads_what_its_asker_missed(stage: HubStage) -> None:
+    """One read of the log gives the channel's position and the events after the client's; no other event is kept."""
+    written = await stage.write(20)
+    hosted = await stage.replica.hub.host(ROOM, Position(written[0].epoch, 15))
+    assert stage.log.reads == 1
+    assert hosted.position.offset == 20
+    assert offsets(hosted.ring.after(0)) == [16, 17, 18, 19, 20]
+
+
+@pytest.mark.parametrize("since", [Position("another", 3), Position("another", 9_000), None])
+async def test_an_opening_for_a_position_that_is_not_the_logs_opens_at_the_head(
+    stage: HubStage, since: Position | None
+) -> None:
+    """The channel's position is the head of the log, whatever the first client says."""
+    await stage.write(20)
+    assert (await stage.replica.hub.host(ROOM, since)).position.offset == 20
+
+
+async def test_a_channel_that_is_opened_keeps_no_events(stage: HubStage) -> None:
+    """Events are kept as they are delivered or asked for: 256 of each channel that is joined would fill the memory."""
     await stage.write(300)
-
-    async def grow() -> None:
-        stage.log.after = at_once
-        await stage.write(10, first=301)
-
-    stage.log.after = grow
-    hosted = await stage.replica.hub.host(ROOM)
-    await turns(20)
-    assert hosted.position.offset == 310
-
-
-async def test_a_log_trimmed_between_the_two_reads_of_an_opening(stage: HubStage) -> None:
-    """Where what the second read asked for is dropped by then, the channel begins at the head with an empty ring."""
-    stage.log.inner = MemoryMessageLog(max_events=300, max_age_ms=HOUR_MS)
-    await stage.write(300)
-
-    async def trim() -> None:
-        stage.log.after = at_once
-        await stage.write(400, first=301)
-
-    stage.log.after = trim
-    hosted = await stage.replica.hub.host(ROOM)
-    assert hosted.position.offset == 700
-    assert hosted.ring.after(0) == ()
+    await stage.member()
+    assert stage.replica.rings.size == 0
+    stage.hint(*(await stage.write(1, first=301)))
+    await turns(5)
+    assert stage.replica.rings.size > 0
 
 
 # Releasing
@@ -179,6 +172,17 @@ async def test_an_empty_channel_is_let_go_after_its_linger(stage: HubStage) -> N
     await hub.release_empty()
     assert hub.hosted == 0
     assert stage.link.calls == [("subscribe", ROOM), ("unsubscribe", ROOM)]
+
+
+async def test_a_released_channel_keeps_no_events(stage: HubStage) -> None:
+    """Their memory is free for the rings of other channels."""
+    await stage.replica.hub.host(ROOM)
+    stage.hint(*(await stage.write(3)))
+    await turns(5)
+    assert stage.replica.rings.size > 0
+    await asyncio.sleep(LINGER_S)
+    await stage.replica.hub.release_empty()
+    assert stage.replica.rings.size == 0
 
 
 async def test_the_sweep_lets_go_by_itself(stage: HubStage) -> None:

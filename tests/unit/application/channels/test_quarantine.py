@@ -24,7 +24,7 @@ from tests.doubles.faulty_log import FaultyLog
 from tests.doubles.hub_stage import ALICE, BOB, FOREIGN, HubStage, offsets
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.replica import replica
-from tests.doubles.samples import HOUR_MS, ROOM, identity
+from tests.doubles.samples import HOUR_MS, ROOM, encoded, identity
 from tests.doubles.virtual_time import turns, virtually
 
 FAULTS = [ValueError("damaged"), KeyError("damaged"), RecursionError(), Unavailable("damaged")]
@@ -175,7 +175,7 @@ async def test_an_opening_that_fails_is_unavailable(faulty: FaultyStage) -> None
     assert (len(faulty.log.tries), faulty.faults, faulty.replica.hub.hosted) == (1, 1, 0)
     faulty.log.damaged.clear()
     await asyncio.sleep(FIRST_WAIT_S + 0.01)
-    assert (await join(faulty)).events == tuple(written)
+    assert (await join(faulty)).events == encoded(written)
 
 
 async def test_a_join_that_fails_is_unavailable(faulty: FaultyStage) -> None:

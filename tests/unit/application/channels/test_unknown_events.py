@@ -11,14 +11,14 @@ from server.domain.events import Event, MessageEvent, UnknownEvent, message_even
 from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
-from server.domain.sequencing import RING_LIMIT
+from server.domain.rings import RING_LIMIT, EncodedEvent
 from server.ports.broadcast import LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.newer_version import write_in_memory
 from tests.doubles.replica import Replica, replica
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, new_message
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, encoded, identity, new_message
 from tests.doubles.virtual_time import turns
 
 ALICE, BOB = SessionId("alice's"), SessionId("bob's")
@@ -76,8 +76,10 @@ async def scene() -> AsyncIterator[Scene]:
 
 def offsets(events: Sequence[object]) -> list[int]:
     """What a test compares; whatever is no event that a client may be given, fails."""
-    assert all(isinstance(event, MessageEvent) for event in events)
-    return [event.offset for event in events if isinstance(event, MessageEvent)]
+    given = [event for event in events if isinstance(event, MessageEvent | EncodedEvent)]
+    assert len(given) == len(events)
+    assert all(event.name for event in given if isinstance(event, EncodedEvent))
+    return [event.offset for event in given]
 
 
 async def test_a_hint_moves_the_position_and_reaches_nobody(scene: Scene) -> None:
@@ -140,7 +142,9 @@ async def test_a_resume_across_it_recovers(scene: Scene) -> None:
     """From a replica that does not host the channel yet, too; and then live events follow."""
     written = await scene.write("m?m?")
     await scene.replica.subscriptions.resume(ALICE, WHO, {ROOM: Position(written[0].epoch, 1)})
-    assert scene.inbox == [ChannelResumed(ROOM, Position(written[0].epoch, 4), None, message_events(written[1:]))]
+    assert scene.inbox == [
+        ChannelResumed(ROOM, Position(written[0].epoch, 4), None, encoded(message_events(written[1:])))
+    ]
     await scene.hint(*await scene.write("m"))
     assert offsets(scene.inbox[1:]) == [5]
 
