@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         default_factory=lambda data: BroadcastKind.REDIS if data["redis_url"] else BroadcastKind.MEMORY,
         description="memory or redis",
     )
+    redis_prefix: str = Field(
+        default="maru:2:",
+        pattern=r"^[A-Za-z0-9:._-]{1,64}$",
+        description="1 to 64 letters, digits and :._- that begin every key and topic",
+    )
     redis_wait_replicas: int = Field(
         default=0, ge=0, le=100, description="how many of Redis' replicas must have a message before its ack, 0 to 100"
     )

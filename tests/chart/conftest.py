@@ -34,7 +34,7 @@ def everything() -> dict[str, Any]:
             "tokenGrace": 1,
             "defaultGrants": {"room:*": ["join", "send"]},
         },
-        "redis": {"url": "redis://:hunter2@redis:6379/0"},
+        "redis": {"url": "redis://:hunter2@redis:6379/0", "prefix": "chat:", "waitReplicas": 1},
         "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"]},
         "config": {
             "allowedOrigins": ["https://chat.example.com", "https://app.example.com"],

@@ -78,6 +78,7 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     assert settings.jwt_public_key is not None
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"
+    assert (settings.redis_prefix, settings.redis_wait_replicas) == ("chat:", 1)
     assert [key.get_secret_value() for key in settings.api_keys] == ["k" * 32, "another-key-that-is-long"]
     assert (settings.admission_rate, settings.admission_burst) == (0, 5_000)
     assert (settings.max_outbound, settings.max_rings) == (256 << 20, 32 << 20)

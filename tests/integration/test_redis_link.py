@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.adapters.redis import keys
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.link import close, connect, startup_error
 from server.adapters.redis.message_log import RedisMessageLog
@@ -175,7 +176,7 @@ async def test_sentinel_leads_to_the_new_master(tmp_path: Path) -> None:
                 master.kill()
                 event = await until_taken(log)
                 assert (event.epoch, event.offset) == (epoch, 2)
-                assert await replica.command("XLEN", "maru:1:{room:1}:log") == 2
+                assert await replica.command("XLEN", keys.log(ROOM)) == 2
                 await bus.linked.wait()
                 await bus.subscribe("topic")
         listening.cancel()

@@ -13,11 +13,12 @@ from server.adapters.redis import keys
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.listener import PULSE_S, UNHEARD_CALLS
+from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
 from server.ports.broadcast import LinkRestored
-from tests.doubles.samples import ROOM, event
+from tests.doubles.samples import HOUR_MS, ROOM, event, new_message
 from tests.harness.proxy import Proxy, Relay
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -34,8 +35,8 @@ OTHER = ChannelName("room:2")
 class Replica:
     """One replica's link: its broadcast, and what it hears."""
 
-    def __init__(self, url: str, pulse_s: float = PULSE_S) -> None:
-        self.bus = RedisBus(url, pulse_s=pulse_s)
+    def __init__(self, url: str, pulse_s: float = PULSE_S, prefix: str = keys.PREFIX) -> None:
+        self.bus = RedisBus(url, prefix=prefix, pulse_s=pulse_s)
         self.broadcast = RedisBroadcast(self.bus)
         self._hints = self.broadcast.listen()
         self._running: asyncio.Task[None] | None = None
@@ -303,3 +304,29 @@ async def test_it_can_be_ended_while_it_connects(redis: RedisProcess, steps: int
     _, running_on = await asyncio.wait([running], timeout=DEADLINE_S)
     assert not running_on
     await bus.aclose()
+
+
+@pytest.mark.parametrize(("db", "prefix"), [(0, "other:"), (1, keys.PREFIX), (1, "other:")])
+async def test_deployments_on_one_redis_hear_nothing_of_each_other(
+    redis: RedisProcess, replica: Replica, db: int, prefix: str
+) -> None:
+    """Whether they differ by their prefix or by their database: no hint, no emit, no event of the log."""
+    url = redis.url.removesuffix("/0") + f"/{db}"
+    heard, heard_elsewhere = list[ChannelName](), list[ChannelName]()
+    replica.bus.on_emit = lambda channel, _: heard.append(channel)
+    async with Replica(url, prefix=prefix) as elsewhere:
+        elsewhere.bus.on_emit = lambda channel, _: heard_elsewhere.append(channel)
+        await elsewhere.restored()
+        await elsewhere.broadcast.subscribe(ROOM)
+        await elsewhere.bus.emit("e", 1, namespace="/chat", room=OTHER)
+        await replica.bus.emit("e", 1, namespace="/chat", room=ROOM)
+        await elsewhere.hears(1)
+        await replica.hears(2)
+        await elsewhere.hears(3)
+        assert (heard, heard_elsewhere) == ([ROOM], [OTHER])
+    async with (
+        RedisMessageLog(redis.url, max_events=100, max_age_ms=HOUR_MS) as log,
+        RedisMessageLog(url, prefix=prefix, max_events=100, max_age_ms=HOUR_MS) as log_elsewhere,
+    ):
+        await log.append(new_message(1))
+        assert (await log_elsewhere.read(ROOM, 0, 10)).head.offset == 0

@@ -59,6 +59,8 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_INTERNAL_PORT" "9090"
       "MARU_MESSAGE_LOG" (ternary "redis" "sqlite" (eq $shared "true"))
       "MARU_BROADCAST" (ternary "redis" "memory" (eq $shared "true"))
+      "MARU_REDIS_PREFIX" .Values.redis.prefix
+      "MARU_REDIS_WAIT_REPLICAS" (include "maru.digits" .Values.redis.waitReplicas)
       "MARU_SQLITE_PATH" "/data/maru.db"
       "MARU_DRAIN_TIMEOUT" (include "maru.drainSeconds" .)
       "MARU_ALLOWED_ORIGINS" (join "," $config.allowedOrigins)

@@ -8,7 +8,6 @@ import structlog
 
 from server.adapters import codec
 from server.adapters.codec import DecodeError
-from server.adapters.redis import keys
 from server.adapters.redis.bus import RedisBus
 from server.domain.channels import ChannelName
 from server.domain.events import Event, MessageCreated, MessageEdited, MessageEvent
@@ -38,15 +37,15 @@ class RedisBroadcast(Broadcast):
 
     async def publish(self, event: MessageEvent) -> None:
         """Publish behind everything published before. Promises 1, 4."""
-        await self._bus.publish(keys.topic(event.channel), codec.encode_event(event))
+        await self._bus.publish(self._bus.topic(event.channel), codec.encode_event(event))
 
     async def subscribe(self, channel: ChannelName) -> None:
         """Hear the channel's topic. Promise 3."""
-        await self._bus.subscribe(keys.topic(channel))
+        await self._bus.subscribe(self._bus.topic(channel))
 
     async def unsubscribe(self, channel: ChannelName) -> None:
         """Stop hearing the channel's topic. Promise 6."""
-        await self._bus.unsubscribe(keys.topic(channel))
+        await self._bus.unsubscribe(self._bus.topic(channel))
 
     async def listen(self) -> AsyncIterator[Event | LinkRestored]:
         """All hints. Promises 1, 2, 5."""
@@ -58,7 +57,9 @@ class RedisBroadcast(Broadcast):
 
     def _take(self, topic: str, payload: bytes) -> None:
         try:
-            event = _judged(topic, payload)
+            event = _judged(payload)
+            if self._bus.topic(event.channel) != topic:
+                raise DecodeError("it belongs to another channel")
         except DecodeError as error:
             _log.warning("hint.refused", topic=topic, problem=str(error))
             return
@@ -74,14 +75,12 @@ class RedisBroadcast(Broadcast):
         self._arrived.set()
 
 
-def _judged(topic: str, payload: bytes) -> Event:
-    """Return the event, if the payload may be an event of this topic: any process that can publish may have sent it.
-    Raises `DecodeError`."""
+def _judged(payload: bytes) -> Event:
+    """Return the event, if the payload may be an event of a log: any process that can publish may have sent it. Raises
+    `DecodeError`."""
     if len(payload) > MAX_BYTES:
         raise DecodeError("too long")
     event = codec.decode_event(payload)
-    if keys.topic(event.channel) != topic:
-        raise DecodeError("it belongs to another channel")
     if isinstance(event, MessageCreated | MessageEdited):
         message = event.message
         if message.channel != event.channel:

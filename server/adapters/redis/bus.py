@@ -6,6 +6,7 @@ an error if it fails; the listener (listener.py) reconnects within a second, and
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -14,17 +15,15 @@ import socketio
 import structlog
 from redis.exceptions import RedisError
 
+from server.adapters.redis import keys
 from server.adapters.redis.foreign import foreign_emit
-from server.adapters.redis.link import connect
+from server.adapters.redis.link import connect, database
 from server.adapters.redis.listener import PULSE_S, Listener
 from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.pushes import Emitted
-
-SHARED_TOPIC = "socketio"
-"""The topic on which stock managers publish, unless they are told otherwise."""
 
 _log = structlog.get_logger("maru.redis")
 
@@ -42,20 +41,28 @@ class RedisBus(socketio.AsyncRedisManager):
         url: str,
         master: Master | None = None,
         *,
-        shared_topic: str = SHARED_TOPIC,
+        prefix: str = keys.PREFIX,
         pulse_s: float = PULSE_S,
     ) -> None:
-        super().__init__(url=url, channel=shared_topic)
+        client = connect(url)
+        self._prefix, self._db = prefix, database(client)
+        shared = keys.shared_topic(prefix, self._db)
+        super().__init__(url=url, channel=shared)
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_restored: Callable[[], None] = lambda: None
         self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
         self.refused = 0  # emits of other processes that were not passed on
         master = master or Master()
-        self._publisher = Pipeline(connect(url), master)
-        self._listener = Listener(url, master, shared_topic, self.publish, self._receive, self._restored, pulse_s)
+        self._publisher = Pipeline(client, master)
+        pulse = keys.pulse(secrets.token_hex(8), prefix)
+        self._listener = Listener(url, master, (shared, pulse), self.publish, self._receive, self._restored, pulse_s)
 
     def initialize(self) -> None:
         """Start nothing: `run` replaces the stock listener."""
+
+    def topic(self, channel: ChannelName) -> str:
+        """Return the topic of a channel's hints."""
+        return keys.topic(channel, self._prefix, self._db)
 
     @property
     def linked(self) -> asyncio.Event:

@@ -94,6 +94,11 @@ def _address(text: str) -> tuple[str, int]:
     return parts.hostname, parts.port or SENTINEL_PORT
 
 
+def database(client: Redis) -> int:
+    """Return the number of the database that the client uses."""
+    return int(client.connection_pool.connection_kwargs.get("db") or 0)
+
+
 def make_connection(client: Redis) -> AbstractConnection:
     """Return a new connection, which does not connect by itself. The caller must disconnect it."""
     connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -12,7 +11,6 @@ import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from server.adapters.redis import keys
 from server.adapters.redis.connection import introduce
 from server.adapters.redis.link import ANSWER_TIMEOUT_S, close, connect, make_connection, open_connection, write
 from server.adapters.redis.master import Master, NotMaster
@@ -40,7 +38,8 @@ class Deaf(OSError):
 
 
 class Listener:
-    """Hears `shared` always, and other topics while they are subscribed. `run` is started, and ended, by its owner.
+    """Hears two topics `always`, of which the second is for the replica's calls to itself, and others while they are
+    subscribed. `run` is started, and ended, by its owner.
 
     `receive(topic, payload)` gets what arrives, in the order of arrival; it is awaited, and must not fail. `restored()`
     is called when the link is whole again, also for the first time: what was published before may have been missed.
@@ -53,7 +52,7 @@ class Listener:
         self,
         url: str,
         master: Master,
-        shared: str,
+        always: tuple[str, str],
         publish: Callable[[str, bytes], Awaitable[int]],
         receive: Callable[[str, bytes], Awaitable[None]],
         restored: Callable[[], None],
@@ -61,9 +60,9 @@ class Listener:
     ) -> None:
         self.linked = asyncio.Event()
         self.losses = self.deaf = 0
-        self._url, self._master, self._shared, self._pulse_s = url, master, shared, pulse_s
+        self._url, self._master, self._pulse_s = url, master, pulse_s
+        self._always, self._pulse = always, always[1]
         self._publish, self._receive, self._restored = publish, receive, restored
-        self._pulse = keys.pulse(secrets.token_hex(8))
         self._topics = Topics()
         self._connection: AbstractConnection | None = None
         self._sending = asyncio.Lock()
@@ -118,7 +117,7 @@ class Listener:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await introduce(connection)
             async with self._sending:
-                topics = [self._shared, self._pulse, *self._topics.ask_all()]
+                topics = [*self._always, *self._topics.ask_all()]
                 for start in range(0, len(topics), SUBSCRIBE_BATCH):
                     await write(connection, ("SUBSCRIBE", *topics[start : start + SUBSCRIBE_BATCH]))
                 # Answered behind the subscriptions: then all of them are in force.

@@ -63,6 +63,7 @@ class RedisMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
+        prefix: str = keys.PREFIX,
         wait_replicas: int = 0,
         now_ms: Callable[[], int] = now_ms,
     ) -> None:
@@ -77,6 +78,7 @@ class RedisMessageLog(MessageLog):
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(6)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
         self._max_events, self._max_age_ms, self._now_ms = max_events, max_age_ms, now_ms
+        self._prefix = prefix
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,7 +93,7 @@ class RedisMessageLog(MessageLog):
         channel = draft.channel
         append = self._appends[hash(channel) % WRITERS]
         return append.submit(
-            (*_names(channel), *_subject(draft)),
+            (*self._keys(channel), *_subject(draft, self._prefix)),
             (*self._opening(channel), _kind(draft), draft.at, self._max_events, draft.id, *_arguments(draft)),
             partial(self._written, draft),
         )
@@ -105,7 +107,7 @@ class RedisMessageLog(MessageLog):
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Call a script."""
-        epoch, head, at, floor, entries = await self._read(_names(channel), *self._opening(channel), after, limit)
+        epoch, head, at, floor, entries = await self._read(self._keys(channel), *self._opening(channel), after, limit)
         position = Position(epoch.decode(), int(head))
         if position.offset:
             self._note(channel, position.epoch, position.offset, int(at))
@@ -117,14 +119,16 @@ class RedisMessageLog(MessageLog):
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """Call a script."""
-        found = await self._message((*_names(channel), keys.state(channel, id)), *self._opening(channel), id)
+        found = await self._message(
+            (*self._keys(channel), keys.state(channel, id, self._prefix)), *self._opening(channel), id
+        )
         with self._readable(channel):
             return _state(channel, found) if found else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """Call a script."""
         epoch, head, more, found = await self._history(
-            _names(channel),
+            self._keys(channel),
             *self._opening(channel),
             "" if before is None else before,
             "" if after is None else after,
@@ -146,12 +150,15 @@ class RedisMessageLog(MessageLog):
             raise Unavailable("the message log can't be read") from error
         self._damaged = False
 
+    def _keys(self, channel: ChannelName) -> tuple[str, str, str]:
+        return _names(channel, self._prefix)
+
     def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
         """Return the arguments of `channel.lua`: an epoch, if it needs one; what this process has seen of the channel;
         age."""
         seen = self._seen.get(channel)
         last = ("", "", "") if seen is None else seen
-        return (next(self._epochs), *last, self._now_ms(), self._max_age_ms, keys.state(channel, ""))
+        return (next(self._epochs), *last, self._now_ms(), self._max_age_ms, keys.state(channel, "", self._prefix))
 
     def _note(self, channel: ChannelName, epoch: str, offset: int, at: int) -> None:
         """Remember the last event seen, so that the scripts find out if Redis has lost it."""
@@ -164,8 +171,8 @@ class RedisMessageLog(MessageLog):
 
 
 @lru_cache(maxsize=SEEN_LIMIT)
-def _names(channel: ChannelName) -> tuple[str, str, str]:
-    return keys.meta(channel), keys.log(channel), keys.order(channel)
+def _names(channel: ChannelName, prefix: str) -> tuple[str, str, str]:
+    return keys.meta(channel, prefix), keys.log(channel, prefix), keys.order(channel, prefix)
 
 
 def _kind(draft: Draft) -> str:
@@ -178,11 +185,11 @@ def _kind(draft: Draft) -> str:
             return "deletion"
 
 
-def _subject(draft: Draft) -> tuple[str, ...]:
+def _subject(draft: Draft, prefix: str) -> tuple[str, ...]:
     """Return the further key that the draft needs, or None."""
     if not isinstance(draft, NewMessage):
-        return (keys.state(draft.channel, draft.id),)
-    return () if draft.key is None else (keys.sent(draft.channel, draft.author.id, draft.key),)
+        return (keys.state(draft.channel, draft.id, prefix),)
+    return () if draft.key is None else (keys.sent(draft.channel, draft.author.id, draft.key, prefix),)
 
 
 def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:

@@ -23,14 +23,15 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
         master,
         max_events=settings.retention_events,
         max_age_ms=round(settings.retention_age * 1000),
+        prefix=settings.redis_prefix,
         wait_replicas=settings.redis_wait_replicas,
     )
-    return await resources.enter_async_context(log), _open_bus(url, master, resources)
+    return await resources.enter_async_context(log), _open_bus(settings, url, master, resources)
 
 
-def _open_bus(url: str, master: Master, resources: AsyncExitStack) -> Bus:
+def _open_bus(settings: Settings, url: str, master: Master, resources: AsyncExitStack) -> Bus:
     """Open the link to the other replicas. All its connections, and those of the log, share what they learn."""
-    bus = RedisBus(url, master)
+    bus = RedisBus(url, master, prefix=settings.redis_prefix)
     resources.push_async_callback(bus.aclose)
 
     def hear_emits(heard: EmitHeard) -> None:

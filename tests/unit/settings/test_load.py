@@ -83,6 +83,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         {"REDIS_URL": "redis://:canary@r", "BROADCAST": "memory"},
         "MARU_BROADCAST: memory, expected redis; replicas that share the log must share hints",
     ),
+    "a prefix with a brace": (
+        {"REDIS_PREFIX": "a{b}:"},
+        "MARU_REDIS_PREFIX: expected 1 to 64 letters, digits and :._- that begin every key and topic",
+    ),
     "too many replicas to wait for": (
         {"REDIS_WAIT_REPLICAS": "101"},
         "MARU_REDIS_WAIT_REPLICAS: expected how many of Redis' replicas must have a message before its ack, 0 to 100",

@@ -37,6 +37,7 @@ def test_defaults(env: Any) -> None:
         "redis_url": None,
         "message_log": MessageLogKind.SQLITE,
         "broadcast": BroadcastKind.MEMORY,
+        "redis_prefix": "maru:2:",
         "redis_wait_replicas": 0,
         "sqlite_path": Path("maru.db"),
         "retention_events": 100_000,
