@@ -1,9 +1,10 @@
 """Events as bytes, for logs and brokers: compact JSON with a version.
 
 Shape: `{"v": 1, "t": kind, "c": channel, "e": epoch, "o": offset, "a": at, ...}`. The kinds `created` and `edited` have
-`"m"`, the whole message; `deleted` has `"i"`, the id of the message. A later version may add kinds (lower-case letters
-and `_`): this one reads them as `UnknownEvent`. Decoding checks every field that it needs: bytes from a shared broker
-are a stranger's until then.
+`"m"`, the whole message; `deleted` has `"i"`, the id of the message, and `"b"`, the moderator who deleted it, if one
+did; `erased` has `"i"`, `"n"`, the offset of the message's creation, and `"w"`, the kind of the event that stood there.
+A later version may add kinds (lower-case letters and `_`): this one reads them as `UnknownEvent`. Decoding checks the
+type and the range of every field that it needs: bytes from a shared broker are a stranger's until then.
 """
 
 import re
@@ -12,12 +13,27 @@ from typing import Any
 import orjson
 
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
+from server.domain.events import (
+    Event,
+    MessageChange,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    MessageEvent,
+    UnknownEvent,
+)
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId
 
 VERSION = 1
 """Of the shape above. A reader refuses another version."""
+
+MAX_TIME_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: a later time has no RFC 3339 text."""
+
+MAX_OFFSET = 2**53 - 1
+"""The largest whole number that every client reads exactly."""
 
 _KIND = re.compile(r"[a-z_]{1,64}")
 """Bounded, since the kind of an unknown event is kept in memory with it."""
@@ -43,6 +59,11 @@ def encode_event(event: MessageEvent) -> bytes:
             fields |= {"t": "edited", "m": _message_fields(event.message)}
         case MessageDeleted():
             fields |= {"t": "deleted", "i": event.id}
+            if event.by is not None:
+                fields["b"] = [event.by.id, event.by.name]
+        case MessageErased():
+            was = "edited" if event.edited else "created"
+            fields |= {"t": "erased", "i": event.id, "n": event.created_offset, "w": was}
     return orjson.dumps(fields)
 
 
@@ -62,14 +83,18 @@ def decode_event(raw: bytes) -> Event:
 
 def _event(fields: dict[str, Any]) -> Event:
     channel, epoch = ChannelName(_text(fields["c"])), _text(fields["e"])
-    offset, at = _whole(fields["o"]), _whole(fields["a"])
+    offset, at = _offset(fields["o"]), _time(fields["a"])
     match fields["t"]:
         case "created":
             return MessageCreated(channel, epoch, offset, at, _message(fields["m"]))
         case "edited":
             return MessageEdited(channel, epoch, offset, at, _message(fields["m"]))
         case "deleted":
-            return MessageDeleted(channel, epoch, offset, at, MessageId(_text(fields["i"])))
+            return MessageDeleted(channel, epoch, offset, at, MessageId(_text(fields["i"])), _user(fields.get("b")))
+        case "erased":
+            id, created_offset = MessageId(_text(fields["i"])), _offset(fields["n"])
+            edited = {"created": False, "edited": True}[fields["w"]]
+            return MessageErased(channel, epoch, offset, at, id, created_offset, edited)
         case str(kind) if _KIND.fullmatch(kind):
             return UnknownEvent(channel, epoch, offset, at, kind)
         case _:
@@ -77,10 +102,18 @@ def _event(fields: dict[str, Any]) -> Event:
 
 
 def known(event: Event) -> MessageEvent:
-    """Return the event, which must be of a known kind: it is the state of a message. Raises `DecodeError`."""
+    """Return the event, which must be of a known kind. Raises `DecodeError`."""
     if isinstance(event, UnknownEvent):
-        raise DecodeError(f"a message's state is an event of the unknown kind {event.kind!r}")
+        raise DecodeError(f"expected an event of a message, found the unknown kind {event.kind!r}")
     return event
+
+
+def state_of(event: Event) -> MessageChange:
+    """Return the event, which must be the last change of a message. Raises `DecodeError`."""
+    change = known(event)
+    if isinstance(change, MessageErased):
+        raise DecodeError("expected the state of a message, found an erased event")
+    return change
 
 
 def _message_fields(message: Message) -> dict[str, Any]:
@@ -96,24 +129,44 @@ def _message_fields(message: Message) -> dict[str, Any]:
         "edited_at": message.edited_at,
         "version": message.version,
         "offset": message.offset,
+        "edited_by": None if message.edited_by is None else [message.edited_by.id, message.edited_by.name],
     }
 
 
 def _message(fields: dict[str, Any]) -> Message:
-    user, name = fields["author"]
+    author = _user(fields["author"])
+    if author is None:
+        raise TypeError("expected an author")
+    edited_at = fields["edited_at"]
     return Message(
         id=MessageId(_text(fields["id"])),
         channel=ChannelName(_text(fields["channel"])),
-        author=Author(UserId(_text(user)), name),
+        author=author,
         text=_text(fields["text"]),
-        data=fields["data"],
-        reply_to=fields["reply_to"],
-        key=fields["key"],
-        created_at=_whole(fields["created_at"]),
-        edited_at=fields["edited_at"],
-        version=_whole(fields["version"]),
-        offset=_whole(fields["offset"]),
+        data=_object(fields["data"]),
+        reply_to=None if fields["reply_to"] is None else MessageId(_text(fields["reply_to"])),
+        key=None if fields["key"] is None else _text(fields["key"]),
+        created_at=_time(fields["created_at"]),
+        edited_at=None if edited_at is None else _time(edited_at),
+        version=_offset(fields["version"]),
+        offset=_offset(fields["offset"]),
+        edited_by=_user(fields.get("edited_by")),  # an earlier version did not write it
     )
+
+
+def _user(value: object) -> Author | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise TypeError("expected a user")
+    id, name = value
+    return Author(UserId(_text(id)), None if name is None else _text(name))
+
+
+def _object(value: object) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise TypeError("expected an object")
+    return value
 
 
 def _text(value: object) -> str:
@@ -122,7 +175,17 @@ def _text(value: object) -> str:
     return value
 
 
-def _whole(value: object) -> int:
+def _time(value: object) -> int:
+    return _whole(value, MAX_TIME_MS)
+
+
+def _offset(value: object) -> int:
+    return _whole(value, MAX_OFFSET)
+
+
+def _whole(value: object, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("expected a whole number")
+    if not 0 <= value <= most:
+        raise ValueError("a number is out of range")
     return value

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Conflict, NotFound
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import MessageChange, MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, MessageId, Position
 
 
@@ -22,7 +22,7 @@ class Appended:
     duplicate: bool
 
 
-def decide(draft: Draft, present: MessageEvent | None, position: Position) -> Appended:
+def decide(draft: Draft, present: MessageChange | None, position: Position) -> Appended:
     """Return the event that the draft becomes at `position`, which is the channel's next.
 
     `present` is the last event that changed the message; None if the log holds no message with the draft's id. Before
@@ -79,6 +79,7 @@ def revised(message: Message, revision: Revision) -> Message:
         text=revision.text,
         data=message.data if revision.keep_data else revision.data,
         edited_at=revision.at,
+        edited_by=revision.by,
         version=message.version + 1,
     )
 
@@ -98,7 +99,7 @@ def id_taken() -> Conflict:
     return Conflict("the message id is taken")
 
 
-def _editable(present: MessageEvent | None) -> Message:
+def _editable(present: MessageChange | None) -> Message:
     if present is None:
         raise not_found()
     if isinstance(present, MessageDeleted):
@@ -106,10 +107,10 @@ def _editable(present: MessageEvent | None) -> Message:
     return present.message
 
 
-def _deleted(deletion: Deletion, present: MessageEvent | None, position: Position) -> Appended:
+def _deleted(deletion: Deletion, present: MessageChange | None, position: Position) -> Appended:
     if present is None:
         raise not_found()
     if isinstance(present, MessageDeleted):
         return Appended(present, duplicate=True)
-    event = MessageDeleted(deletion.channel, position.epoch, position.offset, deletion.at, deletion.id)
+    event = MessageDeleted(deletion.channel, position.epoch, position.offset, deletion.at, deletion.id, deletion.by)
     return Appended(event, duplicate=False)

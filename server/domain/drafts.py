@@ -23,7 +23,8 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A new text for a message. `data` replaces the old data, unless `keep_data`."""
+    """A new text for a message. `data` replaces the old data, unless `keep_data`. `by` is the moderator who edits
+    another author's message; None if the author edits."""
 
     channel: ChannelName
     id: MessageId
@@ -31,15 +32,17 @@ class Revision:
     data: Data | None
     keep_data: bool
     at: int
+    by: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A message to be deleted."""
+    """A message to be deleted. `by` is the moderator who deletes another author's message; None if the author does."""
 
     channel: ChannelName
     id: MessageId
     at: int
+    by: Author | None = None
 
 
 Draft = NewMessage | Revision | Deletion

@@ -1,9 +1,10 @@
 """The events of a channel's log."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from server.domain.channels import ChannelName
+from server.domain.identity import Author
 from server.domain.messages import Message, MessageId, Tombstone
 
 
@@ -31,13 +32,32 @@ class MessageEdited:
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted:
-    """A message was deleted; no later read of messages has its text."""
+    """A message was deleted; no later read has its text. `by` is the moderator who deleted it; None if the author
+    did."""
 
     channel: ChannelName
     epoch: str
     offset: int
     at: int
     id: MessageId
+    by: Author | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageErased:
+    """The place of a creation, or of an edit, of a message that was deleted later: its text and data are gone.
+
+    It has the offset, the epoch and the time of the event that stood there. `created_offset` is the offset of the
+    message's creation.
+    """
+
+    channel: ChannelName
+    epoch: str
+    offset: int
+    at: int
+    id: MessageId
+    created_offset: int
+    edited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +75,11 @@ class UnknownEvent:
     kind: str
 
 
-MessageEvent = MessageCreated | MessageEdited | MessageDeleted
-"""The events that this version writes and gives to clients. Closed: match it exhaustively."""
+MessageChange = MessageCreated | MessageEdited | MessageDeleted
+"""The events that an append writes: the last of a message is the message's state. Closed: match it exhaustively."""
+
+MessageEvent = MessageChange | MessageErased
+"""The events that clients are given. Closed: match it exhaustively."""
 
 Event = MessageEvent | UnknownEvent
 """An entry of a log. Closed: match it exhaustively."""
@@ -67,8 +90,38 @@ def message_events(events: Iterable[Event]) -> tuple[MessageEvent, ...]:
     return tuple([event for event in events if not isinstance(event, UnknownEvent)])
 
 
-def state_after(last: MessageEvent, offset: int) -> Message | Tombstone:
+def state_after(last: MessageChange, offset: int) -> Message | Tombstone:
     """Return the state of a message. `last` is the last event that changed it, `offset` that of its creation."""
     if isinstance(last, MessageDeleted):
-        return Tombstone(last.id, last.channel, offset)
+        return Tombstone(last.id, last.channel, offset, last.by)
     return last.message
+
+
+def erased(event: MessageCreated | MessageEdited) -> MessageErased:
+    """Return the event as it is read once its message has been deleted."""
+    return MessageErased(
+        channel=event.channel,
+        epoch=event.epoch,
+        offset=event.offset,
+        at=event.at,
+        id=event.message.id,
+        created_offset=event.message.offset,
+        edited=isinstance(event, MessageEdited),
+    )
+
+
+def without_deleted(events: Sequence[Event]) -> Sequence[Event]:
+    """Erase the events of messages whose deletion is in the sequence, too.
+
+    Events that come from two sources may hold a message's text from the one and its deletion from the other.
+    """
+    deleted = {event.id for event in events if isinstance(event, MessageDeleted)}
+    if not deleted:
+        return events
+    return tuple([_without(event, deleted) for event in events])
+
+
+def _without(event: Event, deleted: Collection[MessageId]) -> Event:
+    if isinstance(event, MessageCreated | MessageEdited) and event.message.id in deleted:
+        return erased(event)
+    return event

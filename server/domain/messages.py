@@ -44,6 +44,8 @@ class Message:
     edited_at: int | None
     version: int
     offset: int
+    edited_by: Author | None = None
+    """The moderator who made the last edit; None if the author did, or if there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Tombstone:
     id: MessageId
     channel: ChannelName
     offset: int
+    deleted_by: Author | None = None
+    """The moderator who deleted the message; None if the author did."""
 
 
 def message_id(unix_ms: int, randomness: bytes) -> MessageId:

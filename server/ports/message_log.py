@@ -46,20 +46,26 @@ class MessageLog(Protocol):
        `NotFound`, and leaves a `Tombstone`: the text stands in no later `message` or `history`.
     5. Reads: `read(channel, after, limit)` gives up to `limit` events with offsets `after + 1, after + 2 ...` without a
        hole, as they stood at a single moment; `limit` 0 asks for `floor` and `head` alone. If `after < floor`, `events`
-       is empty. Events never change: a deleted message is read as its creation and, later, its deletion. An entry of a
-       kind that a newer version wrote is read as `UnknownEvent`; an entry that can't be read at all is `Unavailable`.
+       is empty. Events do not change, with one exception: once a message is deleted, its creation and its edits are
+       `MessageErased`, also in the answer to a repeated key, and the storage holds its text and data no longer. An
+       entry of a kind that a newer version wrote is read as `UnknownEvent`; an entry that can't be read at all is
+       `Unavailable`.
     6. Pages: `history` gives messages by the offset of their creation, both bounds exclusive: the newest `limit` below
        `before`; or, with `after` alone, the oldest `limit` above `after`; with both, the newest between them; with
        neither, the newest. Deleted messages appear as `Tombstone`.
     7. Epoch: a channel has an epoch before its first event, it is the same for all readers and over restarts, and it
        changes when the log of the channel has been lost.
     8. Retention: a channel keeps a limited number of events, up to a limited age (settings of the adapter). The oldest
-       events are dropped and `floor` rises; a message goes with its creation. A key outlives its event.
+       events are dropped and `floor` rises; a message goes with its creation. A key outlives its event. Age is judged
+       by the store's time, never by that of a single caller.
     9. Errors: `Unavailable` if the storage is away, full, locked or broken, within 2 s; the event may or may not have
        been written, and trying again with the same key is safe. `Overloaded` if too many appends wait: nothing was
        written.
     10. Cancelling an `append` gives up the answer, not the write. It may return a future instead of a coroutine, and
         has then taken the draft's place in the order.
+    11. Older stores: if the storage comes back without an event that was given to `note`, or with another event in its
+        place, the next call for the channel finds a new epoch. An adapter whose storage can't come back older while
+        the process lives ignores `note`.
     """
 
     def append(self, draft: Draft) -> Awaitable[Appended]:
@@ -76,4 +82,8 @@ class MessageLog(Protocol):
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """Return a page of messages in their current state. Promises 4, 6-9."""
+        ...
+
+    def note(self, event: Event) -> None:
+        """Remember that this process has seen the event. Promise 11."""
         ...

@@ -5,8 +5,17 @@ from dataclasses import replace
 
 import orjson
 
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
-from server.domain.messages import Message, Position, Tombstone
+from server.domain.events import (
+    Event,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    MessageEvent,
+    UnknownEvent,
+)
+from server.domain.identity import Author
+from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.domain.recovery import NotResumable
 from server.domain.rings import EncodedEvent
 from server.ports.message_log import Page
@@ -14,13 +23,14 @@ from server.wire.words import Json, ServerEvent, timestamp
 
 
 def message(value: Message | Tombstone) -> Json:
-    """A message in one of its states."""
+    """A message in one of its states. `edited_by` and `deleted_by` are there if a moderator acted."""
     if isinstance(value, Tombstone):
-        return {"id": value.id, "channel": value.channel, "deleted": True, "offset": value.offset}
-    return {
+        gone: Json = {"id": value.id, "channel": value.channel, "deleted": True, "offset": value.offset}
+        return gone if value.deleted_by is None else gone | {"deleted_by": author(value.deleted_by)}
+    body: Json = {
         "id": value.id,
         "channel": value.channel,
-        "author": {"id": value.author.id, "name": value.author.name},
+        "author": author(value.author),
         "text": value.text,
         "data": value.data,
         "reply_to": value.reply_to,
@@ -31,6 +41,12 @@ def message(value: Message | Tombstone) -> Json:
         "reactions": {},
         "offset": value.offset,
     }
+    return body if value.edited_by is None else body | {"edited_by": author(value.edited_by)}
+
+
+def author(value: Author) -> Json:
+    """The user that wrote, edited or deleted a message."""
+    return {"id": value.id, "name": value.name}
 
 
 def log_event(event: MessageEvent) -> tuple[ServerEvent, Json]:
@@ -41,14 +57,29 @@ def log_event(event: MessageEvent) -> tuple[ServerEvent, Json]:
         "offset": event.offset,
         "at": timestamp(event.at),
     }
+    return _name(event), position | {"message": subject(event)}
+
+
+def subject(event: MessageEvent) -> Json:
+    """The message that an event is about, as the event shows it."""
     match event:
-        case MessageCreated():
-            return ServerEvent.MESSAGE_CREATED, position | {"message": message(event.message)}
-        case MessageEdited():
-            return ServerEvent.MESSAGE_EDITED, position | {"message": message(event.message)}
+        case MessageCreated() | MessageEdited():
+            return message(event.message)
+        case MessageErased():
+            return message(Tombstone(event.id, event.channel, event.created_offset))
         case MessageDeleted():
-            gone = {"id": event.id, "channel": event.channel, "deleted": True}
-            return ServerEvent.MESSAGE_DELETED, position | {"message": gone}
+            gone: Json = {"id": event.id, "channel": event.channel, "deleted": True}
+            return gone if event.by is None else gone | {"deleted_by": author(event.by)}
+
+
+def _name(event: MessageEvent) -> ServerEvent:
+    match event:
+        case MessageCreated() | MessageErased(edited=False):
+            return ServerEvent.MESSAGE_CREATED
+        case MessageEdited() | MessageErased():
+            return ServerEvent.MESSAGE_EDITED
+        case MessageDeleted():
+            return ServerEvent.MESSAGE_DELETED
 
 
 def encode(event: Event) -> EncodedEvent:
@@ -57,8 +88,17 @@ def encode(event: Event) -> EncodedEvent:
         return EncodedEvent(event.offset, "", b"", None, deletes=False)
     name, body = log_event(event)
     deletes = isinstance(event, MessageDeleted)
-    message_id = event.id if isinstance(event, MessageDeleted) else event.message.id
-    return EncodedEvent(event.offset, name.value, orjson.dumps(body), message_id, deletes)
+    return EncodedEvent(event.offset, name.value, orjson.dumps(body), _erasable(event), deletes)
+
+
+def _erasable(event: MessageEvent) -> MessageId | None:
+    match event:
+        case MessageCreated() | MessageEdited():
+            return event.message.id
+        case MessageDeleted():
+            return event.id
+        case MessageErased():
+            return None
 
 
 def erase(encoded: EncodedEvent) -> EncodedEvent:

@@ -37,6 +37,8 @@ class LogStore(Protocol):
     """The storage of logs of one kind: a log finds the events that an earlier one wrote."""
 
     clock: Clock
+    erases: bool = True
+    """Whether a deletion takes the text out of the log's events."""
 
     def open(
         self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
@@ -77,6 +79,8 @@ class MemoryStore(LogStore):
 class SqliteStore(LogStore):
     """A file in the test's directory."""
 
+    erases = False
+
     def __init__(self, directory: Path) -> None:
         self.clock = Clock()
         self._path = directory / "maru.db"
@@ -97,6 +101,8 @@ class SqliteStore(LogStore):
 
 class RedisStore(LogStore):
     """A Redis of the whole session: each test has channels of its own."""
+
+    erases = False
 
     def __init__(self, process: RedisProcess) -> None:
         self.clock = Clock()

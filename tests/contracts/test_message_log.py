@@ -10,13 +10,25 @@ from server.domain.appending import Appended, already_deleted, id_taken, not_fou
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError, NotFound
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import (
+    Event,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    MessageEvent,
+    erased,
+    without_deleted,
+)
+from server.domain.identity import Author, UserId
 from server.domain.messages import Message, Tombstone
 from server.ports.message_log import MessageLog, Page
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 
 DEADLINE_S = 5.0
+
+MODERATOR = Author(UserId("mod"), "Mod")
 
 
 def edit(number: int, channel: ChannelName, text: str = "edited") -> Revision:
@@ -121,7 +133,8 @@ async def test_2_what_was_answered_outlives_the_log_object(store: LogStore, chan
         events.append((await log.append(deletion(2, channel))).event)
         page = await log.history(channel, None, None, 10)
     async with store.open() as log:
-        assert list((await log.read(channel, 0, 10)).events) == events
+        expected = without_deleted(events) if store.erases else events
+        assert list((await log.read(channel, 0, 10)).events) == list(expected)
         assert await log.history(channel, None, None, 10) == page
         assert (await log.append(new_message(6, channel))).event.offset == 6
 
@@ -134,13 +147,17 @@ async def test_3_a_repeated_key_is_the_first_event(log: MessageLog, channel: Cha
     assert offsets((await log.read(channel, 0, 10)).events) == [1]
 
 
-async def test_3_a_repeated_key_is_the_first_event_also_after_changes(log: MessageLog, channel: ChannelName) -> None:
-    """An edit and a deletion in between change nothing in the answer: it is the event, not the state."""
-    first = await log.append(new_message(1, channel, key="k"))
-    await log.append(edit(1, channel))
-    assert await log.append(new_message(2, channel, key="k")) == Appended(first.event, duplicate=True)
-    await log.append(deletion(1, channel))
-    assert await log.append(new_message(3, channel, key="k")) == Appended(first.event, duplicate=True)
+async def test_3_a_repeated_key_is_the_first_event_also_after_changes(store: LogStore, channel: ChannelName) -> None:
+    """An edit in between changes nothing in the answer: it is the event, not the state. After a deletion the answer is
+    the first event without its text."""
+    async with store.open() as log:
+        first = await log.append(new_message(1, channel, key="k"))
+        await log.append(edit(1, channel))
+        assert await log.append(new_message(2, channel, key="k")) == Appended(first.event, duplicate=True)
+        await log.append(deletion(1, channel))
+        assert isinstance(first.event, MessageCreated)
+        answer = erased(first.event) if store.erases else first.event
+        assert await log.append(new_message(3, channel, key="k")) == Appended(answer, duplicate=True)
 
 
 async def test_3_keys_are_of_one_author_in_one_channel(log: MessageLog, channel: ChannelName) -> None:
@@ -311,13 +328,50 @@ async def test_5_below_the_floor_there_is_nothing(store: LogStore, channel: Chan
         assert [offsets(replay.events) for replay in (below, at, above)] == [[], [3, 4, 5], [4, 5]]
 
 
-async def test_5_events_never_change(log: MessageLog, channel: ChannelName) -> None:
-    """After an edit and a deletion the creation reads as it was, and the changes read as events of their own."""
+async def test_5_an_edit_changes_no_event(log: MessageLog, channel: ChannelName) -> None:
+    """After an edit the creation reads as it was, and the edit reads as an event of its own."""
     events = await fill(log, channel, 1)
     events.append((await log.append(edit(1, channel))).event)
-    events.append((await log.append(deletion(1, channel))).event)
     assert list((await log.read(channel, 0, 10)).events) == events
-    assert [type(event) for event in events] == [MessageCreated, MessageEdited, MessageDeleted]
+    assert [type(event) for event in events] == [MessageCreated, MessageEdited]
+
+
+async def test_5_a_deletion_erases_the_events_of_its_message(store: LogStore, channel: ChannelName) -> None:
+    """Every event of a deleted message keeps its place and loses its text; other messages keep theirs."""
+    if not store.erases:
+        return
+    async with store.open() as log:
+        events = await fill(log, channel, 2)
+        events.append((await log.append(edit(1, channel, "first edit"))).event)
+        events.append((await log.append(edit(1, channel, "second edit"))).event)
+        events.append((await log.append(replace(deletion(1, channel), by=MODERATOR))).event)
+        expected = list(without_deleted(events))
+        assert [type(event) for event in expected] == [
+            MessageErased,
+            MessageCreated,
+            MessageErased,
+            MessageErased,
+            MessageDeleted,
+        ]
+        assert list((await log.read(channel, 0, 10)).events) == expected
+        tombstone = Tombstone(some_id(1), channel, 1, MODERATOR)
+        assert await log.message(channel, some_id(1)) == tombstone
+        assert (await log.history(channel, None, None, 10)).messages[0] == tombstone
+    async with store.open() as log:
+        assert list((await log.read(channel, 0, 10)).events) == expected
+
+
+async def test_5_an_erased_event_may_be_trimmed(store: LogStore, channel: ChannelName) -> None:
+    """A deletion whose message is partly dropped erases the rest, and the places of the erased events are dropped in
+    their turn."""
+    async with store.open(max_events=4) as log:
+        await fill(log, channel, 2)
+        await log.append(edit(2, channel))
+        await log.append(deletion(2, channel))
+        for number in range(3, 9):
+            await log.append(new_message(number, channel))
+        assert offsets((await log.read(channel, 6, 10)).events) == [7, 8, 9, 10]
+        assert await log.message(channel, some_id(2)) is None
 
 
 async def test_5_an_entry_of_an_unknown_kind_has_its_place(store: LogStore, channel: ChannelName) -> None:

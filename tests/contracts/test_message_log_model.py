@@ -12,7 +12,7 @@ from server.domain.appending import Appended, already_deleted, created, not_foun
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent, erased
 from server.domain.messages import Message, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
 from tests.contracts.conftest import LogStore
@@ -46,6 +46,7 @@ class Model:
     channel: ChannelName
     epoch: str
     kept: int
+    erases: bool
     events: list[MessageEvent] = field(default_factory=list)
     keys: dict[tuple[str, str], MessageCreated] = field(default_factory=dict)
 
@@ -65,7 +66,9 @@ class Model:
                 case MessageCreated() | MessageEdited():
                     states[event.message.id] = event.message
                 case MessageDeleted():
-                    states[event.id] = Tombstone(event.id, event.channel, states[event.id].offset)
+                    states[event.id] = Tombstone(event.id, event.channel, states[event.id].offset, event.by)
+                case MessageErased():
+                    pass  # the model keeps what was written
         return sorted((state for state in states.values() if state.offset > self.floor), key=lambda state: state.offset)
 
     def append(self, draft: Draft) -> Appended | Refusal:
@@ -79,7 +82,7 @@ class Model:
             if isinstance(state, Tombstone):
                 first = next(e for e in self.events if isinstance(e, MessageDeleted) and e.id == draft.id)
                 return Appended(first, duplicate=True)
-            return self._new(MessageDeleted(draft.channel, self.epoch, position.offset, draft.at, draft.id))
+            return self._new(MessageDeleted(draft.channel, self.epoch, position.offset, draft.at, draft.id, draft.by))
         if isinstance(state, Tombstone):
             return told(already_deleted())
         message = revised(state, draft)
@@ -90,7 +93,7 @@ class Model:
         if draft.key is not None:
             first = self.keys.setdefault((draft.author.id, draft.key), event)
             if first is not event:
-                return Appended(first, duplicate=True)
+                return Appended(self._shown(first), duplicate=True)
         return self._new(event)
 
     def _new(self, event: MessageEvent) -> Appended:
@@ -99,7 +102,14 @@ class Model:
 
     def read(self, after: int, limit: int) -> Replay:
         events = self.events[after : after + limit] if after >= self.floor else []
-        return Replay(self.floor, self.head, events)
+        return Replay(self.floor, self.head, [self._shown(event) for event in events])
+
+    def _shown(self, event: MessageEvent) -> MessageEvent:
+        """The event as it is read: erased if the log holds its message, and the message is deleted."""
+        if not self.erases or not isinstance(event, MessageCreated | MessageEdited):
+            return event
+        kept = any(isinstance(state, Tombstone) and state.id == event.message.id for state in self.states())
+        return erased(event) if kept else event
 
     def history(self, before: int | None, after: int | None, limit: int) -> Page:
         between = [
@@ -138,7 +148,7 @@ async def test_a_log_is_what_the_model_is(store: LogStore, script: Sequence[tupl
     """Every answer along the way is equal to the model's, and so is everything that can be read in the end."""
     channel = next(_channels)
     async with store.open(max_events=KEPT) as log:
-        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch, KEPT)
+        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch, KEPT, store.erases)
         for at, step in enumerate(script):
             draft = drafted(step, at, channel)
             if draft is None:
@@ -155,7 +165,7 @@ async def test_drafts_at_once_are_written_in_their_order(store: LogStore, script
     """Appends that one task starts at once end as the model does that takes them one by one."""
     channel = next(_channels)
     async with store.open(max_events=PLENTY) as log:
-        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch, PLENTY)
+        model = Model(channel, (await log.read(channel, 0, 0)).head.epoch, PLENTY, store.erases)
         for start in range(0, len(script), BURST):
             burst = [drafted(step, start + at, channel) for at, step in enumerate(script[start : start + BURST])]
             outcomes = await asyncio.gather(*(outcome(log, draft) for draft in burst if draft is not None))

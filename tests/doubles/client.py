@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from server.application.channels.subscriptions import Joined
-from server.domain.events import Event, MessageDeleted, MessageEvent, message_events
+from server.domain.events import (
+    Event,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageEvent,
+    erased,
+    message_events,
+)
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import NotResumable
@@ -49,6 +57,7 @@ class Follower:
         self.last: Position | None = None
         self.restarts: list[Restart] = []
         self._truth = truth
+        self._deleted = {event.id for event in truth.values() if isinstance(event, MessageDeleted)}
         self._asked = Asked(None)
 
     def follow(self, inbox: Sequence[object]) -> "Follower":
@@ -91,7 +100,8 @@ class Follower:
         assert isinstance(event, MessageEvent)
         assert self.position is not None, f"offset {event.offset} came to one who is not in the channel"
         assert event.epoch == self.position.epoch
-        assert self._known_between(self.position, event.offset) == [event], "not exactly the next event"
+        [written] = self._known_between(self.position, event.offset)
+        assert self._is(event, written), "not exactly the next event"
         self.position = Position(event.epoch, event.offset)
 
     def _enter(self, position: Position, reason: NotResumable | None, events: Sequence[EncodedEvent]) -> None:
@@ -124,3 +134,8 @@ class Follower:
         """The events that a client is given of the log's entries after a position, up to an offset."""
         entries = (self._truth[after.epoch, offset] for offset in range(after.offset + 1, upto + 1))
         return [*message_events(entries)]
+
+    def _is(self, event: MessageEvent, written: MessageEvent) -> bool:
+        if isinstance(written, MessageCreated | MessageEdited) and written.message.id in self._deleted:
+            return event in (written, erased(written))
+        return event == written

@@ -76,6 +76,9 @@ class FaultyLog(MessageLog):
         await self.after()
         return page
 
+    def note(self, event: Event) -> None:
+        self.inner.note(event)
+
     async def _reach(self) -> None:
         await self.before()
         if self.error is not None:

@@ -5,15 +5,25 @@ No method awaits: each runs without a break on the event loop, so each is a tran
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from server.adapters.clock import now_ms
+from server.adapters.codec import known
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, NewMessage
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageEvent, state_after
+from server.domain.events import (
+    Event,
+    MessageChange,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageEvent,
+    erased,
+    state_after,
+)
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
@@ -24,14 +34,15 @@ _Key = tuple[ChannelName, UserId, str]
 
 @dataclass(slots=True)
 class _Kept:
-    """A kept message: the event that created it, and the last event that changed it."""
+    """A kept message: the offset of its creation, the last event that changed it, and the offsets of its edits."""
 
-    creation: MessageCreated
-    last: MessageEvent
+    offset: int
+    last: MessageChange
+    edits: list[int] = field(default_factory=list)
 
     @property
     def state(self) -> Message | Tombstone:
-        return state_after(self.last, self.creation.offset)
+        return state_after(self.last, self.offset)
 
 
 @dataclass(slots=True)
@@ -58,15 +69,28 @@ class _Channel:
     def add(self, event: MessageEvent, now: int) -> None:
         self.events.append(event)
         self.written.append(now)
-        match event:
-            case MessageCreated():
-                self.ids.append(event.message.id)
-                self.offsets.append(event.offset)
-                self.messages[event.message.id] = _Kept(event, event)
-            case MessageEdited():
-                self.messages[event.message.id].last = event
-            case MessageDeleted():
-                self.messages[event.id].last = event
+        if isinstance(event, MessageCreated):
+            self.ids.append(event.message.id)
+            self.offsets.append(event.offset)
+            self.messages[event.message.id] = _Kept(event.offset, event)
+        elif isinstance(event, MessageEdited):
+            kept = self.messages[event.message.id]
+            kept.last = event
+            kept.edits.append(event.offset)
+        elif isinstance(event, MessageDeleted):
+            kept = self.messages[event.id]
+            kept.last = event
+            self._erase([kept.offset, *kept.edits])
+
+    def at(self, offset: int) -> Event:
+        """Return the event with this offset, which must be kept."""
+        return self.events[offset - self.floor - 1]
+
+    def _erase(self, offsets: Sequence[int]) -> None:
+        for offset in offsets:
+            event = self.at(offset)
+            if isinstance(event, MessageCreated | MessageEdited):
+                self.events[offset - self.floor - 1] = erased(event)
 
     def trim(self, max_events: int, oldest: int) -> None:
         """Drop the oldest events: those over the count, and those written before `oldest`."""
@@ -157,6 +181,9 @@ class MemoryMessageLog(MessageLog):
         page = between[:limit] if forward else between[max(0, len(between) - limit) :]
         return Page([log.messages[id].state for id in page], log.head, more=len(between) > limit)
 
+    def note(self, event: Event) -> None:
+        """Nothing: the log can't come back older."""
+
     def _channel(self, name: ChannelName) -> _Channel:
         return self._channels.get(name) or _Channel(channel_epoch(self._store_id, name))
 
@@ -178,7 +205,7 @@ class MemoryMessageLog(MessageLog):
         if keyed is None:
             return None
         if keyed.offset > channel.floor:
-            return channel.messages[keyed.id].creation
+            return known(channel.at(keyed.offset))
         return recreated(draft, keyed.id, keyed.at, Position(channel.epoch, keyed.offset))
 
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 from math import inf
 
 from server.domain.errors import TABLE, Internal
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
@@ -134,7 +134,10 @@ class Counters(Metrics):
         self.write_times.add(seconds)
 
     def ordered(self, event: MessageEvent) -> None:
-        self.events.add(EVENTS.get(type(event), UNKNOWN))
+        kind = type(event)
+        if isinstance(event, MessageErased):  # counted as the event that stood in its place
+            kind = MessageEdited if event.edited else MessageCreated
+        self.events.add(EVENTS.get(kind, UNKNOWN))
 
     def gap_healed(self) -> None:
         self.gaps += 1

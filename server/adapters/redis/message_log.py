@@ -27,7 +27,7 @@ from server.domain.appending import Appended, already_deleted, created, id_taken
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Unavailable
-from server.domain.events import MessageDeleted, MessageEvent
+from server.domain.events import Event, MessageDeleted, MessageEvent
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
@@ -137,6 +137,10 @@ class RedisMessageLog(MessageLog):
         with self._readable(channel):
             states = [_state(channel, each) for each in found if each[2] is not None]
         return Page(states, Position(epoch.decode(), int(head)), more == b"1")
+
+    def note(self, event: Event) -> None:
+        """Remember the event if it is the channel's last so far."""
+        self._note(event.channel, event.epoch, event.offset, event.at)
 
     @contextmanager
     def _readable(self, channel: ChannelName) -> Iterator[None]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.adapters.codec import DecodeError, decode_event, encode_event, known
+from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.appending import Appended, decide, recreated
@@ -119,7 +119,7 @@ class Batch:
             if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
                 return Appended(first, duplicate=True)
             payload = self._states.get((draft.channel, draft.id))
-            appended = decide(draft, None if payload is None else known(decode_event(payload)), channel.next)
+            appended = decide(draft, None if payload is None else state_of(decode_event(payload)), channel.next)
         except MaruError as refusal:
             return refusal
         except DecodeError as error:

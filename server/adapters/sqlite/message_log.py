@@ -15,6 +15,7 @@ from server.adapters.sqlite.writer import Writer
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft
+from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
 
@@ -67,6 +68,9 @@ class SqliteMessageLog(MessageLog):
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         return await self._reader.history(channel, before, after, limit)
+
+    def note(self, event: Event) -> None:
+        """Nothing: the file is this process' own, and can't come back older while the process lives."""
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
         with ExitStack() as stack:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from server.adapters.codec import DecodeError, decode_event, known
+from server.adapters.codec import DecodeError, decode_event, state_of
 from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.database import DEADLINE_S, open_reader
 from server.domain.channels import ChannelName
@@ -100,7 +100,7 @@ class Reader:
             if row is None:
                 return None
             offset, payload = row
-            return state_after(known(decode_event(payload)), offset)
+            return state_after(state_of(decode_event(payload)), offset)
 
         return await self._query(_MESSAGE, (channel, id), state)
 
@@ -114,7 +114,7 @@ class Reader:
                 return Page([], self._start(channel), more=False)
             epoch, head, lines = row
             found = [line.split(b" ", 1) for line in _lines(lines)]
-            messages = [state_after(known(decode_event(payload)), int(offset)) for offset, payload in found[:limit]]
+            messages = [state_after(state_of(decode_event(payload)), int(offset)) for offset, payload in found[:limit]]
             if not forward:
                 messages.reverse()
             return Page(messages, Position(epoch, head), more=len(found) > limit)
@@ -164,7 +164,7 @@ class Reader:
         try:
             row = db.execute(sql, arguments).fetchone()
         except BaseException:
-            db.close()  # after an error only a fresh connection is known to be sound
+            db.close()  # after an error only a fresh connection is state_of to be sound
             raise
         self._idle.put(db)
         return shape(row)

@@ -8,18 +8,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.adapters.codec import (
+    MAX_TIME_MS,
     DecodeError,
     decode_event,
     encode_event,
     known,
+    state_of,
 )
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent
+from server.domain.events import (
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    MessageEvent,
+    UnknownEvent,
+    erased,
+)
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId
 from tests.doubles.samples import NOW_MS, ROOM, event, some_id, unknown
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-whole = st.integers(0, 2**53)
+whole = st.integers(0, 2**53 - 1)
+times = st.integers(0, MAX_TIME_MS)
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
     scalars | texts, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
@@ -33,16 +44,18 @@ messages = st.builds(
     data=st.none() | st.dictionaries(texts, values, max_size=3),
     reply_to=st.none() | st.integers(0, 99).map(some_id),
     key=st.none() | texts,
-    created_at=whole,
-    edited_at=st.none() | whole,
+    created_at=times,
+    edited_at=st.none() | times,
     version=st.integers(1, 9),
     offset=whole,
+    edited_by=st.none() | st.builds(Author, texts.map(UserId), st.none() | texts),
 )
-places = (st.just(ROOM), texts, whole, whole)
+places = (st.just(ROOM), texts, whole, times)
 events = st.one_of(
     st.builds(MessageCreated, *places, messages),
     st.builds(MessageEdited, *places, messages),
-    st.builds(MessageDeleted, *places, texts.map(MessageId)),
+    st.builds(MessageDeleted, *places, texts.map(MessageId), st.none() | st.builds(Author, texts.map(UserId), texts)),
+    st.builds(MessageErased, *places, texts.map(MessageId), whole, st.booleans()),
 )
 
 
@@ -91,6 +104,31 @@ def with_(**changed: object) -> dict[str, Any]:
         orjson.dumps(with_(m={**with_()["m"], "author": "alice"})),
         orjson.dumps(with_(m={**with_()["m"], "text": None})),
         orjson.dumps(with_(m={**with_()["m"], "version": "1"})),
+        *(orjson.dumps(with_(a=time)) for time in (-1, MAX_TIME_MS + 1, 10**18, True)),
+        *(orjson.dumps(with_(o=offset)) for offset in (-1, 2**53, 10**18)),
+        *(
+            orjson.dumps(with_(m={**with_()["m"], field: value}))
+            for field, value in [
+                ("created_at", 10**18),
+                ("edited_at", "soon"),
+                ("edited_at", 10**18),
+                ("edited_by", "mod"),
+                ("edited_by", ["mod", 7]),
+                ("author", None),
+                ("author", ["alice", 7]),
+                ("author", ["alice"]),
+                ("data", [1]),
+                ("data", "text"),
+                ("reply_to", 7),
+                ("key", {}),
+                ("offset", -1),
+                ("version", 10**18),
+            ]
+        ),
+        orjson.dumps(with_(t="deleted", i="id", b="mod")),
+        orjson.dumps(with_(t="erased", i="id", n=1)),
+        orjson.dumps(with_(t="erased", i="id", n=1, w="reacted")),
+        orjson.dumps(with_(t="erased", i="id", n="1", w="created")),
     ],
 )
 def test_what_is_no_event_is_refused(foreign: bytes) -> None:
@@ -106,10 +144,19 @@ def test_an_event_of_an_unknown_kind_keeps_its_place(kind: str) -> None:
 
 
 def test_an_unknown_event_is_no_state_of_a_message() -> None:
-    """If a message's state is expected, an event of an unknown kind is damage."""
-    assert known(event(1)) == event(1)
+    """If a message's state is expected, an event of an unknown kind is damage, and so is an erased event."""
+    assert known(event(1)) == state_of(event(1)) == event(1)
     with pytest.raises(DecodeError, match="unknown kind 'reacted'"):
         known(unknown(1))
+    with pytest.raises(DecodeError, match="erased"):
+        state_of(erased(event(1)))
+
+
+def test_a_message_of_an_earlier_version_has_no_editor() -> None:
+    """Bytes without `edited_by` are read as an edit of the author's."""
+    fields = with_()
+    del fields["m"]["edited_by"]
+    assert decode_event(orjson.dumps(fields)) == event(1)
 
 
 def test_a_lone_surrogate_is_no_json() -> None:

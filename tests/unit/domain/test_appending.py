@@ -16,7 +16,7 @@ from server.domain.appending import (
 )
 from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.errors import MaruError
-from server.domain.events import MessageDeleted, MessageEdited, MessageEvent, state_after
+from server.domain.events import MessageChange, MessageDeleted, MessageEdited, MessageEvent, state_after
 from server.domain.messages import Position, Tombstone
 from tests.doubles.samples import NOW_MS, ROOM, new_message, some_id
 
@@ -42,7 +42,7 @@ DELETED = MessageDeleted(ROOM, "one", 8, NOW_MS + 40, DRAFT.id)
     ],
 )
 def test_a_draft_becomes_an_event_at_the_next_position(
-    draft: Draft, present: MessageEvent | None, event: MessageEvent
+    draft: Draft, present: MessageChange | None, event: MessageEvent
 ) -> None:
     """A draft that the state allows becomes a new event of its kind, with the time of the draft."""
     assert decide(draft, present, NEXT) == Appended(event, duplicate=False)
@@ -60,7 +60,7 @@ def test_a_draft_becomes_an_event_at_the_next_position(
     ],
 )
 def test_a_draft_that_the_state_rules_out_is_refused(
-    draft: Draft, present: MessageEvent | None, refusal: MaruError
+    draft: Draft, present: MessageChange | None, refusal: MaruError
 ) -> None:
     """Each refusal has its error and its one text."""
     with pytest.raises(type(refusal)) as raised:

@@ -5,7 +5,6 @@ from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Session
 from server.domain.appending import Appended
-from server.domain.events import MessageCreated, MessageEdited
 from server.gateway.chat.handler import Handler, Handlers, Reply
 from server.wire import messages
 from server.wire.answers import Done
@@ -44,5 +43,4 @@ def handlers(publisher: Publisher, history: History) -> Handlers:
 def _written(appended: Appended) -> Json:
     """The fields that the acks of `message:send` and `message:edit` have in common."""
     event = appended.event
-    assert isinstance(event, MessageCreated | MessageEdited)  # neither command deletes
-    return {"message": messages.message(event.message), "epoch": event.epoch, "offset": event.offset}
+    return {"message": messages.subject(event), "epoch": event.epoch, "offset": event.offset}

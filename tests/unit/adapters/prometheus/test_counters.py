@@ -8,7 +8,7 @@ import pytest
 
 from server.adapters.prometheus.counters import BOUNDS_S, CODES, EVENTS, Counters
 from server.domain.errors import TABLE
-from server.domain.events import MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import MessageChange, MessageDeleted, MessageEdited, erased
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.wire import messages
@@ -83,7 +83,10 @@ def test_events_are_counted_by_their_names_on_the_wire(scraped: ScrapedCounters)
         scraped.counters.ordered(one)
         assert EVENTS[type(one)] == messages.log_event(one)[0]
         assert scraped[f'maru_events_total{{event="{EVENTS[type(one)]}"}}'] == 1
-    assert set(EVENTS) == set(get_args(MessageEvent))
+    assert set(EVENTS) == set(get_args(MessageChange))
+    for erased_event, name in ((erased(first), "message:created"), (erased(edited), "message:edited")):
+        scraped.counters.ordered(erased_event)
+        assert scraped[f'maru_events_total{{event="{name}"}}'] == 2
 
 
 # Times
