@@ -99,6 +99,8 @@ class Replica:
             link_losses=self.stores.bus.link_losses(),
             ring_bytes=self.rings.size,
             rings_evicted=self.rings.evicted,
+            hints_dropped=self.stores.bus.broadcast.dropped,
+            log_evicts=self.stores.bus.log_evicts(),
         )
 
 

@@ -33,7 +33,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica holds at this moment. `link_losses` and `rings_evicted` only grow."""
+    """What a replica holds at this moment. `link_losses`, `rings_evicted` and `hints_dropped` only grow."""
 
     connections: int
     sessions: int
@@ -45,6 +45,10 @@ class Snapshot:
     """Memory of the recent events that are kept for clients that come back, of all channels."""
     rings_evicted: int
     """How often a channel's recent events were dropped so that all together stay within their bound."""
+    hints_dropped: int = 0
+    """Hints at events that had no room to wait; their channels are compared with the log."""
+    log_evicts: bool = False
+    """Whether the log's store may drop messages when its memory is full."""
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -52,6 +52,7 @@ CASES = {
         {'maru_broker_link_losses_total{$,pod="a"}': "0+0.1x80"},
         {'maru_broker_link_losses_total{$,pod="a"}': "0x20 1x60"},
     ),
+    "MaruLogEvicts": Case(7, {'maru_log_evicts{$,pod="a"}': "1x40"}, {'maru_log_evicts{$,pod="a"}': "0x40"}),
     "MaruSendsUnavailable": Case(
         8,
         {'maru_commands_total{$,code="unavailable"}': "0+5x60", 'maru_commands_total{$,code="ok"}': "0+95x60"},

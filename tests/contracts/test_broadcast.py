@@ -12,7 +12,7 @@ from server.adapters.redis.bus import RedisBus
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
-from server.ports.broadcast import Broadcast, LinkRestored
+from server.ports.broadcast import Broadcast, Hint, HintsLost, LinkRestored
 from tests.doubles.samples import event
 
 DEADLINE_S = 5.0
@@ -26,14 +26,14 @@ class Ears:
     def __init__(self, broadcast: Broadcast) -> None:
         self._hints = broadcast.listen()
 
-    async def hint(self) -> Event | LinkRestored:
+    async def hint(self) -> Hint:
         """The next hint."""
         async with asyncio.timeout(DEADLINE_S):
             return await anext(self._hints)
 
     async def event(self) -> Event:
         """The next event."""
-        while isinstance(hint := await self.hint(), LinkRestored):
+        while isinstance(hint := await self.hint(), LinkRestored | HintsLost):
             pass
         return hint
 
@@ -114,17 +114,22 @@ async def test_3_subscribing_twice_is_subscribing(broadcast: Broadcast, channel:
 
 
 async def test_5_what_is_not_fetched_is_bounded(opened: Open, channel: ChannelName, other: ChannelName) -> None:
-    """Over the bound the hints are dropped. The listener is told so, and hears the later hints."""
+    """Over the bound a hint is dropped and counted. The listener is told of its channel alone; later hints come."""
     async with opened(10) as broadcast:
+        await broadcast.subscribe(other)
         await broadcast.subscribe(channel)
+        await broadcast.publish(event(1, channel=other))
         for offset in range(1, 16):
             await broadcast.publish(event(offset, channel=channel))
         await broadcast.subscribe(other)  # confirmed behind the hints: they have arrived by now
-        ears, heard = Ears(broadcast), list[Event | LinkRestored]()
-        while not heard or heard[-1] != event(15, channel=channel):
+        ears, heard = Ears(broadcast), list[Hint]()
+        while not heard or not isinstance(heard[-1], HintsLost):
             heard.append(await ears.hint())
-    assert len(heard) <= 10
-    assert isinstance(heard[0], LinkRestored)
+        assert heard[-1] == HintsLost(frozenset({channel}))
+        assert 9 <= len([hint for hint in heard if not isinstance(hint, LinkRestored | HintsLost)]) <= 10
+        assert broadcast.dropped >= 6
+        await broadcast.publish(event(16, channel=channel))
+        assert await ears.event() == event(16, channel=channel)
 
 
 async def test_6_the_last_call_wins(broadcast: Broadcast, channel: ChannelName, other: ChannelName) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
-from server.ports.broadcast import Broadcast, LinkRestored
+from server.ports.broadcast import Broadcast, Hint, LinkRestored
 
 
 class Fate(Enum):
@@ -97,8 +97,12 @@ class BrokerLink(Broadcast):
         self._channels: set[ChannelName] = set()
         self._late: list[Event] = []
         self._lossy = False
-        self._waiting: deque[Event | LinkRestored] = deque()
+        self._waiting: deque[Hint] = deque()
         self._arrived = asyncio.Event()
+
+    @property
+    def dropped(self) -> int:
+        return 0
 
     async def publish(self, event: Event) -> None:
         self._check()
@@ -115,7 +119,7 @@ class BrokerLink(Broadcast):
         self._check()
         self._channels.discard(channel)
 
-    async def listen(self) -> AsyncIterator[Event | LinkRestored]:
+    async def listen(self) -> AsyncIterator[Hint]:
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -139,7 +143,7 @@ class BrokerLink(Broadcast):
         while self._late and (picked := self._broker.plan.pick(len(self._late))) is not None:
             self.arrive(self._late.pop(picked))
 
-    def arrive(self, hint: Event | LinkRestored) -> None:
+    def arrive(self, hint: Hint) -> None:
         """Be heard by the replica."""
         self._waiting.append(hint)
         self._arrived.set()

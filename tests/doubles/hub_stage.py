@@ -7,7 +7,7 @@ from server.domain.channels import ChannelName
 from server.domain.events import Event
 from server.domain.identity import SessionId
 from server.domain.rings import EncodedEvent
-from server.ports.broadcast import LinkRestored
+from server.ports.broadcast import Hint
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog
 from tests.doubles.replica import Replica
@@ -44,7 +44,7 @@ class HubStage:
         await self.replica.transport.until(lambda: len(inbox) >= count)
         await turns(20)
 
-    def hint(self, *hints: Event | LinkRestored) -> None:
+    def hint(self, *hints: Hint) -> None:
         """Let hints arrive."""
         for hint in hints:
             self.link.arrive(hint)

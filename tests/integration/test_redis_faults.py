@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.adapters.redis.link import connect
+from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import BATCH_LIMIT, RUN, WAITING_LIMIT, Pipeline
 from server.domain.appending import Appended
@@ -123,8 +124,24 @@ async def test_a_command_carries_the_id_of_the_run_that_gets_it(redis: RedisProc
 
 async def test_without_the_right_to_ask_the_run_is_unknown(redis: RedisProcess, pipeline: Pipeline) -> None:
     """A user who may not ask for it loses nothing else."""
-    await redis.command("ACL", "SETUSER", "default", "-info")
+    await redis.command("ACL", "SETUSER", "default", "-info", "-role", "-config")
     assert await pipeline.execute("ECHO", RUN) == b"0" * 10
+
+
+async def test_a_redis_that_evicts_is_told_of_once(redis: RedisProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a line and in the metrics, at the next connection; also that it has been put right."""
+    await redis.command("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+    master = Master()
+    pipelines = [Pipeline(connect(redis.url), master) for _ in range(3)]
+    for pipeline in pipelines[:2]:
+        await pipeline.execute("PING")
+    told = master.evicts
+    assert capsys.readouterr().out.count("redis.evicts") == 1
+    await redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await pipelines[2].execute("PING")
+    assert (told, master.evicts) == (True, False)
+    for pipeline in pipelines:
+        await pipeline.aclose()
 
 
 async def test_too_many_waiting_is_overloaded(redis: RedisProcess, pipeline: Pipeline) -> None:

@@ -16,8 +16,7 @@ from server.adapters.redis.listener import PULSE_S, UNHEARD_CALLS
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
-from server.domain.events import Event
-from server.ports.broadcast import LinkRestored
+from server.ports.broadcast import Hint, LinkRestored
 from tests.doubles.samples import HOUR_MS, ROOM, event, new_message
 from tests.harness.proxy import Proxy, Relay
 from tests.harness.redis import RedisProcess
@@ -52,7 +51,7 @@ class Replica:
             await self._running
         await self.bus.aclose()
 
-    async def hint(self) -> Event | LinkRestored:
+    async def hint(self) -> Hint:
         """The next hint."""
         async with asyncio.timeout(DEADLINE_S):
             return await anext(self._hints)

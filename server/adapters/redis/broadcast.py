@@ -1,22 +1,18 @@
 """The broadcast over Redis pub/sub, by way of the bus."""
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 
 import structlog
 
 from server.adapters import codec
 from server.adapters.codec import DecodeError
+from server.adapters.hints import WAITING_LIMIT, HintQueue
 from server.adapters.redis.bus import RedisBus
 from server.domain.channels import ChannelName
 from server.domain.events import Event, MessageCreated, MessageEdited, MessageEvent
 from server.domain.limits import MAX_DATA_DEPTH
 from server.domain.nesting import is_deeper
-from server.ports.broadcast import Broadcast, LinkRestored
-
-WAITING_LIMIT = 10_000
-"""Hints that wait for the listener. Over it they are dropped, and the listener is told to compare with the log."""
+from server.ports.broadcast import Broadcast, Hint
 
 MAX_BYTES = 256 * 1024
 """Of a hint; the largest message takes less, however it is escaped."""
@@ -29,11 +25,14 @@ class RedisBroadcast(Broadcast):
 
     def __init__(self, bus: RedisBus, limit: int = WAITING_LIMIT) -> None:
         self._bus = bus
-        self._limit = limit
-        self._waiting: deque[Event | LinkRestored] = deque()
-        self._arrived = asyncio.Event()
+        self._queue = HintQueue(limit)
         bus.on_hint = self._take
-        bus.on_restored = self._restored
+        bus.on_restored = self._queue.put_restored
+
+    @property
+    def dropped(self) -> int:
+        """How many hints had no room in the queue."""
+        return self._queue.dropped
 
     async def publish(self, event: MessageEvent) -> None:
         """Publish behind everything published before. Promises 1, 4."""
@@ -47,13 +46,9 @@ class RedisBroadcast(Broadcast):
         """Stop hearing the channel's topic. Promise 6."""
         await self._bus.unsubscribe(self._bus.topic(channel))
 
-    async def listen(self) -> AsyncIterator[Event | LinkRestored]:
+    def listen(self) -> AsyncIterator[Hint]:
         """All hints. Promises 1, 2, 5."""
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            self._arrived.clear()
-            await self._arrived.wait()
+        return self._queue.listen()
 
     def _take(self, topic: str, payload: bytes) -> None:
         try:
@@ -63,16 +58,7 @@ class RedisBroadcast(Broadcast):
         except DecodeError as error:
             _log.warning("hint.refused", topic=topic, problem=str(error))
             return
-        if len(self._waiting) >= self._limit:
-            self._waiting.clear()
-            self._waiting.append(LinkRestored())
-        self._waiting.append(event)
-        self._arrived.set()
-
-    def _restored(self) -> None:
-        if not (self._waiting and isinstance(self._waiting[-1], LinkRestored)):
-            self._waiting.append(LinkRestored())
-        self._arrived.set()
+        self._queue.put(event)
 
 
 def _judged(payload: bytes) -> Event:

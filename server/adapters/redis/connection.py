@@ -6,6 +6,7 @@ connections. So a connection asks for the node's role when it connects, and with
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ class Connection:
         if not self._connection.is_connected:
             self._generation = self._master.generation
             await open_connection(self._connection)
-            self._run, role = await introduce(self._connection)
+            self._run, role = await introduce(self._connection, self._master)
             if self._keeping is not None:
                 self._keeping.connected(role)
             self._checked = asyncio.get_running_loop().time()
@@ -122,13 +123,14 @@ async def send(connection: AbstractConnection, commands: Sequence[Command]) -> l
     return [await parser.read_response() for _ in commands]
 
 
-async def introduce(connection: AbstractConnection) -> tuple[str, Any]:
+async def introduce(connection: AbstractConnection, master: Master) -> tuple[str, Any]:
     """Return the short run id of the node that a new connection leads to, and its answer to ROLE. Raises `NotMaster` if
-    it is a replica."""
-    role, server = await send(connection, [ROLE, ("INFO", "server")])
+    it is a replica. Whatever the user may not ask is not known."""
+    role, server, memory = await send(connection, [ROLE, ("INFO", "server"), ("INFO", "memory")])
     if is_replica(role):
         raise NotMaster("the node is a replica")
-    return _run_id(server), role
+    master.learn_policy(_field(memory, "maxmemory_policy"))
+    return (_field(server, "run_id") or UNKNOWN_RUN)[:RUN_ID_CHARS], role
 
 
 def is_replica(role: Any) -> bool:
@@ -142,9 +144,7 @@ def _addressed(command: Command, run: str) -> Command:
     return tuple(run if word is RUN else word for word in command)
 
 
-def _run_id(info: Any) -> str:
-    """Return the short run id of an answer to INFO. Without the right to ask there is none."""
-    if not isinstance(info, bytes):
-        return UNKNOWN_RUN
-    _, _, rest = info.partition(b"\nrun_id:")
-    return rest[:RUN_ID_CHARS].decode() or UNKNOWN_RUN
+def _field(info: Any, name: str) -> str | None:
+    """Return a field of an answer to INFO; None if it is not there, or the answer is an error."""
+    found = re.search(rf"^{name}:(\S+)".encode(), info, re.MULTILINE) if isinstance(info, bytes) else None
+    return found[1].decode() if found else None

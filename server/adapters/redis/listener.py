@@ -115,7 +115,7 @@ class Listener:
         try:
             await open_connection(connection)
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await introduce(connection)
+                await introduce(connection, self._master)
             async with self._sending:
                 topics = [*self._always, *self._topics.ask_all()]
                 for start in range(0, len(topics), SUBSCRIBE_BATCH):

@@ -21,6 +21,7 @@ class Master:
 
     def __init__(self) -> None:
         self.generation = 0
+        self.evicts = False  # whether the newest node may drop keys when its memory is full
         self._renewal = asyncio.Event()  # of this generation
 
     def renew(self, generation: int, reason: str) -> None:
@@ -30,6 +31,13 @@ class Master:
             self._renewal.set()
             self._renewal = asyncio.Event()
             _log.warning("redis.renewed", reason=reason)
+
+    def learn_policy(self, policy: str | None) -> None:
+        """Warn if the `maxmemory-policy` of a node lets it drop messages. None: the user may not ask."""
+        evicts = policy not in {None, "noeviction"}
+        if evicts and not self.evicts:
+            _log.warning("redis.evicts", policy=policy, expected="noeviction")
+        self.evicts = evicts
 
     async def renewed(self, generation: int) -> None:
         """Return once the connections of the generation have to connect again."""

@@ -17,7 +17,7 @@ from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.rings import Rings
 from server.domain.sequencing import Gap, Known, OtherEpoch, Ready
-from server.ports.broadcast import Broadcast, LinkRestored
+from server.ports.broadcast import Broadcast, HintsLost, LinkRestored
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, ChannelMetrics
@@ -59,11 +59,15 @@ class Hub:
         """Deliver hints until cancelled."""
         hints = 0
         async for hint in self._broadcast.listen():
-            if isinstance(hint, LinkRestored):
-                self.quarantine.retry_all()
-                self._healing.mark_all_stale()
-            else:
-                self._accept(hint)
+            match hint:
+                case LinkRestored():
+                    self.quarantine.retry_all()
+                    self._healing.mark_all_stale()
+                case HintsLost(channels):
+                    for channel in channels:
+                        self._healing.mark_stale(channel)
+                case event:
+                    self._accept(event)
             hints += 1
             if hints % HINTS_PER_TURN == 0:
                 await self._transport.settled()

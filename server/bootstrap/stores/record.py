@@ -23,5 +23,7 @@ class Bus:
     """How often they could not be reached any more, since the start."""
     hear_emits: Callable[[EmitHeard], None] = lambda _: None
     """Name the receiver of events that other processes emit into channels."""
+    log_evicts: Callable[[], bool] = lambda: False
+    """Whether the store that bus and log share may drop messages when its memory is full."""
     loops: tuple[Coroutine[Any, Any, None], ...] = ()
     """Work that runs until the end of the process."""

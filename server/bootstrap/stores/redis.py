@@ -42,6 +42,7 @@ def _open_bus(settings: Settings, url: str, master: Master, resources: AsyncExit
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
+        log_evicts=lambda: master.evicts,
         loops=(bus.run(), link.follow(url, master)),
     )
 

@@ -4,7 +4,8 @@ import asyncio
 import itertools
 
 from server.application.channels.hub import HINTS_PER_TURN
-from server.ports.broadcast import LinkRestored
+from server.domain.channels import ChannelName
+from server.ports.broadcast import HintsLost, LinkRestored
 from tests.doubles.hub_stage import BOB, FOREIGN, HubStage
 from tests.doubles.samples import ROOM, event
 
@@ -36,6 +37,18 @@ async def test_the_last_hint_is_missed_when_the_link_comes_back(stage: HubStage)
     await stage.until(inbox, 3)
     await stage.until(other, 2)
     assert inbox == written
+    assert other == elsewhere
+
+
+async def test_dropped_hints_are_read_from_the_log(stage: HubStage) -> None:
+    """Of the channels that are named, hosted or not; no other channel is read."""
+    inbox, other = await stage.member(), await stage.member(BOB, FOREIGN)
+    written, elsewhere = await stage.write(3), await stage.write(2, FOREIGN, first=100)
+    stage.hint(HintsLost(frozenset({ROOM, ChannelName("room:nobody")})))
+    await stage.until(inbox, 3)
+    assert (inbox, other) == (written, [])
+    stage.hint(elsewhere[0], elsewhere[1])
+    await stage.until(other, 2)
     assert other == elsewhere
 
 

@@ -12,7 +12,7 @@ from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
 from server.domain.rings import RING_LIMIT, EncodedEvent
-from server.ports.broadcast import LinkRestored
+from server.ports.broadcast import Hint, LinkRestored
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog
 from tests.doubles.metrics import RecordingMetrics
@@ -48,7 +48,7 @@ class Scene:
                 events.append((await self.log.append(new_message(self.written))).event)
         return events
 
-    async def hint(self, *hints: Event | LinkRestored) -> None:
+    async def hint(self, *hints: Hint) -> None:
         """Let hints arrive, and the hub take them."""
         for hint in hints:
             self.link.arrive(hint)

@@ -1,0 +1,61 @@
+"""Hints that wait for the listener of a broadcast: bounded, and whatever is dropped is counted and told."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import structlog
+
+from server.domain.channels import ChannelName
+from server.domain.events import Event
+from server.ports.broadcast import Hint, HintsLost, LinkRestored
+
+WAITING_LIMIT = 10_000
+"""Hints that may wait for the listener. Over this number a hint is dropped, and the listener is told of its channel."""
+
+_log = structlog.get_logger("maru.broadcast")
+
+
+class HintQueue:
+    """A queue with a single listener. `dropped` counts the hints that had no room."""
+
+    def __init__(self, limit: int) -> None:
+        self.dropped = 0
+        self._limit = limit
+        self._waiting: deque[Event | LinkRestored | None] = deque()  # None: here the listener is told of losses
+        self._lost: set[ChannelName] = set()  # channels whose hints were dropped, and of which it was not told yet
+        self._arrived = asyncio.Event()
+
+    def put(self, event: Event) -> None:
+        """Queue a hint, or drop it."""
+        if len(self._waiting) < self._limit:
+            self._waiting.append(event)
+        else:
+            self._drop(event.channel)
+        self._arrived.set()
+
+    def put_restored(self) -> None:
+        """Queue `LinkRestored`, unless it is the last in the queue."""
+        if not (self._waiting and isinstance(self._waiting[-1], LinkRestored)):
+            self._waiting.append(LinkRestored())
+        self._arrived.set()
+
+    async def listen(self) -> AsyncIterator[Hint]:
+        """Yield what was put, in order, and `HintsLost` behind the hints that waited when the first was dropped."""
+        while True:
+            while self._waiting:
+                hint = self._waiting.popleft()
+                yield self._told() if hint is None else hint
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _drop(self, channel: ChannelName) -> None:
+        self.dropped += 1
+        if not self._lost:
+            self._waiting.append(None)
+            _log.warning("hints.dropped", waiting=self._limit, dropped=self.dropped)
+        self._lost.add(channel)
+
+    def _told(self) -> HintsLost:
+        lost, self._lost = self._lost, set()
+        return HintsLost(frozenset(lost))
