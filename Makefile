@@ -14,6 +14,11 @@ TEST_WORKERS ?= 2
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
 UPGRADE ?=
+# For `make jepsen`: how long, which seed (empty: a random one), and the folder for histories and verdicts (empty:
+# build/jepsen/<time>).
+MINUTES ?= 30
+SEED ?=
+FOLDER ?=
 # Makes the lock files; itself in no lock, as nothing else needs it.
 UV := uv==0.13.9
 
@@ -30,7 +35,7 @@ LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --gene
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test compose-test image-test kind-test check format bench bench-quick lock clean demo commands peers
+.PHONY: help run test compose-test image-test kind-test check format bench bench-quick jepsen lock clean demo commands peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +79,9 @@ bench: $(VENV)/.test $(VENV)/.bench peers ## the benchmarks beside other servers
 
 bench-quick: $(VENV)/.test $(VENV)/.bench peers ## a first look at the benchmarks; under a minute
 	$(BIN)/python -m bench quick $(ARGS)
+
+jepsen: commands $(VENV)/.test ## faults for MINUTES=30, and a checker of the history; SEED= repeats a schedule, FOLDER= keeps it
+	$(BIN)/python -m tests.jepsen --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(FOLDER),--folder $(FOLDER)) $(ARGS)
 
 lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade takes the newest versions
 	$(LOCK) --output-file requirements/run.txt

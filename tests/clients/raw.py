@@ -102,7 +102,11 @@ class RawSocket:
         if receive_buffer is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         loop = asyncio.get_running_loop()
-        await asyncio.wait_for(loop.sock_connect(plain, ("127.0.0.1", port)), WAIT_S)
+        try:
+            await asyncio.wait_for(loop.sock_connect(plain, ("127.0.0.1", port)), WAIT_S)
+        except BaseException:
+            plain.close()
+            raise
         limit = 1 << 16 if receive_buffer is None else receive_buffer
         return cls(*await asyncio.open_connection(sock=plain, limit=limit))
 

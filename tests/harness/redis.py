@@ -1,9 +1,10 @@
 """A real Redis in a process of its own: started, killed, frozen, sent back in time and restarted by tests."""
 
 import contextlib
+import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,26 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
     """`redis-server` with an append-only file. Use as an async context manager; `url` has no password.
 
     `options` are command-line options, e.g. `("--requirepass", "secret")`; `client` then uses the `password`, which may
-    be changed. `sentinel_of` makes it a sentinel that watches that port as `mymaster`.
+    be changed. `sentinel_of` makes it a sentinel that watches that port as `mymaster`. `env` are further
+    variables of the process.
     """
 
     scheme = "redis"
 
     def __init__(
-        self, folder: Path, options: Sequence[str] = (), *, password: str | None = None, sentinel_of: int | None = None
+        self,
+        folder: Path,
+        options: Sequence[str] = (),
+        *,
+        password: str | None = None,
+        sentinel_of: int | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(folder)
         self._options = tuple(options)
         self.password = password
         self._sentinel_of = sentinel_of
+        self._env = os.environ | dict(env or {})
 
     async def __aexit__(self, *_: object) -> None:
         self.kill()
@@ -55,7 +64,7 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
         self.folder.mkdir(parents=True, exist_ok=True)
         command = ["redis-server", *self._configuration(), *self._options]
         with (self.folder / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _configuration(self) -> list[str]:
         basic = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--daemonize", "no"]

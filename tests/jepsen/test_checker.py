@@ -1,0 +1,375 @@
+"""The checker finds each kind of violation in a short history made by hand, and nothing in a sound history."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.jepsen.checker import check
+from tests.jepsen.history import NEMESIS, Json, Kind, Record
+
+ROOM = "room:a"
+
+
+class Made:
+    """A history under construction. Every message is by `ann`, its key and text follow from its number."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self._ops = 0
+        self.epoch = "one"
+
+    def write(self, process: str, kind: Kind, name: str, op: int, value: Json, at: float | None = None) -> int:
+        """Add a record."""
+        index = len(self.records)
+        self.records.append(Record(index, float(index) if at is None else at, process, kind, name, op, value))
+        return index
+
+    def invoke(self, process: str, name: str, value: Json) -> int:
+        """Ask."""
+        self._ops += 1
+        self.write(process, "invoke", name, self._ops, {"channel": ROOM, **value})
+        return self._ops
+
+    def send(self, number: int, offset: int | None = None, *, epoch: str | None = None, duplicate: bool = False) -> int:
+        """Send a message, whose offset is its number; return the operation."""
+        op = self.invoke("ann", "send", {"author": "ann", "key": f"k{number}", "text": f"says {number}"})
+        place = {"epoch": epoch or self.epoch, "offset": offset or number, "duplicate": duplicate}
+        self.write("ann", "ok", "send", op, place | message(number))
+        return op
+
+    def change(self, name: str, number: int, offset: int, text: str | None = None) -> None:
+        """Edit or delete a message."""
+        op = self.invoke("ann", name, {"id": f"id{number}"} | ({} if text is None else {"text": text}))
+        self.write("ann", "ok", name, op, {"epoch": self.epoch, "offset": offset})
+
+    def join(self, process: str = "bob", since: tuple[str, int] | None = None) -> int:
+        """Ask to join; return the operation."""
+        return self.invoke(process, "join", {"since": since and {"epoch": since[0], "offset": since[1]}})
+
+    def joined(self, op: int, offset: int, *events: Json, process: str = "bob", **told: Any) -> None:
+        """Answer that."""
+        value = {"channel": ROOM, "epoch": self.epoch, "offset": offset, "recovered": None, "reason": None}
+        self.write(process, "ok", "join", op, value | told | {"events": list(events)})
+
+    def hear(self, number: int, process: str = "bob", **other: Any) -> None:
+        """Let a reader hear the creation of a message."""
+        self.write(process, "ok", "event", 0, self.event(number) | other)
+
+    def event(self, number: int, **other: Any) -> Json:
+        """Return the creation of a message."""
+        place = {"channel": ROOM, "epoch": self.epoch, "offset": number, "at": f"t{number}", "event": "created"}
+        return place | message(number) | other
+
+    def page(self, *numbers: int, offset: int, more: bool = False) -> None:
+        """Read the history."""
+        op = self.invoke("cid", "history", {})
+        messages = [{"offset": number, **message(number)} for number in numbers]
+        place = {"channel": ROOM, "epoch": self.epoch, "offset": offset, "more": more}
+        self.write("cid", "ok", "history", op, place | {"messages": messages})
+
+    def log(self, *numbers: int, offset: int, **texts: str | None) -> None:
+        """End with the log; `texts` are those of messages by id that were changed."""
+        messages = [{"offset": number, **message(number)} for number in numbers]
+        for each in messages:
+            each["text"] = texts.get(each["id"], each["text"])
+        value = {"channel": ROOM, "epoch": self.epoch, "offset": offset, "messages": messages}
+        self.write("auditor", "ok", "log", 0, value)
+
+    def fault(self, **value: Any) -> None:
+        """Make a fault."""
+        self.write(NEMESIS, "info", "fault", 0, value)
+
+    def kinds(self) -> set[str]:
+        """Judge."""
+        return check(self.records).kinds()
+
+
+def message(number: int) -> Json:
+    """A message as it was sent."""
+    return {"id": f"id{number}", "author": "ann", "key": f"k{number}", "text": f"says {number}"}
+
+
+def read_by_bob() -> Made:
+    """Two messages that bob hears; the log is still to be written."""
+    made = Made()
+    made.joined(made.join(), 0)
+    for number in (1, 2):
+        made.send(number)
+        made.hear(number)
+    return made
+
+
+def sound(made: Made) -> None:
+    """Nothing is wrong."""
+    made.log(1, 2, offset=2)
+
+
+def acked_and_lost(made: Made) -> None:
+    """An acked message is not in the log."""
+    made.send(3)
+    made.send(4)
+    made.hear(3)
+    made.hear(4)
+    made.log(1, 2, 4, offset=4)
+
+
+def lost_edit(made: Made) -> None:
+    """The log has the text before an acked edit."""
+    made.change("edit", 1, 3, "better")
+    made.hear(1, offset=3, event="edited", text="better", at="t3")
+    made.log(1, 2, offset=3)
+
+
+def lost_deletion(made: Made) -> None:
+    """The log has a message whose deletion was acked."""
+    made.change("delete", 1, 3)
+    made.hear(1, offset=3, event="deleted", text=None, key=None, author=None, at="t3")
+    made.log(1, 2, offset=3)
+
+
+def other_epoch_without_a_fault(made: Made) -> None:
+    """The epoch changes, everybody is told, a message is gone, and no fault explains it."""
+    made.epoch = "two"
+    made.joined(made.join(since=("one", 2)), 1, recovered=False, reason="epoch_changed")
+    made.log(1, offset=1)
+
+
+def key_twice(made: Made) -> None:
+    """A repeated key is a second message."""
+    op = made.invoke("ann", "send", {"author": "ann", "key": "k2", "text": "says 2"})
+    again = message(2) | {"id": "id3"}
+    made.write("ann", "ok", "send", op, {"epoch": "one", "offset": 3, "duplicate": False} | again)
+    made.hear(2, offset=3, at="t3", id="id3")
+    made.log(1, 2, offset=3)
+    made.records[-1].value["messages"].append({"offset": 3} | again)
+
+
+def offset_twice(made: Made) -> None:
+    """A connected reader hears an event twice."""
+    made.hear(2)
+    made.log(1, 2, offset=2)
+
+
+def back_in_order(made: Made) -> None:
+    """A reader that came in the middle hears an event of before."""
+    made.joined(made.join("dan"), 2, process="dan")
+    made.hear(1, "dan")
+    made.log(1, 2, offset=2)
+
+
+def against_the_log(made: Made) -> None:
+    """A message gets a lower offset than a message that was acked before it was sent."""
+    made.send(4)
+    made.send(3)
+    made.hear(3)
+    made.hear(4)
+    made.log(1, 2, 3, 4, offset=4)
+
+
+def unknown_event(made: Made) -> None:
+    """A reader hears a message that nobody sent."""
+    made.hear(3)
+    made.log(1, 2, 3, offset=3)
+
+
+def other_text(made: Made) -> None:
+    """A reader hears other words than were sent."""
+    made.send(3)
+    made.hear(3, text="says nothing")
+    made.log(1, 2, 3, offset=3)
+
+
+def before_it_was_sent(made: Made) -> None:
+    """A reader hears a message before its author has sent it."""
+    made.hear(3)
+    made.send(3)
+    made.log(1, 2, 3, offset=3)
+
+
+def hole(made: Made) -> None:
+    """A connected reader misses an event."""
+    made.send(3)
+    made.send(4)
+    made.hear(4)
+    made.log(1, 2, 3, 4, offset=4)
+
+
+def hole_in_a_resume(made: Made) -> None:
+    """A resume leaves out an event."""
+    made.send(3)
+    made.send(4)
+    made.joined(made.join(since=("one", 2)), 4, made.event(4), recovered=True)
+    made.log(1, 2, 3, 4, offset=4)
+
+
+def silent_end(made: Made) -> None:
+    """A reader does not hear the last event, though it stays connected."""
+    made.send(3)
+    made.log(1, 2, 3, offset=3)
+
+
+def recovered_over_another_history(made: Made) -> None:
+    """A reader is told that it has recovered, in a log that has other events at the same places."""
+    made.send(3)
+    made.hear(3)
+    made.send(5, 3)
+    made.joined(made.join(since=("one", 3)), 3, recovered=True)
+    made.log(1, 2, offset=3)
+
+
+def recovered_into_another_epoch(made: Made) -> None:
+    """A position of one epoch is recovered into another."""
+    made.fault(resets=True)
+    made.epoch = "two"
+    made.joined(made.join(since=("one", 2)), 2, recovered=True)
+    made.log(1, 2, offset=2)
+
+
+def shorter_log(made: Made) -> None:
+    """A reader is ahead of the log in the same epoch."""
+    made.fault(loses_since=1)
+    made.joined(made.join(since=("one", 2)), 1, recovered=False, reason="ahead_of_log")
+    made.log(1, offset=1)
+
+
+def untold(made: Made) -> None:
+    """The store comes back older, and a connected reader hears the new epoch's events without a word."""
+    made.fault(loses_since=1)
+    made.epoch = "two"
+    made.send(3, 2)
+    made.hear(3, offset=2, at="t3")
+    made.log(1, offset=2)
+    made.records[-1].value["messages"].append({"offset": 2, **message(3)})
+
+
+def untold_to_the_end(made: Made) -> None:
+    """The store comes back older, and a reader is never told."""
+    made.fault(loses_since=1)
+    made.epoch = "two"
+    made.log(1, offset=1)
+
+
+def stale_page(made: Made) -> None:
+    """A page leaves out a message that was acked before."""
+    made.page(1, offset=2)
+    made.log(1, 2, offset=2)
+
+
+def text_after_deletion(made: Made) -> None:
+    """A page has the text of a deleted message."""
+    made.change("delete", 1, 3)
+    made.hear(1, offset=3, event="deleted", text=None, key=None, author=None, at="t3")
+    made.page(1, 2, offset=3)
+    made.log(1, 2, offset=3, id1=None)
+
+
+def replay_after_deletion(made: Made) -> None:
+    """A replay goes as far as the deletion, and has the text."""
+    made.change("delete", 1, 3)
+    gone = made.event(1, offset=3, event="deleted", text=None, key=None, author=None, at="t3")
+    op = made.join("dan", ("one", 0))
+    made.joined(op, 3, made.event(1), made.event(2), gone, process="dan", recovered=True)
+    made.joined(made.join(since=("one", 2)), 3, gone, recovered=True)
+    made.log(1, 2, offset=3, id1=None)
+
+
+def repeat_after_deletion(made: Made) -> None:
+    """A repeat by the key of a deleted message is answered with the text."""
+    made.change("delete", 1, 3)
+    made.hear(1, offset=3, event="deleted", text=None, key=None, author=None, at="t3")
+    made.send(1, duplicate=True)
+    made.log(1, 2, offset=3, id1=None)
+
+
+def never_answered(made: Made) -> None:
+    """A message that is repeated is never acked."""
+    op = made.invoke("ann", "send", {"author": "ann", "key": "k9", "text": "says 9"})
+    made.write("ann", "info", "send", op, {"error": "the connection ended"})
+    made.log(1, 2, offset=2)
+
+
+@pytest.mark.parametrize(
+    ("story", "kinds"),
+    [
+        (sound, set()),
+        (acked_and_lost, {"lost"}),
+        (lost_edit, {"lost"}),
+        (lost_deletion, {"lost"}),
+        (other_epoch_without_a_fault, {"lost", "needless"}),
+        (key_twice, {"doubled"}),
+        (offset_twice, {"doubled"}),
+        (back_in_order, {"reordered"}),
+        (against_the_log, {"reordered"}),
+        (unknown_event, {"invented"}),
+        (other_text, {"invented", "rewritten"}),
+        (before_it_was_sent, {"invented"}),
+        (hole, {"hole"}),
+        (hole_in_a_resume, {"hole"}),
+        (silent_end, {"hole"}),
+        (recovered_over_another_history, {"rewritten", "lost"}),
+        (recovered_into_another_epoch, {"rewritten"}),
+        (shorter_log, {"rewritten", "lost"}),
+        (untold, {"untold"}),
+        (untold_to_the_end, {"untold"}),
+        (stale_page, {"stale"}),
+        (text_after_deletion, {"undeleted"}),
+        (replay_after_deletion, {"undeleted"}),
+        (repeat_after_deletion, {"undeleted"}),
+        (never_answered, {"stuck"}),
+    ],
+)
+def test_a_violation_is_found_by_its_name(story: Callable[[Made], None], kinds: set[str]) -> None:
+    """Each story is that of its docstring."""
+    made = read_by_bob()
+    story(made)
+    assert made.kinds() == kinds, check(made.records).violations
+
+
+def told_of_the_loss(made: Made) -> None:
+    """The store comes back older; the reader is told, and hears the new epoch."""
+    made.fault(loses_since=1)
+    made.epoch = "two"
+    made.joined(made.join(since=("one", 2)), 1, recovered=False, reason="epoch_changed")
+    made.send(3, 2)
+    made.hear(3, offset=2, at="t3")
+    made.log(1, offset=2)
+    made.records[-1].value["messages"].append({"offset": 2, **message(3)})
+
+
+def repeated_with_its_key(made: Made) -> None:
+    """The answer to a message is lost; its repeat is acked as a duplicate."""
+    op = made.invoke("ann", "send", {"author": "ann", "key": "k3", "text": "says 3"})
+    made.write("ann", "info", "send", op, {"error": "the connection ended"})
+    made.hear(3)
+    made.send(3, duplicate=True)
+    made.log(1, 2, 3, offset=3)
+
+
+def erased(made: Made) -> None:
+    """After a deletion, the creation is replayed without its text."""
+    made.change("delete", 1, 3)
+    gone = made.event(1, offset=3, event="deleted", text=None, key=None, author=None, at="t3")
+    bare = made.event(1, text=None, key=None, author=None)
+    op = made.join("dan", ("one", 0))
+    made.joined(op, 3, bare, made.event(2), gone, process="dan", recovered=True)
+    made.joined(made.join(since=("one", 2)), 3, gone, recovered=True)
+    made.log(1, 2, offset=3, id1=None)
+
+
+def edited_twice(made: Made) -> None:
+    """An edit whose answer was lost may stand above an acked edit."""
+    made.change("edit", 1, 3, "better")
+    made.hear(1, offset=3, event="edited", text="better", at="t3")
+    op = made.invoke("ann", "edit", {"id": "id1", "text": "best"})
+    made.write("ann", "info", "edit", op, {"error": "no answer"})
+    made.hear(1, offset=4, event="edited", text="best", at="t4")
+    made.log(1, 2, offset=4, id1="best")
+
+
+@pytest.mark.parametrize("story", [told_of_the_loss, repeated_with_its_key, erased, edited_twice])
+def test_what_is_promised_is_no_violation(story: Callable[[Made], None]) -> None:
+    """Each story is that of its docstring."""
+    made = read_by_bob()
+    story(made)
+    assert check(made.records).violations == []
