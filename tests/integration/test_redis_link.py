@@ -97,6 +97,15 @@ async def test_one_that_is_away_does_not_refuse() -> None:
         "redis+sentinel://:hunter2@one:26379,two:port/0/mymaster",
         "redis+sentinel://:hunter2@one:26379/0/mymaster?no_such_option=1",
         "http+sentinel://:hunter2@one:26379/0/mymaster",
+        "redis://:p@hunter2/w#rd@redis.internal",
+        "redis://:p@hunter2/w@redis.internal:6379/0",
+        "redis://:p@hunter2?w@redis.internal:6379/0",
+        "redis://:p@hunter2?w=rd@redis.internal:6379/0",
+        "redis://hunter2:6?x=y@redis.internal:6379/0",
+        "redis://:6379/hunter2@redis.internal",
+        "redis://:hunter2#@redis.internal",
+        "redis+sentinel://:p@hunter2/w#rd@one:26379/0/mymaster",
+        "redis+sentinel://:p@hunter2/w@one:26379/0/mymaster",
     ],
 )
 def test_a_bad_url_is_told_at_once(url: str) -> None:

@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import hiredis
 from redis.asyncio import Redis
@@ -54,7 +54,7 @@ def connect(url: str) -> Redis:
     may hold a password.
     """
     try:
-        scheme = urlsplit(url).scheme
+        scheme = _checked(url).scheme
         client = _by_sentinel(url) if scheme.endswith("+sentinel") else Redis.from_url(url)
         client.connection_pool.connection_kwargs.update(_OPTIONS)  # even if the URL says otherwise
         make_connection(client)  # an unknown option must fail here, and not at each try
@@ -64,6 +64,16 @@ def connect(url: str) -> Redis:
             "redis+sentinel://[user:password@]host:port,.../db/service; percent-encode what is special in a password"
         ) from None
     return client
+
+
+def _checked(url: str) -> SplitResult:
+    """Return the parts of a URL. Raises `ValueError` if its password holds `/`, `?` or `#` as they are: then the host
+    would be a piece of the password, and end up in the log."""
+    parts = urlsplit(url)
+    parse_qsl(parts.query, strict_parsing=bool(parts.query))
+    if "#" in url or ("@" in parts.path and parts.scheme != "unix") or ("@" in parts.query and "@" not in parts.netloc):
+        raise ValueError("a password that is not percent-encoded")
+    return parts
 
 
 def _by_sentinel(url: str) -> Redis:
