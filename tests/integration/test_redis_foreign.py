@@ -1,9 +1,11 @@
 """What other processes publish through Redis: emits that reach a channel, and payloads that must reach nobody."""
 
 import asyncio
+import copy
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from server.adapters import codec
 from server.adapters.redis import keys
 from server.domain.appending import created
 from server.domain.channels import ChannelName
+from server.domain.events import MessageDeleted, MessageEdited, MessageErased, MessageEvent
 from server.domain.messages import Position
 from tests.clients.raw import RawSocket
 from tests.doubles.samples import event, new_message
@@ -149,3 +152,71 @@ async def test_no_payload_breaks_the_listener(foreign: Scene) -> None:
     assert all(len(json.dumps(line)) < 400 for line in foreign.refused("hint.refused"))
     assert (await foreign.member.ask("message:send", {"channel": ROOM, "text": "still here"}))["ok"]
     assert (await foreign.member.event("message:created"))["offset"] == 1
+
+
+HUGE: list[Any] = [10**18, 2**63, -1, -(2**63), 10**30, 1e308, 0.5]
+OTHERS: list[Any] = [None, True, "", "soon", "x" * 5_000, "\x00", [], [[]], {}, {"a": 1}]
+RAW = [b'"\\ud800"', b'"\xff"', b"[" * 200 + b"]" * 200, b"[" * 2_000 + b"]" * 2_000, b"1e999", b"9" * 5_000, b""]
+"""Values that a field may hold in a forged message: as JSON, and what is no JSON."""
+
+
+def forged(good: dict[str, Any]) -> Iterator[bytes]:
+    """Yield a message with each of its fields, also of the objects in it, in turn missing or with another value."""
+    mark = "the place of another value"
+    for path in paths(good):
+        holder: Any = (whole := copy.deepcopy(good))
+        for step in path[:-1]:
+            holder = holder[step]
+        holder[path[-1]] = mark
+        template = json.dumps(whole).encode()
+        for value in (*(json.dumps(value).encode() for value in (*HUGE, *OTHERS)), *RAW):
+            yield template.replace(json.dumps(mark).encode(), value)
+        del holder[path[-1]]
+        yield json.dumps(whole).encode()
+
+
+def paths(value: Any) -> Iterator[list[Any]]:
+    """Yield the way to each field of an object, and to each item of a list, from the outside in."""
+    for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
+        yield [key]
+        if isinstance(inside, dict | list):
+            yield from ([key, *path] for path in paths(inside))
+
+
+async def test_no_field_of_a_hint_ends_a_process(foreign: Scene) -> None:
+    """Numbers of any size, other types, depth, bad UTF-8 and surrogates, in each field of each kind of hint: each that
+    is refused has a line, and the channel goes on."""
+    message = new_message(1, ROOM, key="k")
+    place = Position("forged", 1)
+    events: list[MessageEvent] = [
+        created(message, place),
+        MessageEdited(ROOM, "forged", 2, message.at, replace(created(message, place).message, data={"a": {"b": 1}})),
+        MessageDeleted(ROOM, "forged", 3, message.at, message.id),
+        MessageErased(ROOM, "forged", 4, message.at, message.id, 1, True),
+    ]
+    hints = [hint for event in events for hint in forged(json.loads(codec.encode_event(event)))]
+    async with foreign.redis.client() as client:
+        for hint in hints:
+            await client.publish(keys.topic(ROOM), hint)
+    await foreign.nothing_came()
+    refused = foreign.refused("hint.refused")
+    assert len(hints) // 2 < len(refused) <= len(hints)
+    assert all(len(json.dumps(line)) < 500 for line in refused)
+    assert foreign.refused("redis.message_failed") == []
+    assert len(foreign.refused("redis.linked")) == 1
+    assert (await foreign.member.ask("message:send", {"channel": ROOM, "text": "still here"}))["ok"]
+
+
+async def test_no_field_of_an_emit_ends_a_process(foreign: Scene) -> None:
+    """The same on the shared topic: whatever is taken for an emit reaches the channel, and all else nobody."""
+    good = {"method": "emit", "event": "forged", "data": [{"a": [1]}], "namespace": "/chat", "room": ROOM}
+    emits = list(forged(good | {"binary": False, "skip_sid": None, "callback": None, "host_id": "stranger"}))
+    async with foreign.redis.client() as client:
+        for emit in emits:
+            await client.publish(keys.shared_topic(), emit)
+    await foreign.emit(event="marker")
+    while (text := await foreign.member.text()) != '42/chat,["marker",1]':
+        assert text.startswith("42/chat,[")
+    assert foreign.refused("foreign.refused")
+    assert foreign.refused("redis.message_failed") == []
+    await foreign.nothing_came()

@@ -16,6 +16,7 @@ from server.adapters.redis.listener import PULSE_S, UNHEARD_CALLS
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
+from server.domain.pushes import Emitted
 from server.ports.broadcast import Hint, LinkRestored
 from tests.doubles.samples import HOUR_MS, ROOM, event, new_message
 from tests.harness.proxy import Proxy, Relay
@@ -329,3 +330,21 @@ async def test_deployments_on_one_redis_hear_nothing_of_each_other(
     ):
         await log.append(new_message(1))
         assert (await log_elsewhere.read(ROOM, 0, 10)).head.offset == 0
+
+
+async def test_a_fault_at_a_message_costs_that_message(replica: Replica, capsys: pytest.CaptureFixture[str]) -> None:
+    """The listener goes on, with a line."""
+    heard = list[ChannelName]()
+
+    def hear(channel: ChannelName, _: Emitted) -> None:
+        heard.append(channel)
+        if len(heard) == 1:
+            raise RecursionError
+
+    replica.bus.on_emit = hear
+    for channel in (ROOM, OTHER):
+        await replica.bus.emit("e", 1, namespace="/chat", room=channel)
+    await replica.hears(1)
+    assert heard == [ROOM, OTHER]
+    assert replica.bus.losses == 0
+    assert capsys.readouterr().out.count("redis.message_failed") == 1

@@ -17,6 +17,9 @@ from server.ports.broadcast import Broadcast, Hint
 MAX_BYTES = 256 * 1024
 """Of a hint; the largest message takes less, however it is escaped."""
 
+MAX_PROBLEM_CHARS = 200
+"""Of the reason in the log line about a hint: it may quote the hint."""
+
 _log = structlog.get_logger("maru.redis")
 
 
@@ -56,7 +59,7 @@ class RedisBroadcast(Broadcast):
             if self._bus.topic(event.channel) != topic:
                 raise DecodeError("it belongs to another channel")
         except DecodeError as error:
-            _log.warning("hint.refused", topic=topic, problem=str(error))
+            _log.warning("hint.refused", topic=topic, problem=str(error)[:MAX_PROBLEM_CHARS])
             return
         self._queue.put(event)
 

@@ -112,14 +112,17 @@ class RedisBus(socketio.AsyncRedisManager):
         self.on_restored()
 
     async def _receive(self, topic: str, payload: bytes) -> None:
-        if topic == self.channel:
-            self._receive_emit(payload)
-        else:
-            self.on_hint(topic, payload)
+        """Pass on a message. Anybody who can publish can send this: no fault at it may end the listener."""
+        try:
+            if topic == self.channel:
+                self._receive_emit(payload)
+            else:
+                self.on_hint(topic, payload)
+        except Exception:  # noqa: BLE001  # whatever it is, it costs this message alone
+            _log.exception("redis.message_failed", topic=topic)
 
     def _receive_emit(self, payload: bytes) -> None:
-        """Pass on an event that another process emits into a channel. Anybody who can publish can send this, so it is
-        checked first."""
+        """Pass on an event that another process emits into a channel, if it may be one."""
         emit = foreign_emit(payload)
         if emit is None:
             self.refused += 1
