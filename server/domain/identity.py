@@ -27,6 +27,7 @@ class Action(StrEnum):
     JOIN = "join"
     SEND = "send"
     MODERATE = "moderate"
+    EDIT_OTHERS = "edit_others"
 
 
 Grants = Mapping[str, frozenset[Action]]
@@ -84,18 +85,23 @@ def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
         )
 
 
-def authorize_changes(identity: Identity, channel: ChannelName) -> None:
-    """Raise `PermissionDenied` unless the identity may edit or delete some messages of the channel.
+def authorize_changes(identity: Identity, others: Action, channel: ChannelName) -> None:
+    """Raise `PermissionDenied` unless the identity may change some messages of the channel: its own, or by `others`
+    those of everybody.
 
-    Check this before the message is looked up; otherwise a user without grants could find out which messages exist.
+    Check this before the message is looked up.
     """
-    if not allows(identity.grants, Action.MODERATE, channel):
+    if not allows(identity.grants, others, channel):
         authorize(identity, Action.SEND, channel)
 
 
-def authorize_change(identity: Identity, author: UserId, channel: ChannelName) -> None:
-    """Raise `PermissionDenied` unless the identity may edit or delete a message of `author`: its author may, if they
-    may still send, and a moderator may."""
+def authorize_change(identity: Identity, author: UserId | None, others: Action, channel: ChannelName) -> None:
+    """Raise `PermissionDenied` unless the identity may change a message of `author`: the author may if they may still
+    send, and everybody to whom `others` is granted.
+
+    `author` is None if there is no such message: the refusal is the same, so that nobody finds out which messages
+    exist.
+    """
     if identity.user == author and allows(identity.grants, Action.SEND, channel):
         return
-    authorize(identity, Action.MODERATE, channel)
+    authorize(identity, others, channel)

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, _JSON] = Field(
-        default={}, description="a JSON object of channel patterns and the actions join, send and moderate"
+        default={}, description="a JSON object of channel patterns and the actions join, send, moderate and edit_others"
     )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, _ITEMS] = Field(default=(), repr=False)
 

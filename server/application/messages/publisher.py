@@ -13,8 +13,8 @@ from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError
 from server.domain.events import MessageEvent
-from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
-from server.domain.messages import Message, MessageId
+from server.domain.identity import Action, Author, Identity, authorize, authorize_change, authorize_changes
+from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, MessageMetrics
@@ -71,11 +71,9 @@ class Publisher:
         """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
         async with deadline():
             channel, id = ChannelName(command.channel), MessageId(command.id)
-            authorize_changes(identity, channel)
-            message = await self._find(channel, id)
+            message = await self._find(identity, Action.EDIT_OTHERS, channel, id)
             if message is None:
                 raise already_deleted()
-            authorize_change(identity, message.author.id, channel)
             return await self._publish(
                 Revision(
                     channel=channel,
@@ -84,6 +82,7 @@ class Publisher:
                     data=command.data,
                     keep_data=command.keeps_data,
                     at=self._now_ns() // NS_PER_MS,
+                    by=_moderator(identity, message),
                 )
             )
 
@@ -91,18 +90,21 @@ class Publisher:
         """Delete a message; a deleted message stays deleted. Raises as `edit`, except `Conflict`."""
         async with deadline():
             channel, id = ChannelName(command.channel), MessageId(command.id)
-            authorize_changes(identity, channel)
-            message = await self._find(channel, id)
-            if message is not None:
-                authorize_change(identity, message.author.id, channel)
-            return await self._publish(Deletion(channel=channel, id=id, at=self._now_ns() // NS_PER_MS))
+            message = await self._find(identity, Action.MODERATE, channel, id)
+            by = None if message is None else _moderator(identity, message)
+            return await self._publish(Deletion(channel=channel, id=id, at=self._now_ns() // NS_PER_MS, by=by))
 
-    async def _find(self, channel: ChannelName, id: MessageId) -> Message | None:
-        """Return the message, or None if it is deleted. Raises `NotFound`, `Unavailable`."""
+    async def _find(self, identity: Identity, others: Action, channel: ChannelName, id: MessageId) -> Message | None:
+        """Return the message, which the identity may change; None if it is deleted. `others` is the action that allows
+        changes of other users' messages. Raises `PermissionDenied`, `NotFound`, `Unavailable`."""
+        authorize_changes(identity, others, channel)
         message = await self._log.message(channel, id)
+        if isinstance(message, Tombstone):
+            return None
+        authorize_change(identity, None if message is None else message.author.id, others, channel)
         if message is None:
             raise not_found()
-        return message if isinstance(message, Message) else None
+        return message
 
     async def _publish(self, draft: Draft) -> Appended:
         """Append, then hint. If the caller gives up waiting, the append goes on, and its event is hinted at all the
@@ -147,3 +149,8 @@ class Publisher:
     async def _hint(self, event: MessageEvent) -> None:
         with contextlib.suppress(MaruError):  # the sender tries again, and hubs find a lost hint by comparing
             await self._broadcast.publish(event)
+
+
+def _moderator(identity: Identity, message: Message) -> Author | None:
+    """Return who changes the message, if that is not its author."""
+    return None if identity.user == message.author.id else identity.author

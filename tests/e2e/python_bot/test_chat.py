@@ -70,7 +70,7 @@ async def test_refusals(server: ServerProcess, name: str) -> None:
         session = bot.session["session"]
         for wrong, code in (
             (bot.send("secret", "let me in"), "permission_denied"),
-            (bot.edit(name, "01a20453-0000-7000-8000-000000000000", "?"), "not_found"),
+            (bot.edit(name, "01a20453-0000-7000-8000-000000000000", "?"), "permission_denied"),
             (bot.send(name, "x" * 4_001), "bad_request"),
             (bot.send(name, "x", data={"n": float("nan")}), "bad_request"),
             (bot.send(name, "x", data={"n": b"bytes"}), "bad_request"),

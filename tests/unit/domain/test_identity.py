@@ -85,17 +85,24 @@ def test_a_denial_says_which_action_in_which_channel() -> None:
         (["join"], "alice", False),
         (["moderate"], "bob", True),
         (["moderate"], "alice", True),
+        (["moderate"], None, True),
+        (["edit_others"], "bob", False),
+        (["join", "send"], None, False),
         ([], "alice", False),
     ],
 )
-def test_the_author_who_may_still_send_or_a_moderator_may_change(grants: list[str], author: str, may: bool) -> None:
-    """Losing `send` also ends the right over one's own messages; `moderate` is the right over everybody's."""
+def test_the_author_who_may_still_send_or_a_moderator_may_change(
+    grants: list[str], author: str | None, may: bool
+) -> None:
+    """Losing `send` also ends the right over one's own messages; `moderate` is the right over everybody's. An unknown
+    message is refused as that of another author."""
     alice = identity("alice", grants={"room:*": grants})
+    user = None if author is None else UserId(author)
     if may:
-        authorize_change(alice, UserId(author), ROOM)
+        authorize_change(alice, user, MODERATE, ROOM)
     else:
         with pytest.raises(PermissionDenied):
-            authorize_change(alice, UserId(author), ROOM)
+            authorize_change(alice, user, MODERATE, ROOM)
 
 
 def test_an_identity_signs_with_its_id_and_name() -> None:

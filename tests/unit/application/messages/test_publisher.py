@@ -22,6 +22,7 @@ from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, event, identity
 ALICE = identity("alice")
 BOB = identity("bob", grants={"room:*": ["join", "send"]})
 MODERATOR = identity("mo", grants={"room:*": ["join", "moderate"]})
+EDITOR = identity("ed", grants={"room:*": ["join", "edit_others"]})
 READER = identity("reader", grants={"room:*": ["join"]})
 
 
@@ -150,14 +151,45 @@ async def test_only_the_author_changes_a_message(press: Press, change: Callable[
     assert len(press.log.written) == 1
 
 
-async def test_a_moderator_changes_any_message(press: Press) -> None:
-    """`moderate` allows edits and deletions of everybody's messages; the author stays the author."""
+async def test_a_moderator_deletes_any_message(press: Press) -> None:
+    """`moderate` allows deletions of everybody's messages, which carry the moderator; it does not allow edits."""
     await press.send()
-    edited = await press.publisher.edit(MODERATOR, Edit(channel=ROOM, id=some_id(1), text="[removed]"))
-    assert isinstance(edited.event, MessageEdited)
-    assert edited.event.message.author.id == "alice"
+    with pytest.raises(PermissionDenied):
+        await press.publisher.edit(MODERATOR, Edit(channel=ROOM, id=some_id(1), text="[removed]"))
     deleted = await press.publisher.delete(MODERATOR, Delete(channel=ROOM, id=some_id(1)))
     assert isinstance(deleted.event, MessageDeleted)
+    assert deleted.event.by == MODERATOR.author
+    tombstone = await press.current(some_id(1))
+    assert isinstance(tombstone, Tombstone)
+    assert tombstone.deleted_by == MODERATOR.author
+
+
+async def test_an_editor_edits_any_message(press: Press) -> None:
+    """`edit_others` allows edits of everybody's messages, which carry the editor until the author edits; it does not
+    allow deletions."""
+    await press.send()
+    edited = await press.publisher.edit(EDITOR, Edit(channel=ROOM, id=some_id(1), text="[removed]"))
+    assert isinstance(edited.event, MessageEdited)
+    assert edited.event.message.author.id == "alice"
+    assert edited.event.message.edited_by == EDITOR.author
+    with pytest.raises(PermissionDenied):
+        await press.publisher.delete(EDITOR, Delete(channel=ROOM, id=some_id(1)))
+    again = await press.publisher.edit(ALICE, Edit(channel=ROOM, id=some_id(1), text="mine"))
+    assert isinstance(again.event, MessageEdited)
+    assert again.event.message.edited_by is None
+
+
+@pytest.mark.parametrize("change", [edit, delete])
+async def test_unknown_messages_are_refused_as_those_of_others(
+    press: Press, change: Callable[[Press], Awaitable[Appended]]
+) -> None:
+    """Nobody finds out which messages exist: the two refusals are equal."""
+    with pytest.raises(PermissionDenied) as unknown:
+        await change(press)
+    await press.send()
+    with pytest.raises(PermissionDenied) as of_another:
+        await change(press)
+    assert (unknown.value.message, unknown.value.details) == (of_another.value.message, of_another.value.details)
 
 
 async def test_who_may_only_send_changes_their_own_messages(press: Press) -> None:
@@ -184,11 +216,12 @@ async def test_nothing_is_written_or_looked_up_without_a_grant(press: Press) -> 
         await press.publisher.delete(stranger, Delete(channel=ROOM, id=some_id(1)))
 
 
-@pytest.mark.parametrize("change", [edit, delete])
-async def test_an_unknown_message_is_not_found(press: Press, change: Callable[[Press], Awaitable[Appended]]) -> None:
-    """What never was, or is beyond retention, can't be changed."""
+async def test_an_unknown_message_is_not_found(press: Press) -> None:
+    """A message that never was, or is beyond retention, is told to moderators and editors."""
     with pytest.raises(NotFound, match=not_found().message):
-        await change(press)
+        await press.publisher.edit(EDITOR, Edit(channel=ROOM, id=some_id(1), text="ho"))
+    with pytest.raises(NotFound, match=not_found().message):
+        await press.publisher.delete(MODERATOR, Delete(channel=ROOM, id=some_id(1)))
 
 
 async def test_a_deleted_message_is_not_edited(press: Press) -> None:
