@@ -29,6 +29,10 @@ class Membership(Protocol):
         """End all memberships of the session; return the channels that it was in. Promises 1-3."""
         ...
 
+    def present(self, session: SessionId) -> bool:
+        """Whether the session's client is still there, so that work for it is not in vain."""
+        ...
+
     def channels(self, session: SessionId) -> Collection[ChannelName]:
         """The channels that the session is in."""
         ...

@@ -86,6 +86,9 @@ class RecordingTransport(Transport, Membership):
         """As `end`, for use cases that are handed a way to do it."""
         self.end(session)
 
+    def present(self, session: SessionId) -> bool:
+        return session in self._inboxes
+
     def channels(self, session: SessionId) -> Collection[ChannelName]:
         return [channel for channel, members in self._members.items() if session in members]
 

@@ -5,6 +5,7 @@ State changes between awaits, never across an await.
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from server.application.channels.quarantine import Quarantine
@@ -22,6 +23,14 @@ from server.ports.message_log import MessageLog
 LINGER_S = 30.0
 """A channel stays hosted this long after its last member left: a client that reconnects finds its ring filled."""
 
+OPENINGS = 32
+"""Channels that are opened at once, for all sessions. A session waits for at most one opening, so that no session's
+channels stand before another's."""
+
+EMPTY_LIMIT = 5_000
+"""Channels without a member that stay hosted. Beyond it those are released first that were asked for longest ago: a
+client that joins and leaves made-up channels holds some 10 MB, and not 2 KB for each channel of half a minute."""
+
 SWEEP_S = 5.0
 """How often empty channels are looked for."""
 
@@ -29,13 +38,14 @@ SWEEP_S = 5.0
 class HostedChannel:
     """An open channel: it has members on this replica, or had some a moment ago."""
 
-    __slots__ = ("empty_since", "name", "ring", "sequencer")
+    __slots__ = ("empty_since", "name", "released", "ring", "sequencer")
 
     def __init__(self, name: ChannelName, head: Position, ring: Ring, now: float) -> None:
         self.name = name
         self.sequencer = Sequencer(head)  # puts the channel's hints in order
         self.ring = ring  # the last events, for clients that join and resume
         self.empty_since = now  # on the hub's clock; when the channel was last seen with a member or asked for
+        self.released = False  # whether its events are no longer delivered here
 
     @property
     def position(self) -> Position:
@@ -51,10 +61,12 @@ class HostedChannel:
 class Opening:
     """A channel whose position is being read from the log. Its hints are held until the position is known."""
 
-    __slots__ = ("held", "missed_hints", "opened")
+    __slots__ = ("askers", "begun", "held", "missed_hints", "opened")
 
     def __init__(self, opened: asyncio.Future[HostedChannel | MaruError]) -> None:
         self.opened = opened  # an error is its result: raised, it would end the task group
+        self.askers = 0  # how many wait for it
+        self.begun = False  # whether the broker and the log have been asked
         self.held: list[Event] = []  # hints that have arrived, at most `HELD_LIMIT`
         self.missed_hints = False  # whether a hint may have been missed, so that the log has to be read once more
 
@@ -92,6 +104,9 @@ class Hosting:
         self._rings = rings
         self._opened = opened
         self._quarantine = quarantine
+        # Channels that had no member when they were last looked at, those first that were asked for longest ago.
+        self._empty: OrderedDict[ChannelName, None] = OrderedDict()
+        self._slots = asyncio.Semaphore(OPENINGS)  # for openings that have begun; the others wait in their order
         self._hosted: dict[ChannelName, HostedChannel] = {}
         self._opening: dict[ChannelName, Opening] = {}  # one for all callers that ask for a channel
 
@@ -114,12 +129,14 @@ class Hosting:
     async def host(self, channel: ChannelName, since: Position | None = None) -> HostedChannel:
         """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault.
 
-        The caller may add a member within `LINGER_S`; until then the channel stays hosted. If the channel opens for
-        this caller, the events after `since` come with the read that opens it.
+        The caller may add a member within `LINGER_S`, unless the channel is `released` by then. If the channel opens
+        for this caller, the events after `since` come with the read that opens it.
         """
         self._quarantine.check(channel)
         hosted = self._hosted.get(channel) or await self._open_once(channel, since)
         hosted.empty_since = self._clock()
+        self._empty[channel] = None
+        self._empty.move_to_end(channel)
         return hosted
 
     async def sweep(self) -> None:
@@ -132,26 +149,54 @@ class Hosting:
         """Release the channels that have been empty for `LINGER_S` by now."""
         now = self._clock()
         for hosted in list(self._hosted.values()):
-            if self._membership.members(hosted.name):
+            if hosted.released or self._membership.members(hosted.name):
                 hosted.empty_since = now
-            elif now - hosted.empty_since >= LINGER_S:
-                del self._hosted[hosted.name]
-                hosted.ring.clear()
-                await self._unsubscribe(hosted.name)
+                continue
+            self._empty.setdefault(hosted.name)
+            if now - hosted.empty_since >= LINGER_S:
+                await self._release(hosted.name)
+        await self._release_oldest()
+
+    async def _release_oldest(self) -> None:
+        """Release empty channels until there are at most `EMPTY_LIMIT`."""
+        while len(self._empty) > EMPTY_LIMIT:
+            channel, _ = self._empty.popitem(last=False)
+            if not self._membership.members(channel):
+                await self._release(channel)
+
+    async def _release(self, channel: ChannelName) -> None:
+        self._empty.pop(channel, None)
+        hosted = self._hosted.pop(channel)
+        hosted.released = True
+        hosted.ring.clear()
+        await self._unsubscribe(channel)
 
     async def _open_once(self, channel: ChannelName, since: Position | None) -> HostedChannel:
         """Open the channel, or wait for the opening that is under way."""
         opening = self._opening.get(channel)
         if opening is None:
             opening = self._opening[channel] = Opening(self._tasks.create_task(self._open(channel, since)))
-        # Shielded: the first caller may be cancelled while others wait for the same channel.
-        opened = await asyncio.shield(opening.opened)
+        opening.askers += 1
+        try:
+            # Shielded: the first caller may be cancelled while others wait for the same channel.
+            opened = await asyncio.shield(opening.opened)
+        finally:
+            opening.askers -= 1
+            if not opening.askers and not opening.begun:
+                opening.opened.cancel()  # nobody waits for it any more: it is not even begun
+                del self._opening[channel]
         if isinstance(opened, MaruError):
             raise type(opened)(opened.message) from opened
         return opened
 
     async def _open(self, channel: ChannelName, since: Position | None) -> HostedChannel | MaruError:
         """Host a channel: subscribe first, read the log second, so that no event falls between the two."""
+        async with self._slots:
+            self._opening[channel].begun = True
+            await self._release_oldest()
+            return await self._begin(channel, since)
+
+    async def _begin(self, channel: ChannelName, since: Position | None) -> HostedChannel | MaruError:
         after, limit = (0, 0) if since is None else (since.offset, REPLAY_LIMIT)
         try:
             await self._broadcast.subscribe(channel)

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from server.application.channels.hosting import HostedChannel
 from server.application.channels.hub import Hub
+from server.application.channels.resume_queue import ResumeQueue
 from server.application.deadline import deadline
 from server.application.turn import Turn
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unavailable
+from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unauthenticated, Unavailable
 from server.domain.events import Event
 from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Position
@@ -65,6 +65,7 @@ class Subscriptions:
         self._membership = membership
         self._max_channels = max_channels
         self._metrics = metrics
+        self._queue = ResumeQueue()
 
     async def join(
         self,
@@ -79,14 +80,13 @@ class Subscriptions:
 
         `answer` is given the events that were missed after `since`; without `since`, or if those can't be given whole,
         the last `history` events, or as many of them as make `REPLAY_BYTES`. Raises `PermissionDenied`,
-        `TooManyChannels`, `Unavailable`, `Overloaded`.
+        `TooManyChannels`, `Unavailable`, `Overloaded`; and `Unauthenticated` if the session has ended meanwhile.
         """
         authorize(identity, Action.JOIN, channel)
         self._check_room(session, channel)
         with self._hub.quarantine.guard(channel):
             async with deadline():
-                hosted = await self._hub.host(channel, since)
-                joined = await self._catch_up(hosted, since, history)
+                joined = await self._arrive(session, channel, since, history)
                 # From here to the end of the step nothing awaits: an await would let an event go before its answer.
                 answer(joined)
                 self._membership.enter(session, channel)
@@ -104,26 +104,43 @@ class Subscriptions:
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
 
-        If the log and the broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other
-        channels: 500 waits would be minutes.
+        Sessions take turns, channel by channel (`ResumeQueue`), and the work ends with the session. If the log and the
+        broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other channels: 500 waits would
+        be minutes.
         """
         loop = asyncio.get_running_loop()
         lost_s = 0.0  # spent on channels that are unavailable
-        turn = Turn()
+        turn, place = Turn(), self._queue.arrive()
         for channel, since in positions.items():
             if turn.over():
                 await turn.pass_on()  # channels that are in memory are resumed without waiting for anything
             if lost_s >= AWAY_S:
                 self._transport.push(session, ChannelRemoved(channel, Unavailable))
                 continue
-            began = loop.time()
-            try:
-                await self.join(session, identity, channel, partial(self._resumed, session, channel), since)
-            except MaruError as error:
+            async with place:
+                if not self._membership.present(session):
+                    return
+                began = loop.time()
+                error = await self._resume(session, identity, channel, since)
+            if error is None:
+                await self._transport.flushed(session)
+            else:
                 lost_s += loop.time() - began if isinstance(error, Unavailable) else 0.0
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
-            else:
-                await self._transport.flushed(session)
+
+    async def _resume(
+        self, session: SessionId, identity: Identity, channel: ChannelName, since: Position
+    ) -> MaruError | None:
+        """Enter a channel from a position, and push `ChannelResumed`. Return the error if that fails."""
+
+        def answer(joined: Joined) -> None:
+            self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
+
+        try:
+            await self.join(session, identity, channel, answer, since)
+        except MaruError as error:
+            return error
+        return None
 
     def apply_grants(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
@@ -134,6 +151,11 @@ class Subscriptions:
                 self._membership.leave(session, channel)
                 self._transport.push(session, ChannelRemoved(channel, type(error)))
 
+    def _check_present(self, session: SessionId) -> None:
+        """Raise `Unauthenticated` if the session has ended during an await."""
+        if not self._membership.present(session):
+            raise Unauthenticated("the session has ended; connect again")
+
     def _check_room(self, session: SessionId, channel: ChannelName) -> None:
         """Raise `TooManyChannels` if the session is in as many channels as it may be."""
         joined = self._membership.channels(session)
@@ -142,8 +164,15 @@ class Subscriptions:
                 f"a session may be in {self._max_channels} channels", details={"limit": self._max_channels}
             )
 
-    def _resumed(self, session: SessionId, channel: ChannelName, joined: Joined) -> None:
-        self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
+    async def _arrive(self, session: SessionId, channel: ChannelName, since: Position | None, history: int) -> Joined:
+        """Host the channel and catch up. No await stands between the last look at both and returning."""
+        while True:
+            hosted = await self._hub.host(channel, since)
+            self._check_present(session)
+            joined = await self._catch_up(hosted, since, history)
+            self._check_present(session)
+            if not hosted.released:
+                return joined
 
     async def _catch_up(self, hosted: HostedChannel, since: Position | None, history: int) -> Joined:
         """Return the events that lead up to the hub's position, without an await between looking and returning."""

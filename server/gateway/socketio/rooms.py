@@ -89,6 +89,11 @@ class Rooms(socketio.AsyncManager, Membership):
             self._remove(session, channel)
         return joined
 
+    def present(self, session: SessionId) -> bool:
+        """Whether the session's connection is open."""
+        connection = self._sessions.get(session)
+        return connection is not None and connection.is_open()
+
     def channels(self, session: SessionId) -> Collection[ChannelName]:
         """The channels that the session is in."""
         return self._joined.get(session, ())

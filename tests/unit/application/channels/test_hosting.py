@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from server.application.channels.hosting import LINGER_S, SWEEP_S, Opening
+from server.application.channels.hosting import EMPTY_LIMIT, LINGER_S, OPENINGS, SWEEP_S, Opening
+from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.messages import Position
 from server.domain.sequencing import HELD_LIMIT
@@ -151,7 +152,67 @@ async def test_a_channel_that_is_opened_keeps_no_events(stage: HubStage) -> None
     assert stage.replica.rings.size > 0
 
 
+async def test_so_many_channels_are_opened_at_once(stage: HubStage) -> None:
+    """`OPENINGS` at a time ask the broker and the log; the others are opened after them, in their order."""
+    gate = stage.log.before = Gate()
+    rooms = [ChannelName(f"room:{number}") for number in range(OPENINGS + 10)]
+    hosting = asyncio.gather(*(stage.replica.hub.host(room) for room in rooms))
+    await turns(20)
+    assert stage.log.reads == OPENINGS
+    gate.open()
+    await hosting
+    assert stage.link.calls == [("subscribe", room) for room in rooms]
+
+
+async def test_an_opening_that_nobody_waits_for_is_not_begun(stage: HubStage) -> None:
+    """Its askers gave up while others were opened; an asker who comes later gets an opening of its own."""
+    gate = stage.log.before = Gate()
+    rooms = [ChannelName(f"room:{number}") for number in range(OPENINGS)]
+    hosting = asyncio.gather(*(stage.replica.hub.host(room) for room in rooms))
+    await turns(20)
+    askers = [asyncio.create_task(stage.replica.hub.host(FOREIGN)) for _ in range(2)]
+    await turns(5)
+    askers[0].cancel()
+    await turns(5)
+    assert stage.replica.hub.hosted == OPENINGS + 1
+    askers[1].cancel()
+    await turns(5)
+    assert stage.replica.hub.hosted == OPENINGS
+    gate.open()
+    await hosting
+    await turns(20)
+    assert (stage.log.reads, ("subscribe", FOREIGN) in stage.link.calls) == (OPENINGS, False)
+    assert (await stage.replica.hub.host(FOREIGN)).position.offset == 0
+
+
 # Releasing
+
+
+async def test_so_many_empty_channels_stay_hosted(stage: HubStage) -> None:
+    """Beyond `EMPTY_LIMIT` those go first that were asked for longest ago, but never a channel with a member."""
+    hub = stage.replica.hub
+    await stage.member()
+    for number in range(EMPTY_LIMIT + 50):
+        await hub.host(ChannelName(f"empty:{number}"))
+        if number % 100 == 0:
+            await hub.host(FOREIGN)
+    assert EMPTY_LIMIT <= hub.hosted <= EMPTY_LIMIT + 2
+    assert stage.link.calls[-2:] == [("unsubscribe", "empty:49"), ("subscribe", "empty:5049")]
+    reads = stage.log.reads
+    await hub.host(FOREIGN)
+    await hub.host(ROOM)
+    assert stage.log.reads == reads
+
+
+async def test_channels_that_become_empty_all_at_once_are_bounded_by_the_sweep(stage: HubStage) -> None:
+    """Their members are gone in one moment, and no channel is opened after it."""
+    for number in range(EMPTY_LIMIT + 50):
+        await stage.member(ALICE, ChannelName(f"left:{number}"))
+    assert stage.replica.hub.hosted == EMPTY_LIMIT + 50
+    await stage.replica.hub.release_empty()
+    stage.replica.transport.disconnect(ALICE)
+    await stage.replica.hub.release_empty()
+    assert stage.replica.hub.hosted == EMPTY_LIMIT
 
 
 async def test_an_empty_channel_is_let_go_after_its_linger(stage: HubStage) -> None:

@@ -180,6 +180,7 @@ async def test_an_opening_that_fails_is_unavailable(faulty: FaultyStage) -> None
 
 async def test_a_join_that_fails_is_unavailable(faulty: FaultyStage) -> None:
     """A fault while the missed events are read, or while they are written to the client, costs the join."""
+    faulty.replica.transport.connect(ALICE)
     await faulty.write(600)
     hosted = await faulty.replica.hub.host(ROOM)
     faulty.log.damaged = {ROOM}

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.channels.hosting import EMPTY_LIMIT
 from server.application.channels.subscriptions import REPLAY_READS, Joined
 from server.domain.channels import ChannelName
-from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unavailable
+from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated, Unavailable
 from server.domain.events import Event, MessageEvent
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Position
@@ -432,8 +433,57 @@ async def test_a_session_that_is_gone_by_then_is_not_a_member(door: Door) -> Non
     await gate.reached.wait()
     door.replica.transport.disconnect(HERS)
     gate.open()
-    await joining
+    with pytest.raises(Unauthenticated):
+        await joining
     assert door.replica.transport.members(ROOM) == []
+
+
+async def test_a_session_that_is_gone_costs_no_further_read(door: Door) -> None:
+    """A session that ends while the missed events are read is not served: neither by another read, nor by an answer."""
+    await door.write(RING_LIMIT + 10)
+    await door.replica.hub.host(ROOM)
+    reads = door.log.reads
+
+    async def leave() -> None:
+        door.replica.transport.disconnect(HERS)
+
+    door.log.after = leave
+    with pytest.raises(Unauthenticated):
+        await door.join(Position(await door.epoch(), 0))
+    assert door.log.reads == reads + 1
+    assert door.replica.transport.members(ROOM) == []
+
+
+async def test_a_resume_ends_with_its_session(door: Door) -> None:
+    """A client that is gone during its resume costs the channel that is being opened, and none of the others."""
+    rooms = [ChannelName(f"room:{number}") for number in range(500)]
+    gate = door.log.after = Gate()
+    resuming = asyncio.create_task(
+        door.replica.subscriptions.resume(HERS, ALICE, dict.fromkeys(rooms, Position("e", 1)))
+    )
+    await gate.reached.wait()
+    door.replica.transport.disconnect(HERS)
+    gate.open()
+    await resuming
+    assert (door.log.reads, door.replica.hub.hosted, door.inbox) == (1, 1, [])
+
+
+async def test_a_join_of_a_channel_that_is_released_meanwhile_opens_it_again(door: Door) -> None:
+    """A channel may be released between its opening and the join's end, if very many others are asked for."""
+    await door.write(3)
+    hosted = await door.replica.hub.host(ROOM)
+    since = Position(await door.epoch(), 0)
+
+    async def crowd() -> None:
+        door.log.after = at_once
+        for number in range(EMPTY_LIMIT + 1):
+            await door.replica.hub.host(ChannelName(f"crowd:{number}"))
+
+    door.log.after = crowd
+    assert offsets((await door.join(since)).events) == [1, 2, 3]
+    assert hosted.released
+    await door.write(1)
+    assert offsets(door.inbox) == [4]
 
 
 async def test_who_has_left_gets_no_more(door: Door) -> None:
