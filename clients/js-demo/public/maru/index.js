@@ -7,7 +7,7 @@
  *  - every send is retried under one key until the server answers, so it is in the log once or it has failed;
  *  - it never gives up on an error that time can heal, and stops with a reason on any other error.
  *
- * @typedef {import("./subscription.js").Position} Position
+ * @typedef {import("./position.js").Position} Position
  * @typedef {import("./subscription.js").LogEvent} LogEvent
  * @typedef {import("./session.js").State} State
  */
@@ -43,13 +43,14 @@ export class Maru {
     if (typeof options.getToken !== "function") throw new TypeError("createMaru needs `getToken()`");
     const emit = (/** @type {string} */ name, /** @type {any} */ value) => this.#emit(name, value);
     this.#options = { ...DEFAULTS, ...options };
+    this.#options.url = String(this.#options.url ?? "").replace(/\/+$/, ""); // "https://host/" would ask for the namespace "//chat"
     this.#session = new Session(this.#options, {
-      resume: () => this.#channels.resume(),
+      resume: (connection) => this.#channels.resume(connection),
       heard: (connection, name, value) => this.#channels.heard(connection, name, value),
       state: (state, error) => emit("state", { state, error }),
       ready: (session) => this.#ready(session),
       promoted: (connection) => this.#channels.promoted(connection),
-      answersLost: () => this.#outbox.answersLost(),
+      answersLost: (isLoss) => this.#outbox.answersLost(isLoss),
       dropped: () => this.#channels.dropped(),
       stopped: (error) => {
         this.#outbox.stopped(error);
@@ -78,7 +79,7 @@ export class Maru {
   /**
    * Events: `state` {state, error} · `ready` (the session) · `event` (a log event, in order, once) · `reset`
    * {channel, reason, epoch, offset}: events of the channel are missing, read its history · `removed`
-   * {channel, code}: the server took the session out of the channel.
+   * {channel, code}: the session is no longer in a channel that the application has not left.
    * @param {string} name @param {(value: any) => void} listener
    * @returns {() => void} takes the listener off again
    */
@@ -118,14 +119,17 @@ export class Maru {
     return this.#channels.join(channel, { history, since });
   }
 
-  /** @param {string} channel @returns {Promise<void>} */
+  /**
+   * Leaves: from now on the application gets nothing of the channel. Resolves when the server does not send it any more.
+   * @param {string} channel @returns {Promise<void>}
+   */
   leave(channel) {
     return this.#channels.leave(channel);
   }
 
   /**
    * Puts a message into the outbox. Resolves when it is in the log; rejects when it can not get there.
-   * Repeating a failed send with its `key` never makes two messages.
+   * Repeating a failed send with its `key` makes no second message for 24 h from its first try; after that it can.
    * @param {string} channel @param {string} text
    * @param {{key?: string, data?: object, replyTo?: string}} [options]
    * @returns {Promise<{message: any, epoch: string, offset: number, duplicate: boolean}>}
@@ -162,9 +166,10 @@ export class Maru {
 
   /** A listener that throws must not cost the others an event. @param {string} name @param {any} value */
   #emit(name, value) {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+    const set = this.#listeners.get(name) ?? new Set();
+    for (const listener of [...set]) {
       try {
-        listener(value);
+        if (set.has(listener)) listener(value); // else a listener before it has taken it off
       } catch (error) {
         this.#options.report(error);
       }

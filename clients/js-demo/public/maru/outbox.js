@@ -4,15 +4,22 @@
  * Each channel has a queue, so that its messages stay in order. A send is repeated under its key until the server
  * answers, so it is in the log once or it has failed.
  *
- * @typedef {{payload: object, since: number, attempts: number, inFlight: {connection: any}|null,
+ * A send that ends the connection would end each next connection too. So the sends that were in flight when a
+ * connection was lost are suspects: the next connection gets them alone, one after another, and a send that was the
+ * first in flight at three losses fails.
+ *
+ * @typedef {{payload: object, since: number, attempts: number, inFlight: {connection: any, number: number}|null,
+ *            losses: number,
  *            promise: Promise<any>, resolve: (ack: any) => void, reject: (error: any) => void}} Pending
- *   one send; `inFlight` while it waits for the answer on that connection
+ *   one send; `inFlight` while it waits for the answer on that connection, as the `number`th send of all; `losses` of a
+ *   connection while it was the first in flight
  * @typedef {{keys: string[], notBefore: number, timer: any}} Queue
  *   the sends of one channel, oldest first; paused until `notBefore` by `timer`
  */
 
 import { MaruError } from "./errors.js";
 import { backoff } from "./options.js";
+import { plainOf } from "./payload.js";
 
 const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: later, a retry could double the message
 
@@ -23,11 +30,15 @@ export function newKey(source = globalThis.crypto) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const LOSSES = 3; // of a connection while one send was the first in flight: the send is the cause
+
 export class Outbox {
   #session;
   #options;
   /** @type {Map<string, Pending>} by key */ #pending = new Map();
   /** @type {Map<string, Queue>} by channel */ #queues = new Map();
+  /** @type {Set<string>} keys of the sends that were in flight when a connection was lost */ #suspects = new Set();
+  #sends = 0; // sends that went out, repetitions included
 
   /** @param {import("./session.js").Session} session @param {import("./options.js").Options} options */
   constructor(session, options) {
@@ -37,18 +48,19 @@ export class Outbox {
 
   /**
    * Queues a message. Resolves with the ack; a key that is queued already gets the answer of the first send.
-   * @param {{channel: string, key: string, [field: string]: any}} payload of message:send
+   * @param {{channel: string, key: string, [field: string]: any}} content of message:send
    */
-  send(payload) {
+  async send(content) {
+    const payload = plainOf(content, this.#session.payloadBytes);
     const { channel, key } = payload;
     const known = this.#pending.get(key);
     if (known) return known.promise;
     const { state, error } = this.#session;
-    if (state === "signed-out") return Promise.reject(error ?? new MaruError("closed"));
+    if (state === "signed-out") throw error ?? new MaruError("closed");
     if (this.#pending.size >= this.#options.outboxLimit) {
-      return Promise.reject(new MaruError("outbox_full", `${this.#pending.size} messages wait for the server already`));
+      throw new MaruError("outbox_full", `${this.#pending.size} messages wait for the server already`);
     }
-    const pending = /** @type {any} */ ({ payload, since: this.#now(), attempts: 0, inFlight: null });
+    const pending = /** @type {any} */ ({ payload, since: this.#now(), attempts: 0, inFlight: null, losses: 0 });
     pending.promise = new Promise((resolve, reject) => Object.assign(pending, { resolve, reject }));
     this.#pending.set(key, pending);
     const queue = this.#queues.get(channel) ?? { keys: [], notBefore: 0, timer: null };
@@ -63,9 +75,23 @@ export class Outbox {
     for (const channel of this.#queues.keys()) this.#flush(channel);
   }
 
-  /** The sends in flight get no answer; `flushAll` sends them again. */
-  answersLost() {
-    for (const pending of this.#pending.values()) pending.inFlight = null;
+  /**
+   * The sends in flight get no answer; `flushAll` sends them again.
+   * @param {boolean} isLoss whether the first of them may be the cause
+   */
+  answersLost(isLoss) {
+    const inFlight = [...this.#pending].filter(([, pending]) => pending.inFlight);
+    inFlight.sort(([, one], [, other]) => numberOf(one) - numberOf(other));
+    for (const [key, pending] of inFlight) {
+      pending.inFlight = null;
+      this.#suspects.add(key);
+    }
+    if (!isLoss || inFlight.length === 0) return;
+    const [[key, first]] = inFlight;
+    first.losses += 1;
+    if (first.losses < LOSSES) return;
+    const reason = `the connection was lost ${LOSSES} times while this message was the first without an answer`;
+    this.#settle(key, new MaruError("connection_ended", reason));
   }
 
   /** There will be no connection: every send fails. @param {MaruError} error */
@@ -76,8 +102,9 @@ export class Outbox {
   /** Sends the messages that may be sent now, oldest first. @param {string} channel */
   #flush(channel) {
     const queue = this.#queues.get(channel);
-    if (!queue || this.#session.state !== "online" || queue.notBefore > this.#now()) return;
-    const { current } = this.#session;
+    const { current, state } = this.#session;
+    if (!queue || state !== "online" || !current?.connected || queue.notBefore > this.#now()) return;
+    if (this.#suspects.size > 0) return this.#flushSuspect();
     const keys = queue.keys.slice(0, this.#options.inFlight);
     const sends = keys.map((key) => /** @type {Pending} */ (this.#pending.get(key)));
     // A send that waits on a replaced connection comes first: its answer, or its repetition.
@@ -85,9 +112,27 @@ export class Outbox {
     keys.forEach((key, index) => sends[index].inFlight ?? this.#dispatch(channel, key, sends[index]));
   }
 
+  /** Sends a suspect, unless another send is in flight: those with fewer losses first, each channel in its order. */
+  #flushSuspect() {
+    if ([...this.#pending.values()].some(({ inFlight }) => inFlight)) return;
+    const now = this.#now();
+    const firsts = [...this.#queues.values()]
+      .filter(({ notBefore }) => notBefore <= now)
+      .flatMap(({ keys }) => keys.find((key) => this.#suspects.has(key)) ?? [])
+      .map((key) => ({ key, pending: /** @type {Pending} */ (this.#pending.get(key)) }))
+      .sort((one, other) => one.pending.losses - other.pending.losses);
+    for (const { key, pending } of firsts.slice(0, 1)) this.#dispatch(channelOf(pending), key, pending);
+  }
+
+  /** The connection has survived this send. @param {string} key @param {Pending} pending */
+  #clear(key, pending) {
+    pending.losses = 0;
+    if (this.#suspects.delete(key) && this.#suspects.size === 0) this.flushAll();
+  }
+
   /** @param {string} channel @param {string} key @param {Pending} pending */
   async #dispatch(channel, key, pending) {
-    const inFlight = (pending.inFlight = { connection: this.#session.current });
+    const inFlight = (pending.inFlight = { connection: this.#session.current, number: ++this.#sends });
     pending.attempts += 1;
     try {
       if (this.#now() - pending.since > KEY_LIFE_MS) {
@@ -97,6 +142,7 @@ export class Outbox {
     } catch (error) {
       if (pending.inFlight !== inFlight) return; // the connection was lost: `flushAll` sends it again
       pending.inFlight = null;
+      if (inFlight.connection === this.#session.current) this.#clear(key, pending);
       if (!(error instanceof MaruError) || !error.retryable) return this.#settle(key, error);
       if (inFlight.connection === this.#session.current) this.#pause(channel, pending, error.retryAfterMs);
       else this.#flush(channel); // its connection was replaced: again on the current one
@@ -124,8 +170,8 @@ export class Outbox {
   #settle(key, error, ack) {
     const pending = this.#pending.get(key);
     if (!pending) return;
-    const { channel } = /** @type {{channel: string}} */ (pending.payload);
-    const queue = /** @type {Queue} */ (this.#queues.get(channel));
+    const channel = channelOf(pending);
+    const queue = this.#queueOf(pending);
     this.#pending.delete(key);
     queue.keys.splice(queue.keys.indexOf(key), 1);
     if (queue.keys.length === 0) {
@@ -134,10 +180,26 @@ export class Outbox {
     }
     if (error) pending.reject(error);
     else pending.resolve(ack);
-    this.#flush(channel);
+    if (this.#suspects.delete(key)) this.flushAll();
+    else this.#flush(channel);
+  }
+
+  /** @param {Pending} pending */
+  #queueOf(pending) {
+    return /** @type {Queue} */ (this.#queues.get(channelOf(pending)));
   }
 
   #now() {
     return this.#options.timers.now();
   }
+}
+
+/** @param {Pending} pending */
+function channelOf({ payload }) {
+  return /** @type {{channel: string}} */ (payload).channel;
+}
+
+/** @param {Pending} pending */
+function numberOf({ inFlight }) {
+  return /** @type {{number: number}} */ (inFlight).number;
 }

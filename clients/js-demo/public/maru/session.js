@@ -3,31 +3,31 @@
  *
  * @typedef {"connecting"|"online"|"reconnecting"|"offline"|"signed-out"} State
  * @typedef {{
- *   resume: () => object,
+ *   resume: (connection: Connection) => object,
  *   heard: (connection: Connection, name: string, value: any) => void,
  *   state: (state: State, error: MaruError|null) => void,
  *   ready: (session: any) => void,
  *   promoted: (connection: Connection) => void,
- *   answersLost: () => void,
+ *   answersLost: (isLoss: boolean) => void,
  *   dropped: () => void,
  *   stopped: (error: MaruError) => void,
  * }} Hooks
  *   `resume` gives the positions for CONNECT. `heard`: an event of a channel. `state`: the state has changed.
  *   `ready`: commands can be sent. `promoted`: a replacement is the current connection now. `answersLost`: sends in
- *   flight get no answer. `dropped`: there is no connection any more. `stopped`: there will be none.
+ *   flight get no answer; `isLoss`: neither side has said why. `dropped`: there is no connection any more.
+ *   `stopped`: there will be none.
  */
 
 import { Connection } from "./connection.js";
 import { MaruError, TOKEN_REFUSED, transient } from "./errors.js";
 import { Handover } from "./handover.js";
 import { backoff } from "./options.js";
-import { faultOf } from "./payload.js";
+import { PAYLOAD_BYTES, plainOf } from "./payload.js";
 import { tokenError, TokenSource } from "./tokens.js";
 
 const STEADY_MS = 5_000; // a connection that lasted this long ends the row of failures
 const OFFLINE_AFTER = 3; // failed attempts in a row before "reconnecting" is called "offline"
 const REFRESH_TRIES = 8; // with a backoff before each they fill the 60 s between session:expiring and the end
-const PAYLOAD_BYTES = 65_536; // of a frame, until the server has told its limit
 
 export class Session {
   /** @type {State} */ state = "signed-out";
@@ -75,7 +75,7 @@ export class Session {
 
   /** Ends the session. @param {MaruError} error the reason */
   stop(error) {
-    this.#drop();
+    this.#drop(false);
     this.#options.timers.clear(this.#retryTimer);
     this.#retryTimer = null;
     this.#tokens.reset();
@@ -87,10 +87,14 @@ export class Session {
    * Sends one command; rejects at once if there is no connection, so that socket.io buffers nothing.
    * @param {string} event @param {object} data @returns {Promise<any>} the ack
    */
-  command(event, data, connection = this.current) {
-    if (!connection?.connected) return Promise.reject(transient("offline", "not connected"));
-    const fault = faultOf(data, this.info?.limits?.payload_bytes ?? PAYLOAD_BYTES);
-    return fault ? Promise.reject(fault) : connection.command(event, data);
+  async command(event, data, connection = this.current) {
+    if (!connection?.connected) throw transient("offline", "not connected");
+    return connection.command(event, plainOf(data, this.payloadBytes));
+  }
+
+  /** The largest frame that the server takes. */
+  get payloadBytes() {
+    return this.info?.limits?.payload_bytes ?? PAYLOAD_BYTES;
   }
 
   async #begin() {
@@ -174,7 +178,7 @@ export class Session {
   /** The attempt has failed, or the connection is lost: tries again, or stops. @param {MaruError} error */
   #lost(error) {
     if (this.replacement && error.retryable) return this.#lostBeforeSwitch(error);
-    this.#drop();
+    this.#drop(isLoss(error));
     const again = TOKEN_REFUSED.has(error.code) ? this.#tokens.refused(error.code) : error.retryable;
     if (!again) return this.stop(error);
     const { timers } = this.#options;
@@ -194,18 +198,18 @@ export class Session {
    */
   #lostBeforeSwitch(error) {
     const old = /** @type {Connection} */ (this.current);
-    this.#hooks.answersLost();
+    this.#hooks.answersLost(isLoss(error));
     this.#promote();
     old.close();
     if (this.current) this.#setState("reconnecting", error); // else a listener of an event has closed the session
   }
 
-  /** Closes every connection, and voids the attempt that waits for its token. */
-  #drop() {
+  /** Closes every connection, and voids the attempt that waits for its token. @param {boolean} isLoss */
+  #drop(isLoss) {
     const old = this.current;
     this.current = null;
     this.#attempt += 1;
-    this.#hooks.answersLost();
+    this.#hooks.answersLost(isLoss);
     this.#hooks.dropped();
     old?.close();
     this.#handover.close();
@@ -231,4 +235,9 @@ export class Session {
     Object.assign(this, { state, error });
     this.#hooks.state(state, error);
   }
+}
+
+/** Whether a connection has ended without a reason of the server or of the application. @param {MaruError} error */
+function isLoss(error) {
+  return error.code === "offline";
 }

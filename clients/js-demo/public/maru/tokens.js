@@ -1,7 +1,9 @@
 /** The token of the session: fetched from the application, and kept for the next connection while it is valid. */
 
 import { MaruError, transient } from "./errors.js";
+import { isBroken } from "./payload.js";
 
+const TOKEN_CHARS = 16_384; // the server takes no longer token
 const REFUSALS_LIMIT = 3; // new tokens in a row that have expired on arrival: a clock is wrong
 
 export class TokenSource {
@@ -35,7 +37,7 @@ export class TokenSource {
       const late = transient("token_unavailable", "no token in time");
       const timer = timers.set(() => reject(late), connectTimeoutMs);
       const got = new Promise((start) => start(getToken())); // so that an error thrown at once is a rejection too
-      got.then(resolve, reject).finally(() => timers.clear(timer));
+      got.then(checked).then(resolve, reject).finally(() => timers.clear(timer));
     });
   }
 
@@ -68,6 +70,12 @@ export class TokenSource {
     this.drop();
     this.#refusals = 0;
   }
+}
+
+/** Returns the token, if the server can read it: it closes the connection for some other values. @param {any} token */
+function checked(token) {
+  if (typeof token === "string" && token.length <= TOKEN_CHARS && !isBroken(token)) return token;
+  throw new MaruError("token_unavailable", `getToken gave no text of at most ${TOKEN_CHARS} characters`);
 }
 
 /** Names the cause of a missing token; it is final if it says `retryable: false`. @param {any} cause */

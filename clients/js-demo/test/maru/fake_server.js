@@ -4,6 +4,10 @@
  * `refusal`, `drop()`, and `intercept` to lose, hold or refuse a single command.
  */
 
+import { Encoder, PacketType } from "socket.io-parser";
+
+const encoder = new Encoder();
+
 export class Clock {
   #now = 1_000_000;
   #timers = new Map();
@@ -46,12 +50,14 @@ export class FakeServer {
   silent = false; // accepts the WebSocket and never answers CONNECT
   refusal = null; // {code, retryable}: CONNECT_ERROR; a function of auth may decide
   intercept = null; // (event, data) => "lose" | "lose-ack" | "hold" | error envelope | undefined
+  grants = () => true; // whether a channel may be joined
   held = []; // functions, one for each command that `intercept` held: each executes its command and answers
   logs = new Map();
   sockets = new Set();
   dialled = []; // every socket opened
   connects = []; // every auth received
   commands = []; // every [event, data] received
+  poison = () => false; // (event, data): a command for which the server closes the connection
   tokenLife = 3_600_000;
 
   constructor(clock) {
@@ -121,26 +127,36 @@ export class FakeServer {
   #connect(socket) {
     if (socket.dead) return;
     if (this.down) return socket.fire("connect_error", new Error("websocket error"));
-    if (this.silent) return;
-    this.answers(socket);
+    socket.options.auth((auth) => (socket.auth = auth)); // the positions of this moment
+    if (!this.silent) this.answers(socket);
   }
 
-  /** Accepts or refuses a CONNECT. With `hold`, session:ready comes only when `socket.ready` is called. */
+  /**
+   * Accepts or refuses a CONNECT. With `hold`, session:ready comes only when `socket.ready` is called; with
+   * `hold: "resumes"` nothing comes before `socket.resumes` is called.
+   */
   answers(socket, { hold = false } = {}) {
-    socket.options.auth((auth) => {
-      this.connects.push(auth);
-      const refusal = typeof this.refusal === "function" ? this.refusal(auth) : this.refusal;
-      if (refusal) return socket.fire("connect_error", Object.assign(new Error(refusal.code), { data: refusal }));
-      socket.connected = true;
-      this.sockets.add(socket);
-      for (const [channel, since] of Object.entries(auth.resume ?? {})) {
-        socket.rooms.add(channel);
-        socket.serverEmits("channel:resumed", { channel, ...this.#since(channel, since) });
-      }
-      const expires_at = new Date(this.clock.now() + this.tokenLife).toISOString();
-      socket.ready = () => socket.serverEmits("session:ready", { user: "ann", session: "s1", expires_at });
-      if (!hold) socket.ready();
-    });
+    const auth = JSON.parse(JSON.stringify(socket.auth));
+    this.connects.push(auth);
+    const refusal = typeof this.refusal === "function" ? this.refusal(auth) : this.refusal;
+    if (refusal) return socket.fire("connect_error", Object.assign(new Error(refusal.code), { data: refusal }));
+    socket.connected = true;
+    this.sockets.add(socket);
+    socket.resumes = () => {
+      for (const [channel, since] of Object.entries(auth.resume ?? {})) this.#resume(socket, channel, since);
+    };
+    const expires_at = new Date(this.clock.now() + this.tokenLife).toISOString();
+    socket.ready = () => socket.serverEmits("session:ready", { user: "ann", session: "s1", expires_at });
+    if (hold !== "resumes") socket.resumes();
+    if (!hold) socket.ready();
+  }
+
+  #resume(socket, channel, since) {
+    if (!this.grants(channel)) {
+      return socket.serverEmits("channel:removed", { channel, code: "permission_denied" });
+    }
+    socket.rooms.add(channel);
+    socket.serverEmits("channel:resumed", { channel, ...this.#since(channel, since) });
   }
 
   #since(channel, since) {
@@ -154,7 +170,11 @@ export class FakeServer {
   /** Executes one command of a client; the answer goes to `ack`. */
   handle(socket, event, data, ack) {
     this.commands.push([event, data]);
+    if (this.poison(event, data)) return socket.closes("transport close");
     const verdict = this.intercept?.(event, data);
+    if (event === "channel:join" && !this.grants(data.channel)) {
+      return ack({ ok: false, error: { code: "permission_denied", message: "no", retryable: false } });
+    }
     if (verdict === "lose") return;
     if (verdict?.code) return ack({ ok: false, error: verdict });
     if (verdict === "hold") return void this.held.push(() => ack({ ok: true, ...this.#answer(socket, event, data) }));
@@ -185,6 +205,7 @@ export class FakeServer {
 class FakeSocket {
   connected = false;
   dead = false;
+  auth = null; // of CONNECT
   rooms = new Set();
   #listeners = new Map();
   #acks = new Set();
@@ -214,6 +235,8 @@ class FakeSocket {
     };
     const timer = clock.set(() => fail("operation has timed out"), this.#timeout);
     this.#acks.add(fail);
+    const packet = { type: PacketType.EVENT, nsp: "/chat", id: 1, data: [event, data] };
+    if (encoder.encode(packet).length > 1) return queueMicrotask(() => this.closes("transport close")); // it is binary
     const wire = JSON.parse(JSON.stringify(data));
     queueMicrotask(() => {
       if (!this.connected) return;

@@ -144,3 +144,77 @@ test("several sends in flight are repeated in order after a reconnect", async ()
   await Promise.all(all);
   assert.deepEqual(texts(), ["a", "b", "c", "d"]);
 });
+
+test("bytes in data are refused at once, with or without a connection, and hold up nothing", async () => {
+  const { maru, server, texts } = await joined();
+  const bytes = [new Uint8Array(2), Buffer.from("x"), new ArrayBuffer(2), new DataView(new ArrayBuffer(2))];
+  if (typeof Blob === "function") bytes.push(new Blob(["x"]));
+  if (typeof File === "function") bytes.push(new File(["x"], "x.txt"));
+  const hidden = { toJSON: () => ({ deep: [{ bytes: new Uint8Array(1) }] }) };
+  for (const data of [...bytes, ...bytes.map((value) => ({ list: [{ value }] })), hidden]) {
+    await assert.rejects(maru.send(ROOM, "bytes", { data }), { code: "bad_request", retryable: false });
+  }
+  await assert.rejects(maru.edit(ROOM, "m1", "bytes", { value: bytes[0] }), { code: "bad_request" });
+  assert.equal((await maru.send(ROOM, "plain")).duplicate, false);
+  assert.equal(server.connects.length, 1);
+  server.drop();
+  await assert.rejects(maru.send(ROOM, "bytes", { data: { value: bytes[0] } }), { code: "bad_request" });
+  assert.deepEqual(texts(), ["plain"]);
+});
+
+test("data is what it was when it was sent, however often it is repeated", async () => {
+  const { clock, server, maru } = await joined();
+  server.drop();
+  const data = { at: new Date(0), n: 1 };
+  const send = maru.send(ROOM, "kept", { data });
+  data.n = 2;
+  await clock.advance(5_000);
+  await send;
+  assert.deepEqual(sends(server)[0].data, { at: "1970-01-01T00:00:00.000Z", n: 1 });
+});
+
+test("a send that ends the connection fails at the third time, and the other channels' sends go on", async () => {
+  const { clock, server, maru } = await joined({ inFlight: 2 });
+  server.poison = (event, data) => event === "message:send" && data.text === "poison";
+  const before = ["a", "b"].map((channel) => maru.send(`room:${channel}`, "good"));
+  const poison = assert.rejects(maru.send(ROOM, "poison"), { code: "connection_ended", retryable: false });
+  const behind = [maru.send(ROOM, "behind"), maru.send("room:c", "good")];
+  await clock.advance(60_000);
+  await poison;
+  const receipts = await Promise.all([...before, ...behind, maru.send(ROOM, "later")]);
+  assert.deepEqual(receipts.map(({ offset }) => offset), [1, 1, 1, 1, 2]);
+  const tries = sends(server).filter(({ text }) => text === "poison").length;
+  assert.ok(tries <= 4, `${tries} tries`); // once among the others, three times as the first
+  assert.equal(server.connects.length, tries + 1);
+  assert.equal(clock.pending, 0);
+});
+
+test("a send that the server has answered is not the cause of a lost connection", async () => {
+  const { clock, server, maru } = await joined();
+  let losses = 0;
+  server.intercept = (event) => {
+    if (event !== "message:send" || losses === 6) return undefined;
+    losses += 1;
+    return losses % 2 === 0 ? { code: "unavailable", retryable: true } : "lose";
+  };
+  const send = maru.send(ROOM, "patient");
+  for (let n = 0; n < 3; n++) {
+    await settled();
+    server.drop();
+    await clock.advance(15_000);
+  }
+  assert.equal((await send).offset, 1);
+});
+
+test("close is no loss: what was in flight fails with closed", async () => {
+  const { server, maru } = await joined();
+  server.intercept = () => "lose";
+  for (let n = 0; n < 4; n++) {
+    const send = maru.send(ROOM, "again", { key: "k" });
+    await settled();
+    maru.close();
+    await assert.rejects(send, { code: "closed" });
+    maru.connect();
+    await settled();
+  }
+});

@@ -121,3 +121,10 @@ test("close in a listener of any state is final", async () => {
     assert.equal(server.sockets.size, 0);
   }
 });
+
+test("slashes at the end of the URL are no part of the namespace", async () => {
+  for (const url of ["http://maru.test/", "http://maru.test//", "http://maru.test", "/", ""]) {
+    const { server } = await online({ url });
+    assert.equal([...server.sockets][0].url, `${url.replaceAll(/\/+$/g, "")}/chat`);
+  }
+});

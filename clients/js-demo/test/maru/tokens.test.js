@@ -86,3 +86,13 @@ test("a failed getToken is tried again, unless its error says that it is final",
   await settled();
   assert.equal(maru.state, "signed-out");
 });
+
+test("a token that would cost the connection ends in signed-out, without an attempt", async () => {
+  for (const token of [undefined, new Uint8Array(2), "half an emoji \ud83d", "x".repeat(16_385)]) {
+    const { clock, server, maru } = setUp({ getToken: () => token });
+    maru.connect();
+    await clock.advance(60_000);
+    assert.deepEqual([maru.state, maru.error.code], ["signed-out", "token_unavailable"]);
+    assert.equal(server.dialled.length, 0);
+  }
+});
