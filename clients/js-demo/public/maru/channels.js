@@ -2,6 +2,7 @@
 
 import { MaruError } from "./errors.js";
 import { backoff } from "./options.js";
+import { isChannelName, isPosition } from "./position.js";
 import { Subscription } from "./subscription.js";
 
 const RESUME_LIMIT = 500; // channels that the server takes in CONNECT; the others are joined one by one afterwards
@@ -10,7 +11,7 @@ const TRANSIENT = new Set(["rate_limited", "unavailable", "overloaded"]); // cod
 
 /**
  * @typedef {import("./connection.js").Connection} Connection
- * @typedef {import("./subscription.js").Position} Position
+ * @typedef {import("./position.js").Position} Position
  */
 
 export class Channels {
@@ -37,15 +38,28 @@ export class Channels {
     return known;
   }
 
-  /** The positions for CONNECT, as many as it takes. */
-  resume() {
+  /**
+   * The positions for CONNECT, as many as it takes. The connection remembers whom they are of: an answer that comes
+   * after a `leave` is not for a later subscription to the same channel.
+   * @param {Connection} connection
+   */
+  resume({ named }) {
     let room = RESUME_CHARS;
-    const known = Object.entries(this.positions()).slice(0, RESUME_LIMIT);
-    return Object.fromEntries(known.filter((entry) => (room -= JSON.stringify(entry).length) >= 0));
+    for (const subscription of this.#joined.values()) {
+      const { channel, position } = subscription;
+      if (!position || !isChannelName(channel)) continue; // joined alone, since CONNECT is refused as a whole
+      room -= JSON.stringify([channel, position]).length;
+      if (room < 0 || named.size === RESUME_LIMIT) break;
+      named.set(channel, { subscription, position });
+    }
+    return Object.fromEntries(Array.from(named, ([channel, { position }]) => [channel, position]));
   }
 
   /** @param {string} channel @param {{history?: number, since?: Position}} start */
   join(channel, start) {
+    if (start.since && !isPosition(start.since)) {
+      return Promise.reject(new MaruError("bad_request", `since is no position of ${channel}`));
+    }
     let subscription = this.#joined.get(channel);
     if (!subscription) {
       subscription = new Subscription(channel, start, this.#emit, (gapped) => this.#joinNow(gapped));
@@ -62,9 +76,9 @@ export class Channels {
     if (!subscription) return;
     this.#forget(subscription, new MaruError("closed", `left ${channel} before it was joined`));
     const { current, replacement } = this.#session;
-    replacement?.resumed.delete(channel);
-    if (replacement?.connected) this.#sayLeave(channel, replacement);
-    if (current?.connected) await this.#session.command("channel:leave", { channel });
+    replacement?.resumed.delete(subscription);
+    if (replacement?.connected) this.#sayLeave(channel, replacement).catch(() => {});
+    if (current?.connected) await this.#sayLeave(channel, current);
   }
 
   /** Joins every channel that the connection has not resumed. */
@@ -82,8 +96,9 @@ export class Channels {
   /** A replacement is in use: the channels that it has resumed are live. @param {Connection} connection */
   promoted(connection) {
     for (const subscription of this.#joined.values()) {
+      if (connection.over) return; // closed by a listener that got an event
       subscription.interrupt();
-      if (connection.resumed.has(subscription.channel)) subscription.goLive();
+      if (connection.resumed.has(subscription)) subscription.goLive();
     }
   }
 
@@ -99,20 +114,31 @@ export class Channels {
 
   /** @param {Subscription} subscription */
   async #joinNow(subscription) {
-    const { channel, joining, request } = subscription;
+    const { channel, joining, position, request } = subscription;
     if (joining || this.#joined.get(channel) !== subscription) return;
     const connection = this.#session.current;
+    connection?.leaving.delete(channel); // a leave that is repeated later would undo the join
     Object.assign(subscription, { live: false, joining: true });
     const isWanted = () => this.#session.current === connection && this.#joined.get(channel) === subscription;
     try {
       const ack = await this.#session.command("channel:join", request);
-      if (isWanted()) this.#adopt(subscription, ack);
-    } catch (error) {
       if (!isWanted()) return; // the channel was left, or the next connection joins it
-      subscription.joining = false;
-      if (!(error instanceof MaruError) || !error.retryable) return this.#forget(subscription, error);
-      this.#rejoinLater(subscription, error.retryAfterMs);
+      if (subscription.catchUp(ack, position)) return subscription.goLive();
+    } catch (error) {
+      if (isWanted()) this.#joinFailed(subscription, error);
+      return;
     }
+    if (!isWanted()) return;
+    subscription.joining = false;
+    this.#joinNow(subscription); // from the position that a replacement has brought meanwhile
+  }
+
+  /** @param {Subscription} subscription @param {any} error */
+  #joinFailed(subscription, error) {
+    subscription.joining = false;
+    if (error instanceof MaruError && error.retryable) return this.#rejoinLater(subscription, error.retryAfterMs);
+    const { channel } = subscription;
+    if (!this.#forget(subscription, error)) this.#emit("removed", { channel, code: error.code ?? "internal" });
   }
 
   /** @param {Subscription} subscription @param {number} [atLeastMs] */
@@ -122,45 +148,81 @@ export class Channels {
     this.#session.current?.after(wait, () => void (subscription.live || this.#joinNow(subscription)));
   }
 
-  /** @param {Subscription} subscription @param {import("./subscription.js").Reply} reply */
-  #adopt(subscription, reply) {
-    subscription.catchUp(reply);
-    subscription.goLive();
-  }
-
-  /** @param {Connection} connection @param {any} reply */
+  /**
+   * The answer to a channel that CONNECT has named; else the server can not go on with a live channel.
+   * @param {Connection} connection @param {any} reply
+   */
   #resumed(connection, reply) {
     const { channel } = reply;
     const subscription = this.#joined.get(channel);
-    if (!subscription) return this.#sayLeave(channel, connection); // left after CONNECT was sent
-    if (!subscription.position) return; // left and joined again after CONNECT was sent: `joinAll` joins it
-    if (connection === this.#session.current) return this.#adopt(subscription, reply);
-    subscription.catchUp(reply);
-    connection.resumed.add(channel);
+    const named = connection.named.get(channel);
+    connection.named.delete(channel);
+    if (!subscription) return this.#left(channel, connection); // left after CONNECT was sent
+    if (!named) return this.#restarted(connection, subscription, reply);
+    // If it is not taken, `joinAll` joins the channel: for instance, it was left and joined again after CONNECT.
+    if (named.subscription !== subscription || !subscription.catchUp(reply, named.position)) return;
+    if (connection === this.#session.current) subscription.goLive();
+    else connection.resumed.add(subscription);
+  }
+
+  /** @param {Connection} connection @param {Subscription} subscription @param {any} reply */
+  #restarted(connection, subscription, reply) {
+    if (connection === this.#session.current) {
+      if (reply.recovered === false) subscription.restart(reply);
+      else if (subscription.live) this.#joinNow(subscription); // nobody asked for it
+    } else connection.resumed.delete(subscription); // it is joined when the connection is in use
+  }
+
+  /** The server brings a channel that was left. @param {string} channel @param {Connection} connection */
+  #left(channel, connection) {
+    if (!connection.leaving.has(channel)) this.#sayLeave(channel, connection).catch(() => {});
   }
 
   /**
-   * Leaves on one connection. If that fails, the next connection does not resume the channel.
+   * Leaves on one connection: again and again, until it is done or not needed. The next connection does not name the
+   * channel, and a join makes the leave pointless.
    * @param {string} channel @param {Connection} connection
    */
-  #sayLeave(channel, connection) {
-    this.#session.command("channel:leave", { channel }, connection).catch(() => {});
+  async #sayLeave(channel, connection) {
+    const leave = {};
+    connection.leaving.set(channel, leave);
+    const isOwed = () => connection.leaving.get(channel) === leave;
+    try {
+      for (let failures = 0; isOwed() && !connection.over; failures++) {
+        const error = await this.#session.command("channel:leave", { channel }, connection).then(
+          () => null,
+          (/** @type {any} */ refusal) => refusal,
+        );
+        if (!error) return;
+        if (!error.retryable) throw error;
+        await connection.pause(Math.max(error.retryAfterMs, backoff(this.#options, failures)));
+      }
+    } finally {
+      if (isOwed()) connection.leaving.delete(channel);
+    }
   }
 
   /** @param {Connection} connection @param {{channel: string, code: string}} gone */
   #removed(connection, { channel, code }) {
     const subscription = this.#joined.get(channel);
-    if (subscription && TRANSIENT.has(code)) {
+    const named = connection.named.get(channel);
+    connection.named.delete(channel);
+    if (!subscription || (named && named.subscription !== subscription)) return; // left; a later join has its own answer
+    if (TRANSIENT.has(code)) {
+      connection.resumed.delete(subscription);
       if (connection === this.#session.current) this.#rejoinLater(subscription);
       return;
     }
-    if (subscription) this.#forget(subscription, new MaruError(code, `no longer in ${channel}`));
+    this.#forget(subscription, new MaruError(code, `no longer in ${channel}`));
     this.#emit("removed", { channel, code });
   }
 
-  /** @param {Subscription} subscription @param {any} error */
+  /**
+   * @param {Subscription} subscription @param {any} error
+   * @returns {boolean} as `Subscription.end`
+   */
   #forget(subscription, error) {
     this.#joined.delete(subscription.channel);
-    subscription.end(error);
+    return subscription.end(error);
   }
 }

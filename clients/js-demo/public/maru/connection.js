@@ -22,20 +22,26 @@ const EVENTS = [
 const RETIRE_MS = 5_000; // for the answers that a replaced connection owes; the server answers within 2 s
 
 /**
- * @typedef {{resume: () => object, heard: (connection: Connection, name: string, value: any) => void,
+ * @typedef {import("./subscription.js").Subscription} Subscription
+ * @typedef {{subscription: Subscription, position: import("./position.js").Position}} Named
+ *   a subscription, and the position that CONNECT has named for it
+ * @typedef {{resume: (connection: Connection) => object, heard: (connection: Connection, name: string, value: any) => void,
  *            ended: (connection: Connection, error: MaruError) => void}} Hooks
  *   `resume` gives the positions for CONNECT; `heard` is called for each event of the server, in order; `ended` when
  *   the attempt has failed or the connection is lost. None is called after `close` or `retire`.
  */
 export class Connection {
   /** @type {MaruError|null} the server's reason to end it */ terminated = null;
-  /** @type {Set<string>} channels that it has resumed while it was a replacement */ resumed = new Set();
+  /** @type {Map<string, Named>} channels that CONNECT has named, and that were not answered yet */ named = new Map();
+  /** @type {Set<Subscription>} those that it has resumed while it was a replacement */ resumed = new Set();
+  /** @type {Map<string, object>} the channels that it has to leave, each with the leave that repeats */ leaving = new Map();
   expiring = false; // the token expires soon; heard while it was a replacement
   /** @type {number|null} when the server wants it replaced; heard while it was a replacement */ moveAt = null;
 
   #options;
   #socket;
   /** @type {Set<any>} timers that end with the connection */ #timers = new Set();
+  /** @type {Set<() => void>} end the pauses, which last no longer than the connection */ #pauses = new Set();
   /** @type {any} the timer for session:ready */ #deadline;
   #unanswered = 0; // commands
   #over = false; // closed or retired: events of the server are ignored
@@ -49,7 +55,7 @@ export class Connection {
       forceNew: true,
       reconnection: false,
       timeout: options.connectTimeoutMs,
-      auth: (/** @type {Function} */ give) => give({ token, resume: resume() }),
+      auth: (/** @type {Function} */ give) => give({ token, resume: resume(this) }),
     });
     const late = transient("timeout", "no session:ready in time");
     this.#deadline = this.after(options.connectTimeoutMs, () => ended(this, late));
@@ -104,6 +110,18 @@ export class Connection {
     return timer;
   }
 
+  /** Waits for some time, but not beyond the end of the connection. @param {number} ms */
+  async pause(ms) {
+    if (this.#over) return;
+    await new Promise((/** @type {(value?: any) => void} */ resume) => {
+      this.#pauses.add(resume);
+      this.after(ms, () => {
+        this.#pauses.delete(resume);
+        resume();
+      });
+    });
+  }
+
   /** Ignores further events, and closes after the last answer or `RETIRE_MS`. @param {() => void} onClosed */
   retire(onClosed) {
     this.#cancelAll();
@@ -136,6 +154,8 @@ export class Connection {
 
   #cancelAll() {
     for (const timer of this.#timers) this.#cancel(timer);
+    for (const resume of this.#pauses) resume();
+    this.#pauses.clear();
   }
 }
 

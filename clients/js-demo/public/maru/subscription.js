@@ -2,9 +2,11 @@
  * One joined channel: its position, and the merge of its joins, resumes and live events.
  *
  * Every source brings the channel's events in order and without a hole, so the merge is one rule: drop each event that
- * is not newer than the position. That also holds for two connections at once, while a replacement takes over.
+ * is not newer than the position. That also holds for two connections at once, while a replacement takes over. The
+ * answer to a join or resume goes on at the position that was named, so it is taken only if the subscription has got
+ * that far: else events would be missing, and nobody would say so.
  *
- * @typedef {{epoch: string, offset: number}} Position
+ * @typedef {import("./position.js").Position} Position
  * @typedef {Position & {event: string, channel: string, at: string, [field: string]: any}} LogEvent
  * @typedef {{epoch: string, offset: number, recovered?: boolean|null, reason?: string, events?: LogEvent[]}} Reply
  *   the fields that the ack of channel:join shares with channel:resumed
@@ -16,12 +18,15 @@ export class Subscription {
   live = false; // every later event comes, from the position on
   joining = false;
   attempts = 0; // joins that failed, in a row
+  wasLive = false; // the application knows that it was joined
 
   #emit;
   #onGap;
   /** @type {Position|null} null: not joined yet */ #position;
   #history;
   /** @type {LogEvent[]} came while it was not live */ #held = [];
+  #turn = 0; // changes when the connection or the subscription is over: no event that was read before is given then
+  #ended = false;
   /** @type {{resolve: (joined: any) => void, reject: (error: any) => void}[]} callers of `join` */ #waiters = [];
 
   /**
@@ -32,7 +37,7 @@ export class Subscription {
   constructor(channel, { history, since }, emit, onGap) {
     this.channel = channel;
     this.#history = history;
-    this.#position = since ?? null;
+    this.#position = since ? { epoch: since.epoch, offset: since.offset } : null;
     this.#emit = emit;
     this.#onGap = onGap;
   }
@@ -57,37 +62,70 @@ export class Subscription {
     return { channel: this.channel, .../** @type {Position} */ (this.#position) };
   }
 
-  /** Takes the events of a join or resume. @param {Reply} reply */
-  catchUp({ epoch, offset, recovered, reason, events = [] }) {
-    if (recovered !== true) this.#position = { epoch, offset: 0 };
-    if (recovered === false) this.#emit("reset", { channel: this.channel, reason, epoch, offset });
-    for (const event of events) this.#apply(event);
+  /**
+   * Takes the events of a join or resume.
+   * @param {Reply} reply @param {Position|null} since the position that was named; null: none
+   * @returns {boolean} false if the answer can not be taken, or was not taken to its end: the channel has to be joined
+   */
+  catchUp({ epoch, offset, recovered, reason, events = [] }, since) {
+    const isWhole = recovered === true;
+    if (!(isWhole ? this.#covers(since, epoch) : this.#isAt(since))) return false;
+    const turn = this.#turn;
+    if (!isWhole) this.#position = { epoch, offset: events.length > 0 ? events[0].offset - 1 : offset };
+    if (!isWhole && since) this.#emit("reset", { channel: this.channel, reason, epoch, offset });
+    for (const event of events) if (turn === this.#turn) this.#apply(event);
+    if (turn !== this.#turn) return false; // ended by a listener, and goes on after the last event that was given
     // While two connections bring the channel, the position may be further than this reply.
     const { epoch: current, offset: seen } = /** @type {Position} */ (this.#position);
     if (current !== epoch || seen < offset) this.#position = { epoch, offset };
+    return true;
+  }
+
+  /** Whether all events up to `since` were given, in that log. @param {Position|null} since @param {string} epoch */
+  #covers(since, epoch) {
+    const at = this.#position;
+    return since !== null && at !== null && at.epoch === epoch && since.epoch === epoch && at.offset >= since.offset;
+  }
+
+  /** Whether the position is still the one that was named. @param {Position|null} since */
+  #isAt(since) {
+    return this.#position?.epoch === since?.epoch && this.#position?.offset === since?.offset;
+  }
+
+  /** The server can not bring the next events of a live channel: it goes on from there. @param {Reply} reply */
+  restart({ epoch, offset, reason }) {
+    if (!this.live) return; // the answer to the join tells it
+    this.#position = { epoch, offset };
+    this.#emit("reset", { channel: this.channel, reason, epoch, offset });
   }
 
   /** Every later event comes from here on: resolves the callers of `join`, and takes the events held. */
   goLive() {
-    Object.assign(this, { live: true, joining: false, attempts: 0 });
+    Object.assign(this, { live: true, joining: false, attempts: 0, wasLive: true });
     for (const { resolve } of this.#waiters.splice(0)) resolve(this.#joined());
-    for (const event of this.#held.splice(0)) this.receive(event);
+    const turn = this.#turn;
+    for (const event of this.#held.splice(0)) if (turn === this.#turn) this.receive(event);
   }
 
   /** A live event: applies it, holds it during a join, or reports a gap. @param {LogEvent} event */
   receive(event) {
-    if (!this.live) {
-      if (this.#held.push(event) > HELD_LIMIT) this.#held.shift();
-      return;
-    }
+    if (this.#ended) return;
+    if (!this.live) return this.#hold(event);
     const { epoch, offset } = /** @type {Position} */ (this.#position);
-    if (event.epoch === epoch && event.offset <= offset + 1) this.#apply(event);
-    else this.#onGap(this); // or another log; the answer to the join brings this event too
+    if (event.epoch === epoch && event.offset <= offset + 1) return this.#apply(event);
+    this.#hold(event); // the answer to a join brings it too, unless a replacement takes over before
+    this.#onGap(this);
+  }
+
+  /** @param {LogEvent} event */
+  #hold(event) {
+    if (this.#held.push(event) > HELD_LIMIT) this.#held.shift();
   }
 
   /** The connection is replaced: the channel has to be resumed or joined on the next one. */
   interrupt() {
     Object.assign(this, { live: false, joining: false });
+    this.#turn += 1;
   }
 
   /** The connection is lost: events held are of no use, as the next connection brings them again. */
@@ -96,10 +134,17 @@ export class Subscription {
     this.#held = [];
   }
 
-  /** The channel was left, or is closed: takes no more events. @param {any} error for the callers of `join` */
+  /**
+   * The channel was left, or is closed: takes no more events.
+   * @param {any} error for the callers of `join`
+   * @returns {boolean} whether the callers of `join` are all that the application knows of it
+   */
   end(error) {
-    this.live = false;
+    const isJoinRefused = !this.wasLive && this.#waiters.length > 0;
+    this.drop();
+    this.#ended = true;
     this.reject(error);
+    return isJoinRefused;
   }
 
   /** Rejects the callers of `join`; a later connection may still bring the channel. @param {any} error */
