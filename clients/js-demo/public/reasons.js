@@ -9,6 +9,7 @@ const REASONS = {
   timeout: "the server did not answer",
   unavailable: "the server can not do that right now",
   overloaded: "the server is too busy right now",
+  connection_ended: "the connection ended each time that it was sent",
   outbox_full: "too many messages are waiting already",
   unauthenticated: "the server does not accept your name",
   token_revoked: "your access was withdrawn",

@@ -144,7 +144,7 @@ export class Rooms {
     if (!room) return;
     const item = room.timeline.apply(event);
     const atEnd = room === this.active && this.#hooks.atEnd();
-    if (item && item.author?.id !== this.#me && (!atEnd || document.hidden)) {
+    if (item && !item.deleted && item.author?.id !== this.#me && (!atEnd || document.hidden)) {
       if (room.unread === 0) room.unreadAfter = item.offset - 1;
       room.unread += 1;
     }

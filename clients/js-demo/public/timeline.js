@@ -122,10 +122,8 @@ export class Timeline {
   /** @param {any} event */
   #change({ message, offset }) {
     const item = this.#byId.get(message.id);
-    if (item) {
-      if (offset > item.asOf) Object.assign(item, changeOf(message), { asOf: offset });
-      return;
-    }
+    if (item) return take(item, message, offset);
+    if (this.#early.get(message.id)?.message.deleted) return;
     this.#early.set(message.id, { offset, message });
     if (this.#early.size > EARLY_LIMIT) this.#early.delete(this.#early.keys().next().value ?? "");
   }
@@ -134,12 +132,12 @@ export class Timeline {
   #upsert(/** @type {any} */ message, /** @type {number} */ asOf, uid = this.#rowOf(message)) {
     const known = this.#byId.get(message.id);
     if (known) {
-      if (asOf > known.asOf) Object.assign(known, changeOf(message), { asOf });
+      take(known, message, asOf);
       return known;
     }
     const item = toItem(message, asOf, uid);
     const early = this.#early.get(message.id);
-    if (early && early.offset > asOf) Object.assign(item, changeOf(early.message), { asOf: early.offset });
+    if (early) take(item, early.message, early.offset);
     this.#early.delete(message.id);
     this.#byId.set(message.id, item);
     let place = this.items.length;
@@ -172,6 +170,16 @@ function toItem(message, asOf, uid = `m:${message.id}`) {
   const { id, key = null, author = null, offset } = message;
   const at = message.created_at ? Date.parse(message.created_at) : null;
   return { uid, id, key, author, at, offset, asOf, state: "sent", reason: "", ...changeOf(message) };
+}
+
+/**
+ * Takes a state of a message that is newer than the known state, or the last state of all: the events and pages of a
+ * deleted message have no text any more, whatever their offset is.
+ * @param {Item} item @param {any} message @param {number} asOf
+ */
+function take(item, message, asOf) {
+  if (item.deleted || (asOf <= item.asOf && !message.deleted)) return;
+  Object.assign(item, changeOf(message), { asOf: Math.max(asOf, item.asOf) });
 }
 
 /** The fields of a message that can change. @param {any} message */

@@ -248,3 +248,38 @@ test("a page of a new epoch does not mix with the old one", () => {
     ["n1"],
   );
 });
+
+test("a message that is deleted when its events are replayed is shown as deleted, whatever comes in which order", () => {
+  const gone = { id: "m1", channel: "room:lobby", deleted: true, offset: 1 };
+  const by = { deleted_by: { id: "mod", name: "Mod" } };
+  const facts = [
+    (timeline) => timeline.apply({ event: "message:created", ...HEAD, offset: 1, message: gone }),
+    (timeline) => timeline.apply({ event: "message:edited", ...HEAD, offset: 2, message: gone }),
+    (timeline) => timeline.apply({ event: "message:deleted", ...HEAD, offset: 3, message: { ...gone, ...by } }),
+    (timeline) => timeline.page(page([1], 2), "latest"), // read before the deletion
+    (timeline) => timeline.apply(edited(2, 1, "heard before the deletion")),
+  ];
+  for (const order of permutations(facts)) {
+    const timeline = new Timeline("ann");
+    for (const fact of order) fact(timeline);
+    assert.deepEqual(state(timeline), [[1, null]]);
+    assert.equal(timeline.items[0].text, "");
+  }
+});
+
+test("the text of a known message goes with the replay of its creation", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page([1], 1), "latest");
+  const gone = { id: "m1", channel: "room:lobby", deleted: true, offset: 1 };
+  timeline.apply({ event: "message:created", ...HEAD, offset: 1, message: gone });
+  assert.deepEqual(state(timeline), [[1, null]]);
+});
+
+test("a send that is repeated after its message was deleted is shown as deleted", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page([], 0), "latest");
+  timeline.pend("k", "mine", 0);
+  const message = { id: "m1", channel: "room:lobby", deleted: true, offset: 1 };
+  timeline.confirm("k", { message, offset: 1 });
+  assert.deepEqual([state(timeline), timeline.unsent], [[[1, null]], []]);
+});

@@ -5,7 +5,8 @@ export const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
 
 /**
  * A refusal with the protocol's `code` (PROTOCOL.md, errors), or one of the client's own: `offline`,
- * `timeout`, `token_unavailable` (retryable), `outbox_full`, `key_expired`, `terminated`, `closed` (not).
+ * `timeout`, `token_unavailable` (retryable), `outbox_full`, `key_expired`, `connection_ended`, `terminated`, `closed`
+ * (not).
  */
 export class MaruError extends Error {
   /**

@@ -134,3 +134,15 @@ test("channel:removed ends the channel; after a transient code it is joined agai
   assert.deepEqual(told.removed, [{ channel: ROOM, code: "permission_denied" }]);
   assert.deepEqual(maru.positions(), {});
 });
+
+test("the events of a message that is deleted by now come as every event, without a text", async () => {
+  const { server, maru, told, offsets } = await online();
+  for (const text of ["a", "b"]) server.post(ROOM, text);
+  const gone = { id: "m1", channel: ROOM, deleted: true, offset: 1 };
+  Object.assign(server.log(ROOM).events[0], { message: gone });
+  await maru.join(ROOM, { since: { epoch: "e1", offset: 0 } });
+  const position = { channel: ROOM, epoch: "e1", offset: 3, at: "2026-01-01T00:00:00.000Z" };
+  server.emit("message:deleted", { ...position, message: { ...gone, deleted_by: { id: "mod", name: "Mod" } } });
+  assert.deepEqual(offsets(), [1, 2, 3]);
+  assert.deepEqual([told.events[0].message, told.events[2].message.deleted_by.id], [gone, "mod"]);
+});
