@@ -6,7 +6,7 @@ Pure: no clock, no await, no logger. The hub asks, then acts.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from server.domain.events import Event
+from server.domain.events import Event, MessageDeleted, MessageErased, UnknownEvent
 from server.domain.messages import Position
 
 HELD_LIMIT = 256
@@ -38,6 +38,21 @@ class OtherEpoch:
 Verdict = Ready | Known | Gap | OtherEpoch
 
 
+Fingerprint = tuple[int, str]
+"""Tells an event from another that has the same offset in another history of the channel."""
+
+
+def fingerprint(event: Event) -> Fingerprint:
+    """Return the event's time, and its message or kind. It stays the same if the message is deleted later."""
+    match event:
+        case MessageDeleted() | MessageErased():
+            return event.at, event.id
+        case UnknownEvent():
+            return event.at, event.kind
+        case _:
+            return event.at, event.message.id
+
+
 class Sequencer:
     """Accepts a channel's events in any order and returns them by offset, each once, without a gap.
 
@@ -45,11 +60,12 @@ class Sequencer:
     the gap before it; at most `HELD_LIMIT` events are held.
     """
 
-    __slots__ = ("_held", "position")
+    __slots__ = ("_held", "position", "resets")
 
     def __init__(self, position: Position) -> None:
         self.position = position
-        self._held: dict[int, Event] = {}  # by offset, all beyond the next event
+        self.resets = 0  # how often the position was set by `reset`: answers to earlier questions are out of date
+        self._held: dict[int, Event] = {}  # by offset, all beyond the position
 
     @property
     def has_gap(self) -> bool:
@@ -63,16 +79,21 @@ class Sequencer:
         if event.offset <= self.position.offset:
             return Known()
         if event.offset > self.position.offset + 1:
-            if len(self._held) < HELD_LIMIT:
-                self._held[event.offset] = event
+            self.hold(event)
             return Gap()
         ready = [event]
+        self._held.pop(event.offset, None)
         offset = event.offset + 1
         while (following := self._held.pop(offset, None)) is not None:
             ready.append(following)
             offset += 1
         self.position = Position(self.position.epoch, offset - 1)
         return Ready(tuple(ready))
+
+    def hold(self, event: Event) -> None:
+        """Hold an event of this epoch back, even if it is the next: `fill` returns it with the events before it."""
+        if event.offset > self.position.offset and len(self._held) < HELD_LIMIT:
+            self._held[event.offset] = event
 
     def fill(self, events: Iterable[Event]) -> tuple[Event, ...]:
         """Take a slice of the log, oldest first. Return the events to deliver now, held events included."""
@@ -86,6 +107,7 @@ class Sequencer:
     def reset(self, position: Position) -> None:
         """Go on from another position, e.g. in a new epoch. Held events are dropped."""
         self.position = position
+        self.resets += 1
         self._held.clear()
 
     def drop_held(self) -> None:

@@ -18,11 +18,12 @@ PATIENCE_S = 5.0
 
 
 class RecordingTransport(Transport, Membership):
-    """Every connected session reads at once. `ended` keeps the error of those that were terminated. Delivering the
-    event `poison` raises a fault."""
+    """Every connected session reads at once, except those in `slow`, which take so many seconds for all that they were
+    given. `ended` keeps the error of those that were terminated. Delivering the event `poison` raises a fault."""
 
     def __init__(self) -> None:
         self.ended: dict[SessionId, MaruError] = {}
+        self.slow: dict[SessionId, float] = {}
         self.poison: Event | None = None
         self._inboxes: dict[SessionId, list[object]] = {}
         self._members: dict[ChannelName, dict[SessionId, None]] = {}
@@ -67,7 +68,8 @@ class RecordingTransport(Transport, Membership):
         await asyncio.sleep(0)
 
     async def flushed(self, session: SessionId) -> None:
-        """At once: nobody reads slowly here."""
+        if session in self.slow:
+            await asyncio.sleep(self.slow[session])
 
     def enter(self, session: SessionId, channel: ChannelName) -> None:
         if session in self._inboxes:

@@ -3,11 +3,13 @@
 import structlog
 
 from server.application.channels.hosting import HostedChannel
-from server.domain.events import Event, UnknownEvent
+from server.domain.events import Event, UnknownEvent, without_deleted
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
 from server.domain.recovery import NotResumable
+from server.domain.sequencing import fingerprint
 from server.ports.membership import Membership
+from server.ports.message_log import MessageLog
 from server.ports.metrics import ChannelMetrics
 from server.ports.transport import Transport
 
@@ -17,27 +19,30 @@ _log = structlog.get_logger("maru.hub")
 class Delivery:
     """Gives members what comes next in a channel. Nothing here awaits."""
 
-    def __init__(self, transport: Transport, membership: Membership, metrics: ChannelMetrics) -> None:
+    def __init__(self, log: MessageLog, transport: Transport, membership: Membership, metrics: ChannelMetrics) -> None:
+        self._log = log
         self._transport = transport
         self._membership = membership
         self._metrics = metrics
 
     def deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
-        """Deliver the channel's next events, which its sequencer has put in order.
+        """Deliver the channel's next events, which its sequencer has put in order; of those that belong to a message
+        whose deletion is among them, only the places.
 
         If an event can't be delivered, the channel's position is before that event again, and the fault goes on to the
         caller: no event is skipped, and none is delivered twice.
         """
         delivered = hosted.position.offset - len(events)
         try:
-            for event in events:
+            for event in without_deleted(events):
                 if isinstance(event, UnknownEvent):
                     encoded = hosted.ring.encode(event)
                 else:
                     encoded = self._transport.deliver(event)
                     self._metrics.ordered(event)
-                delivered = event.offset
+                delivered, hosted.last = event.offset, fingerprint(event)
                 hosted.ring.push(encoded)
+                self._log.note(event)
         finally:
             if delivered < hosted.position.offset:
                 hosted.sequencer.reset(Position(hosted.position.epoch, delivered))

@@ -15,7 +15,7 @@ from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.recovery import REPLAY_LIMIT
 from server.domain.rings import Ring, Rings
-from server.domain.sequencing import HELD_LIMIT, Sequencer
+from server.domain.sequencing import HELD_LIMIT, Fingerprint, Sequencer
 from server.ports.broadcast import Broadcast
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
@@ -38,7 +38,7 @@ SWEEP_S = 5.0
 class HostedChannel:
     """An open channel: it has members on this replica, or had some a moment ago."""
 
-    __slots__ = ("empty_since", "name", "released", "ring", "sequencer")
+    __slots__ = ("doubts", "empty_since", "last", "name", "released", "ring", "sequencer")
 
     def __init__(self, name: ChannelName, head: Position, ring: Ring, now: float) -> None:
         self.name = name
@@ -46,6 +46,8 @@ class HostedChannel:
         self.ring = ring  # the last events, for clients that join and resume
         self.empty_since = now  # on the hub's clock; when the channel was last seen with a member or asked for
         self.released = False  # whether its events are no longer delivered here
+        self.last: Fingerprint | None = None  # of the event at the position, if known
+        self.doubts = 0  # times that the log may have been replaced since it was last compared with the position
 
     @property
     def position(self) -> Position:
@@ -56,6 +58,7 @@ class HostedChannel:
         """Go on from the log's head, and forget the events before it."""
         self.sequencer.reset(head)
         self.ring.clear()
+        self.last = None
 
 
 class Opening:
@@ -203,6 +206,8 @@ class Hosting:
             replay = await self._log.read(channel, after, limit)
             hosted = HostedChannel(channel, replay.head, Ring(self._rings), self._clock())
             hosted.ring.replay(after, replay.head.offset, replay.events)
+            for event in replay.events[-1:]:
+                self._log.note(event)
         except MaruError as error:
             await self._unsubscribe(channel)
             return error

@@ -12,6 +12,7 @@ from server.application.channels.delivery import Delivery
 from server.application.channels.healing import Healing
 from server.application.channels.hosting import HostedChannel, Hosting, Opening
 from server.application.channels.quarantine import Quarantine
+from server.application.channels.repair import Repair
 from server.domain.channels import ChannelName
 from server.domain.events import Event
 from server.domain.messages import Position
@@ -46,9 +47,10 @@ class Hub:
         self._transport = transport
         self._metrics = metrics
         self.quarantine = Quarantine(tasks, self._retry, metrics)
-        self._delivery = Delivery(transport, membership, metrics)
+        self._delivery = Delivery(log, transport, membership, metrics)
         self._hosting = Hosting(log, broadcast, membership, tasks, clock, rings, self._opened, self.quarantine)
-        self._healing = Healing(log, self._hosting, self._delivery, tasks, clock, metrics, self.quarantine)
+        repair = Repair(log, self._hosting, self._delivery, transport, membership, metrics)
+        self._healing = Healing(self._hosting, repair, tasks, clock, self.quarantine)
 
     @property
     def hosted(self) -> int:
@@ -62,7 +64,7 @@ class Hub:
             match hint:
                 case LinkRestored():
                     self.quarantine.retry_all()
-                    self._healing.mark_all_stale()
+                    self._healing.doubt_all()
                 case HintsLost(channels):
                     for channel in channels:
                         self._healing.mark_stale(channel)
@@ -119,10 +121,15 @@ class Hub:
             if opening is not None:
                 opening.hold(event)
             return
+        if hosted.doubts and event.epoch == hosted.position.epoch:
+            hosted.sequencer.hold(event)  # the repair that is due delivers it, or finds that it is of another log
+            return
         match hosted.sequencer.accept(event):
             case Ready(events):
                 self._delivery.deliver(hosted, events)
-            case Gap() | OtherEpoch():
+            case Gap():
+                self._healing.mark_gap(hosted)
+            case OtherEpoch():
                 self._healing.mark_stale(hosted.name)
             case Known():
                 self._metrics.duplicate_dropped()

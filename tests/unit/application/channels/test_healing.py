@@ -9,8 +9,11 @@ from structlog.testing import capture_logs
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.healing import COMPARE_S, REPAIRS, RETRY_S
 from server.application.channels.hosting import LINGER_S
+from server.application.channels.repair import GAP_S, READS_PER_REPAIR
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion, Revision
 from server.domain.errors import Overloaded, Unavailable
+from server.domain.events import MessageCreated
 from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
@@ -18,7 +21,8 @@ from server.domain.recovery import REPLAY_LIMIT, NotResumable
 from server.ports.broadcast import LinkRestored
 from tests.doubles.faulty_log import Gate, at_once
 from tests.doubles.hub_stage import ALICE, BOB, FOREIGN, HubStage, offsets
-from tests.doubles.samples import HOUR_MS, ROOM
+from tests.doubles.newer_version import write_in_memory
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM
 from tests.doubles.virtual_time import turns
 
 
@@ -54,13 +58,14 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_ends(stage: HubSta
 
 
 async def test_a_hint_that_was_lost_silently_is_found(stage: HubStage) -> None:
-    """Where neither a later hint nor the link tells of it, a comparison with the log does, within `COMPARE_S`."""
+    """Where neither a later hint nor the link tells of it, a comparison with the log does, within `COMPARE_S`, and
+    after `GAP_S` for a hint that is only late."""
     inbox = await stage.member()
     comparing = asyncio.create_task(stage.replica.hub.compare())
     await turns(20)
     reads = stage.log.reads
     written = await stage.write(2)
-    await asyncio.sleep(COMPARE_S + 0.01)
+    await asyncio.sleep(COMPARE_S + GAP_S + 0.01)
     assert inbox == written
     await asyncio.sleep(COMPARE_S * 9)
     assert stage.log.reads == reads + 10
@@ -101,12 +106,38 @@ async def test_so_many_channels_heal_at_once(stage: HubStage) -> None:
     assert [offsets(inbox) for inbox in inboxes] == [[1]] * len(channels)
 
 
-async def test_a_channel_that_is_far_behind_is_healed_in_turns(stage: HubStage) -> None:
-    """More than a healing's reads can bring is brought by the next one, whole and in order."""
+async def test_all_that_may_be_replayed_is_healed(stage: HubStage) -> None:
+    """A channel that is `REPLAY_LIMIT` events behind is healed whole and in order."""
     inbox = await stage.member()
-    written = await stage.write(REPLAY_LIMIT * 8 + 500)
+    written = await stage.write(REPLAY_LIMIT)
     stage.hint(LinkRestored())
     await stage.until(inbox, len(written))
+    assert inbox == written
+
+
+async def test_a_channel_that_is_too_far_behind_goes_on_from_the_head(stage: HubStage) -> None:
+    """Members are told once that they are too far behind, in place of a flood, and get what is written from there."""
+    inbox = await stage.member()
+    await stage.write(REPLAY_LIMIT + 1)
+    stage.hint(LinkRestored())
+    await stage.until(inbox, 1)
+    await restarted(stage, inbox, NotResumable.TOO_FAR_BEHIND, REPLAY_LIMIT + 1)
+
+
+async def test_a_link_that_breaks_during_each_read_is_healed_in_turns(stage: HubStage) -> None:
+    """Each time the channel is read once more, and after `READS_PER_REPAIR` reads others get their turn."""
+    inbox = await stage.member()
+    written = await stage.write(1)
+
+    async def flap() -> None:
+        if len(written) < READS_PER_REPAIR * 3:
+            written.extend(await stage.write(1, first=100 + len(written)))
+            stage.hint(LinkRestored())
+            await turns(5)
+
+    stage.log.after = flap
+    stage.hint(LinkRestored())
+    await stage.until(inbox, READS_PER_REPAIR * 3)
     assert inbox == written
 
 
@@ -125,22 +156,43 @@ async def test_two_healings_of_one_channel_repeat_nothing(stage: HubStage) -> No
 
 
 async def test_a_refresh_brings_what_the_log_has(stage: HubStage) -> None:
-    """`refresh` delivers what is missing before it returns, even more than one read gives."""
+    """`refresh` delivers what is missing before it returns."""
     inbox = await stage.member()
     hosted = await stage.replica.hub.host(ROOM)
-    written = await stage.write(REPLAY_LIMIT * 2 + 1)
+    written = await stage.write(REPLAY_LIMIT)
     await stage.replica.hub.refresh(hosted)
     assert inbox == written
 
 
 async def test_a_refresh_that_would_take_too_long_says_so(stage: HubStage) -> None:
-    """A channel that is further behind than `refresh` may read is overloaded now, and is healed beside that."""
+    """A channel that comes to no rest within the reads of `refresh` is overloaded now, and is healed beside that."""
     inbox = await stage.member()
     hosted = await stage.replica.hub.host(ROOM)
-    written = await stage.write(REPLAY_LIMIT * 8 + 1)
+    written = await stage.write(1)
+
+    async def flap() -> None:
+        written.extend(await stage.write(1, first=100 + len(written)))
+        stage.hint(LinkRestored())
+        await asyncio.sleep(0.001)
+
+    stage.log.after = flap
     with pytest.raises(Overloaded, match="'room:1'"):
         await stage.replica.hub.refresh(hosted)
+    stage.log.after = at_once
     await stage.until(inbox, len(written))
+    assert inbox == written
+
+
+async def test_a_refresh_that_is_given_up_is_done_all_the_same(stage: HubStage) -> None:
+    """Its caller may have found that events are missing: they are delivered although the caller does not wait."""
+    inbox = await stage.member()
+    written = await stage.write(3)
+    gate = stage.log.after = Gate()
+    refreshing = asyncio.create_task(stage.replica.hub.refresh(await stage.replica.hub.host(ROOM)))
+    await gate.reached.wait()
+    stage.log.after = at_once
+    refreshing.cancel()
+    await stage.until(inbox, 3)
     assert inbox == written
 
 
@@ -298,3 +350,65 @@ async def test_a_late_answer_of_an_older_log_restarts_once(stage: HubStage) -> N
     late.open()
     await turns(50)
     assert inbox == [ChannelResumed(ROOM, Position(written[0].epoch, 3), NotResumable.AHEAD_OF_LOG, ()), written[0]]
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_another_history_at_the_position_is_told_to_the_members(stage: HubStage, live: bool) -> None:
+    """A log that came back older, and has been written to since, has other events at the same offsets. The next hint
+    seems to follow; it is held until the event at the position has been compared with the event that was delivered
+    there or, if none was, that a comparison found there."""
+    written = await stage.write(3)
+    older = copy.deepcopy(stage.log.inner)
+    if live:
+        inbox = await stage.member()
+        written += await stage.write(2, first=4)
+        stage.hint(*written[3:])
+        await stage.until(inbox, 2)
+        inbox.clear()
+    else:
+        await stage.write(2, first=4)
+        inbox = await stage.member()
+        comparing = asyncio.create_task(stage.replica.hub.compare())
+        await asyncio.sleep(COMPARE_S)
+        comparing.cancel()
+        await asyncio.wait([comparing])
+    stage.log.inner = older
+    others = await stage.write(3, first=100)
+    stage.hint(LinkRestored(), others[2])
+    await stage.until(inbox, 1)
+    await restarted(stage, inbox, NotResumable.AHEAD_OF_LOG, 6)
+
+
+@pytest.mark.parametrize("last", ["created", "edited", "deleted", "unknown", "none"])
+async def test_the_same_history_is_continued(stage: HubStage, last: str) -> None:
+    """If the event at the position is the one that was delivered, whatever its kind, members notice nothing."""
+    inner = stage.log.inner
+    assert isinstance(inner, MemoryMessageLog)
+    if last != "none":
+        [created] = await stage.write(1)
+        assert isinstance(created, MessageCreated)
+        id = created.message.id
+        if last == "edited":
+            await inner.append(Revision(ROOM, id, "better", None, True, NOW_MS))
+        elif last == "deleted":
+            await inner.append(Deletion(ROOM, id, NOW_MS))
+        elif last == "unknown":
+            write_in_memory(inner, ROOM, NOW_MS)
+    inbox = await stage.member()
+    written = await stage.write(2, first=10)
+    stage.hint(LinkRestored(), written[0], LinkRestored(), written[1])
+    await stage.until(inbox, 2)
+    assert inbox == written
+    hosted = await stage.replica.hub.host(ROOM)
+    assert (hosted.doubts, hosted.sequencer.has_gap) == (0, False)
+
+
+async def test_an_event_that_is_no_longer_kept_is_not_compared(stage: HubStage) -> None:
+    """Retention may have reached exactly the position: nothing is lost, and the next events are delivered."""
+    stage.log.inner = MemoryMessageLog(max_events=3, max_age_ms=HOUR_MS)
+    await stage.write(3)
+    inbox = await stage.member()
+    written = await stage.write(3, first=4)
+    stage.hint(LinkRestored())
+    await stage.until(inbox, 3)
+    assert inbox == written

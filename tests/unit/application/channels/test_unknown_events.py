@@ -1,11 +1,13 @@
 """Entries of kinds that this version does not know: they move positions, and reach nobody."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.channels.repair import GAP_S
 from server.application.channels.subscriptions import Joined
 from server.domain.events import Event, MessageEvent, UnknownEvent, message_events
 from server.domain.identity import SessionId
@@ -109,6 +111,7 @@ async def test_a_lost_hint_of_an_unknown_kind_is_read_from_the_log_once(scene: S
     await scene.hint(written[0])
     reads = scene.reads.reads
     await scene.hint(written[2])
+    await asyncio.sleep(GAP_S * 1.1)
     assert (await scene.position(), offsets(scene.inbox)) == (3, [1, 3])
     assert scene.reads.reads == reads + 1
 
