@@ -28,6 +28,7 @@ from server.domain.limits import (
 )
 from server.domain.messages import Position
 from server.domain.nesting import is_deeper
+from server.domain.numbers import has_inexact
 
 CHANNELS_REMEMBERED = 4_096
 """Valid channel names that are cached (about 1 MiB): most commands name the same few."""
@@ -41,9 +42,11 @@ def _channel(text: str) -> ChannelName:
         raise ValueError(error.message) from error
 
 
-def _shallow(value: dict[str, Any]) -> dict[str, Any]:
+def _sound(value: dict[str, Any]) -> dict[str, Any]:
     if is_deeper(value, MAX_DATA_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DATA_DEPTH} levels")
+    if has_inexact(value):
+        raise ValueError("a whole number of more than 64 bits; send it as text")
     return value
 
 
@@ -62,7 +65,7 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
 
 
-Json = Annotated[dict[str, Any], AfterValidator(_shallow)]
+Json = Annotated[dict[str, Any], AfterValidator(_sound)]
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -124,7 +124,10 @@ REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
         ("message:edit", {"channel": "secret:1", "id": KNOWN_ID, "text": "x"}),
         "permission_denied",
     ),
-    "editing what is not there": (("message:edit", {"channel": ROOM, "id": KNOWN_ID, "text": "x"}), "permission_denied"),
+    "editing what is not there": (
+        ("message:edit", {"channel": ROOM, "id": KNOWN_ID, "text": "x"}),
+        "permission_denied",
+    ),
     "deleting what is not there": (("message:delete", {"channel": ROOM, "id": "'; DROP TABLE"}), "permission_denied"),
     "a token that is none": (("auth:refresh", {"token": MARK}), "unauthenticated"),
     "another user's token": (("auth:refresh", {"token": token("victim")}), "unauthenticated"),
