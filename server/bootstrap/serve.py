@@ -1,6 +1,7 @@
 """Serving: open the stores, wire the parts, listen, and stop cleanly. A single stack closes everything."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -58,13 +59,13 @@ async def _serve(
 async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners) -> None:
     """Listen: first on the internal port, so that a probe finds it as soon as clients are accepted."""
     internal_port = await _listen(
-        listeners, _internal(replica), "MARU_INTERNAL_PORT", settings.internal_host, settings.internal_port
+        listeners, _internal(replica), "MARU_INTERNAL_", settings.internal_host, settings.internal_port
     )
     accept = replica.chat.eio.accept
     port = await _listen(
         listeners,
         _public(settings, replica),
-        "MARU_PORT",
+        "MARU_",
         settings.host,
         settings.port,
         lambda others: AcceptQueue(accept, others).make_protocol,
@@ -94,7 +95,7 @@ def _public(settings: Settings, replica: Replica) -> web.Application:
 async def _listen(
     listeners: Listeners,
     app: web.Application,
-    variable: str,
+    variables: str,
     host: str,
     port: int,
     before: Callable[[Handlers], Handlers] = itself,
@@ -102,4 +103,6 @@ async def _listen(
     try:
         return await listeners.listen(app, host, port, before)
     except OSError as error:
-        raise StartRefused(f"{variable}: can't listen on {host}:{port} ({error.strerror})") from error
+        # The port is at fault if it is taken, or may not be used; else the address is.
+        wrong = "PORT" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "HOST"
+        raise StartRefused(f"{variables}{wrong}: can't listen on {host}:{port} ({error.strerror})") from error

@@ -45,7 +45,9 @@ def describe(settings: Settings, env_file: Path = ENV_FILE) -> Iterator[Entry]:
     written = {name.upper() for name in _names_in(env_file)}
     for name, field in Settings.model_fields.items():
         variable = PREFIX + name.upper()
-        if variable in present:
+        if f"{variable}_FILE" in present | written:
+            origin = f"{variable}_FILE"
+        elif variable in present:
             origin = "environment"
         else:
             origin = str(env_file) if variable in written else "default"

@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.domain.identity import Action
@@ -19,6 +19,12 @@ PREFIX = "MARU_"
 """Begins the name of every variable."""
 
 _HOUR = 3600.0
+
+FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url")
+"""Secrets that may stand in a file, named by the variable with `_FILE` at its end."""
+
+_OWN_RULES = {"jwt_public_key", "default_grants", "allowed_origins", "api_keys"}
+"""Fields that may have spaces and line ends around their parts."""
 
 
 class MessageLogKind(StrEnum):
@@ -65,6 +71,7 @@ Seconds = Annotated[float, BeforeValidator(values.duration)]
 Bytes = Annotated[int, BeforeValidator(values.size)]
 Pattern = Annotated[str, AfterValidator(values.pattern)]
 Origin = Annotated[str, AfterValidator(values.origin)]
+FilePath = Annotated[Path, BeforeValidator(values.file_path)]
 PemText = Annotated[str, AfterValidator(values.pem_text)]
 ApiKey = Annotated[SecretStr, AfterValidator(values.api_key)]
 Reserved = Annotated[str | None, BeforeValidator(values.not_yet)]
@@ -97,7 +104,9 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[Origin, ...], NoDecode, _ITEMS] = ("*",)
 
     jwt_secret: SecretStr | None = _private("a text of 32 bytes or more")
+    jwt_secret_file: FilePath | None = None
     jwt_public_key: PemText | None = _private("PEM text, or a PEM file's path")
+    jwt_public_key_file: FilePath | None = None
     jwt_jwks_url: Reserved = _private("nothing")
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -109,6 +118,7 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, _ITEMS] = Field(default=(), repr=False)
 
     redis_url: SecretStr | None = _private("a redis:// URL")
+    redis_url_file: FilePath | None = None
     message_log: Annotated[MessageLogKind, _LOWER] = Field(
         default_factory=lambda data: MessageLogKind.REDIS if data["redis_url"] else MessageLogKind.SQLITE,
         description="memory, sqlite or redis",
@@ -125,7 +135,7 @@ class Settings(BaseSettings):
     redis_wait_replicas: int = Field(
         default=0, ge=0, le=100, description="how many of Redis' replicas must have a message before its ack, 0 to 100"
     )
-    sqlite_path: Path = Field(default=Path("maru.db"), description="a file's path")
+    sqlite_path: FilePath = Field(default=Path("maru.db"), description="a file's path")
     retention_events: int = Field(
         default=100_000, ge=1, le=2**53 - 1, description="how many events a channel keeps, at least 1"
     )
@@ -160,6 +170,30 @@ class Settings(BaseSettings):
         default_factory=lambda data: LogFormat.CONSOLE if data["dev"] else LogFormat.JSON,
         description="json or console",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_files(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Replace the variables that name a secret's file by the secret."""
+        for name in FROM_FILE:
+            path, variable = given.get(f"{name}_file"), PREFIX + name.upper()
+            if path is None:
+                continue
+            if given.get(name) is not None:
+                raise ValueError(f"{variable}, {variable}_FILE: both are set, expected one of them")
+            try:
+                secret = values.secret_in(values.file_path(values.plain(str(path))))
+            except ValueError as error:
+                raise ValueError(f"{variable}_FILE: {error}") from None
+            given = given | {name: secret}
+        return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and info.field_name not in _OWN_RULES:
+            values.plain(value)
+        return value
 
     @model_validator(mode="after")
     def _redis_fits(self) -> Self:

@@ -12,10 +12,14 @@ from server.domain.channels import is_pattern
 MIN_API_KEY_CHARS = 16
 """Few enough for a key made by hand, too many to be guessed."""
 
+MAX_SECRET_BYTES = 64 * 1024
+"""Of a file that holds a secret."""
+
 _UNITS_MS = {"ms": 1, "": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZES = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|h|d)?", re.ASCII)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII | re.IGNORECASE)
 _API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
 
@@ -40,6 +44,40 @@ def size(value: object) -> int:
     if found is None:
         raise ValueError("expected a size such as 64MiB or 1GiB (no unit: bytes)")
     return int(found[1]) * _SIZES[(found[2] or "").upper()]
+
+
+def plain(text: str) -> str:
+    """Return a text unchanged. Raises `ValueError` if it has what files and shells add around a value: quotes, spaces,
+    a line end."""
+    if text != text.strip():
+        raise ValueError("begins or ends with a space or a line end; remove it")
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        raise ValueError("stands in quotes, which are taken as a part of the value; remove them")
+    return text
+
+
+def file_path(value: str | Path) -> Path:
+    """Return a file's path. Raises `ValueError` if it is a URL, or SQLite's name for no file."""
+    if _URL.match(str(value)) or str(value).startswith(":"):
+        raise ValueError("expected a file's path such as data/maru.db, found a URL or a special name")
+    return Path(value)
+
+
+def secret_in(path: Path) -> str:
+    """Return the text of a secret's file, without a line end at its end. Raises `ValueError`, which does not repeat the
+    text."""
+    try:
+        text = path.read_bytes()[: MAX_SECRET_BYTES + 1].decode()
+    except OSError as error:
+        raise ValueError(f"the file can't be read ({error.strerror})") from None
+    except ValueError:
+        raise ValueError("the file is not UTF-8") from None
+    if len(text) > MAX_SECRET_BYTES:
+        raise ValueError(f"the file is larger than {MAX_SECRET_BYTES} bytes")
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ValueError("the file is empty")
+    return text
 
 
 def lower(value: object) -> object:
@@ -80,7 +118,7 @@ def origin(text: str) -> str:
 
 def api_key(value: SecretStr) -> SecretStr:
     """Return an API key unchanged. Raises `ValueError` if it is short, or has characters that a header can't hold."""
-    if not _API_KEY.fullmatch(value.get_secret_value()):
+    if not _API_KEY.fullmatch(plain(value.get_secret_value())):
         raise ValueError(f"expected keys of {MIN_API_KEY_CHARS} to 256 printable ASCII characters, joined by ','")
     return value
 

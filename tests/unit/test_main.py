@@ -246,6 +246,15 @@ def test_a_taken_port_is_one_line(run: Run) -> None:
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("variable", ["HOST", "INTERNAL_HOST"])
+def test_a_host_that_is_not_ours_is_one_line(run: Run, variable: str) -> None:
+    """It names the variable of the address, not that of the port. 192.0.2.1 is for documents (RFC 5737)."""
+    ended = run(DEV="1", PORT="0", INTERNAL_PORT="0", LOG_LEVEL="error", **{variable: "192.0.2.1"})
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"maru: MARU_{variable}: can't listen on 192.0.2.1:0")
+    assert ended.stderr.count("\n") == 1
+
+
 def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
     """The server says that it serves, and where its secret is kept; `health` finds it; SIGTERM ends it with 0."""
     command = [sys.executable, "-m", "server"]

@@ -1,6 +1,7 @@
 """Loading: the sources of settings, one clear line for whatever is wrong, and no secret in any print."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from server.settings.errors import BadSetting
 from server.settings.load import ENV_FILE, describe
 from server.settings.model import Settings
+from tests.unit.settings.conftest import SECRET
 
 
 def refusal(env: Any, **values: str) -> str:
@@ -99,6 +101,32 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         {"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----canary"},
         "MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them",
     ),
+    "a secret with a line end": (
+        {"JWT_SECRET": f"{SECRET}\n"},
+        "MARU_JWT_SECRET: begins or ends with a space or a line end; remove it",
+    ),
+    "a secret with a space": ({"JWT_SECRET": f" {SECRET}"}, "MARU_JWT_SECRET: begins or ends with a space"),
+    "a secret in quotes": ({"JWT_SECRET": f'"{SECRET}"'}, "MARU_JWT_SECRET: stands in quotes"),
+    "an audience in quotes": ({"JWT_AUDIENCE": "'chat'"}, "MARU_JWT_AUDIENCE: stands in quotes"),
+    "an audience with a line end": ({"JWT_AUDIENCE": "chat\r\n"}, "MARU_JWT_AUDIENCE: begins or ends with a space"),
+    "an issuer in quotes": ({"JWT_ISSUER": '"https://id.example"'}, "MARU_JWT_ISSUER: stands in quotes"),
+    "a host in quotes": ({"HOST": '"::1"'}, "MARU_HOST: stands in quotes"),
+    "a number in quotes": ({"MAX_CHANNELS": '"5"'}, "MARU_MAX_CHANNELS: stands in quotes"),
+    "a Redis URL with a line end": ({"REDIS_URL": "redis://:canary@r\n"}, "MARU_REDIS_URL: begins or ends with"),
+    "an API key in quotes": ({"API_KEYS": '"canary-canary-canary"'}, "MARU_API_KEYS: stands in quotes"),
+    "a path in quotes": ({"SQLITE_PATH": '"data/maru.db"'}, "MARU_SQLITE_PATH: stands in quotes"),
+    "no file": ({"SQLITE_PATH": ":memory:"}, "MARU_SQLITE_PATH: expected a file's path such as data/maru.db"),
+    "a URL for a file": ({"SQLITE_PATH": "sqlite:///maru.db"}, "MARU_SQLITE_PATH: expected a file's path"),
+    "a file URL": ({"SQLITE_PATH": "file:maru.db?mode=ro"}, "MARU_SQLITE_PATH: expected a file's path"),
+    "two secrets": (
+        {"JWT_SECRET_FILE": "/canary"},
+        "MARU_JWT_SECRET, MARU_JWT_SECRET_FILE: both are set, expected one of them",
+    ),
+    "a secret's file that is not there": (
+        {"REDIS_URL_FILE": "/nowhere"},
+        "MARU_REDIS_URL_FILE: the file can't be read (No such file or directory)",
+    ),
+    "a secret's file by a URL": ({"REDIS_URL_FILE": "file:///etc/x"}, "MARU_REDIS_URL_FILE: expected a file's path"),
     "two faults": ({"PORT": "x", "DEV": "x"}, "MARU_DEV: expected 1 or 0, got 'x' (and 1 more)"),
 }
 
@@ -174,3 +202,35 @@ def test_describe_says_where_from(env: Any) -> None:
     assert entries["MARU_REDIS_URL"] == ("", "default")
     assert entries["MARU_ALLOWED_ORIGINS"] == ("*", "default")
     assert json.loads(entries["MARU_DEFAULT_GRANTS"][0]) == {"a": ["join", "send"]}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_is_read_from_its_file(env: Any, tmp_path: Path, end: str) -> None:
+    """A line end at its end does not count; `config` names the variable that it came by, and masks it."""
+    (tmp_path / "secret").write_text(SECRET + end)
+    (tmp_path / "url").write_text("redis://:canary@r" + end)
+    settings = env(JWT_SECRET="", JWT_SECRET_FILE=str(tmp_path / "secret"), REDIS_URL_FILE=str(tmp_path / "url"))
+    assert settings.jwt_secret.get_secret_value() == SECRET
+    assert settings.message_log == "redis"
+    entries = {variable: (value, origin) for variable, value, origin in describe(settings)}
+    assert entries["MARU_JWT_SECRET"] == ("********", "MARU_JWT_SECRET_FILE")
+    assert entries["MARU_REDIS_URL"] == ("********", "MARU_REDIS_URL_FILE")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "MARU_JWT_SECRET_FILE: the file is empty"),
+        (b"\n", "MARU_JWT_SECRET_FILE: the file is empty"),
+        (b"\xff" * 40, "MARU_JWT_SECRET_FILE: the file is not UTF-8"),
+        (b"canary" * 20_000, "MARU_JWT_SECRET_FILE: the file is larger than 65536 bytes"),
+        (b'"canary-canary-canary-canary-canary"', "MARU_JWT_SECRET: stands in quotes"),
+        (b"canary-canary-canary-canary-canary\n\n", "MARU_JWT_SECRET: begins or ends with a space or a line end"),
+    ],
+)
+def test_a_bad_secret_in_a_file_is_one_line(env: Any, tmp_path: Path, content: bytes, line: str) -> None:
+    """It names the variable, and repeats nothing of the file."""
+    (tmp_path / "secret").write_bytes(content)
+    said = refusal(env, JWT_SECRET="", JWT_SECRET_FILE=str(tmp_path / "secret"))
+    assert said.startswith(line)
+    assert "canary" not in said
