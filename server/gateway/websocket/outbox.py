@@ -8,21 +8,27 @@ for the end of its turn. A frame for many clients waits a little longer, for oth
 Successive events of a channel make a *batch*: their frames are joined once, and every member is given the same bytes.
 Everything else that is to be written (an answer, an event of another channel, a change of membership) ends the batch
 first. So the order in which a client receives frames is the order of the calls.
+
+There are two lines of clients to be written to: the direct line, and the fan-out for those of large audiences. A
+client may stand in both: whichever comes first takes everything that is queued for the client, in its order.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable
+from functools import partial
 from itertools import islice
-from typing import Protocol
 
+from server.gateway.websocket.settling import Place, Waits
+from server.gateway.websocket.writable import Audience, Writable
 from server.ports.metrics import ConnectionMetrics, Traffic
 
 WRITES_PER_TURN = 512
 """Clients written to in a turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
 
 CLIENTS_PER_WAIT = 64
-"""A fan-out waits a turn for each group of this many clients: a turn costs 10 us, and writing to them 700."""
+"""A fan-out waits a turn for each group of this many clients: a turn costs 10 us, and writing to them 700. A smaller
+audience never waits for a fan-out."""
 
 MAX_IDLE_TURNS = 16
 """Turns without a new event after which even the largest fan-out is written. Together they take 0.2 ms."""
@@ -34,29 +40,6 @@ for it."""
 SHED_TO = 0.9
 """Over the process's bound, clients are dropped until this share of it is in use; else the next message would exceed
 the bound again."""
-
-
-class Writable(Protocol):
-    """The writing half of a client's connection."""
-
-    queued: bytes | list[bytes] | None
-    """Whole frames that are to be written in this turn, in order."""
-
-    def flush(self) -> int:
-        """Send the queued frames; return how many bytes. Raises nothing."""
-
-    def send_now(self, data: bytes) -> int:
-        """Send whole frames, if nothing is queued; return how many bytes. Raises nothing."""
-
-    def recount(self) -> int:
-        """Ask the transport how many bytes wait in it, and return that number."""
-
-    def drop(self) -> None:
-        """Drop the connection with everything that waits for it: the process needs the memory."""
-
-
-Audience = Callable[[], Sequence[Writable]]
-"""Returns the clients that are to be given a batch. Called when the batch ends: until then its audience is the same."""
 
 
 class Outbox:
@@ -74,7 +57,7 @@ class Outbox:
         self._metrics = metrics
         self._limit = limit  # bytes that may wait in the transports of all clients together
         self._loop = loop
-        # Clients with a frame of their own among what is queued. They come first, and never wait for a fan-out.
+        # Clients with a frame of their own, or for a small audience, among what is queued. They wait for no fan-out.
         self._direct: dict[Writable, None] = {}
         self._unwritten: deque[Writable] = deque()  # clients for whom a batch is queued, in the order of the batches
         self._in_progress = 0  # clients at the front of `_unwritten` that come before events that begin to wait now
@@ -83,8 +66,8 @@ class Outbox:
         self._batched_seen = 0  # the same at the last look: equal if nothing new has come
         self._idle_turns = 0  # turns in a row in which nothing new has come
         self._waiting_since = 0.0  # when the fan-out began to wait for more; 0 if none waits
-        self._settled: asyncio.Future[None] | None = None  # what `settled` waits for, if anybody does
-        self._when_settled: list[Callable[[], None]] = []  # calls to make when nothing waits any more
+        self._written = Place(0, 0)  # clients taken out of each line, in all
+        self._waits = Waits()  # for what waited at a certain moment
         # The open batch; it is open if it has frames.
         self._frames: list[bytes] = []
         self._key: Hashable = None
@@ -125,17 +108,22 @@ class Outbox:
             self._write_batch(0)
 
     def when_settled(self, call: Callable[[], None]) -> None:
-        """Make a call when everything that waits here now has been given to the transports."""
-        self._when_settled.append(call)
+        """Make a call when everything that waits here now has been given to the transports, whatever comes then."""
+        self._waits.add(call, None if self._frames else self._end_of_lines())
+        if not self._scheduled:
+            self._schedule()
 
     async def settled(self) -> None:
         """Wait until everything that waits here now has been given to the transports, and for a turn at least."""
         if not self._scheduled:
             await asyncio.sleep(0)
             return
-        if self._settled is None:
-            self._settled = self._loop.create_future()
-        await asyncio.shield(self._settled)
+        settled = self._loop.create_future()
+        self.when_settled(partial(_finish, settled))
+        await settled
+
+    def _end_of_lines(self) -> Place:
+        return Place(self._written.direct + len(self._direct), self._written.fan_out + len(self._unwritten))
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -144,6 +132,8 @@ class Outbox:
     def _turn(self) -> None:
         """Write this turn's share; schedule another turn for the rest, if there is any."""
         try:
+            if (self._direct or self._unwritten) and self._is_small():
+                self.end_batch()
             self._write_direct()
             if self._in_progress or not self._should_wait():
                 self._write_fan_out()
@@ -153,24 +143,25 @@ class Outbox:
             self._frames = []  # whatever is wrong with a batch, the next turn must not meet it again
             raise
         finally:
-            if self._direct or self._unwritten or self._frames:
-                self._loop.call_soon(self._turn)
-            else:
-                self._finish()
+            self._finish_turn()
 
-    def _finish(self) -> None:
-        self._scheduled = False
-        calls, self._when_settled = self._when_settled, []
-        for call in calls:
-            call()
-        if self._settled is not None:
-            self._settled.set_result(None)
-            self._settled = None
+    def _finish_turn(self) -> None:
+        if not self._frames:
+            self._waits.batch_ended(self._end_of_lines())
+        self._scheduled = bool(self._direct or self._unwritten or self._frames)
+        if self._scheduled:
+            self._loop.call_soon(self._turn)
+        self._waits.make_calls(self._written)
+
+    def _is_small(self) -> bool:
+        """Return whether a batch is open that is too small to wait for a fan-out."""
+        return bool(self._frames) and len(self._audience()) < CLIENTS_PER_WAIT
 
     def _write_direct(self) -> None:
         sent = 0
         for writer in tuple(islice(self._direct, WRITES_PER_TURN)):
             del self._direct[writer]
+            self._written.direct += 1
             sent += writer.flush()
         self.traffic.sent_bytes += sent
 
@@ -205,6 +196,7 @@ class Outbox:
         for _ in range(min(self._in_progress, writes)):
             sent += unwritten.popleft().flush()
             self._in_progress -= 1
+            self._written.fan_out += 1
         self.traffic.sent_bytes += sent
 
     def _write_batch(self, writes: int) -> int:
@@ -214,26 +206,36 @@ class Outbox:
         """
         frames, self._frames = self._frames, []
         shared = frames[0] if len(frames) == 1 else b"".join(frames)
-        unwritten, congested, clients, sent = self._unwritten, self.congested, 0, 0
-        for writer in self._audience():
-            if self._ephemeral and writer in congested:
-                self._metrics.ephemeral_dropped(len(frames))
-                continue
-            clients += 1
-            if clients <= writes:
-                sent += writer.send_now(shared)
-                continue
+        audience = self._receivers(len(frames))
+        small, sent = len(audience) < CLIENTS_PER_WAIT, 0
+        for writer in islice(audience, writes):
+            sent += writer.send_now(shared)
+        for writer in islice(audience, writes, None):
             queued = writer.queued
+            if small:
+                self._direct[writer] = None
+            elif queued is None:
+                self._unwritten.append(writer)
             if queued is None:
                 writer.queued = shared
-                unwritten.append(writer)
             elif isinstance(queued, list):
                 queued.append(shared)
             else:
                 writer.queued = [queued, shared]
-        self.traffic.deliveries += clients * len(frames)
+        self.traffic.deliveries += len(audience) * len(frames)
         self.traffic.sent_bytes += sent
-        return min(clients, writes)
+        self._waits.batch_ended(self._end_of_lines())
+        return min(len(audience), writes)
+
+    def _receivers(self, frames: int) -> Collection[Writable]:
+        """Return the batch's audience; if the batch is ephemeral, without the congested, and count what they miss."""
+        audience = self._audience()
+        if not self._ephemeral:
+            return audience
+        receivers = [writer for writer in audience if writer not in self.congested]
+        for _ in range(len(audience) - len(receivers)):
+            self._metrics.ephemeral_dropped(frames)
+        return receivers
 
     def _shed_load(self) -> None:
         """Count the bytes that really wait. If they are too many, drop the clients for whom the most wait."""
@@ -244,3 +246,8 @@ class Outbox:
             writer.drop()
             if self.traffic.outbound_queued_bytes <= self._limit * SHED_TO:
                 break
+
+
+def _finish(future: "asyncio.Future[None]") -> None:
+    if not future.done():  # the waiting task may have been cancelled
+        future.set_result(None)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import SessionExpiring
+from server.gateway.websocket import outbox
 from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.heartbeat import PING
 from server.gateway.websocket.outbox import (
@@ -20,10 +21,9 @@ from server.gateway.websocket.outbox import (
     MAX_IDLE_TURNS,
     WAIT_S,
     WRITES_PER_TURN,
-    Audience,
     Outbox,
-    Writable,
 )
+from server.gateway.websocket.writable import Audience, Writable
 from server.gateway.websocket.writer import MAX_OUTBOUND
 from server.ports.metrics import Metrics
 from tests.doubles.samples import event
@@ -32,9 +32,6 @@ from tests.doubles.wired import Client, Wired, wired
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 CLIENTS = 4
 CHANNELS = ("room:a", "room:b")
-SLOW = CLIENTS - 1
-"""This client reads nothing until the end, and its kernel buffer is full long before."""
-
 TEXT, CLOSE = 0x1, 0x8
 ROOM = ChannelName("room:a")
 T = TypeVar("T")
@@ -46,17 +43,29 @@ def run(work: Coroutine[Any, Any, T], loop: str = "asyncio") -> T:
         return runner.run(work)
 
 
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("event"), st.sampled_from(CHANNELS), st.sampled_from((10, 900, 5_000))),
-        st.tuples(st.just("answer"), st.integers(0, CLIENTS - 1), st.sampled_from((10, 900, 5_000))),
-        st.tuples(st.just("enter"), st.integers(0, CLIENTS - 1), st.sampled_from(CHANNELS)),
-        st.tuples(st.just("leave"), st.integers(0, CLIENTS - 1), st.sampled_from(CHANNELS)),
-        st.tuples(st.just("turn"), st.integers(1, 3), st.none()),
-        st.tuples(st.just("read"), st.integers(0, SLOW - 1), st.sampled_from((1, 700, 20_000))),
-    ),
-    max_size=60,
-)
+CROWD = 12
+"""Clients of the property with small limits: six turns' writes."""
+
+
+def steps_for(clients: int, max_size: int) -> "st.SearchStrategy[list[tuple[str, Any, Any]]]":
+    """Steps of so many clients; the last client is slow."""
+    client, size = st.integers(0, clients - 1), st.sampled_from((10, 900, 5_000))
+    return st.lists(
+        st.one_of(
+            st.tuples(st.just("event"), st.sampled_from(CHANNELS), size),
+            st.tuples(st.just("answer"), client, size),
+            st.tuples(st.just("answers"), client, st.integers(2, clients)),
+            st.tuples(st.just("enter"), client, st.sampled_from(CHANNELS)),
+            st.tuples(st.just("leave"), client, st.sampled_from(CHANNELS)),
+            st.tuples(st.just("turn"), st.integers(1, 3), st.none()),
+            st.tuples(st.just("read"), st.integers(0, clients - 2), st.sampled_from((1, 700, 20_000))),
+        ),
+        max_size=max_size,
+    )
+
+
+steps = steps_for(CLIENTS, 60)
+crowd_steps = steps_for(CROWD, 40)
 
 
 class Script:
@@ -91,6 +100,11 @@ class Script:
         self.due[client].append(data)
         self._scene.clients[client].connection.write(frame(data))
 
+    async def answers(self, first: int, count: int) -> None:
+        """A short answer to each of several clients."""
+        for number in range(count):
+            await self.answer((first + number) % len(self.due), 10)
+
     async def enter(self, client: int, channel: str) -> None:
         """A join."""
         self._scene.enter(self._scene.clients[client], channel)
@@ -122,15 +136,28 @@ async def read_all(client: Client, count: int = 1 << 20) -> list[bytes]:
     return [payload for opcode, payload in client.frames() if opcode == TEXT]
 
 
-async def order_holds(steps: list[tuple[str, Any, Any]], outbox_class: type[Outbox] = Outbox) -> bool:
+async def order_holds(
+    steps: list[tuple[str, Any, Any]], outbox_class: type[Outbox] = Outbox, clients: int = CLIENTS
+) -> bool:
     """Whether every client, also the slow one, gets exactly what it must, in the order of the calls."""
-    async with wired(CLIENTS, outbox_class=outbox_class) as scene:
+    async with wired(clients, outbox_class=outbox_class) as scene:
         script = Script(scene)
         await script.run(steps)
         for client in scene.clients:
             client.connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, "the end")
         got = [await read_all(client) for client in scene.clients]
         return got == script.due
+
+
+@pytest.mark.parametrize("small", [2, 4])
+@settings(max_examples=120, deadline=None)
+@given(steps=crowd_steps)
+def test_order_holds_whatever_has_to_wait(small: int, steps: list[tuple[str, Any, Any]]) -> None:
+    """With limits of 2 nearly all that is written waits a turn; an audience of 2 passes a fan-out, or is one itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "WRITES_PER_TURN", 2)
+        patch.setattr(outbox, "CLIENTS_PER_WAIT", small)
+        assert run(order_holds(steps, clients=CROWD))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -257,6 +284,74 @@ def test_an_event_does_not_overtake_answers_of_a_crowd() -> None:
             assert await read_all(last, 2) == [b"answer", b"event"]
 
     run(scenario())
+
+
+def test_settled_waits_for_what_stands_there_now() -> None:
+    """Though more clients are answered every turn than are written to, and the line never becomes empty."""
+
+    async def scenario() -> None:
+        async with wired(6) as scene:
+            *crowd, last = scene.clients
+            scene.enter(last, "room:a")
+            for client in crowd:
+                client.connection.write(frame(b"answer"))
+            scene.transport.deliver(event(1, channel=ROOM))
+            settled = asyncio.create_task(scene.transport.settled())
+            for _ in range(10):
+                if settled.done():
+                    break
+                for client in crowd:
+                    client.connection.write(frame(b"answer"))
+                await asyncio.sleep(0)
+            assert settled.done()
+            assert last.peer.recv(1 << 16)
+            assert any(client.connection.writer.queued for client in crowd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "WRITES_PER_TURN", 3)
+        run(scenario())
+
+
+def test_a_wait_may_be_cancelled() -> None:
+    """Others that wait are told all the same, and what waits is written."""
+
+    async def scenario() -> None:
+        async with wired(1) as scene:
+            scene.clients[0].connection.write(frame(b"answer"))
+            given_up, waiting = (asyncio.create_task(scene.transport.settled()) for _ in range(2))
+            asyncio.get_running_loop().call_soon(given_up.cancel)
+            await asyncio.wait((given_up, waiting), timeout=5)
+            assert given_up.cancelled()
+            assert waiting.done()
+            assert not waiting.cancelled()
+            assert await read_all(scene.clients[0], 1) == [b"answer"]
+
+    run(scenario())
+
+
+def test_a_small_audience_does_not_wait_for_a_large_fan_out() -> None:
+    """An event for three is written in its own turn, behind what waits for them, and before the others' share."""
+
+    async def scenario() -> None:
+        async with wired(80) as scene:
+            everybody = [client.connection.writer for client in scene.clients]
+            few = scene.clients[-3:]
+            scene.outbox.write_all("room:a", frame(b"large"), lambda: everybody)
+            for _ in range(MAX_IDLE_TURNS):
+                if scene.traffic.sent_bytes:
+                    break
+                await asyncio.sleep(0)
+            scene.outbox.write_all("room:b", frame(b"small"), lambda: [client.connection.writer for client in few])
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert [await read_all(client, 2) for client in few] == [[b"large", b"small"]] * 3
+            assert any(writer.queued for writer in everybody)
+            await scene.transport.settled()
+            assert await read_all(scene.clients[-4], 1) == [b"large"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "WRITES_PER_TURN", 4)
+        run(scenario())
 
 
 def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
