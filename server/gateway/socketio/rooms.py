@@ -5,7 +5,7 @@ as a member of its namespace before it is admitted. Here a session knows its roo
 only `admit` makes a session.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import socketio
@@ -17,7 +17,7 @@ from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.writer import Writer
 from server.ports.membership import Membership
 
-_NOBODY: Mapping[SessionId, Connection] = {}
+_NOBODY: Mapping[SessionId, Writer] = {}
 
 
 class Rooms(socketio.AsyncManager, Membership):
@@ -28,10 +28,9 @@ class Rooms(socketio.AsyncManager, Membership):
         self._outbox = outbox
         self._sessions: dict[SessionId, Connection] = {}
         self._joined: dict[SessionId, tuple[ChannelName, ...]] = {}
-        # A room without members has no entry.
-        self._members: dict[ChannelName, dict[SessionId, Connection]] = {}
-        # What `audience` returned last, until somebody enters or leaves the room.
-        self._audiences: dict[ChannelName, list[Writer]] = {}
+        # A room without members has no entry. The writers are an audience as they stand here: a crowd that joins a
+        # large room while it is busy would else have the list of its members made anew for each event.
+        self._members: dict[ChannelName, dict[SessionId, Writer]] = {}
 
     def admit(self, session: SessionId, connection: Connection) -> None:
         """Open a session on a connection."""
@@ -52,14 +51,9 @@ class Rooms(socketio.AsyncManager, Membership):
         """Whether anybody is in the channel."""
         return channel in self._members
 
-    def audience(self, channel: ChannelName) -> Sequence[Writer]:
-        """The members' writers. The list is kept until somebody enters or leaves, for channels with much to say."""
-        found = self._audiences.get(channel)
-        if found is None:
-            found = [member.writer for member in self._members.get(channel, _NOBODY).values()]
-            if found:
-                self._audiences[channel] = found
-        return found
+    def audience(self, channel: ChannelName) -> Collection[Writer]:
+        """The members' writers: a view, which follows who enters and leaves."""
+        return self._members.get(channel, _NOBODY).values()
 
     # The port
 
@@ -69,8 +63,7 @@ class Rooms(socketio.AsyncManager, Membership):
         if connection is None or channel in self._joined[session]:
             return
         self._outbox.end_batch()
-        self._members.setdefault(channel, {})[session] = connection
-        self._audiences.pop(channel, None)
+        self._members.setdefault(channel, {})[session] = connection.writer
         self._joined[session] += (channel,)
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
@@ -104,7 +97,6 @@ class Rooms(socketio.AsyncManager, Membership):
 
     def _remove(self, session: SessionId, channel: ChannelName) -> None:
         self._outbox.end_batch()
-        self._audiences.pop(channel, None)
         members = self._members[channel]
         del members[session]
         if not members:
@@ -117,9 +109,9 @@ class Rooms(socketio.AsyncManager, Membership):
         if not room or not isinstance(room, str):
             raise ValueError("an emit needs one room or one client: without an address it would reach everybody")
         session = SessionId(room)
-        found = {session: self._sessions[session]} if session in self._sessions else _NOBODY
-        for member, connection in self._members.get(ChannelName(room), found).items():
-            yield member, connection.id
+        found = (session,) if session in self._sessions else ()
+        for member in self._members.get(ChannelName(room), found):
+            yield member, self._sessions[member].id
 
     def basic_enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:
         """As `enter`."""
