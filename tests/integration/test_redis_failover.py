@@ -39,19 +39,25 @@ class Pair:
         """Make the second node the master. The first lives on as its replica, and keeps its connections."""
         await self.second.command("REPLICAOF", "NO", "ONE")
         self.proxy.upstream_port = self.second.port
-        await self.first.command("REPLICAOF", "127.0.0.1", self.second.port)
+        await follows(self.first, self.second)
 
-        async def holds() -> bool:
-            return b"connected" in (await self.first.command("ROLE"))
 
-        await polled(holds, DEADLINE_S, lambda: "the old master follows the new master")
+async def follows(replica: RedisProcess, master: RedisProcess) -> None:
+    """Make a node the replica of another, and wait until it is in step."""
+    await replica.command("REPLICAOF", "127.0.0.1", master.port)
+
+    async def holds() -> bool:
+        # The master counts a replica a moment after the replica has all data.
+        return b"connected" in (await replica.command("ROLE")) and len((await master.command("ROLE"))[2]) == 1
+
+    await polled(holds, DEADLINE_S, lambda: "the replica is in step")
 
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     """A master and its replica behind a proxy."""
     async with RedisProcess(tmp_path / "first", AT_ONCE) as first, RedisProcess(tmp_path / "second", AT_ONCE) as second:
-        await second.command("REPLICAOF", "127.0.0.1", first.port)
+        await follows(second, first)
         async with Proxy(first.port) as proxy:
             yield Pair(first, second, proxy)
 

@@ -58,10 +58,11 @@ class Connection:
         error, and if cancelled, `drop` must be called: answers may be on their way. `deadline` is the caller's, on the
         loop's clock."""
         connection = await self._ready()
-        checks = self._checks(deadline)
-        answers = await send(connection, [*(_addressed(command, self._run) for command in commands), *checks])
-        if checks:
-            await self._judge(connection, answers[len(commands) :])
+        waits, roles = self._checks(deadline)
+        sent = [*(_addressed(command, self._run) for command in commands), *waits, *roles]
+        answers = await send(connection, sent)
+        behind = len(commands) + len(waits)
+        await self._judge(connection, answers[len(commands) : behind], answers[behind:])
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
             self._master.renew(self._generation, "a node refuses to write")
         return answers[: len(commands)]
@@ -94,21 +95,21 @@ class Connection:
     async def _is_over(self, connection: AbstractConnection) -> bool:
         return self._generation != self._master.generation or await connection.can_read()
 
-    def _checks(self, deadline: float) -> tuple[Command, ...]:
-        """Return the commands to send behind a batch, of which ROLE is the last."""
-        now = asyncio.get_running_loop().time()
-        if self._keeping is None and now - self._checked < ROLE_S:
-            return ()
+    def _checks(self, deadline: float) -> tuple[tuple[Command, ...], tuple[Command, ...]]:
+        """Return the commands to send behind a batch: those of `Keeping`, and ROLE if it is time for it."""
+        now, keeping = asyncio.get_running_loop().time(), self._keeping
+        waits = () if keeping is None else keeping.checks(deadline - now)
+        if now - self._checked < ROLE_S and not (keeping is not None and keeping.by_sentinel):
+            return waits, ()
         self._checked = now
-        return (ROLE,) if self._keeping is None else (*self._keeping.checks(deadline - now), ROLE)
+        return waits, (ROLE,)
 
-    async def _judge(self, connection: AbstractConnection, answers: list[Any]) -> None:
-        *waits, role = answers
+    async def _judge(self, connection: AbstractConnection, waits: Sequence[Any], roles: Sequence[Any]) -> None:
         try:
-            if is_replica(role):
+            if any(map(is_replica, roles)):
                 raise NotMaster("the node is a replica now")
             if self._keeping is not None:
-                await self._keeping.judge(waits, role, connection)
+                await self._keeping.judge(waits, roles, connection)
         except NotMaster as error:
             self._master.renew(self._generation, str(error))
             raise

@@ -36,6 +36,11 @@ class Keeping:
         self._attached = 0  # replicas of the node, now
         self._most = 0  # and at most, on this connection
 
+    @property
+    def by_sentinel(self) -> bool:
+        """Whether `judge` needs the answer to ROLE each time."""
+        return self._sentinels is not None
+
     def connected(self, role: Any) -> None:
         """Begin with another node, of which `role` is the answer to ROLE."""
         self._most = 0
@@ -50,10 +55,11 @@ class Keeping:
             checks.append(("WAIT", self._attached, SOON_MS))
         return tuple(checks)
 
-    async def judge(self, waits: Sequence[Any], role: Any, connection: Any) -> None:
-        """Return if the writes are kept. Takes the answers to the checks and to ROLE, and the connection that they came
-        from. Raises `NotKept`, or `NotMaster`."""
-        self._count(role)
+    async def judge(self, waits: Sequence[Any], roles: Sequence[Any], connection: Any) -> None:
+        """Return if the writes are kept. Takes the answers to the checks, to ROLE if it was asked, and the connection
+        that they came from. Raises `NotKept`, or `NotMaster`."""
+        for role in roles:
+            self._count(role)
         confirmed = [wait if isinstance(wait, int) else 0 for wait in waits]  # without the right to WAIT, by none
         if self._replicas and confirmed[0] < self._replicas:
             raise NotKept(f"{confirmed[0]} of {self._replicas} replicas have the write")

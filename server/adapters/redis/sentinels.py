@@ -73,10 +73,11 @@ async def _view(sentinel: Redis, service: str) -> _View | None:
     try:
         async with asyncio.timeout(SENTINEL_TIMEOUT_S):
             state: Any = await sentinel.sentinel_master(service)
-    except (RedisError, OSError, TimeoutError):
-        return None
-    usable = state["is_master"] and not (state["is_sdown"] or state["is_odown"])
-    return _View(state["config-epoch"], (state["ip"], state["port"]), usable, "failover_in_progress" in state["flags"])
+        usable = state["is_master"] and not (state["is_sdown"] or state["is_odown"])
+        address = state["ip"], state["port"]
+        return _View(state["config-epoch"], address, usable, "failover_in_progress" in state["flags"])
+    except (RedisError, OSError, TimeoutError, LookupError, TypeError, ValueError):
+        return None  # it does not answer, does not know the service, or is no sentinel
 
 
 def _newest(views: list[_View]) -> list[_View]:
