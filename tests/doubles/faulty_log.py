@@ -38,7 +38,7 @@ class FaultyLog(MessageLog):
     """The log `inner` behind a bad line.
 
     Each call raises `error` while it is set. Each call awaits `before`, then asks `inner`, then awaits `after`.
-    `written` has each new event; `reads` counts the calls of `read`.
+    `written` has each new event, `noted` each that `note` was called for; `reads` counts the calls of `read`.
     """
 
     def __init__(self, inner: MessageLog) -> None:
@@ -47,6 +47,7 @@ class FaultyLog(MessageLog):
         self.before: Pause = at_once
         self.after: Pause = at_once
         self.written: list[Event] = []
+        self.noted: list[Event] = []
         self.reads = 0
 
     async def append(self, draft: Draft) -> Appended:
@@ -77,6 +78,7 @@ class FaultyLog(MessageLog):
         return page
 
     def note(self, event: Event) -> None:
+        self.noted.append(event)
         self.inner.note(event)
 
     async def _reach(self) -> None:

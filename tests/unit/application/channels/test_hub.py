@@ -5,9 +5,12 @@ import itertools
 
 from server.application.channels.hub import HINTS_PER_TURN
 from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion
+from server.domain.events import MessageCreated, erased
+from server.domain.messages import Position
 from server.ports.broadcast import HintsLost, LinkRestored
 from tests.doubles.hub_stage import BOB, FOREIGN, HubStage
-from tests.doubles.samples import ROOM, event
+from tests.doubles.samples import NOW_MS, ROOM, event
 
 
 async def test_hints_are_delivered_in_order_once(stage: HubStage) -> None:
@@ -77,3 +80,29 @@ async def test_a_flood_of_hints_leaves_turns_to_others(stage: HubStage) -> None:
         await asyncio.sleep(0)
         seen.append(len(inbox))
     assert max(after - before for before, after in itertools.pairwise(seen)) <= HINTS_PER_TURN
+
+
+async def test_the_log_is_told_of_each_delivered_event(stage: HubStage) -> None:
+    """So a log that comes back older is found out by replicas that only listen: events that hints brought, that a heal
+    brought, and the last event of a channel that is opened with it."""
+    written = await stage.write(2)
+    await stage.replica.hub.host(ROOM, Position(written[0].epoch, 0))
+    inbox = await stage.member()
+    written += await stage.write(4, first=3)
+    stage.hint(written[2], written[4])
+    await stage.until(inbox, 3)
+    stage.hint(written[5])
+    await stage.until(inbox, 4)
+    assert stage.log.noted == written[1:]
+
+
+async def test_a_text_is_not_delivered_together_with_its_deletion(stage: HubStage) -> None:
+    """If a message's creation was held behind a gap until the message was deleted, only its place is delivered."""
+    inbox = await stage.member()
+    written = await stage.write(2)
+    created = written[1]
+    assert isinstance(created, MessageCreated)
+    deleted = (await stage.log.inner.append(Deletion(ROOM, created.message.id, NOW_MS))).event
+    stage.hint(created, deleted, written[0])
+    await stage.until(inbox, 3)
+    assert inbox == [written[0], erased(created), deleted]
