@@ -1,7 +1,8 @@
 """The connections of a replica, in memory: what each session was given stands in its inbox, in order."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
@@ -24,6 +25,7 @@ class RecordingTransport(Transport, Membership):
     def __init__(self) -> None:
         self.ended: dict[SessionId, MaruError] = {}
         self.slow: dict[SessionId, float] = {}
+        self.settling: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
         self.poison: Event | None = None
         self._inboxes: dict[SessionId, list[object]] = {}
         self._members: dict[ChannelName, dict[SessionId, None]] = {}
@@ -65,7 +67,7 @@ class RecordingTransport(Transport, Membership):
         self._changed.set()
 
     async def settled(self) -> None:
-        await asyncio.sleep(0)
+        await self.settling()
 
     async def flushed(self, session: SessionId) -> None:
         if session in self.slow:

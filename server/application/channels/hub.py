@@ -11,6 +11,7 @@ from typing import assert_never
 from server.application.channels.delivery import Delivery
 from server.application.channels.healing import Healing
 from server.application.channels.hosting import HostedChannel, Hosting, Opening
+from server.application.channels.lanes import Lanes
 from server.application.channels.quarantine import Quarantine
 from server.application.channels.repair import Repair
 from server.domain.channels import ChannelName
@@ -25,7 +26,7 @@ from server.ports.metrics import SILENT, ChannelMetrics
 from server.ports.transport import Transport
 
 HINTS_PER_TURN = 32
-"""Hints handled before their events are written: a client's share of them goes out in a single write."""
+"""Hints handled before other tasks get a turn."""
 
 
 class Hub:
@@ -44,8 +45,8 @@ class Hub:
         rings: Rings,
     ) -> None:
         self._broadcast = broadcast
-        self._transport = transport
         self._metrics = metrics
+        self._lanes = Lanes(self._accept, transport.settled, tasks)
         self.quarantine = Quarantine(tasks, self._retry, metrics)
         self._delivery = Delivery(log, transport, membership, metrics)
         self._hosting = Hosting(log, broadcast, membership, tasks, clock, rings, self._opened, self.quarantine)
@@ -69,10 +70,10 @@ class Hub:
                     for channel in channels:
                         self._healing.mark_stale(channel)
                 case event:
-                    self._accept(event)
+                    self._lanes.take(event)
             hints += 1
             if hints % HINTS_PER_TURN == 0:
-                await self._transport.settled()
+                await self._lanes.pause()
 
     async def compare(self) -> None:
         """Compare every hosted channel with the log regularly, until cancelled."""
