@@ -59,7 +59,8 @@ class MessageLog(Protocol):
        events are dropped and `floor` rises; a message goes with its creation. A key outlives its event. Age is judged
        by the store's time, never by that of a single caller.
     9. Errors: `Unavailable` if the storage is away, full, locked or broken, within 2 s; the event may or may not have
-       been written, and trying again with the same key is safe. `Overloaded` if too many appends wait: nothing was
+       been written, and trying again with the same key is safe. An append that is being written is answered only when
+       its outcome is known: the caller has a deadline of its own. `Overloaded` if too many appends wait: nothing was
        written.
     10. Cancelling an `append` gives up the answer, not the write. It may return a future instead of a coroutine, and
         has then taken the draft's place in the order.

@@ -83,6 +83,54 @@ async def test_what_is_written_late_reaches_the_members(tmp_path: Path) -> None:
             await client.leave()
 
 
+async def test_a_commit_that_outlives_every_deadline_reaches_the_members(tmp_path: Path) -> None:
+    """The sender was told `unavailable` long ago; the members hear of the event at once, and a join answers it."""
+    async with ServerProcess(tmp_path) as server:
+        witness, one, two = [await RawSocket.chat(server.port, token(user)) for user in ("witness", "one", "two")]
+        await witness.ask("channel:join", {"channel": ROOM})
+        loop = asyncio.get_running_loop()
+        with locked(tmp_path):
+            # The first is refused by the busy timeout after 1.5 s. The second is begun then, and is written when the
+            # lock is gone, after the 2 s in which every draft that has not begun is refused.
+            await one.send(masked(event("message:send", {"channel": ROOM, "text": "refused"}, ack=7)))
+            refused = asyncio.create_task(one.ack(7))
+            await asyncio.wait([refused], timeout=0.3)
+            sent = loop.time()
+            answer = await two.ask("message:send", {"channel": ROOM, "text": "late"})
+            assert answer["error"]["code"] == "unavailable"
+            assert (await refused)["error"]["code"] == "unavailable"
+            hearing = asyncio.create_task(witness.event("message:created"))
+            await asyncio.wait([hearing], timeout=0.5)
+        heard = await hearing
+        assert (heard["message"]["text"], heard["offset"]) == ("late", 1)
+        assert loop.time() - sent < 4.0  # not by the next comparison with the log
+        assert (await one.ask("channel:join", {"channel": ROOM}))["offset"] == 1
+        for client in (witness, one, two):
+            await client.leave()
+
+
+_BROKEN_WRITER = """
+import runpy
+from server.adapters.sqlite.writer import Writer
+
+def broken(*_, **__):
+    raise RuntimeError("injected")
+
+Writer._checkpoint = broken
+runpy.run_module("server", run_name="__main__")
+"""
+
+
+async def test_a_writer_that_failed_ends_the_process(tmp_path: Path) -> None:
+    """A server that can write nothing any more must not stay ready: it ends with 1, and is started again."""
+    server = ServerProcess(tmp_path, program=("-c", _BROKEN_WRITER))
+    await server.launch()
+    async with asyncio.timeout(15):
+        assert await server.ended() == 1
+    told = [line for line in server.lines if line["event"] == "message_log.writer_failed"]
+    assert [line["level"] for line in told] == ["critical"]
+
+
 async def test_a_flood_while_the_log_is_locked(tmp_path: Path) -> None:
     """Commands that can't be done wait in the sender's own TCP window, not in the server; a client that resets
     meanwhile is gone at the next ping, with what it had waiting."""

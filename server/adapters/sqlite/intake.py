@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,13 +18,19 @@ WAITING_LIMIT = 10_000
 """Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""
 
 
+class WriterFailed(Exception):
+    """Nothing can be written any more, by a fault of the program: the process must end, to be started again."""
+
+
 @dataclass(slots=True)
 class Waiting:
     """A draft, and the future that its caller waits for."""
 
     draft: Draft
     answer: asyncio.Future[Appended]
-    deadline: float  # on time.monotonic(); the caller is answered by then
+    deadline: float  # on time.monotonic(); if the thread has not begun to write it by then, it is never written
+    begun: bool = False  # the thread writes it, so only the thread knows its outcome
+    refused: bool = False  # the caller has been told that it is not written
 
 
 class Intake:
@@ -43,10 +50,13 @@ class Intake:
         self._accepted = 0  # drafts since the start
         self._unanswered: deque[Waiting] = deque()  # in the order of their deadlines
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline
+        self._failed = asyncio.Event()  # the thread has ended by a fault
+        self._claims = threading.Lock()  # between `begin` and the refusals: a refused draft is never written
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """See the port's `append`. The draft takes its place in the order at once. Its future fails with `Unavailable`
-        after `DEADLINE_S`."""
+        """See the port's `append`. The draft takes its place in the order at once. If the thread has not begun to write
+        it after `DEADLINE_S`, its future fails with `Unavailable`. If it has, the future stays open until the outcome
+        is known, however long the commit takes: the event must be hinted at if it is written."""
         if self.ended:
             return self._refused(Unavailable(self.ended))
         if self._accepted - self.taken >= WAITING_LIMIT:
@@ -72,11 +82,30 @@ class Intake:
             gathered, self._gathered = self._gathered, []
             self.handed.put(gathered)
 
+    def begin(self, batch: Sequence[Waiting]) -> list[Waiting]:
+        """Return the drafts that may be written; the others are too late and are refused. Called by the thread."""
+        now = time.monotonic()
+        with self._claims:
+            for waiting in batch:
+                waiting.begun = not waiting.refused and waiting.deadline >= now
+        self.answer([(waiting, _late()) for waiting in batch if not waiting.begun])
+        return [waiting for waiting in batch if waiting.begun]
+
     def answer(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
         """Answer the callers. Called by the thread."""
         if answers:
             with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
                 self._loop.call_soon_threadsafe(self._resolve, answers)
+
+    def fail(self) -> None:
+        """End `watch`. Called by the thread before it ends by a fault."""
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._failed.set)
+
+    async def watch(self) -> None:
+        """Wait until the thread has ended by a fault, then raise `WriterFailed`."""
+        await self._failed.wait()
+        raise WriterFailed(self.ended)
 
     def _resolve(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
         for waiting, outcome in answers:
@@ -97,13 +126,19 @@ class Intake:
         """Fail the drafts that have waited for too long. Look again at the next deadline."""
         self._tidy()
         now = time.monotonic()
-        while self._unanswered and self._unanswered[0].deadline <= now:
-            answer = self._unanswered.popleft().answer
-            if not answer.done():
-                answer.set_exception(Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s"))
+        with self._claims:
+            while self._unanswered and self._unanswered[0].deadline <= now:
+                waiting = self._unanswered.popleft()
+                waiting.refused = not waiting.begun
+                if waiting.refused and not waiting.answer.done():
+                    waiting.answer.set_exception(_late())
         self._tidy()
         self._timer = None
         if self._unanswered:
             # The loop's clock may lag behind time.monotonic(): look a moment later.
             wait = self._unanswered[0].deadline - now + 0.001
             self._timer = self._loop.call_later(wait, self._look)
+
+
+def _late() -> Unavailable:
+    return Unavailable(f"the message log did not begin to write within {DEADLINE_S:.0f} s")

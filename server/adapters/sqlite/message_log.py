@@ -72,6 +72,10 @@ class SqliteMessageLog(MessageLog):
     def note(self, event: Event) -> None:
         """Nothing: the file is this process' own, and can't come back older while the process lives."""
 
+    async def watch(self) -> None:
+        """Wait for a fault after which nothing can be written any more, then raise it. Otherwise this never ends."""
+        await self._intake.watch()
+
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
         with ExitStack() as stack:
             stack.enter_context(exclusive(self._path))

@@ -81,6 +81,7 @@ class Writer:
         except Exception:  # noqa: BLE001 - our own fault: log it, and acknowledge nothing any more
             self.intake.ended = "the message log's writer has failed; the server must be started again"
             _log.critical("message_log.writer_failed", path=str(self._path), exc_info=True)
+            self.intake.fail()
         finally:
             self._refuse_waiting()
             self._close()
@@ -103,13 +104,8 @@ class Writer:
             self._taken += handed
 
     def _write(self, batch: list[Waiting]) -> None:
-        now = time.monotonic()
-        if batch[0].deadline < now:  # the oldest is the first to be late
-            late = [entry for entry in batch if entry.deadline < now]
-            self.intake.answer([(entry, Unavailable("the message log did not write in time")) for entry in late])
-            batch = batch[len(late) :]
-            if not batch:
-                return
+        if not (batch := self.intake.begin(batch)):
+            return
         try:
             outcomes = self._transaction([entry.draft for entry in batch])
         except sqlite3.Error as error:

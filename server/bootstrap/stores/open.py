@@ -1,7 +1,7 @@
 """Opening the stores that the settings name. Each technology is imported only if it is chosen."""
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
@@ -29,7 +29,8 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
         case MessageLogKind.SQLITE:
             from server.bootstrap.stores import memory, sqlite
 
-            return Stores(await sqlite.open_log(settings, resources), memory.open_bus())
+            log = await sqlite.open_log(settings, resources)
+            return Stores(log, replace(memory.open_bus(), loops=(log.watch(),)))
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 

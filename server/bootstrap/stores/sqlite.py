@@ -4,12 +4,11 @@ from contextlib import AsyncExitStack
 
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
-from server.ports.message_log import MessageLog
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
 
-async def open_log(settings: Settings, resources: AsyncExitStack) -> MessageLog:
+async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessageLog:
     """Open the file. Raises `StartRefused` if it can't be used."""
     log = SqliteMessageLog(
         settings.sqlite_path, max_events=settings.retention_events, max_age_ms=round(settings.retention_age * 1000)

@@ -35,6 +35,24 @@ async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch:
             assert await log.message(ROOM, some_id(3)) is None
 
 
+async def test_a_slow_write_is_answered_when_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft whose writing began in time is answered with its event, however late: it must be hinted at."""
+    path = tmp_path / "maru.db"
+    monkeypatch.setattr(intake, "DEADLINE_S", 0.2)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        async with log_at(path) as log:
+            await log.append(new_message(0))
+            other.execute("BEGIN IMMEDIATE")
+            slow = asyncio.ensure_future(log.append(new_message(1)))
+            await asyncio.wait([slow], timeout=0.1)  # its writing has begun, and waits for the lock
+            too_late = await outcome(log, 2)
+            other.execute("ROLLBACK")
+            assert too_late is Unavailable
+            assert (await slow).event.offset == 2
+            assert (await recovered(log, 3)).event.offset == 3
+            assert await log.message(ROOM, some_id(2)) is None
+
+
 async def test_overrun_it_refuses_and_writes_none_of_the_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
