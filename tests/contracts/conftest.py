@@ -11,6 +11,7 @@ import pytest_asyncio
 import redis
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
@@ -102,8 +103,6 @@ class SqliteStore(LogStore):
 class RedisStore(LogStore):
     """A Redis of the whole session: each test has channels of its own."""
 
-    erases = False
-
     def __init__(self, process: RedisProcess) -> None:
         self.clock = Clock()
         self._process = process
@@ -111,7 +110,8 @@ class RedisStore(LogStore):
     def open(
         self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
     ) -> AbstractAsyncContextManager[MessageLog]:
-        return RedisMessageLog(self._process.url, max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock)
+        clocks = Clocks(own=self.clock, store=self.clock)
+        return RedisMessageLog(self._process.url, max_events=max_events, max_age_ms=max_age_ms, clocks=clocks)
 
     def lose(self) -> None:
         with redis.Redis.from_url(self._process.url) as client:

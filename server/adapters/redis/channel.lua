@@ -1,118 +1,242 @@
--- The beginning of every script: read the channel's state, check that the log is still the one that the caller has
--- seen, drop events that are too old.
+-- The beginning of every script: read the channel's state, find out if Redis has lost a part of it, work out which
+-- events are too old.
 --
--- KEYS  1 meta  2 log  3 order
--- ARGV  1 a new epoch, in case one is needed  2 epoch, 3 offset, 4 at of the last event that the caller has seen, or ''
---       5 now, ms  6 age over which events are too old, ms  7 prefix of the channel's state keys
+-- KEYS  1 meta  2 log  3 order  4 state  5 gone  6 store  7 idle  (keys.py says what they hold)
+-- ARGV  1 a new epoch, never given before, in case one is needed
+--       2 epoch, 3 offset, 4 at of the last event that the caller has seen, or ''
+--       5 id of this run of Redis  6 '' for Redis' time, or the time  7 the caller's time, or '' if it may be wrong
+--       8 age over which events are too old  9 the channel  10 its bucket
+--       11 how the names of the keys for idempotency keys begin.  Times are in ms.
 --
--- The floor is exact: events up to it are not kept. Their entries are removed some time later, many at once.
+-- The floor is exact: events up to it are not kept. Their entries are removed some time later, in steps. A channel
+-- without events has no key.
 
-local META, LOG, ORDER = KEYS[1], KEYS[2], KEYS[3]
-local NOW, MAX_AGE, STATES = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local OLDEST = NOW - MAX_AGE
-local DAY = 24 * 3600 * 1000
-local MARGIN = DAY   -- Redis drops a log this long after its last event has become too old
-local RENEWAL = DAY / 2   -- the expiry is renewed at most this often
+local META, LOG, ORDER, STATE, GONE, STORE, IDLE = unpack(KEYS)
+local SEEN_EPOCH, SEEN_OFFSET, SEEN_AT, RUN = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local CHANNEL, BUCKET, SENT = ARGV[9], ARGV[10], ARGV[11]
+local HOUR = 3600 * 1000
+local WINDOW, WINDOWS, KEY_LIFE = 8 * HOUR, 4, 24 * HOUR   -- keys of so many windows may count
+local ANY_RUN = '0000000000'   -- Redis does not say which run it is
+local CLOCKS_APART = 300 * 1000   -- more is a wrong clock: nothing ages then
+local IDLE_STEP = 1000   -- the index of writes is at most this late
 local TRIM_EVERY = 64
 local TRIM_LIMIT = 256   -- more than TRIM_EVERY, so that a backlog shrinks
+local ERASE_LIMIT = 200
 
 local function whole(number)
   return string.format('%.0f', number)
 end
 
+local NOW = tonumber(ARGV[6])
+if not NOW then
+  local time = redis.call('TIME')
+  NOW = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local AGEING = ARGV[7] ~= '' and math.abs(NOW - ARGV[7]) < CLOCKS_APART
+local OLDEST = AGEING and NOW - ARGV[8] or -1
+
 local function entries(first, last, count)
   return redis.call('XRANGE', LOG, whole(first) .. '-0', last, 'COUNT', count)
 end
 
--- An entry has one field, which begins with its kind, its `at` and the time of its writing (entries.py).
+-- `at_head` is the `at` of the head. Entries up to `trimmed` are removed. The first kept entry was written at `first`
+-- or later, the last at `written`. The log was last proven in `run`. The index of writes was last told at `told`.
+-- `messages`, `states` and `holes` count order, state and gone. `erasing` are edits of deleted messages that are still
+-- to be removed, `OFFSET:ID,...`; `windows` are the windows that have keys.
+local epoch, head, at_head, floor, trimmed, first, written, run, told, messages, states, holes, erasing, windows =
+  string.match(redis.call('GET', META) or '', '^' .. string.rep('(%S+) ', 13) .. '(%S+)$')
+head, floor, trimmed, first = tonumber(head), tonumber(floor), tonumber(trimmed), tonumber(first)
+written, told, messages, states = tonumber(written), tonumber(told), tonumber(messages), tonumber(states)
+holes = tonumber(holes)
+
+local function packed_state()
+  return table.concat({epoch, whole(head), at_head, whole(floor), whole(trimmed), whole(first), whole(written), run,
+    whole(told), messages, states, holes, erasing, windows}, ' ')
+end
+
+local function save()
+  redis.call('SET', META, packed_state())
+end
+
+-- The epoch of a channel without events. The id and the generations are one key, so that none is lost alone.
+local function derived()
+  local store, generation = unpack(redis.call('HMGET', STORE, 'id', BUCKET))
+  if not store then
+    store = ARGV[1]
+    redis.call('HSET', STORE, 'id', store)
+  end
+  return string.sub(redis.sha1hex(store .. ' ' .. (generation or '0') .. ' ' .. CHANNEL), 1, 16)
+end
+
+local function begin()
+  epoch, head, at_head, floor, trimmed, first, written, run = derived(), 0, '0', 0, 0, 0, 0, RUN
+  told, messages, states, holes, erasing, windows = 0, 0, 0, 0, '-', '-'
+end
+
+-- Remove the channel. It gets another epoch, and so do the channels without events in its bucket.
+local function forget()
+  local names, window = {META, LOG, ORDER, STATE, GONE}, math.floor(NOW / WINDOW)
+  for back = 0, WINDOWS do
+    names[#names + 1] = SENT .. whole(window - back)
+  end
+  redis.call('UNLINK', unpack(names))
+  redis.call('ZREM', IDLE, CHANNEL)
+  redis.call('HINCRBY', STORE, BUCKET, 1)
+  begin()
+end
+
+-- The entry or, of an erased event, what stands in its place.
 local function entry_at(offset)
+  local erased = holes > 0 and redis.call('HGET', GONE, whole(offset))
+  if erased then
+    return erased
+  end
   local found = entries(offset, whole(offset) .. '-0', 1)[1]
   return found and found[2][2] or false
 end
 
--- `at_head` is the `at` of the head. The first kept entry was written at `first` or later. The expiry of the log was
--- last set at `renewed`.
-local epoch, head, at_head, floor, first, renewed =
-  string.match(redis.call('GET', META) or '', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-head, floor, first, renewed = tonumber(head), tonumber(floor), tonumber(first), tonumber(renewed)
-
-local function save()
-  local packed = table.concat({epoch, whole(head), at_head, whole(floor), whole(first), whole(renewed)}, ' ')
-  if head > 0 then
-    redis.call('SET', META, packed)
-  else
-    -- Asking makes a channel, and a million made-up names must not stay: a channel without events expires, unless it is
-    -- asked for again.
-    redis.call('SET', META, packed, 'PX', DAY)
-  end
-end
-
-local function seen_is_here(offset, at)
-  if offset <= floor then
+local function seen_is_here()
+  if SEEN_OFFSET <= floor then
     return true
-  elseif offset == head then
-    return at == at_head
+  elseif SEEN_OFFSET == head then
+    return SEEN_AT == at_head
   end
-  local entry = offset < head and entry_at(offset)
-  return entry and string.match(entry, '^%l+ (%d+)') == at
+  local entry = SEEN_OFFSET < head and entry_at(SEEN_OFFSET)
+  return entry and string.match(entry, '^%l+ (%d+)') == SEEN_AT
 end
 
-local function trim(before)
-  if math.floor(before / TRIM_EVERY) == math.floor(floor / TRIM_EVERY) and floor < head then
+-- Something of the channel is lost: offsets and keys of before mean nothing any more. The remaining events stay.
+local function rename()
+  epoch, run = ARGV[1], RUN
+  save()
+end
+
+local function is_whole()
+  return redis.call('XLEN', LOG) == head - trimmed - holes and redis.call('ZCARD', ORDER) == tonumber(messages)
+    and (states == 0 or redis.call('HLEN', STATE) == states) and (holes == 0 or redis.call('HLEN', GONE) == holes)
+end
+
+-- When the first event at the offset or above it was written, and its offset.
+local function written_from(offset)
+  local erased = holes > 0 and redis.call('HGET', GONE, whole(offset))
+  if erased then
+    return tonumber(string.match(erased, '^%l+ %d+ (%d+)')), offset
+  end
+  local found = entries(offset, '+', 1)[1]
+  if found then
+    return tonumber(string.match(found[2][2], '^%l+ %d+ (%d+)')), tonumber(string.match(found[1], '^%d+'))
+  end
+end
+
+-- Raise the floor to the last event that is too old: events stand in the order of writing. Usually that is the next.
+local function age()
+  local above, step = head + 1, 1
+  while floor + 1 < above do
+    local probe = math.min(floor + step, above - 1)
+    local time, offset = written_from(probe)
+    if time and time < OLDEST then
+      floor, step = offset, step * 2
+    else
+      above, first, step = probe, time or first, math.max(1, math.floor((probe - floor) / 2))
+    end
+  end
+end
+
+-- Remove at most `limit` of the events that are not kept. Nothing here needs memory.
+local function trim(limit)
+  local from = trimmed
+  if floor == head then
+    redis.call('UNLINK', LOG, ORDER, STATE, GONE)
+    trimmed, messages, states, holes, erasing = head, 0, 0, 0, '-'
     return
   end
-  redis.call('XTRIM', LOG, 'MINID', whole(floor + 1) .. '-0')
-  local gone = redis.call('ZRANGEBYSCORE', ORDER, '-inf', whole(floor), 'LIMIT', 0, TRIM_LIMIT)
-  if #gone > 0 then
-    redis.call('ZREM', ORDER, unpack(gone))
-    for index, id in ipairs(gone) do
-      gone[index] = STATES .. id
+  trimmed = math.min(floor, trimmed + limit)
+  if trimmed == from then
+    return
+  end
+  redis.call('XTRIM', LOG, 'MINID', whole(trimmed + 1) .. '-0')
+  local ids = redis.call('ZRANGEBYSCORE', ORDER, '-inf', whole(trimmed))
+  if #ids > 0 then
+    messages = messages - redis.call('ZREM', ORDER, unpack(ids))
+    states = states > 0 and states - redis.call('HDEL', STATE, unpack(ids)) or 0
+  end
+  if holes > 0 then
+    local offsets = {}
+    for offset = from + 1, trimmed do
+      offsets[#offsets + 1] = whole(offset)
     end
-    redis.call('UNLINK', unpack(gone))
+    holes = holes - redis.call('HDEL', GONE, unpack(offsets))
   end
 end
 
-local function drop_aged()
-  local before = floor
-  -- Usually one is dropped as one is added. Further rounds are larger, since no event that is too old may be seen.
-  local count = 2
-  while floor < head do
-    local aged = 0
-    for _, entry in ipairs(entries(floor + 1, '+', count)) do
-      first = tonumber(string.match(entry[2][2], '^%l+ %d+ (%d+)'))
-      if first >= OLDEST then
-        break
-      end
-      aged = aged + 1
-    end
-    floor = floor + aged
-    if aged < count then
-      break
-    end
-    count = 1024
+-- Remove an event of a deleted message, and keep what stood there. Returns the offset of the edit before it.
+local function erase(offset, id)
+  local found = entries(offset, whole(offset) .. '-0', 1)[1]
+  if not found then
+    return 0
   end
-  save()
-  trim(before)
+  local kind, at, time, created, before = string.match(found[2][2], '^(%l+) (%d+) (%d+) (%d+) %d+ %d+ (%d+) ')
+  redis.call('XDEL', LOG, found[1])
+  redis.call('HSET', GONE, whole(offset), table.concat({'x', at, time, created, kind == 'e' and '1' or '0', id}, ' '))
+  holes = holes + 1
+  return tonumber(before)
 end
 
-if not epoch or (head > floor and redis.call('EXISTS', LOG) == 0) then
-  if epoch and renewed + RENEWAL < OLDEST then
-    -- Redis has dropped the log, because all of it was too old.
-    floor, renewed = head, 0
+-- Remove at most `limit` edits of deleted messages.
+local function erase_edits(limit)
+  if erasing == '-' then
+    return
+  end
+  local left = {}
+  for offset, id in string.gmatch(erasing, '(%d+):([^,]+)') do
+    offset = tonumber(offset)
+    while offset > floor and limit > 0 do
+      offset, limit = erase(offset, id), limit - 1
+    end
+    if offset > floor then
+      left[#left + 1] = whole(offset) .. ':' .. id
+    end
+  end
+  erasing = #left > 0 and table.concat(left, ',') or '-'
+end
+
+-- Forget the windows whose keys have all expired.
+local function drop_windows()
+  local left = {}
+  for window in string.gmatch(windows, '%d+') do
+    if (window + 1) * WINDOW + KEY_LIFE > NOW then
+      left[#left + 1] = window
+    else
+      redis.call('UNLINK', SENT .. window)
+    end
+  end
+  windows = #left > 0 and table.concat(left, ',') or '-'
+end
+
+if not epoch then
+  if redis.call('ZSCORE', IDLE, CHANNEL) or redis.call('EXISTS', LOG, ORDER, STATE, GONE) > 0 then
+    forget()
   else
-    -- The channel is new, or its log is lost: a new epoch, in which no old position means anything.
-    epoch, head, at_head, floor, first, renewed = ARGV[1], 0, '0', 0, 0, 0
-    redis.call('UNLINK', LOG, ORDER)
+    begin()
+    if SEEN_EPOCH == epoch and SEEN_OFFSET > 0 then
+      forget()
+    end
   end
-  save()
-elseif ARGV[2] == epoch and not seen_is_here(tonumber(ARGV[3]), ARGV[4]) then
+elseif not is_whole() then
+  forget()
+elseif SEEN_EPOCH == epoch and not seen_is_here() then
   -- Redis has come back older than it was: events that somebody has seen are gone, and their offsets would be given
-  -- again. The remaining events stay, in a new epoch.
-  epoch = ARGV[1]
-  save()
+  -- again.
+  rename()
+elseif run ~= RUN and RUN ~= ANY_RUN then
+  if SEEN_EPOCH ~= epoch then
+    -- Redis has restarted, and nobody can say whether it lost the end of the log.
+    rename()
+  else
+    run = RUN
+    redis.pcall('SET', META, packed_state())   -- a full Redis refuses, and is asked again with the next call
+  end
 end
-if head == 0 then
-  redis.call('PEXPIRE', META, DAY)
-elseif head > floor and first < OLDEST then
-  drop_aged()
+if head > floor and first < OLDEST then
+  age()
 end

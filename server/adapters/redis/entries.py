@@ -1,13 +1,16 @@
 """Messages and events as Redis keeps them: a single string each, words first, then the parts that may hold spaces.
 
     event     KIND AT WRITTEN ...                               of every kind; the scripts read these three words
-              c AT WRITTEN OFFSET CREATED_AT VERSION CONTENT    a creation; OFFSET is the message's, VERSION is 1
-              e AT WRITTEN OFFSET CREATED_AT VERSION CONTENT    an edit, with the message's whole new state
-              d AT WRITTEN ID                                   a deletion
+              c AT WRITTEN OFFSET CREATED_AT VERSION 0 CONTENT        a creation; OFFSET is the message's, VERSION is 1
+              e AT WRITTEN OFFSET CREATED_AT VERSION BEFORE CONTENT   an edit, with the message's whole new state
+              d AT WRITTEN ID [BY]                              a deletion
+              x AT WRITTEN OFFSET EDITED ID                     in the place of a creation (EDITED 0) or an edit (1)
     state     as the event that made it, but                    of a message in its current state
-              d OFFSET AT                                       of the deletion
-    CONTENT   HEAD_BYTES DATA_BYTES HEAD DATA TEXT              without a space after the second number's
+              d OFFSET AT [BY]                                  of the deletion
+    CONTENT   HEAD_BYTES DATA_BYTES BY_BYTES HEAD DATA BY TEXT  without a space after the third number's
 
+BEFORE is the offset of the message's edit before, 0 if there is none; of a state, the offset of the edit itself. BY is
+JSON of the moderator's id and name, or nothing.
 HEAD is JSON of the parts of a message that never change, DATA is JSON or nothing. A string instead of many fields:
 Redis walks over the fields of up to a hundred entries to find one.
 
@@ -20,14 +23,14 @@ from typing import Any
 
 import orjson
 
-from server.adapters.codec import DecodeError
+from server.adapters.codec import MAX_OFFSET, MAX_TIME_MS, DecodeError
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, UnknownEvent
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageErased, UnknownEvent
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, MessageId, Tombstone
 
-_WORDS = 8
+_WORDS = 10
 """Before a message's HEAD."""
 
 _KIND = re.compile(rb"[a-z]{1,64}")
@@ -41,7 +44,7 @@ def encode_content(draft: NewMessage) -> bytes:
     """Return the CONTENT of a new message: the script adds the words before it."""
     head = orjson.dumps([draft.id, draft.author.id, draft.author.name, draft.reply_to, draft.key])
     data = encode_data(draft.data)
-    return b"%d %d %b%b%b" % (len(head), len(data), head, data, draft.text.encode())
+    return b"%d %d 0 %b%b%b" % (len(head), len(data), head, data, draft.text.encode())
 
 
 def encode_data(data: Any) -> bytes:
@@ -49,15 +52,24 @@ def encode_data(data: Any) -> bytes:
     return b"" if data is None else orjson.dumps(data)
 
 
+def encode_by(moderator: Author | None) -> bytes:
+    """Return the JSON of the moderator who made a change; nothing if the author did."""
+    return b"" if moderator is None else orjson.dumps([moderator.id, moderator.name])
+
+
 def decode_state(channel: ChannelName, id: MessageId, offset: int, packed: bytes) -> Message | Tombstone:
     """Return a message's current state. Raises `DecodeError`."""
     words = packed.split(b" ", _WORDS)
-    if words[0] == b"d":
-        return Tombstone(id, channel, offset)
-    if words[0] not in {b"c", b"e"}:
-        raise DecodeError("a message's state is of an unknown kind")
     try:
-        return _message(channel, words)
+        match words[0]:
+            case b"d":
+                return Tombstone(id, channel, offset, _by(packed.split(b" ", 3)[3:]))
+            case b"c" | b"e":
+                return _message(channel, words)
+            case _:
+                raise DecodeError("a message's state is of an unknown kind")
+    except DecodeError:
+        raise
     except _DAMAGE as error:
         raise _damaged(error) from error
 
@@ -66,15 +78,20 @@ def decode_entry(channel: ChannelName, epoch: str, offset: int, packed: bytes) -
     """Return the event of a stream's entry. Raises `DecodeError`."""
     words = packed.split(b" ", _WORDS)
     try:
-        at, _ = int(words[1]), int(words[2])
+        at, _ = _time(words[1]), _time(words[2])
         match words[0]:
             case b"c":
                 return MessageCreated(channel, epoch, offset, at, _message(channel, words))
             case b"e":
                 return MessageEdited(channel, epoch, offset, at, _message(channel, words))
             case b"d":
-                _, _, _, id = words
-                return MessageDeleted(channel, epoch, offset, at, MessageId(id.decode()))
+                _, _, _, id, *by = packed.split(b" ", 4)
+                return MessageDeleted(channel, epoch, offset, at, MessageId(id.decode()), _by(by))
+            case b"x":
+                _, _, _, created_offset, edited, id = words
+                return MessageErased(
+                    channel, epoch, offset, at, MessageId(id.decode()), _offset(created_offset), edited == b"1"
+                )
             case kind:
                 if not _KIND.fullmatch(kind):
                     raise ValueError("the kind is no word")
@@ -89,23 +106,57 @@ def _damaged(error: Exception) -> DecodeError:
 
 
 def _message(channel: ChannelName, words: list[bytes]) -> Message:
-    kind, at, _, offset, created_at, version, head_bytes, data_bytes, content = words
+    kind, at, _, offset, created_at, version, _, head_bytes, data_bytes, by_bytes, content = words
     data_from = int(head_bytes)
-    text_from = data_from + int(data_bytes)
-    if len(content) < text_from:
+    by_from = data_from + int(data_bytes)
+    text_from = by_from + int(by_bytes)
+    if not 0 <= data_from <= by_from <= text_from <= len(content):
         raise ValueError("the content is cut off")
     id, user, name, reply_to, key = orjson.loads(content[:data_from])
-    data = content[data_from:text_from]
+    data = orjson.loads(content[data_from:by_from] or b"null")
+    if data is not None and not isinstance(data, dict):
+        raise TypeError("the data is no object")
     return Message(
-        id=MessageId(id),
+        id=MessageId(_text(id)),
         channel=channel,
-        author=Author(UserId(user), name),
+        author=_author(user, name),
         text=content[text_from:].decode(),
-        data=orjson.loads(data) if data else None,
-        reply_to=reply_to,
-        key=key,
-        created_at=int(created_at),
-        edited_at=int(at) if kind == b"e" else None,
-        version=int(version),
-        offset=int(offset),
+        data=data,
+        reply_to=None if reply_to is None else MessageId(_text(reply_to)),
+        key=None if key is None else _text(key),
+        created_at=_time(created_at),
+        edited_at=_time(at) if kind == b"e" else None,
+        version=_offset(version),
+        offset=_offset(offset),
+        edited_by=_by([content[by_from:text_from]]),
     )
+
+
+def _by(packed: list[bytes]) -> Author | None:
+    """Return the moderator. The list has the JSON, or nothing."""
+    return _author(*orjson.loads(packed[0])) if packed and packed[0] else None
+
+
+def _author(user: object, name: object) -> Author:
+    return Author(UserId(_text(user)), None if name is None else _text(name))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected text")
+    return value
+
+
+def _time(word: bytes) -> int:
+    return _bounded(word, MAX_TIME_MS)
+
+
+def _offset(word: bytes) -> int:
+    return _bounded(word, MAX_OFFSET)
+
+
+def _bounded(word: bytes, most: int) -> int:
+    number = int(word)
+    if not 0 <= number <= most:
+        raise ValueError("a number is out of range")
+    return number

@@ -1,8 +1,10 @@
 """Every key and topic of Maru in Redis, in a single place.
 
-All keys of a channel share the hash tag `{channel}`, so that Redis Cluster keeps them in the same slot and a script may
-touch them all. Channel names hold no braces.
+Channels are spread over 256 partitions. All keys of a partition share a hash tag, so that Redis Cluster keeps them in
+the same slot and a script may touch them all. Channel names hold no braces.
 """
+
+from zlib import crc32
 
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
@@ -15,30 +17,77 @@ SHARED_TOPIC = "socketio"
 """The topic on which stock managers publish, unless they are told otherwise."""
 
 
+PARTITIONS = tuple(f"{{p{number:02x}}}" for number in range(256))
+"""The hash tags."""
+
+BUCKETS = 1024
+"""Of a partition: the channels of a bucket get new epochs together."""
+
+
+def partition(channel: ChannelName) -> str:
+    """Return the hash tag of the channel's partition."""
+    return PARTITIONS[crc32(channel.encode()) % len(PARTITIONS)]
+
+
+def bucket(channel: ChannelName) -> int:
+    """Return the channel's bucket in its partition."""
+    return crc32(channel.encode()) // len(PARTITIONS) % BUCKETS
+
+
+def store(partition: str, prefix: str = PREFIX) -> str:
+    """HASH: `id`, the random id of the partition; by bucket, how often a channel of the bucket was forgotten."""
+    return f"{prefix}{partition}:store"
+
+
+def idle(partition: str, prefix: str = PREFIX) -> str:
+    """ZSET: the channels that have keys by the time of their last write, ms; at most a second late."""
+    return f"{prefix}{partition}:idle"
+
+
+def authors(partition: str, prefix: str = PREFIX) -> str:
+    """ZSET, all scores 0: the channels in which a user ever wrote; see `author`."""
+    return f"{prefix}{partition}:authors"
+
+
+def author(user: UserId) -> str:
+    """Return how the user's members of `authors` begin; the channel follows. The length keeps users apart."""
+    return f"{len(user)}:{user}:"
+
+
+def author_channel(member: str) -> ChannelName:
+    """Return the channel of a member of `authors`."""
+    length, _, rest = member.partition(":")
+    return ChannelName(rest[int(length) + 1 :])
+
+
 def meta(channel: ChannelName, prefix: str = PREFIX) -> str:
-    """STRING: `epoch head at floor first renewed`, see channel.lua."""
-    return f"{prefix}{{{channel}}}:meta"
+    """STRING: fourteen words, see channel.lua. With the channel's first event."""
+    return f"{prefix}{partition(channel)}:{channel}:meta"
 
 
 def log(channel: ChannelName, prefix: str = PREFIX) -> str:
     """STREAM: the events. An entry's id is its offset; its only field, `e`, is described in entries.py."""
-    return f"{prefix}{{{channel}}}:log"
+    return f"{prefix}{partition(channel)}:{channel}:log"
 
 
 def order(channel: ChannelName, prefix: str = PREFIX) -> str:
     """ZSET: message ids by the offset of their creation."""
-    return f"{prefix}{{{channel}}}:order"
+    return f"{prefix}{partition(channel)}:{channel}:order"
 
 
-def state(channel: ChannelName, id: str, prefix: str = PREFIX) -> str:
-    """STRING: the present state of a message that was changed after its creation (entries.py)."""
-    return f"{prefix}{{{channel}}}:state:{id}"
+def state(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """HASH: by id, the present state of a message that was changed after its creation (entries.py)."""
+    return f"{prefix}{partition(channel)}:{channel}:state"
 
 
-def sent(channel: ChannelName, user: UserId, key: str, prefix: str = PREFIX) -> str:
-    """STRING, for 24 h: `epoch offset at id end` of the first message with the key. The length of the user's id keeps
-    (user, key) pairs apart."""
-    return f"{prefix}{{{channel}}}:sent:{len(user)}:{user}:{key}"
+def gone(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """HASH: by offset, what stood in the place of an event that was erased (entries.py)."""
+    return f"{prefix}{partition(channel)}:{channel}:gone"
+
+
+def sent(channel: ChannelName, window: int | str, prefix: str = PREFIX) -> str:
+    """HASH: the idempotency keys of a window of 8 hours (append.lua), for a day and some hours more."""
+    return f"{prefix}{partition(channel)}:{channel}:sent:{window}"
 
 
 def topic(channel: ChannelName, prefix: str = PREFIX, db: int = 0) -> str:

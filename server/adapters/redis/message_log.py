@@ -6,54 +6,51 @@ Redis may take the last second with it (docs/operations.md).
 
 import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import count
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import structlog
 
-from server.adapters.clock import now_ms
 from server.adapters.codec import DecodeError, known
 from server.adapters.redis import keys
-from server.adapters.redis.entries import decode_entry, decode_state, encode_content, encode_data
+from server.adapters.redis.clocks import Clocks
+from server.adapters.redis.entries import decode_entry, decode_state, encode_by, encode_content, encode_data
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
-from server.adapters.redis.pipeline import Pipeline
+from server.adapters.redis.pipeline import RUN, Pipeline
 from server.adapters.redis.scripts import Script
+from server.adapters.redis.seen import Seen, SeenEvents
+from server.adapters.redis.sent import created_at, digest, id_bytes
+from server.adapters.redis.sweep import Sweep, Tended
 from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Unavailable
-from server.domain.events import Event, MessageDeleted, MessageEvent
-from server.domain.limits import KEY_LIFETIME_MS
+from server.domain.events import Event, MessageEvent
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
-
-SEEN_LIMIT = 50_000
-"""Channels whose last event is remembered. The least recently used are forgotten first."""
 
 WRITERS = 2
 """Connections that append, each for its share of the channels: while Redis works for one of them, this process works
 for the other."""
 
+NAMES_LIMIT = 50_000
+"""Channels whose names of keys are remembered."""
+
+ANY_RUN = "0" * 10
+"""The id of a run of Redis that needs no proof."""
+
 _log = structlog.get_logger("maru.log")
 
 
-class _Seen(NamedTuple):
-    """The last event of a channel that this process has seen."""
-
-    epoch: str
-    offset: int
-    at: int
-
-
 class RedisMessageLog(MessageLog):
-    """A `MessageLog` over Redis 7. `url` is that of `link.connect`; bounds and clock are as in the other adapters.
+    """A `MessageLog` over Redis 7. `url` is that of `link.connect`; bounds are as in the other adapters.
 
-    `master` is shared with the other connections of the process. An append is answered once `wait_replicas` have it.
+    Age counts by Redis' clock. While this process' clock is minutes from it, this process lets nothing age. `master` is
+    shared with the other connections of the process. An append is answered once `wait_replicas` have it.
     """
 
     def __init__(
@@ -65,19 +62,21 @@ class RedisMessageLog(MessageLog):
         max_age_ms: int,
         prefix: str = keys.PREFIX,
         wait_replicas: int = 0,
-        now_ms: Callable[[], int] = now_ms,
+        clocks: Clocks | None = None,
     ) -> None:
         master = master or Master()
         self._writes = [Pipeline(connect(url), master, wait_replicas) for _ in range(WRITERS)]
         self._reads = Pipeline(connect(url), master)
-        self._appends = [Script(writes, "append") for writes in self._writes]
-        self._read = Script(self._reads, "read")
-        self._message = Script(self._reads, "message")
-        self._history = Script(self._reads, "history")
-        self._seen: OrderedDict[ChannelName, _Seen] = OrderedDict()  # the last event, least recently used first
-        self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(6)] for number in count())
+        self._appends = [Script(writes, "channel", "append") for writes in self._writes]
+        self._read = Script(self._reads, "channel", "read")
+        self._message = Script(self._reads, "channel", "message")
+        self._history = Script(self._reads, "channel", "history")
+        self._tend = Script(self._reads, "channel", "tend")
+        self.sweep = Sweep(self._reads, self.tend, prefix)
+        self._seen = SeenEvents()
+        self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
-        self._max_events, self._max_age_ms, self._now_ms = max_events, max_age_ms, now_ms
+        self._max_events, self._max_age_ms, self._clocks = max_events, max_age_ms, clocks or Clocks()
         self._prefix = prefix
 
     async def __aenter__(self) -> Self:
@@ -93,7 +92,7 @@ class RedisMessageLog(MessageLog):
         channel = draft.channel
         append = self._appends[hash(channel) % WRITERS]
         return append.submit(
-            (*self._keys(channel), *_subject(draft, self._prefix)),
+            (*self._keys(channel), keys.authors(keys.partition(channel), self._prefix)),
             (*self._opening(channel), _kind(draft), draft.at, self._max_events, draft.id, *_arguments(draft)),
             partial(self._written, draft),
         )
@@ -101,8 +100,7 @@ class RedisMessageLog(MessageLog):
     def _written(self, draft: Draft, answer: Sequence[Any]) -> Appended:
         with self._readable(draft.channel):
             appended = _appended(draft, answer)
-        event = appended.event
-        self._note(draft.channel, event.epoch, event.offset, event.at)
+        self.note(appended.event)
         return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
@@ -110,18 +108,17 @@ class RedisMessageLog(MessageLog):
         epoch, head, at, floor, entries = await self._read(self._keys(channel), *self._opening(channel), after, limit)
         position = Position(epoch.decode(), int(head))
         if position.offset:
-            self._note(channel, position.epoch, position.offset, int(at))
+            self._seen.note(channel, Seen(position.epoch, position.offset, int(at)))
         with self._readable(channel):
             events = [
-                decode_entry(channel, position.epoch, int(id.partition(b"-")[0]), packed) for id, (_, packed) in entries
+                decode_entry(channel, position.epoch, offset, _there(packed))
+                for offset, packed in enumerate(entries, after + 1)
             ]
         return Replay(int(floor), position, events)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """Call a script."""
-        found = await self._message(
-            (*self._keys(channel), keys.state(channel, id, self._prefix)), *self._opening(channel), id
-        )
+        found = await self._message(self._keys(channel), *self._opening(channel), id)
         with self._readable(channel):
             return _state(channel, found) if found else None
 
@@ -135,12 +132,19 @@ class RedisMessageLog(MessageLog):
             limit,
         )
         with self._readable(channel):
-            states = [_state(channel, each) for each in found if each[2] is not None]
+            states = [_state(channel, each) for each in found]
         return Page(states, Position(epoch.decode(), int(head)), more == b"1")
 
     def note(self, event: Event) -> None:
         """Remember the event if it is the channel's last so far."""
-        self._note(event.channel, event.epoch, event.offset, event.at)
+        self._seen.note(event.channel, Seen(event.epoch, event.offset, event.at))
+
+    async def tend(self, channel: ChannelName, limit: int) -> Tended:
+        """Remove at most `limit` of the channel's events that are not kept any more, and forget the channel once all
+        its events and keys are too old. Raises as `read`."""
+        opening = (*self._opening(channel, ANY_RUN), limit)
+        removed, more, agreed = await self._tend(self._keys(channel), *opening)
+        return Tended(int(removed), more == b"1", agreed == b"1")
 
     @contextmanager
     def _readable(self, channel: ChannelName) -> Iterator[None]:
@@ -154,29 +158,37 @@ class RedisMessageLog(MessageLog):
             raise Unavailable("the message log can't be read") from error
         self._damaged = False
 
-    def _keys(self, channel: ChannelName) -> tuple[str, str, str]:
-        return _names(channel, self._prefix)
+    def _keys(self, channel: ChannelName) -> tuple[str, ...]:
+        return _names(channel, self._prefix)[:-1]
 
-    def _opening(self, channel: ChannelName) -> tuple[str | int, ...]:
-        """Return the arguments of `channel.lua`: an epoch, if it needs one; what this process has seen of the channel;
-        age."""
-        seen = self._seen.get(channel)
-        last = ("", "", "") if seen is None else seen
-        return (next(self._epochs), *last, self._now_ms(), self._max_age_ms, keys.state(channel, "", self._prefix))
+    def _opening(self, channel: ChannelName, run: object = RUN) -> tuple[Any, ...]:
+        """Return the arguments of `channel.lua`."""
+        seen = self._seen.last(channel)
+        return (
+            next(self._epochs),
+            *(("", "", "") if seen is None else seen),
+            run,
+            "" if self._clocks.store is None else self._clocks.store(),
+            self._clocks.own() if self.sweep.trusted else "",
+            self._max_age_ms,
+            channel,
+            keys.bucket(channel),
+            _names(channel, self._prefix)[-1],
+        )
 
-    def _note(self, channel: ChannelName, epoch: str, offset: int, at: int) -> None:
-        """Remember the last event seen, so that the scripts find out if Redis has lost it."""
-        seen = self._seen.get(channel)
-        if seen is None or seen.epoch != epoch or seen.offset < offset:
-            self._seen[channel] = _Seen(epoch, offset, at)
-            self._seen.move_to_end(channel)
-            if len(self._seen) > SEEN_LIMIT:
-                self._seen.popitem(last=False)
+
+@lru_cache(maxsize=NAMES_LIMIT)
+def _names(channel: ChannelName, prefix: str) -> tuple[str, ...]:
+    """Return the keys of `channel.lua`, and how those of its idempotency keys begin."""
+    partition = keys.partition(channel)
+    own = (each(channel, prefix) for each in (keys.meta, keys.log, keys.order, keys.state, keys.gone))
+    return (*own, keys.store(partition, prefix), keys.idle(partition, prefix), keys.sent(channel, "", prefix))
 
 
-@lru_cache(maxsize=SEEN_LIMIT)
-def _names(channel: ChannelName, prefix: str) -> tuple[str, str, str]:
-    return keys.meta(channel, prefix), keys.log(channel, prefix), keys.order(channel, prefix)
+def _there(entry: bytes | None) -> bytes:
+    if entry is None:
+        raise DecodeError("an entry of the log is missing")
+    return entry
 
 
 def _kind(draft: Draft) -> str:
@@ -189,26 +201,19 @@ def _kind(draft: Draft) -> str:
             return "deletion"
 
 
-def _subject(draft: Draft, prefix: str) -> tuple[str, ...]:
-    """Return the further key that the draft needs, or None."""
-    if not isinstance(draft, NewMessage):
-        return (keys.state(draft.channel, draft.id, prefix),)
-    return () if draft.key is None else (keys.sent(draft.channel, draft.author.id, draft.key, prefix),)
-
-
 def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:
     match draft:
         case NewMessage():
-            return (encode_content(draft), KEY_LIFETIME_MS)
+            return (encode_content(draft), digest(draft), id_bytes(draft.id), keys.author(draft.author.id))
         case Revision():
-            return (draft.text, encode_data(draft.data), "1" if draft.keep_data else "0")
+            return (draft.text, encode_data(draft.data), "1" if draft.keep_data else "0", encode_by(draft.by))
         case Deletion():
-            return ()
+            return (encode_by(draft.by),)
 
 
 def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
     id, offset, packed = found
-    return decode_state(channel, MessageId(id.decode()), int(offset), packed)
+    return decode_state(channel, MessageId(id.decode()), int(offset), _there(packed))
 
 
 def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
@@ -218,17 +223,17 @@ def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
         raise not_found()
     if outcome == b"conflict":
         raise id_taken() if isinstance(draft, NewMessage) else already_deleted()
-    offset, at, id, entry = rest
+    offset, _, id, entry = rest
     position = Position(epoch.decode(), int(offset))
     if entry is not None:
         event = known(decode_entry(draft.channel, position.epoch, position.offset, entry))
     else:
-        event = _rebuilt(draft, position, MessageId(id.decode()), int(at))
+        event = _rebuilt(draft, position, MessageId(id.decode()))
     return Appended(event, outcome == b"duplicate")
 
 
-def _rebuilt(draft: Draft, position: Position, id: MessageId, at: int) -> MessageEvent:
-    """Return the event of a new message, of an earlier message that the log no longer keeps, or of a deletion."""
-    if isinstance(draft, NewMessage):
-        return created(draft, position) if id == draft.id else recreated(draft, id, at, position)
-    return MessageDeleted(draft.channel, position.epoch, position.offset, at, id)
+def _rebuilt(draft: Draft, position: Position, id: MessageId) -> MessageEvent:
+    """Return the event of a new message, or of an earlier message that the log no longer keeps."""
+    if not isinstance(draft, NewMessage):
+        raise DecodeError("the answer to a change has no entry")
+    return created(draft, position) if id == draft.id else recreated(draft, id, created_at(id), position)

@@ -1,12 +1,28 @@
 -- Read a slice of a channel's log from one moment.
 --
--- KEYS  1-3 as in channel.lua
--- ARGV  1-7 as in channel.lua  8 after, an offset  9 limit
--- Returns {epoch, head, at of the head, floor, {{id, {'e', entry}} ...}}.
+-- KEYS  1-7 as in channel.lua
+-- ARGV  1-11 as in channel.lua  12 after, an offset  13 limit
+-- Returns {epoch, head, at of the head, floor, {entry or false ...}}: the entries from after + 1 on. False is a hole:
+-- somebody has cut an entry out of the stream.
 
-local after, limit = tonumber(ARGV[8]), tonumber(ARGV[9])
+local after, limit = tonumber(ARGV[12]), tonumber(ARGV[13])
 local slice = {}
 if limit > 0 and after >= floor and after < head then
-  slice = entries(after + 1, '+', limit)
+  for index = 1, math.min(limit, head - after) do
+    slice[index] = false
+  end
+  for _, found in ipairs(entries(after + 1, whole(after + #slice) .. '-0', limit)) do
+    slice[tonumber(string.match(found[1], '^%d+')) - after] = found[2][2]
+  end
+  if holes > 0 then
+    for index, entry in ipairs(slice) do
+      slice[index] = entry or entry_at(after + index)
+      -- Edits of a deleted message that are not removed yet.
+      local at, time, created, id = string.match(entry or '', '^e (%d+) (%d+) (%d+) %d+ %d+ %d+ %d+ %d+ %d+ %["([^"]+)"')
+      if erasing ~= '-' and id and string.sub(redis.call('HGET', STATE, id) or '', 1, 1) == 'd' then
+        slice[index] = table.concat({'x', at, time, created, '1', id}, ' ')
+      end
+    end
+  end
 end
 return {epoch, whole(head), at_head, whole(floor), slice}

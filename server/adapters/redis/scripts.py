@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Script:
-    """A script: `channel.lua`, followed by the file of this name."""
+    """A script: the files of these names, one behind the other."""
 
-    def __init__(self, pipeline: Pipeline, name: str) -> None:
+    def __init__(self, pipeline: Pipeline, *names: str) -> None:
         self._pipeline = pipeline
-        files = (resources.files(__package__).joinpath(f"{part}.lua") for part in ("channel", name))
+        files = (resources.files(__package__).joinpath(f"{name}.lua") for name in names)
         self._hash = pipeline.script(b"\n".join(file.read_bytes() for file in files))
 
     async def __call__(self, keys: tuple[str, ...], *arguments: str | int | bytes) -> Any:

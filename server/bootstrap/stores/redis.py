@@ -1,6 +1,7 @@
 """The log and the bus in Redis."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from server.adapters.redis import link
 from server.adapters.redis.broadcast import RedisBroadcast
@@ -26,7 +27,9 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
         prefix=settings.redis_prefix,
         wait_replicas=settings.redis_wait_replicas,
     )
-    return await resources.enter_async_context(log), _open_bus(settings, url, master, resources)
+    await resources.enter_async_context(log)
+    bus = _open_bus(settings, url, master, resources)
+    return log, replace(bus, loops=(*bus.loops, log.sweep.run()))
 
 
 def _open_bus(settings: Settings, url: str, master: Master, resources: AsyncExitStack) -> Bus:

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from server.adapters.codec import DecodeError
-from server.adapters.redis.entries import decode_entry, decode_state, encode_content
+from server.adapters.redis.entries import decode_entry, decode_state, encode_by, encode_content
 from server.domain.drafts import NewMessage
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, UnknownEvent
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, UnknownEvent
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, Tombstone
 from tests.doubles.samples import ROOM, new_message, some_id
+
+MODERATOR = Author(UserId("m"), "M o")
 
 DRAFTS = [
     new_message(1),
@@ -22,7 +24,7 @@ DRAFTS = [
 
 def creation(draft: NewMessage) -> bytes:
     """The entry that `append.lua` writes at offset 5."""
-    return b"c %d 7 5 %d 1 %b" % (draft.at, draft.at, encode_content(draft))
+    return b"c %d 7 5 %d 1 0 %b" % (draft.at, draft.at, encode_content(draft))
 
 
 def message(draft: NewMessage) -> Message:
@@ -55,17 +57,20 @@ def test_a_state_is_the_event_that_made_it(draft: NewMessage) -> None:
     assert decode_state(ROOM, draft.id, 5, creation(draft)) == message(draft)
     assert decode_state(ROOM, draft.id, 5, edited(draft)) == edit(draft)
     assert decode_state(ROOM, draft.id, 5, b"d 9 100") == Tombstone(draft.id, ROOM, 5)
+    assert decode_state(ROOM, draft.id, 5, b'd 9 100 ["m","M o"]') == Tombstone(draft.id, ROOM, 5, MODERATOR)
 
 
 def edited(draft: NewMessage) -> bytes:
     """The entry that `append.lua` writes of an edit."""
-    changed = replace(draft, text="new text", data={"b": 1})
-    return b"e 99 7 5 %d 2 %b" % (draft.at, encode_content(changed))
+    changed = encode_content(replace(draft, text="", data={"b": 1}))
+    sizes, _, content = changed.partition(b" 0 ")
+    by = encode_by(MODERATOR)
+    return b"e 99 7 5 %d 2 4 %b %d %b%bnew text" % (draft.at, sizes, len(by), content, by)
 
 
 def edit(draft: NewMessage) -> Message:
     """The message in that entry."""
-    return replace(message(draft), text="new text", data={"b": 1}, edited_at=99, version=2)
+    return replace(message(draft), text="new text", data={"b": 1}, edited_at=99, version=2, edited_by=MODERATOR)
 
 
 @pytest.mark.parametrize("draft", DRAFTS)
@@ -74,8 +79,18 @@ def test_an_edit_is_the_whole_new_state(draft: NewMessage) -> None:
     assert decode_entry(ROOM, "e", 8, edited(draft)) == MessageEdited(ROOM, "e", 8, 99, edit(draft))
 
 
+def test_an_erased_event_has_its_place() -> None:
+    """The message, its creation's offset, and the kind of event that stood there."""
+    id = some_id(1)
+    for word, was_edit in ((b"0", False), (b"1", True)):
+        packed = b"x 99 7 5 %b %b" % (word, id.encode())
+        assert decode_entry(ROOM, "e", 9, packed) == MessageErased(ROOM, "e", 9, 99, id, 5, was_edit)
+
+
 def test_a_deletion_names_the_message() -> None:
-    """And nothing else."""
+    """And the moderator, if one deleted it."""
+    by = b"d 99 7 " + some_id(1).encode() + b' ["m","M o"]'
+    assert decode_entry(ROOM, "e", 9, by) == MessageDeleted(ROOM, "e", 9, 99, some_id(1), MODERATOR)
     packed = b"d 99 7 " + some_id(1).encode()
     assert decode_entry(ROOM, "e", 9, packed) == MessageDeleted(ROOM, "e", 9, 99, some_id(1))
 
@@ -108,6 +123,13 @@ WHOLE = creation(DRAFTS[2])
         b"d 99 7",
         b"d 99 7 \xff",
         b"d 99 7 one two",
+        b'd 99 7 one ["user"]',
+        b"x 99 7 5 0",
+        b"x 99 7 -5 0 one",
+        b"r 253402300800000 7",
+        b"r -1 7",
+        b'c 7 7 5 7 1 0 15 3 0 ["i",7,"n",0,0][1]text',
+        b'c 7 7 5 7 1 0 20 3 0 ["i","u",null,0,null][1]text',
         b"d 9 100",
         WHOLE.replace(b"c ", b"c x", 1),
     ],

@@ -1,0 +1,23 @@
+-- Tend a channel that nobody may be asking for: remove what is too old, in a step, and forget the channel once all its
+-- events and keys are. Works on a full Redis: it frees before it writes.
+--
+-- KEYS  1-7 as in channel.lua
+-- ARGV  1-11 as in channel.lua  12 events to remove, at most
+-- Returns {events removed, '1' if more is to do, '1' if the clocks agree}.
+
+local removed, limit = 0, tonumber(ARGV[12])
+if head > 0 then
+  local before, erased, kept = trimmed, erasing, windows
+  drop_windows()
+  if floor > trimmed then
+    trim(limit)
+  end
+  erase_edits(ERASE_LIMIT)
+  removed = trimmed - before
+  if AGEING and trimmed == head and windows == '-' and told < OLDEST - KEY_LIFE then
+    forget()
+  elseif removed > 0 or erased ~= erasing or kept ~= windows then
+    save()
+  end
+end
+return {whole(removed), (floor > trimmed or erasing ~= '-') and '1' or '0', AGEING and '1' or '0'}
