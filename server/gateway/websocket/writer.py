@@ -8,7 +8,8 @@ from server.domain.outcomes import CloseReason
 from server.gateway.websocket.outbox import Outbox
 
 MAX_OUTBOUND = 1 << 20
-"""Bytes that may wait for a client that does not read (P8). Over it the connection is closed as slow."""
+"""Bytes that may wait for a client that does not read, beside large answers that it has asked for (P8). Over it the
+connection is closed as slow."""
 
 FLUSH_WAIT_S = 10.0
 FLUSH_STEP = 64 * 1024
@@ -16,7 +17,8 @@ FLUSH_STEP = 64 * 1024
 mobile link does; a client that does not is slow."""
 
 LARGE_ANSWER_BYTES = 64 * 1024
-"""An answer of such a size is sent at once, and the client's next command waits until the client has taken it."""
+"""Answers that have such a size together are sent at once, and the client's next command waits until the client has
+taken them."""
 
 
 class Owner(Protocol):
@@ -30,6 +32,7 @@ class Writer:
     """Writes whole frames to a client. The `Outbox` calls it at the end of a turn of the event loop."""
 
     __slots__ = {
+        "_asked": "Bytes of large answers that the client has asked for, since writing was last not paused.",
         "_backlog": "Bytes in the transport's buffer, an upper bound; -1 while writing is not paused.",
         "_descriptor": "The socket's. It is valid until `connection_lost`, on asyncio's loop and on uvloop.",
         "_flushed": "Done when the kernel has taken everything, or writing ends; None if nothing waits for that.",
@@ -51,7 +54,7 @@ class Writer:
         self._owner: Owner = owner
         self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._backlog = -1
-        self._given = self._unsent_before = 0
+        self._given = self._unsent_before = self._asked = 0
         self._flushed: asyncio.Future[None] | None = None
         self._open = True
         self.queued: bytes | list[bytes] | None = None
@@ -100,7 +103,7 @@ class Writer:
                 self._transport.write(data[sent:])
             return size
         self._count(self._backlog + size)
-        if self._backlog > MAX_OUTBOUND and self._is_slow(size):
+        if self._backlog > MAX_OUTBOUND + self._asked and self._is_slow(size):
             self._too_slow()
             return 0
         self._given += size
@@ -113,11 +116,20 @@ class Writer:
         self._outbox.traffic.sent_bytes += self.flush()
 
     def flush_large(self) -> None:
-        """Send what is queued now, if its last part is large. Then `congested` tells whether the client has taken it:
-        several pages that a client asks for at once are sent in turn."""
+        """Send what is queued now, after a command, if it is large. Then `congested` tells whether the client has taken
+        it: several pages that a client asks for at once are sent in turn.
+
+        It is large only by what the client has asked for, so it does not make a slow reader: the client's next command
+        waits until all of it is taken, and a client that takes nothing is given up then.
+        """
         queued = self.queued
-        if queued is not None and len(queued[-1] if isinstance(queued, list) else queued) >= LARGE_ANSWER_BYTES:
+        if queued is None:
+            return
+        size = sum(map(len, queued)) if isinstance(queued, list) else len(queued)
+        if size >= LARGE_ANSWER_BYTES:
+            self._asked += size
             self.flush_now()
+            self._asked *= self.congested
 
     async def flushed(self) -> None:
         """Wait until the kernel has taken what has been written, or writing has ended. Give up a client that takes too
@@ -166,7 +178,7 @@ class Writer:
     def _is_slow(self, size: int) -> bool:
         """Return whether too much waits before these many bytes: the count includes what has been sent since."""
         waiting = self.recount()
-        if waiting + size > MAX_OUTBOUND:
+        if waiting + size > MAX_OUTBOUND + self._asked:
             return True
         self._count(waiting + size)
         return False
@@ -182,7 +194,7 @@ class Writer:
     def _uncount(self) -> None:
         if self._backlog >= 0:
             self._count(0)
-            self._backlog = -1
+            self._backlog, self._asked = -1, 0
             del self._outbox.congested[self]
 
     def _wake(self) -> None:

@@ -192,8 +192,8 @@ def test_a_client_that_takes_too_little_is_given_up() -> None:
     assert waited_for(reads=True) == []
 
 
-async def test_only_a_large_answer_is_sent_before_the_turn_ends() -> None:
-    """Judged by its last part: a page of history is one frame, and stands behind whatever else is queued."""
+async def test_only_large_answers_are_sent_before_the_turn_ends() -> None:
+    """Judged by all that is queued: a page of history is one frame, and many middling answers are as much."""
     async with line() as it:
         it.writer.flush_large()
         it.writer.queued = b"x" * (LARGE_ANSWER_BYTES - 1)
@@ -203,9 +203,48 @@ async def test_only_a_large_answer_is_sent_before_the_turn_ends() -> None:
         it.writer.flush_large()
         assert not it.writer.queued
         assert it.traffic.sent_bytes == 5 + LARGE_ANSWER_BYTES
-        it.writer.queued = [b"x" * LARGE_ANSWER_BYTES, b"small"]
+        it.writer.queued = [b"x" * (LARGE_ANSWER_BYTES // 2)] * 2
+        it.writer.flush_large()
+        assert not it.writer.queued
+        it.writer.queued = [b"x" * (LARGE_ANSWER_BYTES // 2), b"small"]
         it.writer.flush_large()
         assert it.writer.queued
+
+
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_an_answer_beside_many_events_makes_no_slow_reader(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Each may be most of the bound. Once the client has taken all of it, the bound is as before."""
+
+    async def scenario(it: Line) -> None:
+        written = it.fill()
+        while it.writer.recount() < MAX_OUTBOUND - PART:
+            written += it.writer.send_now(b"x" * PART)
+        it.writer.queued = b"y" * (MAX_OUTBOUND // 2)
+        it.writer.flush_large()
+        await it.read(written + MAX_OUTBOUND // 2)
+        await it.writer.flushed()
+        assert it.given_up == []
+        it.fill()
+        while it.writer.send_now(b"x" * PART):
+            assert it.writer.recount() <= MAX_OUTBOUND
+        assert it.given_up == [CloseReason.SLOW_READER]
+
+    on(loop, scenario)
+
+
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_events_behind_an_answer_are_bounded(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A client that takes nothing of its answer is given up for what waits beside it."""
+
+    async def scenario(it: Line) -> None:
+        answer = MAX_OUTBOUND // 2
+        it.writer.queued = b"y" * answer
+        it.writer.flush_large()
+        while it.writer.send_now(b"x" * PART):
+            assert it.writer.recount() <= MAX_OUTBOUND + answer
+        assert it.given_up == [CloseReason.SLOW_READER]
+
+    on(loop, scenario)
 
 
 async def test_nothing_follows_the_last_frame() -> None:
