@@ -143,17 +143,10 @@ class Sweep:
         await self._authors(tuple(names), *arguments)
 
     async def _prepare(self) -> None:
-        """Give every partition its id, so that a full Redis can tell the epochs of channels without events; say so if
-        Redis may evict what must be kept."""
+        """Give every partition its id, so that a full Redis can tell the epochs of channels without events."""
         stores = [keys.store(partition, self._prefix) for partition in keys.PARTITIONS]
-        await asyncio.gather(
-            *(self._pipeline.execute("HSETNX", store, "id", secrets.token_hex(16)) for store in stores),
-            return_exceptions=True,
-        )
-        info: bytes = await self._pipeline.execute("INFO", "memory")
-        policy = dict(line.partition(":")[::2] for line in info.decode().splitlines()).get("maxmemory_policy")
-        if policy not in {"noeviction", None}:
-            _log.warning("message_log.may_be_evicted", maxmemory_policy=policy)
+        calls = (self._pipeline.execute("HSETNX", store, "id", secrets.token_hex(16)) for store in stores)
+        await asyncio.gather(*calls, return_exceptions=True)
         self._prepared = True
 
     async def _watch_clock(self) -> None:
