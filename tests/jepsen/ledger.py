@@ -209,7 +209,11 @@ class Ledger:
             sent.ended = sent.ended or record.kind in {"ok", "fail"}
             began, text = sent.invoked, asked["text"]
         else:
-            began, text = self.invokes[record.op].index, asked.get("text")
+            # A further deletion is answered with the place of the first.
+            first = (
+                self.deletions[asked["channel"], asked["id"]] if record.name == "delete" else [self._asked[record.op]]
+            )
+            began, text = first[0].invoked, asked.get("text")
             self._asked[record.op].failed = record.kind == "fail"
         if record.kind != "ok":
             return

@@ -11,7 +11,7 @@ from tests.harness.waiting import pause
 from tests.jepsen.checker import Verdict, check
 from tests.jepsen.clients import Author, Client, Pager, Reader, Scene
 from tests.jepsen.history import History
-from tests.jepsen.nemesis import Nemesis, deck
+from tests.jepsen.nemesis import DECKS, Nemesis, deck
 from tests.jepsen.stage import SERVER, STAGES, Stage
 
 CHANNELS = ("room:a", "room:b", "room:c")
@@ -57,7 +57,7 @@ async def _play(plan: Plan, stage: Stage, history: History) -> None:
     readers += [Reader(scene, f"visitor-{number}", stays_s=(0.2, 2.0)) for number in range(3)]
     others: list[Client] = [*readers, Pager(scene, "pager")]
     shims = all(replica.shim.works for replica in stage.replicas)
-    faults = deck(plan.stage, shims=shims) if plan.faults is None else plan.faults
+    faults = deck(DECKS[plan.stage] if plan.faults is None else plan.faults, shims=shims)
     nemesis = Nemesis(stage, history, plan.seed, faults, CHANNELS)
     async with asyncio.TaskGroup() as tasks:
         writing = [tasks.create_task(author.run()) for author in authors]

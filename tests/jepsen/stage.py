@@ -19,6 +19,9 @@ SERVER = ("-m", "server")
 REPLICAS = 2
 FAILOVER_S = 20.0
 
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A copy that comes is brought into step without waiting for others: until then no append is acked."""
+
 ENV = {
     "MARU_PING_INTERVAL": str(PING_S),
     "MARU_PING_TIMEOUT": "2",
@@ -87,8 +90,8 @@ async def redis(folder: Path, program: Sequence[str] = SERVER) -> AsyncIterator[
 async def sentinel(folder: Path, program: Sequence[str] = SERVER) -> AsyncIterator[Stage]:
     """Replicas over a master and its copy, which a sentinel watches; an append waits for the copy."""
     async with AsyncExitStack() as stack:
-        master = await stack.enter_async_context(RedisProcess(folder / "master"))
-        copies = ("--replicaof", "127.0.0.1", str(master.port))
+        master = await stack.enter_async_context(RedisProcess(folder / "master", AT_ONCE))
+        copies = (*AT_ONCE, "--replicaof", "127.0.0.1", str(master.port))
         spare = await stack.enter_async_context(RedisProcess(folder / "spare", copies))
         watch = await stack.enter_async_context(RedisProcess(folder / "sentinel", sentinel_of=master.port))
         await in_step((master, spare))

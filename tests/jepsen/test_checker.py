@@ -367,7 +367,17 @@ def edited_twice(made: Made) -> None:
     made.log(1, 2, offset=4, id1="best")
 
 
-@pytest.mark.parametrize("story", [told_of_the_loss, repeated_with_its_key, erased, edited_twice])
+def deleted_twice(made: Made) -> None:
+    """A second deletion is answered with the place of the first, though other events were acked between."""
+    made.change("delete", 1, 3)
+    made.hear(1, offset=3, event="deleted", text=None, key=None, author=None, at="t3")
+    made.send(4)
+    made.hear(4)
+    made.change("delete", 1, 3)
+    made.log(1, 2, 4, offset=4, id1=None)
+
+
+@pytest.mark.parametrize("story", [deleted_twice, told_of_the_loss, repeated_with_its_key, erased, edited_twice])
 def test_what_is_promised_is_no_violation(story: Callable[[Made], None]) -> None:
     """Each story is that of its docstring."""
     made = read_by_bob()
