@@ -1,11 +1,11 @@
 """One attempt at a session: a connection, and the work that ends with it."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 
+from maru_bot.channel import Channel
 from maru_bot.connection import Connection
-from maru_bot.errors import MaruError
+from maru_bot.events import Position
 
 
 @dataclass(eq=False, slots=True)
@@ -17,18 +17,14 @@ class Attempt:
 
     connection: Connection = field(init=False)
 
-    resumed: set[str] = field(default_factory=set)
-    """Channels that it has resumed while an older connection was in use."""
+    named: dict[str, tuple[Channel, Position]] = field(default_factory=dict)
+    """Channels that CONNECT has named, with their positions, and that were not answered yet."""
+
+    entered: set[str] = field(default_factory=set)
+    """Names of the channels that the server has resumed."""
+
+    resumed: set[Channel] = field(default_factory=set)
+    """Channels that it has resumed while an older connection was in use, and brings without a hole."""
 
     move_at: float | None = None
     """When its server wants the next connection to be opened, on the monotonic clock."""
-
-    def leave(self, name: str) -> None:
-        """Leave a channel, in a task. If that fails, the next connection does not name the channel."""
-        self.tasks.create_task(say_leave(self.connection, name))
-
-
-async def say_leave(connection: Connection, name: str) -> None:
-    """Leave a channel on one connection; an error means that the connection is not in it any more."""
-    with contextlib.suppress(MaruError):
-        await connection.command("channel:leave", {"channel": name}, lambda _: None)

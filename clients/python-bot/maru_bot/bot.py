@@ -1,21 +1,17 @@
 """`MaruBot`: a client that stays connected, reads channels without a hole and sends without a double."""
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
-from weakref import WeakValueDictionary
 
 from maru_bot.channel import Channel
 from maru_bot.errors import MaruError, transient
 from maru_bot.events import Json, Page, Position, Receipt, page, position, receipt
+from maru_bot.outbox import Outbox
 from maru_bot.session import Patience, Session
 from maru_bot.tokens import GetToken
-
-KEY_LIFE_S = 23 * 3_600.0
-"""The server knows a key for 24 h: later, a retry could double the message."""
 
 _T = TypeVar("_T")
 
@@ -41,14 +37,12 @@ class MaruBot:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"expected the server's origin such as https://chat.example.com, got {url!r}")
-        self._url = url
+        self._url = url = url.rstrip("/")
         self._first_connect = first_connect
         self._patience = patience or Patience()
         self._session = Session(url, token, self._patience)
-        self._outbox = outbox
+        self._outbox = Outbox(self._session, self._patience.backoff, outbox)
         self._buffer = buffer
-        self._unanswered = 0  # sends, over all channels
-        self._queues: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each channel's sends
 
     async def __aenter__(self) -> Self:
         self._session.start()
@@ -88,17 +82,22 @@ class MaruBot:
     def channel(self, name: str, *, history: int | None = None, since: Position | None = None) -> Channel:
         """Join a channel, and stay in it: `async for event in bot.channel(...)`.
 
-        With `since`, the events after that position come first; else the last `history` (0..100) events.
+        With `since`, the events after that position come first; else the last `history` (0..100) events. A `since`
+        that is no position fails this channel alone: iteration raises `bad_request`.
         """
         known = self._session.channels.get(name)
         if known is not None and not known.closed:
             raise ValueError(f"{name} is open already: use that iterator, or leave it first")
         channel = Channel(name, since, history, self._buffer, self._patience.backoff)
-        self._session.join(channel)
+        if since is not None and not since.valid:
+            channel.close(MaruError("bad_request", f"since is no position of {name}"), fatal=True)
+        else:
+            self._session.join(channel)
         return channel
 
     async def leave(self, channel: Channel) -> None:
-        """Leave a channel; its iterator ends after the events that wait."""
+        """Leave a channel: its iterator gives nothing more. Returns when the server has done it, or the connection is
+        over; if the call is cancelled, the server is told all the same."""
         await self._session.leave(channel)
 
     async def send(
@@ -107,11 +106,9 @@ class MaruBot:
         """Send a message, and return when it is in the log: once, even if it had to be tried several times.
 
         Sends to one channel go one after another, in the order of the calls. Raises `MaruError`: the server's refusal,
-        `outbox_full`, `key_expired`, or the reason of the bot's end. If the call is cancelled, the message may be in
-        the log or not; another call with the same `key` finds out without doubling it.
+        `outbox_full`, `key_expired`, `connection_ended`, or the reason of the bot's end. If the call is cancelled, the
+        message may be in the log or not; another call with the same `key` finds out without doubling it.
         """
-        if self._unanswered >= self._outbox:
-            raise MaruError("outbox_full", f"{self._unanswered} messages wait for the server already")
         payload = {
             "channel": channel,
             "text": text,
@@ -119,13 +116,7 @@ class MaruBot:
             "reply_to": reply_to,
             "key": key or str(uuid.uuid4()),
         }
-        self._unanswered += 1
-        try:
-            # The lock's waiters are the outbox: a lock is fair, so the order of the calls is kept.
-            async with self._queues.setdefault(channel, asyncio.Lock()):
-                return await self._deliver(payload)
-        finally:
-            self._unanswered -= 1
+        return await self._outbox.send(channel, payload)
 
     async def edit(self, channel: str, id: str, text: str, *, data: Json | None = None) -> Receipt:
         """Change a message. Tried once: after a retryable `MaruError` the message may be changed or not."""
@@ -142,21 +133,6 @@ class MaruBot:
         return await self._command(
             "history:read", {"channel": channel, "before": before, "after": after, "limit": limit}, page
         )
-
-    async def _deliver(self, payload: Json) -> Receipt:
-        began, failures = time.monotonic(), 0
-        while time.monotonic() - began < KEY_LIFE_S:
-            connection = await self._session.connected()
-            try:
-                return await connection.command("message:send", payload, receipt)
-            except MaruError as error:
-                if not error.retryable:
-                    raise
-                pause = max(error.retry_after, self._patience.backoff(failures))
-            if not connection.done:  # else it is sent again at once, on the next connection
-                failures += 1
-                await self._session.sleep(pause)
-        raise MaruError("key_expired", "too old to be tried again without the risk of doubling it")
 
     async def _command(self, name: str, payload: Json, answered: Callable[[Json], _T]) -> _T:
         try:

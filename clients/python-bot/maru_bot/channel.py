@@ -14,7 +14,8 @@ class Channel:
 
     The bot joins the channel as soon as there is a connection, and stays joined until it leaves the channel. Iteration
     ends when the bot leaves, when the bot is closed, and when the server takes the bot out of the channel (`error` says
-    why). Iteration raises `MaruError` if the server refuses the join, or if the bot had to give up.
+    why), also by refusing to let it in again. Iteration raises `MaruError` if the server refuses the first join, or if
+    the bot had to give up.
 
     `limit` bounds the events that wait for a slow reader. If so many wait, newer events are dropped; when the reader
     has taken all, the channel is joined again from the reader's position. So memory is bounded and no event is lost.
@@ -33,6 +34,7 @@ class Channel:
         self._wanted = asyncio.Event()  # to be joined, and neither joined nor held back by a slow reader
         self._wanted.set()
         self._entered = asyncio.Event()  # joined once, or closed
+        self._was_live = False  # joined once
         self._live = False  # every later event comes, from the position on
         self._behind = False  # events were dropped, as the reader is slow
         self._closed = False
@@ -55,10 +57,10 @@ class Channel:
         return self._waiting.popleft()
 
     async def joined(self) -> None:
-        """Wait for the first join: messages sent after it are also read. Raises if the server refuses the join."""
+        """Wait for the first join: messages sent after it are also read. Raises the reason if the channel is closed."""
         await self._entered.wait()
-        if self._fatal and self.error is not None:
-            raise self.error
+        if self._closed:
+            raise self.error or MaruError("closed", f"the bot has left {self.name}")
 
     @property
     def waiting(self) -> int:
@@ -83,35 +85,71 @@ class Channel:
                 await asyncio.sleep(max(self._pause, self._backoff(self._failures - 1)))
             if self._closed or connection.done:
                 return
-            since = None if self.position is None else {"epoch": self.position.epoch, "offset": self.position.offset}
             try:
-                await connection.command(
-                    "channel:join", {"channel": self.name, "since": since, "history": self._history}, self.adopt
-                )
+                await self._join(connection)
             except MaruError as error:
-                if not error.retryable:
-                    self.close(error, fatal=True)
-                elif not connection.done:
-                    self._rejoin(error.retry_after)
+                if not connection.done:  # else the next connection joins
+                    self._refused(error)
 
-    def adopt(self, reply: Json) -> None:
-        """Go live with the ack of `channel:join`, or with `channel:resumed`."""
+    async def _join(self, connection: Connection) -> None:
+        since = self.position
+        place = None if since is None else {"epoch": since.epoch, "offset": since.offset}
+        body = {"channel": self.name, "since": place, "history": self._history}
+
+        def joined(ack: Json) -> None:
+            if not connection.done:  # a connection that was replaced brings no later events
+                self.adopt(ack, since)
+
+        await connection.command("channel:join", body, joined)
+
+    def _refused(self, error: MaruError) -> None:
+        if error.retryable:
+            self._rejoin(error.retry_after)
+        else:
+            self.close(error, fatal=not self._was_live)
+
+    def adopt(self, reply: Json, since: Position | None) -> None:
+        """Go live with the answer to a join or resume that has named `since`.
+
+        The answer goes on at `since`. If the channel has not got that far, it joins again: events would be missing.
+        """
         self._failures, self._pause = 0, 0.0
         self._wanted.clear()
         if self._closed or self._behind:
             return
         events, end = reply["events"], position(reply)
-        if reply["recovered"] is False and not self._put(Reset(self.name, reply["reason"], end)):
+        whole = reply["recovered"] is True
+        if not (self._covers(since, end) if whole else self.position == since):
+            self._rejoin(None)
             return
-        if reply["recovered"] is not True:
+        if not whole and since is not None and not self._put(Reset(self.name, reply["reason"], end)):
+            return
+        if not whole:
             self.position = Position(end.epoch, events[0]["offset"] - 1 if events else end.offset)
         self._history = None  # history is for the first join; later joins bring the events after the position
         if all(self._apply(event["event"], event) for event in events):
             self._advance(end)
-            self._live = True
+            self._live = self._was_live = True
             self._entered.set()
 
-    def catch_up(self, reply: Json) -> bool:
+    def _covers(self, since: Position | None, end: Position) -> bool:
+        """Whether the reader has all events up to `since`, in the log of the answer."""
+        at = self.position
+        return (
+            since is not None and at is not None and at.epoch == since.epoch == end.epoch and at.offset >= since.offset
+        )
+
+    def restart(self, reply: Json) -> None:
+        """Take `channel:resumed` that nobody asked for: the server can't bring the next events of a live channel."""
+        if not self._live:
+            return  # the answer to the join tells it
+        end = position(reply)
+        if reply["recovered"] is not False:
+            self._rejoin(None)
+        elif self._put(Reset(self.name, reply["reason"], end)):
+            self.position = end
+
+    def catch_up(self, reply: Json, since: Position | None) -> bool:
         """Take `channel:resumed` from a replacement, while the current connection still brings events.
 
         Return whether both now bring the same events. If not, the replacement has to join.
@@ -119,7 +157,7 @@ class Channel:
         if not self._live or self.position is None or reply["recovered"] is not True:
             return False
         end = position(reply)
-        if end.epoch != self.position.epoch or not all(self._apply(event["event"], event) for event in reply["events"]):
+        if not self._covers(since, end) or not all(self._apply(event["event"], event) for event in reply["events"]):
             return False
         self._advance(end)
         return True
@@ -151,8 +189,10 @@ class Channel:
         if not self._behind:
             self._wanted.set()
 
-    def close(self, error: Exception | None, *, fatal: bool) -> None:
-        """End iteration after the events that wait; it raises `error` if that is `fatal`."""
+    def close(self, error: Exception | None, *, fatal: bool, now: bool = False) -> None:
+        """End iteration after the events that wait, or `now`; it raises `error` if that is `fatal`."""
+        if now:
+            self._waiting.clear()
         if self._closed:
             return
         self._closed, self._live = True, False

@@ -80,6 +80,7 @@ class Connection:
         self._client.on("disconnect", self._disconnected, namespace=NAMESPACE)
         self._transport: list[asyncio.Task[None]] = []  # waits for the WebSocket's end
         self._unanswered = 0  # commands
+        self.lost = False  # the WebSocket has ended, and neither side has said why
         self._retired = False  # another connection has taken its place
         self._settled = asyncio.Event()  # a command has its answer, or will get none
 
@@ -144,6 +145,10 @@ class Connection:
                     await self._settled.wait()
         self._end(transient("offline", "another connection has taken its place"))
 
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the connection's end."""
+        await asyncio.wait((self._over,), timeout=seconds)
+
     async def ended(self) -> MaruError:
         """Wait for the connection's end, and return the reason."""
         return await asyncio.shield(self._over)
@@ -183,6 +188,7 @@ class Connection:
 
     def _closed(self, transport: asyncio.Task[None]) -> None:
         """End: the WebSocket is closed, for whatever reason."""
+        self.lost = self._terminated is None and not self.over
         error = self._terminated or transient("offline", "the connection was lost")
         if not transport.cancelled():
             error.__cause__ = transport.exception()

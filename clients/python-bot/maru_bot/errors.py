@@ -10,8 +10,8 @@ class MaruError(Exception):
     """A refusal with the protocol's `code` (PROTOCOL.md, "Errors"), or an error of the client itself.
 
     The client's own codes: `offline`, `timeout`, `token_unavailable` (retryable); `outbox_full`, `key_expired`,
-    `terminated`, `closed`, `bad_answer` (not). `retryable`: the same call may succeed later. `retry_after`: seconds to
-    wait, 0.0 if the server named no time.
+    `connection_ended`, `terminated`, `closed`, `bad_answer` (not). `retryable`: the same call may succeed later.
+    `retry_after`: seconds to wait, 0.0 if the server named no time.
     """
 
     def __init__(

@@ -7,8 +7,14 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-LOG_EVENTS = frozenset({"message:created", "message:edited", "message:deleted", "reaction:changed"})
+MESSAGE_EVENTS = frozenset({"message:created", "message:edited", "message:deleted"})
+"""The events that readers get."""
+
+LOG_EVENTS = MESSAGE_EVENTS | {"reaction:changed"}
 """Every event of the protocol that has an offset in a channel's log."""
+
+EPOCH_CHARS, MAX_OFFSET = 64, 2**53 - 1
+"""Limits of a position: the server refuses a whole CONNECT for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +24,19 @@ class Position:
     epoch: str
     offset: int
 
+    @property
+    def valid(self) -> bool:
+        """Whether the server can take it: a stored position may be damaged, and the types are not checked."""
+        epoch: object = self.epoch
+        offset: object = self.offset
+        if not isinstance(epoch, str) or not epoch.isascii() or not 1 <= len(epoch) <= EPOCH_CHARS:
+            return False
+        return isinstance(offset, int) and not isinstance(offset, bool) and 0 <= offset <= MAX_OFFSET
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """The author of a message."""
+    """The user who wrote a message, or who changed or deleted it as a moderator."""
 
     id: str
     name: str
@@ -29,7 +44,10 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in one of its states. `offset` is the offset of its creation, `key` the key of its send."""
+    """A message in one of its states. `offset` is the offset of its creation, `key` the key of its send.
+
+    `edited_by` is who edited it, if that was not the author.
+    """
 
     id: str
     channel: str
@@ -42,15 +60,17 @@ class Message:
     edited_at: datetime | None
     version: int
     offset: int
+    edited_by: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A deleted message, as `history` shows it."""
+    """A deleted message, as `history` shows it. `deleted_by` is who deleted it, if that was not the author."""
 
     id: str
     channel: str
     offset: int
+    deleted_by: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +116,13 @@ class Edited(Written):
 
 @dataclass(frozen=True, slots=True)
 class Deleted(LogEvent):
-    """The message `id` is gone."""
+    """The message `id` is gone. `by` is who deleted it, if that was not the author.
+
+    A replay has it also in the place of the creation and of each edit of a message that was deleted later.
+    """
 
     id: str
+    by: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +142,12 @@ Event = Created | Edited | Deleted | Reset
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """An acked `send` or `edit`: the message is in the log. `duplicate`: an earlier try has written it."""
+    """An acked `send` or `edit`: the message is in the log. `duplicate`: an earlier try has written it.
 
-    message: Message
+    `message` is a `Tombstone` if a repeated send finds that its message was deleted.
+    """
+
+    message: Message | Tombstone
     position: Position
     duplicate: bool
 
@@ -142,19 +169,28 @@ def position(body: Json) -> Position:
 def log_event(name: str, body: Json) -> Created | Edited | Deleted | None:
     """Read a log event; None if readers do not get its kind. Raises `KeyError` and the like for a broken event."""
     channel, place, at = body["channel"], position(body), datetime.fromisoformat(body["at"])
-    match name:
-        case "message:created":
-            return Created(channel, place, at, message(body["message"]))
-        case "message:edited":
-            return Edited(channel, place, at, message(body["message"]))
-        case "message:deleted":
-            return Deleted(channel, place, at, body["message"]["id"])
-        case _:
-            return None
+    if name not in MESSAGE_EVENTS:
+        return None
+    subject = body["message"]
+    if name == "message:deleted" or subject.get("deleted"):
+        return Deleted(channel, place, at, subject["id"], _moderator(subject, "deleted_by"))
+    made = Created if name == "message:created" else Edited
+    return made(channel, place, at, _message(subject))
 
 
-def message(body: Json) -> Message:
-    """Read a message that is not deleted."""
+def message(body: Json) -> Message | Tombstone:
+    """Read a message, which may be deleted."""
+    if body.get("deleted"):
+        return Tombstone(body["id"], body["channel"], body["offset"], _moderator(body, "deleted_by"))
+    return _message(body)
+
+
+def _moderator(body: Json, field: str) -> Author | None:
+    who = body.get(field)
+    return None if who is None else Author(who["id"], who["name"])
+
+
+def _message(body: Json) -> Message:
     edited_at = body["edited_at"]
     return Message(
         body["id"],
@@ -168,6 +204,7 @@ def message(body: Json) -> Message:
         None if edited_at is None else datetime.fromisoformat(edited_at),
         body["version"],
         body["offset"],
+        _moderator(body, "edited_by"),
     )
 
 
@@ -178,8 +215,4 @@ def receipt(ack: Json) -> Receipt:
 
 def page(ack: Json) -> Page:
     """Read the ack of `history:read`."""
-    found = tuple(
-        Tombstone(item["id"], item["channel"], item["offset"]) if item.get("deleted") else message(item)
-        for item in ack["messages"]
-    )
-    return Page(found, position(ack), ack["more"])
+    return Page(tuple(message(item) for item in ack["messages"]), position(ack), ack["more"])

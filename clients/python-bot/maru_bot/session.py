@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
-from maru_bot.attempt import Attempt, say_leave
+from maru_bot.attempt import Attempt
 from maru_bot.channel import Channel
 from maru_bot.channels import Channels
 from maru_bot.connection import Connection
@@ -51,7 +51,7 @@ class Session:
     def __init__(self, url: str, token: GetToken | str, patience: Patience) -> None:
         self.ready: Json | None = None  # the last session:ready
         self.last_error: MaruError | None = None  # of the last attempt that ended
-        self.channels = Channels()
+        self.channels = Channels(patience.backoff)
         self._url = url
         self._tokens = TokenSource(token, patience.connect)
         self._patience = patience
@@ -72,6 +72,7 @@ class Session:
         """Close the connection, and end every channel. Raises a fault of the session itself."""
         if self._running is None:
             return
+        self.channels.close(MaruError("closed", "the bot has been closed"), fatal=False, now=True)
         self._running.cancel()
         await asyncio.wait((self._running,))
         fault = None if self._running.cancelled() else self._running.exception()
@@ -102,10 +103,10 @@ class Session:
             self._attempt.tasks.create_task(channel.keep(self._connection))
 
     async def leave(self, channel: Channel) -> None:
-        """Leave the channel. If the server can't be told, the next connection does not name the channel."""
-        channel.close(None, fatal=False)
-        if self.channels.remove(channel) and self._connection is not None:
-            await say_leave(self._connection, channel.name)
+        """Leave the channel, and wait until that is done. The next connection does not name the channel."""
+        channel.close(None, fatal=False, now=True)
+        if self.channels.remove(channel) and self._attempt is not None and self._connection is not None:
+            await asyncio.wait((self.channels.leave(self._attempt, channel.name),))
 
     async def _run(self) -> None:
         attempt = asyncio.create_task(self._connect())
@@ -144,7 +145,7 @@ class Session:
                 attempt = Attempt(tasks)
                 heard, lost = partial(self._heard, attempt), partial(self._lost, attempt)
                 async with Connection(heard, lost, ack_timeout=self._patience.ack) as attempt.connection:
-                    auth = partial(self._auth, token)
+                    auth = partial(self._auth, attempt, token)
                     session = await attempt.connection.open(self._url, auth, self._patience.connect)
                     self._begin(attempt, token, session)
                     raise await attempt.connection.ended()
@@ -205,10 +206,10 @@ class Session:
         assert isinstance(fault, Exception)
         self._fault = fault
         self._changed.set()
-        self.channels.close(fault, fatal=not running.cancelled())
+        self.channels.close(fault, fatal=not running.cancelled(), now=running.cancelled())
 
-    def _auth(self, token: str) -> Json:
-        return {"token": token, "resume": self.channels.resume()}
+    def _auth(self, attempt: Attempt, token: str) -> Json:
+        return {"token": token, "resume": self.channels.resume(attempt)}
 
     def _is_replacement(self, attempt: Attempt) -> bool:
         """Whether another connection is in use than that of the attempt."""

@@ -18,6 +18,10 @@ REFUSALS = 3
 """New tokens in a row that have expired on arrival: a clock is wrong."""
 
 
+TOKEN_CHARS = 16_384
+"""The server takes no longer token."""
+
+
 class TokenSource:
     """Caches the token of `get_token`, which has `timeout` seconds to give one."""
 
@@ -39,11 +43,11 @@ class TokenSource:
     async def fetch(self) -> str:
         """Return a new token, which is not kept. Raises `token_unavailable`, or a `MaruError` of `get_token`."""
         if isinstance(self._get_token, str):
-            return self._get_token
+            return _checked(self._get_token)
         try:
             async with asyncio.timeout(self._timeout):
                 got = self._get_token()
-                return await got if inspect.isawaitable(got) else got
+                return _checked(await got if inspect.isawaitable(got) else got)
         except MaruError:
             raise
         except Exception as cause:  # the application's code can raise anything; there is no token now
@@ -62,3 +66,10 @@ class TokenSource:
             return True
         self._refusals += 1
         return code == "token_expired" and self._refusals < REFUSALS
+
+
+def _checked(token: object) -> str:
+    """Return the token, if the server can read it: it closes the connection for some other values."""
+    if isinstance(token, str) and len(token) <= TOKEN_CHARS and token.isascii():
+        return token
+    raise MaruError("token_unavailable", f"the token is no ASCII text of at most {TOKEN_CHARS} characters")

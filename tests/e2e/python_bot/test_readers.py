@@ -5,7 +5,7 @@ import pytest
 from maru_bot.bot import MaruBot
 from maru_bot.channel import Channel
 from maru_bot.errors import Backoff
-from maru_bot.events import Created, Deleted, Reset
+from maru_bot.events import Created, Deleted, Position, Reset
 from tests.clients.account import Outgoing
 from tests.clients.bot import ann, enter, settled, take
 from tests.clients.python import PyClient
@@ -30,10 +30,10 @@ async def test_an_event_comes_twice() -> None:
         }
         for n in range(1, 5)
     ]
-    room.adopt({"epoch": "e", "offset": 2, "recovered": None, "events": events[:2]})
+    room.adopt({"epoch": "e", "offset": 2, "recovered": None, "events": events[:2]}, None)
     for event in (events[1], events[2], events[2], events[0]):
         room.receive("message:deleted", event)
-    room.adopt({"epoch": "e", "offset": 4, "recovered": True, "events": events})
+    room.adopt({"epoch": "e", "offset": 4, "recovered": True, "events": events}, Position("e", 0))
     assert [event.id for event in await take(room, 4) if isinstance(event, Deleted)] == ["1", "2", "3", "4"]
     assert room.waiting == 0
 
