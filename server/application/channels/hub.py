@@ -47,6 +47,7 @@ class Hub:
         self._broadcast = broadcast
         self._metrics = metrics
         self._lanes = Lanes(self._accept, transport.settled, tasks)
+        self.clock = clock
         self.quarantine = Quarantine(tasks, self._retry, metrics)
         self._delivery = Delivery(log, transport, membership, metrics)
         self._hosting = Hosting(log, broadcast, membership, tasks, clock, rings, self._opened, self.quarantine)
@@ -86,6 +87,10 @@ class Hub:
     async def release_empty(self) -> None:
         """Release the channels that have been empty for `LINGER_S` by now."""
         await self._hosting.release_empty()
+
+    def hosts(self, channel: ChannelName) -> bool:
+        """Say whether the channel is open here, so that entering it asks nobody."""
+        return self._hosting.channel(channel) is not None
 
     async def host(self, channel: ChannelName, since: Position | None = None) -> HostedChannel:
         """As `Hosting.host`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from server.application.channels.hosting import HostedChannel
 from server.application.channels.hub import Hub
+from server.application.channels.new_channels import NewChannels
 from server.application.channels.resume_queue import ResumeQueue
 from server.application.deadline import deadline
 from server.application.turn import Turn
@@ -66,6 +67,7 @@ class Subscriptions:
         self._max_channels = max_channels
         self._metrics = metrics
         self._queue = ResumeQueue()
+        self._new_channels = NewChannels(hub.clock)
 
     async def join(
         self,
@@ -80,10 +82,14 @@ class Subscriptions:
 
         `answer` is given the events that were missed after `since`; without `since`, or if those can't be given whole,
         the last `history` events, or as many of them as make `REPLAY_BYTES`. Raises `PermissionDenied`,
-        `TooManyChannels`, `Unavailable`, `Overloaded`; and `Unauthenticated` if the session has ended meanwhile.
+        `TooManyChannels`, `RateLimited`, `Unavailable`, `Overloaded`; and `Unauthenticated` if the session has ended
+        meanwhile.
         """
         authorize(identity, Action.JOIN, channel)
         self._check_room(session, channel)
+        if not self._hub.hosts(channel):
+            self._check_present(session)
+            self._new_channels.check(session)
         with self._hub.quarantine.guard(channel):
             async with deadline():
                 joined = await self._arrive(session, channel, since, history)
@@ -100,6 +106,7 @@ class Subscriptions:
     def end(self, session: SessionId) -> None:
         """Leave every channel, since the session ends: by its client, by its connection or by its token."""
         self._membership.end(session)
+        self._new_channels.end(session)
 
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.

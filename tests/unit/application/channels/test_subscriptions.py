@@ -10,9 +10,17 @@ import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hosting import EMPTY_LIMIT
+from server.application.channels.new_channels import NEW_CHANNELS
 from server.application.channels.subscriptions import REPLAY_READS, Joined
 from server.domain.channels import ChannelName
-from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated, Unavailable
+from server.domain.errors import (
+    Overloaded,
+    PermissionDenied,
+    RateLimited,
+    TooManyChannels,
+    Unauthenticated,
+    Unavailable,
+)
 from server.domain.events import Event, MessageEvent
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Position
@@ -567,3 +575,30 @@ async def test_the_end_of_a_session_ends_its_memberships(door: Door) -> None:
     door.replica.subscriptions.end(HERS)
     await door.write(1)
     assert (door.inbox, door.replica.transport.channels(HERS)) == ([], [])
+
+
+async def test_a_session_enters_new_channels_at_a_rate() -> None:
+    """So many at once; then it is told how long to wait. Channels that are open here cost nothing, and another session
+    is not concerned."""
+    now = 5.0
+    log = FaultyLog(MemoryMessageLog(max_events=RETENTION, max_age_ms=HOUR_MS))
+    async with replica(log, Broker().link(), lambda: now) as one:
+        hers, other = HERS, SessionId("another's")
+        one.transport.connect(hers)
+        one.transport.connect(other)
+
+        async def visit(session: SessionId, number: int) -> None:
+            name = ChannelName(f"made-up:{number}")
+            await one.subscriptions.join(session, ALICE, name, ignored)
+            one.subscriptions.leave(session, name)
+
+        for number in range(NEW_CHANNELS.burst):
+            await visit(hers, number)
+        with pytest.raises(RateLimited) as refused:
+            await visit(hers, NEW_CHANNELS.burst)
+        assert refused.value.retry_after_ms == 100
+        await visit(hers, NEW_CHANNELS.burst - 1)
+        await visit(other, NEW_CHANNELS.burst)
+        now += 0.1
+        await visit(hers, NEW_CHANNELS.burst + 1)
+        one.subscriptions.end(hers)
