@@ -80,8 +80,6 @@ class MemoryStore(LogStore):
 class SqliteStore(LogStore):
     """A file in the test's directory."""
 
-    erases = False
-
     def __init__(self, directory: Path) -> None:
         self.clock = Clock()
         self._path = directory / "maru.db"

@@ -7,12 +7,13 @@ from typing import Any
 
 from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
+from server.adapters.sqlite.erasing import Erased, erase
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft, NewMessage
+from server.domain.drafts import Deletion, Draft, NewMessage
 from server.domain.errors import MaruError, Unavailable
-from server.domain.events import MessageEvent
+from server.domain.events import MessageCreated, MessageEdited, MessageEvent, erased
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId, Position
@@ -85,8 +86,14 @@ class Batch:
         self._states: dict[_Id, bytes] = {}  # the last change of each message, encoded
         self._created: dict[_Id, list[Any]] = {}  # rows of `_event_rows` that create a message
         self._moved: dict[_Id, int] = {}  # new `state_offset` of messages from before this batch
+        self._erased: dict[_Id, Erased] = {}  # messages that the drafts delete
         self._event_rows: list[list[Any]] = []  # to insert into `events`
         self._key_rows: dict[_Key, tuple[Any, ...]] = {}  # to insert into `keys`
+
+    @property
+    def erases(self) -> bool:
+        """Whether the drafts delete messages, so that text must leave the WAL, too."""
+        return bool(self._erased)
 
     def run(self, drafts: Sequence[Draft]) -> list[Outcome]:
         """Write the drafts, in their order, and return the outcome of each. Raises `sqlite3.Error`, and `TypeError` for
@@ -119,7 +126,8 @@ class Batch:
             if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
                 return Appended(first, duplicate=True)
             payload = self._states.get((draft.channel, draft.id))
-            appended = decide(draft, None if payload is None else state_of(decode_event(payload)), channel.next)
+            present = None if payload is None else state_of(decode_event(payload))
+            appended = decide(draft, present, channel.next)
         except MaruError as refusal:
             return refusal
         except DecodeError as error:
@@ -128,6 +136,9 @@ class Batch:
             return damaged
         if not appended.duplicate:
             self._add(channel, draft, appended.event)
+            if isinstance(draft, Deletion) and isinstance(present, MessageCreated | MessageEdited):
+                erasure = Erased(self._channels.id(self._db, channel), erased(present))
+                self._erased[draft.channel, draft.id] = erasure
         return appended
 
     def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
@@ -136,7 +147,9 @@ class Batch:
         if first is None:
             return None
         if first.payload is not None:
-            return known(decode_event(first.payload))
+            event = known(decode_event(first.payload))
+            deleted = isinstance(event, MessageCreated) and (draft.channel, first.id) in self._erased
+            return erased(event) if deleted and isinstance(event, MessageCreated) else event
         return recreated(draft, first.id, first.at, Position(channel.epoch, first.offset))
 
     def _add(self, channel: Channel, draft: Draft, event: MessageEvent) -> None:
@@ -144,13 +157,16 @@ class Batch:
         payload = encode_event(event)
         self._heads.setdefault(channel.name, channel.head)
         channel.head = event.offset
-        kept = (draft.id, event.offset) if isinstance(draft, NewMessage) else (None, None)
+        kept: tuple[Any, ...] = (draft.id, event.offset, None)
+        if not isinstance(draft, NewMessage):
+            kept = (None, None, event.message.offset if isinstance(event, MessageEdited) else None)
         row = [self._channels.id(self._db, channel), event.offset, self._now_ms, *kept, payload]
         self._event_rows.append(row)
         message = (draft.channel, draft.id)
         self._states[message] = payload
         if isinstance(draft, NewMessage):
             self._created[message] = row
+            self._channels.wrote(channel, draft.author.id)
             self._remember_key(channel, draft, event.offset, payload)
         elif created_row := self._created.get(message):
             created_row[4] = event.offset
@@ -167,11 +183,13 @@ class Batch:
     def _save(self) -> None:
         execute_rows(
             self._db,
-            "INSERT INTO events (channel_id, offset, written_at, message_id, state_offset, payload) VALUES {rows}",
+            "INSERT INTO events (channel_id, offset, written_at, message_id, state_offset, edit_of, payload)"
+            " VALUES {rows}",
             self._event_rows,
         )
         moved = [(id, self._channels[name].id, offset) for (name, id), offset in self._moved.items()]
         execute_rows(self._db, _MOVE_STATES, moved)
+        erase(self._db, list(self._erased.values()))
         execute_rows(
             self._db,
             "INSERT OR REPLACE INTO keys (channel_id, author, key, offset, message_id, at, expires_at) VALUES {rows}",

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.channels import ChannelName
+from server.domain.identity import UserId
 from server.domain.messages import Position
 
 REMEMBERED = 20_000
 """Channels in memory (some 10 MiB). Over this number all are forgotten, and those in use are read again."""
+
+REMEMBERED_AUTHORS = 50_000
+"""Pairs of a user and a channel in memory (some 10 MiB). Over this number all are forgotten, and written again."""
 
 
 @dataclass(slots=True)
@@ -37,11 +41,13 @@ class Channels:
     def __init__(self, store_id: bytes) -> None:
         self._store_id = store_id
         self._known: dict[ChannelName, Channel] = {}
+        self._authors: set[tuple[UserId, int]] = set()  # rows of `authors` that exist, or that `save` will write
+        self._new_authors: list[tuple[UserId, int]] = []  # of these, those to write
         self._last_id: int | None = None  # of all channels in the file; None until it is needed
 
     def load(self, db: sqlite3.Connection, names: Iterable[ChannelName]) -> None:
         """Read these channels, if they are not in memory yet."""
-        if len(self._known) > REMEMBERED:
+        if len(self._known) > REMEMBERED or len(self._authors) > REMEMBERED_AUTHORS:
             self.forget()
         missing = {name for name in names if name not in self._known}
         rows = execute_rows(
@@ -67,6 +73,13 @@ class Channels:
             channel.id = self._last_id
         return channel.id
 
+    def wrote(self, channel: Channel, author: UserId) -> None:
+        """Remember that the user has written in the channel, which has an id."""
+        assert channel.id is not None
+        if (pair := (author, channel.id)) not in self._authors:
+            self._authors.add(pair)
+            self._new_authors.append(pair)
+
     def save(self, db: sqlite3.Connection, channels: Iterable[Channel]) -> None:
         """Write the rows of these channels."""
         execute_rows(
@@ -76,7 +89,12 @@ class Channels:
             [(channel.id, channel.name, channel.epoch, channel.head, channel.floor) for channel in channels],
         )
 
+        execute_rows(db, "INSERT OR IGNORE INTO authors (author, channel_id) VALUES {rows}", self._new_authors)
+        self._new_authors.clear()
+
     def forget(self) -> None:
         """Drop all rows; each is read again when it is needed."""
         self._known.clear()
+        self._authors.clear()
+        self._new_authors.clear()
         self._last_id = None

@@ -10,12 +10,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from server.adapters.sqlite.migration import migrate
+
 APPLICATION_ID = 0x4D415255
 """`MARU`, in the file's header: tells the log from any other SQLite database."""
 
-SCHEMA_VERSION = 1
-"""The version of schema.sql, and the file's `user_version`. A higher version needs a step in `_prepare` that migrates
-lower ones."""
+SCHEMA_VERSION = 2
+"""The version of schema.sql, and the file's `user_version`. A higher version needs a step in migration.py."""
 
 DEADLINE_S = 2.0
 """Every append and read is answered within this time (promise 9 of the port)."""
@@ -43,6 +44,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = ON")  # deleted text is overwritten, not only marked as free
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.execute(f"PRAGMA wal_autocheckpoint = {WAL_LIMIT_PAGES}")
     except sqlite3.Error:
@@ -140,6 +142,7 @@ def _prepare(path: Path, db: sqlite3.Connection) -> bytes:
     _check(path, db)
     # A real write: a full disk shows now, and not at the first message.
     db.execute("BEGIN IMMEDIATE")
+    migrate(db, _pragma(db, "user_version"))
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
     (id,) = db.execute("SELECT id FROM store").fetchone()

@@ -1,4 +1,4 @@
--- Version 1 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
+-- Version 2 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
 
 -- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
 CREATE TABLE store (id BLOB NOT NULL);
@@ -13,9 +13,14 @@ CREATE TABLE channels (
     floor INTEGER NOT NULL
 );
 
+-- The channels in which a user has ever written, so that all messages of a user can be found.
+CREATE TABLE authors (author TEXT NOT NULL, channel_id INTEGER NOT NULL, PRIMARY KEY (author, channel_id)) WITHOUT ROWID;
+
 -- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. An event that
 -- created a message has the message's id, and the offset of the last event that changed it: the payload of that event
 -- is the message's state. It is kept as long as the creation is, because the oldest events are dropped first.
+-- An edit has the offset of its message's creation in `edit_of`. A deletion replaces the payloads of its message's
+-- creation and edits by those of erased events.
 -- Rows are stored in the order of writing, whatever their channel, and ids begin with the time: a commit touches few
 -- pages.
 CREATE TABLE events (
@@ -25,10 +30,13 @@ CREATE TABLE events (
     written_at INTEGER NOT NULL,
     message_id TEXT,
     state_offset INTEGER,
+    edit_of INTEGER,
     payload BLOB NOT NULL,
     UNIQUE (channel_id, offset)
 );
 CREATE UNIQUE INDEX messages ON events (message_id, channel_id) WHERE message_id IS NOT NULL;
+CREATE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
+CREATE INDEX edits ON events (channel_id, edit_of) WHERE edit_of IS NOT NULL;
 
 -- `n` counts in the order of writing, so the expired keys are the first ones. A key outlives its event.
 CREATE TABLE keys (

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,10 @@ CHECKPOINT_CHANGES = 2_048
 
 CHECKPOINT_WAIT_MS = 50
 """How long the writer waits for readers to leave a WAL that has grown over its bound, at most."""
+
+ERASE_WITHIN_S = 2.0
+"""After a deletion, the text stands in the WAL until the file has taken everything over and the WAL is emptied. That is
+tried this often: rarely enough that a moderator who deletes a thousand messages slows nobody down."""
 
 CLOSE_TIMEOUT_S = 10.0
 """For the last batches: drafts that wait are past their deadline after 2 s, and are not written then."""
@@ -60,6 +65,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
         self._db: sqlite3.Connection | None = None
         self._checkpointed_at = 0  # the connection's count of changes at the last checkpoint
+        self._erase_due = inf  # when the WAL must be emptied, on time.monotonic()
         self._down = False  # the last transaction failed, and that was logged
         self._thread.start()
 
@@ -78,6 +84,8 @@ class Writer:
                     self._write(batch)
                 if not self._stopping and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
+                if time.monotonic() >= self._erase_due:
+                    self._empty_wal()
         except Exception:  # noqa: BLE001 - our own fault: log it, and acknowledge nothing any more
             self.intake.ended = "the message log's writer has failed; the server must be started again"
             _log.critical("message_log.writer_failed", path=str(self._path), exc_info=True)
@@ -90,12 +98,15 @@ class Writer:
         """Wait for drafts, or until a sweep is due. Returns a batch, which may be empty."""
         with suppress(queue.Empty):
             if not self._taken:
-                self._note(self.intake.handed.get(timeout=max(0.0, self._sweep_due - time.monotonic())))
+                self._note(self.intake.handed.get(timeout=self._pause()))
             while len(self._taken) < BATCH_LIMIT:
                 self._note(self.intake.handed.get_nowait())
         batch = [self._taken.popleft() for _ in range(min(BATCH_LIMIT, len(self._taken)))]
         self.intake.taken += len(batch)
         return batch
+
+    def _pause(self) -> float:
+        return max(0.0, min(self._sweep_due, self._erase_due) - time.monotonic())
 
     def _note(self, handed: list[Waiting] | None) -> None:
         if handed is None:
@@ -135,8 +146,11 @@ class Writer:
     def _attempt(self, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
         db = self._connected()
         db.execute("BEGIN IMMEDIATE")
-        outcomes = Batch(db, self._channels, self._now_ms(), self._max_events, trusting=trusting).run(drafts)
+        batch = Batch(db, self._channels, self._now_ms(), self._max_events, trusting=trusting)
+        outcomes = batch.run(drafts)
         db.execute("COMMIT")
+        if batch.erases:
+            self._erase_due = min(self._erase_due, time.monotonic() + ERASE_WITHIN_S)
         return outcomes
 
     def _sweep_once(self) -> None:
@@ -169,6 +183,20 @@ class Writer:
                 db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
         except sqlite3.Error as error:
             self._disconnect(error)
+
+    def _empty_wal(self) -> None:
+        """Cut the WAL to nothing, so that it holds no text of deleted messages. If a reader uses it, try again."""
+        self._erase_due = inf
+        try:
+            db = self._connected()
+            db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+        except sqlite3.Error as error:
+            self._disconnect(error)
+            busy = True
+        if busy:
+            self._erase_due = time.monotonic() + ERASE_WITHIN_S
 
     def _connected(self) -> sqlite3.Connection:
         if self._db is None:

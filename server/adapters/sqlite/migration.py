@@ -1,0 +1,57 @@
+"""Bringing a file of an earlier schema to the present one, in a single transaction at the start."""
+
+import sqlite3
+
+from server.adapters.codec import DecodeError, decode_event
+from server.adapters.sqlite.erasing import Erased, erase
+from server.domain.events import MessageDeleted, MessageErased
+
+_BATCH = 500
+"""Deleted messages whose texts are erased at once."""
+
+_TO_2 = """
+CREATE TABLE authors (author TEXT NOT NULL, channel_id INTEGER NOT NULL, PRIMARY KEY (author, channel_id))
+WITHOUT ROWID;
+ALTER TABLE events ADD COLUMN edit_of INTEGER;
+CREATE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
+UPDATE events SET edit_of = json_extract(CAST(payload AS TEXT), '$.m.offset')
+WHERE message_id IS NULL AND json_valid(CAST(payload AS TEXT))
+AND json_extract(CAST(payload AS TEXT), '$.t') = 'edited';
+CREATE INDEX edits ON events (channel_id, edit_of) WHERE edit_of IS NOT NULL;
+INSERT OR IGNORE INTO authors (author, channel_id)
+SELECT json_extract(CAST(payload AS TEXT), '$.m.author[0]'), channel_id FROM events
+WHERE message_id IS NOT NULL AND json_valid(CAST(payload AS TEXT))
+AND json_extract(CAST(payload AS TEXT), '$.m.author[0]') IS NOT NULL;
+"""
+
+_DELETED = """
+SELECT m.channel_id, m.offset, e.payload FROM events m
+JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset
+WHERE m.message_id IS NOT NULL AND m.state_offset > m.offset
+"""
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """Do the steps from `version` to the present schema. The caller has begun a transaction, and ends it."""
+    if version == 1:
+        for statement in _TO_2.split(";"):
+            db.execute(statement)
+        _erase_deleted(db)
+
+
+def _erase_deleted(db: sqlite3.Connection) -> None:
+    """Erase the texts of messages that were deleted before: version 1 kept them in their events."""
+    states = db.execute(_DELETED)
+    while rows := states.fetchmany(_BATCH):
+        erase(db, [found for row in rows if (found := _deleted(*row))])
+
+
+def _deleted(channel_id: int, created_offset: int, state: bytes) -> Erased | None:
+    try:
+        last = decode_event(state)
+    except DecodeError:
+        return None  # nobody can read the message either
+    if not isinstance(last, MessageDeleted):
+        return None
+    place = MessageErased(last.channel, last.epoch, created_offset, last.at, last.id, created_offset, edited=False)
+    return Erased(channel_id, place)
