@@ -1,6 +1,6 @@
 """The durable log of each channel: it alone gives offsets, and everything else heals from it."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +76,11 @@ class MessageLog(Protocol):
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Return the events after an offset. Promises 2, 5, 7-9."""
         ...
+
+    async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position] | None:
+        """Return the heads of the channels, at most 10,000; None if asking so costs the log no less than reading each.
+        Promises 2, 7, 9."""
+        return None
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """Return the current state of a message; None if the log does not have it (any more)."""

@@ -608,3 +608,11 @@ async def test_the_largest_message_is_kept(log: MessageLog, channel: ChannelName
     message = await log.message(channel, draft.id)
     assert isinstance(message, Message)
     assert (message.text, message.data) == (draft.text, draft.data)
+
+
+async def test_heads_are_those_of_reads(log: MessageLog, channel: ChannelName) -> None:
+    """Of channels with and without events, if the log tells them at all."""
+    await fill(log, channel, 3)
+    channels = [channel, ChannelName(f"{channel}:empty"), ChannelName(f"{channel}:'\"")]
+    heads = await log.heads(channels)
+    assert heads in ({each: (await log.read(each, 0, 0)).head for each in channels}, None)

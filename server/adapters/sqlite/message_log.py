@@ -1,7 +1,7 @@
 """The embedded message log: a SQLite file, durable, no server to start."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft
 from server.domain.events import Event
-from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import MessageLog, Page, Replay
 
 SWEEP_INTERVAL_S = 60.0
@@ -62,6 +62,9 @@ class SqliteMessageLog(MessageLog):
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         return await self._reader.read(channel, after, limit)
+
+    async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
+        return await self._reader.heads(channels)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         return await self._reader.message(channel, id)

@@ -7,11 +7,12 @@ interpreter's lock, for which the event loop competes.
 import asyncio
 import queue
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import structlog
 
 from server.adapters.codec import DecodeError, decode_event, state_of
@@ -42,6 +43,10 @@ SELECT c.epoch, c.head, c.floor, (
         ORDER BY e.offset LIMIT ?3
     )
 ) FROM channels c WHERE c.name = ?1
+"""
+
+_HEADS = """
+SELECT json_group_array(json_array(c.name, c.epoch, c.head)) FROM json_each(?1) n JOIN channels c ON c.name = n.value
 """
 
 _MESSAGE = """
@@ -92,6 +97,16 @@ class Reader:
             return Replay(floor, Position(epoch, head), [decode_event(line) for line in _lines(lines)])
 
         return await self._query(_READ, (channel, after, limit), replay)
+
+    async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
+        """See the port's `heads`. A thousand channels take about as long as three reads."""
+
+        def positions(row: _Row | None) -> Mapping[ChannelName, Position]:
+            assert row is not None  # an aggregate always has a row
+            known = {name: Position(epoch, head) for name, epoch, head in orjson.loads(row[0])}
+            return {channel: known.get(channel) or self._start(channel) for channel in channels}
+
+        return await self._query(_HEADS, (orjson.dumps(channels).decode(),), positions)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """See the port's `message`."""

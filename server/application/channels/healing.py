@@ -94,9 +94,9 @@ class Healing:
         part, due = 0, self._clock()
         while True:
             # By name, not by place in a list: so no channel moves to a later part when others come and go.
-            for channel in self._hosting.channels():
-                if crc32(channel.encode()) % COMPARE_PARTS == part:
-                    self.mark_stale(channel, GAP_S)
+            channels = [name for name in self._hosting.channels() if crc32(name.encode()) % COMPARE_PARTS == part]
+            for channel in await self._repair.suspects(channels):
+                self.mark_stale(channel, GAP_S)
             part, due = (part + 1) % COMPARE_PARTS, due + COMPARE_S / COMPARE_PARTS
             await asyncio.sleep(max(0.0, due - self._clock()))
 

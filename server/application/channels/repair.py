@@ -58,6 +58,20 @@ class Repair:
         self._again.add(channel)
         return True
 
+    async def suspects(self, channels: Sequence[ChannelName]) -> Sequence[ChannelName]:
+        """Return the channels that may be behind the log: those of which it is not known that they are at its head."""
+        try:
+            heads = await self._log.heads(channels)
+        except Exception:  # noqa: BLE001  # the reads of the channels will tell what is wrong with which
+            return channels
+        if heads is None:
+            return channels
+        return [channel for channel in channels if not self._is_at(channel, heads[channel])]
+
+    def _is_at(self, channel: ChannelName, head: Position) -> bool:
+        hosted = self._hosting.channel(channel)
+        return hosted is not None and hosted.position == head and not hosted.doubts
+
     async def to_head(self, hosted: HostedChannel, grace_s: float = 0.0) -> bool:
         """Bring the channel to the log's head. Return False if it is still behind after `READS_PER_REPAIR` reads.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import Mapping, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,9 +20,11 @@ from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
 from server.domain.recovery import REPLAY_LIMIT, NotResumable
 from server.ports.broadcast import LinkRestored
-from tests.doubles.faulty_log import Gate, at_once
+from tests.doubles.chaotic_broadcast import Broker
+from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.hub_stage import ALICE, BOB, FOREIGN, HubStage, offsets
 from tests.doubles.newer_version import write_in_memory
+from tests.doubles.replica import replica
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM
 from tests.doubles.virtual_time import turns
 
@@ -412,3 +415,35 @@ async def test_an_event_that_is_no_longer_kept_is_not_compared(stage: HubStage) 
     stage.hint(LinkRestored())
     await stage.until(inbox, 3)
     assert inbox == written
+
+
+class LogWithHeads(FaultyLog):
+    """A log that tells the heads of many channels at once."""
+
+    broken = False
+
+    async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
+        if self.broken:
+            raise ValueError("damaged")
+        return {channel: (await self.inner.read(channel, 0, 0)).head for channel in channels}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_only_channels_that_are_behind_are_read_by_a_comparison(broken: bool) -> None:
+    """If the log tells many heads at once, a channel at its head costs no read. If that fails, each channel is read."""
+    log = LogWithHeads(MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS))
+    log.broken = broken
+    broker = Broker()
+    link = broker.link()
+    async with replica(log, link) as one:
+        stage = HubStage(log, broker, link, one)
+        other, inbox = await stage.member(BOB, FOREIGN), await stage.member()
+        comparing = asyncio.create_task(one.hub.compare())
+        await asyncio.sleep(COMPARE_S)
+        reads = log.reads
+        written = await stage.write(1)
+        await asyncio.sleep(COMPARE_S + GAP_S + 0.01)
+        assert (inbox, other) == (written, [])
+        assert (log.reads - reads == 1) is not broken
+        comparing.cancel()
+        await asyncio.wait([comparing])
