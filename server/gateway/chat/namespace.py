@@ -16,6 +16,7 @@ from server.domain.identity import SessionId
 from server.gateway.chat.handler import Handler, Handlers
 from server.gateway.socketio.namespace import Admitted, Namespace, Reply
 from server.ports.metrics import SILENT, CommandMetrics
+from server.wire import words
 from server.wire.answers import Answer, Done, Failed
 
 _log = structlog.get_logger("maru.command")
@@ -109,6 +110,11 @@ class ChatNamespace(Namespace):
         if session.ended:
             raise session_ended()
         return handler, command
+
+    def may_skip(self, name: str) -> bool:
+        """Return whether a command may be refused because an earlier one failed: a leave needs neither the log nor the
+        broker, and a client that does not repeat it would go on getting the channel."""
+        return name != words.Command.LEAVE
 
     def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:
         """Refuse a command because an earlier command failed with `unavailable`."""

@@ -48,6 +48,10 @@ class Namespace(Protocol):
         """Run a command. Promise 2."""
         ...
 
+    def may_skip(self, name: str) -> bool:
+        """Return whether a command may be refused because an earlier command failed with `unavailable`."""
+        ...
+
     def refuse_skipped(self, session: Session, name: str, reply: Reply) -> Answer:
         """Refuse a command because an earlier command failed with `unavailable`. Promise 2."""
         ...

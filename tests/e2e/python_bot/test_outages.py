@@ -110,6 +110,22 @@ async def test_the_log_is_away(mortal: ServerProcess, name: str) -> None:
         assert await settled(room, str(count - 1)) == ["before", *map(str, range(count))]
 
 
+async def test_a_leave_behind_a_send_that_the_log_refuses(mortal: ServerProcess, name: str) -> None:
+    """A leave needs no log: the server does it at once, though it refuses what waits behind a refused send."""
+    async with ann(mortal.url) as bot:
+        room = await enter(bot, name)
+        with contextlib.closing(sqlite3.connect(mortal.folder / "maru.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            sending = asyncio.create_task(bot.send(name, "refused"))
+            await asyncio.sleep(0)  # the send goes out first
+            leaving = asyncio.create_task(bot.leave(room))
+            await mortal.logged(lambda line: line.get("outcome") == "unavailable")
+            left = await mortal.logged(lambda line: line.get("name") == "channel:leave")
+            database.execute("ROLLBACK")
+        await asyncio.gather(sending, leaving)
+        assert left["outcome"] == "ok"
+
+
 async def test_the_log_is_lost(mortal: ServerProcess, name: str) -> None:
     """A database that is gone is told as a reset, before the first event of the new log."""
     async with ann(mortal.url) as bot:

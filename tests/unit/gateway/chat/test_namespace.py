@@ -19,6 +19,7 @@ from server.gateway.chat.handlers import channels, messages
 from server.gateway.chat.namespace import ChatNamespace
 from server.ports.token_verifier import TokenVerifier
 from server.wire.answers import Answer, Done, Failed
+from server.wire.words import Command
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.replica import Replica, replica
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity
@@ -186,6 +187,11 @@ async def test_a_skipped_command_is_to_be_retried(scene: Scene) -> None:
     assert (answer.error.code, answer.error.retryable) == ("unavailable", True)
     assert scene.metrics.of("commanded") == [("message:send", "unavailable", 0.0)]
     assert [(line["name"], line["user"], line["channel"]) for line in scene.lines] == [("message:send", "alice", None)]
+
+
+async def test_a_leave_is_never_skipped(scene: Scene) -> None:
+    """It needs neither the log nor the broker; every other command may need them."""
+    assert [name for name in Command if not scene.namespace.may_skip(name)] == [Command.LEAVE]
 
 
 # Admission
