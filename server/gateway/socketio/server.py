@@ -87,8 +87,8 @@ class ChatServer(socketio.AsyncServer):
             connection.close(code, CloseReason.REFUSED, f"CONNECT refused: {error.code}")
 
     async def _run(self, connection: Connection, namespace: str | None, id: int | None, data: Sequence[Any]) -> None:
-        """Run a command. If the log or the broker is away, the commands behind it that may need them are refused at once:
-        each would only wait for the same, and the client sends all of them again in their order."""
+        """Run a command. If the log or the broker is away, the commands behind it that may need them are refused at
+        once: each would only wait for the same, and the client sends all of them again in their order."""
         session = connection.session
         if session is None or namespace != NAMESPACE:
             raise HostilePacket("event before CONNECT")
