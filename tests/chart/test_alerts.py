@@ -79,6 +79,11 @@ CASES = {
         {"maru_gaps_healed_total{$}": "0+1x160", "maru_events_total{$}": "0+60x160"},
         {"maru_gaps_healed_total{$}": "0+1x160", "maru_events_total{$}": "0+900x160"},
     ),
+    "MaruChannelFaults": Case(
+        10,
+        {"maru_channel_faults_total{$}": "0x20 1x40"},
+        {"maru_channel_faults_total{$}": "3x60"},
+    ),
     "MaruTokenInQuery": Case(
         10,
         {'maru_admission_refusals_total{$,reason="token_in_query"}': "0x20 1x40"},
