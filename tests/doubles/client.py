@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from server.application.channels.subscriptions import Joined
+from server.application.channels.resuming import Joined
 from server.domain.events import (
     Event,
     MessageCreated,

@@ -27,6 +27,7 @@ class RecordingTransport(Transport, Membership):
         self.slow: dict[SessionId, float] = {}
         self.settling: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
         self.poison: Event | None = None
+        self.waited_for: list[SessionId] = []  # by `flushed`
         self._inboxes: dict[SessionId, list[object]] = {}
         self._members: dict[ChannelName, dict[SessionId, None]] = {}
         self._changed = asyncio.Event()
@@ -70,6 +71,7 @@ class RecordingTransport(Transport, Membership):
         await self.settling()
 
     async def flushed(self, session: SessionId) -> None:
+        self.waited_for.append(session)
         if session in self.slow:
             await asyncio.sleep(self.slow[session])
 

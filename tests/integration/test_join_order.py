@@ -13,7 +13,8 @@ from aiohttp import web
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hub import Hub
-from server.application.channels.subscriptions import Joined, Subscriptions
+from server.application.channels.resuming import Joined
+from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Send
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions

@@ -5,9 +5,9 @@ import heapq
 from itertools import count
 from types import TracebackType
 
-RESUMES = 8
-"""Sessions whose channels are resumed at once: enough to hide the latency of the log, few enough that each is done
-soon. All at once, a thousand sessions of 500 channels would all be done too late for their clients."""
+RESUMES = 2
+"""Sessions whose channels are resumed at once: few, so that each is done soon. All at once, hundreds of sessions of 500
+channels would all be done too late for their clients."""
 
 
 class ResumeQueue:

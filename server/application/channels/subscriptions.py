@@ -1,24 +1,20 @@
 """Joining and resuming channels: the missed events, then live events, with nothing lost or repeated between them."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from server.application.channels.hosting import HostedChannel
 from server.application.channels.hub import Hub
 from server.application.channels.new_channels import NewChannels
-from server.application.channels.resume_queue import ResumeQueue
+from server.application.channels.resuming import Joined, Resuming
 from server.application.deadline import deadline
-from server.application.turn import Turn
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError, Overloaded, PermissionDenied, TooManyChannels, Unauthenticated, Unavailable
+from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.events import Event
 from server.domain.identity import Action, Identity, SessionId, authorize
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
-from server.domain.pushes import ChannelRemoved, ChannelResumed
+from server.domain.pushes import ChannelRemoved
 from server.domain.recovery import REPLAY_LIMIT, NotResumable, check_resumable, newest_within
-from server.domain.rings import EncodedEvent
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, ChannelMetrics
@@ -26,22 +22,6 @@ from server.ports.transport import Transport
 
 REPLAY_READS = 5
 """Log reads in a join. The log and the ring overlap unless a channel gains a whole ring of events during a read."""
-
-AWAY_S = 1.0
-"""Time that a resume waits in vain, over all its channels. A channel that is out of order by itself fails at once, and
-costs the others nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """A session is in the channel, and every event beyond `position` will reach it.
-
-    `events` lead up to `position`. `reason` says why they are not the events after `since`, if they are not.
-    """
-
-    position: Position
-    reason: NotResumable | None
-    events: tuple[EncodedEvent, ...]
 
 
 class Subscriptions:
@@ -66,8 +46,8 @@ class Subscriptions:
         self._membership = membership
         self._max_channels = max_channels
         self._metrics = metrics
-        self._queue = ResumeQueue()
         self._new_channels = NewChannels(hub.clock)
+        self._resuming = Resuming(self.join, hub, transport, membership)
 
     async def join(
         self,
@@ -109,45 +89,8 @@ class Subscriptions:
         self._new_channels.end(session)
 
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
-        """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
-
-        Sessions take turns, channel by channel (`ResumeQueue`), and the work ends with the session. If the log and the
-        broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other channels: 500 waits would
-        be minutes.
-        """
-        loop = asyncio.get_running_loop()
-        lost_s = 0.0  # spent on channels that are unavailable
-        turn, place = Turn(), self._queue.arrive()
-        for channel, since in positions.items():
-            if turn.over():
-                await turn.pass_on()  # channels that are in memory are resumed without waiting for anything
-            if lost_s >= AWAY_S:
-                self._transport.push(session, ChannelRemoved(channel, Unavailable))
-                continue
-            async with place:
-                if not self._membership.present(session):
-                    return
-                began = loop.time()
-                error = await self._resume(session, identity, channel, since)
-            if error is None:
-                await self._transport.flushed(session)
-            else:
-                lost_s += loop.time() - began if isinstance(error, Unavailable) else 0.0
-                self._transport.push(session, ChannelRemoved(channel, type(error)))
-
-    async def _resume(
-        self, session: SessionId, identity: Identity, channel: ChannelName, since: Position
-    ) -> MaruError | None:
-        """Enter a channel from a position, and push `ChannelResumed`. Return the error if that fails."""
-
-        def answer(joined: Joined) -> None:
-            self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
-
-        try:
-            await self.join(session, identity, channel, answer, since)
-        except MaruError as error:
-            return error
-        return None
+        """Enter each channel from its position. See `Resuming.resume`."""
+        await self._resuming.resume(session, identity, positions)
 
     def apply_grants(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.application.channels.subscriptions import Joined
+from server.application.channels.resuming import Joined
 from server.application.commands import Send
 from server.application.deadline import COMMAND_DEADLINE_S
 from server.domain.errors import Unavailable

@@ -1,6 +1,7 @@
 """`channel:join` and `channel:leave`."""
 
-from server.application.channels.subscriptions import Joined, Subscriptions
+from server.application.channels.resuming import Joined
+from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Join, Leave
 from server.application.sessions.sessions import Session
 from server.domain.channels import ChannelName

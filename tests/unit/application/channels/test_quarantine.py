@@ -12,7 +12,7 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.healing import COMPARE_S, RETRY_S
 from server.application.channels.hosting import LINGER_S
 from server.application.channels.quarantine import FIRST_WAIT_S, LONGEST_WAIT_S, QUARANTINE_LIMIT, Quarantine
-from server.application.channels.subscriptions import AWAY_S, Joined
+from server.application.channels.resuming import AWAY_S, Joined
 from server.domain.channels import ChannelName
 from server.domain.errors import NotFound, Unavailable
 from server.domain.messages import Position

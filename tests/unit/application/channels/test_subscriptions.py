@@ -11,7 +11,8 @@ import pytest
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hosting import EMPTY_LIMIT
 from server.application.channels.new_channels import NEW_CHANNELS
-from server.application.channels.subscriptions import REPLAY_READS, Joined
+from server.application.channels.resuming import Joined
+from server.application.channels.subscriptions import REPLAY_READS
 from server.domain.channels import ChannelName
 from server.domain.errors import (
     Overloaded,
@@ -473,7 +474,34 @@ async def test_a_resume_ends_with_its_session(door: Door) -> None:
     door.replica.transport.disconnect(HERS)
     gate.open()
     await resuming
+    await turns(20)
     assert (door.log.reads, door.replica.hub.hosted, door.inbox) == (1, 1, [])
+
+
+async def test_a_resume_opens_some_channels_together(door: Door) -> None:
+    """And waits for none of them for long: a read that hangs is waited for once, by the join of its channel."""
+    rooms = [ChannelName(f"room:{number}") for number in range(3)]
+    resume = door.replica.subscriptions.resume
+    await resume(HERS, ALICE, dict.fromkeys(rooms[:1], Position("e", 1)))
+    gate = Gate()
+    door.log.before = gate
+    resuming = asyncio.create_task(resume(HERS, ALICE, dict.fromkeys(rooms, Position("e", 1))))
+    await gate.reached.wait()
+    await turns(5)
+    assert door.replica.hub.hosted == 1
+    gate.open()
+    await resuming
+    assert [pushed.channel for pushed in door.inbox if isinstance(pushed, ChannelResumed)] == [rooms[0], *rooms]
+
+
+async def test_a_resume_waits_for_a_reader(door: Door) -> None:
+    """After `PACED_BYTES` of replays, and not after each channel."""
+    await door.write(100, text="x" * 2_000)
+    epoch = await door.epoch()
+    await door.replica.subscriptions.resume(HERS, ALICE, {ROOM: Position(epoch, 0)})
+    assert door.replica.transport.waited_for == [HERS]
+    await door.replica.subscriptions.resume(HERS, ALICE, {ROOM: Position(epoch, 100)})
+    assert door.replica.transport.waited_for == [HERS]
 
 
 async def test_a_join_of_a_channel_that_is_released_meanwhile_opens_it_again(door: Door) -> None:

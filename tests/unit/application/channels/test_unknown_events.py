@@ -8,7 +8,7 @@ import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.repair import GAP_S
-from server.application.channels.subscriptions import Joined
+from server.application.channels.resuming import Joined
 from server.domain.events import Event, MessageEvent, UnknownEvent, message_events
 from server.domain.identity import SessionId
 from server.domain.messages import Position

@@ -1,0 +1,127 @@
+"""Resuming: a session that comes back enters all its channels, in turns with the other sessions."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from server.application.channels.hub import Hub
+from server.application.channels.resume_queue import ResumeQueue
+from server.application.turn import Turn
+from server.domain.channels import ChannelName
+from server.domain.errors import MaruError, Unavailable
+from server.domain.identity import Action, Identity, SessionId, allows
+from server.domain.messages import Position
+from server.domain.pushes import ChannelRemoved, ChannelResumed
+from server.domain.recovery import NotResumable, json_size
+from server.domain.rings import EncodedEvent
+from server.ports.membership import Membership
+from server.ports.transport import Transport
+
+AWAY_S = 1.0
+"""Time that a resume waits in vain, over all its channels. A channel that is out of order by itself fails at once, and
+costs the others nothing."""
+
+PACED_BYTES = 64 * 1024
+"""Bytes that a session is given in a resume before it is waited for: with a replay of `REPLAY_BYTES` on top they are
+less than may wait for a slow reader, and a write for each of 500 channels would take longer than the channels."""
+
+AHEAD = 8
+"""Channels of a session that are opened together: the log answers eight reads in little more than the time of one. So
+many are opened in vain, at most, for a session that is gone."""
+
+AHEAD_S = 0.1
+"""Time for them. A channel that takes longer is waited for when it is joined."""
+
+RESUMED_BYTES = 400
+"""Bytes of a `channel:resumed` without its events, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A session is in the channel, and every event beyond `position` will reach it.
+
+    `events` lead up to `position`. `reason` says why they are not the events after `since`, if they are not.
+    """
+
+    position: Position
+    reason: NotResumable | None
+    events: tuple[EncodedEvent, ...]
+
+
+Join = Callable[[SessionId, Identity, ChannelName, Callable[[Joined], None], Position], Coroutine[Any, Any, None]]
+"""Enter a channel from a position (`Subscriptions.join`)."""
+
+
+class Resuming:
+    """The use case of a resume, for all sessions of a replica."""
+
+    def __init__(self, join: Join, hub: Hub, transport: Transport, membership: Membership) -> None:
+        self._join = join
+        self._hub = hub
+        self._transport = transport
+        self._membership = membership
+        self._queue = ResumeQueue()
+
+    async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
+        """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
+
+        Sessions take turns, channel by channel (`ResumeQueue`), and the work ends with the session. If the log and the
+        broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other channels: 500 waits would
+        be minutes.
+        """
+        loop = asyncio.get_running_loop()
+        lost_s = 0.0  # spent on channels that are unavailable
+        unpaced = 0  # bytes that were pushed since the session was waited for
+        turn, place = Turn(), self._queue.arrive()
+        for number, (channel, since) in enumerate(positions.items()):
+            if turn.over():
+                await turn.pass_on()  # channels that are in memory are resumed without waiting for anything
+            if lost_s >= AWAY_S:
+                self._transport.push(session, ChannelRemoved(channel, Unavailable))
+                continue
+            async with place:
+                if not self._membership.present(session):
+                    return
+                began = loop.time()
+                if number % AHEAD == 1 and not lost_s:
+                    await self._open_ahead(identity, dict(islice(positions.items(), number, number + AHEAD)))
+                given = await self._enter(session, identity, channel, since)
+            if isinstance(given, MaruError):
+                lost_s += loop.time() - began if isinstance(given, Unavailable) else 0.0
+                self._transport.push(session, ChannelRemoved(channel, type(given)))
+                continue
+            unpaced += given
+            if unpaced >= PACED_BYTES:
+                await self._transport.flushed(session)
+                unpaced = 0
+
+    async def _open_ahead(self, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
+        """Open several channels together; an error is met again when the channel is joined."""
+        closed = [
+            (channel, since)
+            for channel, since in positions.items()
+            if not self._hub.hosts(channel) and allows(identity.grants, Action.JOIN, channel)
+        ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AHEAD_S):
+                await asyncio.gather(*(self._hub.host(*each) for each in closed), return_exceptions=True)
+
+    async def _enter(
+        self, session: SessionId, identity: Identity, channel: ChannelName, since: Position
+    ) -> int | MaruError:
+        """Enter a channel from a position, and push `ChannelResumed`. Return its bytes, or the error if that fails."""
+        size = RESUMED_BYTES
+
+        def answer(joined: Joined) -> None:
+            nonlocal size
+            self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
+            size += sum(map(json_size, joined.events))
+
+        try:
+            await self._join(session, identity, channel, answer, since)
+        except MaruError as error:
+            return error
+        return size
