@@ -5,26 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.jepsen.nemesis import DECKS
 from tests.jepsen.run import Plan, run
 
-SEED = 4
-"""Repeats what is done and when. `make jepsen` draws others."""
+SEED = 255
+"""Repeats what is done and when. With this seed the quick faults come first, so that a slow machine meets most of them.
+`make jepsen` draws others."""
 
 SECONDS = {"sqlite": 20.0, "redis": 25.0}
-
-HELD = {
-    "sqlite": DECKS["sqlite"],
-    # The layout in Redis does not answer the other three faults yet.
-    "redis": [name for name in DECKS["redis"] if name not in {"evict", "older backup", "step clock"}],
-}
-"""The faults of each stage through which every promise holds."""
 
 
 @pytest.mark.parametrize("stage", SECONDS)
 async def test_promises_hold_through_faults(stage: str, tmp_path: Path, figure: Callable[[str], None]) -> None:
     """Authors, readers and pagers on several replicas; the history is in the test's folder."""
-    verdict = await run(Plan(stage, SECONDS[stage], SEED, HELD[stage]), tmp_path / "run")
+    verdict = await run(Plan(stage, SECONDS[stage], SEED), tmp_path / "run")
     faults = ", ".join(f"{name} ({count})" for name, count in sorted(verdict.faults.items()))
     figures = ", ".join(f"{count} {name}" for name, count in sorted(verdict.figures.items()))
     figure(f"seed {SEED}: {figures}; {faults}")
