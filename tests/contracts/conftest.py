@@ -88,7 +88,12 @@ class SqliteStore(LogStore):
         self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
     ) -> AbstractAsyncContextManager[MessageLog]:
         return SqliteMessageLog(
-            self._path, max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock, sweep_interval_s=0.05
+            self._path,
+            max_events=max_events,
+            max_age_ms=max_age_ms,
+            now_ms=self.clock,
+            monotonic_ms=self.clock,
+            sweep_interval_s=0.05,
         )
 
     def lose(self) -> None:

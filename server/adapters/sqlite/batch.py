@@ -69,18 +69,27 @@ class Batch:
     """Drafts that are written in a single transaction, which the caller has begun and ends. Call `run` once.
 
     Reads everything that the drafts touch, decides in memory, then writes: a few statements, however many drafts.
+    `judged_ms` is the time by which a key has expired, if that is not `now_ms`.
     `trusting`: the ids of new messages are not looked up, because the server makes them unique. If an id is taken all
     the same, `run` raises `sqlite3.IntegrityError`, and the caller must roll back.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, channels: Channels, now_ms: int, max_events: int, *, trusting: bool = False
+        self,
+        db: sqlite3.Connection,
+        channels: Channels,
+        now_ms: int,
+        max_events: int,
+        *,
+        trusting: bool = False,
+        judged_ms: int = 0,
     ) -> None:
         self._db = db
         self._channels = channels
         self._now_ms = now_ms
         self._max_events = max_events
         self._trusting = trusting
+        self._judged_ms = judged_ms or now_ms
         self._heads: dict[ChannelName, int] = {}  # heads before this batch, of the channels that it changes
         self._firsts: dict[_Key, _First] = {}  # of the keys that the drafts repeat or make
         self._states: dict[_Id, bytes] = {}  # the last change of each message, encoded
@@ -112,7 +121,7 @@ class Batch:
             if not (self._trusting and isinstance(draft, NewMessage)):
                 ids.append((number, channel_id, draft.id))
             if isinstance(draft, NewMessage) and draft.key is not None:
-                keys.append((number, channel_id, draft.author.id, draft.key, self._now_ms))
+                keys.append((number, channel_id, draft.author.id, draft.key, self._judged_ms))
         for number, *first in execute_rows(self._db, _FIND_KEYS, keys):
             draft = drafts[number]
             if isinstance(draft, NewMessage) and draft.key is not None:

@@ -1,6 +1,7 @@
 """The embedded message log: a SQLite file, durable, no server to start."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,10 @@ SWEEP_INTERVAL_S = 60.0
 """Between two passes over all channels for events that have grown too old: they may be dropped this late."""
 
 
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 class SqliteMessageLog(MessageLog):
     """A log in the file `path` (and `path`-wal, -shm, .lock beside it), for a single server at a time.
 
@@ -39,12 +44,19 @@ class SqliteMessageLog(MessageLog):
         max_events: int,
         max_age_ms: int,
         now_ms: Callable[[], int] = now_ms,
+        monotonic_ms: Callable[[], int] = _monotonic_ms,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
     ) -> None:
         self._path = path
         self._max_events = max_events
         self._now_ms = now_ms
-        self._sweep = Sweep(max_events=max_events, max_age_ms=max_age_ms, now_ms=now_ms, interval_s=sweep_interval_s)
+        self._sweep = Sweep(
+            max_events=max_events,
+            max_age_ms=max_age_ms,
+            now_ms=now_ms,
+            monotonic_ms=monotonic_ms,
+            interval_s=sweep_interval_s,
+        )
         self._open = ExitStack()
 
     async def __aenter__(self) -> Self:

@@ -3,26 +3,52 @@
 import sqlite3
 from collections.abc import Callable
 
+import structlog
+
+from server.adapters.sqlite.age_budget import AgeBudget
 from server.adapters.sqlite.batch import drop
+from server.adapters.sqlite.log_clock import LogClock
+from server.domain.limits import KEY_LIFETIME_MS
 
 STEP_ROWS = 1_000
 """Events, channels and keys that a step looks at or drops, at most: some 10 ms, in which no append is written."""
 
+KEY_MARGIN_MS = 3_600_000
+"""A key that expires later than a new key would, by more than this, was written by a clock that was ahead."""
+
 PACE_S = 0.02
 """Between the steps of a pass: appends go first."""
+
+_log = structlog.get_logger("maru.log")
 
 
 class Sweep:
     """Passes over all channels, in bounded steps, with a pause of `interval_s` between passes.
 
+    Age is judged by `clock`. Events that are too old by the wall clock only are kept, and so are those over the hourly
+    part of the store: `refusals` counts the passes in which that happened.
+
     Each step is a single transaction, which the caller begins and ends. After a failed step, call `restart`.
     """
 
-    def __init__(self, *, max_events: int, max_age_ms: int, now_ms: Callable[[], int], interval_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        max_events: int,
+        max_age_ms: int,
+        now_ms: Callable[[], int],
+        monotonic_ms: Callable[[], int],
+        interval_s: float,
+    ) -> None:
         self._max_events = max_events
         self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._interval_s = interval_s
+        self.clock = LogClock(now_ms, monotonic_ms, max_age_ms)
+        self._budget = AgeBudget(monotonic_ms, max_age_ms)
+        self._refused = False  # in this pass
+        self._warned = False  # since the clocks agreed the last time
+        self.refusals = 0
         self._done_with = 0  # the highest channel id of this pass so far
 
     def restart(self) -> float:
@@ -32,14 +58,33 @@ class Sweep:
 
     def step(self, db: sqlite3.Connection) -> float:
         """Do a step of the pass. Returns the seconds until the next step is due."""
-        now = self._now_ms()
+        if not self.clock.started:
+            (newest,) = db.execute("SELECT (SELECT written_at FROM events ORDER BY n DESC LIMIT 1)").fetchone()
+            self.clock.start(newest)
+        now = self.clock.now()
+        self._budget.renew(db)
         keys_left = _purge_keys(db, now)
+        if self.clock.trusted:
+            _mend_keys(db, now + KEY_LIFETIME_MS)
         channels_left = self._trim_channels(db, now - self._max_age_ms)
-        return PACE_S if keys_left or channels_left else self.restart()
+        if keys_left or channels_left:
+            return PACE_S
+        self._tell()
+        return self.restart()
+
+    def _tell(self) -> None:
+        """Count a pass that kept events which the wall clock calls too old, and say so once."""
+        if self._refused:
+            self.refusals += 1
+            if not self._warned:
+                _log.warning("message_log.trim_refused", clock_trusted=self.clock.trusted)
+        self._warned = self._refused
+        self._refused = False
 
     def _trim_channels(self, db: sqlite3.Connection, oldest: int) -> bool:
         """Trim the next few channels. Returns whether more are left."""
         up_to = self._done_with + STEP_ROWS
+        self._refused = self._refused or self._held_back(db, oldest, up_to)
         due = db.execute(
             "SELECT c.id, c.head, c.floor FROM channels c"
             " JOIN events e ON e.channel_id = c.id AND e.offset = c.floor + 1"
@@ -48,8 +93,12 @@ class Sweep:
         ).fetchall()
         budget = STEP_ROWS
         for id, head, floor in due:
-            wanted = max(floor, head - self._max_events, _aged(db, id, floor, oldest))
-            reached = min(wanted, floor + budget)
+            over = max(floor, head - self._max_events)
+            aged = _aged(db, id, floor, oldest) - over
+            allowed = min(max(aged, 0), self._budget.left)
+            self._refused = self._refused or allowed < aged
+            reached = min(over + allowed, floor + budget)
+            self._budget.left -= max(0, reached - over)
             budget -= reached - floor
             drop(db, [(id, reached)])
             db.execute("UPDATE channels SET floor = ? WHERE id = ?", (reached, id))
@@ -58,6 +107,17 @@ class Sweep:
                 return True
         self._done_with = up_to
         return bool(db.execute("SELECT EXISTS (SELECT 1 FROM channels WHERE id > ?)", (up_to,)).fetchone()[0])
+
+    def _held_back(self, db: sqlite3.Connection, oldest: int, up_to: int) -> bool:
+        """Whether an event of the next few channels is too old by the wall clock, which is not believed."""
+        if self.clock.trusted:
+            return False
+        (found,) = db.execute(
+            "SELECT EXISTS (SELECT 1 FROM channels c JOIN events e ON e.channel_id = c.id AND e.offset = c.floor + 1"
+            " WHERE c.id > ? AND c.id <= ? AND e.written_at >= ? AND e.written_at < ?)",
+            (self._done_with, up_to, oldest, self._now_ms() - self._max_age_ms),
+        ).fetchone()
+        return bool(found)
 
 
 def _aged(db: sqlite3.Connection, channel_id: int, floor: int, oldest: int) -> int:
@@ -77,3 +137,13 @@ def _purge_keys(db: sqlite3.Connection, now: int) -> bool:
         (now, STEP_ROWS),
     )
     return cursor.rowcount == STEP_ROWS
+
+
+def _mend_keys(db: sqlite3.Connection, latest: int) -> None:
+    """Let the oldest keys end in time that a clock which was ahead has written: at `latest`, behind all others. They
+    would stand before keys that expire, and stop the purge."""
+    db.execute(
+        "UPDATE keys SET expires_at = ?, n = n + (SELECT max(n) FROM keys)"
+        " WHERE expires_at > ? AND n IN (SELECT n FROM keys ORDER BY n LIMIT ?)",
+        (latest, latest + KEY_MARGIN_MS, STEP_ROWS),
+    )

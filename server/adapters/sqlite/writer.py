@@ -146,7 +146,8 @@ class Writer:
     def _attempt(self, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
         db = self._connected()
         db.execute("BEGIN IMMEDIATE")
-        batch = Batch(db, self._channels, self._now_ms(), self._max_events, trusting=trusting)
+        now, judged = self._now_ms(), self._sweep.clock.now()
+        batch = Batch(db, self._channels, now, self._max_events, trusting=trusting, judged_ms=judged)
         outcomes = batch.run(drafts)
         db.execute("COMMIT")
         if batch.erases:

@@ -1,7 +1,7 @@
 """Retention in the background: passes in bounded steps that drop exactly the events and keys that are due."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -39,7 +39,14 @@ def write(db: sqlite3.Connection, channel: ChannelName, numbers: range, now: int
 
 def sweep(now: int, *, max_events: int = UNBOUNDED, max_age_ms: int = MAX_AGE_MS) -> Sweep:
     """A sweep at this time."""
-    return Sweep(max_events=max_events, max_age_ms=max_age_ms, now_ms=lambda: now, interval_s=INTERVAL_S)
+    return agreeing(lambda: now, max_events, max_age_ms)
+
+
+def agreeing(clock: Callable[[], int], max_events: int, max_age_ms: int) -> Sweep:
+    """A sweep whose clocks have agreed for long."""
+    pass_ = Sweep(max_events=max_events, max_age_ms=max_age_ms, now_ms=clock, monotonic_ms=clock, interval_s=INTERVAL_S)
+    pass_.clock.start(None)
+    return pass_
 
 
 def floors(db: sqlite3.Connection) -> list[tuple[int, int | None, int | None]]:

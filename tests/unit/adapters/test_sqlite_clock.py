@@ -1,0 +1,145 @@
+"""Age in a SQLite log under wrong clocks: a clock that jumps destroys nothing, and an honest pause ends in the end."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from server.adapters.sqlite import age_budget
+from server.adapters.sqlite.batch import Batch
+from server.adapters.sqlite.channels import Channels
+from server.adapters.sqlite.database import open_writer, prepare
+from server.adapters.sqlite.log_clock import TRUST_MS
+from server.adapters.sqlite.sweep import STEP_ROWS, Sweep
+from server.domain.limits import KEY_LIFETIME_MS
+from tests.doubles.samples import HOUR_MS, NOW_MS, new_message
+
+DAY_MS = 24 * HOUR_MS
+MAX_AGE_MS = 30 * DAY_MS
+
+
+class Clocks:
+    """A wall clock and a monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.wall = NOW_MS
+        self.monotonic = 0
+
+    def jump(self, ms: int) -> None:
+        """Set the wall clock to another time."""
+        self.wall += ms
+
+    def run(self, ms: int) -> None:
+        """Let time pass."""
+        self.wall += ms
+        self.monotonic += ms
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    """Clocks that agree."""
+    return Clocks()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A database with a hundred events that have keys."""
+    prepare(tmp_path / "maru.db")
+    with closing(open_writer(tmp_path / "maru.db")) as db:
+        db.execute("PRAGMA synchronous = OFF")
+        write(db, range(100), NOW_MS)
+        yield db
+
+
+def write(db: sqlite3.Connection, numbers: range, now: int) -> None:
+    """Append messages with keys at this time."""
+    Batch(db, Channels(b"store"), now, 10**9).run([new_message(number, key=f"k{number}") for number in numbers])
+
+
+def opened(clocks: Clocks) -> Sweep:
+    """The sweep of a server that starts now."""
+    return Sweep(
+        max_events=10**9,
+        max_age_ms=MAX_AGE_MS,
+        now_ms=lambda: clocks.wall,
+        monotonic_ms=lambda: clocks.monotonic,
+        interval_s=60.0,
+    )
+
+
+def left(db: sqlite3.Connection, table: str = "events") -> int:
+    """How many rows are left."""
+    (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # a table's name
+    return int(count)
+
+
+def test_a_start_with_a_clock_that_is_ahead_destroys_nothing(db: sqlite3.Connection, clocks: Clocks) -> None:
+    """It is said once and counted; when the clock is set right, all is as before."""
+    clocks.jump(40 * DAY_MS)
+    sweep = opened(clocks)
+    with capture_logs() as logs:
+        for _ in range(3):
+            sweep.step(db)
+            clocks.run(60_000)
+    assert (left(db), sweep.refusals) == (100, 3)
+    assert [line["event"] for line in logs] == ["message_log.trim_refused"]
+    clocks.jump(-40 * DAY_MS)
+    sweep.step(db)
+    assert (left(db), sweep.refusals) == (100, 3)
+
+
+@pytest.mark.parametrize("days", [40, -40])
+def test_a_clock_that_jumps_under_way_destroys_nothing(db: sqlite3.Connection, clocks: Clocks, days: int) -> None:
+    """Neither events nor keys, ahead or back."""
+    sweep = opened(clocks)
+    sweep.step(db)
+    clocks.jump(days * DAY_MS)
+    sweep.step(db)
+    assert (left(db), left(db, "keys")) == (100, 100)
+
+
+def test_after_an_honest_downtime_the_log_is_aged(db: sqlite3.Connection, clocks: Clocks) -> None:
+    """A server that was down for 40 days believes its clock after an hour."""
+    clocks.jump(40 * DAY_MS)
+    sweep = opened(clocks)
+    sweep.step(db)
+    assert left(db) == 100
+    clocks.run(TRUST_MS)
+    sweep.step(db)
+    assert (left(db), left(db, "keys")) == (0, 0)
+
+
+def test_an_hour_takes_a_bounded_part_of_the_store(
+    db: sqlite3.Connection, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old the events are, a part goes in each hour, and the rest is counted as refused."""
+    monkeypatch.setattr(age_budget, "AT_LEAST", 0)
+    sweep = opened(clocks)
+    sweep.step(db)
+    clocks.run(MAX_AGE_MS + 1)
+    for kept in (95, 91):
+        for _ in range(2):
+            sweep.step(db)
+            assert left(db) == kept
+        clocks.run(HOUR_MS)
+    assert sweep.refusals == 4
+
+
+def test_keys_of_a_clock_that_was_ahead_do_not_stop_the_purge(db: sqlite3.Connection, clocks: Clocks) -> None:
+    """They end a day after they were found, and keys behind them in time."""
+    write(db, range(1_000, 1_000 + STEP_ROWS), NOW_MS + 400 * DAY_MS)
+    write(db, range(5_000, 5_010), NOW_MS)
+    sweep = opened(clocks)
+    sweep.clock.start(None)
+    sweep.step(db)
+    clocks.run(KEY_LIFETIME_MS)
+    for _ in range(4):
+        sweep.step(db)
+    assert left(db, "keys") <= STEP_ROWS
+    clocks.run(KEY_LIFETIME_MS)
+    for _ in range(4):
+        sweep.step(db)
+    assert left(db, "keys") == 0
