@@ -410,6 +410,16 @@ async def test_a_session_is_in_so_many_channels(door: Door) -> None:
     assert [*door.replica.transport.channels(HERS)] == rooms[1:]
 
 
+async def test_a_resume_of_too_many_channels_tells_of_each(door: Door) -> None:
+    """Every channel that is named is told of once: those beyond the bound are removed, with the reason."""
+    rooms = [ChannelName(f"room:{number}") for number in range(MAX_CHANNELS + 2)]
+    await door.replica.subscriptions.resume(HERS, ALICE, {room: Position("another", 1) for room in rooms})
+    told = [push for push in door.inbox if isinstance(push, ChannelResumed | ChannelRemoved)]
+    assert [push.channel for push in told] == rooms
+    assert [*door.replica.transport.channels(HERS)] == rooms[:MAX_CHANNELS]
+    assert told[MAX_CHANNELS:] == [ChannelRemoved(room, TooManyChannels) for room in rooms[MAX_CHANNELS:]]
+
+
 async def test_a_log_that_is_away_fails_the_join_alone(door: Door) -> None:
     """`Unavailable`, and the session is not in the channel; the next try is as good as new."""
     door.log.error = Unavailable("away")
