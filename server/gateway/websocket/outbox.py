@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Hashable
 from functools import partial
 from itertools import islice
 
-from server.gateway.websocket.settling import Place, Waits
+from server.gateway.websocket.settling import Place, Waits, finish
 from server.gateway.websocket.writable import Audience, Writable
 from server.ports.metrics import ConnectionMetrics, Traffic
 
@@ -119,7 +119,7 @@ class Outbox:
             await asyncio.sleep(0)
             return
         settled = self._loop.create_future()
-        self.when_settled(partial(_finish, settled))
+        self.when_settled(partial(finish, settled))
         await settled
 
     def _end_of_lines(self) -> Place:
@@ -146,8 +146,8 @@ class Outbox:
             self._finish_turn()
 
     def _finish_turn(self) -> None:
-        if not self._frames:
-            self._waits.batch_ended(self._end_of_lines())
+        if self._waits.for_batch and not self._frames:
+            self._waits.batch_ended(self._end_of_lines())  # a fault has ended it
         self._scheduled = bool(self._direct or self._unwritten or self._frames)
         if self._scheduled:
             self._loop.call_soon(self._turn)
@@ -224,7 +224,8 @@ class Outbox:
                 writer.queued = [queued, shared]
         self.traffic.deliveries += len(audience) * len(frames)
         self.traffic.sent_bytes += sent
-        self._waits.batch_ended(self._end_of_lines())
+        if self._waits.for_batch:
+            self._waits.batch_ended(self._end_of_lines())
         return min(len(audience), writes)
 
     def _receivers(self, frames: int) -> Collection[Writable]:
@@ -246,8 +247,3 @@ class Outbox:
             writer.drop()
             if self.traffic.outbound_queued_bytes <= self._limit * SHED_TO:
                 break
-
-
-def _finish(future: "asyncio.Future[None]") -> None:
-    if not future.done():  # the waiting task may have been cancelled
-        future.set_result(None)
