@@ -20,8 +20,8 @@ local ANY_RUN = '0000000000'   -- Redis does not say which run it is
 local CLOCKS_APART = 300 * 1000   -- more is a wrong clock: nothing ages then
 local IDLE_STEP = 1000   -- the index of writes is at most this late
 local TRIM_EVERY = 64
-local TRIM_LIMIT = 256   -- more than TRIM_EVERY, so that a backlog shrinks
-local ERASE_LIMIT = 200
+local TRIM_LIMIT = 128   -- more than TRIM_EVERY, so that a backlog shrinks
+local ERASE_LIMIT = 100
 
 local function whole(number)
   return string.format('%.0f', number)

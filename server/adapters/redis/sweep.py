@@ -22,13 +22,13 @@ from server.domain.errors import MaruError
 PAUSE_S = 1.0
 """Between two turns. Some 100 channels a turn: a million channels take some hours."""
 
-BUSY_PAUSE_S = 0.05
+BUSY_PAUSE_S = 0.02
 """Between two turns while channels have more to remove."""
 
 CHANNELS = 100
 """Of a turn, about."""
 
-REMOVED = 500
+REMOVED = 128
 """Events that a step removes, at most: 1 to 2 ms of Redis."""
 
 JUMP_MS = 300_000
