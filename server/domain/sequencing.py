@@ -95,6 +95,10 @@ class Sequencer:
         if event.offset > self.position.offset and len(self._held) < HELD_LIMIT:
             self._held[event.offset] = event
 
+    def lacks(self, events: Iterable[Event]) -> bool:
+        """Return whether one of the events of a slice of the log is neither delivered nor held: no hint brought it."""
+        return any(event.offset > self.position.offset and event.offset not in self._held for event in events)
+
     def fill(self, events: Iterable[Event]) -> tuple[Event, ...]:
         """Take a slice of the log, oldest first. Return the events to deliver now, held events included."""
         ready: list[Event] = []

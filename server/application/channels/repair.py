@@ -140,20 +140,21 @@ class Repair:
         """Deliver the missing events in parts, and wait for the members in between."""
         over = self._delivering[hosted.name] = asyncio.get_running_loop().create_future()
         pace = Pace(self._transport, self._membership, hosted.name)
-        resets, healed = hosted.sequencer.resets, False
+        resets, delivered, lost = hosted.sequencer.resets, False, False
         try:
             for number, part in enumerate(_parts(events)):
-                if number and healed:
+                if number and delivered:
                     await pace.keep()
                 if not self._is_current(hosted, resets):
                     break
+                lost = lost or hosted.sequencer.lacks(part)
                 missing = hosted.sequencer.fill(part)
-                healed = healed or bool(missing)
+                delivered = delivered or bool(missing)
                 self._delivery.deliver(hosted, missing)
         finally:
             del self._delivering[hosted.name]
             over.set_result(None)
-            if healed:
+            if lost:
                 self._metrics.gap_healed()
 
     async def _delivered(self, channel: ChannelName) -> None:
