@@ -39,8 +39,9 @@ class LogUnusable(Exception):
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Return a connection that may write. It uses a WAL; a commit is on the disk when it returns."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
+    """Return a connection that writes to an existing file. It uses a WAL; a commit is on the disk when it returns."""
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

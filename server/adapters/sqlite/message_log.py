@@ -10,6 +10,7 @@ from typing import Self
 
 from server.adapters.clock import now_ms
 from server.adapters.sqlite.database import exclusive, prepare
+from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.sweep import Sweep
 from server.adapters.sqlite.writer import Writer
@@ -95,8 +96,9 @@ class SqliteMessageLog(MessageLog):
         with ExitStack() as stack:
             stack.enter_context(exclusive(self._path))
             store_id = prepare(self._path)
+            file = OpenedFile(self._path)
             writer = Writer(
-                self._path,
+                file,
                 store_id,
                 loop=loop,
                 max_events=self._max_events,
@@ -106,6 +108,6 @@ class SqliteMessageLog(MessageLog):
             # Closed last: the last connection to close empties the WAL and removes it, which only the writer can.
             stack.callback(writer.stop)
             self._intake = writer.intake
-            self._reader = Reader(self._path, store_id)
+            self._reader = Reader(file, store_id)
             stack.callback(self._reader.stop)
             self._open = stack.pop_all()

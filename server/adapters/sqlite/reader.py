@@ -9,7 +9,6 @@ import queue
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -18,6 +17,7 @@ import structlog
 from server.adapters.codec import DecodeError, decode_event, state_of
 from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.database import DEADLINE_S, open_reader
+from server.adapters.sqlite.opened_file import FileLost, OpenedFile
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import state_after
@@ -78,8 +78,8 @@ _BEYOND = 2**62
 class Reader:
     """A pool of reading threads and their connections."""
 
-    def __init__(self, path: Path, store_id: bytes) -> None:
-        self._path = path
+    def __init__(self, file: OpenedFile, store_id: bytes) -> None:
+        self._file = file
         self._store_id = store_id
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="maru-log-reader")
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
@@ -148,6 +148,8 @@ class Reader:
         """Run a query for a row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`."""
         if self._ended:
             raise Unavailable("the message log is closed")
+        if self._file.lost:
+            raise _lost()
         if self._pending >= WAITING_LIMIT:
             raise Overloaded("too many reads wait for the message log")
         loop = asyncio.get_running_loop()
@@ -160,9 +162,11 @@ class Reader:
                 result = await asyncio.shield(answer)
         except TimeoutError as error:
             raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s") from error
+        except FileLost as error:  # the writer tells of it
+            raise _lost() from error
         except (sqlite3.Error, DecodeError) as error:
             if not self._down:
-                _log.error("message_log.unreadable", path=str(self._path), error=str(error))
+                _log.error("message_log.unreadable", path=str(self._file.path), error=str(error))
             self._down = True
             raise Unavailable("the message log can't be read") from error
         self._down = False
@@ -175,7 +179,8 @@ class Reader:
         try:
             db = self._idle.get_nowait()
         except queue.Empty:
-            db = open_reader(self._path)
+            self._file.look()
+            db = open_reader(self._file.path)
         try:
             row = db.execute(sql, arguments).fetchone()
         except BaseException:
@@ -186,6 +191,10 @@ class Reader:
 
     def _start(self, channel: ChannelName) -> Position:
         return Position(channel_epoch(self._store_id, channel), 0)
+
+
+def _lost() -> Unavailable:
+    return Unavailable("the message log's file was removed or replaced")
 
 
 def _lines(lines: bytes | None) -> list[bytes]:

@@ -9,14 +9,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from pathlib import Path
 
 import structlog
 
 from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
-from server.adapters.sqlite.database import BUSY_TIMEOUT_S, WAL_LIMIT_PAGES, open_writer
+from server.adapters.sqlite.connection import Connection
+from server.adapters.sqlite.database import BUSY_TIMEOUT_S, WAL_LIMIT_PAGES
 from server.adapters.sqlite.intake import Intake, Waiting
+from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.sweep import PACE_S, Sweep
 from server.domain.drafts import Draft
 from server.domain.errors import Unavailable
@@ -45,7 +46,7 @@ class Writer:
 
     def __init__(
         self,
-        path: Path,
+        file: OpenedFile,
         store_id: bytes,
         *,
         loop: asyncio.AbstractEventLoop,
@@ -53,7 +54,8 @@ class Writer:
         now_ms: Callable[[], int],
         sweep: Sweep,
     ) -> None:
-        self._path = path
+        self._path = file.path
+        self._connection = Connection(file)
         self._channels = Channels(store_id)
         self._max_events = max_events
         self._now_ms = now_ms
@@ -63,10 +65,8 @@ class Writer:
         self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next
         self._stopping = False  # no more drafts will come
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
-        self._db: sqlite3.Connection | None = None
         self._checkpointed_at = 0  # the connection's count of changes at the last checkpoint
         self._erase_due = inf  # when the WAL must be emptied, on time.monotonic()
-        self._down = False  # the last transaction failed, and that was logged
         self._thread.start()
 
     def stop(self) -> None:
@@ -82,6 +82,8 @@ class Writer:
             while not self._stopping or self._taken:
                 if batch := self._take():
                     self._write(batch)
+                if time.monotonic() >= self._connection.look_due:
+                    self._connection.look()
                 if not self._stopping and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
                 if time.monotonic() >= self._erase_due:
@@ -92,7 +94,7 @@ class Writer:
             self.intake.fail()
         finally:
             self._refuse_waiting()
-            self._close()
+            self._connection.close()
 
     def _take(self) -> list[Waiting]:
         """Wait for drafts, or until a sweep is due. Returns a batch, which may be empty."""
@@ -106,7 +108,7 @@ class Writer:
         return batch
 
     def _pause(self) -> float:
-        return max(0.0, min(self._sweep_due, self._erase_due) - time.monotonic())
+        return max(0.0, min(self._sweep_due, self._erase_due, self._connection.look_due) - time.monotonic())
 
     def _note(self, handed: list[Waiting] | None) -> None:
         if handed is None:
@@ -131,20 +133,20 @@ class Writer:
                 self._write([entry])
         else:
             self.intake.answer(list(zip(batch, outcomes, strict=True)))
-            self._up()
+            self._connection.works()
             self._checkpoint()
 
     def _transaction(self, drafts: Sequence[Draft]) -> list[Outcome]:
+        db = self._connection.get()
         try:
-            return self._attempt(drafts, trusting=True)
+            return self._attempt(db, drafts, trusting=True)
         except sqlite3.IntegrityError:
             # An id is taken, although ids are unique: look each id up, to find out which.
-            self._connected().execute("ROLLBACK")
+            db.execute("ROLLBACK")
             self._channels.forget()
-            return self._attempt(drafts, trusting=False)
+            return self._attempt(db, drafts, trusting=False)
 
-    def _attempt(self, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
-        db = self._connected()
+    def _attempt(self, db: sqlite3.Connection, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
         db.execute("BEGIN IMMEDIATE")
         now, judged = self._now_ms(), self._sweep.clock.now()
         batch = Batch(db, self._channels, now, self._max_events, trusting=trusting, judged_ms=judged)
@@ -156,7 +158,7 @@ class Writer:
 
     def _sweep_once(self) -> None:
         try:
-            db = self._connected()
+            db = self._connection.get()
             db.execute("BEGIN IMMEDIATE")
             due_in = self._sweep.step(db)
             self._channels.forget()  # their floors may have risen
@@ -165,17 +167,17 @@ class Writer:
             self._disconnect(error)
             due_in = self._sweep.restart()
         else:
-            self._up()
+            self._connection.works()
             self._checkpoint(idle=due_in > PACE_S)
         self._sweep_due = time.monotonic() + due_in
 
     def _checkpoint(self, *, idle: bool = False) -> None:
         """Copy the WAL into the file if enough has changed. The answers are out, so nobody waits for this."""
-        db = self._connected()
-        if not idle and db.total_changes - self._checkpointed_at < CHECKPOINT_CHANGES:
-            return
-        self._checkpointed_at = db.total_changes
         try:
+            db = self._connection.get()
+            if not idle and db.total_changes - self._checkpointed_at < CHECKPOINT_CHANGES:
+                return
+            self._checkpointed_at = db.total_changes
             _, in_wal, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if in_wal > WAL_LIMIT_PAGES:
                 # Some reader always uses the WAL, so that it never starts over: wait until none does.
@@ -189,7 +191,7 @@ class Writer:
         """Cut the WAL to nothing, so that it holds no text of deleted messages. If a reader uses it, try again."""
         self._erase_due = inf
         try:
-            db = self._connected()
+            db = self._connection.get()
             db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
             busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
@@ -199,30 +201,14 @@ class Writer:
         if busy:
             self._erase_due = time.monotonic() + ERASE_WITHIN_S
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._db is None:
-            self._db = open_writer(self._path)
-            self._checkpointed_at = 0
-        return self._db
-
     def _disconnect(self, error: sqlite3.Error | None) -> None:
-        """Close the connection, which rolls back. After a storage error only a new connection is known to be sound."""
-        if error is not None and not self._down:
-            self._down = True
-            _log.error("message_log.unavailable", path=str(self._path), error=str(error))
-        self._close()
-
-    def _up(self) -> None:
-        if self._down:
-            self._down = False
-            _log.info("message_log.available", path=str(self._path))
-
-    def _close(self) -> None:
+        """Begin anew after an error, or after a draft that can't be written."""
         self._channels.forget()
-        if self._db is not None:
-            with suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
+        self._checkpointed_at = 0
+        if error is None:
+            self._connection.close()
+        else:
+            self._connection.failed(error)
 
     def _refuse_waiting(self) -> None:
         with suppress(queue.Empty):
