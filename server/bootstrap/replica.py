@@ -101,6 +101,7 @@ class Replica:
             rings_evicted=self.rings.evicted,
             hints_dropped=self.stores.bus.broadcast.dropped,
             log_evicts=self.stores.bus.log_evicts(),
+            trims_refused=self.stores.bus.trims_refused(),
         )
 
 

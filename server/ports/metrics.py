@@ -33,7 +33,8 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica holds at this moment. `link_losses`, `rings_evicted` and `hints_dropped` only grow."""
+    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped` and `trims_refused`
+    only grow."""
 
     connections: int
     sessions: int
@@ -49,6 +50,8 @@ class Snapshot:
     """Hints at events that had no room to wait; their channels are compared with the log."""
     log_evicts: bool = False
     """Whether the log's store may drop messages when its memory is full."""
+    trims_refused: int = 0
+    """How often old events were kept because a clock is in doubt, or because too many were due at once."""
 
 
 TakeSnapshot = Callable[[], Snapshot]

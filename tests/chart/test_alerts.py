@@ -84,6 +84,11 @@ CASES = {
         {"maru_channel_faults_total{$}": "0x20 1x40"},
         {"maru_channel_faults_total{$}": "3x60"},
     ),
+    "MaruTrimRefused": Case(
+        10,
+        {"maru_trims_refused_total{$}": "0x20 1x40"},
+        {"maru_trims_refused_total{$}": "3x60"},
+    ),
     "MaruTokenInQuery": Case(
         10,
         {'maru_admission_refusals_total{$,reason="token_in_query"}': "0x20 1x40"},

@@ -88,6 +88,11 @@ class SqliteMessageLog(MessageLog):
     def note(self, event: Event) -> None:
         """Nothing: the file is this process' own, and can't come back older while the process lives."""
 
+    @property
+    def trims_refused(self) -> int:
+        """How many passes have kept events that the wall clock calls too old."""
+        return self._sweep.refusals
+
     async def watch(self) -> None:
         """Wait for a fault after which nothing can be written any more, then raise it. Otherwise this never ends."""
         await self._intake.watch()

@@ -30,7 +30,9 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
             from server.bootstrap.stores import memory, sqlite
 
             log = await sqlite.open_log(settings, resources)
-            return Stores(log, replace(memory.open_bus(), loops=(log.watch(),)))
+            return Stores(
+                log, replace(memory.open_bus(), trims_refused=lambda: log.trims_refused, loops=(log.watch(),))
+            )
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 

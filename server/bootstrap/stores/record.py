@@ -25,5 +25,7 @@ class Bus:
     """Name the receiver of events that other processes emit into channels."""
     log_evicts: Callable[[], bool] = lambda: False
     """Whether the store that bus and log share may drop messages when its memory is full."""
+    trims_refused: Callable[[], int] = lambda: 0
+    """How often the log has kept old events because a clock is in doubt, or because too many were due at once."""
     loops: tuple[Coroutine[Any, Any, None], ...] = ()
     """Work that runs until the end of the process."""

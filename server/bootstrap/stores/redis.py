@@ -29,7 +29,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
     )
     await resources.enter_async_context(log)
     bus = _open_bus(settings, url, master, resources)
-    return log, replace(bus, loops=(*bus.loops, log.sweep.run()))
+    return log, replace(bus, trims_refused=lambda: log.sweep.refusals, loops=(*bus.loops, log.sweep.run()))
 
 
 def _open_bus(settings: Settings, url: str, master: Master, resources: AsyncExitStack) -> Bus:

@@ -1,5 +1,6 @@
 """Age in a SQLite log under wrong clocks: a clock that jumps destroys nothing, and an honest pause ends in the end."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +14,11 @@ from server.adapters.sqlite.batch import Batch
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import open_writer, prepare
 from server.adapters.sqlite.log_clock import TRUST_MS
+from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.adapters.sqlite.sweep import STEP_ROWS, Sweep
 from server.domain.limits import KEY_LIFETIME_MS
-from tests.doubles.samples import HOUR_MS, NOW_MS, new_message
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message
+from tests.unit.adapters.sqlite_cases import DEADLINE_S
 
 DAY_MS = 24 * HOUR_MS
 MAX_AGE_MS = 30 * DAY_MS
@@ -143,3 +146,26 @@ def test_keys_of_a_clock_that_was_ahead_do_not_stop_the_purge(db: sqlite3.Connec
     for _ in range(4):
         sweep.step(db)
     assert left(db, "keys") == 0
+
+
+async def test_operators_can_count_what_was_refused(tmp_path: Path) -> None:
+    """The log tells of the passes of its sweep, while it serves."""
+    clocks = Clocks()
+
+    def log() -> SqliteMessageLog:
+        return SqliteMessageLog(
+            tmp_path / "maru.db",
+            max_events=10,
+            max_age_ms=MAX_AGE_MS,
+            now_ms=lambda: clocks.wall,
+            monotonic_ms=lambda: clocks.monotonic,
+            sweep_interval_s=0.05,
+        )
+
+    async with log() as right:
+        await right.append(new_message(1))
+        assert right.trims_refused == 0
+    clocks.jump(40 * DAY_MS)
+    async with log() as wrong, asyncio.timeout(DEADLINE_S):
+        while wrong.trims_refused < 2:
+            assert (await wrong.read(ROOM, 0, 10)).floor == 0

@@ -17,7 +17,14 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
     assert scraped["maru_connections"] == scraped["maru_received_bytes_total"] == 0
     assert scraped["maru_broker_link_up"] == 1
     scraped.snapshot = Snapshot(
-        connections=5, sessions=4, channels_hosted=3, link_up=False, link_losses=2, ring_bytes=50, rings_evicted=6
+        connections=5,
+        sessions=4,
+        channels_hosted=3,
+        link_up=False,
+        link_losses=2,
+        ring_bytes=50,
+        rings_evicted=6,
+        trims_refused=7,
     )
     scraped.traffic.received_bytes, scraped.traffic.sent_bytes = 10, 20
     scraped.traffic.deliveries, scraped.traffic.outbound_queued_bytes = 30, 40
@@ -30,6 +37,7 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
         "maru_broker_link_losses_total": 2,
         "maru_rings_bytes": 50,
         "maru_rings_evicted_total": 6,
+        "maru_trims_refused_total": 7,
         "maru_received_bytes_total": 10,
         "maru_sent_bytes_total": 20,
         "maru_deliveries_total": 30,
