@@ -159,6 +159,7 @@ async def test_too_many_waiting_is_overloaded(redis: RedisProcess, pipeline: Pip
     assert await pipeline.execute("INCR", "n") <= BATCH_LIMIT + 1
 
 
+@pytest.mark.alone
 async def test_who_gets_no_turn_is_not_sent(pipeline: Pipeline) -> None:
     """Where Redis is slow, those who would be answered too late are `Overloaded`, and were not executed."""
     slow = (

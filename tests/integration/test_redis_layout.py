@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.errors import Unavailable
-from server.domain.events import Event, MessageErased
-from server.domain.identity import UserId
+from server.domain.events import Event, MessageEdited, MessageErased
+from server.domain.identity import Author, UserId
 from server.domain.messages import Tombstone
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.redis import RedisProcess
 
 DAY_MS = 24 * HOUR_MS
+
+MODERATOR = Author(UserId("mod"), "Mod")
 
 _numbers = count(1)
 
@@ -120,6 +123,37 @@ async def test_a_key_that_is_evicted_is_told(
         assert (await log.read(channel, 0, 0)).head.epoch == replay.head.epoch
     assert "number 2" not in repr((replay, page))
     assert (await log.append(new_message(20, channel))).event.epoch == replay.head.epoch
+
+
+@pytest.mark.parametrize("lost", ["order", "state"])
+async def test_a_lost_index_costs_no_message(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now, lost: str
+) -> None:
+    """The order of the messages and their states are made anew from the log, which has all events."""
+    await fill(log, channel, 700)
+    await log.append(edit(channel, 1, "better"))
+    await log.append(edit(channel, 1, "best"))
+    await log.append(edit(channel, 3, "worse"))
+    await log.append(Deletion(channel, some_id(2), NOW_MS, MODERATOR))
+    await log.append(Deletion(channel, some_id(3), NOW_MS))
+    page = await log.history(channel, None, None, 1_000)
+    replay = await log.read(channel, 0, 1_000)
+    for name in await names_of(redis, channel):
+        if f":{lost}".encode() in name:
+            await redis.command("DEL", name)
+    async with log_at(redis, now) as stranger:
+        mended = await stranger.history(channel, None, None, 1_000)
+        assert mended.messages == page.messages
+        assert mended.head.epoch != page.head.epoch
+        again = await stranger.read(channel, 0, 1_000)
+        assert [replace(event, epoch="") for event in again.events] == [
+            replace(event, epoch="") for event in replay.events
+        ]
+        edited = (await stranger.append(edit(channel, 1, "better than best"))).event
+        assert isinstance(edited, MessageEdited)
+        assert edited.message.version == 4
+        deleted = await stranger.append(Deletion(channel, some_id(2), NOW_MS + 1))
+        assert deleted.duplicate
 
 
 async def test_the_indexes_of_a_partition_may_be_lost(

@@ -2,7 +2,7 @@
 --
 -- KEYS  1-7 as in channel.lua
 -- ARGV  1-11 as in channel.lua  12 before, an offset or ''  13 after, an offset or ''  14 limit
--- Returns {epoch, head, '1' if more lies beyond, {{id, offset, state or false} ...}}, oldest first; see message.lua.
+-- Returns {epoch, head, at of the head, '1' if more lies beyond, {{id, offset, state or false} ...}}, oldest first; see message.lua.
 -- The state is false if somebody has cut the creation out of the stream.
 
 local before, after, limit = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
@@ -23,4 +23,4 @@ for number = 1, count do
   local index = upwards and number or count + 1 - number
   page[index] = {id, offset, states > 0 and redis.call('HGET', STATE, id) or entry_at(tonumber(offset))}
 end
-return {epoch, whole(head), #found / 2 > limit and '1' or '0', page}
+return {epoch, whole(head), at_head, #found / 2 > limit and '1' or '0', page}

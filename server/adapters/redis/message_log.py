@@ -106,9 +106,7 @@ class RedisMessageLog(MessageLog):
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Call a script."""
         epoch, head, at, floor, entries = await self._read(self._keys(channel), *self._opening(channel), after, limit)
-        position = Position(epoch.decode(), int(head))
-        if position.offset:
-            self._seen.note(channel, Seen(position.epoch, position.offset, int(at)))
+        position = self._noted(channel, epoch, head, at)
         with self._readable(channel):
             events = [
                 decode_entry(channel, position.epoch, offset, _there(packed))
@@ -124,20 +122,28 @@ class RedisMessageLog(MessageLog):
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """Call a script."""
-        epoch, head, more, found = await self._history(
+        epoch, head, at, more, found = await self._history(
             self._keys(channel),
             *self._opening(channel),
             "" if before is None else before,
             "" if after is None else after,
             limit,
         )
+        position = self._noted(channel, epoch, head, at)
         with self._readable(channel):
             states = [_state(channel, each) for each in found]
-        return Page(states, Position(epoch.decode(), int(head)), more == b"1")
+        return Page(states, position, more == b"1")
 
     def note(self, event: Event) -> None:
         """Remember the event if it is the channel's last so far."""
         self._seen.note(event.channel, Seen(event.epoch, event.offset, event.at))
+
+    def _noted(self, channel: ChannelName, epoch: bytes, head: bytes, at: bytes) -> Position:
+        """Return the position of the log's head, and remember that it has been seen."""
+        position = Position(epoch.decode(), int(head))
+        if position.offset:
+            self._seen.note(channel, Seen(position.epoch, position.offset, int(at)))
+        return position
 
     async def tend(self, channel: ChannelName, limit: int) -> Tended:
         """Remove at most `limit` of the channel's events that are not kept any more, and forget the channel once all
