@@ -28,7 +28,7 @@ from server.domain.limits import (
 )
 from server.domain.messages import Position
 from server.domain.nesting import is_deeper
-from server.domain.numbers import has_inexact
+from server.domain.numbers import is_kept
 
 CHANNELS_REMEMBERED = 4_096
 """Valid channel names that are cached (about 1 MiB): most commands name the same few."""
@@ -45,7 +45,7 @@ def _channel(text: str) -> ChannelName:
 def _sound(value: dict[str, Any]) -> dict[str, Any]:
     if is_deeper(value, MAX_DATA_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DATA_DEPTH} levels")
-    if has_inexact(value):
+    if not is_kept(value):
         raise ValueError("a whole number of more than 64 bits; send it as text")
     return value
 

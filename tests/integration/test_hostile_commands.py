@@ -81,6 +81,12 @@ BAD: dict[str, tuple[tuple[object, ...], str]] = {
         send(data={"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}),
         "data",
     ),
+    "data with a number of 65 bits": (send(data={"a": [{"b": 2**64}]}), "data"),
+    "data with a number of 301 digits": (send(data={"a": 10**300}), "data"),
+    "an edit with a number of 65 bits": (
+        ("message:edit", {"channel": ROOM, "id": KNOWN_ID, "text": "x", "data": {"a": -(2**63) - 1}}),
+        "data",
+    ),
     "key empty": (send(key=""), "key"),
     "key of 65 characters": (send(key="k" * 65), "key"),
     "key number": (send(key=7), "key"),

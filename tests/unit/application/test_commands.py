@@ -78,7 +78,7 @@ FITS: list[tuple[type[Command], str, object]] = [
     *((command, "token", token) for command in (ConnectPayload, Refresh) for token in ("t", "t" * 16_384)),
     *((ConnectPayload, "resume", positions) for positions in POSITIONS),
 ]
-NO_DATA: list[object] = [[], "{}", 1, True, nested(33), nested(500), {"a": 2e19}, {"a": "\ud800"}, {"\ud800": 1}]
+NO_DATA: list[object] = [[], "{}", 1, True, nested(33), nested(500), {"a": 2**64}, {"a": "\ud800"}, {"\ud800": 1}]
 NO_POSITIONS: list[object] = [[], "room:1", 1, resume(501)]
 REFUSED: list[tuple[type[Command], str, object, str]] = [
     *(
