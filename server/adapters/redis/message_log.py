@@ -67,11 +67,11 @@ class RedisMessageLog(MessageLog):
         master = master or Master()
         self._writes = [Pipeline(connect(url), master, wait_replicas) for _ in range(WRITERS)]
         self._reads = Pipeline(connect(url), master)
-        self._appends = [Script(writes, "channel", "append") for writes in self._writes]
-        self._read = Script(self._reads, "channel", "read")
-        self._message = Script(self._reads, "channel", "message")
-        self._history = Script(self._reads, "channel", "history")
-        self._tend = Script(self._reads, "channel", "tend")
+        self._appends = [Script(writes, "channel", "losses", "append") for writes in self._writes]
+        self._read = Script(self._reads, "channel", "losses", "read")
+        self._message = Script(self._reads, "channel", "losses", "message")
+        self._history = Script(self._reads, "channel", "losses", "history")
+        self._tend = Script(self._reads, "channel", "losses", "tend")
         self.sweep = Sweep(self._reads, self.tend, prefix)
         self._seen = SeenEvents()
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
