@@ -5,33 +5,28 @@ interpreter's lock, for which the event loop competes.
 """
 
 import asyncio
-import queue
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 import structlog
 
 from server.adapters.codec import DecodeError, decode_event, state_of
 from server.adapters.epochs import channel_epoch
-from server.adapters.sqlite.database import DEADLINE_S, open_reader
+from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.opened_file import FileLost, OpenedFile
+from server.adapters.sqlite.reader_threads import Query, ReaderThreads, Row, closed
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import state_after
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Page, Replay
 
-THREADS = 3
-"""Reads at the same time. More would help only while they wait for the disk: Python runs one of them at a time."""
-
 WAITING_LIMIT = 2_000
 """Reads that wait or run. Over this number, `Overloaded`: the clients of a storm of joins come back with jitter."""
 
 _T = TypeVar("_T")
-_Row = tuple[Any, ...]
 
 _log = structlog.get_logger("maru.log")
 
@@ -76,32 +71,29 @@ _BEYOND = 2**62
 
 
 class Reader:
-    """A pool of reading threads and their connections."""
+    """Reads the log on threads."""
 
     def __init__(self, file: OpenedFile, store_id: bytes) -> None:
         self._file = file
         self._store_id = store_id
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="maru-log-reader")
-        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
-        self._pending = 0  # reads that wait or run
-        self._ended = False
+        self._threads = ReaderThreads(file)
         self._down = False  # the last read failed, and that was logged
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """See the port's `read`."""
 
-        def replay(row: _Row | None) -> Replay:
+        def replay(row: Row | None) -> Replay:
             if row is None:
                 return Replay(0, self._start(channel), [])
             epoch, head, floor, lines = row
             return Replay(floor, Position(epoch, head), [decode_event(line) for line in _lines(lines)])
 
-        return await self._query(_READ, (channel, after, limit), replay)
+        return await self._query(_READ, (channel, after, limit), replay, shares=True)
 
     async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
         """See the port's `heads`. A thousand channels take about as long as three reads."""
 
-        def positions(row: _Row | None) -> Mapping[ChannelName, Position]:
+        def positions(row: Row | None) -> Mapping[ChannelName, Position]:
             assert row is not None  # an aggregate always has a row
             known = {name: Position(epoch, head) for name, epoch, head in orjson.loads(row[0])}
             return {channel: known.get(channel) or self._start(channel) for channel in channels}
@@ -111,7 +103,7 @@ class Reader:
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """See the port's `message`."""
 
-        def state(row: _Row | None) -> Message | Tombstone | None:
+        def state(row: Row | None) -> Message | Tombstone | None:
             if row is None:
                 return None
             offset, payload = row
@@ -124,7 +116,7 @@ class Reader:
         forward = after is not None and before is None
         bounds = (0 if after is None else after, _BEYOND if before is None else before)
 
-        def page(row: _Row | None) -> Page:
+        def page(row: Row | None) -> Page:
             if row is None:
                 return Page([], self._start(channel), more=False)
             epoch, head, lines = row
@@ -139,29 +131,28 @@ class Reader:
 
     def stop(self) -> None:
         """Finish the reads that wait or run, then close the connections. Blocks."""
-        self._ended = True
-        self._threads.shutdown(wait=True)
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        self._threads.stop()
 
-    async def _query(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
-        """Run a query for a row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`."""
-        if self._ended:
-            raise Unavailable("the message log is closed")
+    async def _query(self, sql: str, arguments: Row, shape: Callable[[Row | None], _T], *, shares: bool = False) -> _T:
+        """Run a query for a row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`.
+
+        A query that `shares` goes to the thread with others that are asked in the same turn of the event loop.
+        """
+        if self._threads.ended:
+            raise closed()
         if self._file.lost:
             raise _lost()
-        if self._pending >= WAITING_LIMIT:
+        if self._threads.pending >= WAITING_LIMIT:
             raise Overloaded("too many reads wait for the message log")
-        loop = asyncio.get_running_loop()
-        answer = loop.run_in_executor(self._threads, self._on_thread, sql, arguments, shape)
-        self._pending += 1
-        answer.add_done_callback(self._over)
+        answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        run = self._threads.run_together if shares else self._threads.run
+        run(Query(sql, arguments, shape, answer))
+        # Unlike `asyncio.timeout`, this takes an answer that has come while the event loop was busy.
+        await asyncio.wait((answer,), timeout=DEADLINE_S)
+        if not answer.done():
+            raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s")
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                # Shielded: a read whose caller has left counts as pending until it is over.
-                result = await asyncio.shield(answer)
-        except TimeoutError as error:
-            raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s") from error
+            result = answer.result()
         except FileLost as error:  # the writer tells of it
             raise _lost() from error
         except (sqlite3.Error, DecodeError) as error:
@@ -171,23 +162,6 @@ class Reader:
             raise Unavailable("the message log can't be read") from error
         self._down = False
         return result
-
-    def _over(self, _answer: asyncio.Future[Any]) -> None:
-        self._pending -= 1
-
-    def _on_thread(self, sql: str, arguments: _Row, shape: Callable[[_Row | None], _T]) -> _T:
-        try:
-            db = self._idle.get_nowait()
-        except queue.Empty:
-            self._file.look()
-            db = open_reader(self._file.path)
-        try:
-            row = db.execute(sql, arguments).fetchone()
-        except BaseException:
-            db.close()  # after an error only a fresh connection is state_of to be sound
-            raise
-        self._idle.put(db)
-        return shape(row)
 
     def _start(self, channel: ChannelName) -> Position:
         return Position(channel_epoch(self._store_id, channel), 0)

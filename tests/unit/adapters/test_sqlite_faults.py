@@ -16,10 +16,14 @@ from structlog.testing import capture_logs
 
 from server.adapters.sqlite import database
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.adapters.sqlite.opened_file import OpenedFile
+from server.adapters.sqlite.reader_threads import Query, ReaderThreads
 from server.domain.appending import Appended
+from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft
 from server.domain.errors import Conflict, NotFound, Unavailable
 from server.domain.events import MessageCreated
+from server.ports.message_log import Replay
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import DEADLINE_S, log_at, outcome, recovered
 
@@ -174,6 +178,37 @@ async def test_what_can_not_be_read_fails_alone(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             await log.read(ROOM, 0, 10)
         assert len((await log.read(ROOM, 1, 10)).events) == 3
+
+
+async def test_reads_that_share_a_job_share_no_fault(tmp_path: Path) -> None:
+    """Many reads of a moment, of a channel each: a channel that can't be read costs its own read, and a caller that
+    leaves costs nobody anything."""
+    path = tmp_path / "maru.db"
+    rooms = [ChannelName(f"room:{number}") for number in range(30)]
+    async with log_at(path) as log:
+        written = [(await log.append(new_message(number, room))).event for number, room in enumerate(rooms)]
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE events SET payload = 'garbage' WHERE message_id = ?", (some_id(3),))
+        reads = [asyncio.ensure_future(log.read(room, 0, 10)) for room in rooms]
+        await asyncio.sleep(0)
+        reads[5].cancel()
+        results = await asyncio.gather(*reads, return_exceptions=True)
+    assert isinstance(results.pop(5), asyncio.CancelledError)
+    assert isinstance(results.pop(3), Unavailable)
+    assert [result.events for result in results if isinstance(result, Replay)] == [
+        [event] for number, event in enumerate(written) if number not in {3, 5}
+    ]
+
+
+async def test_reads_that_wait_for_a_thread_are_told_of_the_end(tmp_path: Path) -> None:
+    """A log that is closed in the moment of a read answers it all the same."""
+    threads = ReaderThreads(OpenedFile(tmp_path / "maru.db"))
+    answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    threads.run_together(Query("SELECT 1", (), lambda row: row, answer))
+    threads.stop()
+    with pytest.raises(Unavailable):
+        await answer
+    assert threads.pending == 0
 
 
 async def test_a_sweep_that_fails_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
