@@ -7,7 +7,7 @@ from typing import Any
 
 from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
-from server.adapters.sqlite.erasing import Erased, erase
+from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
@@ -98,6 +98,7 @@ class Batch:
         self._erased: dict[_Id, Erased] = {}  # messages that the drafts delete
         self._event_rows: list[list[Any]] = []  # to insert into `events`
         self._key_rows: dict[_Key, tuple[Any, ...]] = {}  # to insert into `keys`
+        self.unfinished = False  # edits of deleted messages are left to erase
 
     @property
     def erases(self) -> bool:
@@ -198,7 +199,9 @@ class Batch:
         )
         moved = [(id, self._channels[name].id, offset) for (name, id), offset in self._moved.items()]
         execute_rows(self._db, _MOVE_STATES, moved)
-        erase(self._db, list(self._erased.values()))
+        if self._erased:
+            erase(self._db, list(self._erased.values()))
+            self.unfinished = erase_edits(self._db) == STEP_EDITS
         execute_rows(
             self._db,
             "INSERT OR REPLACE INTO keys (channel_id, author, key, offset, message_id, at, expires_at) VALUES {rows}",

@@ -1,4 +1,8 @@
-"""Taking the text of deleted messages out of the file: their creations and edits become erased events."""
+"""Taking the text of deleted messages out of the file: their creations and edits become erased events.
+
+A message may have very many edits. They are erased in bounded steps; until then `erasing` names the message, and reads
+show erased events in place of its edits.
+"""
 
 import sqlite3
 from collections.abc import Sequence
@@ -8,30 +12,57 @@ from server.adapters.codec import encode_event
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.events import MessageErased
 
+STEP_EDITS = 500
+"""Edits that a transaction erases, at most: some 5 ms."""
+
 # The bytes of an erased event come from the codec; only the offset and the time, which differ from row to row, are set
 # here. A row that can't be read is erased like the others, with the time of its writing.
-_ERASE = """
-WITH gone (channel_id, created, payload) AS (VALUES {{rows}})
-UPDATE events SET payload = CAST(json_set(
-    gone.payload, '$.o', events.offset, '$.a', CASE WHEN json_valid(CAST(events.payload AS TEXT))
-    THEN json_extract(CAST(events.payload AS TEXT), '$.a') ELSE events.written_at END
-) AS BLOB) FROM gone WHERE events.channel_id = gone.channel_id AND events.{column} = gone.created
+_ERASED = """
+CAST(json_set(
+    {pattern}, '$.o', {event}.offset, '$.a', CASE WHEN json_valid(CAST({event}.payload AS TEXT))
+    THEN json_extract(CAST({event}.payload AS TEXT), '$.a') ELSE {event}.written_at END
+) AS BLOB)
 """
-_ERASE_CREATION = _ERASE.format(column="offset")
-_ERASE_EDITS = _ERASE.format(column="edit_of")
+
+# {erased} is the expression above, for the table and the pattern at hand.
+_CREATIONS = """
+WITH gone (channel_id, created, payload) AS (VALUES {rows})
+UPDATE events SET payload = {erased}
+FROM gone WHERE events.channel_id = gone.channel_id AND events.offset = gone.created
+"""
+_EDITS = """
+UPDATE events SET edit_of = NULL, payload = {erased}
+FROM erasing x WHERE x.channel_id = events.channel_id AND x.created = events.edit_of AND events.n IN (
+    SELECT e.n FROM erasing y CROSS JOIN events e ON e.channel_id = y.channel_id AND e.edit_of = y.created LIMIT ?
+)
+"""
+_SHOWN = """
+CASE WHEN e.edit_of IS NULL THEN e.payload ELSE coalesce((
+    SELECT {erased} FROM erasing x WHERE x.channel_id = e.channel_id AND x.created = e.edit_of
+), e.payload) END
+"""
+_ERASE_CREATIONS = _CREATIONS.replace("{erased}", _ERASED.format(pattern="gone.payload", event="events"))
+_ERASE_EDITS = _EDITS.replace("{erased}", _ERASED.format(pattern="x.payload", event="events"))
+
+SHOWN = _SHOWN.replace("{erased}", _ERASED.format(pattern="x.payload", event="e"))
+"""The payload of the event `e` that may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """A message to erase, and an erased event of it as a pattern."""
+    """A message to erase, and the erased event of its creation."""
 
     channel_id: int
     event: MessageErased
 
 
 def erase(db: sqlite3.Connection, messages: Sequence[Erased]) -> None:
-    """Replace the payloads of the messages' creations and edits. `secure_delete` overwrites the text in the pages."""
-    for sql, edited in ((_ERASE_CREATION, False), (_ERASE_EDITS, True)):
+    """Replace the payloads of the messages' creations, and let `erase_edits` find their edits. `secure_delete`
+    overwrites the text in the pages."""
+    for sql, edited in (
+        (_ERASE_CREATIONS, False),
+        ("INSERT OR IGNORE INTO erasing (channel_id, created, payload) VALUES {rows}", True),
+    ):
         rows = [
             (
                 message.channel_id,
@@ -41,3 +72,11 @@ def erase(db: sqlite3.Connection, messages: Sequence[Erased]) -> None:
             for message in messages
         ]
         execute_rows(db, sql, rows)
+
+
+def erase_edits(db: sqlite3.Connection) -> int:
+    """Erase the next edits, `STEP_EDITS` at most. Returns how many: if fewer, none is left."""
+    erased = db.execute(_ERASE_EDITS, (STEP_EDITS,)).rowcount
+    if erased < STEP_EDITS:
+        db.execute("DELETE FROM erasing WHERE true")  # without WHERE, SQLite writes a page of an empty table, too
+    return erased

@@ -3,7 +3,7 @@
 import sqlite3
 
 from server.adapters.codec import DecodeError, decode_event
-from server.adapters.sqlite.erasing import Erased, erase
+from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
 from server.domain.events import MessageDeleted, MessageErased
 
 _BATCH = 500
@@ -18,6 +18,8 @@ UPDATE events SET edit_of = json_extract(CAST(payload AS TEXT), '$.m.offset')
 WHERE message_id IS NULL AND json_valid(CAST(payload AS TEXT))
 AND json_extract(CAST(payload AS TEXT), '$.t') = 'edited';
 CREATE INDEX edits ON events (channel_id, edit_of) WHERE edit_of IS NOT NULL;
+CREATE TABLE erasing (channel_id INTEGER NOT NULL, created INTEGER NOT NULL, payload TEXT NOT NULL,
+PRIMARY KEY (channel_id, created)) WITHOUT ROWID;
 INSERT OR IGNORE INTO authors (author, channel_id)
 SELECT json_extract(CAST(payload AS TEXT), '$.m.author[0]'), channel_id FROM events
 WHERE message_id IS NOT NULL AND json_valid(CAST(payload AS TEXT))
@@ -44,6 +46,8 @@ def _erase_deleted(db: sqlite3.Connection) -> None:
     states = db.execute(_DELETED)
     while rows := states.fetchmany(_BATCH):
         erase(db, [found for row in rows if (found := _deleted(*row))])
+    while erase_edits(db) == STEP_EDITS:
+        pass
 
 
 def _deleted(channel_id: int, created_offset: int, state: bytes) -> Erased | None:

@@ -15,6 +15,7 @@ import structlog
 from server.adapters.codec import DecodeError, decode_event, state_of
 from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.database import DEADLINE_S
+from server.adapters.sqlite.erasing import SHOWN
 from server.adapters.sqlite.opened_file import FileLost, OpenedFile
 from server.adapters.sqlite.reader_threads import Query, ReaderThreads, Row, closed
 from server.domain.channels import ChannelName
@@ -30,15 +31,16 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger("maru.log")
 
-_READ = """
+_REPLAY = """
 SELECT c.epoch, c.head, c.floor, (
     SELECT CAST(group_concat(payload, char(10)) AS BLOB) FROM (
-        SELECT e.payload FROM events e
+        SELECT {shown} AS payload FROM events e
         WHERE e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
         ORDER BY e.offset LIMIT ?3
     )
 ) FROM channels c WHERE c.name = ?1
 """
+_READ = _REPLAY.format(shown=SHOWN)
 
 _HEADS = """
 SELECT json_group_array(json_array(c.name, c.epoch, c.head)) FROM json_each(?1) n JOIN channels c ON c.name = n.value

@@ -19,8 +19,8 @@ CREATE TABLE authors (author TEXT NOT NULL, channel_id INTEGER NOT NULL, PRIMARY
 -- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. An event that
 -- created a message has the message's id, and the offset of the last event that changed it: the payload of that event
 -- is the message's state. It is kept as long as the creation is, because the oldest events are dropped first.
--- An edit has the offset of its message's creation in `edit_of`. A deletion replaces the payloads of its message's
--- creation and edits by those of erased events.
+-- An edit has the offset of its message's creation in `edit_of`, until it is erased. A deletion replaces the payloads of
+-- its message's creation and edits by those of erased events.
 -- Rows are stored in the order of writing, whatever their channel, and ids begin with the time: a commit touches few
 -- pages.
 CREATE TABLE events (
@@ -37,6 +37,15 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX messages ON events (message_id, channel_id) WHERE message_id IS NOT NULL;
 CREATE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
 CREATE INDEX edits ON events (channel_id, edit_of) WHERE edit_of IS NOT NULL;
+
+-- Deleted messages whose edits may still have their text, by the offsets of their creations. `payload`: the erased event
+-- of an edit, as a pattern.
+CREATE TABLE erasing (
+    channel_id INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (channel_id, created)
+) WITHOUT ROWID;
 
 -- `n` counts in the order of writing, so the expired keys are the first ones. A key outlives its event.
 CREATE TABLE keys (

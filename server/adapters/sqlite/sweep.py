@@ -1,4 +1,5 @@
-"""Retention in the background: events that are too old, also in channels that nobody writes to, and expired keys."""
+"""Work in the background: events that are too old, also in channels that nobody writes to, expired keys, and the edits
+of deleted messages."""
 
 import sqlite3
 from collections.abc import Callable
@@ -7,6 +8,7 @@ import structlog
 
 from server.adapters.sqlite.age_budget import AgeBudget
 from server.adapters.sqlite.batch import drop
+from server.adapters.sqlite.erasing import STEP_EDITS, erase_edits
 from server.adapters.sqlite.log_clock import LogClock
 from server.domain.limits import KEY_LIFETIME_MS
 
@@ -50,6 +52,7 @@ class Sweep:
         self._warned = False  # since the clocks agreed the last time
         self.refusals = 0
         self._done_with = 0  # the highest channel id of this pass so far
+        self.erased = 0  # edits, in the last step
 
     def restart(self) -> float:
         """Start the next pass from the first channel. Returns the seconds until then."""
@@ -67,7 +70,8 @@ class Sweep:
         if self.clock.trusted:
             _mend_keys(db, now + KEY_LIFETIME_MS)
         channels_left = self._trim_channels(db, now - self._max_age_ms)
-        if keys_left or channels_left:
+        self.erased = erase_edits(db)
+        if keys_left or channels_left or self.erased == STEP_EDITS:
             return PACE_S
         self._tell()
         return self.restart()

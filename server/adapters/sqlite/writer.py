@@ -153,8 +153,15 @@ class Writer:
         outcomes = batch.run(drafts)
         db.execute("COMMIT")
         if batch.erases:
-            self._erase_due = min(self._erase_due, time.monotonic() + ERASE_WITHIN_S)
+            self._erased(unfinished=batch.unfinished)
         return outcomes
+
+    def _erased(self, *, unfinished: bool) -> None:
+        """Empty the WAL soon. If edits are left to erase, the sweep goes on with them at once."""
+        now = time.monotonic()
+        self._erase_due = min(self._erase_due, now + ERASE_WITHIN_S)
+        if unfinished:
+            self._sweep_due = min(self._sweep_due, now + PACE_S)
 
     def _sweep_once(self) -> None:
         try:
@@ -167,6 +174,8 @@ class Writer:
             self._disconnect(error)
             due_in = self._sweep.restart()
         else:
+            if self._sweep.erased:
+                self._erased(unfinished=False)
             self._connection.works()
             self._checkpoint(idle=due_in > PACE_S)
         self._sweep_due = time.monotonic() + due_in

@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import pytest
 
 from server.adapters.clock import now_ms
 from server.adapters.codec import encode_event
-from server.adapters.sqlite import writer
-from server.adapters.sqlite.database import APPLICATION_ID, prepare
+from server.adapters.sqlite import sweep, writer
+from server.adapters.sqlite.batch import Batch
+from server.adapters.sqlite.channels import Channels
+from server.adapters.sqlite.database import APPLICATION_ID, open_writer, prepare
+from server.adapters.sqlite.erasing import STEP_EDITS
 from server.domain.appending import Appended, created, revised
 from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent, erased
@@ -82,6 +85,48 @@ async def test_all_in_one_transaction(tmp_path: Path) -> None:
         replay = await log.read(ROOM, 0, 10)
     assert [type(event) for event in replay.events] == [MessageErased, MessageErased, MessageDeleted]
     assert results[3] == Appended(replay.events[0], duplicate=True)  # type: ignore[arg-type]
+
+
+async def test_a_message_with_very_many_edits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its deletion erases some of them. The others are erased in steps, also after a restart; reads show none."""
+    path = tmp_path / "maru.db"
+    edits = 3 * STEP_EDITS + 10
+    with closing_log(path) as db:
+        write(db, [SECRET, new_message(2), *[EDIT] * edits])
+        write(db, [DELETION])
+        assert left(db) == edits - STEP_EDITS
+    monkeypatch.setattr(sweep, "PACE_S", 0.3)
+    monkeypatch.setattr(writer, "ERASE_WITHIN_S", 0.1)
+    async with log_at(path) as log:
+        events = (await log.read(ROOM, 0, edits + 3)).events
+        assert b"second secret" in found(path)
+        kinds = [MessageErased, MessageCreated, *[MessageErased] * edits, MessageDeleted]
+        assert [type(event) for event in events] == kinds
+        await gone(path)
+        assert (await log.read(ROOM, 0, edits + 3)).events == events
+    with closing_log(path) as db:
+        assert left(db) == left(db, "erasing") == 0
+
+
+@contextmanager
+def closing_log(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the log's file, which is made if it is missing."""
+    prepare(path)
+    with closing(open_writer(path)) as db:
+        yield db
+
+
+def write(db: sqlite3.Connection, drafts: list[Draft]) -> None:
+    """Write drafts in a transaction, without a log that sweeps."""
+    db.execute("BEGIN")
+    Batch(db, Channels(b"store"), now_ms(), 10**6).run(drafts)
+    db.execute("COMMIT")
+
+
+def left(db: sqlite3.Connection, table: str = "events WHERE edit_of IS NOT NULL") -> int:
+    """How many edits are not erased."""
+    (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # a table's name
+    return int(count)
 
 
 async def test_what_can_not_be_read_is_erased_too(tmp_path: Path) -> None:
