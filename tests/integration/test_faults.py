@@ -190,3 +190,20 @@ async def test_a_log_that_breaks_leaves_no_zombie(tmp_path: Path) -> None:
         await server.settled(connections=0, sessions=0)
         ends = [line["connection"] for line in server.lines if line.get("event") == "connection.closed"]
         assert sorted(ends) == sorted(client.connection for client in clients)
+
+
+async def test_a_log_that_is_removed_takes_nothing_more(tmp_path: Path) -> None:
+    """The server notices by itself that its files are gone: a single error line, and nothing is acked from then on."""
+    async with ServerProcess(tmp_path) as server:
+        client = await RawSocket.chat(server.port, token("alice"))
+        assert (await client.ask("message:send", {"channel": ROOM, "text": "before"}))["ok"]
+        for file in server.folder.glob("maru.db*"):
+            file.unlink()
+        line = await server.logged(lambda line: line["event"] == "message_log.unavailable", timeout=3.0)
+        assert "removed or replaced" in line["error"]
+        for command, body in (("message:send", {"text": "after"}), ("channel:join", {}), ("history:read", {})):
+            answer = await client.ask(command, {"channel": ROOM, **body})
+            assert answer["error"]["code"] == "unavailable"
+        assert server.faults() == [line]
+        assert not list(server.folder.glob("maru.db*"))
+        await client.leave()
