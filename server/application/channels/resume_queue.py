@@ -11,7 +11,7 @@ channels would all be done too late for their clients."""
 
 
 class ResumeQueue:
-    """Gives sessions their turns, a channel at a time: at most `RESUMES` sessions have a turn.
+    """Gives sessions their turns, a few channels at a time: at most `RESUMES` sessions have a turn.
 
     A session that has begun goes before those that have not, so at most twice as many have begun. Of the others the
     newest goes first: its client is willing to wait for long, while the client that came first is the next to hang up
@@ -27,43 +27,58 @@ class ResumeQueue:
         """Return a place for a session, which has not begun."""
         return Place(self, next(self._arrivals))
 
-    async def take(self, fresh: bool, arrival: int) -> None:
+    async def take(self, place: "Place") -> None:
         """Wait for a turn."""
-        if self._free:
+        if self._free > 0:
             self._free -= 1
             return
-        turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (fresh, -arrival if fresh else arrival, turn))
+        turn = place.turn = asyncio.get_running_loop().create_future()
+        rank = -place.arrival if place.fresh else place.arrival
+        heapq.heappush(self._waiting, (place.fresh, rank, turn))
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give()  # the turn came in the same moment
             raise
+        finally:
+            place.turn = None
+
+    def hurry(self, turn: asyncio.Future[None]) -> None:
+        """Give a turn now to a session that waits, beside those of `RESUMES` sessions."""
+        if not turn.done():
+            self._free -= 1
+            turn.set_result(None)
 
     def give(self) -> None:
         """End a turn: the next session has it."""
-        while self._waiting:
+        self._free += 1
+        while self._free > 0 and self._waiting:
             _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():
+                self._free -= 1
                 turn.set_result(None)
-                return
-        self._free += 1
 
 
 class Place:
-    """A session's place in the queue. Use as an async context manager, once for each channel: the body is a turn."""
+    """A session's place in the queue. Use as an async context manager, once for a few channels: the body is a turn."""
 
-    __slots__ = ("_arrival", "_fresh", "_queue")
+    __slots__ = ("_queue", "arrival", "fresh", "turn")
 
     def __init__(self, queue: ResumeQueue, arrival: int) -> None:
         self._queue = queue
-        self._arrival = arrival
-        self._fresh = True  # whether the session has had no turn yet
+        self.arrival = arrival
+        self.fresh = True  # whether the session has had no turn yet
+        self.turn: asyncio.Future[None] | None = None  # is waited for
+
+    def gone(self) -> None:
+        """End the wait for a turn: the session is gone, and its turn does nothing."""
+        if self.turn is not None:
+            self._queue.hurry(self.turn)
 
     async def __aenter__(self) -> None:
-        await self._queue.take(self._fresh, self._arrival)
-        self._fresh = False
+        await self._queue.take(self)
+        self.fresh = False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from server.application.channels.hub import Hub
-from server.application.channels.resume_queue import ResumeQueue
+from server.application.channels.resume_queue import Place, ResumeQueue
 from server.application.turn import Turn
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Unavailable
@@ -55,6 +56,19 @@ Join = Callable[[SessionId, Identity, ChannelName, Callable[[Joined], None], Pos
 """Enter a channel from a position (`Subscriptions.join`)."""
 
 
+@dataclass(slots=True)
+class _Resume:
+    """A session's resume, under way."""
+
+    session: SessionId
+    identity: Identity
+    left: deque[tuple[ChannelName, Position]]  # to be entered
+    begun: bool = False  # whether a channel has been entered or refused
+    lost_s: float = 0.0  # spent on channels that are unavailable
+    unpaced: int = 0  # bytes that were pushed since the session was waited for
+    turn: Turn = field(default_factory=Turn)
+
+
 class Resuming:
     """The use case of a resume, for all sessions of a replica."""
 
@@ -64,39 +78,57 @@ class Resuming:
         self._transport = transport
         self._membership = membership
         self._queue = ResumeQueue()
+        self._places: dict[SessionId, Place] = {}  # of the sessions that resume
 
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position, and push `ChannelResumed` or, if that fails, `ChannelRemoved`.
 
-        Sessions take turns, channel by channel (`ResumeQueue`), and the work ends with the session. If the log and the
-        broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other channels: 500 waits would
-        be minutes.
+        Sessions take turns, a few channels at a time (`ResumeQueue`), and the work ends with the session. If the log
+        and the broker keep the session waiting for `AWAY_S` in vain, they are not asked for the other channels: 500
+        waits would be minutes.
         """
-        loop = asyncio.get_running_loop()
-        lost_s = 0.0  # spent on channels that are unavailable
-        unpaced = 0  # bytes that were pushed since the session was waited for
-        turn, place = Turn(), self._queue.arrive()
-        for number, (channel, since) in enumerate(positions.items()):
-            if turn.over():
-                await turn.pass_on()  # channels that are in memory are resumed without waiting for anything
-            if lost_s >= AWAY_S:
-                self._transport.push(session, ChannelRemoved(channel, Unavailable))
-                continue
+        place = self._places[session] = self._queue.arrive()
+        try:
+            await self._resume(place, _Resume(session, identity, deque(positions.items())))
+        finally:
+            del self._places[session]
+
+    def gone(self, session: SessionId) -> None:
+        """End a resume that waits for its turn: its session is no longer present."""
+        if (place := self._places.get(session)) is not None:
+            place.gone()
+
+    async def _resume(self, place: Place, resume: _Resume) -> None:
+        while resume.left and resume.lost_s < AWAY_S:
             async with place:
-                if not self._membership.present(session):
-                    return
-                began = loop.time()
-                if number % AHEAD == 1 and not lost_s:
-                    await self._open_ahead(identity, dict(islice(positions.items(), number, number + AHEAD)))
-                given = await self._enter(session, identity, channel, since)
+                await self._enter_some(resume, AHEAD if resume.begun else 1)
+            if resume.unpaced >= PACED_BYTES:
+                await self._transport.flushed(resume.session)
+                resume.unpaced = 0
+        for channel, _ in resume.left:
+            self._transport.push(resume.session, ChannelRemoved(channel, Unavailable))
+
+    async def _enter_some(self, resume: _Resume, count: int) -> None:
+        """Enter so many channels, or fewer if their events are many."""
+        if count > 1 and not resume.lost_s and self._membership.present(resume.session):
+            await self._open_ahead(resume.identity, dict(islice(resume.left, count)))
+        loop = asyncio.get_running_loop()
+        for _ in range(min(count, len(resume.left))):
+            if resume.turn.over():
+                await resume.turn.pass_on()  # channels that are in memory are resumed without waiting for anything
+            if not self._membership.present(resume.session):
+                resume.left.clear()
+                return
+            channel, since = resume.left.popleft()
+            began, resume.begun = loop.time(), True
+            given = await self._enter(resume.session, resume.identity, channel, since)
             if isinstance(given, MaruError):
-                lost_s += loop.time() - began if isinstance(given, Unavailable) else 0.0
-                self._transport.push(session, ChannelRemoved(channel, type(given)))
-                continue
-            unpaced += given
-            if unpaced >= PACED_BYTES:
-                await self._transport.flushed(session)
-                unpaced = 0
+                resume.lost_s += loop.time() - began if isinstance(given, Unavailable) else 0.0
+                self._transport.push(resume.session, ChannelRemoved(channel, type(given)))
+            else:
+                resume.unpaced += given
+            if resume.unpaced >= PACED_BYTES or resume.lost_s >= AWAY_S:
+                return
 
     async def _open_ahead(self, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Open several channels together; an error is met again when the channel is joined."""
@@ -105,6 +137,8 @@ class Resuming:
             for channel, since in positions.items()
             if not self._hub.hosts(channel) and allows(identity.grants, Action.JOIN, channel)
         ]
+        if not closed:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AHEAD_S):
                 await asyncio.gather(*(self._hub.host(*each) for each in closed), return_exceptions=True)

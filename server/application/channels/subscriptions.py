@@ -92,6 +92,10 @@ class Subscriptions:
         """Enter each channel from its position. See `Resuming.resume`."""
         await self._resuming.resume(session, identity, positions)
 
+    def gone(self, session: SessionId) -> None:
+        """Wait for nothing any more on behalf of a session whose connection is gone. It ends later, by `end`."""
+        self._resuming.gone(session)
+
     def apply_grants(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
         for channel in list(self._membership.channels(session)):

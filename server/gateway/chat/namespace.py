@@ -66,6 +66,10 @@ class ChatNamespace(Namespace):
             await self._subscriptions.resume(session.id, admitted.identity, positions)
         self._sessions.ready(session)
 
+    def lost(self, session: Session) -> None:
+        """Wait for nothing any more on behalf of a session whose connection is gone."""
+        self._subscriptions.gone(session.id)
+
     def ended(self, session: Session) -> None:
         """End the session's memberships, and the session."""
         self._sessions.close(session)

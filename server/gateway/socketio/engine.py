@@ -42,7 +42,8 @@ class Gone(web.Response):
 class Engine(engineio.AsyncServer):
     """Accepts handshakes, and opens connections.
 
-    `received` handles a packet of a client; `ended` is called once a connection's last packet has been handled.
+    `received` handles a packet of a client; `lost` is called once a connection's transport is gone, and `ended` once
+    its last packet has been handled.
     """
 
     sockets: dict[str, Connection]
@@ -55,6 +56,7 @@ class Engine(engineio.AsyncServer):
         outbox: Outbox,
         metrics: ConnectionMetrics,
         received: Callable[[Connection, str], Coroutine[Any, Any, None]],
+        lost: Callable[[Connection], None],
         ended: Callable[[Connection], None],
         **options: Any,
     ) -> None:
@@ -68,7 +70,7 @@ class Engine(engineio.AsyncServer):
         )
         loop = asyncio.get_running_loop()
         self._outbox = outbox  # frames that wait to be written to all connections
-        self.registry = Registry(self.ping_interval, self.ping_timeout, received, ended, metrics)
+        self.registry = Registry(self.ping_interval, self.ping_timeout, received, lost, ended, metrics)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
         self._checks = HandshakeChecks(allowed_origins, admission)

@@ -40,6 +40,10 @@ class Namespace(Protocol):
         """Bring a new session back into its channels, and tell it that it is complete. Its client knows its `sid`."""
         ...
 
+    def lost(self, session: Session) -> None:
+        """Tell that the session's connection is gone. `ended` follows when its last packet has been handled."""
+        ...
+
     def ended(self, session: Session) -> None:
         """End a session whose client is gone."""
         ...

@@ -37,6 +37,7 @@ class ChatServer(socketio.AsyncServer):
             async_handlers=False,
             namespaces=[NAMESPACE],
             received=self._received,
+            lost=self._lose,
             ended=self._end_session,
             **engine_options,
         )
@@ -99,6 +100,11 @@ class ChatServer(socketio.AsyncServer):
         answer = await self._namespace.run(session, data[0], data[1:], reply)
         if isinstance(answer, Failed) and isinstance(answer.error, Unavailable):
             connection.skip_waiting()
+
+    def _lose(self, connection: Connection) -> None:
+        """Tell of a connection that is gone, although a packet of its client may still be handled."""
+        if connection.session is not None:
+            self._namespace.lost(connection.session)
 
     def _end_session(self, connection: Connection) -> None:
         """End the session of a connection that is gone, or whose client has left: without a task, since thousands may

@@ -32,8 +32,8 @@ _log = structlog.get_logger("maru.connection")
 class Registry(ConnectionEvents[Connection]):
     """Pings connections, closes those that never send a CONNECT, and forgets those that end.
 
-    `handle` handles a packet of a client, and may raise `HostilePacket`. `disconnected` is called once for each
-    connection, after its last packet.
+    `handle` handles a packet of a client, and may raise `HostilePacket`. `gone` is called once for each
+    connection, when its transport is gone, and `disconnected` once, after its last packet.
     """
 
     def __init__(
@@ -41,10 +41,12 @@ class Registry(ConnectionEvents[Connection]):
         ping_interval: float,
         ping_timeout: float,
         handle: Callable[[Connection, str], Awaitable[None]],
+        gone: Callable[[Connection], None],
         disconnected: Callable[[Connection], None],
         metrics: ConnectionMetrics,
     ) -> None:
         self._handle = handle
+        self._gone = gone
         self._disconnected = disconnected
         self._metrics = metrics
         self.connections: dict[str, Connection] = {}  # by id, in the order of the handshakes
@@ -102,6 +104,7 @@ class Registry(ConnectionEvents[Connection]):
         self._metrics.closed(connection.cause or CloseReason.TRANSPORT_LOST)
         self._wheel.remove(connection)
         self.unconnected.pop(connection, None)
+        self._gone(connection)
 
     def leaving(self, connection: Connection) -> None:
         """Close the transport soon: if thousands of clients leave at once, others get a turn in between."""

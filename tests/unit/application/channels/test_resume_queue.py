@@ -63,3 +63,25 @@ async def test_a_session_that_gives_up_takes_no_turn() -> None:
     assert done == []
     async with asyncio.timeout(1):
         await session(last, 1, lambda: None)
+
+
+async def test_a_session_that_is_gone_leaves_at_once() -> None:
+    """It does not wait for its turn, and takes nobody else's; to be told twice, or outside of a wait, is no error."""
+    queue = ResumeQueue(1)
+    first, gone, last = queue.arrive(), queue.arrive(), queue.arrive()
+    done: list[str] = []
+    async with first:
+        leaving = asyncio.create_task(session(gone, 1, lambda: done.append("gone")))
+        waiting = asyncio.create_task(session(last, 1, lambda: done.append("last")))
+        await turns(3)
+        gone.gone()
+        gone.gone()
+        await leaving
+        gone.gone()
+        assert done == ["gone"]
+        await turns(10)
+        assert done == ["gone"]
+    await waiting
+    assert done == ["gone", "last"]
+    async with asyncio.timeout(1):
+        await session(first, 1, lambda: done.append("first"))

@@ -11,6 +11,7 @@ import pytest
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hosting import EMPTY_LIMIT
 from server.application.channels.new_channels import NEW_CHANNELS
+from server.application.channels.resume_queue import RESUMES
 from server.application.channels.resuming import Joined
 from server.application.channels.subscriptions import REPLAY_READS
 from server.domain.channels import ChannelName
@@ -488,6 +489,27 @@ async def test_a_resume_ends_with_its_session(door: Door) -> None:
     assert (door.log.reads, door.replica.hub.hosted, door.inbox) == (1, 1, [])
 
 
+async def test_a_resume_that_waits_for_its_turn_ends_with_its_connection(door: Door) -> None:
+    """It does not keep its place until the turn comes; for a session that does not resume nothing is to be done."""
+    subscriptions = door.replica.subscriptions
+    door.log.after = Gate()
+    others = [SessionId(f"other-{number}") for number in range(RESUMES)]
+    for session in others:
+        door.replica.transport.connect(session)
+    busy = [asyncio.create_task(subscriptions.resume(other, ALICE, {ROOM: Position("e", 1)})) for other in others]
+    await turns(5)
+    resuming = asyncio.create_task(subscriptions.resume(HERS, ALICE, {ROOM: Position("e", 1)}))
+    await turns(5)
+    door.replica.transport.disconnect(HERS)
+    assert not resuming.done()
+    subscriptions.gone(HERS)
+    await resuming
+    subscriptions.gone(HERS)
+    assert not any(task.done() for task in busy)
+    door.log.after.open()
+    await asyncio.gather(*busy)
+
+
 async def test_a_resume_opens_some_channels_together(door: Door) -> None:
     """And waits for none of them for long: a read that hangs is waited for once, by the join of its channel."""
     rooms = [ChannelName(f"room:{number}") for number in range(3)]
@@ -501,7 +523,8 @@ async def test_a_resume_opens_some_channels_together(door: Door) -> None:
     assert door.replica.hub.hosted == 1
     gate.open()
     await resuming
-    assert [pushed.channel for pushed in door.inbox if isinstance(pushed, ChannelResumed)] == [rooms[0], *rooms]
+    await resume(HERS, ALICE, dict.fromkeys(rooms, Position("e", 1)))  # nothing is left to be opened
+    assert [pushed.channel for pushed in door.inbox if isinstance(pushed, ChannelResumed)] == [rooms[0], *rooms, *rooms]
 
 
 async def test_a_resume_waits_for_a_reader(door: Door) -> None:
