@@ -10,6 +10,11 @@ COMMAND_DEADLINE_S = 1.8
 """Time for all waits inside one command. The rest of the 2 s is for the network, both ways."""
 
 
+BUSY_S = 0.1
+"""A deadline that is looked at later than this is put off by as much again: the event loop was busy with something
+else, and the answer may have come meanwhile, or may not even have been asked for."""
+
+
 class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
     """A context that raises `Unavailable` if its body takes too long.
 
@@ -49,15 +54,19 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
 
 
 class _Watch:
-    """The deadlines of one event loop that have the same length, so that the first to begin is the first to expire."""
+    """The deadlines of one event loop that have the same length, so that the first to begin is the first to expire.
 
-    __slots__ = ("_seconds", "_timer", "_waits", "loop")
+    A stall of the event loop is no time in which the log or the broker could have answered: it counts for none of them.
+    """
+
+    __slots__ = ("_due", "_seconds", "_timer", "_waits", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.loop = loop
         self._seconds = seconds
         self._waits: deque[deadline] = deque()  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None  # runs while there are any
+        self._due = 0.0  # when the timer is to run
 
     def watches(self, loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
         """Say whether the watch is for this loop and this length."""
@@ -68,7 +77,7 @@ class _Watch:
         expires_at = self.loop.time() + self._seconds
         self._waits.append(wait)
         if self._timer is None:
-            self._timer = self.loop.call_at(expires_at, self._look)
+            self._set_timer(expires_at)
         return expires_at
 
     def tidy(self) -> None:
@@ -78,11 +87,21 @@ class _Watch:
 
     def _look(self) -> None:
         now = self.loop.time()
+        late = now - self._due
+        if late > BUSY_S:
+            for wait in self._waits:
+                wait.expires_at = max(wait.expires_at, now) + late
         while self._waits and (self._waits[0].over or self._waits[0].expires_at <= now):
             wait = self._waits.popleft()
             if not wait.over:
                 wait.expire()
-        self._timer = self.loop.call_at(self._waits[0].expires_at, self._look) if self._waits else None
+        self._timer = None
+        if self._waits:
+            self._set_timer(self._waits[0].expires_at)
+
+    def _set_timer(self, due: float) -> None:
+        self._due = due
+        self._timer = self.loop.call_at(due, self._look)
 
 
 _latest: _Watch | None = None

@@ -39,6 +39,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._jumping.now
 
+    def stall(self, seconds: float) -> None:
+        """Let the time pass without a turn, as work without an await does."""
+        self._jumping.now += seconds
+
 
 def virtually(scenario: Callable[[], Coroutine[object, object, T]]) -> T:
     """Run a scenario to its end on a virtual-time loop of its own."""

@@ -1,11 +1,13 @@
 """The bound on what a command waits for."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from server.application.deadline import COMMAND_DEADLINE_S, deadline
 from server.domain.errors import NotFound, Unavailable
+from tests.doubles.virtual_time import VirtualTimeLoop
 
 
 async def test_what_is_in_time_passes() -> None:
@@ -95,3 +97,25 @@ async def test_a_deadline_within_another_ends_what_it_bounds() -> None:
     asyncio.get_running_loop().call_later(COMMAND_DEADLINE_S, waiting.cancel)
     await asyncio.wait([waiting])
     assert waiting.cancelled()
+
+
+async def test_time_in_which_the_event_loop_is_busy_does_not_count() -> None:
+    """After a stall over the deadline there is time for the answer; a wait for ever ends all the same."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    answer = loop.create_future()
+
+    async def wait(event: asyncio.Future[None]) -> float:
+        with contextlib.suppress(Unavailable):
+            async with deadline():
+                await event
+        return loop.time()
+
+    began = loop.time()
+    answered, asked = asyncio.create_task(wait(answer)), asyncio.create_task(wait(loop.create_future()))
+    await asyncio.sleep(1.0)
+    loop.stall(3.0)
+    loop.call_later(0.5, answer.set_result, None)
+    assert await answered == pytest.approx(began + 4.5)
+    late = 4.0 - COMMAND_DEADLINE_S
+    assert await asked == pytest.approx(began + 4.0 + late)
