@@ -38,13 +38,14 @@ SWEEP_S = 5.0
 class HostedChannel:
     """An open channel: it has members on this replica, or had some a moment ago."""
 
-    __slots__ = ("doubts", "empty_since", "last", "name", "released", "ring", "sequencer")
+    __slots__ = ("doubts", "empty_since", "last", "name", "opened_for", "released", "ring", "sequencer")
 
     def __init__(self, name: ChannelName, head: Position, ring: Ring, now: float) -> None:
         self.name = name
         self.sequencer = Sequencer(head)  # puts the channel's hints in order
         self.ring = ring  # the last events, for clients that join and resume
         self.empty_since = now  # on the hub's clock; when the channel was last seen with a member or asked for
+        self.opened_for: Position | None = None  # the very position that a client gave before the log was read
         self.released = False  # whether its events are no longer delivered here
         self.last: Fingerprint | None = None  # of the event at the position, if known
         self.doubts = 0  # times that the log may have been replaced since it was last compared with the position
@@ -205,6 +206,7 @@ class Hosting:
             await self._broadcast.subscribe(channel)
             replay = await self._log.read(channel, after, limit)
             hosted = HostedChannel(channel, replay.head, Ring(self._rings), self._clock())
+            hosted.opened_for = since
             hosted.ring.replay(after, replay.head.offset, replay.events)
             for event in replay.events[-1:]:
                 self._log.note(event)

@@ -130,7 +130,8 @@ class Subscriptions:
 
     async def _catch_up(self, hosted: HostedChannel, since: Position | None, history: int) -> Joined:
         """Return the events that lead up to the hub's position, without an await between looking and returning."""
-        if since is not None and _is_beyond(since, hosted.sequencer.position):
+        opened_for, hosted.opened_for = hosted.opened_for, None
+        if since is not None and since is not opened_for and _is_beyond(since, hosted.sequencer.position):
             # Another replica may have given the client events that this hub has not seen yet.
             await self._hub.refresh(hosted)
         floor = 0

@@ -323,6 +323,17 @@ async def test_a_hub_that_is_more_than_one_read_behind_is_not_mistaken_for_an_ol
     assert joined.reason is None
 
 
+async def test_a_position_of_another_epoch_costs_the_read_that_opens_the_channel(door: Door) -> None:
+    """That read came after the client's events; a channel that was open before is compared with the log."""
+    await door.write(3)
+    reads = door.log.reads
+    joined = await door.join(Position("another", 7))
+    assert (joined.position.offset, joined.reason) == (3, NotResumable.EPOCH_CHANGED)
+    assert door.log.reads == reads + 1
+    await door.join(Position("another", 7))
+    assert door.log.reads > reads + 1
+
+
 async def test_a_log_that_is_lost_during_the_read_is_a_changed_epoch(door: Door) -> None:
     """The hub learns of the new epoch from the join's read; the answer is the new log's position, whole."""
     await door.write(RING_LIMIT + 10)
