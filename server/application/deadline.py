@@ -11,8 +11,8 @@ COMMAND_DEADLINE_S = 1.8
 
 
 BUSY_S = 0.1
-"""A deadline that is looked at later than this is put off by as much again: the event loop was busy with something
-else, and the answer may have come meanwhile, or may not even have been asked for."""
+"""A deadline that is looked at later than this is put off by as much again, once: the event loop was busy with
+something else, and the answer may have come meanwhile, or may not even have been asked for."""
 
 
 class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
@@ -22,12 +22,13 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
     of them, and entering and leaving cost next to nothing.
     """
 
-    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_watch", "expires_at", "over")
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_watch", "expires_at", "over", "put_off")
 
     def __init__(self, seconds: float = COMMAND_DEADLINE_S) -> None:
         self._seconds = seconds  # how long the body may take
         self._expired = False  # whether the body was cancelled because it took too long
         self.over = False  # whether the body has ended
+        self.put_off = False  # whether the deadline has been put off
 
     async def __aenter__(self) -> None:
         self._watch = _watch_over(self._seconds)
@@ -89,8 +90,7 @@ class _Watch:
         now = self.loop.time()
         late = now - self._due
         if late > BUSY_S:
-            for wait in self._waits:
-                wait.expires_at = max(wait.expires_at, now) + late
+            self._put_off(now, late)
         while self._waits and (self._waits[0].over or self._waits[0].expires_at <= now):
             wait = self._waits.popleft()
             if not wait.over:
@@ -98,6 +98,14 @@ class _Watch:
         self._timer = None
         if self._waits:
             self._set_timer(self._waits[0].expires_at)
+
+    def _put_off(self, now: float, late: float) -> None:
+        least = 0.0  # the deadlines keep their order
+        for wait in self._waits:
+            if not wait.put_off:
+                wait.put_off = True
+                wait.expires_at = max(wait.expires_at, now) + late
+            wait.expires_at = least = max(wait.expires_at, least)
 
     def _set_timer(self, due: float) -> None:
         self._due = due

@@ -119,3 +119,24 @@ async def test_time_in_which_the_event_loop_is_busy_does_not_count() -> None:
     assert await answered == pytest.approx(began + 4.5)
     late = 4.0 - COMMAND_DEADLINE_S
     assert await asked == pytest.approx(began + 4.0 + late)
+
+
+async def test_a_deadline_is_put_off_once() -> None:
+    """A loop that is busy again and again does not keep a client waiting for ever."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+
+    async def wait() -> float:
+        with contextlib.suppress(Unavailable):
+            async with deadline():
+                await loop.create_future()
+        return loop.time()
+
+    began = loop.time()
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(1.7)
+    loop.stall(0.5)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0.3)
+    loop.stall(0.5)
+    assert await waiting == pytest.approx(began + 3.0, abs=0.01)
