@@ -99,13 +99,14 @@ def _missing(ledger: Ledger, answer: Answer, log: Json) -> str:
 
 
 def doubled(ledger: Ledger) -> Iterator[Violation]:
-    """A key is one message in an epoch."""
-    for (channel, author, key), offsets in ledger.keyed.items():
+    """A key is one message in an epoch, unless Redis lost keys before that epoch."""
+    for sent, offsets in ledger.keyed.items():
+        channel, author, key = sent
         by_epoch: dict[str, dict[int, int]] = defaultdict(dict)
         for epoch, offset, index in offsets:
             by_epoch[epoch].setdefault(offset, index)
         for epoch, found in by_epoch.items():
-            if len(found) > 1 and not ledger.evicted(channel):
+            if len(found) > 1 and not ledger.forgotten(sent, epoch):
                 story = f"the key {key} of {author} is at {sorted(found)} in {epoch}"
                 yield Violation("doubled", channel, story, tuple(found.values()))
 

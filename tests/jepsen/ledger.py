@@ -91,6 +91,7 @@ class Ledger:
     keyed: defaultdict[tuple[str, str, str], list[tuple[str, int, int]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    epochs: dict[tuple[str, str], int] = field(default_factory=dict)  # the first record that has it, by channel
     readers: defaultdict[tuple[str, str], list[Record]] = field(default_factory=lambda: defaultdict(list))
     logs: dict[str, Json] = field(default_factory=dict)  # the final log of each channel
     final: dict[str, dict[str, Json]] = field(default_factory=dict)  # its messages, by id
@@ -117,9 +118,16 @@ class Ledger:
             if "loses_since" in fault.value
         )
 
-    def evicted(self, channel: str) -> bool:
-        """Whether single keys of the channel were taken away."""
-        return any(fault.value.get("loses_since") == 0 for fault in self._of(channel))
+    def forgotten(self, sent: tuple[str, str, str], epoch: str) -> bool:
+        """Whether Redis may have written a message again in this epoch, since a key of its channel was evicted.
+
+        That was after the message was first sent, and the channel had the epoch only afterwards."""
+        channel = sent[0]
+        return any(
+            self.sends[sent].invoked < fault.index and fault.value["evicts_since"] < self.epochs[channel, epoch]
+            for fault in self.faults
+            if "evicts_since" in fault.value and fault.value["channel"] == channel
+        )
 
     def resetting(self, channel: str) -> list[Record]:
         """Return the faults after which the epoch may change."""
@@ -187,6 +195,9 @@ class Ledger:
 
     def _ended(self, record: Record) -> None:
         value = record.value
+        if "epoch" in value:
+            channel = value["channel"] if "channel" in value else self.invokes[record.op].value["channel"]
+            self.epochs.setdefault((channel, value["epoch"]), record.index)
         if record.name in WRITES:
             self._written(record, self.invokes[record.op].value)
         elif record.name in {"join", "reset"} and record.kind == "ok":

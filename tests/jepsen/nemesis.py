@@ -63,9 +63,9 @@ class Nemesis:
         """The index of the next record."""
         return len(self._history.records)
 
-    def lost(self, name: str, since: int, channel: str | None = None) -> None:
+    def lost(self, name: str, since: int, channel: str | None = None, **told: object) -> None:
         """Note that the store was made to lose what was acked since then."""
-        self._history.fault(name, ends=since, loses_since=since, channel=channel)
+        self._history.fault(name, ends=since, loses_since=since, channel=channel, **told)
 
     async def hold(self) -> None:
         """Let a fault last."""
@@ -228,9 +228,10 @@ async def evict(nemesis: Nemesis) -> None:
             kinds.setdefault(key.rpartition(b"}")[2].split(b":")[-1][:5], []).append(key)
         key = nemesis.random.choice(kinds[nemesis.random.choice(sorted(kinds))])
         channel = next((name for name in nemesis.channels if name.encode() in key), None)
+        began = nemesis.now
         async with nemesis.fault("evict", key=key.decode(errors="replace"), resets=True, channel=channel):
             await client.delete(key)
-    nemesis.lost("evict", 0, channel)
+    nemesis.lost("evict", 0, channel, evicts_since=began)
 
 
 async def fill_redis(nemesis: Nemesis) -> None:

@@ -289,6 +289,65 @@ def never_answered(made: Made) -> None:
     made.log(1, 2, offset=2)
 
 
+def evict(made: Made, channel: str | None = ROOM) -> None:
+    """Take a key away from Redis."""
+    began = len(made.records)
+    made.fault(resets=True, channel=channel)
+    made.fault(ends=0, loses_since=0, channel=channel, evicts_since=began)
+
+
+def renamed(made: Made) -> None:
+    """The epoch changes, and bob is told; the log is whole."""
+    made.epoch = "two"
+    made.joined(made.join(since=("one", 2)), 2, recovered=False, reason="epoch_changed")
+
+
+def written_again(made: Made, number: int, offset: int) -> None:
+    """A message is written a second time, and the log has both."""
+    op = made.invoke("ann", "send", {"author": "ann", "key": f"k{number}", "text": f"says {number}"})
+    again = message(number) | {"id": "again"}
+    made.write("ann", "ok", "send", op, {"epoch": made.epoch, "offset": offset, "duplicate": False} | again)
+    made.hear(number, offset=offset, at=f"t{offset}", id="again")
+    made.log(*range(1, offset), offset=offset)
+    made.records[-1].value["messages"].append({"offset": offset, **again})
+
+
+def key_twice_in_the_epoch_of_the_eviction(made: Made) -> None:
+    """A key of Redis is evicted; a message is written again, and the epoch stays."""
+    evict(made)
+    written_again(made, 2, 3)
+
+
+def key_twice_after_another_channel_lost_keys(made: Made) -> None:
+    """A key of another channel is evicted, then the epoch changes; a message is written again."""
+    evict(made, "room:b")
+    made.fault(resets=True)
+    renamed(made)
+    written_again(made, 2, 3)
+
+
+def key_twice_after_a_key_of_no_channel(made: Made) -> None:
+    """A key that all channels share is evicted, and the epoch changes; a message is written again."""
+    evict(made, None)
+    renamed(made)
+    written_again(made, 2, 3)
+
+
+def key_twice_of_a_later_message(made: Made) -> None:
+    """A key is evicted, and the epoch changes; a message that is sent afterwards is written twice."""
+    evict(made)
+    renamed(made)
+    made.send(3)
+    made.hear(3)
+    written_again(made, 3, 4)
+
+
+def key_twice_before_the_eviction(made: Made) -> None:
+    """A message is written twice; then a key is evicted, and the epoch stays."""
+    written_again(made, 2, 3)
+    evict(made)
+
+
 @pytest.mark.parametrize(
     ("story", "kinds"),
     [
@@ -298,6 +357,11 @@ def never_answered(made: Made) -> None:
         (lost_deletion, {"lost"}),
         (other_epoch_without_a_fault, {"lost", "needless"}),
         (key_twice, {"doubled"}),
+        (key_twice_in_the_epoch_of_the_eviction, {"doubled"}),
+        (key_twice_after_another_channel_lost_keys, {"doubled"}),
+        (key_twice_after_a_key_of_no_channel, {"doubled"}),
+        (key_twice_of_a_later_message, {"doubled"}),
+        (key_twice_before_the_eviction, {"doubled"}),
         (offset_twice, {"doubled"}),
         (back_in_order, {"reordered"}),
         (against_the_log, {"reordered"}),
@@ -377,7 +441,24 @@ def deleted_twice(made: Made) -> None:
     made.log(1, 2, 4, offset=4, id1=None)
 
 
-@pytest.mark.parametrize("story", [deleted_twice, told_of_the_loss, repeated_with_its_key, erased, edited_twice])
+def written_again_after_an_eviction(made: Made) -> None:
+    """A key of the channel is evicted, and the epoch changes; a message of before is written again."""
+    evict(made)
+    renamed(made)
+    written_again(made, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        deleted_twice,
+        told_of_the_loss,
+        repeated_with_its_key,
+        erased,
+        edited_twice,
+        written_again_after_an_eviction,
+    ],
+)
 def test_what_is_promised_is_no_violation(story: Callable[[Made], None]) -> None:
     """Each story is that of its docstring."""
     made = read_by_bob()
