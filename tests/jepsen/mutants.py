@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
+from secrets import token_bytes
 from typing import Any
 
 from server import __main__ as program
+from server.adapters.redis import message_log
+from server.adapters.redis.sent import DIGEST_BYTES
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain import recovery
 from server.domain.appending import Appended
@@ -101,6 +104,13 @@ def ignores_keys() -> None:
     SqliteMessageLog.append = ignoring  # type: ignore[method-assign]
 
 
+def ignores_keys_in_redis() -> None:
+    """The log in Redis remembers another key than was sent."""
+    message_log.digest = (  # type: ignore[attr-defined]
+        lambda draft: token_bytes(DIGEST_BYTES) if draft.key is not None else b""
+    )
+
+
 def recovers_always() -> None:
     """A resume says `recovered: true`, whatever has become of the log."""
     recovery.check_resumable = lambda *_, **__: None
@@ -108,7 +118,14 @@ def recovers_always() -> None:
 
 MUTANTS = {
     each.__name__: each
-    for each in (drops_an_event, swaps_two_events, acks_without_writing, ignores_keys, recovers_always)
+    for each in (
+        drops_an_event,
+        swaps_two_events,
+        acks_without_writing,
+        ignores_keys,
+        ignores_keys_in_redis,
+        recovers_always,
+    )
 }
 
 

@@ -16,6 +16,7 @@ SEED = 11
         ("swaps_two_events", "sqlite", (), "reordered"),
         ("acks_without_writing", "sqlite", (), "lost"),
         ("ignores_keys", "sqlite", (), "doubled"),
+        ("ignores_keys_in_redis", "redis", ("evict",), "doubled"),
         ("recovers_always", "redis", ("older backup",), "rewritten"),
     ],
 )
