@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from server.adapters.redis import keys
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.message_log import RedisMessageLog
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.errors import Unavailable
@@ -191,6 +192,22 @@ async def test_a_restarted_redis_has_to_prove_a_channel(tmp_path: Path, now: Now
             assert (await stranger.read(empty, 0, 0)).head.epoch == kept
 
 
+async def test_a_reader_of_old_cannot_prove_a_channel(tmp_path: Path, channel: ChannelName, now: Now) -> None:
+    """After a restart, a replica that saw a part of a channel some time ago can't say that its end is there."""
+    async with (
+        RedisProcess(tmp_path / "redis") as redis,
+        log_at(redis, now) as writer,
+        log_at(redis, now) as reader,
+    ):
+        events = await fill(writer, channel, 1)
+        await reader.history(channel, None, None, 10)
+        await writer.append(new_message(2, channel))
+        redis.kill()
+        await redis.start()
+        replay = await reader.read(channel, 0, 10)
+        assert (len(replay.events), replay.head.epoch == events[0].epoch) == (2, False)
+
+
 async def test_a_hearer_notices_an_older_redis(tmp_path: Path, channel: ChannelName, now: Now) -> None:
     """A replica that was only told of the lost events, by their hints, makes the epoch another, also if as many new
     events stand in their place."""
@@ -233,6 +250,19 @@ async def test_a_full_redis_is_read_and_gets_room(tmp_path: Path, channel: Chann
         assert (await log.append(new_message(200, channel))).event.offset == 101
 
 
+async def test_a_full_redis_lets_a_message_be_deleted(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName
+) -> None:
+    """Its text goes first, which makes room."""
+    await fill(log, channel, 3)
+    await redis.command("CONFIG", "SET", "maxmemory", 1)
+    try:
+        await log.append(Deletion(channel, some_id(1), NOW_MS))
+        assert "number 1" not in repr(await log.read(channel, 0, 10))
+    finally:
+        await redis.command("CONFIG", "SET", "maxmemory", 0)
+
+
 # Clocks
 
 
@@ -251,13 +281,45 @@ async def test_a_wrong_clock_lets_nothing_age(
         assert [line["event"] for line in lines] == ["message_log.clocks_disagree"]
         assert wrong.sweep.refusals > 0
         assert list((await wrong.read(channel, 0, 10)).events) == events
-        assert (await wrong.append(new_message(4, channel, key="k1"))).duplicate is False
+        assert (await wrong.append(new_message(4, channel, key="k1"))).duplicate is True
+    assert (await log.append(new_message(4, channel, key="k1"))).duplicate is False
     assert (await log.read(channel, 0, 0)).floor == 3
     await log.sweep.sweep(keys.partition(channel))
     assert await redis.command("XLEN", keys.log(channel)) == 1
 
 
+async def test_a_wrong_clock_of_redis_ends_no_key(
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+) -> None:
+    """Neither while it is days ahead nor when it is set right."""
+    first = await log.append(new_message(1, channel, key="k"))
+    own = Now()
+    async with log_at(redis, now, own) as replica:
+        now.ms += 40 * DAY_MS
+        await replica.sweep.sweep(keys.partition(channel))
+        assert await replica.append(new_message(2, channel, key="k")) == Appended(first.event, duplicate=True)
+        now.ms -= 40 * DAY_MS
+        assert await replica.append(new_message(3, channel, key="k")) == Appended(first.event, duplicate=True)
+
+
 # Deletions
+
+
+async def test_edits_of_a_deleted_message_stay_erased_when_it_ages(
+    redis: RedisProcess, channel: ChannelName, now: Now
+) -> None:
+    """The message is dropped before its many edits are removed: no read shows their text meanwhile."""
+    async with log_at(redis, now) as log:
+        await fill(log, channel, 100)
+        await append_all(log, [edit(channel, 100, f"secret {number}") for number in range(450)])
+        now.ms += HOUR_MS
+        await log.append(Deletion(channel, some_id(100), NOW_MS))
+        for number in range(4):
+            replay = await log.read(channel, 0, 1_000)
+            replay = replay if replay.events else await log.read(channel, replay.floor, 1_000)
+            assert "secret" not in repr(replay)
+            now.ms += (DAY_MS - HOUR_MS // 2) * (number == 0)
+            await log.append(new_message(200 + number, channel))
 
 
 async def test_a_message_with_many_edits_is_erased_in_steps(

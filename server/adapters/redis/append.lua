@@ -2,14 +2,14 @@
 -- if memory is short, Redis refuses the first command that writes.
 --
 -- KEYS  1-7 as in channel.lua  8 authors
--- ARGV  1-11 as in channel.lua  12 kind  13 at, ms  14 events kept  15 message id
---       creation  16 content (entries.py)  17 digest of author and key, or ''  18 the message id as bytes  19 author
---       revision  16 text  17 data  18 '1' to keep the old data  19 the moderator, or ''
---       deletion  16 the moderator, or ''
+-- ARGV  1-12 as in channel.lua  13 kind  14 at, ms  15 events kept  16 message id
+--       creation  17 content (entries.py)  18 digest of author and key, or ''  19 the message id as bytes  20 author
+--       revision  17 text  18 data  19 '1' to keep the old data  20 the moderator, or ''
+--       deletion  17 the moderator, or ''
 -- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. Nothing is
 -- sent back that the caller knows already: of a creation, only its position.
 
-local kind, at, id = ARGV[12], ARGV[13], ARGV[15]
+local kind, at, id = ARGV[13], ARGV[14], ARGV[16]
 local offset = whole(head + 1)
 local RECORD = 32   -- bytes: 7 of the digest, 5 of the offset, 4 of the time in the window, 16 of the message id
 local LEVELS = {{128, 4}, {2048, 7}, {16384, 10}, {math.huge, 14}}   -- up to so many keys, bits of the digest in a field
@@ -57,7 +57,7 @@ local function sent_before(digest, fields)
       for level = 1, #LEVELS do
         local record = values[level + 1] and record_in(values[level + 1], rest)
         local time = record and window * WINDOW + struct.unpack('>I4', record, 13)
-        if time and time + KEY_LIFE > NOW then
+        if time and (not AGEING or time + KEY_LIFE > NOW) then
           return record
         end
       end
@@ -73,7 +73,7 @@ local function remember(digest, fields, values)
   while count >= LEVELS[level][1] do
     level = level + 1
   end
-  local record = string.sub(digest, 2) .. struct.pack('>I5I4', head + 1, NOW - present * WINDOW) .. ARGV[18]
+  local record = string.sub(digest, 2) .. struct.pack('>I5I4', head + 1, NOW - present * WINDOW) .. ARGV[19]
   local name = SENT .. whole(present)
   redis.call('HSET', name, '#', count + 1, fields[level], (values[level + 1] or '') .. record)
   if count == 0 then
@@ -93,9 +93,9 @@ end
 local function revised(present, before)
   local created_offset, created_at, version, head_size, data_size, by_size, from =
     string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+) ()')
-  local text, data, by = ARGV[16], ARGV[17], ARGV[19]
+  local text, data, by = ARGV[17], ARGV[18], ARGV[20]
   local data_from = from + head_size
-  if ARGV[18] == '1' then
+  if ARGV[19] == '1' then
     data = string.sub(present, data_from, data_from + data_size - 1)
   end
   return packed('e', at, whole(written), created_offset, created_at, whole(version + 1), before, head_size, #data, #by,
@@ -103,7 +103,7 @@ local function revised(present, before)
 end
 
 if kind == 'creation' then
-  local digest = ARGV[17]
+  local digest = ARGV[18]
   local fields = digest ~= '' and fields_of(digest)
   local values
   if fields then
@@ -130,8 +130,8 @@ if kind == 'creation' then
   if fields then
     remember(digest, fields, values)
   end
-  redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[19] .. CHANNEL)
-  entry = packed('c', at, whole(written), offset, at, '1', '0', ARGV[16])
+  redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[20] .. CHANNEL)
+  entry = packed('c', at, whole(written), offset, at, '1', '0', ARGV[17])
 else
   local created_offset = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
   local present = created_offset > floor and (redis.call('HGET', STATE, id) or entry_at(created_offset))
@@ -147,13 +147,13 @@ else
     entry = revised(present, last_edit)
     states = states + redis.call('HSET', STATE, id, revised(present, offset))
   else
-    local by = ARGV[16]
+    local by = ARGV[17]
     if deleted then
       return {'duplicate', epoch, deleted, deleted_at, id, packed('d', deleted_at, '0', id, deleted_by)}
     end
     entry = packed('d', at, whole(written), id, by)
+    erase(created_offset, id)   -- first, since a full Redis refuses nothing after it
     states = states + redis.call('HSET', STATE, id, packed('d', offset, at, by))
-    erase(created_offset, id)
     if tonumber(last_edit) > floor then
       erasing = (erasing == '-' and '' or erasing .. ',') .. last_edit .. ':' .. id
     end
@@ -165,7 +165,7 @@ if head == floor then
   first = written
 end
 head, at_head = head + 1, at
-floor = math.max(floor, head - tonumber(ARGV[14]))
+floor = math.max(floor, head - tonumber(ARGV[15]))
 erase_edits(ERASE_LIMIT)
 if math.floor(trimmed / TRIM_EVERY) < math.floor(floor / TRIM_EVERY) then
   trim(TRIM_LIMIT)

@@ -5,14 +5,15 @@
 --       2 epoch, 3 offset, 4 at of the last event that the caller has seen, or ''
 --       5 id of this run of Redis  6 '' for Redis' time, or the time  7 the caller's time, or '' if it may be wrong
 --       8 age over which events are too old  9 the channel  10 its bucket
---       11 how the names of the keys for idempotency keys begin.  Times are in ms.
+--       11 how the names of the keys for idempotency keys begin  12 '1' if the caller hosts the channel.
+--       Times are in ms.
 --
 -- The floor is exact: events up to it are not kept. Their entries are removed some time later, in steps. A channel
 -- without events has no key.
 
 local META, LOG, ORDER, STATE, GONE, STORE, IDLE = unpack(KEYS)
 local SEEN_EPOCH, SEEN_OFFSET, SEEN_AT, RUN = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local CHANNEL, BUCKET, SENT = ARGV[9], ARGV[10], ARGV[11]
+local CHANNEL, BUCKET, SENT, HOSTS = ARGV[9], ARGV[10], ARGV[11], ARGV[12] == '1'
 local HOUR = 3600 * 1000
 local WINDOW, WINDOWS, KEY_LIFE = 8 * HOUR, 4, 24 * HOUR   -- keys of so many windows may count
 local ANY_RUN = '0000000000'   -- Redis does not say which run it is
@@ -178,11 +179,11 @@ local function erase_edits(limit)
   erasing = #left > 0 and table.concat(left, ',') or '-'
 end
 
--- Forget the windows whose keys have all expired.
+-- Forget the windows whose keys have all expired. If a clock may be wrong, none has.
 local function drop_windows()
   local left = {}
   for window in string.gmatch(windows, '%d+') do
-    if (window + 1) * WINDOW + KEY_LIFE > NOW then
+    if not AGEING or (window + 1) * WINDOW + KEY_LIFE > NOW then
       left[#left + 1] = window
     else
       redis.call('UNLINK', SENT .. window)

@@ -131,7 +131,9 @@ async def introduce(connection: AbstractConnection, master: Master) -> tuple[str
     if is_replica(role):
         raise NotMaster("the node is a replica")
     master.learn_policy(_field(memory, "maxmemory_policy"))
-    return (_field(server, "run_id") or UNKNOWN_RUN)[:RUN_ID_CHARS], role
+    run = _field(server, "run_id")
+    master.learn_run(run)
+    return (run or UNKNOWN_RUN)[:RUN_ID_CHARS], role
 
 
 def is_replica(role: Any) -> bool:

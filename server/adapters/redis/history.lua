@@ -1,11 +1,11 @@
 -- Read a page of messages in their current state, from one moment.
 --
 -- KEYS  1-7 as in channel.lua
--- ARGV  1-11 as in channel.lua  12 before, an offset or ''  13 after, an offset or ''  14 limit
+-- ARGV  1-12 as in channel.lua  13 before, an offset or ''  14 after, an offset or ''  15 limit
 -- Returns {epoch, head, at of the head, '1' if more lies beyond, {{id, offset, state or false} ...}}, oldest first; see message.lua.
 -- The state is false if somebody has cut the creation out of the stream.
 
-local before, after, limit = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local before, after, limit = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 local lowest = '(' .. whole(math.max(floor, after or 0))
 local highest = before and ('(' .. whole(before)) or '+inf'
 local upwards = after and not before

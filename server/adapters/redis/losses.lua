@@ -15,8 +15,12 @@ end
 
 -- Something of the channel is lost: offsets and keys of before mean nothing any more. The remaining events stay.
 local function rename()
+  local before = epoch
   epoch, run = ARGV[1], RUN
-  save()
+  if redis.pcall('SET', META, packed_state()).err then
+    -- Redis is full. All callers that find the same loss are told the same epoch until there is room.
+    epoch = string.sub(redis.sha1hex(before .. ' ' .. RUN), 1, 16)
+  end
 end
 
 local function log_is_whole()
@@ -91,8 +95,9 @@ elseif SEEN_EPOCH == epoch and not seen_is_here() then
   -- again.
   rename()
 elseif run ~= RUN and RUN ~= ANY_RUN then
-  if SEEN_EPOCH ~= epoch then
-    -- Redis has restarted, and nobody can say whether it lost the end of the log.
+  if SEEN_EPOCH ~= epoch or (SEEN_OFFSET < head and not HOSTS) then
+    -- Redis has restarted, and the caller can't say whether it lost the end of the log: only who hosts the channel, or
+    -- has seen its very last event, has seen all that was acked.
     rename()
   else
     run = RUN

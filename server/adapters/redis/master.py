@@ -21,6 +21,7 @@ class Master:
 
     def __init__(self) -> None:
         self.generation = 0
+        self.knows_run = True  # whether the newest node says which run of Redis it is
         self.evicts = False  # whether the newest node may drop keys when its memory is full
         self._renewal = asyncio.Event()  # of this generation
 
@@ -38,6 +39,15 @@ class Master:
         if evicts and not self.evicts:
             _log.warning("redis.evicts", policy=policy, expected="noeviction")
         self.evicts = evicts
+
+    def learn_run(self, run: str | None) -> None:
+        """Warn if the user may not ask for the run id of a node: then a Redis that has lost messages may not be
+        noticed."""
+        if run is None and self.knows_run:
+            _log.warning(
+                "redis.run_unknown", problem="the user may not call INFO: allow it, so that losses are noticed"
+            )
+        self.knows_run = run is not None
 
     async def renewed(self, generation: int) -> None:
         """Return once the connections of the generation have to connect again."""

@@ -22,7 +22,7 @@ from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import RUN, Pipeline
 from server.adapters.redis.scripts import Script
-from server.adapters.redis.seen import Seen, SeenEvents
+from server.adapters.redis.seen import Seen, SeenEvents, head_of
 from server.adapters.redis.sent import created_at, digest, id_bytes
 from server.adapters.redis.sweep import Sweep, Tended
 from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
@@ -100,13 +100,14 @@ class RedisMessageLog(MessageLog):
     def _written(self, draft: Draft, answer: Sequence[Any]) -> Appended:
         with self._readable(draft.channel):
             appended = _appended(draft, answer)
-        self.note(appended.event)
+        event = appended.event
+        self._seen.note(draft.channel, Seen(event.epoch, event.offset, event.at))
         return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Call a script."""
         epoch, head, at, floor, entries = await self._read(self._keys(channel), *self._opening(channel), after, limit)
-        position = self._noted(channel, epoch, head, at)
+        position = head_of(channel, epoch, head, at, self._seen.hear)
         with self._readable(channel):
             events = [
                 decode_entry(channel, position.epoch, offset, _there(packed))
@@ -129,21 +130,14 @@ class RedisMessageLog(MessageLog):
             "" if after is None else after,
             limit,
         )
-        position = self._noted(channel, epoch, head, at)
+        position = head_of(channel, epoch, head, at, self._seen.note)
         with self._readable(channel):
             states = [_state(channel, each) for each in found]
         return Page(states, position, more == b"1")
 
     def note(self, event: Event) -> None:
         """Remember the event if it is the channel's last so far."""
-        self._seen.note(event.channel, Seen(event.epoch, event.offset, event.at))
-
-    def _noted(self, channel: ChannelName, epoch: bytes, head: bytes, at: bytes) -> Position:
-        """Return the position of the log's head, and remember that it has been seen."""
-        position = Position(epoch.decode(), int(head))
-        if position.offset:
-            self._seen.note(channel, Seen(position.epoch, position.offset, int(at)))
-        return position
+        self._seen.hear(event.channel, Seen(event.epoch, event.offset, event.at))
 
     async def tend(self, channel: ChannelName, limit: int) -> Tended:
         """Remove at most `limit` of the channel's events that are not kept any more, and forget the channel once all
@@ -180,6 +174,7 @@ class RedisMessageLog(MessageLog):
             channel,
             keys.bucket(channel),
             _names(channel, self._prefix)[-1],
+            "1" if self._seen.hosts(channel) else "",
         )
 
 

@@ -1,12 +1,19 @@
 """The last event of each channel that this process has seen: a Redis that comes back without it is found out."""
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from server.domain.channels import ChannelName
+from server.domain.messages import Position
 
 SEEN_LIMIT = 200_000
 """Channels whose last event is remembered. The least recently used are forgotten first."""
+
+
+HEARD_S = 12.0
+"""A channel is hosted here if it was heard within this time: the hub compares each hosted channel every 8 s."""
 
 
 class Seen(NamedTuple):
@@ -20,8 +27,9 @@ class Seen(NamedTuple):
 class SeenEvents:
     """Remembers the last event of up to `limit` channels."""
 
-    def __init__(self, limit: int = SEEN_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = SEEN_LIMIT, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._monotonic = limit, monotonic
+        self._heard: dict[ChannelName, float] = {}  # when the hub last had news of a channel, of those in `_last`
         self._last: OrderedDict[ChannelName, Seen] = OrderedDict()  # least recently used first
 
     def last(self, channel: ChannelName) -> Seen | None:
@@ -38,4 +46,23 @@ class SeenEvents:
             self._last[channel] = event
             self._last.move_to_end(channel)
             if len(self._last) > self._limit:
-                self._last.popitem(last=False)
+                self._heard.pop(self._last.popitem(last=False)[0], None)
+
+    def hear(self, channel: ChannelName, event: Seen) -> None:
+        """Note an event that the hub has delivered or read."""
+        self.note(channel, event)
+        self._heard[channel] = self._monotonic()
+
+    def hosts(self, channel: ChannelName) -> bool:
+        """Say whether the channel is hosted here, so that all its events are heard."""
+        return self._monotonic() - self._heard.get(channel, -HEARD_S) < HEARD_S
+
+
+def head_of(
+    channel: ChannelName, epoch: bytes, head: bytes, at: bytes, note: Callable[[ChannelName, Seen], None]
+) -> Position:
+    """Return the position of a log's head as a script tells it, and let `note` have the event that stands there."""
+    position = Position(epoch.decode(), int(head))
+    if position.offset:
+        note(channel, Seen(position.epoch, position.offset, int(at)))
+    return position

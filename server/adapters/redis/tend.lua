@@ -2,10 +2,10 @@
 -- events and keys are. Works on a full Redis: it frees before it writes.
 --
 -- KEYS  1-7 as in channel.lua
--- ARGV  1-11 as in channel.lua  12 events to remove, at most
+-- ARGV  1-12 as in channel.lua  13 events to remove, at most
 -- Returns {events removed, '1' if more is to do, '1' if the clocks agree}.
 
-local removed, limit = 0, tonumber(ARGV[12])
+local removed, limit = 0, tonumber(ARGV[13])
 if head > 0 then
   local before, erased, kept = trimmed, erasing, windows
   drop_windows()
