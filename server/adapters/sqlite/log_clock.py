@@ -9,8 +9,8 @@ TRUST_MS = 3_600_000
 """A wall clock that has jumped is believed after it has run evenly for this long: time to set a wrong clock right."""
 
 DOWNTIME_SHARE = 10
-"""At the opening, the wall clock is believed if the newest event is younger than this share of the retention, or than
-an hour: after a longer silence the store can't tell an honest downtime from a wrong clock, so it waits."""
+"""At the opening, the wall clock is believed if the log's last time is younger than this share of the retention, or
+than an hour: after a longer silence the store can't tell an honest downtime from a wrong clock, so it waits."""
 
 
 class LogClock:
@@ -24,11 +24,12 @@ class LogClock:
         self._suspected: tuple[int, int] | None = None  # the difference, and since when on the monotonic clock
         self.started = False
 
-    def start(self, newest: int | None) -> None:
-        """Begin with the evidence of the store: the time at which its newest event was written, if it has any."""
+    def start(self, evidence: int | None) -> None:
+        """Begin with the evidence of the store: the last time that it is known to have seen, if any. A wall clock that
+        is not believed adds nothing, so that many starts don't add up."""
         self._wall, self._monotonic = self._now_ms(), self._monotonic_ms()
-        if newest is not None:
-            self._wall = min(self._wall, newest + max(TRUST_MS, self._max_age_ms // DOWNTIME_SHARE))
+        if evidence is not None and self._wall - evidence > max(TRUST_MS, self._max_age_ms // DOWNTIME_SHARE):
+            self._wall = evidence
         self.started = True
 
     def now(self) -> int:

@@ -24,6 +24,7 @@ INSERT OR IGNORE INTO authors (author, channel_id)
 SELECT json_extract(CAST(payload AS TEXT), '$.m.author[0]'), channel_id FROM events
 WHERE message_id IS NOT NULL AND json_valid(CAST(payload AS TEXT))
 AND json_extract(CAST(payload AS TEXT), '$.m.author[0]') IS NOT NULL;
+ALTER TABLE store ADD COLUMN clock INTEGER;
 """
 
 _DELETED = """

@@ -1,7 +1,8 @@
 -- Version 2 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
 
 -- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
-CREATE TABLE store (id BLOB NOT NULL);
+-- `clock`: the time by which the log judged age last (log_clock.py), the evidence for the next start.
+CREATE TABLE store (id BLOB NOT NULL, clock INTEGER);
 INSERT INTO store (id) VALUES (randomblob(16));
 
 -- `head`: the last offset given. `floor`: the highest offset that is no longer kept.

@@ -59,12 +59,20 @@ class Sweep:
         self._done_with = 0
         return self._interval_s
 
+    def now(self, db: sqlite3.Connection) -> int:
+        """Return the time by which age is judged. The first call looks at the store's evidence: the time of the last
+        step, or of the newest event if there was none: events have the wall clock's time, believed or not."""
+        if not self.clock.started:
+            (evidence,) = db.execute(
+                "SELECT coalesce(clock, (SELECT written_at FROM events ORDER BY n DESC LIMIT 1)) FROM store"
+            ).fetchone()
+            self.clock.start(evidence)
+        return self.clock.now()
+
     def step(self, db: sqlite3.Connection) -> float:
         """Do a step of the pass. Returns the seconds until the next step is due."""
-        if not self.clock.started:
-            (newest,) = db.execute("SELECT (SELECT written_at FROM events ORDER BY n DESC LIMIT 1)").fetchone()
-            self.clock.start(newest)
-        now = self.clock.now()
+        now = self.now(db)
+        db.execute("UPDATE store SET clock = ?", (now,))
         self._budget.renew(db)
         keys_left = _purge_keys(db, now)
         if self.clock.trusted:

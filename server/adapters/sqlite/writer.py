@@ -148,7 +148,7 @@ class Writer:
 
     def _attempt(self, db: sqlite3.Connection, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
         db.execute("BEGIN IMMEDIATE")
-        now, judged = self._now_ms(), self._sweep.clock.now()
+        now, judged = self._now_ms(), self._sweep.now(db)
         batch = Batch(db, self._channels, now, self._max_events, trusting=trusting, judged_ms=judged)
         outcomes = batch.run(drafts)
         db.execute("COMMIT")

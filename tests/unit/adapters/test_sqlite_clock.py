@@ -94,6 +94,31 @@ def test_a_start_with_a_clock_that_is_ahead_destroys_nothing(db: sqlite3.Connect
     assert (left(db), sweep.refusals) == (100, 3)
 
 
+def test_messages_of_a_wrong_clock_are_no_evidence(db: sqlite3.Connection, clocks: Clocks) -> None:
+    """Nor are starts: however many there are with a clock that is ahead, nothing goes."""
+    opened(clocks).step(db)
+    clocks.jump(40 * DAY_MS)
+    for start in range(15):
+        sweep = opened(clocks)
+        sweep.now(db)
+        write(db, range(1_000 + start, 1_001 + start), clocks.wall)
+        sweep.step(db)
+        clocks.run(60_000)
+    assert left(db) == 115
+
+
+def test_messages_after_an_honest_downtime_are_kept(db: sqlite3.Connection, clocks: Clocks) -> None:
+    """They are as young as they are, although the clock was not believed yet when they were written."""
+    opened(clocks).step(db)
+    clocks.jump(40 * DAY_MS)
+    sweep = opened(clocks)
+    sweep.step(db)
+    write(db, range(1_000, 1_010), clocks.wall)
+    clocks.run(TRUST_MS)
+    sweep.step(db)
+    assert (left(db), left(db, "keys")) == (10, 10)
+
+
 @pytest.mark.parametrize("days", [40, -40])
 def test_a_clock_that_jumps_under_way_destroys_nothing(db: sqlite3.Connection, clocks: Clocks, days: int) -> None:
     """Neither events nor keys, ahead or back."""
