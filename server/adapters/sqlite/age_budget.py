@@ -1,7 +1,6 @@
-"""How many events may be dropped by age: a bounded part of the store in an hour, whatever the clocks say."""
+"""How many events may be dropped by age in an hour: a bounded part of a large store, a fixed number of a small one."""
 
 import sqlite3
-from collections.abc import Callable
 
 HOUR_MS = 3_600_000
 
@@ -13,18 +12,23 @@ AT_LEAST = 10_000
 
 
 class AgeBudget:
-    """Counts the events that went by age in this hour of the monotonic clock."""
+    """Counts the events that went by age in this hour of the log's clock. The count stands in the store, so that
+    a start begins no new hour."""
 
-    def __init__(self, monotonic_ms: Callable[[], int], max_age_ms: int) -> None:
-        self._monotonic_ms = monotonic_ms
+    def __init__(self, max_age_ms: int) -> None:
         self._part = max(PART, 2 * HOUR_MS / max(1, max_age_ms))
-        self._renewed_at: int | None = None
+        self._hour = 0  # when this hour began
         self.left = 0  # events that may still go in this hour
 
-    def renew(self, db: sqlite3.Connection) -> None:
-        """Begin the next hour if it is time."""
-        now = self._monotonic_ms()
-        if self._renewed_at is None or now - self._renewed_at >= HOUR_MS:
+    def load(self, db: sqlite3.Connection, now: int) -> None:
+        """Go on with the hour of the store, or begin the next if it is time."""
+        hour, left = db.execute("SELECT hour, may_age FROM store").fetchone()
+        if hour is None or left is None or now - hour >= HOUR_MS:
             (kept,) = db.execute("SELECT coalesce(sum(head - floor), 0) FROM channels").fetchone()
-            self._renewed_at = now
-            self.left = max(AT_LEAST, int(kept * self._part))
+            hour, left = now, max(AT_LEAST, int(kept * self._part))
+        self._hour = min(hour, now)  # a clock that was ahead must not stretch the hour
+        self.left = left
+
+    def save(self, db: sqlite3.Connection) -> None:
+        """Keep the count, in the transaction in which the events go."""
+        db.execute("UPDATE store SET hour = ?, may_age = ?", (self._hour, self.left))

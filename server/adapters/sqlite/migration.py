@@ -25,6 +25,8 @@ SELECT json_extract(CAST(payload AS TEXT), '$.m.author[0]'), channel_id FROM eve
 WHERE message_id IS NOT NULL AND json_valid(CAST(payload AS TEXT))
 AND json_extract(CAST(payload AS TEXT), '$.m.author[0]') IS NOT NULL;
 ALTER TABLE store ADD COLUMN clock INTEGER;
+ALTER TABLE store ADD COLUMN hour INTEGER;
+ALTER TABLE store ADD COLUMN may_age INTEGER;
 """
 
 _DELETED = """

@@ -2,7 +2,8 @@
 
 -- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
 -- `clock`: the time by which the log judged age last (log_clock.py), the evidence for the next start.
-CREATE TABLE store (id BLOB NOT NULL, clock INTEGER);
+-- `hour`: since when by that time `may_age` counts, the events that may still go by age in this hour (age_budget.py).
+CREATE TABLE store (id BLOB NOT NULL, clock INTEGER, hour INTEGER, may_age INTEGER);
 INSERT INTO store (id) VALUES (randomblob(16));
 
 -- `head`: the last offset given. `floor`: the highest offset that is no longer kept.

@@ -47,7 +47,7 @@ class Sweep:
         self._now_ms = now_ms
         self._interval_s = interval_s
         self.clock = LogClock(now_ms, monotonic_ms, max_age_ms)
-        self._budget = AgeBudget(monotonic_ms, max_age_ms)
+        self._budget = AgeBudget(max_age_ms)
         self._refused = False  # in this pass
         self._warned = False  # since the clocks agreed the last time
         self.refusals = 0
@@ -73,11 +73,12 @@ class Sweep:
         """Do a step of the pass. Returns the seconds until the next step is due."""
         now = self.now(db)
         db.execute("UPDATE store SET clock = ?", (now,))
-        self._budget.renew(db)
+        self._budget.load(db, now)
         keys_left = _purge_keys(db, now)
         if self.clock.trusted:
             _mend_keys(db, now + KEY_LIFETIME_MS)
         channels_left = self._trim_channels(db, now - self._max_age_ms)
+        self._budget.save(db)
         self.erased = erase_edits(db)
         if keys_left or channels_left or self.erased == STEP_EDITS:
             return PACE_S

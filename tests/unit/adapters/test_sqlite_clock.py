@@ -156,6 +156,39 @@ def test_an_hour_takes_a_bounded_part_of_the_store(
     assert sweep.refusals == 4
 
 
+def test_a_start_begins_no_new_hour(db: sqlite3.Connection, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part of the hour is the store's: many starts take no more than a single server would."""
+    monkeypatch.setattr(age_budget, "AT_LEAST", 0)
+    opened(clocks).step(db)
+    clocks.run(MAX_AGE_MS - HOUR_MS)
+    sweep = opened(clocks)
+    sweep.step(db)
+    clocks.run(TRUST_MS + 1)
+    sweep.step(db)
+    assert left(db) == 95
+    write(db, range(1_000, 1_001), clocks.wall)
+    for _ in range(5):
+        clocks.run(60_000)
+        opened(clocks).step(db)
+        assert left(db) == 96
+    clocks.run(HOUR_MS)
+    opened(clocks).step(db)
+    assert left(db) == 92
+
+
+def test_an_hour_of_a_clock_that_was_ahead_ends(
+    db: sqlite3.Connection, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a clock that was believed is set back, the next part is due an hour later, and not when it gets there."""
+    monkeypatch.setattr(age_budget, "AT_LEAST", 0)
+    budget = age_budget.AgeBudget(MAX_AGE_MS)
+    for now, kept in ((40 * DAY_MS, 5), (0, 0), (HOUR_MS - 1, 0), (HOUR_MS, 5)):
+        budget.load(db, NOW_MS + now)
+        assert budget.left == kept
+        budget.left = 0
+        budget.save(db)
+
+
 def test_keys_of_a_clock_that_was_ahead_do_not_stop_the_purge(db: sqlite3.Connection, clocks: Clocks) -> None:
     """They end a day after they were found, and keys behind them in time."""
     write(db, range(1_000, 1_000 + STEP_ROWS), NOW_MS + 400 * DAY_MS)
