@@ -1,6 +1,7 @@
 """The log in Redis over its life: lost keys, restarts, full memory, wrong clocks, deletions, age and forgetting."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -286,6 +287,32 @@ async def test_a_wrong_clock_lets_nothing_age(
     assert (await log.read(channel, 0, 0)).floor == 3
     await log.sweep.sweep(keys.partition(channel))
     assert await redis.command("XLEN", keys.log(channel)) == 1
+
+
+@pytest.mark.parametrize("silence_ms", [0, 40 * DAY_MS])
+async def test_a_clock_that_is_wrong_at_the_start_is_doubted(
+    tmp_path: Path, channel: ChannelName, silence_ms: int
+) -> None:
+    """If nobody seems to have written for very long, nothing ages for an hour, and the log says so."""
+    written = Now()
+    written.ms = time.time_ns() // 1_000_000 - silence_ms
+    async with RedisProcess(tmp_path / "redis") as redis:
+        async with log_at(redis, written) as log:
+            await fill(log, channel, 3)
+        async with RedisMessageLog(redis.url, max_events=10_000, max_age_ms=DAY_MS) as log:
+            with capture_logs() as lines:
+                sweeping = asyncio.create_task(log.sweep.run())
+                async with asyncio.timeout(5):
+                    await asyncio.sleep(0)  # it doubts until it has looked
+                    while True:
+                        if lines or log.sweep.trusted:
+                            break
+                        await asyncio.sleep(0)
+            sweeping.cancel()
+            doubted = silence_ms > 0
+            assert [line["event"] for line in lines] == ["message_log.clock_doubted"] * doubted
+            assert log.sweep.trusted is not doubted
+            assert len((await log.read(channel, 0, 10)).events) == 3
 
 
 async def test_a_wrong_clock_of_redis_ends_no_key(

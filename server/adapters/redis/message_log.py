@@ -72,7 +72,7 @@ class RedisMessageLog(MessageLog):
         self._message = Script(self._reads, "channel", "losses", "message")
         self._history = Script(self._reads, "channel", "losses", "history")
         self._tend = Script(self._reads, "channel", "losses", "tend")
-        self.sweep = Sweep(self._reads, self.tend, prefix)
+        self.sweep = Sweep(self._reads, self.tend, prefix, max_age_ms)
         self._seen = SeenEvents()
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read

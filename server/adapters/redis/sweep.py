@@ -5,6 +5,7 @@ Redis serves others between.
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +36,11 @@ JUMP_MS = 300_000
 """By so much Redis' clock may move against this process' monotonic clock."""
 
 DISTRUST_S = 3_600.0
-"""After a jump of Redis' clock this process lets nothing age for so long: somebody can set it right."""
+"""While Redis' clock is in doubt this process lets nothing age for so long: somebody can set it right."""
+
+SILENCE_MS = 3_600_000
+"""If Redis' clock says at the start that nobody has written for longer than this, and than a tenth of the age that is
+kept, the clock is in doubt."""
 
 _log = structlog.get_logger("maru.log")
 
@@ -57,9 +62,11 @@ class Sweep:
         pipeline: Pipeline,
         tend: Callable[[ChannelName, int], Awaitable[Tended]],
         prefix: str,
+        max_age_ms: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline, self._tend, self._prefix, self._monotonic = pipeline, tend, prefix, monotonic
+        self._silence_ms = max(SILENCE_MS, max_age_ms // 10)
         self._authors = Script(pipeline, "authors")
         self._partition = secrets.randbelow(len(keys.PARTITIONS))
         self._cursors: dict[str, int] = {}  # of the partition's indexes that are not read to the end
@@ -73,13 +80,17 @@ class Sweep:
 
     @property
     def trusted(self) -> bool:
-        """Redis' clock has not jumped."""
+        """Redis' clock is not in doubt."""
         return self._monotonic() >= self._distrusted_until
 
     async def run(self) -> None:
-        """Sweep until cancelled. An outage of Redis is waited for."""
+        """Sweep until cancelled. An outage of Redis is waited for. Nothing ages before the first look at the clock."""
+        self._distrusted_until, judged = math.inf, False
         while True:
             try:
+                if not judged:
+                    await self._judge_start()
+                    judged = True
                 await self.turn()
             except (MaruError, RedisError) as error:
                 _log.debug("message_log.sweep_waits", error=str(error))
@@ -149,9 +160,24 @@ class Sweep:
         await asyncio.gather(*calls, return_exceptions=True)
         self._prepared = True
 
-    async def _watch_clock(self) -> None:
+    async def _judge_start(self) -> None:
+        """Doubt Redis' clock if it says that the last write was very long ago: a machine may have started with a wrong
+        clock, and its replicas with it."""
+        indexes = [keys.idle(partition, self._prefix) for partition in keys.PARTITIONS]
+        calls = (self._pipeline.execute("ZREVRANGE", index, 0, 0, "WITHSCORES") for index in indexes)
+        written = [int(found[1]) for found in await asyncio.gather(*calls) if found]
+        silent_ms = await self._time_ms() - max(written) if written else 0
+        self._distrusted_until = 0.0
+        if silent_ms > self._silence_ms:
+            self._distrusted_until = self._monotonic() + DISTRUST_S
+            _log.warning("message_log.clock_doubted", silent_s=round(silent_ms / 1000))
+
+    async def _time_ms(self) -> float:
         seconds, micros = await self._pipeline.execute("TIME")
-        ahead = int(seconds) * 1000 + int(micros) / 1000 - self._monotonic() * 1000
+        return int(seconds) * 1000 + int(micros) / 1000
+
+    async def _watch_clock(self) -> None:
+        ahead = await self._time_ms() - self._monotonic() * 1000
         if self._clock is not None and abs(ahead - self._clock) > JUMP_MS:
             self._distrusted_until = self._monotonic() + DISTRUST_S
             _log.warning("message_log.clock_jumped", by_s=round((ahead - self._clock) / 1000))
