@@ -309,6 +309,7 @@ async def test_a_write_waits_for_replicas(pair: Pair) -> None:
     assert kept >= len(sender.acked)
 
 
+@pytest.mark.alone
 async def test_a_repeat_waits_for_replicas(pair: Pair) -> None:
     """A message that was refused for want of a replica is not acked as a duplicate either, until a replica has it."""
     async with log_at(pair.url, wait_replicas=1) as log:

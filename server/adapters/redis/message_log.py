@@ -72,8 +72,8 @@ class RedisMessageLog(MessageLog):
         self._message = Script(self._reads, "channel", "losses", "message")
         self._history = Script(self._reads, "channel", "losses", "history")
         self._tend = Script(self._reads, "channel", "losses", "tend")
-        self.sweep = Sweep(self._reads, self.tend, prefix, max_age_ms)
         self._seen = SeenEvents()
+        self.sweep = Sweep(self._reads, self.tend, prefix, max_age_ms, self._seen.answered)
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
         self._max_events, self._max_age_ms, self._clocks = max_events, max_age_ms, clocks or Clocks()

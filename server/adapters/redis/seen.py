@@ -13,7 +13,11 @@ SEEN_LIMIT = 200_000
 
 
 HEARD_S = 12.0
-"""A channel is hosted here if it was heard within this time: the hub compares each hosted channel every 8 s."""
+"""A channel is hosted here if it was heard within this time: the hub compares each hosted channel every 8 s. The time
+of an outage of Redis does not count."""
+
+OUTAGE_S = 3.0
+"""Without an answer of Redis for longer than this, it is away: the sweep asks every second."""
 
 
 class Seen(NamedTuple):
@@ -30,6 +34,8 @@ class SeenEvents:
     def __init__(self, limit: int = SEEN_LIMIT, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._monotonic = limit, monotonic
         self._heard: dict[ChannelName, float] = {}  # when the hub last had news of a channel, of those in `_last`
+        self._answered = monotonic()  # when Redis last answered
+        self._away = 0.0  # seconds of all outages
         self._last: OrderedDict[ChannelName, Seen] = OrderedDict()  # least recently used first
 
     def last(self, channel: ChannelName) -> Seen | None:
@@ -41,6 +47,7 @@ class SeenEvents:
 
     def note(self, channel: ChannelName, event: Seen) -> None:
         """Remember the event, unless a later one of the same epoch is remembered."""
+        self.answered()
         seen = self._last.get(channel)
         if seen is None or seen.epoch != event.epoch or seen.offset < event.offset:
             self._last[channel] = event
@@ -51,11 +58,22 @@ class SeenEvents:
     def hear(self, channel: ChannelName, event: Seen) -> None:
         """Note an event that the hub has delivered or read."""
         self.note(channel, event)
-        self._heard[channel] = self._monotonic()
+        self._heard[channel] = self._now()
 
     def hosts(self, channel: ChannelName) -> bool:
         """Say whether the channel is hosted here, so that all its events are heard."""
-        return self._monotonic() - self._heard.get(channel, -HEARD_S) < HEARD_S
+        heard = self._heard.get(channel)
+        return heard is not None and self._now() - heard < HEARD_S
+
+    def answered(self) -> None:
+        """Note that Redis answers."""
+        now = self._monotonic()
+        self._away += max(0.0, now - self._answered - OUTAGE_S)
+        self._answered = now
+
+    def _now(self) -> float:
+        """Seconds in which Redis was there."""
+        return min(self._monotonic(), self._answered + OUTAGE_S) - self._away
 
 
 def head_of(

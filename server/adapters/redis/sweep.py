@@ -55,7 +55,8 @@ class Tended(NamedTuple):
 
 
 class Sweep:
-    """Tends every channel. `tend` removes some events of a channel; `run` works until it is cancelled."""
+    """Tends every channel. `tend` removes some events of a channel; `run` works until it is cancelled. `answered` is
+    called when Redis has answered."""
 
     def __init__(
         self,
@@ -63,9 +64,11 @@ class Sweep:
         tend: Callable[[ChannelName, int], Awaitable[Tended]],
         prefix: str,
         max_age_ms: int,
+        answered: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pipeline, self._tend, self._prefix, self._monotonic = pipeline, tend, prefix, monotonic
+        self._answered = answered
         self._silence_ms = max(SILENCE_MS, max_age_ms // 10)
         self._authors = Script(pipeline, "authors")
         self._partition = secrets.randbelow(len(keys.PARTITIONS))
@@ -174,6 +177,7 @@ class Sweep:
 
     async def _time_ms(self) -> float:
         seconds, micros = await self._pipeline.execute("TIME")
+        self._answered()
         return int(seconds) * 1000 + int(micros) / 1000
 
     async def _watch_clock(self) -> None:
