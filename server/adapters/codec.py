@@ -24,6 +24,7 @@ from server.domain.events import (
     UnknownEvent,
 )
 from server.domain.identity import Author, UserId
+from server.domain.limits import MAX_OFFSET
 from server.domain.messages import Message, MessageId
 
 VERSION = 1
@@ -31,9 +32,6 @@ VERSION = 1
 
 MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: a later time has no RFC 3339 text."""
-
-MAX_OFFSET = 2**53 - 1
-"""The largest whole number that every client reads exactly."""
 
 _KIND = re.compile(r"[a-z_]{1,64}")
 """Bounded, since the kind of an unknown event is kept in memory with it."""

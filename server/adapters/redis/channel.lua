@@ -16,7 +16,7 @@ local SEEN_EPOCH, SEEN_OFFSET, SEEN_AT, RUN = ARGV[2], tonumber(ARGV[3]), ARGV[4
 local CHANNEL, BUCKET, SENT, HOSTS = ARGV[9], ARGV[10], ARGV[11], ARGV[12] == '1'
 local HOUR = 3600 * 1000
 local WINDOW, WINDOWS, KEY_LIFE = 8 * HOUR, 4, 24 * HOUR   -- keys of so many windows may count
-local ANY_RUN = '0000000000'   -- Redis does not say which run it is
+local UNKNOWN_RUN = '0000000000'   -- Redis does not say which run it is, or no proof is asked for
 local CLOCKS_APART = 300 * 1000   -- more is a wrong clock: nothing ages then
 local IDLE_STEP = 1000   -- the index of writes is at most this late
 local TRIM_EVERY = 64

@@ -23,11 +23,12 @@ from typing import Any
 
 import orjson
 
-from server.adapters.codec import MAX_OFFSET, MAX_TIME_MS, DecodeError
+from server.adapters.codec import MAX_TIME_MS, DecodeError
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageErased, UnknownEvent
 from server.domain.identity import Author, UserId
+from server.domain.limits import MAX_OFFSET
 from server.domain.messages import Message, MessageId, Tombstone
 
 _WORDS = 10

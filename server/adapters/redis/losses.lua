@@ -16,7 +16,8 @@ end
 -- Something of the channel is lost: offsets and keys of before mean nothing any more. The remaining events stay.
 local function rename()
   local before = epoch
-  epoch, run = ARGV[1], RUN
+  epoch = ARGV[1]
+  run = RUN == UNKNOWN_RUN and run or RUN
   if redis.pcall('SET', META, packed_state()).err then
     -- Redis is full. All callers that find the same loss are told the same epoch until there is room.
     epoch = string.sub(redis.sha1hex(before .. ' ' .. RUN), 1, 16)
@@ -94,7 +95,7 @@ elseif SEEN_EPOCH == epoch and not seen_is_here() then
   -- Redis has come back older than it was: events that somebody has seen are gone, and their offsets would be given
   -- again.
   rename()
-elseif run ~= RUN and RUN ~= ANY_RUN then
+elseif run ~= RUN and RUN ~= UNKNOWN_RUN then
   if SEEN_EPOCH ~= epoch or (SEEN_OFFSET < head and not HOSTS) then
     -- Redis has restarted, and the caller can't say whether it lost the end of the log: only who hosts the channel, or
     -- has seen its very last event, has seen all that was acked.

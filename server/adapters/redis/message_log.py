@@ -17,6 +17,7 @@ import structlog
 from server.adapters.codec import DecodeError, known
 from server.adapters.redis import keys
 from server.adapters.redis.clocks import Clocks
+from server.adapters.redis.connection import UNKNOWN_RUN
 from server.adapters.redis.entries import decode_entry, decode_state, encode_by, encode_content, encode_data
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
@@ -39,9 +40,6 @@ for the other."""
 
 NAMES_LIMIT = 50_000
 """Channels whose names of keys are remembered."""
-
-ANY_RUN = "0" * 10
-"""The id of a run of Redis that needs no proof."""
 
 _log = structlog.get_logger("maru.log")
 
@@ -142,7 +140,7 @@ class RedisMessageLog(MessageLog):
     async def tend(self, channel: ChannelName, limit: int) -> Tended:
         """Remove at most `limit` of the channel's events that are not kept any more, and forget the channel once all
         its events and keys are too old. Raises as `read`."""
-        opening = (*self._opening(channel, ANY_RUN), limit)
+        opening = (*self._opening(channel, UNKNOWN_RUN), limit)
         removed, more, agreed = await self._tend(self._keys(channel), *opening)
         return Tended(int(removed), more == b"1", agreed == b"1")
 

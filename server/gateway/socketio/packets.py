@@ -11,8 +11,6 @@ from typing import Any
 import orjson
 from socketio import packet
 
-from server.domain.nesting import is_deeper
-from server.domain.numbers import may_be_rounded
 from server.gateway.websocket.frames import CloseCode, HostilePacket, frame
 from server.wire.answers import Answer, envelope
 from server.wire.words import NAMESPACE, Json
@@ -24,11 +22,11 @@ MAX_ACK_DIGITS = 15
 
 MAX_NAMESPACE_CHARS = 128
 
-EXACT_LEVELS = 64
-"""Levels of a payload whose numbers are looked at: more than a command may have."""
-
 MAX_EXACT_DIGITS = 1_000
-"""Digits of a number that are read: far more than a command may have."""
+"""Digits of a whole number that are read: far more than a command may have."""
+
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+"""So many digits may be a whole number of more than 64 bits, of which the fast parser makes another number."""
 
 _ACK = b"43" + NAMESPACE.encode() + b","
 """An Engine.IO message (4) with a Socket.IO ACK (3) of the namespace."""
@@ -77,8 +75,8 @@ def read(text: str) -> tuple[int, str | None, int | None, Any]:
         namespace, rest = _namespace(text[1:])
         id, rest = _ack_id(rest)
     data = _payload(rest)
-    if '"data"' in rest and not is_deeper(data, EXACT_LEVELS) and may_be_rounded(data):
-        data = _exact(rest)
+    if '"data"' in rest and _LONG_NUMBER.search(rest) is not None:
+        data = _exact(rest, data)
     _check_shape(kind, data)
     return kind, namespace, id, data
 
@@ -146,10 +144,13 @@ def _payload(text: str) -> Any:
         raise HostilePacket("malformed packet: JSON") from None  # the error holds the packet
 
 
-def _exact(text: str) -> Any:
-    """Parse JSON that is known to be sound, and keep the whole numbers that the fast parser rounds: whoever takes them
-    can tell."""
-    return json.loads(text, parse_int=lambda digits: int(digits[:MAX_EXACT_DIGITS]))
+def _exact(text: str, data: Any) -> Any:
+    """Parse sound JSON again, so that each whole number is exact: whoever takes the numbers can refuse them. Return
+    `data` if it is nested too deep for that, as no command may be."""
+    try:
+        return json.loads(text, parse_int=lambda digits: int(digits[:MAX_EXACT_DIGITS]))
+    except RecursionError:
+        return data
 
 
 def _check_shape(kind: int, data: Any) -> None:

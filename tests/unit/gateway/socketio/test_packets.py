@@ -92,6 +92,21 @@ def test_hostile_packets_are_refused(text: str, problem: str, code: int) -> None
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**300, 2**53, 1e308, 2e19, 0.1])
+def test_numbers_of_data_are_read_exactly(number: float) -> None:
+    """A whole number of any size is that number, and a floating-point number stays one."""
+    data = ["message:send", {"text": "9" * 30, "data": {"a": [number]}}]
+    *_, found = read("2/chat,1" + json.dumps(data))
+    assert found == data
+    assert type(found[1]["data"]["a"][0]) is type(number)
+
+
+def test_a_long_number_in_deep_data_is_read_as_far_as_possible() -> None:
+    """It may be rounded: a command that is nested so deep is refused."""
+    *_, found = read('2/chat,1["message:send",{"data":' + "[" * 900 + "1" * 30 + "]" * 900 + "}]")
+    assert found[0] == "message:send"
+
+
 @given(st.text(max_size=200) | st.from_regex(r"[0-6](/[a-z]{0,9},?)?[0-9]{0,18}[\[{\"]?.{0,60}"))
 def test_any_text_is_a_packet_or_refused(text: str) -> None:
     """No text makes the reader raise anything else, and what is read has the promised shape."""
