@@ -18,20 +18,11 @@ from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
 from server.ports.message_log import MessageLog
 from tests.doubles import newer_version
-from tests.doubles.samples import HOUR_MS, NOW_MS
+from tests.doubles.clock import Clock
+from tests.doubles.samples import HOUR_MS
 from tests.harness.redis import RedisProcess
 
 _numbers = count(1)
-
-
-class Clock:
-    """Wall-clock time that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = NOW_MS
-
-    def __call__(self) -> int:
-        return self.now
 
 
 class LogStore(Protocol):

@@ -125,10 +125,17 @@ async def test_a_command_carries_the_id_of_the_run_that_gets_it(redis: RedisProc
     assert await carried() != first
 
 
-async def test_without_the_right_to_ask_the_run_is_unknown(redis: RedisProcess, pipeline: Pipeline) -> None:
-    """A user who may not ask for it loses nothing else."""
+async def test_without_the_right_to_ask_the_run_is_unknown(
+    redis: RedisProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user who may not ask for it loses nothing else, and a line tells the operator."""
     await redis.command("ACL", "SETUSER", "default", "-info", "-role", "-config")
-    assert await pipeline.execute("ECHO", RUN) == b"0" * 10
+    master = Master()
+    pipelines = [Pipeline(connect(redis.url), master) for _ in range(2)]
+    for pipeline in pipelines:
+        assert await pipeline.execute("ECHO", RUN) == b"0" * 10
+        await pipeline.aclose()
+    assert capsys.readouterr().out.count("redis.run_unknown") == 1
 
 
 async def test_a_redis_that_evicts_is_told_of_once(redis: RedisProcess, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +255,7 @@ async def test_a_loading_redis_is_unavailable(tmp_path: Path) -> None:
     async with slowly, RedisMessageLog(slowly.url, max_events=100_000, max_age_ms=1_000 * HOUR_MS) as log:
         await log.append(new_message(0))
         async with slowly.client() as client:
-            for start in range(0, 6_000, 2_000):
+            for start in range(0, 20_000, 2_000):
                 batch = client.pipeline(transaction=False)
                 for number in range(start, start + 2_000):
                     batch.set(f"k{number}", "v")
@@ -262,5 +269,5 @@ async def test_a_loading_redis_is_unavailable(tmp_path: Path) -> None:
                     appended = await log.append(new_message(1))
                 except Unavailable as refusal:
                     refusals.append(str(refusal))
-        assert any("BusyLoadingError" in refusal for refusal in refusals)
+        assert any("BusyLoadingError" in refusal for refusal in refusals), refusals
         assert appended.event.offset == 2

@@ -22,6 +22,7 @@ from server.domain.errors import Unavailable
 from server.domain.events import Event, MessageEdited, MessageErased
 from server.domain.identity import Author, UserId
 from server.domain.messages import Tombstone
+from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.redis import RedisProcess
 
@@ -30,16 +31,6 @@ DAY_MS = 24 * HOUR_MS
 MODERATOR = Author(UserId("mod"), "Mod")
 
 _numbers = count(1)
-
-
-class Now:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.ms
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,13 +47,13 @@ def channel() -> ChannelName:
 
 
 @pytest.fixture
-def now() -> Now:
+def now() -> Clock:
     """The time of Redis, for every log of the test."""
-    return Now()
+    return Clock()
 
 
 @asynccontextmanager
-async def log_at(redis: RedisProcess, now: Now, own: Now | None = None) -> AsyncIterator[RedisMessageLog]:
+async def log_at(redis: RedisProcess, now: Clock, own: Clock | None = None) -> AsyncIterator[RedisMessageLog]:
     """The log of a replica, whose own clock may be another."""
     clocks = Clocks(own or now, now)
     async with RedisMessageLog(redis.url, max_events=10_000, max_age_ms=DAY_MS, clocks=clocks) as log:
@@ -70,7 +61,7 @@ async def log_at(redis: RedisProcess, now: Now, own: Now | None = None) -> Async
 
 
 @pytest.fixture
-async def log(redis: RedisProcess, now: Now) -> AsyncIterator[RedisMessageLog]:
+async def log(redis: RedisProcess, now: Clock) -> AsyncIterator[RedisMessageLog]:
     """The log of one replica."""
     async with log_at(redis, now) as one:
         yield one
@@ -106,7 +97,7 @@ async def names_of(redis: RedisProcess, channel: ChannelName) -> list[bytes]:
 
 @pytest.mark.parametrize("lost", ["meta", "log", "order", "state", "gone", "sent"])
 async def test_a_key_that_is_evicted_is_told(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now, lost: str
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock, lost: str
 ) -> None:
     """Whichever of a channel's keys Redis drops, the epoch is another, for every replica, and the text of the deleted
     message is nowhere."""
@@ -129,7 +120,7 @@ async def test_a_key_that_is_evicted_is_told(
 
 @pytest.mark.parametrize("lost", ["order", "state"])
 async def test_a_lost_index_costs_no_message(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now, lost: str
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock, lost: str
 ) -> None:
     """The order of the messages and their states are made anew from the log, which has all events."""
     await fill(log, channel, 700)
@@ -173,7 +164,7 @@ async def test_the_indexes_of_a_partition_may_be_lost(
 # A Redis that has restarted
 
 
-async def test_a_restarted_redis_has_to_prove_a_channel(tmp_path: Path, now: Now) -> None:
+async def test_a_restarted_redis_has_to_prove_a_channel(tmp_path: Path, now: Clock) -> None:
     """A replica that has heard of the last event keeps the epoch, for everybody; a stranger gets a new one. A channel
     without events needs no proof."""
     known, unknown, empty = (ChannelName(name) for name in ("known", "unknown", "empty"))
@@ -193,7 +184,7 @@ async def test_a_restarted_redis_has_to_prove_a_channel(tmp_path: Path, now: Now
             assert (await stranger.read(empty, 0, 0)).head.epoch == kept
 
 
-async def test_a_reader_of_old_cannot_prove_a_channel(tmp_path: Path, channel: ChannelName, now: Now) -> None:
+async def test_a_reader_of_old_cannot_prove_a_channel(tmp_path: Path, channel: ChannelName, now: Clock) -> None:
     """After a restart, a replica that saw a part of a channel some time ago can't say that its end is there."""
     async with (
         RedisProcess(tmp_path / "redis") as redis,
@@ -209,7 +200,32 @@ async def test_a_reader_of_old_cannot_prove_a_channel(tmp_path: Path, channel: C
         assert (len(replay.events), replay.head.epoch == events[0].epoch) == (2, False)
 
 
-async def test_a_hearer_notices_an_older_redis(tmp_path: Path, channel: ChannelName, now: Now) -> None:
+async def test_a_host_proves_a_channel_whose_last_hint_it_missed(
+    tmp_path: Path, channel: ChannelName, now: Clock
+) -> None:
+    """A host hears all; the hint of the very last event may have been lost together with Redis."""
+    async with RedisProcess(tmp_path / "redis") as redis, log_at(redis, now) as writer, log_at(redis, now) as host:
+        events = await fill(writer, channel, 2)
+        host.note(events[0])
+        redis.kill()
+        await redis.start()
+        replay = await host.read(channel, 1, 10)
+        assert (list(replay.events), replay.head.epoch) == ([events[1]], events[0].epoch)
+
+
+async def test_a_swept_channel_is_renamed_once(tmp_path: Path, channel: ChannelName, now: Clock) -> None:
+    """The sweep finds that events are gone, before anybody asks: all who ask afterwards are told one epoch."""
+    async with RedisProcess(tmp_path / "redis") as redis, log_at(redis, now) as log:
+        epoch = (await fill(log, channel, 3))[0].epoch
+        await redis.command("DEL", keys.order(channel))
+        await log.sweep.sweep(keys.partition(channel))
+        found = {(await log.read(channel, 0, 0)).head.epoch}
+        async with log_at(redis, now) as stranger:
+            found.add((await stranger.read(channel, 0, 0)).head.epoch)
+        assert len(found - {epoch}) == len(found) == 1
+
+
+async def test_a_hearer_notices_an_older_redis(tmp_path: Path, channel: ChannelName, now: Clock) -> None:
     """A replica that was only told of the lost events, by their hints, makes the epoch another, also if as many new
     events stand in their place."""
     async with RedisProcess(tmp_path / "redis") as redis, log_at(redis, now) as hearer:
@@ -230,13 +246,13 @@ async def test_a_hearer_notices_an_older_redis(tmp_path: Path, channel: ChannelN
 # A full Redis
 
 
-async def test_a_full_redis_is_read_and_gets_room(tmp_path: Path, channel: ChannelName, now: Now) -> None:
+async def test_a_full_redis_is_read_and_gets_room(tmp_path: Path, channel: ChannelName, now: Clock) -> None:
     """Channels with events that are too old, and channels without events, are read while nothing can be written; the
     sweep removes what is too old."""
     async with RedisProcess(tmp_path / "redis") as redis, log_at(redis, now) as log:
         await fill(log, channel, 100)
         await log.sweep.turn()
-        now.ms += DAY_MS + 1
+        now.now += DAY_MS + 1
         await redis.command("CONFIG", "SET", "maxmemory", 1)
         for name in (channel, ChannelName("made:up")):
             assert (await log.read(name, 0, 10)).events == []
@@ -249,6 +265,23 @@ async def test_a_full_redis_is_read_and_gets_room(tmp_path: Path, channel: Chann
         assert (await log.read(channel, 0, 0)).head.offset == 100
         await redis.command("CONFIG", "SET", "maxmemory", 0)
         assert (await log.append(new_message(200, channel))).event.offset == 101
+
+
+async def test_a_full_redis_that_has_restarted_is_read_by_strangers(
+    tmp_path: Path, channel: ChannelName, now: Clock
+) -> None:
+    """They are told a new epoch, the same at each read, although it can't be written down."""
+    async with RedisProcess(tmp_path / "redis") as redis:
+        async with log_at(redis, now) as log:
+            epoch = (await fill(log, channel, 3))[0].epoch
+        redis.kill()
+        await redis.start()
+        await redis.command("CONFIG", "SET", "maxmemory", 1)
+        async with log_at(redis, now) as one, log_at(redis, now) as other:
+            replays = [await one.read(channel, 0, 10), await one.read(channel, 0, 10), await other.read(channel, 0, 10)]
+        assert [len(replay.events) for replay in replays] == [3, 3, 3]
+        assert {replay.head.epoch == epoch for replay in replays} == {False}
+        assert len({replay.head.epoch for replay in replays}) == 1
 
 
 async def test_a_full_redis_lets_a_message_be_deleted(
@@ -269,14 +302,14 @@ async def test_a_full_redis_lets_a_message_be_deleted(
 
 @pytest.mark.parametrize("days", [-40, 40])
 async def test_a_wrong_clock_lets_nothing_age(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now, days: int
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock, days: int
 ) -> None:
     """A replica whose clock is days away removes nothing, says so, and does not keep the others from it."""
     events = await fill(log, channel, 3)
-    own = Now()
-    own.ms += days * DAY_MS
+    own = Clock()
+    own.now += days * DAY_MS
     async with log_at(redis, now, own) as wrong:
-        now.ms += DAY_MS + 1
+        now.now += DAY_MS + 1
         with capture_logs() as lines:
             await wrong.sweep.sweep(keys.partition(channel))
         assert [line["event"] for line in lines] == ["message_log.clocks_disagree"]
@@ -294,8 +327,8 @@ async def test_a_clock_that_is_wrong_at_the_start_is_doubted(
     tmp_path: Path, channel: ChannelName, silence_ms: int
 ) -> None:
     """If nobody seems to have written for very long, nothing ages for an hour, and the log says so."""
-    written = Now()
-    written.ms = time.time_ns() // 1_000_000 - silence_ms
+    written = Clock()
+    written.now = time.time_ns() // 1_000_000 - silence_ms
     async with RedisProcess(tmp_path / "redis") as redis:
         async with log_at(redis, written) as log:
             await fill(log, channel, 3)
@@ -316,16 +349,16 @@ async def test_a_clock_that_is_wrong_at_the_start_is_doubted(
 
 
 async def test_a_wrong_clock_of_redis_ends_no_key(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """Neither while it is days ahead nor when it is set right."""
     first = await log.append(new_message(1, channel, key="k"))
-    own = Now()
+    own = Clock()
     async with log_at(redis, now, own) as replica:
-        now.ms += 40 * DAY_MS
+        now.now += 40 * DAY_MS
         await replica.sweep.sweep(keys.partition(channel))
         assert await replica.append(new_message(2, channel, key="k")) == Appended(first.event, duplicate=True)
-        now.ms -= 40 * DAY_MS
+        now.now -= 40 * DAY_MS
         assert await replica.append(new_message(3, channel, key="k")) == Appended(first.event, duplicate=True)
 
 
@@ -333,19 +366,19 @@ async def test_a_wrong_clock_of_redis_ends_no_key(
 
 
 async def test_edits_of_a_deleted_message_stay_erased_when_it_ages(
-    redis: RedisProcess, channel: ChannelName, now: Now
+    redis: RedisProcess, channel: ChannelName, now: Clock
 ) -> None:
     """The message is dropped before its many edits are removed: no read shows their text meanwhile."""
     async with log_at(redis, now) as log:
         await fill(log, channel, 100)
         await append_all(log, [edit(channel, 100, f"secret {number}") for number in range(450)])
-        now.ms += HOUR_MS
+        now.now += HOUR_MS
         await log.append(Deletion(channel, some_id(100), NOW_MS))
         for number in range(4):
             replay = await log.read(channel, 0, 1_000)
             replay = replay if replay.events else await log.read(channel, replay.floor, 1_000)
             assert "secret" not in repr(replay)
-            now.ms += (DAY_MS - HOUR_MS // 2) * (number == 0)
+            now.now += (DAY_MS - HOUR_MS // 2) * (number == 0)
             await log.append(new_message(200 + number, channel))
 
 
@@ -372,15 +405,15 @@ async def test_a_message_with_many_edits_is_erased_in_steps(
 # Idempotency keys
 
 
-async def test_a_key_is_found_among_thousands(log: RedisMessageLog, channel: ChannelName, now: Now) -> None:
+async def test_a_key_is_found_among_thousands(log: RedisMessageLog, channel: ChannelName, now: Clock) -> None:
     """At each density of the hash, in this window of hours and in those before."""
     first = await fill(log, channel, 2_400)
-    now.ms += 9 * HOUR_MS
+    now.now += 9 * HOUR_MS
     later = await append_all(log, [new_message(number, channel, key=f"k{number}") for number in range(3_001, 3_011)])
     for number, event in ((1, first[0]), (127, first[126]), (128, first[127]), (2_400, first[-1]), (3_005, later[4])):
         again = await log.append(new_message(9_000 + number, channel, key=f"k{number}"))
         assert (again.duplicate, again.event) == (True, event)
-    now.ms += 15 * HOUR_MS
+    now.now += 15 * HOUR_MS
     assert not (await log.append(new_message(9_999, channel, key="k1"))).duplicate
 
 
@@ -388,16 +421,16 @@ async def test_a_key_is_found_among_thousands(log: RedisMessageLog, channel: Cha
 
 
 async def test_a_channel_whose_events_are_gone_is_forgotten(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """A day after the last event and the last key no key is left, and the next event has another epoch."""
     partition = keys.partition(channel)
     epoch = (await fill(log, channel, 3))[0].epoch
-    now.ms += 2 * DAY_MS - HOUR_MS
+    now.now += 2 * DAY_MS - HOUR_MS
     await log.sweep.sweep(partition)
     head = (await log.read(channel, 0, 0)).head
     assert (head.epoch, head.offset) == (epoch, 3)
-    now.ms += 2 * HOUR_MS
+    now.now += 2 * HOUR_MS
     await log.sweep.sweep(partition)
     await log.sweep.sweep(partition)
     assert await names_of(redis, channel) == []
@@ -409,13 +442,13 @@ async def test_a_channel_whose_events_are_gone_is_forgotten(
 
 
 async def test_old_events_go_in_steps(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """The floor is exact at once; a step removes some hundred, and what is kept stays."""
     await fill(log, channel, 1_000)
-    now.ms += 20 * HOUR_MS
+    now.now += 20 * HOUR_MS
     await append_all(log, [new_message(number, channel) for number in range(2_000, 2_010)])
-    now.ms += 5 * HOUR_MS
+    now.now += 5 * HOUR_MS
     assert (await log.read(channel, 0, 0)).floor == 1_000
     assert await log.tend(channel, 100) == (100, True, True)
     assert await redis.command("XLEN", keys.log(channel)) == 910

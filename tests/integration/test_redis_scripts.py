@@ -27,6 +27,7 @@ from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.errors import NotFound, Unavailable
 from server.domain.events import Event, MessageCreated, MessageEdited
 from server.domain.messages import Position, Tombstone
+from tests.doubles.clock import Clock
 from tests.doubles.newer_version import write_in_redis
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.redis import RedisProcess
@@ -34,16 +35,6 @@ from tests.harness.redis import RedisProcess
 DAY_MS = 24 * HOUR_MS
 
 _numbers = count(1)
-
-
-class Now:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.ms
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,14 +51,14 @@ def channel() -> ChannelName:
 
 
 @pytest.fixture
-def now() -> Now:
+def now() -> Clock:
     """The time, for every log of the test."""
-    return Now()
+    return Clock()
 
 
 @asynccontextmanager
 async def logs(
-    redis: RedisProcess, now: Now, number: int, max_events: int = 10_000
+    redis: RedisProcess, now: Clock, number: int, max_events: int = 10_000
 ) -> AsyncIterator[list[RedisMessageLog]]:
     """The logs of so many replicas."""
     clocks = Clocks(now, now)
@@ -80,7 +71,7 @@ async def logs(
 
 
 @pytest.fixture
-async def log(redis: RedisProcess, now: Now) -> AsyncIterator[RedisMessageLog]:
+async def log(redis: RedisProcess, now: Clock) -> AsyncIterator[RedisMessageLog]:
     """The log of one replica."""
     async with logs(redis, now, 1) as [one]:
         yield one
@@ -132,7 +123,7 @@ async def test_a_lost_state_is_a_new_epoch(redis: RedisProcess, log: RedisMessag
 
 
 async def test_a_key_of_a_lost_log_does_not_count(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """Not even where the new log has dropped as many events as the key's offset says."""
     await fill(log, channel, 1, 2)
@@ -158,7 +149,7 @@ async def test_two_losses_are_two_epochs(redis: RedisProcess, log: RedisMessageL
 
 async def test_an_older_redis_is_a_new_epoch_that_keeps_what_is_left(tmp_path: Path, channel: ChannelName) -> None:
     """A replica that saw a later event names the epoch anew; old messages stay, lost ones can be sent again."""
-    now = Now()
+    now = Clock()
     async with RedisProcess(tmp_path / "redis") as redis, logs(redis, now, 2) as [saw, stranger]:
         before = await fill(saw, channel, 1, 3)
         redis.save(tmp_path / "moment")
@@ -175,7 +166,7 @@ async def test_an_older_redis_is_a_new_epoch_that_keeps_what_is_left(tmp_path: P
         assert kept.event.epoch == lost.event.epoch == after.epoch
 
 
-async def test_a_fork_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_a_fork_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, now: Clock) -> None:
     """Another replica has written on before the one that saw the lost events: at their offsets stand others now."""
     async with logs(redis, now, 3) as [saw, saw_head, other]:
         events = await fill(saw, channel, 1, 5)
@@ -189,7 +180,7 @@ async def test_a_fork_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, 
         assert (further.offset, further.epoch) == (6, at_head.epoch)  # its epoch is over: there is nothing to compare
 
 
-async def test_a_fork_below_the_head_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_a_fork_below_the_head_is_a_new_epoch(redis: RedisProcess, channel: ChannelName, now: Clock) -> None:
     """The seen offset is not the last one any more; its entry tells that it is another."""
     async with logs(redis, now, 2) as [saw, other]:
         events = await fill(saw, channel, 1, 5)
@@ -198,7 +189,7 @@ async def test_a_fork_below_the_head_is_a_new_epoch(redis: RedisProcess, channel
         assert (await saw.read(channel, 0, 0)).head.epoch != events[0].epoch
 
 
-async def test_what_is_below_the_floor_is_not_compared(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_what_is_below_the_floor_is_not_compared(redis: RedisProcess, channel: ChannelName, now: Clock) -> None:
     """A replica that has not looked for long, and saw what is dropped by now, changes nothing."""
     async with logs(redis, now, 2, max_events=3) as [slow, busy]:
         seen = await fill(slow, channel, 1, 2)
@@ -206,7 +197,7 @@ async def test_what_is_below_the_floor_is_not_compared(redis: RedisProcess, chan
         assert (await slow.read(channel, 0, 0)).head.epoch == seen[0].epoch
 
 
-async def test_an_entry_of_an_unknown_kind_is_compared(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_an_entry_of_an_unknown_kind_is_compared(redis: RedisProcess, channel: ChannelName, now: Clock) -> None:
     """A replica that saw a newer version's entry finds it there again, at the head and below it: the epoch stays."""
     async with logs(redis, now, 2) as [saw, other]:
         epoch = (await fill(other, channel, 1, 1))[0].epoch
@@ -234,7 +225,7 @@ async def go_back(redis: RedisProcess, channel: ChannelName, last: Event) -> Non
 
 
 async def test_a_channel_without_events_has_no_key(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """Asking for made-up names writes nothing but the id of their partitions; the first event has the epoch that was
     told before."""
@@ -252,41 +243,43 @@ async def test_a_channel_without_events_has_no_key(
 # Age
 
 
-async def test_events_age_one_by_one_and_all_at_once(log: RedisMessageLog, channel: ChannelName, now: Now) -> None:
+async def test_events_age_one_by_one_and_all_at_once(log: RedisMessageLog, channel: ChannelName, now: Clock) -> None:
     """Few, many, and thousands at one look: nothing that is too old is to be seen; the head stays."""
     for number in (1, 2, 3):
         await log.append(new_message(number, channel))
-        now.ms += HOUR_MS
-    now.ms += DAY_MS - 3 * HOUR_MS + 1
+        now.now += HOUR_MS
+    now.now += DAY_MS - 3 * HOUR_MS + 1
     assert (await log.append(new_message(4, channel))).event.offset == 4
     assert (await log.read(channel, 0, 0)).floor == 1
-    now.ms += 2 * HOUR_MS
+    now.now += 2 * HOUR_MS
     assert (await log.read(channel, 0, 0)).floor == 3
     await fill(log, channel, 5, 2_100)
-    now.ms += 2 * DAY_MS
+    now.now += 2 * DAY_MS
     assert (await log.read(channel, 0, 0)).floor == 2_100
     assert (await log.read(channel, 2_100, 10)).head.offset == 2_100
 
 
 async def test_what_was_deleted_does_not_come_back_with_age(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """However many deletions lie behind: they live longer than what they delete, and that is not seen when too old."""
     drafts = [new_message(number, channel, text="secret") for number in range(1, 1_201)]
     await append_all(log, drafts)
-    await append_all(log, [Deletion(channel, draft.id, now.ms) for draft in drafts])
-    now.ms += DAY_MS - HOUR_MS
+    await append_all(log, [Deletion(channel, draft.id, now.now) for draft in drafts])
+    now.now += DAY_MS - HOUR_MS
     assert (await log.append(new_message(2_000, channel))).event.offset == 2_401
     assert {type(item) for item in (await log.history(channel, None, 2_401, 100)).messages} == set()
     assert {type(item) for item in (await log.history(channel, 2_401, None, 100)).messages} == {Tombstone}
-    now.ms += 2 * HOUR_MS
+    now.now += 2 * HOUR_MS
     assert [message.offset for message in (await log.history(channel, None, None, 100)).messages] == [2_401]
 
 
 # Trimming
 
 
-async def test_what_is_dropped_is_removed_some_time_later(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_what_is_dropped_is_removed_some_time_later(
+    redis: RedisProcess, channel: ChannelName, now: Clock
+) -> None:
     """The floor is exact; Redis removes the events, ids and states below it 64 at a time."""
     async with logs(redis, now, 1, max_events=10) as [log]:
         await fill(log, channel, 1, 10)
@@ -306,11 +299,11 @@ async def test_what_is_dropped_is_removed_some_time_later(redis: RedisProcess, c
 
 
 async def test_where_all_is_dropped_nothing_is_left(
-    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Now
+    redis: RedisProcess, log: RedisMessageLog, channel: ChannelName, now: Clock
 ) -> None:
     """The sweep removes the texts of a silent channel; its head stays."""
     await fill(log, channel, 1, 5)
-    now.ms += DAY_MS + 1
+    now.now += DAY_MS + 1
     assert (await log.read(channel, 0, 0)).floor == 5
     assert await stored(redis, channel) == (5, 5)
     await log.sweep.sweep(keys.partition(channel))
@@ -318,7 +311,7 @@ async def test_where_all_is_dropped_nothing_is_left(
     assert (await log.append(new_message(6, channel))).event.offset == 6
 
 
-async def test_a_slice_without_creations_is_dropped(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_a_slice_without_creations_is_dropped(redis: RedisProcess, channel: ChannelName, now: Clock) -> None:
     """Edits alone leave the stream, and there is no id to remove."""
     async with logs(redis, now, 1, max_events=10) as [log]:
         await log.append(new_message(1, channel))
@@ -332,7 +325,7 @@ async def test_a_slice_without_creations_is_dropped(redis: RedisProcess, channel
         assert len((await log.read(channel, replay.floor, 100)).events) == 10
 
 
-async def test_a_dropped_id_may_come_again(redis: RedisProcess, channel: ChannelName, now: Now) -> None:
+async def test_a_dropped_id_may_come_again(redis: RedisProcess, channel: ChannelName, now: Clock) -> None:
     """Before Redis has removed it: it is a new message, without the edits of the first."""
     async with logs(redis, now, 1, max_events=3) as [log]:
         await fill(log, channel, 1, 1)

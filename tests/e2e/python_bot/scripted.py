@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import web
+
+from tests.e2e.python_bot.serving import serving
 
 Json = dict[str, Any]
 
@@ -56,19 +58,9 @@ class ScriptedServer:
         self._socket: web.WebSocketResponse | None = None
         self._changed = asyncio.Condition()
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[str]:
+    def open(self) -> AbstractAsyncContextManager[str]:
         """Serve, at the URL that is given."""
-        app = web.Application()
-        app.router.add_get("/socket.io/", self._talk)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        return serving(self._talk)
 
     async def say(self, name: str, body: Json) -> None:
         """Send an event over the last connection."""

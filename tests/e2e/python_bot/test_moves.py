@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from aiohttp import web
 
 from maru_bot.bot import MaruBot
 from tests.clients.bot import HASTE
+from tests.e2e.python_bot.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,19 +28,9 @@ class Stopping:
         self._stops = stops
         self._opened = 0
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[str]:
+    def open(self) -> AbstractAsyncContextManager[str]:
         """Serve, at the URL that is given."""
-        app = web.Application()
-        app.router.add_get("/socket.io/", self._talk)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        return serving(self._talk)
 
     async def _talk(self, request: web.Request) -> web.WebSocketResponse:
         number, self._opened = self._opened, self._opened + 1
