@@ -33,6 +33,7 @@ async def speak(group: Group) -> None:
     await group.speak(messages, IN_FLIGHT)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)  # 20,000 messages to every member: some 40 s of two quiet processors
 @pytest.mark.parametrize("method", ["sticky", "random"])
 async def test_every_member_sees_one_order(tmp_path: Path, method: Method, figure: Callable[[str], None]) -> None:
