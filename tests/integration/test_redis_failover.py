@@ -227,7 +227,8 @@ def log_at(url: str, wait_replicas: int) -> RedisMessageLog:
 
 
 class Sender:
-    """Sends one message after another to a log, and keeps the events that are acked."""
+    """Sends one message after another to a log, and keeps the events that are acked. The log is told of each event, as
+    by a hub: only a process that hosts a channel can tell that another master has all of it."""
 
     def __init__(self, log: RedisMessageLog) -> None:
         self._log = log
@@ -238,9 +239,12 @@ class Sender:
         """Send until cancelled."""
         for number in count():
             try:
-                self.acked.append((await self._log.append(new_message(number))).event)
+                event = (await self._log.append(new_message(number))).event
             except Unavailable:
                 self.refused += 1
+            else:
+                self._log.note(event)
+                self.acked.append(event)
 
     async def goes_on(self) -> None:
         """Wait until further messages are acked."""
