@@ -16,10 +16,12 @@ from server.domain.messages import Message, MessageId, Position
 @dataclass(frozen=True, slots=True)
 class Appended:
     """The event that a draft became. `duplicate`: nothing was written now, because an earlier draft with the same key,
-    or an earlier deletion of the same message, had become this event already."""
+    or an earlier deletion of the same message, had become this event already. `hinted`: the log has hinted at the event
+    to all replicas by itself, so nobody else needs to."""
 
     event: MessageEvent
     duplicate: bool
+    hinted: bool = False
 
 
 def decide(draft: Draft, present: MessageChange | None, position: Position) -> Appended:

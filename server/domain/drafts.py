@@ -45,5 +45,16 @@ class Deletion:
     by: Author | None = None
 
 
+@dataclass(slots=True, eq=False)
+class Sender:
+    """A client whose drafts are given to the log without waiting for each other.
+
+    `failed` is set by the log once it has refused a draft that the client may try again: the drafts behind it are
+    refused, too, so that the client can repeat all of them in their order. A failed sender stays failed.
+    """
+
+    failed: bool = False
+
+
 Draft = NewMessage | Revision | Deletion
 """Everything that can be appended to a log. Closed: match it exhaustively."""

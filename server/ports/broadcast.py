@@ -1,6 +1,6 @@
 """Telling every replica that a channel has a new event."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,16 @@ class HintsLost:
 
 Hint = Event | LinkRestored | HintsLost
 """An item that the listener gets. Closed: match it exhaustively."""
+
+
+class Published:
+    """The result of a `publish` that is over when it returns: awaiting it waits for nothing."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return iter(())  # type: ignore[return-value]  # an iterator is all that an await needs
+
+
+PUBLISHED = Published()
 
 
 class Broadcast(Protocol):
@@ -46,8 +56,8 @@ class Broadcast(Protocol):
         """How many hints had no room, since the start. Promise 5."""
         ...
 
-    async def publish(self, event: MessageEvent) -> None:
-        """Hint at an event that the log has. Promises 1, 4."""
+    def publish(self, event: MessageEvent) -> Awaitable[None]:
+        """Hint at an event that the log has. An adapter that never waits returns `PUBLISHED`. Promises 1, 4."""
         ...
 
     async def subscribe(self, channel: ChannelName) -> None:

@@ -1,12 +1,12 @@
 """The durable log of each channel: it alone gives offsets, and everything else heals from it."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft
+from server.domain.drafts import Draft, Sender
 from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Position, Tombstone
 
@@ -29,6 +29,10 @@ class Page:
     messages: Sequence[Message | Tombstone]
     head: Position
     more: bool
+
+
+Done = Callable[[Appended | Exception], None]
+"""Takes the outcome of a draft: what it became, or the error that `append` would raise."""
 
 
 class MessageLog(Protocol):
@@ -67,10 +71,19 @@ class MessageLog(Protocol):
     11. Older stores: if the storage comes back without an event that was given to `note`, or with another event in its
         place, the next call for the channel finds a new epoch. An adapter whose storage can't come back older while
         the process lives ignores `note`.
+    12. Order under faults: the drafts of a `Sender` are written in the order in which they were submitted. Once a draft
+        is refused with a retryable error, the sender has failed: every draft of the sender that was submitted behind it
+        is refused, too, and not written. An error that concerns a single channel concerns the sender's drafts for this
+        channel only, and lets the sender live.
     """
 
     def append(self, draft: Draft) -> Awaitable[Appended]:
         """Write the draft, give it the channel's next offset. Promises 1-4, 9, 10."""
+        ...
+
+    def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
+        """As `append`, for a caller that does not wait: `done` is called once, on the event loop, perhaps before this
+        returns. Promises 1-4, 9, 12."""
         ...
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable
 
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft
+from server.domain.drafts import Draft, Sender
+from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Tombstone
-from server.ports.message_log import MessageLog, Page, Replay
+from server.ports.message_log import Done, MessageLog, Page, Replay
 
 Pause = Callable[[], Awaitable[None]]
 
@@ -49,6 +50,7 @@ class FaultyLog(MessageLog):
         self.written: list[Event] = []
         self.noted: list[Event] = []
         self.reads = 0
+        self._tasks: list[asyncio.Future[None]] = []
 
     async def append(self, draft: Draft) -> Appended:
         await self._reach()
@@ -57,6 +59,20 @@ class FaultyLog(MessageLog):
             self.written.append(appended.event)
         await self.after()
         return appended
+
+    def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
+        """As `append`, in a task. A sender that has failed is refused, as long as the test has let it fail."""
+
+        async def write() -> None:
+            outcome: Appended | Exception
+            try:
+                outcome = await self.append(draft)
+            except MaruError as error:
+                outcome = error
+                sender.failed = sender.failed or error.retryable
+            done(outcome)
+
+        self._tasks.append(asyncio.ensure_future(write()))
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         self.reads += 1

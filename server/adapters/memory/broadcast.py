@@ -1,11 +1,11 @@
 """The broadcast of a single process: it hears every hint that it publishes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 from server.adapters.hints import WAITING_LIMIT, HintQueue
 from server.domain.channels import ChannelName
 from server.domain.events import Event
-from server.ports.broadcast import Broadcast, Hint
+from server.ports.broadcast import PUBLISHED, Broadcast, Hint
 
 
 class MemoryBroadcast(Broadcast):
@@ -20,10 +20,11 @@ class MemoryBroadcast(Broadcast):
         """How many hints had no room in the queue."""
         return self._queue.dropped
 
-    async def publish(self, event: Event) -> None:
+    def publish(self, event: Event) -> Awaitable[None]:
         """Queue the hint. Keeps promises 1 and 2."""
         if event.channel in self._channels:
             self._queue.put(event)
+        return PUBLISHED
 
     async def subscribe(self, channel: ChannelName) -> None:
         """Let the channel's hints through. Keeps promise 3."""

@@ -13,7 +13,8 @@ from server.adapters.codec import known
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft, NewMessage
+from server.domain.drafts import Draft, NewMessage, Sender
+from server.domain.errors import MaruError
 from server.domain.events import (
     Event,
     MessageChange,
@@ -27,7 +28,7 @@ from server.domain.events import (
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
-from server.ports.message_log import MessageLog, Page, Replay
+from server.ports.message_log import Done, MessageLog, Page, Replay
 
 _Key = tuple[ChannelName, UserId, str]
 
@@ -146,6 +147,17 @@ class MemoryMessageLog(MessageLog):
         self._keys = {key: keyed for key, keyed in self._keys.items() if key[0] != channel}
 
     async def append(self, draft: Draft) -> Appended:
+        return self._append(draft)
+
+    def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
+        outcome: Appended | Exception
+        try:
+            outcome = self._append(draft)
+        except MaruError as error:  # nothing is ever away: no refusal can be tried again
+            outcome = error
+        done(outcome)
+
+    def _append(self, draft: Draft) -> Appended:
         now = self._now_ms()
         self._expire_keys(now)
         channel = self._trimmed(draft.channel)

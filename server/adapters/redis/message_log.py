@@ -28,11 +28,11 @@ from server.adapters.redis.sent import created_at, digest, id_bytes
 from server.adapters.redis.sweep import Sweep, Tended
 from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision
-from server.domain.errors import Unavailable
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
+from server.domain.errors import MaruError, Unavailable
 from server.domain.events import Event, MessageEvent
 from server.domain.messages import Message, MessageId, Position, Tombstone
-from server.ports.message_log import MessageLog, Page, Replay
+from server.ports.message_log import Done, MessageLog, Page, Replay
 
 WRITERS = 2
 """Connections that append, each for its share of the channels: while Redis works for one of them, this process works
@@ -101,6 +101,19 @@ class RedisMessageLog(MessageLog):
         event = appended.event
         self._seen.note(draft.channel, Seen(event.epoch, event.offset, event.at))
         return appended
+
+    def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
+        """As `append`."""
+
+        def tell(answer: asyncio.Future[Appended]) -> None:
+            error = answer.exception()
+            if isinstance(error, Exception):
+                sender.failed = sender.failed or (isinstance(error, MaruError) and error.retryable)
+                done(error)
+            else:
+                done(answer.result())
+
+        self.append(draft).add_done_callback(tell)
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Call a script."""

@@ -16,10 +16,11 @@ from server.adapters.sqlite.sweep import Sweep
 from server.adapters.sqlite.writer import Writer
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft
+from server.domain.drafts import Draft, Sender
+from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Position, Tombstone
-from server.ports.message_log import MessageLog, Page, Replay
+from server.ports.message_log import Done, MessageLog, Page, Replay
 
 SWEEP_INTERVAL_S = 60.0
 """Between two passes over all channels for events that have grown too old: they may be dropped this late."""
@@ -72,6 +73,19 @@ class SqliteMessageLog(MessageLog):
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         return self._intake.append(draft)
+
+    def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
+        """As `append`."""
+
+        def tell(answer: asyncio.Future[Appended]) -> None:
+            error = answer.exception()
+            if isinstance(error, Exception):
+                sender.failed = sender.failed or (isinstance(error, MaruError) and error.retryable)
+                done(error)
+            else:
+                done(answer.result())
+
+        self.append(draft).add_done_callback(tell)
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         return await self._reader.read(channel, after, limit)
