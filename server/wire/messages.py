@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import orjson
 
+from server.domain.appending import Appended
 from server.domain.events import (
     Event,
     MessageCreated,
@@ -42,6 +43,17 @@ def message(value: Message | Tombstone) -> Json:
         "offset": value.offset,
     }
     return body if value.edited_by is None else body | {"edited_by": author(value.edited_by)}
+
+
+def sent(appended: Appended) -> bytes:
+    """The ack of `message:send`, as JSON."""
+    event = appended.event
+    return b'{"ok":true,"message":%b,"epoch":%b,"offset":%d,"duplicate":%b}' % (
+        orjson.dumps(subject(event)),
+        orjson.dumps(event.epoch),
+        event.offset,
+        b"true" if appended.duplicate else b"false",
+    )
 
 
 def author(value: Author) -> Json:

@@ -83,7 +83,12 @@ def read(text: str) -> tuple[int, str | None, int | None, Any]:
 
 def ack(id: int, answer: Answer) -> bytes:
     """The frame of an ack of the namespace."""
-    return frame(b"%b%d[%b]" % (_ACK, id, orjson.dumps(envelope(answer))))
+    return encoded_ack(id, orjson.dumps(envelope(answer)))
+
+
+def encoded_ack(id: int, body: bytes) -> bytes:
+    """The frame of an ack of the namespace whose data is JSON already."""
+    return frame(b"%b%d[%b]" % (_ACK, id, body))
 
 
 def event(name: str, *arguments: object) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.appending import created, revised
+from server.domain.appending import Appended, created, revised
 from server.domain.drafts import Revision
 from server.domain.errors import TABLE, BadRequest, Internal, MaruError, PermissionDenied, RateLimited, TokenExpired
 from server.domain.events import Event, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent, erased
@@ -128,6 +128,14 @@ def test_log_events(value: MessageEvent, body: dict[str, Any], request: pytest.F
     name, said = messages.log_event(value)
     assert name == request.node.callspec.id.partition(" ")[0]
     assert said == body
+
+
+@pytest.mark.parametrize("value", [value for value, _ in LOG_EVENTS.values()], ids=LOG_EVENTS)
+@pytest.mark.parametrize("duplicate", [False, True])
+def test_the_ack_of_a_sent_message(value: MessageEvent, *, duplicate: bool) -> None:
+    """The answer holds the message as its event shows it, byte for byte as an envelope around it would."""
+    fields = {"message": messages.subject(value), "epoch": "one", "offset": value.offset, "duplicate": duplicate}
+    assert messages.sent(Appended(value, duplicate)) == orjson.dumps(envelope(Done(fields)))
 
 
 def test_every_event_that_clients_are_given_has_a_name() -> None:

@@ -17,12 +17,15 @@ from server.gateway.socketio.packets import (
     MAX_ACK_DIGITS,
     MAX_NAMESPACE_CHARS,
     ChatPacket,
+    ack,
     connected,
+    encoded_ack,
     event,
     read,
     refused,
 )
 from server.gateway.websocket.frames import HostilePacket, frame
+from server.wire.answers import Done
 
 READ = {
     "0": (CONNECT, None, None, None),
@@ -128,11 +131,11 @@ JSON = st.recursive(
 
 
 @given(st.text("abc:", min_size=1, max_size=20), JSON, st.none() | st.integers(0, 10**15 - 1))
-def test_what_is_written_is_read_back(name: str, data: object, ack: int | None) -> None:
+def test_what_is_written_is_read_back(name: str, data: object, id: int | None) -> None:
     """An event survives encoding and decoding."""
-    written = ChatPacket(EVENT, [name, data], "/chat", ack).encode()
+    written = ChatPacket(EVENT, [name, data], "/chat", id).encode()
     assert isinstance(written, str)
-    assert read(written) == (EVENT, "/chat", ack, [name, data])
+    assert read(written) == (EVENT, "/chat", id, [name, data])
 
 
 @pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}, {1, 2}], ids=["surrogate", "surrogate key", "set"])
@@ -153,3 +156,5 @@ def test_the_servers_packets() -> None:
     assert connected("sid") == frame(b'40/chat,{"sid":"sid"}')
     assert refused("/other", {"message": "m"}) == frame(b'44/other,{"message":"m"}')
     assert refused("/", {"message": "m"}) == frame(b'44{"message":"m"}')
+    assert ack(7, Done({"a": 1})) == frame(b'43/chat,7[{"ok":true,"a":1}]')
+    assert encoded_ack(7, b'{"ok":true}') == frame(b'43/chat,7[{"ok":true}]')
