@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from types import TracebackType
+from typing import Protocol
 
 from server.domain.errors import Unavailable
 
@@ -31,7 +32,7 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
         self.put_off = False  # whether the deadline has been put off
 
     async def __aenter__(self) -> None:
-        self._watch = _watch_over(self._seconds)
+        self._watch = watch_over(self._seconds)
         task = asyncio.current_task(self._watch.loop)
         assert task is not None  # it awaits this
         self._task = task
@@ -54,7 +55,18 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
         self._task.cancel()
 
 
-class _Watch:
+class Watched(Protocol):
+    """Something that a deadline is set for. It sets `over` itself, when it ends in time."""
+
+    expires_at: float  # on the loop's clock
+    over: bool
+    put_off: bool  # whether the deadline has been put off
+
+    def expire(self) -> None:
+        """End it: it takes too long."""
+
+
+class Watch:
     """The deadlines of one event loop that have the same length, so that the first to begin is the first to expire.
 
     A stall of the event loop is no time in which the log or the broker could have answered: it counts for none of them.
@@ -65,7 +77,7 @@ class _Watch:
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.loop = loop
         self._seconds = seconds
-        self._waits: deque[deadline] = deque()  # in the order in which they began
+        self._waits: deque[Watched] = deque()  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None  # runs while there are any
         self._due = 0.0  # when the timer is to run
 
@@ -73,7 +85,7 @@ class _Watch:
         """Say whether the watch is for this loop and this length."""
         return self.loop is loop and self._seconds == seconds
 
-    def begin(self, wait: deadline) -> float:
+    def begin(self, wait: Watched) -> float:
         """Watch a deadline; return when it expires, on the loop's clock."""
         expires_at = self.loop.time() + self._seconds
         self._waits.append(wait)
@@ -112,13 +124,13 @@ class _Watch:
         self._timer = self.loop.call_at(due, self._look)
 
 
-_latest: _Watch | None = None
+_latest: Watch | None = None
 
 
-def _watch_over(seconds: float) -> _Watch:
+def watch_over(seconds: float) -> Watch:
     """Return the running loop's watch for this length."""
     global _latest  # noqa: PLW0603  # a cache of one watch: except in tests, a process has one loop and one length
     loop = asyncio.get_running_loop()
     if _latest is None or not _latest.watches(loop, seconds):
-        _latest = _Watch(loop, seconds)
+        _latest = Watch(loop, seconds)
     return _latest

@@ -106,7 +106,7 @@ async def scene(subscriptions_class: type[Subscriptions]) -> AsyncIterator[Scene
         sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0)
         chat = ChatServer(
             rooms,
-            ChatNamespace(sessions, subscriptions, channels.handlers(subscriptions)),
+            ChatNamespace(sessions, subscriptions, channels.handlers(subscriptions), publisher),
             admission=Admission(0, 1, loop.time),
             outbox=outbox,
             metrics=SILENT,

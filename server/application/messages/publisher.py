@@ -7,16 +7,17 @@ from collections.abc import Callable
 from functools import partial
 
 from server.application.commands import Delete, Edit, Send
-from server.application.deadline import deadline
+from server.application.deadline import COMMAND_DEADLINE_S, deadline, watch_over
+from server.application.messages.submission import Submission
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
 from server.domain.errors import MaruError
 from server.domain.events import MessageEvent
 from server.domain.identity import Action, Author, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.broadcast import Broadcast
-from server.ports.message_log import MessageLog
+from server.ports.message_log import Done, MessageLog
 from server.ports.metrics import SILENT, MessageMetrics
 
 NS_PER_MS = 1_000_000
@@ -41,31 +42,43 @@ class Publisher:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._log = log
-        self._broadcast = broadcast
+        self.broadcast = broadcast
         self._now_ns = now_ns
         self._new_id = new_id
-        self._metrics = metrics
-        self._clock = clock
+        self.metrics = metrics
+        self.clock = clock
         self._hinting: set[asyncio.Task[None]] = set()  # hints of events whose senders have given up; kept alive here
 
     async def send(self, identity: Identity, command: Send) -> Appended:
         """Write a message. Raises `PermissionDenied`, `Unavailable`, `Overloaded`."""
         async with deadline():
-            channel = ChannelName(command.channel)
-            authorize(identity, Action.SEND, channel)
-            at = self._now_ns() // NS_PER_MS
-            return await self._publish(
-                NewMessage(
-                    channel=channel,
-                    id=self._new_id(at),
-                    author=identity.author,
-                    text=command.text,
-                    data=command.data,
-                    reply_to=None if command.reply_to is None else MessageId(command.reply_to),
-                    key=command.key,
-                    at=at,
-                )
-            )
+            return await self._publish(self._new_message(identity, command))
+
+    def submit(self, identity: Identity, command: Send, sender: Sender, done: Done) -> None:
+        """Write a message as `send`, for a caller that does not wait.
+
+        `done` is called once, within `COMMAND_DEADLINE_S`, perhaps before this returns; after `Unavailable`, the
+        sender has failed. The messages of a sender are written in the order of the calls, or not at all, as promise 12
+        of `MessageLog` says. Raises `PermissionDenied`, and calls nothing then.
+        """
+        draft = self._new_message(identity, command)
+        submission = Submission(self, watch_over(COMMAND_DEADLINE_S), sender, done)
+        self._log.submit(draft, sender, submission.written)
+
+    def _new_message(self, identity: Identity, command: Send) -> NewMessage:
+        channel = ChannelName(command.channel)
+        authorize(identity, Action.SEND, channel)
+        at = self._now_ns() // NS_PER_MS
+        return NewMessage(
+            channel=channel,
+            id=self._new_id(at),
+            author=identity.author,
+            text=command.text,
+            data=command.data,
+            reply_to=None if command.reply_to is None else MessageId(command.reply_to),
+            key=command.key,
+            at=at,
+        )
 
     async def edit(self, identity: Identity, command: Edit) -> Appended:
         """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
@@ -109,7 +122,7 @@ class Publisher:
     async def _publish(self, draft: Draft) -> Appended:
         """Append, then hint. If the caller gives up waiting, the append goes on, and its event is hinted at all the
         same."""
-        began = self._clock()
+        began = self.clock()
         writing = asyncio.ensure_future(self._log.append(draft))
         # A future of our own, which the caller may cancel without cancelling the append. `asyncio.shield` would be
         # shorter, and makes a send 9 % slower.
@@ -120,9 +133,10 @@ class Publisher:
         except asyncio.CancelledError:
             # The append may have ended in the same loop iteration, so that `_written` took the caller to be waiting.
             if answer.done() and not answer.cancelled() and answer.exception() is None:
-                self._hint_late(answer.result().event)
+                self.hint_late(answer.result().event)
             raise
-        await self._broadcast.publish(appended.event)
+        if not appended.hinted:
+            await self.broadcast.publish(appended.event)
         return appended
 
     def _written(self, answer: asyncio.Future[Appended], began: float, writing: asyncio.Future[Appended]) -> None:
@@ -132,23 +146,24 @@ class Publisher:
             return
         error = writing.exception()
         if error is None:
-            self._metrics.appended(self._clock() - began)
+            self.metrics.appended(self.clock() - began)
         if answer.done():
             if error is None:
-                self._hint_late(writing.result().event)
+                self.hint_late(writing.result().event)
         elif error is None:
             answer.set_result(writing.result())
         else:
             answer.set_exception(error)
 
-    def _hint_late(self, event: MessageEvent) -> None:
+    def hint_late(self, event: MessageEvent) -> None:
+        """Hint at an event whose sender has given up."""
         hinting = asyncio.create_task(self._hint(event))
         self._hinting.add(hinting)
         hinting.add_done_callback(self._hinting.discard)
 
     async def _hint(self, event: MessageEvent) -> None:
         with contextlib.suppress(MaruError):  # the sender tries again, and hubs find a lost hint by comparing
-            await self._broadcast.publish(event)
+            await self.broadcast.publish(event)
 
 
 def _moderator(identity: Identity, message: Message) -> Author | None:

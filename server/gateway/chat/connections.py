@@ -48,7 +48,7 @@ class SocketConnections(Connections):
             return DrainEnd.LEFT
         client.reader.hold()
         await _answered(client, answer_s / 2)
-        client.drop_mailbox()  # too much for the time; the packet in progress is still answered
+        client.packets.drop()  # too much for the time; the packet in progress is still answered
         await _answered(client, answer_s / 2)
         if not client.is_open():
             return DrainEnd.LEFT
@@ -79,5 +79,5 @@ class SocketConnections(Connections):
 async def _answered(connection: Connection, within_s: float) -> None:
     deadline = time.monotonic() + within_s
     # Polled for the few connections that are being closed; an event would have to be set after every packet of all.
-    while connection.busy and time.monotonic() < deadline:  # noqa: ASYNC110
+    while connection.packets.busy and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(ANSWERED_LOOK_S)

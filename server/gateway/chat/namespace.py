@@ -9,11 +9,14 @@ import structlog
 
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Command, ConnectPayload, channel_of
+from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Session, Sessions, session_ended
 from server.domain.channels import ChannelName
+from server.domain.drafts import Sender
 from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownCommand
 from server.domain.identity import SessionId
 from server.gateway.chat.handler import Handler, Handlers
+from server.gateway.chat.sends import Sends
 from server.gateway.socketio.namespace import Admitted, Namespace, Reply
 from server.ports.metrics import SILENT, CommandMetrics
 from server.wire import words
@@ -31,6 +34,7 @@ class ChatNamespace(Namespace):
         sessions: Sessions,
         subscriptions: Subscriptions,
         handlers: Handlers,
+        publisher: Publisher,
         metrics: CommandMetrics = SILENT,
         command_line: Callable[..., None] | None = None,
     ) -> None:
@@ -39,6 +43,7 @@ class ChatNamespace(Namespace):
         self._handlers = handlers
         self._metrics = metrics
         self._command_line = command_line or partial(_log.bind().info, "command")
+        self._sends = Sends(publisher, self._note_send)
 
     # Sessions
 
@@ -76,6 +81,10 @@ class ChatNamespace(Namespace):
         self._subscriptions.end(session.id)
 
     # Commands
+
+    def submit(self, session: Session, payload: object, sender: Sender, reply: Reply) -> bool:
+        """Begin a send that needs no task, if it is one."""
+        return self._sends.submit(session, payload, sender, reply)
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
         """Run a command: always an answer, never an exception. It is counted, and logged without its payload."""
@@ -126,6 +135,9 @@ class ChatNamespace(Namespace):
         reply(answer)
         self._note(session, name, None, answer, 0.0)
         return answer
+
+    def _note_send(self, session: Session, channel: str, answer: Answer, seconds: float) -> None:
+        self._note(session, words.Command.SEND, channel, answer, seconds)
 
     def _note(self, session: Session, name: str, channel: str | None, answer: Answer, seconds: float) -> None:
         known = name in self._handlers

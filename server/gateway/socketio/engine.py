@@ -9,7 +9,7 @@ the real libraries.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import engineio
@@ -25,7 +25,7 @@ from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.handshake import HandshakeChecks, accepted
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.reader import Inbox
-from server.gateway.websocket.registry import Registry
+from server.gateway.websocket.registry import Dispatch, Registry
 from server.ports.metrics import ConnectionMetrics
 
 
@@ -40,11 +40,7 @@ class Gone(web.Response):
 
 
 class Engine(engineio.AsyncServer):
-    """Accepts handshakes, and opens connections.
-
-    `received` handles a packet of a client; `lost` is called once a connection's transport is gone, and `ended` once
-    its last packet has been handled.
-    """
+    """Accepts handshakes, and opens connections."""
 
     sockets: dict[str, Connection]
 
@@ -55,9 +51,7 @@ class Engine(engineio.AsyncServer):
         admission: Admission,
         outbox: Outbox,
         metrics: ConnectionMetrics,
-        received: Callable[[Connection, str], Coroutine[Any, Any, None]],
-        lost: Callable[[Connection], None],
-        ended: Callable[[Connection], None],
+        dispatch: Dispatch,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -70,7 +64,7 @@ class Engine(engineio.AsyncServer):
         )
         loop = asyncio.get_running_loop()
         self._outbox = outbox  # frames that wait to be written to all connections
-        self.registry = Registry(self.ping_interval, self.ping_timeout, received, lost, ended, metrics)
+        self.registry = Registry(self.ping_interval, self.ping_timeout, dispatch, metrics)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
         self._checks = HandshakeChecks(allowed_origins, admission)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from server.application.commands import ConnectPayload
 from server.application.sessions.sessions import Session
+from server.domain.drafts import Sender
 from server.domain.identity import Identity, SessionId
 from server.wire.answers import Answer
 
@@ -25,7 +26,8 @@ class Namespace(Protocol):
     """Admits clients and runs their commands.
 
     1. Admit before deliver: nothing reaches a client before `admit` has returned its identity.
-    2. `run` and `refuse_skipped` call `reply` once, return the answer that it was given, and raise nothing.
+    2. `submit`, `run` and `refuse_skipped` call `reply` once, and raise nothing. The last two return the answer that it
+       was given; the reply of `submit` may come at any time.
     """
 
     async def admit(self, auth: object) -> Admitted:
@@ -46,6 +48,11 @@ class Namespace(Protocol):
 
     def ended(self, session: Session) -> None:
         """End a session whose client is gone."""
+        ...
+
+    def submit(self, session: Session, payload: object, sender: Sender, reply: Reply) -> bool:
+        """Begin a `message:send` that needs no task, and return True; or do nothing, and return False: then `run` is to
+        be called. Promise 2."""
         ...
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:

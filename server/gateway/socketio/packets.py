@@ -13,7 +13,7 @@ from socketio import packet
 
 from server.gateway.websocket.frames import CloseCode, HostilePacket, frame
 from server.wire.answers import Answer, envelope
-from server.wire.words import NAMESPACE, Json
+from server.wire.words import NAMESPACE, Command, Json
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
@@ -21,6 +21,10 @@ MAX_ACK_DIGITS = 15
 """Ack ids stay exact in JavaScript."""
 
 MAX_NAMESPACE_CHARS = 128
+
+MAX_SEND_CHARS = 1_024
+"""Of a `message:send` in its ordinary form: the answers to 128 of them, in a turn, are far less than may wait for a
+client."""
 
 MAX_EXACT_DIGITS = 1_000
 """Digits of a whole number that are read: far more than a command may have."""
@@ -41,6 +45,9 @@ _DIGITS = re.compile(r"[0-9]*")
 
 _COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
 """What stands before the data of a command that wants an answer."""
+
+_SEND = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Command.SEND}",(?=\{{)')
+"""What stands before the payload of a `message:send` that wants an answer."""
 
 
 class StrictJson:
@@ -79,6 +86,18 @@ def read(text: str) -> tuple[int, str | None, int | None, Any]:
         data = _exact(rest, data)
     _check_shape(kind, data)
     return kind, namespace, id, data
+
+
+def read_send(text: str) -> tuple[int, Any] | None:
+    """Read a `message:send` in its ordinary form: ack id, payload. Return None for every other packet, be it malformed:
+    `read` tells."""
+    found = _SEND.match(text) if len(text) <= MAX_SEND_CHARS else None
+    if found is None or text[-1] != "]" or ('"data"' in text and _LONG_NUMBER.search(text) is not None):
+        return None
+    try:
+        return int(found[1]), orjson.loads(text[found.end() : -1])
+    except orjson.JSONDecodeError:
+        return None
 
 
 def ack(id: int, answer: Answer) -> bytes:

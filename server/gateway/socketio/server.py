@@ -20,6 +20,7 @@ from server.gateway.socketio.packets import ChatPacket
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, HostilePacket
+from server.gateway.websocket.registry import Dispatch
 from server.wire import errors
 from server.wire.answers import Answer, Failed
 from server.wire.words import NAMESPACE
@@ -36,9 +37,7 @@ class ChatServer(socketio.AsyncServer):
             serializer=ChatPacket,
             async_handlers=False,
             namespaces=[NAMESPACE],
-            received=self._received,
-            lost=self._lose,
-            ended=self._end_session,
+            dispatch=Dispatch(self._take, self._received, self._lose, self._end_session),
             **engine_options,
         )
         self._rooms = rooms
@@ -46,6 +45,18 @@ class ChatServer(socketio.AsyncServer):
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
+
+    def _take(self, connection: Connection, packet: str) -> bool:
+        """Begin a `message:send` without a task, if it has its ordinary form."""
+        session = connection.session
+        if session is None or (read := packets.read_send(packet)) is None:
+            return False
+        id, payload = read
+        ack = _Ack(connection, id)
+        if self._namespace.submit(session, payload, connection.packets.begin(ack), ack.reply):
+            return True
+        connection.packets.take_back()
+        return False
 
     async def _received(self, connection: Connection, text: str) -> None:
         """Handle a packet of a client. An ACK is ignored: the server asks for none."""
@@ -57,7 +68,7 @@ class ChatServer(socketio.AsyncServer):
         elif kind == packets.DISCONNECT:
             if namespace == NAMESPACE:
                 self._end_session(connection)
-                connection.drop_mailbox()  # packets behind the goodbye are not even counted
+                connection.packets.drop()  # packets behind the goodbye are not even counted
             connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
 
     async def _connect(self, connection: Connection, namespace: str, auth: object) -> None:
@@ -94,12 +105,12 @@ class ChatServer(socketio.AsyncServer):
         if session is None or namespace != NAMESPACE:
             raise HostilePacket("event before CONNECT")
         reply = partial(_reply, connection, id)
-        if connection.skipped and self._namespace.may_skip(data[0]):
+        if connection.packets.skipped and self._namespace.may_skip(data[0]):
             self._namespace.refuse_skipped(session, data[0], reply)
             return
         answer = await self._namespace.run(session, data[0], data[1:], reply)
-        if isinstance(answer, Failed) and isinstance(answer.error, Unavailable):
-            connection.skip_waiting()
+        if _is_unavailable(answer):
+            connection.packets.skip_waiting()
 
     def _lose(self, connection: Connection) -> None:
         """Tell of a connection that is gone, although a packet of its client may still be handled."""
@@ -121,3 +132,26 @@ def _reply(connection: Connection, id: int | None, answer: Answer) -> None:
     """Write the ack, if the client asked for it."""
     if id is not None:
         connection.write(packets.ack(id, answer))
+
+
+def _is_unavailable(answer: Answer) -> bool:
+    return isinstance(answer, Failed) and isinstance(answer.error, Unavailable)
+
+
+class _Ack:
+    """The ack of a command in the lane."""
+
+    __slots__ = ("_connection", "_id", "frame")
+
+    def __init__(self, connection: Connection, id: int) -> None:
+        self._connection = connection
+        self._id = id
+        self.frame: bytes | None = None
+
+    def reply(self, answer: Answer) -> None:
+        """Write the ack when those before it are written. After `unavailable`, what waits is skipped: the client
+        retries this command and the commands behind it."""
+        if _is_unavailable(answer):
+            self._connection.packets.skip_waiting()
+        self.frame = packets.ack(self._id, answer)
+        self._connection.packets.answer()

@@ -1,12 +1,13 @@
 """A client's WebSocket: the protocol of the transport after the handshake.
 
-An idle connection has no task, no timer and no queue. A client's packets are handled one after another, from a mailbox
-that exists only while it has work. Frames are written at the end of each turn of the event loop (`Outbox`), bounded.
+An idle connection has no task, no timer and no queue of its own. Frames are written at the end of each turn of the
+event loop (`Outbox`), bounded.
 """
 
 import asyncio
 import contextlib
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp.http import WSMsgType
@@ -15,8 +16,8 @@ from server.application.sessions.sessions import Session
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState
 from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, frame
-from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
 from server.gateway.websocket.outbox import Outbox
+from server.gateway.websocket.packet_queue import PacketQueue
 from server.gateway.websocket.reader import Inbox, Reader
 from server.gateway.websocket.writer import Writer
 
@@ -34,7 +35,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = {
         "_events": "Is told how the connection goes on.",
-        "_mailbox": "Packets that wait to be handled, or None while no packet is being handled.",
         "_outbox": "Writes at the end of the turn.",
         "_state": "How far the connection is.",
         "_transport": "The TCP connection.",
@@ -42,6 +42,7 @@ class Connection(asyncio.Protocol):
         "close_code": "The code of the first close frame; None if there has been none.",
         "id": "The `sid` of Engine.IO.",
         "opened_at": "The monotonic time of the handshake.",
+        "packets": "Packets that have been read, and are not answered yet.",
         "reader": "The reading half.",
         "reason": "The cause in words, for the log.",
         "remote": "The peer's address, for the log.",
@@ -64,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._outbox = outbox
         self.reader = Reader(transport, inbox)
         self.writer = Writer(transport, outbox, self)
-        self._mailbox: Mailbox | None = None
+        self.packets = PacketQueue(self)
         self._state = ConnectionState.OPEN
         self.id = id
         self.session: Session | None = None
@@ -74,11 +75,6 @@ class Connection(asyncio.Protocol):
         self.cause: CloseReason | None = None
         self.reason: str | None = None
         self.close_code: int | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a packet that has been read is still to be handled."""
-        return self._mailbox is not None
 
     def is_open(self) -> bool:
         """Say whether the connection is neither closing nor closed."""
@@ -104,11 +100,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read frames."""
         self._outbox.traffic.received_bytes += len(data)
+        self.packets.begin_read()
         self.reader.feed(data, self)
 
     def has_room(self) -> bool:
         """Say whether few enough packets wait to be handled."""
-        return self._mailbox is None or len(self._mailbox) <= MAILBOX_LOW
+        return self.packets.has_room()
 
     def take(self, message: Any) -> None:
         """Take a message from the reader."""
@@ -129,7 +126,7 @@ class Connection(asyncio.Protocol):
         """Judge an Engine.IO packet (protocol revision 4)."""
         kind = text[:1]
         if kind == "4":
-            self._enqueue(text[1:])
+            self.packets.put(text[1:])
         elif kind == "1":
             self.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
         elif kind == "b":
@@ -139,41 +136,30 @@ class Connection(asyncio.Protocol):
 
     # Packets
 
-    def _enqueue(self, packet: str) -> None:
-        if self._mailbox is None:
-            self._mailbox = Mailbox(packet)
-            self._events.spawn(self._work(self._mailbox))
-            return
-        self._mailbox.put(packet)
-        if len(self._mailbox) >= MAILBOX_HIGH:
-            self.reader.pause()
+    def take_at_once(self, packet: str) -> bool:
+        """Begin a command that needs no task."""
+        return self._events.take_at_once(self, packet)
 
-    async def _work(self, mailbox: Mailbox) -> None:
-        """Handle packets in their order until there are none. Then end the connection, if the transport is gone."""
-        while (packet := await mailbox.next(self.writer)) is not None:
-            if self.has_room():
-                self.reader.room_again(self)
-            await self._events.received(self, packet)
-            self.writer.flush_large()
-        self._mailbox = None
-        if self._state is ConnectionState.CLOSED:
+    async def handle(self, packet: str) -> None:
+        """Handle a packet that is next in the queue."""
+        await self._events.received(self, packet)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the queue's work."""
+        self._events.spawn(work)
+
+    def pause_reading(self) -> None:
+        """Leave further packets in the kernel."""
+        self.reader.pause()
+
+    def read_on(self) -> None:
+        """Read further packets."""
+        self.reader.room_again(self)
+
+    def end_if_done(self) -> None:
+        """End the connection, if the transport is gone and every packet has been handled and answered."""
+        if self._state is ConnectionState.CLOSED and not self.packets.busy:
             self._events.ended(self)
-
-    @property
-    def skipped(self) -> bool:
-        """Whether the packet that is being handled is to be skipped."""
-        return self._mailbox is not None and self._mailbox.skipped
-
-    def skip_waiting(self) -> None:
-        """Skip every packet that is queued now. Call this after a command failed with `unavailable`: the client retries
-        that command and the commands behind it."""
-        if self._mailbox is not None:
-            self._mailbox.skip_waiting()
-
-    def drop_mailbox(self) -> None:
-        """Handle no further packets."""
-        if self._mailbox is not None:
-            self._mailbox.clear()
 
     # Ending
 
@@ -207,7 +193,7 @@ class Connection(asyncio.Protocol):
         """Cut the connection off at once, with everything that waits to be written or handled."""
         self.cause, self.reason = self.cause or cause, self.reason or reason
         self._state = max(self._state, ConnectionState.CLOSING)
-        self.drop_mailbox()
+        self.packets.drop()
         self._transport.abort()
         self.reader.stop()
         self.writer.stop()
@@ -217,7 +203,7 @@ class Connection(asyncio.Protocol):
         if cause is CloseReason.MEMORY_CAP:
             self.abort(cause, "outbound memory")  # no close frame could overtake what waits
         else:
-            self.drop_mailbox()
+            self.packets.drop()
             self.close(CloseCode.TRY_AGAIN_LATER, cause, "slow reader")
 
     def eof_received(self) -> bool:
@@ -234,11 +220,10 @@ class Connection(asyncio.Protocol):
         """Tell that the transport is gone. After an orderly end the packets that came before are still handled."""
         self._state = ConnectionState.CLOSED
         if exc is not None:
-            self.drop_mailbox()
+            self.packets.drop()
         self.cause = self.cause or CloseReason.TRANSPORT_LOST
         self.reason = self.reason or ("transport error" if exc else "transport closed")
         self.reader.stop()
         self.writer.stop()
         self._events.lost(self)
-        if self._mailbox is None:
-            self._events.ended(self)
+        self.end_if_done()

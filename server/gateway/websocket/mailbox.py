@@ -19,6 +19,7 @@ class Mailbox:
         "_packets": "The packets that wait to be handled.",
         "_to_skip": "How many packets at the front are to be skipped.",
         "_turn": "The share of the event loop for packets behind the first, before others get a turn; None until then.",
+        "held": "Whether the packet that was taken out last waits for commands before it.",
         "skipped": "Whether the packet that was taken out last is to be skipped.",
     }
 
@@ -26,7 +27,7 @@ class Mailbox:
         self._packets = deque((packet,))
         self._to_skip = 0
         self._turn: Turn | None = None
-        self.skipped = False
+        self.skipped = self.held = False
 
     def __len__(self) -> int:
         """Return how many packets wait."""
@@ -56,6 +57,7 @@ class Mailbox:
     def skip_waiting(self) -> None:
         """Skip every packet that waits now: it is still taken out, but marked."""
         self._to_skip = len(self._packets)
+        self.skipped = self.skipped or self.held
 
     def clear(self) -> None:
         """Drop every packet that waits now."""

@@ -4,6 +4,7 @@ import asyncio
 import operator
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,25 +30,34 @@ ENDS_PER_TURN = 100
 _log = structlog.get_logger("maru.connection")
 
 
-class Registry(ConnectionEvents[Connection]):
-    """Pings connections, closes those that never send a CONNECT, and forgets those that end.
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """The Socket.IO server, as the connections know it."""
 
-    `handle` handles a packet of a client, and may raise `HostilePacket`. `gone` is called once for each
-    connection, when its transport is gone, and `disconnected` once, after its last packet.
-    """
+    take: Callable[[Connection, str], bool]
+    """Begins a command as `ConnectionEvents.take_at_once` does."""
+
+    handle: Callable[[Connection, str], Awaitable[None]]
+    """Handles any other packet of a client. May raise `HostilePacket`."""
+
+    lost: Callable[[Connection], None]
+    """Is called once for each connection, when its transport is gone."""
+
+    ended: Callable[[Connection], None]
+    """Is called once for each connection, after its last packet."""
+
+
+class Registry(ConnectionEvents[Connection]):
+    """Pings connections, closes those that never send a CONNECT, and forgets those that end."""
 
     def __init__(
         self,
         ping_interval: float,
         ping_timeout: float,
-        handle: Callable[[Connection, str], Awaitable[None]],
-        gone: Callable[[Connection], None],
-        disconnected: Callable[[Connection], None],
+        dispatch: Dispatch,
         metrics: ConnectionMetrics,
     ) -> None:
-        self._handle = handle
-        self._gone = gone
-        self._disconnected = disconnected
+        self._dispatch = dispatch
         self._metrics = metrics
         self.connections: dict[str, Connection] = {}  # by id, in the order of the handshakes
         self.unconnected: dict[Connection, float] = {}  # without a CONNECT yet, and the monotonic time limit for it
@@ -87,15 +97,19 @@ class Registry(ConnectionEvents[Connection]):
 
     # What a connection calls
 
+    def take_at_once(self, connection: Connection, packet: str) -> bool:
+        """Begin a command that needs no task."""
+        return self._dispatch.take(connection, packet)
+
     async def received(self, connection: Connection, packet: str) -> None:
         """Handle a packet. If that fails, drop the client's other packets and close the connection."""
         try:
-            await self._handle(connection, packet)
+            await self._dispatch.handle(connection, packet)
         except HostilePacket as error:
-            connection.drop_mailbox()
+            connection.packets.drop()
             connection.close(error.code, CloseReason.MALFORMED, error.problem)
         except Exception as error:  # noqa: BLE001  # an unexpected error ends this connection and no other
-            connection.drop_mailbox()
+            connection.packets.drop()
             _log_failure(connection, error)
             connection.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
 
@@ -104,7 +118,7 @@ class Registry(ConnectionEvents[Connection]):
         self._metrics.closed(connection.cause or CloseReason.TRANSPORT_LOST)
         self._wheel.remove(connection)
         self.unconnected.pop(connection, None)
-        self._gone(connection)
+        self._dispatch.lost(connection)
 
     def leaving(self, connection: Connection) -> None:
         """Close the transport soon: if thousands of clients leave at once, others get a turn in between."""
@@ -122,7 +136,7 @@ class Registry(ConnectionEvents[Connection]):
 
     def _forget(self, connection: Connection) -> None:
         try:
-            self._disconnected(connection)
+            self._dispatch.ended(connection)
         except Exception as error:  # noqa: BLE001  # the connection must be forgotten all the same
             _log_failure(connection, error)
         del self.connections[connection.id]

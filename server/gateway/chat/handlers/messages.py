@@ -15,10 +15,7 @@ def handlers(publisher: Publisher, history: History) -> Handlers:
     """The commands that write to the log and read it."""
 
     async def send(session: Session, command: Send, reply: Reply) -> None:
-        appended = await publisher.send(session.identity, command)
-        fields = _written(appended)
-        fields["duplicate"] = appended.duplicate
-        reply(Done(fields, appended.event.offset))
+        reply(sent(await publisher.send(session.identity, command)))
 
     async def edit(session: Session, command: Edit, reply: Reply) -> None:
         appended = await publisher.edit(session.identity, command)
@@ -38,6 +35,13 @@ def handlers(publisher: Publisher, history: History) -> Handlers:
         Command.DELETE: Handler(Delete, delete),
         Command.HISTORY: Handler(ReadHistory, read),
     }
+
+
+def sent(appended: Appended) -> Done:
+    """The answer to a `message:send`."""
+    fields = _written(appended)
+    fields["duplicate"] = appended.duplicate
+    return Done(fields, appended.event.offset)
 
 
 def _written(appended: Appended) -> Json:

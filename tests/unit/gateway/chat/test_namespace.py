@@ -71,7 +71,7 @@ class Scene:
         def line(**fields: Any) -> None:
             self.lines.append(fields)
 
-        return ChatNamespace(sessions, self.replica.subscriptions, handlers, self.metrics, line)
+        return ChatNamespace(sessions, self.replica.subscriptions, handlers, self.replica.publisher, self.metrics, line)
 
     async def run(self, name: str, *arguments: object) -> Answer:
         """Run one command of Alice's; what is returned is what was replied, once."""

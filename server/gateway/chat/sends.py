@@ -1,0 +1,72 @@
+"""`message:send` without a task, a coroutine or a future: parse, submit, and answer when the log calls back."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from server.application.commands import Send
+from server.application.messages.publisher import Publisher
+from server.application.sessions.sessions import Session
+from server.domain.appending import Appended
+from server.domain.drafts import Sender
+from server.domain.errors import Internal, MaruError
+from server.gateway.chat.handlers.messages import sent
+from server.gateway.socketio.namespace import Reply
+from server.wire.answers import Answer, Failed
+
+_log = structlog.get_logger("maru.command")
+
+Note = Callable[[Session, str, Answer, float], None]
+"""Counts and logs a send: its session, channel, answer, and how many seconds it took."""
+
+
+class Sends:
+    """Begins sends in their ordinary form. `note` is called for each that was begun."""
+
+    def __init__(self, publisher: Publisher, note: Note) -> None:
+        self._publisher = publisher
+        self._note = note
+
+    def submit(self, session: Session, payload: object, sender: Sender, reply: Reply) -> bool:
+        """Begin a send, and return True; `reply` is called once, perhaps before this returns. Return False, and do
+        nothing, if it is to be refused: the refusal must wait for the commands before it."""
+        if session.ended:
+            return False
+        try:
+            command = Send.parse(payload)
+            sending = _Sending(session, command.channel, reply, self._note)
+            self._publisher.submit(session.identity, command, sender, sending.done)
+        except MaruError:
+            return False
+        return True
+
+
+class _Sending:
+    """A send under way."""
+
+    __slots__ = ("_began", "_channel", "_note", "_reply", "_session")
+
+    def __init__(self, session: Session, channel: str, reply: Reply, note: Note) -> None:
+        self._session = session
+        self._channel = channel
+        self._reply = reply
+        self._note = note
+        self._began = time.perf_counter()
+
+    def done(self, outcome: Appended | Exception) -> None:
+        """Answer. Raises nothing: the log calls this for many clients in a row."""
+        try:
+            answer = self._answer(outcome)
+            self._reply(answer)
+            self._note(self._session, self._channel, answer, time.perf_counter() - self._began)
+        except Exception:  # noqa: BLE001  # a fault of ours costs this client an answer, and no other client anything
+            _log.exception("command.failed", name="message:send", session=self._session.id)
+
+    def _answer(self, outcome: Appended | Exception) -> Answer:
+        if isinstance(outcome, Appended):
+            return sent(outcome)
+        if isinstance(outcome, MaruError):
+            return Failed(outcome)
+        _log.error("command.failed", name="message:send", session=self._session.id, exc_info=outcome)
+        return Failed(Internal("the server failed; its log has the details"))

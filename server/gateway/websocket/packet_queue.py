@@ -1,0 +1,162 @@
+"""A client's packets, from reading to the answer.
+
+A packet takes one of two ways, and the order of the packets stays the order of their answers. A command in its ordinary
+form is begun at once: it has no task, and several of a client's may be under way (`Lane`). Any other packet is handled
+by a task, from a mailbox that exists only while it has work, once no command before it is under way.
+"""
+
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from server.domain.drafts import Sender
+from server.gateway.websocket.lane import UNDER_WAY_LIMIT, Lane, Pending
+from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
+from server.gateway.websocket.writer import Writer
+
+AT_ONCE_PER_READ = 48
+"""Commands of a read that are begun at once, in about 1 ms. Further commands go through the mailbox, which gives other
+clients a turn."""
+
+
+class Host(Protocol):
+    """The connection that the packets came from."""
+
+    writer: Writer
+
+    def write(self, data: bytes) -> None:
+        """Write an answer."""
+
+    def take_at_once(self, packet: str) -> bool:
+        """Begin a command that needs no task, and return True; or do nothing, and return False. Raises nothing."""
+
+    async def handle(self, packet: str) -> None:
+        """Handle a packet. Raises nothing."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work as a task."""
+
+    def pause_reading(self) -> None:
+        """Read no further packets: too many wait."""
+
+    def read_on(self) -> None:
+        """Read further packets, if reading is paused."""
+
+    def end_if_done(self) -> None:
+        """End the connection, if it waits for nothing but its packets and there are none."""
+
+
+class PacketQueue:
+    """The packets of a connection that have been read, and are not answered yet."""
+
+    __slots__ = {
+        "_at_once": "How many commands of this read may still be begun at once.",
+        "_host": "The connection.",
+        "_lane": "Commands that are under way without a task, or None while there are none.",
+        "_mailbox": "Packets that wait to be handled, or None while no packet is being handled.",
+    }
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._mailbox: Mailbox | None = None
+        self._lane: Lane | None = None
+        self._at_once = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a packet that has been read is still to be handled or answered."""
+        return self._mailbox is not None or self._lane is not None
+
+    def has_room(self) -> bool:
+        """Say whether few enough packets wait to be handled."""
+        return self._mailbox is None or len(self._mailbox) <= MAILBOX_LOW
+
+    def begin_read(self) -> None:
+        """Take note that the packets that come now are those of another read."""
+        self._at_once = AT_ONCE_PER_READ
+
+    def put(self, packet: str) -> None:
+        """Take a packet."""
+        if self._mailbox is not None:
+            self._mailbox.put(packet)
+            if len(self._mailbox) >= MAILBOX_HIGH:
+                self._host.pause_reading()
+        elif self._at_once and self._take_at_once(packet):
+            self._at_once -= 1
+        else:
+            self._mailbox = Mailbox(packet)
+            self._host.spawn(self._work(self._mailbox))
+
+    # With a task
+
+    async def _work(self, mailbox: Mailbox) -> None:
+        """Handle packets in their order until there are none."""
+        host = self._host
+        while (packet := await mailbox.next(host.writer)) is not None:
+            if self.has_room():
+                host.read_on()
+            if self._lane is not None and self._lane.is_full:
+                await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
+            if mailbox.skipped or not self._take_at_once(packet):
+                if self._lane is not None:
+                    await self._hold(mailbox, self._lane, 0)
+                await host.handle(packet)
+                host.writer.flush_large()
+        self._mailbox = None
+        host.end_if_done()
+
+    async def _hold(self, mailbox: Mailbox, lane: Lane, target: int) -> None:
+        """Let the packet that was taken out wait until at most `target` commands before it are under way. If one of
+        them fails so that the client retries it, the packet is skipped."""
+        mailbox.held = True
+        await lane.shrunk(target)
+        mailbox.held = False
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the packet that is being handled is to be skipped."""
+        return self._mailbox is not None and self._mailbox.skipped
+
+    def skip_waiting(self) -> None:
+        """Skip every packet that is queued now. Call this after a command failed with `unavailable`: the client retries
+        that command and the commands behind it."""
+        if self._mailbox is not None:
+            self._mailbox.skip_waiting()
+
+    def drop(self) -> None:
+        """Handle no further packets."""
+        if self._mailbox is not None:
+            self._mailbox.clear()
+
+    # Without a task
+
+    def _take_at_once(self, packet: str) -> bool:
+        """Begin a command that needs no task, if there is room for it and the client reads its answers."""
+        takes = self._lane is None or self._lane.takes
+        return takes and not self._host.writer.congested and self._host.take_at_once(packet)
+
+    def begin(self, command: Pending) -> Sender:
+        """Add a command to those that are under way without a task; return its sender for the log. Call `answer` once
+        its `frame` is there, or `take_back` at once."""
+        lane = self._lane
+        if lane is None:
+            lane = self._lane = Lane(self._host.write)
+        lane.begin(command)
+        return lane.sender
+
+    def take_back(self) -> None:
+        """Forget the command that was begun last, and that takes the other way."""
+        if self._lane is not None:
+            self._lane.take_back()
+            self._drop_empty_lane(self._lane)
+
+    def answer(self) -> None:
+        """Write the answers that have come, in the order of their commands. If nothing is left, the connection ends,
+        provided that it waited for this."""
+        if self._lane is not None:
+            self._lane.answer()
+            self._drop_empty_lane(self._lane)
+            self._host.end_if_done()
+
+    def _drop_empty_lane(self, lane: Lane) -> None:
+        if not lane:
+            self._lane = None
