@@ -19,6 +19,7 @@ from aiohttp.http import RawRequestMessage
 
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
+from server.gateway.socketio.ids import RandomIds
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
@@ -70,6 +71,11 @@ class Engine(engineio.AsyncServer):
         self._checks = HandshakeChecks(allowed_origins, admission)
         self._inbox = Inbox(loop)  # where frame readers put messages; shared, since reading never waits
         self._metrics = metrics
+        self._ids = RandomIds()
+
+    def generate_id(self) -> str:
+        """Make the id of a connection or of a session."""
+        return self._ids.new()
 
     # Handshake
 
