@@ -1,8 +1,8 @@
 """Verify JSON Web Tokens (RFC 7519) in the compact form.
 
-PyJWT's algorithms check the signature. This package parses the compact form and the claims itself, so that it decides
-on clock and leeway, JSON is strict, and each refusal has a text of its own that holds nothing of the token. `PyJWS`
-accepts the same tokens (a test compares the two), but looks at each of their characters in Python.
+PyJWT's algorithms check the signatures of public keys. This package parses the compact form and the claims itself, so
+that it decides on clock and leeway, JSON is strict, and each refusal has a text of its own that holds nothing of the
+token. `PyJWS` accepts the same tokens (a test compares the two), but looks at each of their characters in Python.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from server.adapters.tokens.claims import (
     optional_text,
     user_id,
 )
-from server.adapters.tokens.keys import ALGORITHMS, Key
+from server.adapters.tokens.keys import SIGNATURE_CHECKS, Key
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import MAX_NAME_CHARS, Grants, Identity
 from server.domain.limits import MAX_TOKEN_CHARS
@@ -81,7 +81,7 @@ class JwtVerifier(TokenVerifier):
         self._leeway_s = leeway_s  # added to `exp` and subtracted from `nbf`
         self._default_grants: Final[Grants] = dict(default_grants or {})  # of a token without the claim `channels`
         self._now_s = now_s  # the clock
-        self._algorithm = ALGORITHMS[key.algorithm]  # checks signatures
+        self._signature_matches = SIGNATURE_CHECKS[key.algorithm]
         self._header_fault = lru_cache(maxsize=MAX_CACHED_HEADERS)(self._check_header)
         self._cache: OrderedDict[bytes, _Verified] = OrderedDict()  # by the token's hash, the oldest first
         self._cached_chars = 0  # lengths of the tokens in the cache, added up
@@ -140,7 +140,7 @@ class JwtVerifier(TokenVerifier):
             if (fault := self._header_fault(found[1])) is not None:
                 return None, fault
             payload, signature = decode_base64url(found[2]), decode_base64url(found[3])
-            if not self._algorithm.verify(token[: found.end(2)], self._key.material, signature):
+            if not self._signature_matches(token[: found.end(2)], self._key.material, signature):
                 return None, "the token's signature does not match"
             claims = orjson.loads(payload)
         except (ValueError, RecursionError):

@@ -3,7 +3,8 @@
 A key that is unfit is refused with a `ValueError`, whose text says what was expected and holds nothing of the key.
 """
 
-from collections.abc import Mapping
+import hmac
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import InvalidKeyError
-from jwt.algorithms import Algorithm, ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
@@ -23,13 +24,22 @@ MIN_RSA_BITS = 2_048
 
 _HS256 = HMACAlgorithm(HMACAlgorithm.SHA256)
 
-ALGORITHMS: Mapping[str, Algorithm] = {
-    "HS256": _HS256,
-    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
-    "ES256": ECAlgorithm(ECAlgorithm.SHA256, SECP256R1),
-    "EdDSA": OKPAlgorithm(),
+
+def _matches_hs256(signed: bytes, material: bytes, signature: bytes) -> bool:
+    """Check as PyJWT does, with a digest in one call: the object that PyJWT makes takes twice as long."""
+    return hmac.compare_digest(hmac.digest(material, signed, "sha256"), signature)
+
+
+SignatureCheck = Callable[[bytes, Any, bytes], bool]
+"""Says whether the signature of what is signed is that of the key's material."""
+
+SIGNATURE_CHECKS: Mapping[str, SignatureCheck] = {
+    "HS256": _matches_hs256,
+    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256).verify,
+    "ES256": ECAlgorithm(ECAlgorithm.SHA256, SECP256R1).verify,
+    "EdDSA": OKPAlgorithm().verify,
 }
-"""PyJWT's check of a signature, by the name that a token's header gives."""
+"""The check of a signature, by the name that a token's header gives. Public keys are checked by PyJWT."""
 
 
 @dataclass(frozen=True, slots=True)
