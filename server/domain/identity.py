@@ -1,7 +1,7 @@
 """Identities: the verified claims of a token as values, and the decision whether they allow an action."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -33,6 +33,48 @@ class Action(StrEnum):
 Grants = Mapping[str, frozenset[Action]]
 """Pattern to allowed actions, e.g. `{"room:*": {JOIN, SEND}}`."""
 
+_NOTHING: frozenset[Action] = frozenset()
+
+
+class CompiledGrants(Grants):
+    """Grants as they stand in a token, prepared once so that each decision is a few look-ups.
+
+    The most specific pattern alone decides (PROTOCOL.md, "Tokens"): the exact name, else the longest prefix pattern
+    that covers the channel. Prefixes are looked up by their lengths, of which there are at most as many as a name has
+    characters: how many grants a token has costs nothing.
+    """
+
+    __slots__ = ("_grants", "_lengths")
+
+    def __init__(self, grants: Grants) -> None:
+        self._grants = dict(grants)
+        lengths = {len(pattern) - 1 for pattern in grants if pattern[-1:] == "*"}
+        self._lengths = tuple(sorted(lengths, reverse=True))  # of the prefixes, the longest first
+
+    def actions(self, channel: ChannelName) -> frozenset[Action]:
+        """Return the actions that are allowed in the channel."""
+        grants = self._grants
+        exact = grants.get(channel)
+        if exact is not None:
+            return exact
+        size = len(channel)
+        for length in self._lengths:
+            if length <= size and (covering := grants.get(f"{channel[:length]}*")) is not None:
+                return covering
+        return _NOTHING
+
+    def __getitem__(self, pattern: str) -> frozenset[Action]:
+        """Return the actions of a pattern."""
+        return self._grants[pattern]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the patterns."""
+        return iter(self._grants)
+
+    def __len__(self) -> int:
+        """Return how many patterns there are."""
+        return len(self._grants)
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
@@ -48,38 +90,29 @@ class Identity:
 
     user: UserId
     name: str | None
-    grants: Grants
+    grants: CompiledGrants
     expires_at: int
     token_id: str | None = None
+    _author: Author | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def author(self) -> Author:
-        """The identity as it is written into messages."""
-        return Author(self.user, self.name)
+        """The identity as it is written into messages: made once, since a session may write many."""
+        author = self._author
+        if author is None:
+            author = Author(self.user, self.name)
+            object.__setattr__(self, "_author", author)
+        return author
 
 
-def allows(grants: Grants, action: Action, channel: ChannelName) -> bool:
-    """Say whether the most specific pattern that covers the channel allows the action; nothing granted is nothing.
-
-    The time is bounded by the length of the channel's name, not by the number of grants: `auth:refresh` asks for each
-    channel of a session.
-    """
-    allowed = grants.get(channel)
-    return action in (_covering(grants, channel) if allowed is None else allowed)
-
-
-def _covering(grants: Grants, channel: ChannelName) -> frozenset[Action]:
-    """Return the actions of the longest prefix pattern that covers the channel."""
-    if len(grants) <= len(channel):
-        patterns = [pattern for pattern in grants if pattern[-1:] == "*" and channel.startswith(pattern[:-1])]
-        return grants[max(patterns, key=len)] if patterns else frozenset()
-    prefixes = (f"{channel[:length]}*" for length in range(len(channel), -1, -1))
-    return next((grants[prefix] for prefix in prefixes if prefix in grants), frozenset())
+def allows(grants: CompiledGrants, action: Action, channel: ChannelName) -> bool:
+    """Say whether the most specific pattern that covers the channel allows the action; nothing granted is nothing."""
+    return action in grants.actions(channel)
 
 
 def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
     """Raise `PermissionDenied` unless the identity may do this in the channel."""
-    if not allows(identity.grants, action, channel):
+    if action not in identity.grants.actions(channel):
         raise PermissionDenied(
             f"no grant for '{action}' in '{channel}'", details={"action": action.value, "channel": channel}
         )

@@ -7,7 +7,7 @@ from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
 from server.domain.events import Event, MessageCreated, MessageEvent, UnknownEvent
-from server.domain.identity import Action, Author, Identity, UserId
+from server.domain.identity import Action, Author, CompiledGrants, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id
 from server.domain.rings import RINGS_BYTES, EncodedEvent, Rings
 from server.wire.messages import encode, erase
@@ -27,7 +27,7 @@ def identity(
     """A verified token. If no grants are given, it allows everything everywhere."""
     given = {"*": [*Action]} if grants is None else grants
     named = {pattern: frozenset(Action(action) for action in actions) for pattern, actions in given.items()}
-    return Identity(UserId(user), user.title(), named, expires_at)
+    return Identity(UserId(user), user.title(), CompiledGrants(named), expires_at)
 
 
 def some_id(number: int) -> MessageId:

@@ -26,12 +26,16 @@ from server.adapters.tokens.claims import (
 )
 from server.adapters.tokens.keys import SIGNATURE_CHECKS, Key
 from server.domain.errors import TokenExpired, Unauthenticated
-from server.domain.identity import MAX_NAME_CHARS, Grants, Identity
+from server.domain.identity import MAX_NAME_CHARS, Action, CompiledGrants, Grants, Identity
 from server.domain.limits import MAX_TOKEN_CHARS
 from server.ports.token_verifier import TokenVerifier
 
 MAX_GRANTS = 1_000
-"""Bound of the patterns in a token: `authorize` may look at all of them."""
+"""Bound of the patterns in a token: they are kept as long as its session."""
+
+MAX_SHARED_GRANTS = 256
+SHARED_PATTERNS = 16
+"""Bounds of the grants that are kept to be shared: issuers write the same few patterns into the tokens of many."""
 
 MAX_CACHED_HEADERS = 64
 """Bound of the headers whose check is cached: an issuer writes the same header into every token."""
@@ -79,7 +83,8 @@ class JwtVerifier(TokenVerifier):
         self._issuer = issuer  # the claim `iss` that a token must have; None: any
         self._audience = audience  # the name that a token's `aud` must hold; None: a token must have no `aud`
         self._leeway_s = leeway_s  # added to `exp` and subtracted from `nbf`
-        self._default_grants: Final[Grants] = dict(default_grants or {})  # of a token without the claim `channels`
+        # Of a token without the claim `channels`.
+        self._default_grants: Final = CompiledGrants(default_grants or {})
         self._now_s = now_s  # the clock
         self._signature_matches = SIGNATURE_CHECKS[key.algorithm]
         self._header_fault = lru_cache(maxsize=MAX_CACHED_HEADERS)(self._check_header)
@@ -178,7 +183,7 @@ class JwtVerifier(TokenVerifier):
         if now >= verified.expires_s + self._leeway_s:
             raise TokenExpired("the token has expired")
 
-    def _grants(self, claims: Mapping[str, Any]) -> Grants:
+    def _grants(self, claims: Mapping[str, Any]) -> CompiledGrants:
         channels = claims.get("channels")
         if channels is None:
             return self._default_grants
@@ -186,4 +191,11 @@ class JwtVerifier(TokenVerifier):
             raise Unauthenticated("the token's 'channels' is no JSON object")
         if len(channels) > MAX_GRANTS:
             raise Unauthenticated(f"the token's 'channels' has more than {MAX_GRANTS} patterns")
-        return {grant_pattern(pattern): known_actions(actions) for pattern, actions in channels.items()}
+        grants = tuple([(grant_pattern(pattern), known_actions(actions)) for pattern, actions in channels.items()])
+        return _shared_grants(grants) if len(grants) <= SHARED_PATTERNS else CompiledGrants(dict(grants))
+
+
+@lru_cache(maxsize=MAX_SHARED_GRANTS)
+def _shared_grants(grants: tuple[tuple[str, frozenset[Action]], ...]) -> CompiledGrants:
+    """Compile grants once for all tokens that have the same."""
+    return CompiledGrants(dict(grants))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from server.api.affinity import COOKIE, MAX_AGE_S, MAX_BEARER_CHARS, Affinity, cookie_value, derive_key
 from server.domain.errors import MaruError, TokenExpired, Unauthenticated, Unavailable
-from server.domain.identity import Identity, UserId
+from server.domain.identity import CompiledGrants, Identity, UserId
 
 KEY = derive_key(b"0123456789abcdef0123456789abcdef")
 LISTED = "https://chat.example.com"
@@ -34,7 +34,7 @@ async def verify(token: str) -> Identity:
     }
     if token in refusals:
         raise refusals[token]
-    return Identity(UserId(token), None, {}, 0)
+    return Identity(UserId(token), None, CompiledGrants({}), 0)
 
 
 class Site:

@@ -1,10 +1,21 @@
 """Who may do what: grants, as tables."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
 from server.domain.errors import PermissionDenied
-from server.domain.identity import Action, Author, UserId, allows, authorize, authorize_change
+from server.domain.identity import (
+    Action,
+    Author,
+    CompiledGrants,
+    Grants,
+    UserId,
+    allows,
+    authorize,
+    authorize_change,
+)
 from tests.doubles.samples import ROOM, identity
 
 JOIN, SEND, MODERATE = Action.JOIN, Action.SEND, Action.MODERATE
@@ -64,7 +75,7 @@ def test_other_grants_change_nothing(channel: str, others: int) -> None:
 
 def test_nothing_granted_is_nothing_allowed() -> None:
     """An identity without grants may do nothing anywhere."""
-    assert not any(allows({}, action, ROOM) for action in Action)
+    assert not any(allows(CompiledGrants({}), action, ROOM) for action in Action)
 
 
 def test_a_denial_says_which_action_in_which_channel() -> None:
@@ -106,8 +117,11 @@ def test_the_author_who_may_still_send_or_a_moderator_may_change(
 
 
 def test_an_identity_signs_with_its_id_and_name() -> None:
-    """What is written into messages is the user's id and present name, not the grants."""
-    assert identity("alice").author == Author(UserId("alice"), "Alice")
+    """What is written into messages is the user's id and present name, not the grants; it is made once."""
+    alice = identity("alice")
+    assert alice.author == Author(UserId("alice"), "Alice")
+    assert alice.author is alice.author
+    assert alice == identity("alice")
 
 
 @pytest.mark.parametrize(
@@ -139,3 +153,58 @@ def test_a_name_is_more_specific_than_a_pattern_and_a_long_prefix_than_a_short_o
         grants = {pattern: ["join"] for pattern in patterns[strongest + 1 :]} | {patterns[strongest]: ["send"]}
         assert allows(identity(grants=grants).grants, SEND, ROOM)
         assert not allows(identity(grants=grants).grants, JOIN, ROOM)
+
+
+def rule(grants: Grants, channel: str) -> frozenset[Action]:
+    """The rule as PROTOCOL.md states it: the exact name, else the longest start that covers the channel."""
+    if channel in grants:
+        return grants[channel]
+    covering = [pattern for pattern in grants if pattern.endswith("*") and channel.startswith(pattern[:-1])]
+    return grants[max(covering, key=len)] if covering else frozenset()
+
+
+NAMES = st.text("ab:", min_size=1, max_size=6)
+PATTERNS = st.text("ab:", max_size=6).map(lambda start: f"{start}*") | NAMES
+ACTIONS = st.frozensets(st.sampled_from(Action))
+
+
+@given(st.dictionaries(PATTERNS, ACTIONS, max_size=12), NAMES)
+@example({"aaaaaa*": frozenset({JOIN}), "aa*": frozenset({SEND})}, "aa")
+@example({"aa*": frozenset(), "*": frozenset({SEND})}, "aab")
+def test_grants_decide_as_the_protocol_states(grants: Grants, channel: str) -> None:
+    """Whatever the patterns are, the prepared grants give what the plain rule gives."""
+    assert CompiledGrants(grants).actions(ChannelName(channel)) == rule(grants, channel)
+
+
+@given(st.dictionaries(PATTERNS, ACTIONS, max_size=12))
+def test_prepared_grants_are_still_the_grants(grants: Grants) -> None:
+    """They are a mapping like the one that they were made of."""
+    compiled = CompiledGrants(grants)
+    assert compiled == grants
+    assert len(compiled) == len(grants)
+
+
+class Watched(str):
+    """A channel name that counts how often a part of it is taken, and compared."""
+
+    __slots__ = ("looks",)
+
+    def __getitem__(self, key: object) -> str:
+        self.looks = getattr(self, "looks", 0) + 1
+        return super().__getitem__(key)  # type: ignore[index]  # whatever it is, `str` judges it
+
+    def startswith(self, *args: object) -> bool:
+        self.looks = getattr(self, "looks", 0) + 1
+        return super().startswith(*args)  # type: ignore[arg-type]
+
+
+def test_a_decision_costs_as_much_with_a_hundred_patterns_as_with_two() -> None:
+    """A decision looks once for each length of a prefix, however many patterns have it."""
+    few = {"dm:*": frozenset({JOIN}), "room:*": frozenset({SEND})}
+    many = few | {f"dm:{number:03}-*": frozenset({JOIN}) for number in range(100)}
+    looks = []
+    for grants in (few, many):
+        channel = Watched("room:" + "x" * 115)
+        assert allows(CompiledGrants(grants), SEND, ChannelName(channel))
+        looks.append(channel.looks)
+    assert looks == [1, 2]

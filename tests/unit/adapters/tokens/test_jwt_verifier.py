@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.adapters.tokens import jwt_verifier
-from server.adapters.tokens.jwt_verifier import MAX_GRANTS, JwtVerifier
+from server.adapters.tokens.jwt_verifier import MAX_GRANTS, SHARED_PATTERNS, JwtVerifier
 from server.adapters.tokens.keys import secret_key
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action
@@ -56,6 +56,18 @@ async def test_equal_sets_of_actions_are_one_object() -> None:
     first = await verifier().verify(token(channels={"room:*": ["join", "send"]}))
     second = await verifier().verify(token(channels={"dm:*": ["send", "join"]}))
     assert first.grants["room:*"] is second.grants["dm:*"]
+
+
+async def test_equal_grants_are_one_object() -> None:
+    """A crowd of sessions with the same few grants keeps these once; many grants are kept for their own session."""
+    few, other = {"room:*": ["join"], "ops": []}, {"room:*": ["join"], "ops": ["send"]}
+    many = {f"room:{number}": ["join"] for number in range(SHARED_PATTERNS + 1)}
+    grants = [(await verifier().verify(token(sub=name, channels=few))).grants for name in "ab"]
+    assert grants[0] is grants[1]
+    assert (await verifier().verify(token(channels=other))).grants != grants[0]
+    large = [(await verifier().verify(token(sub=name, channels=many))).grants for name in "ab"]
+    assert large[0] == large[1]
+    assert large[0] is not large[1]
 
 
 @pytest.mark.parametrize(
