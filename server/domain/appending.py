@@ -4,16 +4,17 @@ Pure: an adapter looks up what its log holds of the message, asks, then writes. 
 (the script of the Redis log) takes the refusals from here, so that a refusal has one text whatever the log.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import Conflict, NotFound
 from server.domain.events import MessageChange, MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, MessageId, Position
+from server.domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Appended:
     """The event that a draft became. `duplicate`: nothing was written now, because an earlier draft with the same key,
     or an earlier deletion of the same message, had become this event already. `hinted`: the log has hinted at the event
@@ -49,18 +50,19 @@ def decide(draft: Draft, present: MessageChange | None, position: Position) -> A
 
 def created(draft: NewMessage, position: Position) -> MessageCreated:
     """Return the event that a new message becomes at `position`."""
+    # By position, in the order of the class: a call of a class by names takes three times as long.
     message = Message(
-        id=draft.id,
-        channel=draft.channel,
-        author=draft.author,
-        text=draft.text,
-        data=draft.data,
-        reply_to=draft.reply_to,
-        key=draft.key,
-        created_at=draft.at,
-        edited_at=None,
-        version=1,
-        offset=position.offset,
+        draft.id,
+        draft.channel,
+        draft.author,
+        draft.text,
+        draft.data,
+        draft.reply_to,
+        draft.key,
+        draft.at,
+        None,
+        1,
+        position.offset,
     )
     return MessageCreated(draft.channel, position.epoch, position.offset, draft.at, message)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from server.domain.channels import ChannelName
 from server.domain.identity import Author
 from server.domain.messages import Data, MessageId
+from server.domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewMessage:
     """A message to be written. Drafts with the same (channel, author, `key`) within 24 h are the same message."""
 
@@ -21,7 +22,7 @@ class NewMessage:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Revision:
     """A new text for a message. `data` replaces the old data, unless `keep_data`. `by` is the moderator who edits
     another author's message; None if the author edits."""
@@ -35,7 +36,7 @@ class Revision:
     by: Author | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deletion:
     """A message to be deleted. `by` is the moderator who deletes another author's message; None if the author does."""
 

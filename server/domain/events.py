@@ -1,14 +1,14 @@
 """The events of a channel's log."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from server.domain.channels import ChannelName
 from server.domain.identity import Author
 from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageCreated:
     """A message entered the log; `message.offset == offset`."""
 
@@ -19,7 +19,7 @@ class MessageCreated:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageEdited:
     """A message got a new text; `message` is the whole new state."""
 
@@ -30,7 +30,7 @@ class MessageEdited:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageDeleted:
     """A message was deleted; no later read has its text. `by` is the moderator who deleted it; None if the author
     did."""
@@ -43,7 +43,7 @@ class MessageDeleted:
     by: Author | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageErased:
     """The place of a creation, or of an edit, of a message that was deleted later: its text and data are gone.
 
@@ -60,7 +60,7 @@ class MessageErased:
     edited: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownEvent:
     """An entry of a kind that this version does not know: a newer version, which shares the log, has written it.
 

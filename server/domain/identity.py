@@ -7,6 +7,7 @@ from typing import NewType
 
 from server.domain.channels import ChannelName
 from server.domain.errors import PermissionDenied
+from server.domain.values import value
 
 UserId = NewType("UserId", str)
 """The token's `sub`."""
@@ -76,7 +77,7 @@ class CompiledGrants(Grants):
         return len(self._grants)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Author:
     """The user that wrote a message, and their `name` at that time."""
 

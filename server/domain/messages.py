@@ -5,11 +5,11 @@ epoch; offset 0 is "before the first event".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NewType
 
 from server.domain.channels import ChannelName
 from server.domain.identity import Author
+from server.domain.values import value
 
 MessageId = NewType("MessageId", str)
 """A UUIDv7 in its canonical text form, given by the server."""
@@ -21,7 +21,7 @@ Data = Mapping[str, Any]
 """A JSON object of the application, sent and kept with the text."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Position:
     """A place in a channel's log: behind the event with this offset, in this epoch."""
 
@@ -29,7 +29,7 @@ class Position:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """A message in one of its states. `offset` is the offset of its creation, always; `version` counts from 1."""
 
@@ -48,7 +48,7 @@ class Message:
     """The moderator who made the last edit; None if the author did, or if there was none."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tombstone:
     """The place of a deleted message: its text and data are gone."""
 

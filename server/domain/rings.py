@@ -5,11 +5,11 @@ Pure: no clock, no await, no logger.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from sys import getsizeof
 
 from server.domain.events import Event
 from server.domain.messages import MessageId
+from server.domain.values import value
 
 RING_LIMIT = 256
 """Recent events that are kept for each hosted channel, at most: they serve reconnects after an outage of some
@@ -26,7 +26,7 @@ ENTRY_BYTES = 208
 message's id (in most cases 88)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EncodedEvent:
     """An event of a channel's log, encoded once: for its delivery and for every replay."""
 

@@ -4,33 +4,33 @@ Pure: no clock, no await, no logger. The hub asks, then acts.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from server.domain.events import Event, MessageDeleted, MessageErased, UnknownEvent
 from server.domain.messages import Position
+from server.domain.values import value
 
 HELD_LIMIT = 256
 """Events that are held behind a gap, at most. Further events are dropped: the log has them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ready:
     """These events are next, in this order. The position has moved past them."""
 
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Known:
     """The event has been delivered before: drop it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Gap:
     """Events between the position and this event are missing: read the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OtherEpoch:
     """The event belongs to another epoch: ask the log which epoch is true."""
 
@@ -74,20 +74,23 @@ class Sequencer:
 
     def accept(self, event: Event) -> Verdict:
         """Judge an event. If it is the next, move the position past it and past the held events behind it."""
-        if event.epoch != self.position.epoch:
+        epoch, last, offset = self.position.epoch, self.position.offset, event.offset
+        if event.epoch != epoch:
             return OtherEpoch()
-        if event.offset <= self.position.offset:
+        if offset <= last:
             return Known()
-        if event.offset > self.position.offset + 1:
+        if offset > last + 1:
             self.hold(event)
             return Gap()
+        if not self._held:  # nearly always: the same as below, in a step
+            self.position = Position(epoch, offset)
+            return Ready((event,))
         ready = [event]
-        self._held.pop(event.offset, None)
-        offset = event.offset + 1
-        while (following := self._held.pop(offset, None)) is not None:
+        self._held.pop(offset, None)
+        while (following := self._held.pop(offset + 1, None)) is not None:
             ready.append(following)
             offset += 1
-        self.position = Position(self.position.epoch, offset - 1)
+        self.position = Position(epoch, offset)
         return Ready(tuple(ready))
 
     def hold(self, event: Event) -> None:
