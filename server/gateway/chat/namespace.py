@@ -17,7 +17,7 @@ from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticate
 from server.domain.identity import SessionId
 from server.gateway.chat.handler import Handler, Handlers
 from server.gateway.chat.sends import Sends
-from server.gateway.socketio.namespace import Admitted, Namespace, Reply
+from server.gateway.socketio.namespace import Admitted, Namespace, Reply, SendReply
 from server.ports.metrics import SILENT, CommandMetrics
 from server.wire import words
 from server.wire.answers import Answer, Done, Failed
@@ -82,7 +82,7 @@ class ChatNamespace(Namespace):
 
     # Commands
 
-    def submit(self, session: Session, payload: object, sender: Sender, reply: Reply) -> bool:
+    def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a send that needs no task, if it is one."""
         return self._sends.submit(session, payload, sender, reply)
 
@@ -136,18 +136,24 @@ class ChatNamespace(Namespace):
         self._note(session, name, None, answer, 0.0)
         return answer
 
-    def _note_send(self, session: Session, channel: str, answer: Answer, seconds: float) -> None:
-        self._note(session, words.Command.SEND, channel, answer, seconds)
-
     def _note(self, session: Session, name: str, channel: str | None, answer: Answer, seconds: float) -> None:
         known = name in self._handlers
         outcome, offset = ("ok", answer.offset) if isinstance(answer, Done) else (answer.error.code, None)
         self._metrics.commanded(name, outcome, seconds)
+        self._write_line(session, name if known else "(unknown)", channel if known else None, outcome, offset, seconds)
+
+    def _note_send(self, session: Session, channel: str, outcome: str, offset: int | None, seconds: float) -> None:
+        self._metrics.commanded(words.Command.SEND, outcome, seconds)
+        self._write_line(session, words.Command.SEND, channel, outcome, offset, seconds)
+
+    def _write_line(  # the fields of the line
+        self, session: Session, name: str, channel: str | None, outcome: str, offset: int | None, seconds: float
+    ) -> None:
         self._command_line(
-            name=name if known else "(unknown)",
+            name=name,
             session=session.id,
             user=session.identity.user,
-            channel=channel if known else None,
+            channel=channel,
             offset=offset,
             outcome=outcome,
             ms=round(seconds * 1000, 2),

@@ -11,14 +11,15 @@ from server.application.sessions.sessions import Session
 from server.domain.appending import Appended
 from server.domain.drafts import Sender
 from server.domain.errors import Internal, MaruError
-from server.gateway.chat.handlers.messages import sent
-from server.gateway.socketio.namespace import Reply
-from server.wire.answers import Answer, Failed
+from server.gateway.socketio.namespace import SendReply
+from server.wire.answers import Failed
+from server.wire.messages import sent
+from server.wire.words import Command
 
 _log = structlog.get_logger("maru.command")
 
-Note = Callable[[Session, str, Answer, float], None]
-"""Counts and logs a send: its session, channel, answer, and how many seconds it took."""
+Note = Callable[[Session, str, str, int | None, float], None]
+"""Counts and logs a send: its session, channel, outcome, offset, and how many seconds it took."""
 
 
 class Sends:
@@ -28,7 +29,7 @@ class Sends:
         self._publisher = publisher
         self._note = note
 
-    def submit(self, session: Session, payload: object, sender: Sender, reply: Reply) -> bool:
+    def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a send, and return True; `reply` is called once, perhaps before this returns. Return False, and do
         nothing, if it is to be refused: the refusal must wait for the commands before it."""
         if session.ended:
@@ -47,7 +48,7 @@ class _Sending:
 
     __slots__ = ("_began", "_channel", "_note", "_reply", "_session")
 
-    def __init__(self, session: Session, channel: str, reply: Reply, note: Note) -> None:
+    def __init__(self, session: Session, channel: str, reply: SendReply, note: Note) -> None:
         self._session = session
         self._channel = channel
         self._reply = reply
@@ -57,16 +58,20 @@ class _Sending:
     def done(self, outcome: Appended | Exception) -> None:
         """Answer. Raises nothing: the log calls this for many clients in a row."""
         try:
-            answer = self._answer(outcome)
+            answer, code, offset = self._answer(outcome)
             self._reply(answer)
-            self._note(self._session, self._channel, answer, time.perf_counter() - self._began)
-        except Exception:  # noqa: BLE001  # a fault of ours costs this client an answer, and no other client anything
-            _log.exception("command.failed", name="message:send", session=self._session.id)
+            self._note(self._session, self._channel, code, offset, time.perf_counter() - self._began)
+        except Exception:  # noqa: BLE001  # a fault of ours must not keep the answers from the other clients
+            _log.exception("command.failed", name=Command.SEND, session=self._session.id)
 
-    def _answer(self, outcome: Appended | Exception) -> Answer:
+    def _answer(self, outcome: Appended | Exception) -> tuple[bytes | Failed, str, int | None]:
+        """Return the answer, its code, and the offset for the log line."""
         if isinstance(outcome, Appended):
-            return sent(outcome)
-        if isinstance(outcome, MaruError):
-            return Failed(outcome)
-        _log.error("command.failed", name="message:send", session=self._session.id, exc_info=outcome)
-        return Failed(Internal("the server failed; its log has the details"))
+            try:
+                return sent(outcome), "ok", outcome.event.offset
+            except Exception as fault:  # noqa: BLE001  # the client gets an answer whatever the fault is
+                outcome = fault
+        if not isinstance(outcome, MaruError):
+            _log.error("command.failed", name=Command.SEND, session=self._session.id, exc_info=outcome)
+            outcome = Internal("the server failed; its log has the details")
+        return Failed(outcome), outcome.code, None

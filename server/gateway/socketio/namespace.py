@@ -8,10 +8,13 @@ from server.application.commands import ConnectPayload
 from server.application.sessions.sessions import Session
 from server.domain.drafts import Sender
 from server.domain.identity import Identity, SessionId
-from server.wire.answers import Answer
+from server.wire.answers import Answer, Failed
 
 Reply = Callable[[Answer], None]
 """Writes the ack of a command."""
+
+SendReply = Callable[[bytes | Failed], None]
+"""Writes the ack of a `message:send`: its JSON, or the failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Namespace(Protocol):
         """End a session whose client is gone."""
         ...
 
-    def submit(self, session: Session, payload: object, sender: Sender, reply: Reply) -> bool:
+    def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a `message:send` that needs no task, and return True; or do nothing, and return False: then `run` is to
         be called. Promise 2."""
         ...

@@ -148,10 +148,14 @@ class _Ack:
         self._id = id
         self.frame: bytes | None = None
 
-    def reply(self, answer: Answer) -> None:
+    def reply(self, answer: bytes | Failed) -> None:
         """Write the ack when those before it are written. After `unavailable`, what waits is skipped: the client
         retries this command and the commands behind it."""
-        if _is_unavailable(answer):
-            self._connection.packets.skip_waiting()
-        self.frame = packets.ack(self._id, answer)
-        self._connection.packets.answer()
+        queue = self._connection.packets
+        if isinstance(answer, bytes):
+            self.frame = packets.encoded_ack(self._id, answer)
+        else:
+            self.frame = packets.ack(self._id, answer)
+            if _is_unavailable(answer):
+                queue.skip_waiting()
+        queue.answer()
