@@ -41,5 +41,10 @@ class ServerEvent(StrEnum):
 def timestamp(unix_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, e.g. `2026-01-31T12:00:00.000Z`. Cached: an event and its message have the
     same time, and so have the events of a busy moment."""
-    moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+    return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(unix_s: int) -> str:
+    """Return a timestamp up to its seconds. Cached: a second has up to a thousand timestamps."""
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%S}"

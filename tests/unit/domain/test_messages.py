@@ -44,3 +44,10 @@ def test_the_wrong_amount_of_randomness_is_refused(size: int) -> None:
     """Too few random bytes would make ids that collide: nothing is made of them."""
     with pytest.raises(ValueError, match=f"expected 10 bytes, got {size}"):
         message_id(0, bytes(size))
+
+
+@pytest.mark.parametrize("unix_ms", [-1, 2**48])
+def test_a_time_that_has_no_room_is_refused(unix_ms: int) -> None:
+    """An id has 48 bits for it."""
+    with pytest.raises(OverflowError):
+        message_id(unix_ms, bytes(10))
