@@ -3,15 +3,17 @@
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
+from server.adapters.sqlite.order import out_of_order
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage
+from server.domain.drafts import Deletion, Draft, NewMessage, Sender
 from server.domain.errors import MaruError, Unavailable
 from server.domain.events import MessageCreated, MessageEdited, MessageEvent, erased
 from server.domain.identity import UserId
@@ -98,6 +100,7 @@ class Batch:
         self._erased: dict[_Id, Erased] = {}  # messages that the drafts delete
         self._event_rows: list[list[Any]] = []  # to insert into `events`
         self._key_rows: dict[_Key, tuple[Any, ...]] = {}  # to insert into `keys`
+        self._unreadable: set[tuple[Sender, ChannelName]] = set()  # channels that were refused to their senders
         self.unfinished = False  # edits of deleted messages are left to erase
 
     @property
@@ -105,11 +108,12 @@ class Batch:
         """Whether the drafts delete messages, so that text must leave the WAL, too."""
         return bool(self._erased)
 
-    def run(self, drafts: Sequence[Draft]) -> list[Outcome]:
+    def run(self, drafts: Sequence[Draft], senders: Sequence[Sender | None] = ()) -> list[Outcome]:
         """Write the drafts, in their order, and return the outcome of each. Raises `sqlite3.Error`, and `TypeError` for
-        a draft that can't be encoded; then the caller must roll back."""
+        a draft that can't be encoded; then the caller must roll back. `senders` are those of the drafts, if they have
+        any: behind a draft that is `Unavailable`, those of its sender for its channel are, too."""
         self._load(drafts)
-        outcomes = [self._outcome(draft) for draft in drafts]
+        outcomes = list(map(self._outcome, drafts, senders or repeat(None)))
         self._save()
         return outcomes
 
@@ -130,8 +134,10 @@ class Batch:
         for number, payload in execute_rows(self._db, _FIND_STATES, ids):
             self._states[drafts[number].channel, drafts[number].id] = payload
 
-    def _outcome(self, draft: Draft) -> Outcome:
+    def _outcome(self, draft: Draft, sender: Sender | None) -> Outcome:
         channel = self._channels[draft.channel]
+        if self._unreadable and (sender, draft.channel) in self._unreadable:
+            return out_of_order()
         try:
             if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
                 return Appended(first, duplicate=True)
@@ -141,6 +147,8 @@ class Batch:
         except MaruError as refusal:
             return refusal
         except DecodeError as error:
+            if sender is not None:
+                self._unreadable.add((sender, draft.channel))
             damaged = Unavailable("what the message log holds of this message can't be read")
             damaged.__cause__ = error
             return damaged

@@ -2,17 +2,18 @@
 
 import asyncio
 import queue
-import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
+from time import monotonic
 
 from server.adapters.sqlite.database import DEADLINE_S
+from server.adapters.sqlite.order import Order, Waiting, out_of_order
 from server.domain.appending import Appended
-from server.domain.drafts import Draft
+from server.domain.drafts import Draft, Sender
 from server.domain.errors import Overloaded, Unavailable
+from server.ports.message_log import Done
 
 WAITING_LIMIT = 10_000
 """Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""
@@ -20,17 +21,6 @@ WAITING_LIMIT = 10_000
 
 class WriterFailed(Exception):
     """Nothing can be written any more, by a fault of the program: the process must end, to be started again."""
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A draft, and the future that its caller waits for."""
-
-    draft: Draft
-    answer: asyncio.Future[Appended]
-    deadline: float  # on time.monotonic(); if the thread has not begun to write it by then, it is never written
-    begun: bool = False  # the thread writes it, so only the thread knows its outcome
-    refused: bool = False  # the caller has been told that it is not written
 
 
 class Intake:
@@ -46,35 +36,51 @@ class Intake:
         self.taken = 0  # drafts since the start that the thread has taken
         self.ended = ""
         self._loop = loop
+        self._order = Order(loop)
         self._gathered: list[Waiting] = []  # of this loop iteration, not handed over yet
+        self._deadline = 0.0  # of the drafts that are gathered
         self._accepted = 0  # drafts since the start
         self._unanswered: deque[Waiting] = deque()  # in the order of their deadlines
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline
         self._failed = asyncio.Event()  # the thread has ended by a fault
-        self._claims = threading.Lock()  # between `begin` and the refusals: a refused draft is never written
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """See the port's `append`. The draft takes its place in the order at once. If the thread has not begun to write
-        it after `DEADLINE_S`, its future fails with `Unavailable`. If it has, the future stays open until the outcome
-        is known, however long the commit takes: the event must be hinted at if it is written."""
-        if self.ended:
-            return self._refused(Unavailable(self.ended))
-        if self._accepted - self.taken >= WAITING_LIMIT:
-            return self._refused(Overloaded("too many messages wait to be written"))
-        waiting = Waiting(draft, self._loop.create_future(), time.monotonic() + DEADLINE_S)
+        """See the port's `append`, and `submit`."""
+        answer: asyncio.Future[Appended] = self._loop.create_future()
+        self.submit(draft, None, partial(_resolve, answer))
+        return answer
+
+    def submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
+        """See the port's `submit`. The draft takes its place in the order at once. If the thread has not begun to write
+        it after `DEADLINE_S`, its outcome is `Unavailable`. If it has, the outcome is told when it is known, however
+        long the commit takes: the event must be hinted at if it is written."""
+        refusal = self._refusal(sender)
+        if refusal is not None:
+            if sender is not None:
+                sender.failed = True
+            refused = Waiting(draft, sender, done, 0.0, refused=True)
+            self._order.line_up(refused)
+            self._order.tell(refused, refusal)
+            return
         if not self._gathered:
+            self._deadline = monotonic() + DEADLINE_S
             self._loop.call_soon(self.hand_over)
+        waiting = Waiting(draft, sender, done, self._deadline)
+        self._order.line_up(waiting)
         self._gathered.append(waiting)
         self._accepted += 1
         self._unanswered.append(waiting)
         if self._timer is None:
             self._timer = self._loop.call_later(DEADLINE_S, self._look)
-        return waiting.answer
 
-    def _refused(self, refusal: Unavailable | Overloaded) -> asyncio.Future[Appended]:
-        refused: asyncio.Future[Appended] = self._loop.create_future()
-        refused.set_exception(refusal)
-        return refused
+    def _refusal(self, sender: Sender | None) -> Unavailable | Overloaded | None:
+        if self.ended:
+            return Unavailable(self.ended)
+        if sender is not None and sender.failed:
+            return out_of_order()
+        if self._accepted - self.taken >= WAITING_LIMIT:
+            return Overloaded("too many messages wait to be written")
+        return None
 
     def hand_over(self) -> None:
         """Give the thread the drafts that have been gathered."""
@@ -83,19 +89,52 @@ class Intake:
             self.handed.put(gathered)
 
     def begin(self, batch: Sequence[Waiting]) -> list[Waiting]:
-        """Return the drafts that may be written; the others are too late and are refused. Called by the thread."""
-        now = time.monotonic()
-        with self._claims:
+        """Return the drafts that may be written. The others are refused: they are too late, or behind a refused one.
+        Called by the thread."""
+        now = monotonic()
+        refusals: list[tuple[Waiting, Exception]] = []
+        begun: list[Waiting] = []
+        with self._order.claims:
             for waiting in batch:
-                waiting.begun = not waiting.refused and waiting.deadline >= now
-        self.answer([(waiting, _late()) for waiting in batch if not waiting.begun])
-        return [waiting for waiting in batch if waiting.begun]
+                if waiting.refused:
+                    continue  # the event loop has told its caller
+                if waiting.deadline < now:
+                    refusals.append((waiting, _late()))
+                    self._order.close(waiting)
+                elif self._order.closed(waiting):
+                    refusals.append((waiting, out_of_order()))
+                    waiting.refused = True
+                else:
+                    waiting.begun = True
+                    begun.append(waiting)
+        self.answer(refusals)
+        return begun
+
+    def put_back(self, batch: Sequence[Waiting]) -> None:
+        """Take back that these drafts have begun: nothing of them was written. Called by the thread."""
+        with self._order.claims:
+            for waiting in batch:
+                waiting.begun = False
+
+    def refuse(self, refusals: Sequence[tuple[Waiting, Unavailable]]) -> None:
+        """Answer that these drafts are not written, so that their senders have failed. Called by the thread."""
+        with self._order.claims:
+            refusals = [(waiting, refusal) for waiting, refusal in refusals if not waiting.refused]
+            for waiting, _ in refusals:
+                self._order.close(waiting)
+        self.answer(refusals)
+
+    def close_channels(self, refused: Sequence[Waiting]) -> None:
+        """Let nothing be written behind drafts whose channels can't be read. Called by the thread before it answers."""
+        with self._order.claims:
+            for waiting in refused:
+                self._order.close(waiting, waiting.draft.channel)
 
     def answer(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
         """Answer the callers. Called by the thread."""
         if answers:
             with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
-                self._loop.call_soon_threadsafe(self._resolve, answers)
+                self._loop.call_soon_threadsafe(self._tell, answers)
 
     def fail(self) -> None:
         """End `watch`. Called by the thread before it ends by a fault."""
@@ -107,37 +146,43 @@ class Intake:
         await self._failed.wait()
         raise WriterFailed(self.ended)
 
-    def _resolve(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
+    def _tell(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
         for waiting, outcome in answers:
-            answer = waiting.answer
-            if answer.done():  # the caller has given up
-                continue
-            if isinstance(outcome, Exception):
-                answer.set_exception(outcome)
-            else:
-                answer.set_result(outcome)
+            self._order.tell(waiting, outcome)
         self._tidy()
 
     def _tidy(self) -> None:
-        while self._unanswered and self._unanswered[0].answer.done():
+        while self._unanswered and self._unanswered[0].told:
             self._unanswered.popleft()
 
     def _look(self) -> None:
-        """Fail the drafts that have waited for too long. Look again at the next deadline."""
+        """Refuse the drafts that have waited for too long. Look again at the next deadline."""
         self._tidy()
-        now = time.monotonic()
-        with self._claims:
+        now = monotonic()
+        late: list[Waiting] = []
+        with self._order.claims:
             while self._unanswered and self._unanswered[0].deadline <= now:
                 waiting = self._unanswered.popleft()
-                waiting.refused = not waiting.begun
-                if waiting.refused and not waiting.answer.done():
-                    waiting.answer.set_exception(_late())
+                if not (waiting.begun or waiting.refused):
+                    self._order.close(waiting)
+                    late.append(waiting)
+        for waiting in late:
+            self._order.tell(waiting, _late())
         self._tidy()
         self._timer = None
         if self._unanswered:
             # The loop's clock may lag behind time.monotonic(): look a moment later.
             wait = self._unanswered[0].deadline - now + 0.001
             self._timer = self._loop.call_later(wait, self._look)
+
+
+def _resolve(answer: asyncio.Future[Appended], outcome: Appended | Exception) -> None:
+    if answer.done():  # the caller has given up
+        return
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
 
 
 def _late() -> Unavailable:

@@ -17,7 +17,6 @@ from server.adapters.sqlite.writer import Writer
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
-from server.domain.errors import MaruError
 from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
@@ -75,17 +74,7 @@ class SqliteMessageLog(MessageLog):
         return self._intake.append(draft)
 
     def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
-        """As `append`."""
-
-        def tell(answer: asyncio.Future[Appended]) -> None:
-            error = answer.exception()
-            if isinstance(error, Exception):
-                sender.failed = sender.failed or (isinstance(error, MaruError) and error.retryable)
-                done(error)
-            else:
-                done(answer.result())
-
-        self.append(draft).add_done_callback(tell)
+        self._intake.submit(draft, sender, done)
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         return await self._reader.read(channel, after, limit)

@@ -16,10 +16,10 @@ from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.connection import Connection
 from server.adapters.sqlite.database import BUSY_TIMEOUT_S, WAL_LIMIT_PAGES
-from server.adapters.sqlite.intake import Intake, Waiting
+from server.adapters.sqlite.intake import Intake
 from server.adapters.sqlite.opened_file import OpenedFile
+from server.adapters.sqlite.order import Waiting
 from server.adapters.sqlite.sweep import PACE_S, Sweep
-from server.domain.drafts import Draft
 from server.domain.errors import Unavailable
 
 BATCH_LIMIT = 512
@@ -120,37 +120,42 @@ class Writer:
         if not (batch := self.intake.begin(batch)):
             return
         try:
-            outcomes = self._transaction([entry.draft for entry in batch])
+            outcomes = self._transaction(batch)
         except sqlite3.Error as error:
             self._disconnect(error)
-            self.intake.answer([(entry, _unavailable(error)) for entry in batch])
+            self.intake.refuse([(entry, _unavailable(error)) for entry in batch])
         except Exception as error:  # noqa: BLE001 - a draft's content is at fault; the others must not suffer
             self._disconnect(None)
             if len(batch) == 1:
                 self.intake.answer([(batch[0], error)])
                 return
+            self.intake.put_back(batch)
             for entry in batch:
                 self._write([entry])
         else:
+            if Unavailable in map(type, outcomes):
+                self.intake.close_channels(
+                    [entry for entry, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Unavailable)]
+                )
             self.intake.answer(list(zip(batch, outcomes, strict=True)))
             self._connection.works()
             self._checkpoint()
 
-    def _transaction(self, drafts: Sequence[Draft]) -> list[Outcome]:
+    def _transaction(self, entries: Sequence[Waiting]) -> list[Outcome]:
         db = self._connection.get()
         try:
-            return self._attempt(db, drafts, trusting=True)
+            return self._attempt(db, entries, trusting=True)
         except sqlite3.IntegrityError:
             # An id is taken, although ids are unique: look each id up, to find out which.
             db.execute("ROLLBACK")
             self._channels.forget()
-            return self._attempt(db, drafts, trusting=False)
+            return self._attempt(db, entries, trusting=False)
 
-    def _attempt(self, db: sqlite3.Connection, drafts: Sequence[Draft], *, trusting: bool) -> list[Outcome]:
+    def _attempt(self, db: sqlite3.Connection, entries: Sequence[Waiting], *, trusting: bool) -> list[Outcome]:
         db.execute("BEGIN IMMEDIATE")
         now, judged = self._now_ms(), self._sweep.now(db)
         batch = Batch(db, self._channels, now, self._max_events, trusting=trusting, judged_ms=judged)
-        outcomes = batch.run(drafts)
+        outcomes = batch.run([entry.draft for entry in entries], [entry.sender for entry in entries])
         db.execute("COMMIT")
         if batch.erases:
             self._erased(unfinished=batch.unfinished)
@@ -223,7 +228,7 @@ class Writer:
         with suppress(queue.Empty):
             while True:
                 self._note(self.intake.handed.get_nowait())
-        self.intake.answer([(entry, Unavailable(self.intake.ended)) for entry in self._taken])
+        self.intake.refuse([(entry, Unavailable(self.intake.ended)) for entry in self._taken])
 
 
 def _unavailable(cause: Exception) -> Unavailable:
