@@ -71,11 +71,14 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("unusual", [b"", b"Purpose: a header by an unusual name\r\n"], ids=["", "parsed in full"])
 @pytest.mark.parametrize(("request_", "status", "body"), REFUSED.values(), ids=REFUSED)
-async def test_what_opens_no_websocket(scene: Scene, request_: bytes, status: int, body: object) -> None:
+async def test_what_opens_no_websocket(
+    scene: Scene, request_: bytes, status: int, body: object, unusual: bytes
+) -> None:
     """The stated HTTP answer; no connection is counted, nothing is logged as an error."""
     client = await scene.dial()
-    client.push(request_)
+    client.push(request_.replace(b"Host: ", unusual + b"Host: "))
     answered, text = await client.response()
     assert answered == status, text
     assert body is None or json.loads(text) == body
@@ -83,10 +86,13 @@ async def test_what_opens_no_websocket(scene: Scene, request_: bytes, status: in
     await scene.clean()
 
 
+@pytest.mark.parametrize("purpose", ["", "a header by an unusual name"])
 @pytest.mark.parametrize("origin", ["", "https://chat.example.com"])
-async def test_what_opens_one(scene: Scene, origin: str) -> None:
-    """A page of an allowed origin may come, and a program, which has none."""
-    client = await scene.open(headers={"Origin": origin, "Sec-WebSocket-Extensions": "permessage-deflate"})
+async def test_what_opens_one(scene: Scene, origin: str, purpose: str) -> None:
+    """A page of an allowed origin may come, and a program, which has none; whether its request is plain or is parsed in
+    full."""
+    headers = {"Origin": origin, "Sec-WebSocket-Extensions": "permessage-deflate", "Purpose": purpose}
+    client = await scene.open(headers=headers)
     assert client.opening | {"sid": ""} == {
         "sid": "",
         "upgrades": [],

@@ -14,8 +14,7 @@ from typing import Any
 
 import engineio
 import orjson
-from aiohttp import hdrs, web
-from aiohttp.http import RawRequestMessage
+from aiohttp import web
 
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
@@ -23,7 +22,7 @@ from server.gateway.socketio.ids import RandomIds
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.handshake import HandshakeChecks, accepted
+from server.gateway.websocket.handshake import Handshake, HandshakeChecks, accepted, key_of
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.reader import Inbox
 from server.gateway.websocket.registry import Dispatch, Registry
@@ -79,7 +78,7 @@ class Engine(engineio.AsyncServer):
 
     # Handshake
 
-    def accept(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
+    def accept(self, transport: asyncio.Transport, request: Handshake, tail: bytes) -> bool:
         """Open a WebSocket, or answer 503 and close the transport.
 
         Returns False, and does nothing, if the request itself is invalid: aiohttp answers it and keeps the transport.
@@ -107,13 +106,13 @@ class Engine(engineio.AsyncServer):
             self._open(transport, message, self._take_from(handler))
         return Gone()
 
-    def _open(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> None:
+    def _open(self, transport: asyncio.Transport, request: Handshake, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""
         connection = Connection(self.registry, self.generate_id(), transport, self._inbox, self._outbox)
         self.registry.add(connection)
         transport.set_protocol(connection)
         connection.writer.start()
-        connection.writer.send_now(accepted(request.headers[hdrs.SEC_WEBSOCKET_KEY], self._opening(connection.id)))
+        connection.writer.send_now(accepted(key_of(request), self._opening(connection.id)))
         if not transport.is_reading():  # aiohttp pauses a client that sends much before the 101
             transport.resume_reading()
         if tail:

@@ -3,7 +3,8 @@
 aiohttp gives each connection a request handler, and each request an object, a task and a walk through the routes. That
 is half of a handshake's cost, and in a storm of clients nearly every request is a handshake. So the first read is
 parsed here. Anything but a complete and valid handshake (another path, a request in pieces, a request that is to be
-refused) is handed to aiohttp untouched, and meets the same checks there.
+refused) is handed to aiohttp untouched, and meets the same checks there. Of the handshakes, the plainest are read by
+`plain_handshake` in a few lines, and the others by aiohttp's parser.
 
 If thousands connect at once, a few first reads are parsed in a turn of the event loop, and the rest are queued.
 """
@@ -17,6 +18,8 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from server.gateway.websocket.handshake import Handshake
+from server.gateway.websocket.plain_handshake import read_plain
 from server.gateway.websocket.turn_queue import TurnQueue
 
 SILENT_S = 15.0
@@ -25,9 +28,9 @@ SILENT_S = 15.0
 ACCEPTS_PER_TURN = 32
 """First reads parsed in a turn of the event loop, about 5 ms. Their clients' next packets then come spread, too."""
 
-Accept = Callable[[asyncio.Transport, RawRequestMessage, bytes], bool]
-"""Takes over a transport, with the request and the bytes behind it; or answers and closes it. False: aiohttp is to
-answer the request."""
+Accept = Callable[[asyncio.Transport, Handshake, bytes], bool]
+"""Takes over a transport, with the request and the bytes behind it; or answers and closes it. False: the request is to
+be parsed in full, and answered by aiohttp."""
 
 _log = structlog.get_logger("maru.connection")
 
@@ -36,14 +39,35 @@ _END = b"\r\n\r\n"
 _READ_LIMIT = 1 << 16  # of a request's body; the requests that are accepted here have none
 
 
+class HandshakeParser:
+    """aiohttp's parser, for a complete upgrade request."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._protocol = BaseProtocol(loop)  # the parser asks for it, and uses it for bodies only
+
+    def read(self, data: bytes) -> tuple[RawRequestMessage, bytes] | None:
+        """Return the request and the bytes behind it, if `data` begins with a complete upgrade request."""
+        end = data.find(_END) + len(_END)
+        if end < len(_END) or not data.startswith(_BEGINNING):
+            return None
+        parser = HttpRequestParser(self._protocol, self._loop, _READ_LIMIT)
+        try:
+            messages, upgraded, _ = parser.feed_data(data[:end])
+        except HttpProcessingError:
+            return None
+        if not upgraded or len(messages) != 1 or messages[0][1] is not EMPTY_PAYLOAD:
+            return None
+        return messages[0][0], data[end:]
+
+
 class AcceptQueue:
     """Connections whose first read is to be parsed, in the order of these reads."""
 
     def __init__(self, accept: Accept, fallback: Callable[[], asyncio.Protocol]) -> None:
         self._accept = accept
         self._fallback = fallback  # makes aiohttp's protocol for a connection
-        self._loop = asyncio.get_running_loop()
-        self._parser_protocol = BaseProtocol(self._loop)  # the parser asks for it, and uses it for bodies only
+        self._parser = HandshakeParser(asyncio.get_running_loop())
         self._queue = TurnQueue(ACCEPTS_PER_TURN, self._parse_or_abort)
 
     def make_protocol(self) -> "FirstRead":
@@ -61,7 +85,10 @@ class AcceptQueue:
         transport, data = connection.transport, connection.data
         if transport.is_closing():
             return
-        handshake = self._handshake(data)
+        plain = read_plain(data)
+        if plain is not None and self._accept(transport, *plain):
+            return
+        handshake = self._parser.read(data)
         if handshake is not None and self._accept(transport, *handshake):
             return
         protocol = self._fallback()
@@ -70,20 +97,6 @@ class AcceptQueue:
         if not transport.is_reading():
             transport.resume_reading()
         protocol.data_received(data)
-
-    def _handshake(self, data: bytes) -> tuple[RawRequestMessage, bytes] | None:
-        """Return the request and the bytes behind it, if `data` begins with a complete upgrade request."""
-        end = data.find(_END) + len(_END)
-        if end < len(_END) or not data.startswith(_BEGINNING):
-            return None
-        parser = HttpRequestParser(self._parser_protocol, self._loop, _READ_LIMIT)
-        try:
-            messages, upgraded, _ = parser.feed_data(data[:end])
-        except HttpProcessingError:
-            return None
-        if not upgraded or len(messages) != 1 or messages[0][1] is not EMPTY_PAYLOAD:
-            return None
-        return messages[0][0], data[end:]
 
 
 class FirstRead(asyncio.Protocol):

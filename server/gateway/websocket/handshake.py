@@ -18,6 +18,7 @@ from aiohttp.http import RawRequestMessage
 from server.domain.errors import TokenInQuery
 from server.domain.outcomes import Refusal
 from server.gateway.websocket.admission import Admission
+from server.gateway.websocket.plain_handshake import PlainHandshake
 from server.wire import errors
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 4.2.2
@@ -42,6 +43,9 @@ _TOKEN_NAME = re.compile(rf"(?:^|&)(?:{'|'.join(sorted(_TOKEN_NAMES))})(?:[=&]|$
 
 MAX_QUERY_CHARS = 1_024
 """Length of a query string, as it is in the URL. A longer one is not parsed; clients send under 100."""
+
+Handshake = RawRequestMessage | PlainHandshake
+"""A request, parsed by aiohttp or read as a plain one."""
 
 _UNKNOWN_TRANSPORT = (0, "Transport unknown")
 _OTHER_REVISION = (5, "Unsupported protocol version")
@@ -84,8 +88,10 @@ class HandshakeChecks:
         """Check a request by itself, then the load. Returns None if the request is admitted."""
         return self.fault(request) or self.overload(closing=closing)
 
-    def fault(self, request: RawRequestMessage) -> Refused | None:
+    def fault(self, request: Handshake) -> Refused | None:
         """Check a request by itself; it may be checked again. Returns None if nothing is wrong with it."""
+        if isinstance(request, PlainHandshake):  # all but the origin has been checked as it was read
+            return self._foreign(request.origin)
         checks: tuple[Callable[[RawRequestMessage], Refused | None], ...] = (
             _length,
             _token,
@@ -106,9 +112,17 @@ class HandshakeChecks:
         return _later(Refusal.RATE, "Too many at once", wait_s) if wait_s else None
 
     def _origin(self, request: RawRequestMessage) -> Refused | None:
-        if self._origins is None or request.headers.get(hdrs.ORIGIN, "") in self._origins:
+        return self._foreign(request.headers.get(hdrs.ORIGIN, ""))
+
+    def _foreign(self, origin: str) -> Refused | None:
+        if self._origins is None or origin in self._origins:
             return None
         return _refused(Refusal.ORIGIN, 403, {"code": 4, "message": "Forbidden"})
+
+
+def key_of(request: Handshake) -> str:
+    """Return the `Sec-WebSocket-Key` of a request that has been checked."""
+    return request.key if isinstance(request, PlainHandshake) else request.headers[hdrs.SEC_WEBSOCKET_KEY]
 
 
 def accepted(key: str, opening: bytes) -> bytes:

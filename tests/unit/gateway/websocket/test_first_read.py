@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp.http import RawRequestMessage
 from structlog.testing import capture_logs
 
 from server.gateway.websocket.first_read import AcceptQueue, FirstRead
+from server.gateway.websocket.handshake import Handshake
+from server.gateway.websocket.plain_handshake import PlainHandshake
+from tests.clients.raw import handshake
 
 DEADLINE_S = 5.0
 UPGRADE = b"Host: maru\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -34,12 +36,14 @@ class House:
     def __init__(self, accepts: bool) -> None:
         self._accepts = accepts
         self.queue = AcceptQueue(self._accept, Fallback)
+        self.offered: list[str] = []  # their paths, or that they were read as plain
         self.accepted: list[tuple[str, bytes]] = []
         self.address: tuple[str, int] = ("", 0)
 
-    def _accept(self, transport: asyncio.Transport, request: RawRequestMessage, tail: bytes) -> bool:
+    def _accept(self, transport: asyncio.Transport, request: Handshake, tail: bytes) -> bool:
+        self.offered.append("plain" if isinstance(request, PlainHandshake) else request.path)
         if self._accepts:
-            self.accepted.append((request.path, tail))
+            self.accepted.append((self.offered[-1], tail))
             if b"fault" in tail:
                 raise LookupError("a fault of ours")
             transport.write(b"accepted: " + tail)
@@ -97,6 +101,17 @@ async def test_a_request_that_is_not_accepted_reaches_the_fallback() -> None:
     """A handshake with a fault of its own is aiohttp's to answer."""
     async with house(accepts=False) as it:
         assert await it.answer(HANDSHAKE) == b"fallback: " + HANDSHAKE
+
+
+async def test_a_plain_handshake_is_offered_without_a_parser() -> None:
+    """If it is not accepted so, it is parsed, and then it is aiohttp's to answer."""
+    async with house() as it:
+        assert await it.answer(handshake() + b"\x81\x00") == b"accepted: \x81\x00"
+        assert it.offered == ["plain"]
+    async with house(accepts=False) as it:
+        request = handshake()
+        assert await it.answer(request) == b"fallback: " + request
+        assert it.offered == ["plain", "/socket.io/?EIO=4&transport=websocket"]
 
 
 async def test_a_fault_ends_its_own_connection_only() -> None:
