@@ -5,10 +5,10 @@ A conversation is a list of (say, until): send the bytes `say`, then read until 
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from bench.marker import text_of
+from bench.marker import MARKER, text_of
 from loadtest.frames import Opcode, frame
 
 MAX_TEXT = 4_000
@@ -18,7 +18,7 @@ ENVELOPE_BYTES = 390
 """Bytes of a delivered event of Maru's without the message itself: frame head, position, id, author, times. Peers'
 messages are padded, so that all delivered frames have the same size; the tables show the received bytes."""
 
-OWN_BYTES: Mapping[str, int] = {"socket.io": 134, "nats": 24, "nchan": 4, "bare": 0}
+OWN_BYTES: Mapping[str, int] = {"socket.io": 134, "nats": 24, "jetstream": 24, "nchan": 4, "centrifugo": 157, "bare": 0}
 """The part of it that a peer's frame has by itself; the rest is padding."""
 
 
@@ -80,13 +80,23 @@ class ClientProtocol:
     """The way of a sender to connect, if it differs."""
     connect_prober: Conversation | None = None
     """The way of a prober to connect, if it differs."""
+    acked: bytes = MARKER
+    """The mark of the answer to a message, once in each."""
+    pong_unasked: bool = True
+    """Whether the server takes a pong that it did not ask for."""
+    grants: bool = True
+    """Whether the token names the channels that its user may enter."""
+    named: bool = False
+    """Whether `connect` takes the client's name instead of a token."""
+    publish_as: Callable[[str, str, int], bytes] | None = None
+    """A message of a client (its name, the channel, the bytes), if its answer needs the client's name."""
 
 
 def _event(ack: int, name: str, body: Mapping[str, object]) -> bytes:
     return frame(f"42/chat,{ack}{json.dumps([name, body], separators=(',', ':'))}".encode())
 
 
-def _socket_io(auth: Callable[[str], str], ready: bytes) -> ClientProtocol:
+def _socket_io(auth: Callable[[str], str], ready: bytes, acked: bytes = MARKER) -> ClientProtocol:
     handshake = Line(upgrade("/socket.io/?EIO=4&transport=websocket"), b'"maxPayload"')
     return ClientProtocol(
         connect=lambda token: (handshake, Line(frame(f"40/chat,{auth(token)}".encode()), ready)),
@@ -96,6 +106,7 @@ def _socket_io(auth: Callable[[str], str], ready: bytes) -> ClientProtocol:
         pong=frame(b"3"),
         ask=_event(3, "channel:leave", {"channel": "room:nobody"}),
         answer=b"43/chat,3[",
+        acked=acked,
     )
 
 
@@ -107,32 +118,73 @@ def content(size: int) -> dict[str, object]:
 
 
 def _nats() -> ClientProtocol:
-    options = '{"verbose":false,"pedantic":false,"echo":false}'
-    handshake = Line(upgrade("/"), b"INFO {")
-
-    def subscribe(channel: str) -> Conversation:
-        return (Line(frame(f"SUB {_subject(channel)} 1\r\nPING\r\n".encode(), Opcode.BINARY), b"PONG\r\n"),)
-
     def publish(channel: str, size: int) -> bytes:
         text = text_of(size + padding("nats"))
-        return frame(f"PUB {_subject(channel)} {len(text)}\r\n{text}\r\n".encode(), Opcode.BINARY)
+        return _nats_frame(f"PUB {_subject(channel)} {len(text)}", text)
 
     return ClientProtocol(
-        connect=lambda _: (
-            handshake,
-            Line(frame(f"CONNECT {options}\r\nPING\r\n".encode(), Opcode.BINARY), b"PONG\r\n"),
-        ),
-        join=subscribe,
+        connect=lambda _: _nats_entry(),
+        join=lambda channel: (Line(_nats_frame(f"SUB {_subject(channel)} 1", "PING"), b"PONG\r\n"),),
         publish=publish,
         ping=b"PING\r\n",
-        pong=frame(b"PONG\r\n", Opcode.BINARY),
-        ask=frame(b"PING\r\n", Opcode.BINARY),
+        pong=_nats_frame("PONG"),
+        ask=_nats_frame("PING"),
         answer=b"PONG\r\n",
     )
 
 
+def _jetstream() -> ClientProtocol:
+    """NATS with its log: the stream's answer to a message comes to an inbox of the client."""
+
+    def publish_as(name: str, channel: str, size: int) -> bytes:
+        text = text_of(size)  # what is around a kept message is the log's own
+        return _nats_frame(f"PUB {_subject(channel)} _INBOX.{name} {len(text)}", text)
+
+    return replace(
+        _nats(),
+        connect=lambda name: _nats_entry(f"SUB _INBOX.{name} 9"),
+        acked=b'"seq":',
+        named=True,
+        publish_as=publish_as,
+    )
+
+
+def _nats_entry(*further: str) -> Conversation:
+    hello = 'CONNECT {"verbose":false,"pedantic":false,"echo":false}'
+    return Line(upgrade("/"), b"INFO {"), Line(_nats_frame(hello, *further, "PING"), b"PONG\r\n")
+
+
+def _nats_frame(*lines: str) -> bytes:
+    return frame("".join(f"{line}\r\n" for line in lines).encode(), Opcode.BINARY)
+
+
 def _subject(channel: str) -> str:
     return channel.replace(":", ".")
+
+
+def _centrifugo() -> ClientProtocol:
+    """Centrifugo's JSON protocol: commands and replies, one a line. Its answer to a message holds no copy of it."""
+
+    def command(**body: object) -> bytes:
+        return frame(json.dumps(body, separators=(",", ":")).encode())
+
+    def publish(channel: str, size: int) -> bytes:
+        data = {**content(size), "pad": "p" * padding("centrifugo")}
+        return command(id=3, publish={"channel": channel, "data": data})
+
+    handshake = Line(upgrade("/connection/websocket"), b"\r\n\r\n")
+    return ClientProtocol(
+        connect=lambda token: (handshake, Line(command(id=1, connect={"token": token}), b'"connect":{')),
+        join=lambda channel: (Line(command(id=2, subscribe={"channel": channel}), b'"subscribe":{'),),
+        publish=publish,
+        ping=b"\x81\x02{}",
+        pong=frame(b"{}"),
+        ask=command(id=4, history={"channel": "room:nobody", "limit": 0}),
+        answer=b'"id":4',
+        acked=b'"publish":{',
+        pong_unasked=False,
+        grants=False,
+    )
 
 
 def _nchan() -> ClientProtocol:
@@ -165,8 +217,10 @@ def _bare() -> ClientProtocol:
 
 PROTOCOLS: Mapping[str, ClientProtocol] = {
     "maru": _socket_io(lambda token: json.dumps({"token": token}, separators=(",", ":")), b'"session:ready"'),
-    "socket.io": _socket_io(lambda _: "", b'40/chat,{"sid"'),
+    "socket.io": _socket_io(lambda _: "", b'40/chat,{"sid"', acked=b'43/chat,2[{"ok":true'),
     "nats": _nats(),
+    "jetstream": _jetstream(),
+    "centrifugo": _centrifugo(),
     "nchan": _nchan(),
     "bare": _bare(),
 }

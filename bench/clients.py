@@ -22,8 +22,6 @@ BUFFER_BYTES = 1 << 20
 SOURCE_CLIENTS = 10_000
 """Of one loopback address: it has 28,000 ports for clients, some of which linger from the case before."""
 
-_MARKER = MARKER[0]
-
 IP_BIND_ADDRESS_NO_PORT = 24
 """From linux/in.h: choose the port when the peer is known, so that one port serves towards several servers."""
 
@@ -50,6 +48,8 @@ SAY_S = 10.0
 class _Talk:
     """A client that is being let in."""
 
+    number: int
+    """Its place among the plans."""
     sock: socket.socket
     lines: deque[Line]
     began: float
@@ -58,7 +58,7 @@ class _Talk:
 
 
 class Clients:
-    """The clients. `taken` is told of every read: (descriptor, markers in it, bytes)."""
+    """The clients. `taken` is told of every read: (descriptor, marks in it, bytes); the mark is `MARKER` at first."""
 
     def __init__(self, protocol: ClientProtocol) -> None:
         self.protocol = protocol
@@ -74,19 +74,27 @@ class Clients:
         self._ponged: dict[int, float] = {}
         self._due: list[tuple[float, int]] = []
         self._opened = 0
+        self._mark = MARKER
+        self._ends: dict[int, bytes] = {}
+        """The last bytes of each client's latest read, if the mark is longer than one byte: a read may cut it."""
+
+    def count(self, mark: bytes) -> None:
+        """Count another mark from now on."""
+        self._mark = mark
+        self._ends.clear()
 
     def enter(self, plans: Sequence[Plan], concurrency: int) -> tuple[list[int], list[float]]:
-        """Let clients in, some at a time; return their descriptors, and the seconds that each took.
+        """Let clients in, some at a time; return their descriptors in the order of `plans`, and how long each took.
 
         Raises `LoadFailed` if a client is refused, or not all are in by `OPEN_S`.
         """
-        waiting, talking = deque(plans), dict[int, _Talk]()
-        entered: list[int] = []
+        waiting, talking = deque(enumerate(plans)), dict[int, _Talk]()
+        entered = [0] * len(plans)
         took: list[float] = []
         deadline = time.perf_counter() + OPEN_S
         while waiting or talking:
             while waiting and len(talking) < concurrency:
-                talk = self._begin(waiting.popleft())
+                talk = self._begin(*waiting.popleft())
                 talking[talk.sock.fileno()] = talk
             for descriptor, _ in self._poll.poll(1.0, EVENTS):
                 if descriptor not in talking:
@@ -94,7 +102,7 @@ class Clients:
                 elif self._hear(talking[descriptor]):
                     talk = talking.pop(descriptor)
                     took.append(time.perf_counter() - talk.began)
-                    entered.append(descriptor)
+                    entered[talk.number] = descriptor
                     self._keep(talk.sock)
             self._pong_unasked()
             if time.perf_counter() > deadline:
@@ -158,7 +166,7 @@ class Clients:
         finally:
             self.taken = before
 
-    def _begin(self, plan: Plan) -> _Talk:
+    def _begin(self, number: int, plan: Plan) -> _Talk:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -168,7 +176,7 @@ class Clients:
         if (code := sock.connect_ex(("127.0.0.1", plan.port))) not in {0, errno.EINPROGRESS}:
             raise LoadFailed(f"can't connect to port {plan.port}: {errno.errorcode.get(code, code)}")
         self._poll.register(sock, select.EPOLLOUT)
-        return _Talk(sock, deque(plan.lines), time.perf_counter())
+        return _Talk(number, sock, deque(plan.lines), time.perf_counter())
 
     def _hear(self, talk: _Talk) -> bool:
         """Go on with a conversation; return whether it is over."""
@@ -219,9 +227,16 @@ class Clients:
         self.received_bytes += size
         if buffer[0] == CLOSE:
             self.parting = f"{int.from_bytes(buffer[2:4], 'big')} {bytes(buffer[4:size])!r}"
-        self.taken(descriptor, buffer.count(_MARKER, 0, size), size)
+        marks = buffer.count(self._mark, 0, size) if len(self._mark) == 1 else self._marks(descriptor, size)
+        self.taken(descriptor, marks, size)
         if size < SHORT and buffer.find(self.protocol.ping, 0, size) >= 0:
             self._pong(descriptor)
+
+    def _marks(self, descriptor: int, size: int) -> int:
+        """Count a mark of several bytes, also the one that began in the read before."""
+        seen = self._ends.get(descriptor, b"") + self._buffer[:size]
+        self._ends[descriptor] = bytes(seen[1 - len(self._mark) :])
+        return seen.count(self._mark)
 
     def _pong(self, descriptor: int) -> None:
         self._ponged[descriptor] = time.perf_counter()
@@ -229,6 +244,8 @@ class Clients:
             self.say(descriptor, self.protocol.pong)
 
     def _pong_unasked(self) -> None:
+        if not self.protocol.pong_unasked:
+            return
         now = time.perf_counter()
         while self._due and self._due[0][0] <= now:
             _, descriptor = heapq.heappop(self._due)

@@ -12,6 +12,7 @@ import jwt
 from bench.client_protocols import PROTOCOLS, Conversation, Line, Plan
 from bench.clients import Clients
 from bench.fanout import Flow, Pace, Window, flow, pace
+from bench.marker import MARKER
 from bench.processes import LoadFailed
 from bench.sends import SendFlow, SendWindow, senders
 
@@ -79,16 +80,19 @@ class Worker:
 
     def fanout(self, window: Window) -> Flow:
         """Keep messages in flight for a while."""
+        self.crowd.count(MARKER)
         return flow(self.crowd, self._members, self._sender(window.senders), self._wave(window), window)
 
     def latency(self, window: Window, waves_s: float) -> Pace:
         """Send at a steady rate, and time every delivery."""
+        self.crowd.count(MARKER)
         return pace(self.crowd, self._members, self._sender(window.senders), self._wave(window), window, waves_s)
 
     def sends(self, window: SendWindow) -> SendFlow:
-        """Have every client send, one message in flight each, and time the acks."""
-        frames = [self._protocol.publish(channel, window.size) for channel in window.channels]
-        return senders(self.crowd, self._members, frames, window, self._target.pids)
+        """Have every client send, and time the acks."""
+        self.crowd.count(self._protocol.acked)
+        who = self._members[: window.senders or None]
+        return senders(self.crowd, who, self._frames(window), window, self._target.pids)
 
     def leave(self) -> None:
         """Disconnect all clients at once."""
@@ -122,8 +126,22 @@ class Worker:
     def _wave(self, window: Window) -> bytes:
         return b"".join(self._protocol.publish(channel, window.size) for channel in window.channels)
 
+    def _frames(self, window: SendWindow) -> list[bytes]:
+        """Return the message of each client; they are spread over the channels."""
+        protocol, count = self._protocol, len(window.channels)
+        if protocol.publish_as is None:
+            return [protocol.publish(channel, window.size) for channel in window.channels]
+        return [
+            protocol.publish_as(f"user-{number}", window.channels[number % count], window.size)
+            for number in range(len(self._members))
+        ]
+
     def _connect(self, user: str, channel: str) -> Conversation:
-        return self._protocol.connect(channel if self._protocol.enter_at_handshake else mint(self._target.secret, user))
+        if self._protocol.named:
+            return self._protocol.connect(user)
+        if self._protocol.enter_at_handshake:
+            return self._protocol.connect(channel)
+        return self._protocol.connect(mint(self._target.secret, user, grants=self._protocol.grants))
 
     def _sender(self, count: int) -> list[int]:
         """Return `count` clients that send and are no members; they stay connected for the next order."""
@@ -136,9 +154,11 @@ class Worker:
         return self._senders[:count]
 
 
-def mint(secret: str, user: str) -> str:
-    """Return a token that lets its user into every room."""
-    claims = {"sub": user, "name": user, "exp": int(time.time()) + TOKEN_S, "channels": {"room:*": ["join", "send"]}}
+def mint(secret: str, user: str, *, grants: bool = True) -> str:
+    """Return a token; with `grants`, for a server that reads them there, it lets its user into every room."""
+    claims: dict[str, Any] = {"sub": user, "name": user, "exp": int(time.time()) + TOKEN_S}
+    if grants:
+        claims["channels"] = {"room:*": ["join", "send"]}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
