@@ -27,7 +27,9 @@ BIN := $(VENV)/bin
 DEMO := clients/js-demo
 DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
 NODE_PEER := bench/peers/node
-NODE_PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json
+BUN_PEER := bench/peers/bun
+PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json $(BUN_PEER)/node_modules/.package-lock.json
+OXIDE_PEER := build/bench/oxide/release/oxide-peer
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
 LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --quiet $(UPGRADE)
@@ -74,10 +76,10 @@ format: $(VENV)/.test ## format the Python code and make the safe fixes
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: $(VENV)/.test $(VENV)/.bench peers ## the benchmarks beside other servers, into docs/performance.md; under 10 minutes
+bench: $(VENV)/.test $(VENV)/.bench peers ## the benchmarks beside other servers, into docs/performance.md; under 15 minutes
 	$(BIN)/python -m bench $(or $(ARGS),all --page docs/performance.md)
 
-bench-quick: $(VENV)/.test $(VENV)/.bench peers ## a first look at the benchmarks; under a minute
+bench-quick: $(VENV)/.test $(VENV)/.bench peers ## a first look at the benchmarks; in a minute and a half
 	$(BIN)/python -m bench quick $(ARGS)
 
 jepsen: commands $(VENV)/.test ## faults for MINUTES=30, and a checker of the history; SEED= repeats a schedule, FOLDER= keeps it
@@ -90,7 +92,7 @@ lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade ta
 	$(LOCK) --extra bench --constraint requirements/test.txt --output-file requirements/bench.txt
 
 clean: ## remove what was built, installed and cached
-	rm -rf $(VENV) $(DEMO)/node_modules $(NODE_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) $(DEMO)/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -144,8 +146,15 @@ peers:
 	[ -z "$$packages" ] || { echo "installing$$packages"; \
 		{ $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$packages; } || \
 		echo "could not install$$packages: what needs them is left out"; }
-	@! command -v npm >/dev/null || $(MAKE) --silent $(NODE_PEER_MODULES)
+	@! command -v npm >/dev/null || $(MAKE) --silent --keep-going $(PEER_MODULES) || \
+		echo 'could not install npm packages: what needs them is left out'
+	@! command -v cargo >/dev/null || $(MAKE) --silent $(OXIDE_PEER) || echo 'could not build socketioxide: it is left out'
 
-$(NODE_PEER_MODULES): $(NODE_PEER)/package-lock.json
-	cd $(NODE_PEER) && npm ci --no-audit --no-fund
+# What Bun runs brings Bun with it.
+bench/peers/%/node_modules/.package-lock.json: bench/peers/%/package-lock.json
+	cd bench/peers/$* && npm ci --no-audit --no-fund
+	@touch $@
+
+$(OXIDE_PEER): bench/peers/oxide/Cargo.lock bench/peers/oxide/src/main.rs
+	cargo build --release --locked --quiet --manifest-path bench/peers/oxide/Cargo.toml --target-dir build/bench/oxide
 	@touch $@

@@ -13,6 +13,8 @@ COMMAND_S = 10.0
 
 VERSIONS: Mapping[str, tuple[str, ...]] = {
     "Node.js": ("node", "--version"),
+    "Bun": ("bun", "--version"),
+    "Centrifugo": ("centrifugo", "version"),
     "nats-server": ("nats-server", "--version"),
     "nginx": ("nginx", "-v"),
     "Redis": ("redis-server", "--version"),

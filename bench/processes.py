@@ -118,6 +118,11 @@ def cpu_s(pids: Sequence[int]) -> float:
     return sum(max(_scheduled_s(pid), _ticks_s(pid)) for pid in pids)
 
 
+def main_thread_s(pid: int) -> float:
+    """User and system time of a process's main thread so far."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def _scheduled_s(pid: int) -> float:
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():

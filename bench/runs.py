@@ -5,7 +5,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -49,15 +49,30 @@ class Run:
     _began: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager
-    def peer(self, name: str, size: int = 64, replicas: int = 1) -> Iterator[Peer]:
-        """Start a peer, and a Redis if it needs it; end them afterwards. Raises `NotAvailable`."""
+    def peer(
+        self,
+        name: str,
+        size: int = 64,
+        replicas: int = 1,
+        variables: Mapping[str, str] | None = None,
+        start: Callable[[str, Setting], Peer] | None = None,
+    ) -> Iterator[Peer]:
+        """Start a peer, and a Redis if it needs it; end them afterwards. Raises `NotAvailable`.
+
+        `variables` are settings of Maru's that a case needs; those that were asked for stand above them. `start` starts
+        the peer in another way than always.
+        """
         with contextlib.ExitStack() as stack:
             setting = self.setting(size=size, replicas=replicas)
+            setting = replace(setting, variables={**(variables or {}), **setting.variables})
+            store: tuple[int, ...] = ()
             if name in NEEDS_REDIS:
                 redis = native.redis(setting)
                 stack.callback(redis.stop)
+                store = tuple(redis.pids())
                 setting = replace(setting, redis_url=f"redis://127.0.0.1:{redis.ports[0]}")
-            started = START[name](name, setting)
+            started = (start or START[name])(name, setting)
+            started.store = store
             stack.callback(started.stop)
             yield started
 

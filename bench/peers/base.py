@@ -34,6 +34,8 @@ class Peer:
     protocol: str
     ports: tuple[int, ...]
     processes: list[Process]
+    store: tuple[int, ...] = ()
+    """The processes of the store behind it, which are not its own."""
 
     def pids(self) -> list[int]:
         """All processes that do its work."""

@@ -1,16 +1,18 @@
-"""The peers in Python: Maru itself, and stock python-socketio on aiohttp."""
+"""The peers in Python: Maru itself, an earlier Maru, stock python-socketio on aiohttp, and the floor below them all."""
 
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.client_protocols import padding
 from bench.peers.base import Peer, Setting, started
-from bench.processes import Process, free_port
+from bench.processes import NotAvailable, Process, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+BEFORE = "MARU_BENCH_BEFORE"
 
 
 def maru(
@@ -26,6 +28,26 @@ def maru(
         for port in ports
     ]
     return started(Peer(name, "maru", ports, processes))
+
+
+def before(name: str, setting: Setting, log: str) -> Peer:
+    """Start an earlier Maru, to see what a change has brought."""
+    return maru(name, replace(setting, source=earlier()), log)
+
+
+def earlier() -> Path:
+    """Return the folder that MARU_BENCH_BEFORE names. Raises `NotAvailable`."""
+    source = os.environ.get(BEFORE)
+    if not source:
+        raise NotAvailable(f"{BEFORE} names no folder with an earlier Maru")
+    if not (Path(source) / "server").is_dir():
+        raise NotAvailable(f"{BEFORE} names a folder without a Maru: {source}")
+    return Path(source).absolute()
+
+
+def log_of(name: str) -> str:
+    """Return the log of a peer that is a Maru, as its name tells it."""
+    return next((log for log in ("sqlite", "redis") if log in name), "memory")
 
 
 def _env(setting: Setting, port: int, log: str, loop: str) -> dict[str, str]:
@@ -59,3 +81,10 @@ def stock(name: str, setting: Setting) -> Peer:
         for port in ports
     ]
     return started(Peer(name, "socket.io", ports, processes))
+
+
+def floor(name: str, setting: Setting) -> Peer:
+    """The script beside this file."""
+    port = free_port()
+    command = [sys.executable, str(HERE / "pyfloor.py"), str(port)]
+    return started(Peer(name, "maru", (port,), [Process(command, setting.cores.server)]))
