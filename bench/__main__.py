@@ -11,10 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import plans, results
-from bench.cases import crowd, fanout, profile, replicas, sends
+from bench.cases import crowd, fanout, idle, layers, profile, replicas, sends
 from bench.machine import cores, raise_file_limit
 from bench.peers.registry import MEANING
 from bench.runs import Row, Run
@@ -24,14 +25,54 @@ FILES = 65_536
 
 DEFAULT_PEERS = {
     "fanout": "maru,stock,node,nats,nchan,bare",
-    "latency": "maru,stock,node,nchan",
+    "small": "maru,centrifugo-history,oxide,node,bun",
+    "direct": "maru,centrifugo-history,oxide,node,bun",
+    "latency": "maru,centrifugo-history,node,nchan",
     "crowd": "maru,stock,node",
+    "handshakes": "maru,centrifugo-history,node",
     "storm": "maru,node",
     "heartbeat": "maru",
+    "idle": "maru",
     "sends": "maru-sqlite,maru-redis",
     "replicas": "maru-redis,stock-redis,node-streams",
+    "layers": "maru-sqlite,maru-redis",
     "profile": "maru",
 }
+
+PLANS = {
+    "quick": "a first look, in a minute and a half",
+    "all": "everything, in under 15 minutes",
+    "goals": "what the goals are judged by, in 12 minutes with 5 rounds",
+    "waits": "how long sends and deliveries wait, in two minutes",
+    "rest": "what the page has beside the goals, in five minutes",
+}
+"""Each measures several cases."""
+
+CASES = {
+    "fanout": "one message to everybody in a channel",
+    "small": "channels of 10 and 100 members, with 1 and 32 messages under way",
+    "direct": "direct messages: 1,000 channels of 1 and of 2 members",
+    "latency": "from due to delivered, at half load and at one rate for all",
+    "crowd": "handshakes, memory a connection, and all leaving at once",
+    "handshakes": "handshakes with token and join, 64 at once",
+    "storm": "all arriving at once",
+    "heartbeat": "what idle connections cost",
+    "idle": "as many idle connections on one process as open files allow",
+    "sends": "durable sends and their acks",
+    "replicas": "several replicas behind one Redis, and one without a member",
+    "layers": "the layers of a send and of a handshake: time, calls, turns of the loop",
+    "profile": "where Maru's time goes during a fan-out",
+}
+
+
+SECONDS = {
+    **dict.fromkeys(("fanout", "small", "direct", "latency"), 1.0),
+    "sends": 1.5,
+    "layers": 1.5,
+    "heartbeat": 21.0,
+    "idle": 20.0,
+}
+CLIENTS = {"crowd": 5_000, "storm": 5_000, "handshakes": 2_500, "heartbeat": 15_000, "idle": 0}
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -47,27 +88,20 @@ def parser() -> argparse.ArgumentParser:
         epilog="peers: " + "; ".join(f"{name}: {meaning}" for name, meaning in MEANING.items()),
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in (("quick", "a first look, under a minute"), ("all", "everything, under ten minutes")):
+    for name, text in PLANS.items():
         plan = commands.add_parser(name, help=text)
         _common(plan)
-        plan.add_argument("--rounds", type=int, default=5, help="the most rounds; default: %(default)s")
-    for name, text in (
-        ("fanout", "one message to everybody in a channel"),
-        ("latency", "from due to delivered, at half load and at one rate for all"),
-        ("crowd", "handshakes, memory a connection, and all leaving at once"),
-        ("storm", "all arriving at once"),
-        ("heartbeat", "what idle connections cost"),
-        ("sends", "durable sends and their acks"),
-        ("replicas", "several replicas behind one Redis, and one without a member"),
-        ("profile", "where Maru's time goes during a fan-out"),
-    ):
+        plan.add_argument("--rounds", type=int, default=3 if name == "all" else 5, help="default: %(default)s")
+    for name, text in CASES.items():
         command = commands.add_parser(name, help=text)
         _common(command)
         command.add_argument("--peers", default=DEFAULT_PEERS[name], help="default: %(default)s")
         command.add_argument("--rounds", type=int, default=3)
         _options(command, name)
     report = commands.add_parser("report", help="show results that were kept in a file")
-    report.add_argument("results", type=Path)
+    report.add_argument(
+        "results", type=Path, nargs="+", help="files that --out has written; the first tells of the run"
+    )
     report.add_argument("--page", type=Path, help="also write this page, and its charts")
     return top
 
@@ -87,12 +121,15 @@ def _options(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--in-flight", type=numbers, default=(1, 32), help="default: 1,32")
         command.add_argument("--channels", type=int, default=1, help="the channels that the members are spread over")
         command.add_argument("--senders", type=numbers, default=(1,), help="clients that send in turn; default: 1")
-    if name in {"fanout", "latency", "sends", "heartbeat"}:
-        command.add_argument("--seconds", type=float, default={"sends": 1.5, "heartbeat": 21.0}.get(name, 1.0))
-    if name in {"crowd", "storm", "heartbeat"}:
-        command.add_argument("--clients", type=int, default=15_000 if name == "heartbeat" else 5_000)
+    if name in SECONDS:
+        command.add_argument("--seconds", type=float, default=SECONDS[name])
+    if name in CLIENTS:
+        text = "0: as many as open files allow; default: %(default)s"
+        command.add_argument("--clients", type=int, default=CLIENTS[name], help=text)
     if name == "sends":
         command.add_argument("--clients", type=numbers, default=(16, 64, 256), help="default: 16,64,256")
+        command.add_argument("--depth", type=int, default=1, help="messages that each client has under way; default: 1")
+        command.add_argument("--full-only", action="store_true", help="leave out half of the load")
 
 
 def measure(run: Run, options: argparse.Namespace) -> None:
@@ -112,9 +149,25 @@ def _fanout(run: Run, names: Sequence[str], options: argparse.Namespace) -> None
     case(run, names, fanout.Work(**given))
 
 
+def _small(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    fanout.small(run, names, (10, 100), options.rounds, options.seconds)
+
+
+def _direct(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    fanout.direct(run, names, (1, 2), options.rounds, options.seconds)
+
+
 def _crowd(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
-    case = crowd.storm if options.command == "storm" else crowd.crowd
+    case = {"crowd": crowd.crowd, "storm": crowd.storm, "handshakes": crowd.handshakes}[options.command]
     case(run, names, crowd.Work(options.clients, options.rounds))
+
+
+def _idle(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    idle.idle(run, names, idle.Work(options.clients, options.seconds, options.rounds))
+
+
+def _layers(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
+    layers.profile(run, names, layers.Work(seconds=options.seconds, rounds=options.rounds))
 
 
 def _heartbeat(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
@@ -122,7 +175,8 @@ def _heartbeat(run: Run, names: Sequence[str], options: argparse.Namespace) -> N
 
 
 def _sends(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
-    sends.sends(run, names, sends.Work(clients=options.clients, rounds=options.rounds, seconds=options.seconds))
+    work = sends.Work(options.clients, rounds=options.rounds, seconds=options.seconds, depth=options.depth)
+    sends.sends(run, names, replace(work, half=not options.full_only))
 
 
 def _replicas(run: Run, names: Sequence[str], options: argparse.Namespace) -> None:
@@ -132,9 +186,14 @@ def _replicas(run: Run, names: Sequence[str], options: argparse.Namespace) -> No
 
 COMMANDS: Mapping[str, Callable[[Run, Sequence[str], argparse.Namespace], None]] = {
     "fanout": _fanout,
+    "small": _small,
+    "direct": _direct,
     "latency": _fanout,
     "crowd": _crowd,
+    "handshakes": _crowd,
     "storm": _crowd,
+    "idle": _idle,
+    "layers": _layers,
     "heartbeat": _heartbeat,
     "sends": _sends,
     "replicas": _replicas,
@@ -147,7 +206,7 @@ def main() -> int:
     options = parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that what was started is ended too
     if options.command == "report":
-        about, rows = results.read(options.results)
+        about, rows = results.read(*options.results)
     else:
         raise_file_limit(FILES)
         about, rows = _run(options)

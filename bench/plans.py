@@ -1,41 +1,86 @@
-"""The measurements of `quick` and `all`."""
+"""The measurements of `quick`, `all`, and of parts of the page."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from bench.cases import crowd, fanout, profile, replicas, sends
+from bench.cases import crowd, fanout, idle, layers, profile, replicas, sends
 from bench.runs import Run
 
-EVERYBODY = ("maru", "stock", "node", "node-streams", "nats", "nchan", "bare")
-CORE = ("maru", "stock", "node", "nchan", "bare")
-CURVES = ("maru", "stock", "node", "bare")
+CORE = ("maru", "maru-before", "centrifugo-history", "nchan", "oxide", "bare")
+OTHERS = ("stock", "node", "node-streams", "bun", "nats", "centrifugo")
+FEW = ("maru", "maru-before", "centrifugo-history", "oxide", "node", "bun")
+CURVES = ("maru", "node", "bare")
+LOGS = ("maru-sqlite", "maru-sqlite-before", "jetstream-always", "maru-redis", "maru-redis-before", "centrifugo-redis")
+"""An ack says: on disk, or in Redis."""
+
+FORGETFUL = ("maru", "centrifugo-history", "jetstream", "pyfloor")
+"""What an ack tells of is in memory, or is on disk in two minutes, or is nothing."""
+
+ENTRIES = ("maru", "maru-asyncio", "maru-before", "centrifugo-history", "node")
+LAYERED = ("maru-sqlite", "maru-redis")
+ALONE = 32
+"""Messages under way of the client that sends alone."""
 
 
 def quick(run: Run, rounds: int) -> None:
     """A first look: the figures that change first when something breaks."""
     work = fanout.Work(in_flight=(1, 32), senders=(32, 1), rounds=min(2, rounds), seconds=0.5, warm_s=0.2)
     fanout.fanout(run, ("maru", "node", "bare"), work)
+    fanout.small(run, ("maru", "node"), (10, 100), rounds=1, seconds=0.5)
+    fanout.direct(run, ("maru", "node"), (1,), rounds=1, seconds=0.5)
+    crowd.handshakes(run, ("maru", "node"), crowd.Work(clients=2_000, rounds=1))
     crowd.crowd(run, ("maru", "node"), crowd.Work(clients=2_000, rounds=1))
-    sends.sends(run, ("maru-sqlite",), sends.Work(clients=(256,), rounds=1, seconds=1.0))
+    sends.sends(run, ("maru-sqlite",), sends.Work(clients=(256,), rounds=1, seconds=1.0, alone=ALONE))
+
+
+def goals(run: Run, rounds: int) -> None:
+    """All that the goals are judged by: peers and rounds alternate."""
+    work = fanout.Work(in_flight=(1, 32), senders=(1, 32), rounds=rounds, seconds=0.7, warm_s=0.2)
+    fanout.fanout(run, CORE, work)
+    fanout.small(run, FEW, (10, 100), rounds, seconds=0.5)
+    fanout.direct(run, FEW, (1, 2), rounds, seconds=0.6)
+    work_of_logs = sends.Work((16, 256), rounds=rounds, seconds=0.8, warm_s=0.3, alone=ALONE, half=False)
+    sends.sends(run, LOGS, work_of_logs)
+    sends.sends(run, FORGETFUL, replace(work_of_logs, rounds=min(rounds, 3)))
+    crowd.handshakes(run, ENTRIES, crowd.Work(2_500, rounds))
+    crowd.crowd(run, ("maru", "centrifugo-history"), crowd.Work(5_000, 1))
+    crowd.crowd(run, ("maru",), crowd.Work(8_000, min(rounds, 2)))
+    replicas.idle(run, ("maru-redis",), rounds=1)
+
+
+def waits(run: Run, rounds: int) -> None:
+    """How long a delivery takes, and an ack at half of what each log can do."""
+    fanout.latency(run, ("maru", "centrifugo-history", "nchan"), fanout.Work(rounds=min(rounds, 3), seconds=1.0))
+    logs = ("maru-sqlite", "maru-redis", "centrifugo-redis", "jetstream-always")
+    sends.sends(run, logs, sends.Work((256,), rounds=min(rounds, 3), seconds=1.0, warm_s=0.3))
+
+
+def rest(run: Run, rounds: int) -> None:
+    """What the page has beside the goals, once."""
+    once = min(rounds, 1)
+    fanout.fanout(run, OTHERS, fanout.Work(rounds=once, seconds=0.5))
+    fanout.members(run, CURVES, (1, 10, 100, 1_000, 5_000), once, seconds=0.4)
+    fanout.sizes(run, CURVES, (64, 2_048, 8_192), once, seconds=0.4)
+    fanout.channels(run, ("maru", "node"), (1, 100, 1_000), once, seconds=0.4)
+    crowd.crowd(run, ("maru-asyncio", "stock", "node", "oxide", "nats", "nchan"), crowd.Work(5_000, once))
+    crowd.storm(run, ("maru", "node"), crowd.Work(5_000, once))
+    replicas.replicas(run, ("maru-redis", "stock-redis", "node-streams"), replicas.Work((1, 2), rounds=once))
+    profile.profile(run)
 
 
 def everything(run: Run, rounds: int) -> None:
     """All that docs/performance.md tells."""
-    main = fanout.Work(in_flight=(1, 32), senders=(1, 32), rounds=rounds, seconds=0.7, warm_s=0.2)
-    fanout.fanout(run, CORE, main)
-    fanout.fanout(run, EVERYBODY, fanout.Work(in_flight=(4,), senders=(1,), rounds=min(2, rounds), seconds=0.7))
-    fanout.members(run, CURVES, (1, 10, 100, 1_000, 5_000), rounds=1, seconds=0.5)
-    fanout.sizes(run, CURVES, (64, 512, 2_048, 8_192), rounds=1, seconds=0.5)
-    fanout.channels(run, ("maru", "node"), (1, 10, 100, 1_000), rounds=1, seconds=0.5)
-    fanout.latency(run, ("maru", "stock", "node", "nchan"), fanout.Work(rounds=1, seconds=1.0))
-    crowd.crowd(run, ("maru", "node"), crowd.Work(clients=5_000, rounds=rounds))
-    crowd.crowd(run, ("maru-asyncio", "stock", "nats", "nchan"), crowd.Work(clients=5_000, rounds=1))
-    crowd.crowd(run, ("maru", "stock", "node"), crowd.Work(clients=8_000, rounds=1))
-    crowd.storm(run, ("maru", "node"), crowd.Work(clients=5_000, rounds=1))
-    crowd.heartbeat(run, ("maru",), clients=15_000, seconds=10.0, rounds=1)
-    sends.sends(run, ("maru-sqlite", "maru-redis"), sends.Work(rounds=1, seconds=1.0, warm_s=0.3))
-    replicas.replicas(run, ("maru-redis", "stock-redis", "node-streams"), replicas.Work(rounds=1))
-    replicas.idle(run, ("maru-redis", "stock-redis"), rounds=1)
-    profile.profile(run)
+    goals(run, rounds)
+    waits(run, 1)
+    idle.idle(run, ("maru",), idle.Work())
+    layers.profile(run, LAYERED, layers.Work(seconds=1.0))
+    rest(run, 1)
 
 
-PLANS: Mapping[str, Callable[[Run, int], None]] = {"quick": quick, "all": everything}
+PLANS: Mapping[str, Callable[[Run, int], None]] = {
+    "quick": quick,
+    "all": everything,
+    "goals": goals,
+    "waits": waits,
+    "rest": rest,
+}

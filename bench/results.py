@@ -26,16 +26,22 @@ def note(out: TextIO, told: About) -> None:
     out.write(json.dumps({"about": told}) + "\n")
 
 
-def read(path: Path) -> tuple[About, list[Row]]:
-    """Return the rows of a file, and the description of its run; if the file was cut short, that of this machine."""
-    told, rows = about("python -m bench"), []
-    for line in path.read_text().splitlines():
-        found = json.loads(line)
-        if "about" in found:
-            told = found["about"]
-        else:
-            rows.append(Row(**found))
-    return told, rows
+def read(*paths: Path) -> tuple[About, list[Row]]:
+    """Return the rows of files, and the description of the first one's run, with the seconds of all.
+
+    If a file was cut short, the description is that of this machine.
+    """
+    told, rows = list[About](), list[Row]()
+    for path in paths:
+        for line in path.read_text().splitlines():
+            found = json.loads(line)
+            if "about" in found:
+                told.append(found["about"])
+            else:
+                rows.append(Row(**found))
+    first = told[0] if told else about("python -m bench")
+    commands = dict.fromkeys(run["command"] for run in told or [first])
+    return first | {"command": "; ".join(commands), "seconds": sum(run["seconds"] for run in told)}, rows
 
 
 def show(rows: list[Row]) -> None:

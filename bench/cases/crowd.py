@@ -8,9 +8,10 @@ from bench.load import Load
 from bench.peers.base import Peer
 from bench.processes import LoadFailed, cpu_s, files, memory_kib, pause
 from bench.runs import Run
-from bench.worker import Entered
+from bench.worker import STATIONS, Entered
 
 CASE = "crowd"
+HANDSHAKES = "handshakes"
 STORM = "storm"
 HEARTBEAT = "heartbeat"
 
@@ -27,6 +28,9 @@ OWN_FILES = 3
 
 LOOK_S = 0.05
 """Between two looks at how many are left."""
+
+WARM = 500
+"""Handshakes before those that are measured: the channel is hosted then, and code paths are warm."""
 
 PROBE_S = 0.002
 """Between two questions of the client that watches for stalls."""
@@ -54,7 +58,7 @@ def crowd(run: Run, names: Sequence[str], work: Work) -> None:
                 run.load(peer, NICE) as load,
                 run.load(peer) as prober,
             ):
-                values = {**_fill(peer, load, work.clients), **_leave(peer, load, prober, work.clients)}
+                values = {**_fill(peer, load, work.clients), **leave(peer, load, prober, work.clients)}
                 run.record(CASE, name, number, params, values)
 
 
@@ -83,7 +87,7 @@ def _fill(peer: Peer, load: Load, clients: int) -> dict[str, float]:
     }
 
 
-def _leave(peer: Peer, load: Load, prober: Load, clients: int) -> dict[str, float]:
+def leave(peer: Peer, load: Load, prober: Load, clients: int) -> dict[str, float]:
     """Everybody leaves; the prober's longest wait is how long the server looked after nobody else."""
     pids = peer.pids()
     prober.do("enter_prober")
@@ -100,6 +104,26 @@ def _leave(peer: Peer, load: Load, prober: Load, clients: int) -> dict[str, floa
     pause(LOOK_S)
     took = prober.stop_probe()
     return {"leave_s": seconds, "leave_cpu_s": cpu_s(pids) - cpu, "leave_stall_ms": max(took) * 1e3}
+
+
+def handshakes(run: Run, names: Sequence[str], work: Work, concurrency: int = STATIONS) -> None:
+    """From the first byte to a member of a channel, with a token if the peer knows any, so many at a time."""
+    for number in range(work.rounds):
+        for name in names:
+            params = {"clients": work.clients, "at_once": concurrency}
+            with run.attempt(HANDSHAKES, name, number, params), run.peer(name) as peer, run.load(peer) as load:
+                load.do("prepare", count=WARM, channels=[CHANNEL], join=True)
+                load.do("enter", concurrency=concurrency)
+                load.do("prepare", count=work.clients, channels=[CHANNEL], join=True, first=WARM)
+                cpu = cpu_s(peer.pids())
+                entered: Entered = load.do("enter", concurrency=concurrency)
+                values = {
+                    "cpu_us": (cpu_s(peer.pids()) - cpu) / entered.clients * 1e6,
+                    "joined_s": entered.clients / entered.seconds,
+                    "longest_s": entered.longest_s,
+                    "load_share": entered.load_cpu_s / entered.seconds,
+                }
+                run.record(HANDSHAKES, name, number, params, values)
 
 
 def storm(run: Run, names: Sequence[str], work: Work) -> None:

@@ -1,14 +1,11 @@
 """Fan-out: one message to everybody in a channel, peers in turn, round after round."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 
+from bench.cases.stands import Stands
 from bench.fanout import Flow, Pace, Window
 from bench.load import Load
-from bench.peers.base import Peer
-from bench.processes import NotAvailable
 from bench.runs import Run
 from bench.stats import percentile
 
@@ -16,6 +13,10 @@ CASE = "fanout"
 LATENCY = "latency"
 MEMBERS, SIZES, CHANNELS = "members", "sizes", "channels"
 """Fan-outs that differ in one thing, to see how the cost grows with it."""
+SMALL, DIRECT = "small", "direct"
+"""Channels of a few members, and many channels of one member or two: direct messages."""
+
+DIRECT_CHANNELS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Work:
         """The channels."""
         return tuple(f"room:{number}" for number in range(self.channels))
 
+    def fill(self, load: Load) -> None:
+        """Let all members in."""
+        load.do("prepare", count=self.members, channels=self.names(), join=True)
+        load.do("enter")
+
     def flights(self) -> list[tuple[int, int]]:
         """Return the pairs of messages in flight and senders that are to be measured."""
         return [(depth, senders) for depth in self.in_flight for senders in self.senders if senders <= depth]
@@ -56,61 +62,9 @@ class Work:
         }
 
 
-class Stands:
-    """Started peers with their clients. Idle ones cost a heartbeat only. Use as a context manager."""
-
-    def __init__(self, run: Run, work: Work) -> None:
-        self._run, self._work = run, work
-        self._absent: dict[str, NotAvailable] = {}
-        self._open: dict[str, tuple[Peer, Load, contextlib.ExitStack]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for name in list(self._open):
-            self.close(name)
-
-    def get(self, name: str) -> tuple[Peer, Load]:
-        """A peer with all its members in. Raises `NotAvailable`, `LoadFailed`."""
-        if name in self._absent:
-            raise self._absent[name]
-        if name not in self._open:
-            try:
-                self._open[name] = self._start(name)
-            except NotAvailable as error:
-                self._absent[name] = error
-                raise
-        peer, load, _ = self._open[name]
-        return peer, load
-
-    def _start(self, name: str) -> tuple[Peer, Load, contextlib.ExitStack]:
-        with contextlib.ExitStack() as stack:
-            peer = stack.enter_context(self._run.peer(name, self._work.size))
-            load = stack.enter_context(self._run.load(peer))
-            load.do("prepare", count=self._work.members, channels=self._work.names(), join=True)
-            load.do("enter")
-            return peer, load, stack.pop_all()
-
-    def close(self, name: str) -> None:
-        """End a peer if it runs; `get` starts it again."""
-        if name in self._open:
-            self._open.pop(name)[2].close()
-
-    @contextlib.contextmanager
-    def attempt(self, case: str, name: str, number: int, params: dict[str, Any]) -> Iterator[None]:
-        """Report a failure, and end its peer: members may be lost, so the next measurement starts the peer again."""
-        done = False
-        with self._run.attempt(case, name, number, params):
-            yield
-            done = True
-        if not done:
-            self.close(name)
-
-
 def fanout(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> None:
     """Measure every peer in every round, in turn: if something slows the machine for a while, it slows all of them."""
-    with Stands(run, work) as stands:
+    with Stands(run, work.fill, work.size) as stands:
         for number in range(work.rounds):
             for name in names:
                 for in_flight, senders in work.flights():
@@ -118,7 +72,7 @@ def fanout(run: Run, names: Sequence[str], work: Work, case: str = CASE) -> None
                     with stands.attempt(case, name, number, params):
                         peer, load = stands.get(name)
                         flow: Flow = load.do("fanout", window=work.window(peer.pids(), in_flight, senders))
-                        run.record(case, name, number, params, figures(flow))
+                        run.record(case, name, number, params, figures(flow, work.channels))
 
 
 def members(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
@@ -139,13 +93,28 @@ def channels(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int,
         fanout(run, names, Work(channels=count, in_flight=(1,), rounds=rounds, seconds=seconds), CHANNELS)
 
 
-def figures(flow: Flow) -> dict[str, float]:
-    """Return the figures of a window. `cpu_us` is the server's CPU time for a delivery, `wave_us` that for a wave."""
+def small(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
+    """Measure channels of a few members, with one message under way and with 32."""
+    for count in counts:
+        fanout(run, names, Work(members=count, in_flight=(1, 32), rounds=rounds, seconds=seconds, warm_s=0.2), SMALL)
+
+
+def direct(run: Run, names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> None:
+    """Measure a thousand channels of one member (or some), and a message to each."""
+    for count in counts:
+        members, channels = DIRECT_CHANNELS * count, DIRECT_CHANNELS
+        fanout(run, names, Work(members, (1,), channels=channels, rounds=rounds, seconds=seconds, warm_s=0.2), DIRECT)
+
+
+def figures(flow: Flow, channels: int = 1) -> dict[str, float]:
+    """Return the figures of a window: the server's CPU time for a delivery, for a wave, and for one message of it."""
     deliveries = max(flow.deliveries, 1)
+    wave_us = flow.server_cpu_s / max(flow.waves, 1) * 1e6
     return {
-        "deliveries_s": flow.deliveries / flow.seconds,
-        "wave_us": flow.server_cpu_s / max(flow.waves, 1) * 1e6,
         "cpu_us": flow.server_cpu_s / deliveries * 1e6,
+        "message_us": wave_us / channels,
+        "wave_us": wave_us,
+        "deliveries_s": flow.deliveries / flow.seconds,
         "server_share": flow.server_cpu_s / flow.seconds,
         "load_share": flow.load_cpu_s / flow.seconds,
         "frame_bytes": flow.received_bytes / deliveries,
@@ -158,7 +127,7 @@ def latency(run: Run, names: Sequence[str], work: Work, share: float = 0.5, fixe
 
     `fixed` is deliveries a second. What a peer can do is measured in the same round, with one message in flight.
     """
-    with Stands(run, work) as stands:
+    with Stands(run, work.fill, work.size) as stands:
         for number in range(work.rounds):
             for name in names:
                 with stands.attempt(LATENCY, name, number, {"members": work.members}):

@@ -41,7 +41,7 @@ def profile(run: Run, in_flight: tuple[int, ...] = (1, 32)) -> None:
 def _python(run: Run, in_flight: int) -> dict[str, float]:
     """By function: the time in it, without what it calls."""
     found = run.folder / f"profile-{in_flight}"
-    peer = python.maru("maru", run.setting(), "memory", program=("-m", "bench.peers.profiled", str(found)))
+    peer = python.maru("maru", run.setting(), "memory", program=("-m", "bench.peers.profiled", str(found), "wall"))
     try:
         _work(run, peer, in_flight, partial(_sample, peer))
     finally:

@@ -13,6 +13,7 @@ from bench.load import Load
 from bench.machine import cores
 from bench.peers import python
 from bench.processes import LoadFailed, NotAvailable, Process, cpu_s, files, free_port, memory_kib
+from bench.sends import SendFlow, SendWindow
 from bench.worker import Entered, Target
 
 MEMBERS = 5
@@ -54,6 +55,41 @@ def test_a_paced_message_is_timed_at_every_member(load: Load) -> None:
     assert len(pace.latencies) % MEMBERS == 0
     assert list(pace.latencies) == sorted(pace.latencies)
     assert pace.latencies[0] >= 0
+
+
+@pytest.fixture
+def floor() -> Iterator[Load]:
+    """Run clients of the floor of Python, which answers at once."""
+    port = free_port()
+    script = Path(python.__file__).parent / "pyfloor.py"
+    process = Process([sys.executable, str(script), str(port)], cores().server)
+    try:
+        process.listens(port)
+        with Load(Target("maru", (port,), (process.pid,), "0123456789abcdef" * 2), cores().load) as clients:
+            clients.do("prepare", count=MEMBERS, channels=["room:0", "room:1"], join=True)
+            clients.do("enter")
+            yield clients
+    finally:
+        process.stop()
+
+
+@pytest.mark.parametrize(("depth", "senders"), [(1, 0), (8, 0), (8, 1)])
+def test_every_send_is_acked_and_timed(floor: Load, depth: int, senders: int) -> None:
+    """Those of the window are counted, and `sent` has all others too."""
+    window = SendWindow(("room:0",), 64, 0.1, 0.05, depth=depth, senders=senders, store_pids=(os.getpid(),))
+    flow: SendFlow = floor.do("sends", window=window)
+    assert len(flow.latencies) == flow.acks
+    assert 0 < flow.acks <= flow.sent
+    assert list(flow.latencies) == sorted(flow.latencies)
+    assert flow.store_cpu_s >= 0
+    assert (flow.lost, floor.do("lost")) == (0, 0)
+
+
+def test_sends_at_a_rate_are_no_more_than_it(floor: Load) -> None:
+    """A late one counts from when it was due."""
+    flow: SendFlow = floor.do("sends", window=SendWindow(("room:0",), 64, 0.2, 0.0, rate=100.0))
+    assert flow.sent <= 25
+    assert flow.latencies[0] >= 0
 
 
 def test_who_was_not_let_in_is_an_error_with_a_reason() -> None:
