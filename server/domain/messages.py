@@ -5,6 +5,7 @@ epoch; offset 0 is "before the first event".
 """
 
 from collections.abc import Mapping
+from dataclasses import field
 from functools import lru_cache
 from typing import Any, NewType
 
@@ -47,6 +48,9 @@ class Message:
     offset: int
     edited_by: Author | None = None
     """The moderator who made the last edit; None if the author did, or if there was none."""
+    json: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """The message as it is sent to clients, from the answer to its author until it is delivered; made, and forgotten,
+    by server/wire/messages.py alone. It is no part of the value: a copy has none."""
 
 
 @value

@@ -218,15 +218,21 @@ def resumed(reason: NotResumable | None) -> Push:
     return ChannelResumed(event(1).channel, Position("one", 1), reason, () if reason else encoded([event(1)]))
 
 
+def log_event(value: MessageEvent) -> tuple[str, dict[str, Any]]:
+    """The name and the body of an event."""
+    encoded = messages.encode(value)
+    return encoded.name, orjson.loads(encoded.json)
+
+
 READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
 
 
 @pytest.mark.parametrize(
     ("name", "bodies"),
     [
-        (ServerEvent.MESSAGE_CREATED, [messages.log_event(event(1))]),
-        (ServerEvent.MESSAGE_EDITED, [messages.log_event(edited(2))]),
-        (ServerEvent.MESSAGE_DELETED, [messages.log_event(deleted(2))]),
+        (ServerEvent.MESSAGE_CREATED, [log_event(event(1))]),
+        (ServerEvent.MESSAGE_EDITED, [log_event(edited(2))]),
+        (ServerEvent.MESSAGE_DELETED, [log_event(deleted(2))]),
         (
             ServerEvent.CHANNEL_RESUMED,
             [pushes.push(resumed(None), {}), pushes.push(resumed(NotResumable.EPOCH_CHANGED), {})],

@@ -7,7 +7,7 @@ from tests.doubles.samples import NOW_MS
 
 
 def test_no_randomness_is_used_twice() -> None:
-    """Over several fetches of the system's randomness, ids of the same millisecond share neither random part."""
+    """Over several fetches of the system's randomness, no two ids of a millisecond share their random part."""
     made = [UUID(new_message_id(NOW_MS)).int for _ in range(1_000)]
     assert {id >> 80 for id in made} == {NOW_MS}
     # The last 62 bits: equal by chance once in nine million million runs.

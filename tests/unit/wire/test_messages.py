@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from server.domain.appending import Appended, created, revised
 from server.domain.drafts import Revision
 from server.domain.errors import TABLE, BadRequest, Internal, MaruError, PermissionDenied, RateLimited, TokenExpired
-from server.domain.events import Event, MessageDeleted, MessageEdited, MessageEvent, UnknownEvent, erased
+from server.domain.events import (
+    Event,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageEvent,
+    UnknownEvent,
+    erased,
+)
 from server.domain.identity import Author, SessionId, UserId
 from server.domain.messages import Position, Tombstone
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
@@ -124,10 +132,11 @@ PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("value", "body"), LOG_EVENTS.values(), ids=LOG_EVENTS)
 def test_log_events(value: MessageEvent, body: dict[str, Any], request: pytest.FixtureRequest) -> None:
-    """A log event carries its position and the message's state."""
-    name, said = messages.log_event(value)
-    assert name == request.node.callspec.id.partition(" ")[0]
-    assert said == body
+    """A log event carries its position and the message's state, byte for byte as the whole encoded at once."""
+    said = messages.encode(value)
+    assert said.name == request.node.callspec.id.partition(" ")[0]
+    assert said.offset == value.offset
+    assert said.json == orjson.dumps(body)
 
 
 @pytest.mark.parametrize("value", [value for value, _ in LOG_EVENTS.values()], ids=LOG_EVENTS)
@@ -136,6 +145,47 @@ def test_the_ack_of_a_sent_message(value: MessageEvent, *, duplicate: bool) -> N
     """The answer holds the message as its event shows it, byte for byte as an envelope around it would."""
     fields = {"message": messages.subject(value), "epoch": "one", "offset": value.offset, "duplicate": duplicate}
     assert messages.sent(Appended(value, duplicate)) == orjson.dumps(envelope(Done(fields)))
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def json_of(value: MessageCreated) -> bytes | None:
+    """The JSON that is kept with the event's message."""
+    return value.message.json
+
+
+@given(TEXT, st.none() | st.dictionaries(TEXT, TEXT | st.integers(-(2**63), 2**64 - 1) | st.floats(), max_size=3))
+def test_a_message_is_encoded_once_for_its_ack_and_its_event(text: str, data: dict[str, Any] | None) -> None:
+    """Whatever its text and data are, both are what they would be alone, and the JSON is not kept any longer."""
+    value = created(replace(new_message(1, text=text), data=data), Position("one", 1))
+    alone = messages.encode(value)
+    assert json_of(value) is None
+    ack = messages.sent(Appended(value, duplicate=False))
+    kept = json_of(value)
+    assert kept == orjson.dumps(messages.message(value.message))
+    assert messages.sent(Appended(value, duplicate=True)) == ack.replace(b'"duplicate":false}', b'"duplicate":true}')
+    assert json_of(value) is kept
+    assert messages.encode(value) == alone
+    assert json_of(value) is None
+
+
+def test_what_cannot_be_encoded_is_not_kept() -> None:
+    """A lone surrogate has no JSON: neither an ack nor an event is made of it."""
+    value = created(new_message(1, text="\ud800"), Position("one", 1))
+    with pytest.raises(TypeError):
+        messages.sent(Appended(value, duplicate=False))
+    assert json_of(value) is None
+    with pytest.raises(TypeError):
+        messages.encode(value)
+
+
+def test_the_json_of_a_message_is_no_part_of_it() -> None:
+    """A message with JSON is the same value as one without; the next state of the message has none."""
+    value = created(new_message(1), Position("one", 1))
+    messages.sent(Appended(value, duplicate=False))
+    assert (value, hash(value), repr(value)) == (event(1), hash(event(1)), repr(event(1)))
+    assert revised(value.message, EDIT).json is None
 
 
 def test_every_event_that_clients_are_given_has_a_name() -> None:

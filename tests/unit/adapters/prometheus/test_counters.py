@@ -81,7 +81,7 @@ def test_events_are_counted_by_their_names_on_the_wire(scraped: ScrapedCounters)
     edited = MessageEdited(ROOM, "one", 3, 3, first.message)
     for one in (first, gone, edited):
         scraped.counters.ordered(one)
-        assert EVENTS[type(one)] == messages.log_event(one)[0]
+        assert EVENTS[type(one)] == messages.encode(one).name
         assert scraped[f'maru_events_total{{event="{EVENTS[type(one)]}"}}'] == 1
     assert set(EVENTS) == set(get_args(MessageChange))
     for erased_event, name in ((erased(first), "message:created"), (erased(edited), "message:edited")):
