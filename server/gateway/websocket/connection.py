@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._outbox = outbox
         self.reader = Reader(transport, inbox)
         self.writer = Writer(transport, outbox, self)
-        self.packets = PacketQueue(self)
+        self.packets = PacketQueue(self, outbox)
         self._state = ConnectionState.OPEN
         self.id = id
         self.session: Session | None = None

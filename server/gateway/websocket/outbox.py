@@ -3,14 +3,14 @@
 A turn is an iteration of the event loop. In a turn a client may be sent answers, events of several channels and
 pings. They are collected in the order of the calls, and written at the end of the turn with one `send`. So a busy
 channel costs a client a system call per turn instead of a call per message. A frame for a client waits only
-for the end of its turn. A frame for many clients waits a little longer, for others that may join it.
+for the end of its turn. A frame for many clients waits a little longer, for others that may join it (`FanOutWait`).
 
 Successive events of a channel make a *batch*: their frames are joined once, and every member is given the same bytes.
 Everything else that is to be written (an answer, an event of another channel, a change of membership) ends the batch
 first. So the order in which a client receives frames is the order of the calls.
 
-There are two lines of clients to be written to: the direct line, and the fan-out for those of large audiences. A
-client may stand in both: whichever comes first takes everything that is queued for the client, in its order.
+There are two lines of clients to be written to: the direct line, and the fan-out for those of audiences that may wait.
+A client may stand in both: whichever comes first takes everything that is queued for the client, in its order.
 """
 
 import asyncio
@@ -19,23 +19,13 @@ from collections.abc import Callable, Collection, Hashable
 from functools import partial
 from itertools import islice
 
+from server.gateway.websocket.fan_out_wait import CLIENTS_PER_WAIT, FanOutWait
 from server.gateway.websocket.settling import Place, Waits, finish
 from server.gateway.websocket.writable import Audience, Writable
 from server.ports.metrics import ConnectionMetrics, Traffic
 
 WRITES_PER_TURN = 512
 """Clients written to in a turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
-
-CLIENTS_PER_WAIT = 64
-"""A fan-out waits a turn for each group of this many clients: a turn costs 10 us, and writing to them 700. A smaller
-audience never waits for a fan-out."""
-
-MAX_IDLE_TURNS = 16
-"""Turns without a new event after which even the largest fan-out is written. Together they take 0.2 ms."""
-
-WAIT_S = 0.005
-"""The longest time that a fan-out waits while new events keep coming. Writing it takes longer, and nothing else waits
-for it."""
 
 SHED_TO = 0.9
 """Over the process's bound, clients are dropped until this share of it is in use; else the next message would exceed
@@ -54,18 +44,15 @@ class Outbox:
     ) -> None:
         self.congested: dict[Writable, None] = {}  # clients whose kernel buffer is full; a dict is an ordered set
         self.traffic = traffic  # running totals: bytes, deliveries
+        self.wait = FanOutWait(loop.time)  # decides whether the fan-out waits for more events
         self._metrics = metrics
         self._limit = limit  # bytes that may wait in the transports of all clients together
         self._loop = loop
-        # Clients with a frame of their own, or for a small audience, among what is queued. They wait for no fan-out.
+        # Clients with a frame of their own, or of an urgent batch, among what is queued. They wait for no fan-out.
         self._direct: dict[Writable, None] = {}
         self._unwritten: deque[Writable] = deque()  # clients for whom a batch is queued, in the order of the batches
         self._in_progress = 0  # clients at the front of `_unwritten` that come before events that begin to wait now
         self._scheduled = False  # whether a turn is due
-        self._batched = 0  # frames that were written to an audience, in all
-        self._batched_seen = 0  # the same at the last look: equal if nothing new has come
-        self._idle_turns = 0  # turns in a row in which nothing new has come
-        self._waiting_since = 0.0  # when the fan-out began to wait for more; 0 if none waits
         self._written = Place(0, 0)  # clients taken out of each line, in all
         self._waits = Waits()  # for what waited at a certain moment
         # The open batch; it is open if it has frames.
@@ -94,9 +81,12 @@ class Outbox:
 
         Equal keys must mean the same audience and the same `ephemeral`.
         """
-        self._batched += 1
         if self._frames and self._key != key:
             self.end_batch()
+        if self._frames:
+            self.wait.joined()
+        else:
+            self.wait.opened(key)
         self._key, self._audience, self._ephemeral = key, audience, ephemeral
         self._frames.append(frame)
         if not self._scheduled:
@@ -106,6 +96,14 @@ class Outbox:
         """Queue the open batch for its audience. Call this before that audience changes."""
         if self._frames:
             self._write_batch(0)
+
+    def began(self) -> None:
+        """Count a command, or a client with commands, that is under way now: a fan-out may wait for its event."""
+        self.wait.under_way += 1
+
+    def finished(self) -> None:
+        """Count it no more. Call this once for each call of `began`, however the command ends."""
+        self.wait.under_way -= 1
 
     def when_settled(self, call: Callable[[], None]) -> None:
         """Make a call when everything that waits here now has been given to the transports, whatever comes then."""
@@ -132,7 +130,7 @@ class Outbox:
     def _turn(self) -> None:
         """Write this turn's share; schedule another turn for the rest, if there is any."""
         try:
-            if (self._direct or self._unwritten) and self._is_small():
+            if self._frames and (self._direct or self._unwritten) and self._is_urgent(len(self._audience())):
                 self.end_batch()
             self._write_direct()
             if self._in_progress or not self._should_wait():
@@ -153,9 +151,13 @@ class Outbox:
             self._loop.call_soon(self._turn)
         self._waits.make_calls(self._written)
 
-    def _is_small(self) -> bool:
-        """Return whether a batch is open that is too small to wait for a fan-out."""
-        return bool(self._frames) and len(self._audience()) < CLIENTS_PER_WAIT
+    def _is_urgent(self, clients: int) -> bool:
+        """Return whether a batch goes by the direct line: it is for few clients, and either waits for no commands, or
+        would wait behind more clients than are written to in a turn."""
+        if clients >= CLIENTS_PER_WAIT:
+            return False
+        behind_many = self._in_progress > 0 or len(self._unwritten) + clients > WRITES_PER_TURN
+        return behind_many or not self.wait.is_for_commands(clients)
 
     def _write_direct(self) -> None:
         sent = 0
@@ -166,20 +168,9 @@ class Outbox:
         self.traffic.sent_bytes += sent
 
     def _should_wait(self) -> bool:
-        """Return whether the fan-out is to wait for a further turn: it is large, and more events may soon join it.
-
-        Without a wait each of many messages that come close together would be written by itself: the fan-out of the
-        first begins before the command with the second is done.
-        """
+        """Return whether the fan-out is to wait for a further turn."""
         clients = len(self._unwritten) + (len(self._audience()) if self._frames else 0)
-        if clients < CLIENTS_PER_WAIT:
-            return False
-        now = self._loop.time()
-        self._waiting_since = self._waiting_since or now
-        self._idle_turns = self._idle_turns + 1 if self._batched == self._batched_seen else 0
-        self._batched_seen = self._batched
-        waited = now - self._waiting_since
-        return self._idle_turns < min(clients // CLIENTS_PER_WAIT, MAX_IDLE_TURNS) and waited < WAIT_S
+        return bool(clients) and self.wait.goes_on(clients)
 
     def _write_fan_out(self) -> None:
         """Write to the clients of the fan-out in progress, or begin with those for whom a batch is queued now.
@@ -192,7 +183,8 @@ class Outbox:
                 writes -= self._write_batch(writes)
             else:
                 self.end_batch()
-            self._in_progress, self._waiting_since = len(unwritten), 0.0
+            self._in_progress = len(unwritten)
+            self.wait.end()
         for _ in range(min(self._in_progress, writes)):
             sent += unwritten.popleft().flush()
             self._in_progress -= 1
@@ -207,12 +199,15 @@ class Outbox:
         frames, self._frames = self._frames, []
         shared = frames[0] if len(frames) == 1 else b"".join(frames)
         audience = self._receivers(len(frames))
-        small, sent = len(audience) < CLIENTS_PER_WAIT, 0
+        sent = 0
         for writer in islice(audience, writes):
             sent += writer.send_now(shared)
+        urgent = len(audience) <= writes or self._is_urgent(len(audience))
+        if not urgent:
+            self.wait.queued(self._key)
         for writer in islice(audience, writes, None):
             queued = writer.queued
-            if small:
+            if urgent:
                 self._direct[writer] = None
             elif queued is None:
                 self._unwritten.append(writer)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from server.domain.drafts import Sender
 from server.gateway.websocket.lane import UNDER_WAY_LIMIT, Lane, Pending
 from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
+from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.writer import Writer
 
 AT_ONCE_PER_READ = 48
@@ -53,10 +54,12 @@ class PacketQueue:
         "_host": "The connection.",
         "_lane": "Commands that are under way without a task, or None while there are none.",
         "_mailbox": "Packets that wait to be handled, or None while no packet is being handled.",
+        "_outbox": "Is told while the mailbox or the lane has work: a fan-out may wait for its events.",
     }
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, outbox: Outbox) -> None:
         self._host = host
+        self._outbox = outbox
         self._mailbox: Mailbox | None = None
         self._lane: Lane | None = None
         self._at_once = 0
@@ -91,16 +94,20 @@ class PacketQueue:
     async def _work(self, mailbox: Mailbox) -> None:
         """Handle packets in their order until there are none."""
         host = self._host
-        while (packet := await mailbox.next(host.writer)) is not None:
-            if self.has_room():
-                host.read_on()
-            if self._lane is not None and self._lane.is_full:
-                await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
-            if mailbox.skipped or not self._take_at_once(packet):
-                if self._lane is not None:
-                    await self._hold(mailbox, self._lane, 0)
-                await host.handle(packet)
-                host.writer.flush_large()
+        self._outbox.began()
+        try:
+            while (packet := await mailbox.next(host.writer)) is not None:
+                if self.has_room():
+                    host.read_on()
+                if self._lane is not None and self._lane.is_full:
+                    await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
+                if mailbox.skipped or not self._take_at_once(packet):
+                    if self._lane is not None:
+                        await self._hold(mailbox, self._lane, 0)
+                    await host.handle(packet)
+                    host.writer.flush_large()
+        finally:
+            self._outbox.finished()
         self._mailbox = None
         host.end_if_done()
 
@@ -140,6 +147,7 @@ class PacketQueue:
         lane = self._lane
         if lane is None:
             lane = self._lane = Lane(self._host.write)
+            self._outbox.began()
         lane.begin(command)
         return lane.sender
 
@@ -160,3 +168,4 @@ class PacketQueue:
     def _drop_empty_lane(self, lane: Lane) -> None:
         if not lane:
             self._lane = None
+            self._outbox.finished()

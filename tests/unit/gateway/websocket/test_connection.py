@@ -324,6 +324,10 @@ class Life(RuleBasedStateMachine):
         assert self.connection.packets.busy == self.model.busy
 
     @invariant()
+    def a_command_is_under_way_while_it_is_handled(self) -> None:
+        assert self.outbox.wait.under_way == self.model.busy
+
+    @invariant()
     def the_state_is_the_models(self) -> None:
         assert self.connection.is_open() == self.model.open
         assert (self.connection.cause, self.connection.close_code) == (self.model.cause, self.model.code)

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import SessionExpiring
-from server.gateway.websocket import outbox
+from server.gateway.websocket import fan_out_wait, outbox
+from server.gateway.websocket.fan_out_wait import (
+    CLIENTS_PER_WAIT,
+    COMMAND_TURNS,
+    MAX_IDLE_TURNS,
+    MIN_CLIENTS,
+    WAIT_S,
+)
 from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.heartbeat import PING
-from server.gateway.websocket.outbox import (
-    CLIENTS_PER_WAIT,
-    MAX_IDLE_TURNS,
-    WAIT_S,
-    WRITES_PER_TURN,
-    Outbox,
-)
+from server.gateway.websocket.outbox import WRITES_PER_TURN, Outbox
 from server.gateway.websocket.writable import Audience, Writable
 from server.gateway.websocket.writer import MAX_OUTBOUND
 from server.ports.metrics import Metrics
@@ -58,6 +59,7 @@ def steps_for(clients: int, max_size: int) -> "st.SearchStrategy[list[tuple[str,
             st.tuples(st.just("enter"), client, st.sampled_from(CHANNELS)),
             st.tuples(st.just("leave"), client, st.sampled_from(CHANNELS)),
             st.tuples(st.just("turn"), st.integers(1, 3), st.none()),
+            st.tuples(st.just("command"), st.booleans(), st.none()),
             st.tuples(st.just("read"), st.integers(0, clients - 2), st.sampled_from((1, 700, 20_000))),
         ),
         max_size=max_size,
@@ -74,6 +76,7 @@ class Script:
     def __init__(self, scene: Wired) -> None:
         self._scene = scene
         self._number = 0
+        self._under_way = 0
         self.due: list[list[bytes]] = [[] for _ in scene.clients]
 
     async def run(self, steps: list[tuple[str, Any, Any]]) -> None:
@@ -118,6 +121,15 @@ class Script:
         for _ in range(turns):
             await asyncio.sleep(0)
 
+    async def command(self, begins: bool, _unused: None) -> None:
+        """A command begins, or the last of them is done; some are never done."""
+        if begins:
+            self._under_way += 1
+            self._scene.outbox.began()
+        elif self._under_way:
+            self._under_way -= 1
+            self._scene.outbox.finished()
+
     async def read(self, client: int, size: int) -> None:
         """The client reads a bit, if there is something."""
         if len(self._scene.clients[client].frames()) < len(self.due[client]):
@@ -153,10 +165,13 @@ async def order_holds(
 @settings(max_examples=120, deadline=None)
 @given(steps=crowd_steps)
 def test_order_holds_whatever_has_to_wait(small: int, steps: list[tuple[str, Any, Any]]) -> None:
-    """With limits of 2 nearly all that is written waits a turn; an audience of 2 passes a fan-out, or is one itself."""
+    """With limits of 2 nearly all that is written waits a turn; an audience of 2 passes a fan-out, or is one itself, or
+    waits for commands."""
     with pytest.MonkeyPatch.context() as patch:
+        for module in (outbox, fan_out_wait):
+            patch.setattr(module, "CLIENTS_PER_WAIT", small)
         patch.setattr(outbox, "WRITES_PER_TURN", 2)
-        patch.setattr(outbox, "CLIENTS_PER_WAIT", small)
+        patch.setattr(fan_out_wait, "MIN_CLIENTS", 2)
         assert run(order_holds(steps, clients=CROWD))
 
 
@@ -184,6 +199,17 @@ class ChannelsMix(Outbox):
         super().write_all("any", frame, audience, ephemeral)
 
 
+class AnswersPassAWait(Outbox):
+    """Broken: an answer is written at once though events wait for the client."""
+
+    def write_one(self, writer: Writable, frame: bytes) -> None:
+        self.end_batch()
+        if writer in self._unwritten:
+            writer.send_now(frame)
+        else:
+            super().write_one(writer, frame)
+
+
 class TurnsForget(Outbox):
     """Broken: what a client has been queued is replaced by the next batch."""
 
@@ -207,11 +233,14 @@ MIXED: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("broken", [AnswersOvertake, ChannelsMix, TurnsForget])
+@pytest.mark.parametrize("broken", [AnswersOvertake, AnswersPassAWait, ChannelsMix, TurnsForget])
 def test_the_property_can_fail(broken: type[Outbox]) -> None:
     """Coalescing that is broken on purpose is noticed; the same steps hold with the real one."""
-    assert run(order_holds(MIXED))
-    assert not run(order_holds(MIXED, broken))
+    steps = [("command", True, None), *MIXED]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fan_out_wait, "MIN_CLIENTS", 2)
+        assert run(order_holds(steps))
+        assert not run(order_holds(steps, broken))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -395,6 +424,101 @@ def test_nobody_waits_for_what_is_said_to_many() -> None:
             assert await read_all(member, 4) == [b"event"] * 3 + [b"answer"]
 
     run(scenario())
+
+
+def writers(scene: Wired) -> list[Writable]:
+    """Return all clients' writing halves."""
+    return [client.connection.writer for client in scene.clients]
+
+
+async def one_by_one(scene: Wired, receivers: list[Writable], count: int) -> int:
+    """Write events that come some turns apart, as those of commands do; return how many bytes have gone out."""
+    for _ in range(count):
+        scene.outbox.write_all("room:a", frame(b"event"), lambda: receivers)
+        for _ in range(COMMAND_TURNS - 2):
+            await asyncio.sleep(0)
+    return scene.traffic.sent_bytes
+
+
+@pytest.mark.parametrize("count", [MIN_CLIENTS, CLIENTS_PER_WAIT - 1, CLIENTS_PER_WAIT * 2])
+def test_a_fan_out_waits_for_commands_under_way(count: int) -> None:
+    """Events of commands that are handled turns apart share a write for each member, sent when no command is left."""
+
+    async def scenario() -> None:
+        async with wired(count) as scene:
+            scene.outbox.began()
+            assert await one_by_one(scene, writers(scene), 5) == 0
+            scene.outbox.finished()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert scene.traffic.sent_bytes == count * 5 * len(frame(b"event"))
+            assert await read_all(scene.clients[-1], 5) == [b"event"] * 5
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fan_out_wait, "WAIT_S", 60.0)  # the machine may be slow
+        run(scenario())
+
+
+def test_a_fan_out_does_not_wait_without_commands() -> None:
+    """Neither if none is under way, nor if the audience is so small that a wait saves nothing."""
+
+    async def scenario(count: int, commands: int) -> None:
+        async with wired(count) as scene:
+            for _ in range(commands):
+                scene.outbox.began()
+            for number in range(1, 4):
+                scene.outbox.write_all("room:a", frame(b"event"), lambda: writers(scene))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert scene.traffic.sent_bytes == number * count * len(frame(b"event"))
+
+    run(scenario(CLIENTS_PER_WAIT - 1, commands=0))
+    run(scenario(MIN_CLIENTS - 1, commands=2))
+
+
+def test_answers_do_not_wait_for_commands() -> None:
+    """An answer goes out in its own turn though a fan-out waits for commands, and behind what stands before it."""
+
+    async def scenario() -> None:
+        async with wired(MIN_CLIENTS + 1) as scene:
+            member, stranger = scene.clients[0], scene.clients[-1]
+            members = writers(scene)[:-1]
+            scene.outbox.began()
+            assert await one_by_one(scene, members, 2) == 0
+            stranger.connection.write(PING)
+            member.connection.write(frame(b"answer"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert scene.traffic.sent_bytes == len(PING) + 2 * len(frame(b"event")) + len(frame(b"answer"))
+            assert await read_all(member, 3) == [b"event", b"event", b"answer"]
+            scene.outbox.finished()
+            assert await read_all(scene.clients[1], 2) == [b"event"] * 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fan_out_wait, "WAIT_S", 60.0)
+        run(scenario())
+
+
+def test_a_small_audience_waits_behind_no_long_line() -> None:
+    """If the fan-out's line takes more than a turn, an event for a few goes by the direct line, also while commands are
+    under way."""
+
+    async def scenario() -> None:
+        async with wired(MIN_CLIENTS * 3) as scene:
+            few = writers(scene)[-MIN_CLIENTS:]
+            scene.outbox.began()
+            scene.outbox.write_all("room:a", frame(b"large"), lambda: writers(scene)[:-MIN_CLIENTS])
+            scene.outbox.write_all("room:b", frame(b"small"), lambda: few)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert scene.traffic.sent_bytes == MIN_CLIENTS * len(frame(b"small"))
+            scene.outbox.finished()
+            assert await read_all(scene.clients[0], 1) == [b"large"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "WRITES_PER_TURN", MIN_CLIENTS * 2)
+        patch.setattr(outbox, "CLIENTS_PER_WAIT", MIN_CLIENTS + 1)
+        run(scenario())
 
 
 def test_a_fan_out_waits_for_a_time_and_not_for_turns() -> None:
