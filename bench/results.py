@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from bench.machine import describe
 from bench.report.goals import judged
+from bench.report.layer_tables import layer_tables
 from bench.report.layouts import LAYOUTS
 from bench.report.summary import Summary
 from bench.report.tables import tables
@@ -50,11 +51,13 @@ def show(rows: list[Row]) -> None:
     for layout in LAYOUTS:
         for table in tables(summary, layout):
             print(f"\n{table.text()}")
+    for table in layer_tables(summary):
+        print(f"\n{table.text()}")
     goals = judged(summary)
     if goals.lines:
         print(f"\n{goals.text()}")
-    for key, problem in summary.problems.items():
-        print(f"\nnot available: {key.case} {key.peer}: {problem}")
+    for text in dict.fromkeys(f"{key.case} {key.peer}: {problem}" for key, problem in summary.problems.items()):
+        print(f"\nnot available: {text}")
 
 
 def write_page(path: Path, told: About, rows: list[Row]) -> None:

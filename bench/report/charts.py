@@ -43,7 +43,6 @@ def _fanout(summary: Summary, figure: Any) -> bool:
     """Deliveries a second, a group of bars for each number in flight."""
     depths = [
         (1, 1, "1 in flight"),
-        (4, 1, "4 in flight,\none sender"),
         (32, 1, "32 in flight,\none sender"),
         (32, 32, "32 in flight,\n32 senders"),
     ]
@@ -54,6 +53,19 @@ def _fanout(summary: Summary, figure: Any) -> bool:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(plotting.thousands)
     return plotting.bars(summary, axes, fanout.CASE, "deliveries_s", wanted)
+
+
+def _small(summary: Summary, figure: Any) -> bool:
+    """CPU for a message, a group of bars for each number of members and in flight."""
+    depths = [(10, 1), (10, 32), (100, 1), (100, 32)]
+    wanted = {
+        f"{members} members,\n{depth} in flight": {"members": members, "in_flight": depth} for members, depth in depths
+    }
+    axes = figure.subplots()
+    axes.set_title("A message into a small channel: server CPU, µs")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(plotting.thousands)
+    return plotting.bars(summary, axes, fanout.SMALL, "message_us", wanted)
 
 
 def _latency(summary: Summary, figure: Any) -> bool:
@@ -135,12 +147,13 @@ def _connections(summary: Summary, figure: Any) -> bool:
 
 
 def _sends(summary: Summary, figure: Any) -> bool:
-    """Acks a second at full load, and the wait at half of it."""
+    """CPU for a send at full load, and the wait at half of it."""
     panels = figure.subplots(1, 2)
     drawn = False
-    what = (("acks_s", "full", "Durable sends: acks/s"), ("p99_ms", "half", "p99 at half load, ms"))
+    what = (("cpu_us", "full", "Acked sends: server CPU, µs each"), ("p99_ms", "half", "p99 at half load, ms"))
     for axes, (metric, load, title) in zip(panels, what, strict=True):
-        keys = [key for key in summary.keys(sends.CASE) if dict(key.params).get("load") == load]
+        wanted = {"load": load, "depth": 1}.items()
+        keys = [key for key in summary.keys(sends.CASE) if wanted <= dict(key.params).items()]
         drawn = plotting.lines(summary, axes, keys, "clients", metric) or drawn
         axes.set_title(title)
         axes.set_xlabel("clients with one send under way")
@@ -188,6 +201,7 @@ def _curves(
 
 CHARTS: dict[str, Callable[[Summary, Any], bool]] = {
     "fanout": _fanout,
+    "small": _small,
     "latency": _latency,
     "members": _members,
     "sizes": _sizes,

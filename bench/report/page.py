@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.cases import crowd, fanout, profile, replicas, sends
+from bench.cases import crowd, fanout, idle, profile, replicas, sends
 from bench.peers.registry import MEANING
+from bench.report.behind import behind
 from bench.report.goals import judged
+from bench.report.layer_tables import layer_tables
 from bench.report.layouts import LAYOUTS
 from bench.report.summary import Summary
 from bench.report.tables import Table, spread_text, tables
@@ -17,34 +19,38 @@ from bench.stats import Spread, slope
 TEMPLATE = Path(__file__).parent / "performance.md"
 
 CASES = (
-    *(fanout.CASE, fanout.LATENCY, fanout.MEMBERS, fanout.SIZES, fanout.CHANNELS),
-    *(crowd.CASE, crowd.STORM, crowd.HEARTBEAT, sends.CASE, replicas.CASE, replicas.IDLE),
+    *(fanout.CASE, fanout.SMALL, fanout.DIRECT, fanout.LATENCY, fanout.MEMBERS, fanout.SIZES, fanout.CHANNELS),
+    *(crowd.CASE, crowd.HANDSHAKES, crowd.STORM, idle.CASE, sends.CASE, replicas.CASE, replicas.IDLE),
 )
 
 CHART = re.compile(r"!\[[^]]*\]\(performance/([a-z]+)\.png\)\n\n")
 
 NOTHING = "Not measured in this run."
+NOTHING_BEHIND = "Nowhere in this run."
 
 
 def page(summary: Summary, about: Mapping[str, Any], charts: Collection[str]) -> str:
     """Return the page. `about` tells of the run: `machine`, `date`, `command`, `seconds`; `charts` have been drawn."""
     goals = judged(summary)
+    lags = behind(summary)
     machine = Table("", ("", ""), tuple(about["machine"].items()))
     values = {
         "goals": _body(goals) if goals.lines else NOTHING,
+        "behind": _body(lags) if lags.lines else NOTHING_BEHIND,
         "machine": _body(machine),
         "date": about["date"],
         "command": about["command"],
         "seconds": f"{about['seconds']:.0f}",
         "peers": "; ".join(f"`{name}`: {meaning}" for name, meaning in MEANING.items()),
         "load_one": _most_load(summary, {1}),
-        "load_many": _most_load(summary, {4, 32}),
+        "load_many": _most_load(summary, {32}),
         "share_one": _ratio(summary, "deliveries_s", percent=True),
         "cpu_one": _ratio(summary, "cpu_us", percent=False),
         "members_slope": _slopes(
             summary, fanout.MEMBERS, "members", "wave_us", ("{start:,.0f} µs and {rise:.1f} µs a member")
         ),
         "sizes_slope": _slopes(summary, fanout.SIZES, "size", "cpu_us", "{kib:.2f} µs a KiB and delivery"),
+        "layers": "\n\n".join(table.markdown() for table in layer_tables(summary)) or NOTHING,
         "profile": _profiles(summary),
         "problems": _problems(summary),
     }
@@ -114,5 +120,5 @@ def _profiles(summary: Summary) -> str:
 
 
 def _problems(summary: Summary) -> str:
-    lines = [f"- {key.case}, {key.peer}: {problem}" for key, problem in summary.problems.items()]
+    lines = dict.fromkeys(f"- {key.case}, {key.peer}: {problem}" for key, problem in summary.problems.items())
     return "\n".join(lines) or "Everything that was asked for was measured."

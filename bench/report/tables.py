@@ -1,7 +1,7 @@
 """Tables of what was measured, for the terminal and for Markdown; ratios stand first: pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bench.report.summary import Key, Summary
 from bench.stats import Spread
@@ -30,6 +30,12 @@ class Layout:
     split: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
     baseline: str = "maru"
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    """The Maru that a peer is compared with, if it is not the baseline."""
+
+    def against(self, peer: str) -> str:
+        """Return the peer that a line's ratios are taken to."""
+        return self.rivals.get(peer, self.baseline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +95,9 @@ def _line(summary: Summary, layout: Layout, key: Key) -> tuple[str, ...]:
 def _cell(summary: Summary, layout: Layout, key: Key, column: Column) -> str:
     if not column.ratio:
         return spread_text(summary.spread(key, column.metric), column.form, column.scale)
-    if key.peer == layout.baseline:
+    ours = Key(key.case, layout.against(key.peer), key.params)
+    if key == ours:
         return "1"
-    ours = Key(key.case, layout.baseline, key.params)
     pair = (key, ours) if column.inverse else (ours, key)
     return spread_text(summary.ratio(*pair, column.metric), ".2f")
 
