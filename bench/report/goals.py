@@ -53,20 +53,31 @@ _GO = "centrifugo-history"
 
 GOALS = (
     _cheaper("1,000 members, 1 in flight: less CPU than nchan, x", fanout.CASE, "nchan", 1.0, **_ONE),
-    _cheaper("... than Centrifugo", fanout.CASE, _GO, 2.0, **_ONE),
-    _cheaper("... than python-socketio", fanout.CASE, "stock", 4.0, **_ONE),
-    _cheaper("... than a bare loop of `send`", fanout.CASE, "bare", 0.65, **_ONE),
-    _cheaper("1,000 members, 32 in flight of one sender: than nchan", fanout.CASE, "nchan", 4.0, **_ALONE),
-    _cheaper("... than Centrifugo", fanout.CASE, _GO, 2.0, **_ALONE),
-    _cheaper("... than socketioxide", fanout.CASE, "oxide", 1.6, **_ALONE),
-    _cheaper("1,000 members, 32 in flight of 32 senders: than nchan", fanout.CASE, "nchan", 6.0, **_MANY),
-    _cheaper("... than Centrifugo", fanout.CASE, _GO, 2.0, **_MANY),
-    _cheaper("100 members, 32 in flight: than Centrifugo", fanout.SMALL, _GO, 1.2, members=100, in_flight=32),
-    _cheaper("... than socketioxide", fanout.SMALL, "oxide", 0.5, members=100, in_flight=32),
-    _cheaper("10 members, 32 in flight: than Centrifugo", fanout.SMALL, _GO, 0.5, members=10, in_flight=32),
-    _cheaper("... than Node", fanout.SMALL, "node", 1.5, members=10, in_flight=32),
-    _cheaper("direct messages, channels of one: than Node", fanout.DIRECT, "node", 1.0, members=1_000),
-    _cheaper("... than Centrifugo", fanout.DIRECT, _GO, 0.6, members=1_000),
+    _cheaper("1,000 members, 1 in flight: less CPU than Centrifugo, x", fanout.CASE, _GO, 2.0, **_ONE),
+    _cheaper("1,000 members, 1 in flight: less CPU than python-socketio, x", fanout.CASE, "stock", 4.0, **_ONE),
+    _cheaper("1,000 members, 1 in flight: less CPU than a bare loop of `send`, x", fanout.CASE, "bare", 0.65, **_ONE),
+    _cheaper("1,000 members, 32 in flight of one sender: less CPU than nchan, x", fanout.CASE, "nchan", 4.0, **_ALONE),
+    _cheaper("1,000 members, 32 in flight of one sender: less CPU than Centrifugo, x", fanout.CASE, _GO, 2.0, **_ALONE),
+    _cheaper(
+        "1,000 members, 32 in flight of one sender: less CPU than socketioxide, x", fanout.CASE, "oxide", 1.6, **_ALONE
+    ),
+    _cheaper("1,000 members, 32 in flight of 32 senders: less CPU than nchan, x", fanout.CASE, "nchan", 6.0, **_MANY),
+    _cheaper("1,000 members, 32 in flight of 32 senders: less CPU than Centrifugo, x", fanout.CASE, _GO, 2.0, **_MANY),
+    _cheaper(
+        "100 members, 32 in flight: less CPU than Centrifugo, x", fanout.SMALL, _GO, 1.2, members=100, in_flight=32
+    ),
+    _cheaper(
+        "100 members, 32 in flight: less CPU than socketioxide, x",
+        fanout.SMALL,
+        "oxide",
+        0.5,
+        members=100,
+        in_flight=32,
+    ),
+    _cheaper("10 members, 32 in flight: less CPU than Centrifugo, x", fanout.SMALL, _GO, 0.5, members=10, in_flight=32),
+    _cheaper("10 members, 32 in flight: less CPU than Node, x", fanout.SMALL, "node", 1.5, members=10, in_flight=32),
+    _cheaper("direct messages, channels of one: less CPU than Node, x", fanout.DIRECT, "node", 1.0, members=1_000),
+    _cheaper("direct messages, channels of one: less CPU than Centrifugo, x", fanout.DIRECT, _GO, 0.6, members=1_000),
     Goal(
         "sends on SQLite, 256 clients: rate, times JetStream with sync always",
         sends.CASE,
@@ -77,7 +88,7 @@ GOALS = (
         params=_FULL,
     ),
     Goal(
-        "... CPU a send, times the earlier Maru's",
+        "sends on SQLite, 256 clients: CPU, times the earlier Maru's",
         sends.CASE,
         "cpu_us",
         0.60,
@@ -87,7 +98,7 @@ GOALS = (
         params=_FULL,
     ),
     Goal(
-        "... CPU a send, times Python's floor",
+        "sends on SQLite, 256 clients: CPU, times Python's floor",
         sends.CASE,
         "cpu_us",
         6.5,
@@ -117,7 +128,7 @@ GOALS = (
         params=_FULL,
     ),
     Goal(
-        "... Redis' own CPU a send, times Centrifugo's",
+        "sends on Redis, 256 clients: Redis' own CPU, times Centrifugo's",
         sends.CASE,
         "store_us",
         1.0,
