@@ -115,6 +115,8 @@ def without_deleted(events: Sequence[Event]) -> Sequence[Event]:
 
     Events that come from two sources may hold a message's text from the one and its deletion from the other.
     """
+    if len(events) == 1:
+        return events
     deleted = {event.id for event in events if isinstance(event, MessageDeleted)}
     if not deleted:
         return events

@@ -5,7 +5,7 @@ Pure: no clock, no await, no logger. The hub asks, then acts.
 
 from collections.abc import Iterable
 
-from server.domain.events import Event, MessageDeleted, MessageErased, UnknownEvent
+from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageErased
 from server.domain.messages import Position
 from server.domain.values import value
 
@@ -45,12 +45,12 @@ Fingerprint = tuple[int, str]
 def fingerprint(event: Event) -> Fingerprint:
     """Return the event's time, and its message or kind. It stays the same if the message is deleted later."""
     match event:
+        case MessageCreated() | MessageEdited():
+            return event.at, event.message.id
         case MessageDeleted() | MessageErased():
             return event.at, event.id
-        case UnknownEvent():
-            return event.at, event.kind
         case _:
-            return event.at, event.message.id
+            return event.at, event.kind
 
 
 class Sequencer:

@@ -6,12 +6,13 @@ packets of the server's kinds, unbounded numbers, invalid JSON (NaN, lone surrog
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from socketio import packet
 
-from server.gateway.websocket.frames import CloseCode, HostilePacket, frame
+from server.gateway.websocket.frames import CloseCode, HostilePacket, frame, header
 from server.wire.answers import Answer, envelope
 from server.wire.words import NAMESPACE, Command, Json
 
@@ -117,7 +118,14 @@ def event(name: str, *arguments: object) -> bytes:
 
 def encoded_event(name: str, body: bytes) -> bytes:
     """The frame of an event of the namespace whose only argument is JSON already."""
-    return frame(b'%b["%b",%b]' % (_EVENT, name.encode(), body))
+    start = _start(name)
+    return b"".join((header(len(start) + len(body) + 1), start, body, b"]"))
+
+
+@lru_cache(maxsize=64)
+def _start(name: str) -> bytes:
+    """Return what stands before the argument of an event. Cached: the log has a few events, and very many of each."""
+    return b'%b["%b",' % (_EVENT, name.encode())
 
 
 def connected(sid: str) -> bytes:

@@ -21,18 +21,24 @@ _LENGTH = 0x7F
 _LENGTH_16 = 126
 _LENGTH_64 = 127
 _MASK_BYTES = 4
+_HEADER_16 = struct.Struct("!BBH").pack
+_HEADER_64 = struct.Struct("!BBQ").pack
 MAX_CONTROL_BYTES = 125
 """The longest payload of a control frame (RFC 6455, section 5.5)."""
 
 
 def frame(payload: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
     """Return a whole, unmasked frame, as a server sends it."""
-    size = len(payload)
+    return header(len(payload), opcode) + payload
+
+
+def header(size: int, opcode: Opcode = Opcode.TEXT) -> bytes:
+    """Return what stands before a payload of this size in an unmasked frame."""
     if size < _LENGTH_16:
-        return bytes((_FIN | opcode, size)) + payload
+        return bytes((_FIN | opcode, size))
     if size < 1 << 16:
-        return struct.pack("!BBH", _FIN | opcode, _LENGTH_16, size) + payload
-    return struct.pack("!BBQ", _FIN | opcode, _LENGTH_64, size) + payload
+        return _HEADER_16(_FIN | opcode, _LENGTH_16, size)
+    return _HEADER_64(_FIN | opcode, _LENGTH_64, size)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:

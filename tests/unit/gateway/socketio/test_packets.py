@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from server.gateway.socketio.packets import (
     ack,
     connected,
     encoded_ack,
+    encoded_event,
     event,
     read,
     refused,
@@ -158,3 +160,10 @@ def test_the_servers_packets() -> None:
     assert refused("/", {"message": "m"}) == frame(b'44{"message":"m"}')
     assert ack(7, Done({"a": 1})) == frame(b'43/chat,7[{"ok":true,"a":1}]')
     assert encoded_ack(7, b'{"ok":true}') == frame(b'43/chat,7[{"ok":true}]')
+
+
+@pytest.mark.parametrize("size", [0, 90, 100, 1_000, 70_000])
+def test_an_event_is_framed_as_a_whole(size: int) -> None:
+    """Whatever the length of its frame, an event around ready JSON is written as the same event made at once."""
+    body = {"a": "x" * size}
+    assert encoded_event("a", orjson.dumps(body)) == event("a", body)
