@@ -5,7 +5,7 @@ Exit codes: 0 after a clean stop, 2 for a bad variable or argument, 1 for any ot
 A reason that an operator can remove is a single line on standard error, never a traceback.
 """
 
-from server.process.at_once import on_stop_signals
+from server.process.at_once import last_steps, on_stop_signals
 
 if __name__ == "__main__":
     on_stop_signals()  # before the imports below, which take a second
@@ -24,6 +24,7 @@ from server.bootstrap.keys import check_key, dev_secret_file, with_dev_secret
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
 from server.logs.configure import configure as configure_logs
+from server.logs.configure import flush_soon
 from server.process.stopping import stop_on_signals
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.load import describe, load
@@ -175,6 +176,7 @@ def _token(settings: Settings, options: argparse.Namespace) -> None:
 
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
     configure_logs(settings.log_level, settings.log_format)
+    last_steps.append(flush_soon)
     if generated := dev_secret_file(settings):
         settings = with_dev_secret(settings)
         _log.info("development secret in use", file=str(generated))

@@ -33,6 +33,7 @@ from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.logs.command_line import command_line
+from server.logs.configure import lines_dropped
 from server.ports.metrics import Snapshot, Traffic
 from server.process.garbage import collect_when_idle
 from server.process.memory import memory_limit
@@ -102,6 +103,7 @@ class Replica:
             hints_dropped=self.stores.bus.broadcast.dropped,
             log_evicts=self.stores.bus.log_evicts(),
             trims_refused=self.stores.bus.trims_refused(),
+            log_lines_dropped=lines_dropped(),
         )
 
 

@@ -47,7 +47,7 @@ def command_line() -> CommandLine:
         outcome: str,
         ms: float,
     ) -> None:
-        handler.gather(
+        handler.writer.put(
             f'{{"ts":"{timestamp()}","level":"info","event":"command","name":{_part(name)},"session":{_part(session)},'
             f'"user":{_part(user)},"channel":{_part(channel)},"offset":{"null" if offset is None else offset},'
             f'"outcome":{_part(outcome)},"ms":{ms},"logger":"maru.command"}}'

@@ -12,13 +12,14 @@ from structlog.typing import EventDict, WrappedLogger
 from server.logs.handler import LineHandler, LineLogger
 from server.logs.redaction import redact
 from server.logs.rendering import Render, render_console, render_json
+from server.logs.writing import MOMENT_S, StreamWriter, ThreadWriter, Writer
 
 VERBOSE = ("engineio", "engineio.server", "engineio.client", "socketio", "socketio.server", "socketio.client")
 """Loggers that print packets, and so tokens, at their levels below `warning`."""
 
 
 def configure(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 the setting's own name
-    """Send every line of this process to `stream` (None: standard output), as `json` or `console`.
+    """Send every line of this process to `stream`, as `json` or `console`. None is standard output, by a thread.
 
     `level` is the least severe level that is written, `debug` to `error`. Call this before the first line: a logger
     that has been used keeps its chain.
@@ -28,7 +29,7 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:  #
         out.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets its lines too
     number, as_json = logging.getLevelNamesMapping()[level.upper()], format == "json"
     line = _line(render_json if as_json else render_console(colours=out.isatty()))
-    handler = LineHandler(out, as_json=as_json)
+    handler = LineHandler(StreamWriter(stream) if stream else _standard_output(line), as_json=as_json)
     _configure_standard_library(handler, number, line)
     structlog.configure(
         # These lines bypass the standard library's records, which would double the cost of a line.
@@ -37,6 +38,30 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:  #
         logger_factory=lambda name="maru": LineLogger(name, handler),
         cache_logger_on_first_use=True,
     )
+
+
+def lines_dropped() -> int:
+    """Return how many log lines of this process were lost."""
+    return sum(handler.writer.dropped for handler in logging.root.handlers if isinstance(handler, LineHandler))
+
+
+def flush_soon() -> None:
+    """Wait a moment for the log lines of this process to be written: for an end that should be at once."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, LineHandler):
+            handler.writer.flush(MOMENT_S)
+
+
+def _standard_output(line: Render) -> Writer:
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # it was replaced by a stream in memory
+        return StreamWriter(sys.stdout)
+
+    def report(count: int) -> str:
+        return line(None, "warning", {"event": "log.dropped", "count": count, "logger": "maru.server"})
+
+    return ThreadWriter(descriptor, report, sys.stdout.encoding)
 
 
 def _line(render: Render) -> Render:

@@ -1,80 +1,55 @@
-"""Write log lines to a stream: the lines of a turn of the event loop together."""
+"""Give log lines to their writer: structlog's, and the standard library's."""
 
-import asyncio
 import logging
 import sys
-from collections import deque
-from contextlib import nullcontext, suppress
-from typing import TextIO
 
 import structlog
 
-MAX_GATHERED = 256
-"""Bound of the lines that wait for the end of a turn of the event loop. At the bound they are written at once."""
+from server.logs.writing import Writer
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes whole lines. A line that can't be written is lost: its reader is gone, or its disk is full."""
+class LineHandler(logging.Handler):
+    """Gives whole lines to a writer. Lines from `warning` up are kept if lines must be dropped."""
 
-    def __init__(self, stream: TextIO, *, as_json: bool) -> None:
-        super().__init__(stream)
+    def __init__(self, writer: Writer, *, as_json: bool) -> None:
+        super().__init__()
         self.as_json = as_json  # whether the lines of this process are JSON
-        self._gathered: deque[str] = deque()  # lines that wait for the end of the turn; if any do, `flush` is scheduled
+        self.writer = writer
 
-    def gather(self, line: str) -> None:
-        """Write the line at the end of this turn of the event loop, together with the other lines of the turn.
-
-        So a busy server makes a system call per turn, and not per command. Without a running loop the line is
-        written at once.
-        """
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # another thread, or no loop yet
-            self.write(line)
-            return
-        if not self._gathered:
-            loop.call_soon(self.flush)
-        self._gathered.append(line)
-        if len(self._gathered) >= MAX_GATHERED:
-            self.flush()
-
-    def write(self, line: str) -> None:
-        """Write the gathered lines and then this line, now."""
-        self._write_out(line)
+    def last_words(self, line: str) -> None:
+        """Write a line that may be the process's last: wait for it, within bounds."""
+        self.writer.keep(line)
+        self.writer.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line of the standard library's."""
         try:
-            self.write(self.format(record))
+            line = self.format(record)
+            if record.levelno >= logging.CRITICAL:
+                self.last_words(line)
+            elif record.levelno >= logging.WARNING:
+                self.writer.keep(line)
+            else:
+                self.writer.put(line)
         except Exception:  # noqa: BLE001 as in every handler: code that logs must not fail because of its line
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write the gathered lines."""
-        self._write_out()
-
-    def _write_out(self, *last: str) -> None:
-        # `last` is not put among the gathered lines: only `gather` schedules the flush that they wait for.
-        with self.lock or nullcontext(), suppress(OSError, ValueError):
-            lines = [self._gathered.popleft() for _ in range(len(self._gathered))]
-            lines += last
-            if lines:
-                self.stream.write("\n".join(lines) + "\n")
-                self.stream.flush()
+        """Wait for the lines, within bounds. The standard library calls this at the end of the process."""
+        self.writer.flush()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the standard library's name
         """Log that a line was lost. The standard library would print the record's arguments, unredacted."""
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            structlog.get_logger(record.name).error("log.line_lost", kind=type(error).__name__)
+        structlog.get_logger(record.name).error("log.line_lost", kind=type(sys.exc_info()[1]).__name__)
 
 
 class LineLogger:
-    """The logger that structlog wraps. Lines from `warning` up are written at once: they may be a process's last."""
+    """The logger that structlog wraps."""
 
     __slots__ = ("critical", "debug", "error", "info", "name", "warning")
 
     def __init__(self, name: str, handler: LineHandler) -> None:
         self.name = name  # stands in every line, as `logger`
-        self.debug = self.info = handler.gather  # structlog calls the method of the line's level
-        self.warning = self.error = self.critical = handler.write
+        self.debug = self.info = handler.writer.put  # structlog calls the method of the line's level
+        self.warning = self.error = handler.writer.keep
+        self.critical = handler.last_words

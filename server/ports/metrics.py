@@ -33,8 +33,8 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped` and `trims_refused`
-    only grow."""
+    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `trims_refused` and
+    `log_lines_dropped` only grow."""
 
     connections: int
     sessions: int
@@ -52,6 +52,8 @@ class Snapshot:
     """Whether the log's store may drop messages when its memory is full."""
     trims_refused: int = 0
     """How often old events were kept because a clock is in doubt, or because too many were due at once."""
+    log_lines_dropped: int = 0
+    """Log lines that nobody read in time, or that could not be written."""
 
 
 TakeSnapshot = Callable[[], Snapshot]

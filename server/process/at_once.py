@@ -5,13 +5,19 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """The signals by which an operator, a container engine or a terminal stops the server."""
 
+last_steps: list[Callable[[], object]] = []
+"""Run before such an end, whatever the process is doing: each is harmless at any moment, and takes a bounded time."""
+
 
 def end_at_once(number: int, _: object) -> None:
     """Handle a signal: end the process with exit code 128 + `number`, whatever the process is doing."""
+    for step in last_steps:
+        step()
     os._exit(128 + number)
 
 

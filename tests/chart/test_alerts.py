@@ -89,6 +89,11 @@ CASES = {
         {"maru_trims_refused_total{$}": "0x20 1x40"},
         {"maru_trims_refused_total{$}": "3x60"},
     ),
+    "MaruLogLinesDropped": Case(
+        10,
+        {"maru_log_lines_dropped_total{$}": "0x20 1x40"},
+        {"maru_log_lines_dropped_total{$}": "3x60"},
+    ),
     "MaruTokenInQuery": Case(
         10,
         {'maru_admission_refusals_total{$,reason="token_in_query"}': "0x20 1x40"},
