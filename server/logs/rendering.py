@@ -23,12 +23,13 @@ _COLOURS = {"debug": 36, "info": 32, "warning": 33, "error": 31, "critical": 31}
 
 def timestamp() -> str:
     """Return the time in UTC as RFC 3339 writes it, with milliseconds."""
-    return _milliseconds(time.time_ns() // 1_000_000)
+    return timestamp_at(time.time_ns() // 1_000_000)
 
 
 # Both caches serve the lines of a single moment: the current value, and the value before it.
 @lru_cache(maxsize=2)
-def _milliseconds(unix_ms: int) -> str:
+def timestamp_at(unix_ms: int) -> str:
+    """Return a time, in milliseconds since 1970, as `timestamp` does."""
     return f"{_second(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
 
 
