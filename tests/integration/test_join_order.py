@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import orjson
+import pytest
 from aiohttp import web
 
 from server.adapters.memory.broadcast import MemoryBroadcast
@@ -17,18 +18,20 @@ from server.application.channels.resuming import Joined
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Send
 from server.application.messages.publisher import Publisher
-from server.application.sessions.sessions import Sessions
+from server.application.sessions.sessions import Session, Sessions
 from server.domain.channels import ChannelName
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Position
 from server.gateway.chat.handlers import channels
 from server.gateway.chat.namespace import ChatNamespace
 from server.gateway.chat.transport import SocketTransport
+from server.gateway.socketio.namespace import Reply
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Traffic
+from server.wire.answers import Answer
 from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, identity, sample_rings, some_id
 from tests.doubles.tokens import KnownTokens
 
@@ -42,7 +45,28 @@ TURNS = 40
 busy the machine is."""
 
 
-class WaitsBeforeAnswering(Subscriptions):
+class WithTasks(Subscriptions):
+    """Handles every join by a task, also those that wait for nothing."""
+
+    def join_at_once(self, session: SessionId, identity: Identity, channel: ChannelName) -> Joined | None:
+        """Leave it to `join`."""
+        return None
+
+
+class AnswersLater(ChatNamespace):
+    """Broken on purpose: the answer to a join without a task is not written in the step in which the channel is
+    entered."""
+
+    def join(self, session: Session, payload: object, reply: Reply) -> bool:
+        """As the real one, but answer a few messages later."""
+
+        def answer_later(answer: Answer) -> None:
+            asyncio.get_running_loop().call_later(TURNS * PACE_S, reply, answer)
+
+        return super().join(session, payload, answer_later)
+
+
+class WaitsBeforeAnswering(WithTasks):
     """Broken on purpose: something waits between entering the channel and the answer."""
 
     async def join(
@@ -86,8 +110,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(subscriptions_class: type[Subscriptions]) -> AsyncIterator[Scene]:
-    """Wire a server as the bootstrap does, with the use case of the test's choice."""
+async def scene(
+    subscriptions_class: type[Subscriptions] = Subscriptions, namespace_class: type[ChatNamespace] = ChatNamespace
+) -> AsyncIterator[Scene]:
+    """Wire a server as the bootstrap does, with the use case and the namespace of the test's choice."""
     log, broadcast, loop = (
         MemoryMessageLog(max_events=1_000, max_age_ms=HOUR_MS),
         MemoryBroadcast(),
@@ -106,7 +132,7 @@ async def scene(subscriptions_class: type[Subscriptions]) -> AsyncIterator[Scene
         sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0)
         chat = ChatServer(
             rooms,
-            ChatNamespace(sessions, subscriptions, channels.handlers(subscriptions), publisher),
+            namespace_class(sessions, subscriptions, channels.handlers(subscriptions), publisher),
             admission=Admission(0, 1, loop.time),
             outbox=outbox,
             metrics=SILENT,
@@ -133,9 +159,10 @@ async def talk(publisher: Publisher) -> None:
         await asyncio.sleep(PACE_S)
 
 
-async def test_the_ack_of_a_join_precedes_every_later_event() -> None:
+@pytest.mark.parametrize("subscriptions_class", [Subscriptions, WithTasks])
+async def test_the_ack_of_a_join_precedes_every_later_event(subscriptions_class: type[Subscriptions]) -> None:
     """However busy the channel is, and the first event is the one after the position in the ack."""
-    async with scene(Subscriptions) as server:
+    async with scene(subscriptions_class) as server:
         assert all([await server.joined_in_order(ack_id) for ack_id in range(JOINS)])
 
 
@@ -143,3 +170,11 @@ async def test_an_await_before_the_answer_is_found() -> None:
     """The test above can fail: with a wait between entering the channel and the answer, events come first."""
     async with scene(WaitsBeforeAnswering) as server:
         assert not any([await server.joined_in_order(ack_id) for ack_id in range(JOINS)])
+
+
+async def test_an_answer_in_a_later_step_is_found() -> None:
+    """The same of a join without a task, whose answer is written later than the channel is entered. The first join
+    hosts the channel, by a task."""
+    async with scene(namespace_class=AnswersLater) as server:
+        await server.joined_in_order(0)
+        assert not any([await server.joined_in_order(ack_id) for ack_id in range(1, JOINS)])

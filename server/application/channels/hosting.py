@@ -138,10 +138,22 @@ class Hosting:
         """
         self._quarantine.check(channel)
         hosted = self._hosted.get(channel) or await self._open_once(channel, since)
-        hosted.empty_since = self._clock()
-        self._empty[channel] = None
-        self._empty.move_to_end(channel)
+        self._ask_for(hosted)
         return hosted
+
+    def host_at_once(self, channel: ChannelName) -> HostedChannel | None:
+        """As `host`, if the channel is open and is not left alone after a fault; else None."""
+        hosted = self._hosted.get(channel)
+        if hosted is None or self._quarantine.holds(channel):
+            return None
+        self._ask_for(hosted)
+        return hosted
+
+    def _ask_for(self, hosted: HostedChannel) -> None:
+        """Keep the channel for `LINGER_S`: it is asked for now."""
+        hosted.empty_since = self._clock()
+        self._empty[hosted.name] = None
+        self._empty.move_to_end(hosted.name)
 
     async def sweep(self) -> None:
         """Release the channels that have been empty for `LINGER_S`, until cancelled."""

@@ -92,6 +92,10 @@ class Hub:
         """Say whether the channel is open here, so that entering it asks nobody."""
         return self._hosting.channel(channel) is not None
 
+    def host_at_once(self, channel: ChannelName) -> HostedChannel | None:
+        """As `Hosting.host_at_once`."""
+        return self._hosting.host_at_once(channel)
+
     async def host(self, channel: ChannelName, since: Position | None = None) -> HostedChannel:
         """As `Hosting.host`."""
         return await self._hosting.host(channel, since)

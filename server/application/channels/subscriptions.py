@@ -10,7 +10,7 @@ from server.application.deadline import deadline
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.events import Event
-from server.domain.identity import Action, Identity, SessionId, authorize
+from server.domain.identity import Action, Identity, SessionId, allows, authorize
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved
@@ -79,6 +79,20 @@ class Subscriptions:
         if since is not None:
             self._metrics.resumed(joined.reason)
 
+    def join_at_once(self, session: SessionId, identity: Identity, channel: ChannelName) -> Joined | None:
+        """Enter a channel as `join` does, without asking for events, if nothing has to be waited for. Write the answer
+        in the same step.
+
+        Return None, and do nothing, if something has, or if the session is to be refused: `join` tells why.
+        """
+        if not allows(identity.grants, Action.JOIN, channel) or not self._has_room(session, channel):
+            return None
+        hosted = self._hub.host_at_once(channel) if self._membership.present(session) else None
+        if hosted is None:
+            return None
+        self._membership.enter(session, channel)
+        return Joined(hosted.position, None, ())
+
     def leave(self, session: SessionId, channel: ChannelName) -> None:
         """Leave a channel; leaving a channel that was not joined is no error."""
         self._membership.leave(session, channel)
@@ -112,11 +126,14 @@ class Subscriptions:
 
     def _check_room(self, session: SessionId, channel: ChannelName) -> None:
         """Raise `TooManyChannels` if the session is in as many channels as it may be."""
-        joined = self._membership.channels(session)
-        if channel not in joined and len(joined) >= self._max_channels:
+        if not self._has_room(session, channel):
             raise TooManyChannels(
                 f"a session may be in {self._max_channels} channels", details={"limit": self._max_channels}
             )
+
+    def _has_room(self, session: SessionId, channel: ChannelName) -> bool:
+        joined = self._membership.channels(session)
+        return channel in joined or len(joined) < self._max_channels
 
     async def _arrive(self, session: SessionId, channel: ChannelName, since: Position | None, history: int) -> Joined:
         """Host the channel and catch up. No await stands between the last look at both and returning."""

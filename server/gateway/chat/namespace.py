@@ -16,6 +16,7 @@ from server.domain.drafts import Sender
 from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownCommand
 from server.domain.identity import SessionId
 from server.gateway.chat.handler import Handler, Handlers
+from server.gateway.chat.joins import Joins
 from server.gateway.chat.sends import Sends
 from server.gateway.socketio.namespace import Admitted, Namespace, Reply, SendReply
 from server.ports.metrics import SILENT, CommandMetrics
@@ -43,22 +44,31 @@ class ChatNamespace(Namespace):
         self._handlers = handlers
         self._metrics = metrics
         self._command_line = command_line or partial(_log.bind().info, "command")
-        self._sends = Sends(publisher, self._note_send)
+        self._sends = Sends(publisher, partial(self._note_done, words.Command.SEND))
+        self._joins = Joins(subscriptions, partial(self._note_done, words.Command.JOIN))
 
     # Sessions
 
     async def admit(self, auth: object) -> Admitted:
         """Verify a CONNECT payload. Raises `MaruError`; a fault of ours is `Internal`, with its traceback logged."""
         try:
-            if auth is None or (isinstance(auth, dict) and not auth.get("token")):
-                raise Unauthenticated("no token; send it in the CONNECT payload, as auth.token")
-            payload = ConnectPayload.parse(auth)
+            payload = _connect_payload(auth)
             return Admitted(await self._sessions.admit(payload.token), payload)
         except MaruError:
             raise
         except Exception as error:
-            _log.exception("admission.failed")
-            raise Internal("the server failed to judge the token") from error
+            raise _admission_failed() from error
+
+    def admit_at_once(self, auth: object) -> Admitted | None:
+        """As `admit`, if the client resumes nothing and its token can be judged without waiting; else None."""
+        try:
+            payload = _connect_payload(auth)
+            identity = None if payload.resume else self._sessions.admit_at_once(payload.token)
+            return None if identity is None else Admitted(identity, payload)
+        except MaruError:
+            raise
+        except Exception as error:
+            raise _admission_failed() from error
 
     def open(self, id: SessionId, admitted: Admitted) -> Session:
         """Begin a session."""
@@ -69,6 +79,10 @@ class ChatNamespace(Namespace):
         if resume := admitted.payload.resume:
             positions = {ChannelName(channel): since.position for channel, since in resume.items()}
             await self._subscriptions.resume(session.id, admitted.identity, positions)
+        self.ready(session)
+
+    def ready(self, session: Session) -> None:
+        """Tell a session that it is complete."""
         self._sessions.ready(session)
 
     def lost(self, session: Session) -> None:
@@ -85,6 +99,10 @@ class ChatNamespace(Namespace):
     def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a send that needs no task, if it is one."""
         return self._sends.submit(session, payload, sender, reply)
+
+    def join(self, session: Session, payload: object, reply: Reply) -> bool:
+        """Handle a join that needs no task, if it is one."""
+        return self._joins.join(session, payload, reply)
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
         """Run a command: always an answer, never an exception. It is counted, and logged without its payload."""
@@ -142,9 +160,11 @@ class ChatNamespace(Namespace):
         self._metrics.commanded(name, outcome, seconds)
         self._write_line(session, name if known else "(unknown)", channel if known else None, outcome, offset, seconds)
 
-    def _note_send(self, session: Session, channel: str, outcome: str, offset: int | None, seconds: float) -> None:
-        self._metrics.commanded(words.Command.SEND, outcome, seconds)
-        self._write_line(session, words.Command.SEND, channel, outcome, offset, seconds)
+    def _note_done(  # the name of the command, and then as `Note`
+        self, name: str, session: Session, channel: str, outcome: str, offset: int | None, seconds: float
+    ) -> None:
+        self._metrics.commanded(name, outcome, seconds)
+        self._write_line(session, name, channel, outcome, offset, seconds)
 
     def _write_line(  # the fields of the line
         self, session: Session, name: str, channel: str | None, outcome: str, offset: int | None, seconds: float
@@ -158,3 +178,15 @@ class ChatNamespace(Namespace):
             outcome=outcome,
             ms=round(seconds * 1000, 2),
         )
+
+
+def _connect_payload(auth: object) -> ConnectPayload:
+    if auth is None or (isinstance(auth, dict) and not auth.get("token")):
+        raise Unauthenticated("no token; send it in the CONNECT payload, as auth.token")
+    return ConnectPayload.parse(auth)
+
+
+def _admission_failed() -> Internal:
+    """Log the error that is being handled, and return the one for the client."""
+    _log.exception("admission.failed")
+    return Internal("the server failed to judge the token")

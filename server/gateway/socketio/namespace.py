@@ -29,12 +29,17 @@ class Namespace(Protocol):
     """Admits clients and runs their commands.
 
     1. Admit before deliver: nothing reaches a client before `admit` has returned its identity.
-    2. `submit`, `run` and `refuse_skipped` call `reply` once, and raise nothing. The last two return the answer that it
-       was given; the reply of `submit` may come at any time.
+    2. `submit`, `join`, `run` and `refuse_skipped` call `reply` once, and raise nothing. The last two return the answer
+       that it was given; the reply of `submit` may come at any time.
     """
 
     async def admit(self, auth: object) -> Admitted:
         """Verify a CONNECT payload. Raises `MaruError`. Promise 1."""
+        ...
+
+    def admit_at_once(self, auth: object) -> Admitted | None:
+        """As `admit`, if the client resumes nothing and its token can be judged without waiting; else return None.
+        Promise 1."""
         ...
 
     def open(self, id: SessionId, admitted: Admitted) -> Session:
@@ -43,6 +48,10 @@ class Namespace(Protocol):
 
     async def resume(self, session: Session, admitted: Admitted) -> None:
         """Bring a new session back into its channels, and tell it that it is complete. Its client knows its `sid`."""
+        ...
+
+    def ready(self, session: Session) -> None:
+        """Tell a new session that resumes nothing that it is complete. Its client knows its `sid`."""
         ...
 
     def lost(self, session: Session) -> None:
@@ -56,6 +65,11 @@ class Namespace(Protocol):
     def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a `message:send` that needs no task, and return True; or do nothing, and return False: then `run` is to
         be called. Promise 2."""
+        ...
+
+    def join(self, session: Session, payload: object, reply: Reply) -> bool:
+        """Handle a `channel:join` that needs no task, and return True; or do nothing, and return False: then `run` is
+        to be called. Promise 2."""
         ...
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:

@@ -51,6 +51,13 @@ _SEND = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Comman
 """What stands before the payload of a `message:send` that wants an answer."""
 
 
+_JOIN = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Command.JOIN}",(?=\{{)')
+"""What stands before the payload of a `channel:join` that wants an answer."""
+
+_CONNECT = f"{CONNECT}{NAMESPACE},"
+"""What stands before the payload of a CONNECT to the namespace."""
+
+
 class StrictJson:
     """The `json` that packets are written with: compact, and never NaN or a lone surrogate."""
 
@@ -94,6 +101,29 @@ def read_send(text: str) -> tuple[int, Any] | None:
     `read` tells."""
     found = _SEND.match(text) if len(text) <= MAX_SEND_CHARS else None
     if found is None or text[-1] != "]" or ('"data"' in text and _LONG_NUMBER.search(text) is not None):
+        return None
+    try:
+        return int(found[1]), orjson.loads(text[found.end() : -1])
+    except orjson.JSONDecodeError:
+        return None
+
+
+def read_connect(text: str) -> dict[str, Any] | None:
+    """Read a CONNECT to the namespace in its ordinary form: its payload. Return None for every other packet, be it
+    malformed: `read` tells."""
+    if not text.startswith(_CONNECT):
+        return None
+    try:
+        payload = orjson.loads(text[len(_CONNECT) :])
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def read_join(text: str) -> tuple[int, Any] | None:
+    """As `read_send`, with a `channel:join`."""
+    found = _JOIN.match(text) if len(text) <= MAX_SEND_CHARS else None
+    if found is None or text[-1] != "]":
         return None
     try:
         return int(found[1]), orjson.loads(text[found.end() : -1])

@@ -10,10 +10,11 @@ from typing import Any
 
 import socketio
 
-from server.domain.errors import Internal, MaruError, Unavailable, UnknownNamespace
-from server.domain.identity import SessionId
+from server.application.sessions.sessions import Session
+from server.domain.errors import Unavailable
 from server.domain.outcomes import CloseReason
 from server.gateway.socketio import packets
+from server.gateway.socketio.connecting import Connecting
 from server.gateway.socketio.engine import Engine
 from server.gateway.socketio.namespace import Namespace
 from server.gateway.socketio.packets import ChatPacket
@@ -21,7 +22,6 @@ from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, HostilePacket
 from server.gateway.websocket.registry import Dispatch
-from server.wire import errors
 from server.wire.answers import Answer, Failed
 from server.wire.words import NAMESPACE
 
@@ -42,15 +42,18 @@ class ChatServer(socketio.AsyncServer):
         )
         self._rooms = rooms
         self._namespace = namespace
+        self._connecting = Connecting(self.eio, rooms, namespace)
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
 
     def _take(self, connection: Connection, packet: str) -> bool:
-        """Begin a `message:send` without a task, if it has its ordinary form."""
+        """Begin a `message:send`, or handle a CONNECT or a `channel:join`, without a task, if its form is ordinary."""
         session = connection.session
-        if session is None or (read := packets.read_send(packet)) is None:
-            return False
+        if session is None:
+            return self._connecting.connect_at_once(connection, packet)
+        if (read := packets.read_send(packet)) is None:
+            return self._join_at_once(connection, session, packet)
         id, payload = read
         ack = _Ack(connection, id)
         if self._namespace.submit(session, payload, connection.packets.begin(ack), ack.reply):
@@ -58,45 +61,25 @@ class ChatServer(socketio.AsyncServer):
         connection.packets.take_back()
         return False
 
+    def _join_at_once(self, connection: Connection, session: Session, packet: str) -> bool:
+        """Handle a join, unless an answer to a command before it is still to come."""
+        if connection.packets.under_way or (read := packets.read_join(packet)) is None:
+            return False
+        id, payload = read
+        return self._namespace.join(session, payload, partial(_reply, connection, id))
+
     async def _received(self, connection: Connection, text: str) -> None:
         """Handle a packet of a client. An ACK is ignored: the server asks for none."""
         kind, namespace, id, data = packets.read(text)
         if kind == packets.EVENT:
             await self._run(connection, namespace, id, data)
         elif kind == packets.CONNECT:
-            await self._connect(connection, namespace or "/", data)
+            await self._connecting.connect(connection, namespace or "/", data)
         elif kind == packets.DISCONNECT:
             if namespace == NAMESPACE:
                 self._end_session(connection)
                 connection.packets.drop()  # packets behind the goodbye are not even counted
             connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
-
-    async def _connect(self, connection: Connection, namespace: str, auth: object) -> None:
-        if not connection.is_open():
-            return
-        if namespace == NAMESPACE and connection.session is not None:
-            raise HostilePacket("CONNECT twice")
-        self.eio.registry.connected(connection)
-        try:
-            if namespace != NAMESPACE:
-                raise UnknownNamespace(f"this server has one namespace, {NAMESPACE}")
-            admitted = await self._namespace.admit(auth)
-        except MaruError as error:
-            self._refuse(connection, namespace, error)
-            return
-        if not connection.is_open():
-            return
-        session = self._namespace.open(SessionId(self.eio.generate_id()), admitted)
-        connection.session = session
-        self._rooms.admit(session.id, connection)
-        connection.write(packets.connected(session.id))
-        await self._namespace.resume(session, admitted)
-
-    def _refuse(self, connection: Connection, namespace: str, error: MaruError) -> None:
-        connection.write(packets.refused(namespace, errors.connect_error(error)))
-        if connection.session is None:
-            code = CloseCode.INTERNAL_ERROR if isinstance(error, Internal) else CloseCode.POLICY_VIOLATION
-            connection.close(code, CloseReason.REFUSED, f"CONNECT refused: {error.code}")
 
     async def _run(self, connection: Connection, namespace: str | None, id: int | None, data: Sequence[Any]) -> None:
         """Run a command. If the log or the broker is away, the commands behind it that may need them are refused at

@@ -69,6 +69,11 @@ class PacketQueue:
         """Whether a packet that has been read is still to be handled or answered."""
         return self._mailbox is not None or self._lane is not None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether commands are under way without a task."""
+        return self._lane is not None
+
     def has_room(self) -> bool:
         """Say whether few enough packets wait to be handled."""
         return self._mailbox is None or len(self._mailbox) <= MAILBOX_LOW

@@ -98,8 +98,12 @@ class Registry(ConnectionEvents[Connection]):
     # What a connection calls
 
     def take_at_once(self, connection: Connection, packet: str) -> bool:
-        """Begin a command that needs no task."""
-        return self._dispatch.take(connection, packet)
+        """Begin a command that needs no task. If that fails, close the connection."""
+        try:
+            return self._dispatch.take(connection, packet)
+        except Exception as error:  # noqa: BLE001  # an unexpected error ends this connection and no other
+            self._fail(connection, error)
+            return True
 
     async def received(self, connection: Connection, packet: str) -> None:
         """Handle a packet. If that fails, drop the client's other packets and close the connection."""
@@ -109,9 +113,13 @@ class Registry(ConnectionEvents[Connection]):
             connection.packets.drop()
             connection.close(error.code, CloseReason.MALFORMED, error.problem)
         except Exception as error:  # noqa: BLE001  # an unexpected error ends this connection and no other
-            connection.packets.drop()
-            _log_failure(connection, error)
-            connection.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
+            self._fail(connection, error)
+
+    @staticmethod
+    def _fail(connection: Connection, error: Exception) -> None:
+        connection.packets.drop()
+        _log_failure(connection, error)
+        connection.close(CloseCode.INTERNAL_ERROR, CloseReason.INTERNAL_ERROR, "internal error")
 
     def lost(self, connection: Connection) -> None:
         """Stop pinging the connection and waiting for its CONNECT."""

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.application.channels.hosting import EMPTY_LIMIT
+from server.application.channels.hosting import EMPTY_LIMIT, LINGER_S
 from server.application.channels.new_channels import NEW_CHANNELS
 from server.application.channels.resume_queue import RESUMES
 from server.application.channels.resuming import Joined
@@ -96,6 +96,58 @@ async def door() -> AsyncIterator[Door]:
 def offsets(events: Sequence[object]) -> list[int]:
     """What a test compares."""
     return [event.offset for event in events if isinstance(event, Event | EncodedEvent)]
+
+
+# A join that waits for nothing
+
+
+async def test_a_join_at_once_enters_a_hosted_channel(door: Door) -> None:
+    """It gives the position as a join does, and every event beyond it is delivered."""
+    await door.write(3)
+    joined = await door.join()
+    door.replica.subscriptions.leave(HERS, ROOM)
+    await door.write(1)
+    assert door.replica.subscriptions.join_at_once(HERS, ALICE, ROOM) == Joined(
+        Position(joined.position.epoch, 4), None, ()
+    )
+    await door.write(1)
+    assert offsets(door.inbox) == [5]
+
+
+async def test_a_join_at_once_keeps_the_channel_as_a_join_does(door: Door) -> None:
+    """The channel stays hosted for as long after it, though its member leaves before anybody looks."""
+    subscriptions, hub = door.replica.subscriptions, door.replica.hub
+    await door.join()
+    subscriptions.leave(HERS, ROOM)
+    await asyncio.sleep(LINGER_S - 1)
+    assert subscriptions.join_at_once(HERS, ALICE, ROOM) is not None
+    subscriptions.leave(HERS, ROOM)
+    await asyncio.sleep(2)
+    await hub.release_empty()
+    assert hub.hosts(ROOM)
+    await asyncio.sleep(LINGER_S)
+    await hub.release_empty()
+    assert not hub.hosts(ROOM)
+
+
+@pytest.mark.parametrize("why", ["not hosted", "denied", "full", "gone", "after a fault"])
+async def test_a_join_at_once_leaves_the_rest_to_a_join(door: Door, why: str) -> None:
+    """Nothing is done if something has to be waited for, or if the session is to be refused."""
+    subscriptions, channel, who, session = door.replica.subscriptions, ROOM, ALICE, HERS
+    if why != "not hosted":
+        await door.join()
+        subscriptions.leave(HERS, ROOM)
+    if why == "denied":
+        who = identity("alice", grants={"room:*": ["send"]})
+    elif why == "full":
+        for number in range(MAX_CHANNELS):
+            await subscriptions.join(HERS, ALICE, ChannelName(f"other:{number}"), ignored)
+    elif why == "gone":
+        session = SessionId("another's")
+    elif why == "after a fault":
+        door.replica.hub.quarantine.add(ROOM, RuntimeError("a fault of ours"))
+    assert subscriptions.join_at_once(session, who, channel) is None
+    assert ROOM not in door.replica.transport.channels(HERS)
 
 
 # What a join gives

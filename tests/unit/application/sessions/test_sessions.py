@@ -68,6 +68,19 @@ async def test_only_a_verified_token_is_admitted(desk: Desk) -> None:
         await desk.sessions.admit("bad")
 
 
+async def test_a_token_is_judged_at_once_if_nothing_has_to_be_waited_for(desk: Desk) -> None:
+    """The same identity, the same refusal, and None if the verifier would have to be waited for."""
+    alice = identity("alice")
+    desk.tokens.issue("good", alice)
+    assert desk.sessions.admit_at_once("good") is alice
+    with pytest.raises(Unauthenticated):
+        desk.sessions.admit_at_once("bad")
+    desk.tokens.before = gate = Gate()
+    assert desk.sessions.admit_at_once("good") is None
+    gate.open()
+    assert await desk.sessions.admit("good") is alice
+
+
 async def test_a_verifier_that_does_not_answer_is_unavailable(desk: Desk) -> None:
     """Admission waits as long as a command may, and not longer."""
     desk.tokens.before = Gate()

@@ -20,6 +20,7 @@ from server.gateway.chat.namespace import ChatNamespace
 from server.ports.token_verifier import TokenVerifier
 from server.wire.answers import Answer, Done, Failed
 from server.wire.words import Command
+from tests.doubles.faulty_log import Gate
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.replica import Replica, replica
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity
@@ -218,11 +219,17 @@ async def test_no_token_or_a_bad_one_is_unauthenticated(scene: Scene, auth: obje
 
 
 class _Fails(TokenVerifier):
+    def verify_at_once(self, token: str) -> Any:
+        raise RuntimeError("a fault of ours")
+
     async def verify(self, token: str) -> Any:
         raise RuntimeError("a fault of ours")
 
 
 class _Expired(TokenVerifier):
+    def verify_at_once(self, token: str) -> Any:
+        raise TokenExpired("the token has expired")
+
     async def verify(self, token: str) -> Any:
         raise TokenExpired("the token has expired")
 
@@ -232,3 +239,34 @@ async def test_a_fault_while_judging_a_token_is_internal(scene: Scene) -> None:
     for verifier, error in ((_Fails(), Internal), (_Expired(), TokenExpired)):
         with pytest.raises(error):
             await scene.namespace_with(scene.sessions_with(verifier)).admit({"token": "any"})
+        with pytest.raises(error):
+            scene.namespace_with(scene.sessions_with(verifier)).admit_at_once({"token": "any"})
+
+
+async def test_a_client_is_admitted_at_once_if_nothing_has_to_be_waited_for(scene: Scene) -> None:
+    """As `admit` does; a client that resumes, or whose token takes time, is admitted by it."""
+    scene.tokens.issue("good", identity("bob"))
+    good: dict[str, Any] = {"token": "good"}
+    assert scene.namespace.admit_at_once(good) == await scene.namespace.admit(good)
+    assert scene.namespace.admit_at_once(good | {"resume": {}}) is not None
+    assert scene.namespace.admit_at_once(good | {"resume": {ROOM: {"epoch": "e", "offset": 0}}}) is None
+    for auth in (None, {}, {"token": ""}, {"token": "bad"}):
+        with pytest.raises(Unauthenticated):
+            scene.namespace.admit_at_once(auth)
+    scene.tokens.before = Gate()
+    assert scene.namespace.admit_at_once(good) is None
+
+
+async def test_a_join_at_once_ends_as_any_command(scene: Scene) -> None:
+    """One answer, one count, one line; a join that is not done at once leaves nothing of these."""
+    assert not scene.namespace.join(scene.alice, {"channel": ROOM}, scene.replies.append)
+    assert (scene.replies, scene.lines, scene.metrics.of("commanded")) == ([], [], [])
+    ordinary = await scene.run("channel:join", {"channel": ROOM})
+    scene.replies.clear()
+    assert scene.namespace.join(scene.alice, {"channel": ROOM}, scene.replies.append)
+    assert scene.replies == [ordinary]
+    lines = [{**line, "ms": 0} for line in scene.lines]
+    assert lines[0] == lines[1]
+    assert [told[:2] for told in scene.metrics.of("commanded")] == [("channel:join", "ok")] * 2
+    scene.sessions.close(scene.alice)
+    assert not scene.namespace.join(scene.alice, {"channel": ROOM}, scene.replies.append)
