@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
@@ -38,13 +39,15 @@ class Gate:
 class FaultyLog(MessageLog):
     """The log `inner` behind a bad line.
 
-    Each call raises `error` while it is set. Each call awaits `before`, then asks `inner`, then awaits `after`.
-    `written` has each new event, `noted` each that `note` was called for; `reads` counts the calls of `read`.
+    Each call raises `error` while it is set. Each call awaits `before`, then asks `inner`, then awaits `after`. `hints`
+    says that the log has hinted at its events. `written` has each new event, `noted` each that `note` was called for;
+    `reads` counts the calls of `read`.
     """
 
     def __init__(self, inner: MessageLog) -> None:
         self.inner = inner
         self.error: Exception | None = None
+        self.hints = False
         self.before: Pause = at_once
         self.after: Pause = at_once
         self.written: list[Event] = []
@@ -55,6 +58,7 @@ class FaultyLog(MessageLog):
     async def append(self, draft: Draft) -> Appended:
         await self._reach()
         appended = await self.inner.append(draft)
+        appended = replace(appended, hinted=self.hints)
         if not appended.duplicate:
             self.written.append(appended.event)
         await self.after()

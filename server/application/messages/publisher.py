@@ -47,7 +47,7 @@ class Publisher:
         self._new_id = new_id
         self.metrics = metrics
         self.clock = clock
-        self._hinting: set[asyncio.Task[None]] = set()  # hints of events whose senders have given up; kept alive here
+        self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
     async def send(self, identity: Identity, command: Send) -> Appended:
         """Write a message. Raises `PermissionDenied`, `Unavailable`, `Overloaded`."""
@@ -157,7 +157,10 @@ class Publisher:
 
     def hint_late(self, event: MessageEvent) -> None:
         """Hint at an event whose sender has given up."""
-        hinting = asyncio.create_task(self._hint(event))
+        self.keep(asyncio.ensure_future(self._hint(event)))
+
+    def keep(self, hinting: asyncio.Future[None]) -> None:
+        """Keep a task alive until it is done."""
         self._hinting.add(hinting)
         hinting.add_done_callback(self._hinting.discard)
 

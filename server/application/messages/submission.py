@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from server.application.deadline import COMMAND_DEADLINE_S, Watch
@@ -20,6 +21,9 @@ class Office(Protocol):
     broadcast: Broadcast
     metrics: MessageMetrics
     clock: Callable[[], float]
+
+    def keep(self, hinting: asyncio.Future[None]) -> None:
+        """Keep a task alive until it is done."""
 
     def hint_late(self, event: MessageEvent) -> None:
         """Hint at an event whose sender has been told that its message may be lost."""
@@ -56,9 +60,11 @@ class Submission:
         if publishing is PUBLISHED:
             self._finish(outcome)
         else:
-            asyncio.ensure_future(publishing).add_done_callback(lambda hint: self._published(hint, outcome))
+            hinting = asyncio.ensure_future(publishing)
+            self._office.keep(hinting)
+            hinting.add_done_callback(partial(self._published, outcome))
 
-    def _published(self, hint: asyncio.Future[None], outcome: Appended) -> None:
+    def _published(self, outcome: Appended, hint: asyncio.Future[None]) -> None:
         error = None if hint.cancelled() else hint.exception()
         self._finish(error if isinstance(error, Exception) else outcome)
 

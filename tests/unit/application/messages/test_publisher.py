@@ -6,18 +6,22 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Delete, Edit, Send
+from server.application.deadline import COMMAND_DEADLINE_S
 from server.application.messages.publisher import Publisher
 from server.domain.appending import Appended, already_deleted, not_found
+from server.domain.drafts import Sender
 from server.domain.errors import Conflict, NotFound, PermissionDenied, Unavailable
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
-from server.domain.identity import Author, UserId
+from server.domain.identity import Author, Identity, UserId
 from server.domain.messages import Message, MessageId, Tombstone
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, event, identity, some_id
+from tests.doubles.virtual_time import virtually
 
 ALICE = identity("alice")
 BOB = identity("bob", grants={"room:*": ["join", "send"]})
@@ -355,3 +359,122 @@ async def test_the_log_is_timed_whoever_waits(press: Press) -> None:
     with pytest.raises(Unavailable):
         await publisher.send(ALICE, command)
     assert metrics.of("appended") == [(0.0,), (pytest.approx(1.8),)]
+
+
+class Outcomes:
+    """What a sender is told of its submissions."""
+
+    def __init__(self, press: Press) -> None:
+        self._press = press
+        self.sender = Sender()
+        self.told: asyncio.Queue[Appended | Exception] = asyncio.Queue()
+
+    def submit(self, text: str = "hi", user: Identity = ALICE) -> None:
+        """Submit a message to the room."""
+        self._press.publisher.submit(user, Send(channel=ROOM, text=text), self.sender, self.told.put_nowait)
+
+    async def next(self) -> Appended | Exception:
+        """Wait for the first outcome, and take it."""
+        async with asyncio.timeout(5):
+            return await self.told.get()
+
+
+async def test_a_submitted_message_is_in_the_log_and_hinted_at(press: Press) -> None:
+    """As if it had been sent, without a wait."""
+    outcomes = Outcomes(press)
+    outcomes.submit()
+    appended = await outcomes.next()
+    assert isinstance(appended, Appended)
+    assert press.log.written == [appended.event] == await press.hints(1)
+    assert not outcomes.sender.failed
+
+
+async def test_a_submission_without_a_grant_is_refused_at_once(press: Press) -> None:
+    """The caller is told by the error alone."""
+    outcomes = Outcomes(press)
+    with pytest.raises(PermissionDenied):
+        outcomes.submit(user=READER)
+    assert (outcomes.told.qsize(), press.log.written) == (0, [])
+
+
+async def test_a_submission_that_the_log_refuses_fails_its_sender(press: Press) -> None:
+    """The client tries again, and nothing behind it may be written before."""
+    outcomes = Outcomes(press)
+    press.log.error = Unavailable("away")
+    outcomes.submit()
+    assert isinstance(await outcomes.next(), Unavailable)
+    assert outcomes.sender.failed
+
+
+async def test_a_submission_without_its_hint_is_unavailable(press: Press) -> None:
+    """A retry hints at the event again."""
+    outcomes = Outcomes(press)
+    press.broker.away = True
+    outcomes.submit()
+    assert isinstance(await outcomes.next(), Unavailable)
+    assert outcomes.sender.failed
+    assert len(press.log.written) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_submission_is_answered_at_the_deadline(*, fails: bool) -> None:
+    """Once; if the log writes it all the same, it is hinted at then."""
+
+    async def scenario() -> None:
+        press = Press()
+        await press.link.subscribe(ROOM)
+        outcomes, gate = Outcomes(press), Gate()
+        press.log.before = gate
+        outcomes.submit()
+        await asyncio.sleep(COMMAND_DEADLINE_S)
+        assert isinstance(await outcomes.next(), Unavailable)
+        assert outcomes.sender.failed
+        press.log.error = Unavailable("away") if fails else None
+        gate.open()
+        await asyncio.sleep(1)
+        assert outcomes.told.empty()
+        assert len(press.log.written) == (not fails)
+        if not fails:
+            assert await press.hints(1) == press.log.written
+
+    virtually(scenario)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_is_hinted_at_twice(*, late: bool) -> None:
+    """A log that hints at its events by itself needs nobody else to."""
+
+    async def scenario() -> None:
+        press = Press()
+        await press.link.subscribe(ROOM)
+        press.log.hints = True
+        press.broker.away = True  # a hint would fail
+        outcomes = Outcomes(press)
+        press.log.before = gate = Gate()
+        outcomes.submit()
+        await asyncio.sleep(COMMAND_DEADLINE_S if late else 0)
+        gate.open()
+        assert isinstance(await outcomes.next(), Unavailable if late else Appended)
+        await press.publisher.send(ALICE, Send(channel=ROOM, text="hi"))
+        assert len(press.log.written) == 2
+
+    virtually(scenario)
+
+
+class GivenUp(MemoryBroadcast):
+    """A broadcast whose publishing is cancelled, as at the end of the process."""
+
+    def publish(self, event: Event) -> Awaitable[None]:
+        publishing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        publishing.cancel()
+        return publishing
+
+
+async def test_a_submission_whose_hint_is_given_up_is_written(press: Press) -> None:
+    """The message is in the log, whoever hears of it."""
+    outcomes = Outcomes(press)
+    press.publisher = Publisher(press.log, GivenUp(), lambda: NOW_NS, press.new_id)
+    outcomes.submit()
+    appended = await outcomes.next()
+    assert isinstance(appended, Appended)
+    assert press.log.written == [appended.event]

@@ -24,6 +24,7 @@ from server.gateway.socketio.packets import (
     encoded_event,
     event,
     read,
+    read_send,
     refused,
 )
 from server.gateway.websocket.frames import HostilePacket, frame
@@ -104,6 +105,48 @@ def test_numbers_of_data_are_read_exactly(number: float) -> None:
     *_, found = read("2/chat,1" + json.dumps(data))
     assert found == data
     assert type(found[1]["data"]["a"][0]) is type(number)
+
+
+def test_numbers_of_data_are_read_exactly_if_its_name_is_escaped() -> None:
+    """JSON allows escapes in names."""
+    *_, found = read('2/chat,1["message:send",{"\\u0064ata":{"a":18446744073709551617}}]')
+    assert found[1]["data"]["a"] == 2**64 + 1
+
+
+SENDS = {
+    "ordinary": ('2/chat,7["message:send",{"channel":"a"}]', (7, {"channel": "a"})),
+    "empty": ('2/chat,7["message:send",{}]', (7, {})),
+    "data": ('2/chat,7["message:send",{"data":{"a":1}}]', (7, {"data": {"a": 1}})),
+    "brackets in a text": ('2/chat,7["message:send",{"text":"}]"}]', (7, {"text": "}]"})),
+    "no ack id": ('2/chat,["message:send",{}]', None),
+    "another command": ('2/chat,7["message:edit",{}]', None),
+    "another namespace": ('2/other,7["message:send",{}]', None),
+    "two payloads": ('2/chat,7["message:send",{},{}]', None),
+    "no payload": ('2/chat,7["message:send"]', None),
+    "a list": ('2/chat,7["message:send",[]]', None),
+    "space behind": ('2/chat,7["message:send",{}] ', None),
+    "malformed": ('2/chat,7["message:send",{]', None),
+    "long": ('2/chat,7["message:send",{"text":"' + "x" * 1_024 + '"}]', None),
+    "a long number": ('2/chat,7["message:send",{"data":{"a":18446744073709551617}}]', None),
+    "16 digits": ('2/chat,1234567890123456["message:send",{}]', None),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), SENDS.values(), ids=SENDS)
+def test_ordinary_sends_are_read(text: str, expected: tuple[int, object] | None) -> None:
+    """Every other packet is left to `read`."""
+    assert read_send(text) == expected
+
+
+@given(
+    st.from_regex(
+        r'2/chat,[0-9]{0,17}\["message:send",\{?("(channel|text|data)":["{\[]?.{0,20},?){0,3}\}?\]?', fullmatch=True
+    )
+)
+def test_an_ordinary_send_is_what_any_packet_is(text: str) -> None:
+    """Both readers agree about each packet that the fast one takes."""
+    if (found := read_send(text)) is not None:
+        assert read(text) == (EVENT, "/chat", found[0], ["message:send", found[1]])
 
 
 def test_a_long_number_in_deep_data_is_read_as_far_as_possible() -> None:
