@@ -43,26 +43,23 @@ class DecodeError(ValueError):
 
 def encode_event(event: MessageEvent) -> bytes:
     """Return the bytes of an event with its position: a single line."""
-    fields: dict[str, Any] = {
-        "v": VERSION,
-        "c": event.channel,
-        "e": event.epoch,
-        "o": event.offset,
-        "a": event.at,
-    }
     match event:
         case MessageCreated():
-            fields |= {"t": "created", "m": _message_fields(event.message)}
+            return orjson.dumps(_change_fields("created", event))
         case MessageEdited():
-            fields |= {"t": "edited", "m": _message_fields(event.message)}
+            return orjson.dumps(_change_fields("edited", event))
         case MessageDeleted():
-            fields |= {"t": "deleted", "i": event.id}
-            if event.by is not None:
-                fields["b"] = [event.by.id, event.by.name]
+            by = {} if event.by is None else {"b": [event.by.id, event.by.name]}
+            return orjson.dumps(_place_fields(event) | {"t": "deleted", "i": event.id} | by)
         case MessageErased():
             was = "edited" if event.edited else "created"
-            fields |= {"t": "erased", "i": event.id, "n": event.created_offset, "w": was}
-    return orjson.dumps(fields)
+            return orjson.dumps(
+                _place_fields(event) | {"t": "erased", "i": event.id, "n": event.created_offset, "w": was}
+            )
+
+
+def _place_fields(event: MessageEvent) -> dict[str, Any]:
+    return {"v": VERSION, "c": event.channel, "e": event.epoch, "o": event.offset, "a": event.at}
 
 
 def decode_event(raw: bytes) -> Event:
@@ -114,20 +111,30 @@ def state_of(event: Event) -> MessageChange:
     return change
 
 
-def _message_fields(message: Message) -> dict[str, Any]:
+def _change_fields(kind: str, event: MessageCreated | MessageEdited) -> dict[str, Any]:
+    """Return the fields of a change in a single step, since a log writes very many."""
+    message = event.message
     return {
-        "id": message.id,
-        "channel": message.channel,
-        "author": [message.author.id, message.author.name],
-        "text": message.text,
-        "data": message.data,
-        "reply_to": message.reply_to,
-        "key": message.key,
-        "created_at": message.created_at,
-        "edited_at": message.edited_at,
-        "version": message.version,
-        "offset": message.offset,
-        "edited_by": None if message.edited_by is None else [message.edited_by.id, message.edited_by.name],
+        "v": VERSION,
+        "c": event.channel,
+        "e": event.epoch,
+        "o": event.offset,
+        "a": event.at,
+        "t": kind,
+        "m": {
+            "id": message.id,
+            "channel": message.channel,
+            "author": [message.author.id, message.author.name],
+            "text": message.text,
+            "data": message.data,
+            "reply_to": message.reply_to,
+            "key": message.key,
+            "created_at": message.created_at,
+            "edited_at": message.edited_at,
+            "version": message.version,
+            "offset": message.offset,
+            "edited_by": None if message.edited_by is None else [message.edited_by.id, message.edited_by.name],
+        },
     }
 
 
