@@ -10,7 +10,7 @@ from server.adapters.codec import DecodeError, decode_event, encode_event, known
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
 from server.adapters.sqlite.order import out_of_order
-from server.adapters.sqlite.rows import execute_rows
+from server.adapters.sqlite.rows import STATE, execute_rows
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Sender
@@ -33,15 +33,14 @@ _FIND_KEYS = """
 WITH wanted (draft, channel_id, author, key, now) AS (VALUES {rows})
 SELECT w.draft, k.offset, k.message_id, k.at, e.payload FROM wanted w
 JOIN keys k ON k.channel_id = w.channel_id AND k.author = w.author AND k.key = w.key AND k.expires_at > w.now
-LEFT JOIN events e ON e.channel_id = k.channel_id AND e.offset = k.offset
+LEFT JOIN events e ON e.channel_id = k.channel_id AND e.offset = k.offset AND e.message_id IS NOT NULL
 """
 
 _FIND_STATES = """
 WITH wanted (draft, channel_id, id) AS (VALUES {rows})
-SELECT w.draft, state.payload FROM wanted w
+SELECT w.draft, {state} FROM wanted w
 JOIN events creation ON creation.message_id = w.id AND creation.channel_id = w.channel_id
-JOIN events state ON state.channel_id = creation.channel_id AND state.offset = creation.state_offset
-"""
+""".replace("{state}", STATE)
 
 _MOVE_STATES = """
 WITH moved (id, channel_id, state_offset) AS (VALUES {rows})
@@ -52,7 +51,11 @@ WHERE events.message_id = moved.id AND events.channel_id = moved.channel_id
 _DROP = """
 WITH dropped (channel_id, floor) AS (VALUES {rows})
 DELETE FROM events WHERE n IN (
-    SELECT e.n FROM dropped d JOIN events e ON e.channel_id = d.channel_id AND e.offset <= d.floor
+    SELECT e.n FROM dropped d CROSS JOIN events e
+    ON e.channel_id = d.channel_id AND e.offset <= d.floor AND e.message_id IS NOT NULL
+    UNION ALL
+    SELECT e.n FROM dropped d CROSS JOIN events e
+    ON e.channel_id = d.channel_id AND e.offset <= d.floor AND e.message_id IS NULL
 )
 """
 

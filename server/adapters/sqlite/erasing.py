@@ -28,7 +28,7 @@ CAST(json_set(
 _CREATIONS = """
 WITH gone (channel_id, created, payload) AS (VALUES {rows})
 UPDATE events SET payload = {erased}
-FROM gone WHERE events.channel_id = gone.channel_id AND events.offset = gone.created
+FROM gone WHERE events.channel_id = gone.channel_id AND events.offset = gone.created AND events.message_id IS NOT NULL
 """
 _EDITS = """
 UPDATE events SET edit_of = NULL, payload = {erased}

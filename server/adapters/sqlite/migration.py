@@ -12,11 +12,22 @@ _BATCH = 500
 _TO_2 = """
 CREATE TABLE authors (author TEXT NOT NULL, channel_id INTEGER NOT NULL, PRIMARY KEY (author, channel_id))
 WITHOUT ROWID;
-ALTER TABLE events ADD COLUMN edit_of INTEGER;
-CREATE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
-UPDATE events SET edit_of = json_extract(CAST(payload AS TEXT), '$.m.offset')
-WHERE message_id IS NULL AND json_valid(CAST(payload AS TEXT))
-AND json_extract(CAST(payload AS TEXT), '$.t') = 'edited';
+ALTER TABLE events RENAME TO events_1;
+DROP INDEX messages;
+CREATE TABLE events (
+    n INTEGER PRIMARY KEY, channel_id INTEGER NOT NULL, offset INTEGER NOT NULL, written_at INTEGER NOT NULL,
+    message_id TEXT, state_offset INTEGER, edit_of INTEGER, payload BLOB NOT NULL
+);
+INSERT INTO events (n, channel_id, offset, written_at, message_id, state_offset, edit_of, payload)
+SELECT n, channel_id, offset, written_at, message_id, state_offset, CASE
+    WHEN message_id IS NULL AND json_valid(CAST(payload AS TEXT))
+    AND json_extract(CAST(payload AS TEXT), '$.t') = 'edited'
+    THEN json_extract(CAST(payload AS TEXT), '$.m.offset') END, payload
+FROM events_1 ORDER BY n;
+DROP TABLE events_1;
+CREATE UNIQUE INDEX messages ON events (message_id, channel_id) WHERE message_id IS NOT NULL;
+CREATE UNIQUE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
+CREATE UNIQUE INDEX changes ON events (channel_id, offset) WHERE message_id IS NULL;
 CREATE INDEX edits ON events (channel_id, edit_of) WHERE edit_of IS NOT NULL;
 CREATE TABLE erasing (channel_id INTEGER NOT NULL, created INTEGER NOT NULL, payload TEXT NOT NULL,
 PRIMARY KEY (channel_id, created)) WITHOUT ROWID;
@@ -31,7 +42,7 @@ ALTER TABLE store ADD COLUMN may_age INTEGER;
 
 _DELETED = """
 SELECT m.channel_id, m.offset, e.payload FROM events m
-JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset
+JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset AND e.message_id IS NULL
 WHERE m.message_id IS NOT NULL AND m.state_offset > m.offset
 """
 

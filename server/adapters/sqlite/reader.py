@@ -18,6 +18,7 @@ from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.erasing import SHOWN
 from server.adapters.sqlite.opened_file import FileLost, OpenedFile
 from server.adapters.sqlite.reader_threads import Query, ReaderThreads, Row, closed
+from server.adapters.sqlite.rows import STATE
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import state_after
@@ -31,42 +32,42 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger("maru.log")
 
-_REPLAY = """
+# Each event is in one of two indexes: that of creations, or that of all others.
+_READ = """
 SELECT c.epoch, c.head, c.floor, (
     SELECT CAST(group_concat(payload, char(10)) AS BLOB) FROM (
-        SELECT {shown} AS payload FROM events e
-        WHERE e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
-        ORDER BY e.offset LIMIT ?3
+        SELECT e.offset AS offset, e.payload AS payload FROM events e WHERE e.message_id IS NOT NULL
+        AND e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
+        UNION ALL
+        SELECT e.offset, {shown} FROM events e WHERE e.message_id IS NULL
+        AND e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
+        ORDER BY offset LIMIT ?3
     )
 ) FROM channels c WHERE c.name = ?1
-"""
-_READ = _REPLAY.format(shown=SHOWN)
+""".replace("{shown}", SHOWN)
 
 _HEADS = """
 SELECT json_group_array(json_array(c.name, c.epoch, c.head)) FROM json_each(?1) n JOIN channels c ON c.name = n.value
 """
 
 _MESSAGE = """
-SELECT m.offset, e.payload FROM channels c
-JOIN events m ON m.message_id = ?2 AND m.channel_id = c.id
-JOIN events e ON e.channel_id = c.id AND e.offset = m.state_offset
+SELECT creation.offset, {state} FROM channels c
+JOIN events creation ON creation.message_id = ?2 AND creation.channel_id = c.id
 WHERE c.name = ?1
-"""
+""".replace("{state}", STATE)
 
-# `m` is the event that created a message, `e` the last one that changed it. A line is the offset of `m`, a space, and
-# the payload of `e`.
+# A line is the offset of a message's creation, a space, and the payload of its state.
 _HISTORY = """
 SELECT c.epoch, c.head, (
     SELECT CAST(group_concat(line, char(10)) AS BLOB) FROM (
-        SELECT m.offset || ' ' || e.payload AS line FROM events m
-        JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset
-        WHERE m.channel_id = c.id AND m.offset > ?2 AND m.offset < ?3 AND m.message_id IS NOT NULL
-        ORDER BY m.offset {direction} LIMIT ?4
+        SELECT creation.offset || ' ' || {state} AS line FROM events creation
+        WHERE creation.channel_id = c.id AND creation.offset > ?2 AND creation.offset < ?3
+        AND creation.message_id IS NOT NULL ORDER BY creation.offset {direction} LIMIT ?4
     )
 ) FROM channels c WHERE c.name = ?1
 """
-_NEWEST_FIRST = _HISTORY.format(direction="DESC")
-_OLDEST_FIRST = _HISTORY.format(direction="ASC")
+_NEWEST_FIRST = _HISTORY.format(state=STATE, direction="DESC")
+_OLDEST_FIRST = _HISTORY.format(state=STATE, direction="ASC")
 
 _BEYOND = 2**62
 """Above every offset."""

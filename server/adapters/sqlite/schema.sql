@@ -21,6 +21,8 @@ CREATE TABLE authors (author TEXT NOT NULL, channel_id INTEGER NOT NULL, PRIMARY
 -- Dense per channel from floor + 1 to head. `payload` is the codec's JSON, which holds no raw newline. An event that
 -- created a message has the message's id, and the offset of the last event that changed it: the payload of that event
 -- is the message's state. It is kept as long as the creation is, because the oldest events are dropped first.
+-- Other events (edits, deletions, and those of kinds that a newer version writes) have no message's id: each event is in
+-- one of the two unique indexes by offset.
 -- An edit has the offset of its message's creation in `edit_of`, until it is erased. A deletion replaces the payloads of
 -- its message's creation and edits by those of erased events.
 -- Rows are stored in the order of writing, whatever their channel, and ids begin with the time: a commit touches few
@@ -33,11 +35,11 @@ CREATE TABLE events (
     message_id TEXT,
     state_offset INTEGER,
     edit_of INTEGER,
-    payload BLOB NOT NULL,
-    UNIQUE (channel_id, offset)
+    payload BLOB NOT NULL
 );
 CREATE UNIQUE INDEX messages ON events (message_id, channel_id) WHERE message_id IS NOT NULL;
-CREATE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
+CREATE UNIQUE INDEX creations ON events (channel_id, offset) WHERE message_id IS NOT NULL;
+CREATE UNIQUE INDEX changes ON events (channel_id, offset) WHERE message_id IS NULL;
 CREATE INDEX edits ON events (channel_id, edit_of) WHERE edit_of IS NOT NULL;
 
 -- Deleted messages whose edits may still have their text, by the offsets of their creations. `payload`: the erased event

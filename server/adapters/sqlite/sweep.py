@@ -21,6 +21,32 @@ KEY_MARGIN_MS = 3_600_000
 PACE_S = 0.02
 """Between the steps of a pass: appends go first."""
 
+# When the oldest event of the channel `c` was written. It is in the index of creations, or in that of the others.
+_OLDEST = """
+coalesce(
+    (SELECT written_at FROM events WHERE channel_id = c.id AND offset = c.floor + 1 AND message_id IS NOT NULL),
+    (SELECT written_at FROM events WHERE channel_id = c.id AND offset = c.floor + 1 AND message_id IS NULL)
+)
+"""
+
+_DUE = """
+SELECT c.id, c.head, c.floor FROM channels c
+WHERE c.id > ? AND c.id <= ? AND (c.head - c.floor > ? OR {oldest} < ?) ORDER BY c.id
+""".replace("{oldest}", _OLDEST)
+
+_HELD_BACK = """
+SELECT EXISTS (SELECT 1 FROM channels c WHERE c.id > ? AND c.id <= ? AND {oldest} >= ? AND {oldest} < ?)
+""".replace("{oldest}", _OLDEST)
+
+_AGED = """
+SELECT min(offset) FILTER (WHERE written_at >= ?1), max(offset) FROM (
+    SELECT offset, written_at FROM events WHERE channel_id = ?2 AND offset > ?3 AND message_id IS NOT NULL
+    UNION ALL
+    SELECT offset, written_at FROM events WHERE channel_id = ?2 AND offset > ?3 AND message_id IS NULL
+    ORDER BY offset LIMIT ?4
+)
+"""
+
 _log = structlog.get_logger("maru.log")
 
 
@@ -98,12 +124,7 @@ class Sweep:
         """Trim the next few channels. Returns whether more are left."""
         up_to = self._done_with + STEP_ROWS
         self._refused = self._refused or self._held_back(db, oldest, up_to)
-        due = db.execute(
-            "SELECT c.id, c.head, c.floor FROM channels c"
-            " JOIN events e ON e.channel_id = c.id AND e.offset = c.floor + 1"
-            " WHERE c.id > ? AND c.id <= ? AND (c.head - c.floor > ? OR e.written_at < ?) ORDER BY c.id",
-            (self._done_with, up_to, self._max_events, oldest),
-        ).fetchall()
+        due = db.execute(_DUE, (self._done_with, up_to, self._max_events, oldest)).fetchall()
         budget = STEP_ROWS
         for id, head, floor in due:
             over = max(floor, head - self._max_events)
@@ -126,20 +147,14 @@ class Sweep:
         if self.clock.trusted:
             return False
         (found,) = db.execute(
-            "SELECT EXISTS (SELECT 1 FROM channels c JOIN events e ON e.channel_id = c.id AND e.offset = c.floor + 1"
-            " WHERE c.id > ? AND c.id <= ? AND e.written_at >= ? AND e.written_at < ?)",
-            (self._done_with, up_to, oldest, self._now_ms() - self._max_age_ms),
+            _HELD_BACK, (self._done_with, up_to, oldest, self._now_ms() - self._max_age_ms)
         ).fetchone()
         return bool(found)
 
 
 def _aged(db: sqlite3.Connection, channel_id: int, floor: int, oldest: int) -> int:
     """Return the highest floor under which all events were written before `oldest`, as far as a step looks."""
-    young, last = db.execute(
-        "SELECT min(offset) FILTER (WHERE written_at >= ?), max(offset) FROM"
-        " (SELECT offset, written_at FROM events WHERE channel_id = ? AND offset > ? ORDER BY offset LIMIT ?)",
-        (oldest, channel_id, floor, STEP_ROWS),
-    ).fetchone()
+    young, last = db.execute(_AGED, (oldest, channel_id, floor, STEP_ROWS)).fetchone()
     return int(last if young is None else young - 1)
 
 
