@@ -15,6 +15,9 @@ from server.domain.events import UnknownEvent
 
 KIND = "reacted"
 
+ENTRY = f"{KIND} {{at}} {{at}} 👍 x"
+"""Of a stream in Redis."""
+
 
 def write_in_memory(log: MemoryMessageLog, channel: ChannelName, at: int) -> UnknownEvent:
     """Add an entry past the log's own methods, which write no such thing."""
@@ -38,7 +41,7 @@ def write_in_sqlite(path: Path, channel: ChannelName, at: int) -> UnknownEvent:
 
 
 async def write_in_redis(
-    command: Callable[..., Awaitable[Any]], channel: ChannelName, at: int, entry: str = f"{KIND} {{at}} {{at}} 👍 x"
+    command: Callable[..., Awaitable[Any]], channel: ChannelName, at: int, entry: str = ENTRY
 ) -> UnknownEvent:
     """Add an entry to the channel's stream; `command` runs one command of Redis. The channel has an event."""
     epoch, head, _, *rest = (await command("GET", keys.meta(channel))).decode().split()
@@ -49,6 +52,11 @@ async def write_in_redis(
 
 
 def encode(event: UnknownEvent) -> bytes:
-    """Return the bytes of the event, as a hint or as a payload in SQLite: more fields than this version knows."""
+    """Return the bytes of the event as a payload in SQLite: more fields than this version knows."""
     fields = {"c": event.channel, "e": event.epoch, "o": event.offset, "a": event.at}
     return orjson.dumps({"v": 1, "t": event.kind, **fields, "i": "a message's id", "r": ["👍", "alice"]})
+
+
+def hint_at(event: UnknownEvent) -> str:
+    """Return the hint at the event that a newer version publishes in Redis."""
+    return f"{event.epoch} {event.offset} {ENTRY.format(at=event.at)}"

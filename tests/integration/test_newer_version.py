@@ -16,7 +16,7 @@ from server.domain.events import UnknownEvent
 from tests.clients.bot import HASTE, enter, take
 from tests.clients.javascript import CoreJsClient
 from tests.clients.raw import RawSocket
-from tests.doubles.newer_version import encode, write_in_redis
+from tests.doubles.newer_version import hint_at, write_in_redis
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
@@ -43,7 +43,7 @@ class Update:
         """Write an entry as the next version does."""
         event = await write_in_redis(self.redis.command, ROOM, AT)
         if hinted:
-            await self.redis.command("PUBLISH", keys.topic(ROOM), encode(event))
+            await self.redis.command("PUBLISH", keys.topic(ROOM), hint_at(event))
         return event
 
 

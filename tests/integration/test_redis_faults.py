@@ -12,7 +12,8 @@ import pytest
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
-from server.adapters.redis.pipeline import BATCH_LIMIT, RUN, WAITING_LIMIT, Pipeline
+from server.adapters.redis.pipeline import RUN, Pipeline
+from server.adapters.redis.queue import BATCH_LIMIT, WAITING_LIMIT
 from server.domain.appending import Appended
 from server.domain.drafts import Revision
 from server.domain.errors import MaruError, Overloaded, Unavailable

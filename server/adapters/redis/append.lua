@@ -1,86 +1,47 @@
--- Append one draft: judge it, give it the next offset, write the event and the message's state, trim. All or nothing:
--- if memory is short, Redis refuses the first command that writes.
+-- Append the drafts of a channel, in order: judge each, give it the next offset, write the event and the message's state,
+-- publish the hint. New messages that follow each other are a run: what can be written for all of them is written once.
+-- A draft that is refused has written nothing, and the drafts of its sender behind it are refused, too.
 --
 -- KEYS  1-7 as in channel.lua  8 authors
--- ARGV  1-12 as in channel.lua  13 kind  14 at, ms  15 events kept  16 message id
---       creation  17 content (entries.py)  18 digest of author and key, or ''  19 the message id as bytes  20 author
---       revision  17 text  18 data  19 '1' to keep the old data  20 the moderator, or ''
---       deletion  17 the moderator, or ''
--- Returns {outcome, epoch, offset, at, id, entry or false}; outcome: ok, duplicate, not_found, conflict. Nothing is
--- sent back that the caller knows already: of a creation, only its position.
+-- ARGV  1-12 as in channel.lua  13 events kept  14 the topic of the hints, or ''  then for each draft
+--       'c' and the sender's number  at, ms  message id  content (entries.py)  digest of author and key, and the message
+--           id as bytes; or ''  author
+--       'e' and the sender's number  at  message id  text  data  '1' to keep the old data  the moderator, or ''
+--       'd' and the sender's number  at  message id  the moderator, or ''
+-- Returns {epoch, '1' if all hints are published, an answer to each draft ...}: the offset of a new message, or {'ok',
+-- offset, entry}, {'duplicate', offset, id, entry or false}, {'not_found'}, {'conflict'}, {'refused', error}. Nothing is
+-- sent back that the caller knows already. An error if all drafts are refused.
 
-local kind, at, id = ARGV[13], ARGV[14], ARGV[16]
-local offset = whole(head + 1)
-local RECORD = 32   -- bytes: 7 of the digest, 5 of the offset, 4 of the time in the window, 16 of the message id
-local LEVELS = {{128, 4}, {2048, 7}, {16384, 10}, {math.huge, 14}}   -- up to so many keys, bits of the digest in a field
-local entry
+local KEPT, TOPIC, DRAFTS = tonumber(ARGV[13]), ARGV[14], 15
+local CREATION, REVISION = string.byte('ce', 1, 2)
+
+local answers, numbers = {}, {}   -- by number of the draft; the number by its first word
+local failed, refused, refusal = {}, 0, nil   -- senders; drafts; the first error
+local wrote, hinted = false, true
+local authors = {}   -- that are in the index
 written = math.max(NOW, written)
-if floor == head and trimmed < floor then
-  trim(0)   -- all of it, at once
+local WRITTEN = whole(written)
+
+-- The payload of a hint, for entries.py.
+local function hint_of(offset, entry)
+  return epoch .. ' ' .. offset .. ' ' .. entry
 end
 
-local function packed(...)
-  return table.concat({...}, ' ')
+-- Tell the replicas of an event. Also of one that was there before: its first sender may have died before it could.
+local function hint(offset, entry)
+  if TOPIC ~= '' then
+    local told = redis.pcall('PUBLISH', TOPIC, hint_of(offset, entry))
+    hinted = hinted and type(told) == 'number'
+  end
 end
 
--- The fields of a window in which the digest may stand, a field for each level. Few fields hold many records each: a
--- field of its own for each key would take three times the memory.
-local function fields_of(digest)
-  local high, low = string.byte(digest, 1, 2)
-  local fields = {}
-  for level, rule in ipairs(LEVELS) do
-    fields[level] = string.char(level) .. struct.pack('>I2', math.floor((high * 256 + low) / 2 ^ (16 - rule[2])))
+local function add(offset, entry)
+  redis.call('XADD', LOG, offset .. '-0', 'e', entry)
+  if head == floor then
+    first = written
   end
-  return fields
-end
-
-local function record_in(value, rest)
-  local from = string.find(value, rest, 1, true)
-  while from and from % RECORD ~= 1 do
-    from = string.find(value, rest, from + 1, true)
-  end
-  return from and string.sub(value, from, from + RECORD - 1)
-end
-
--- Return the record of the digest; or nil, and the fields of the present window.
-local function sent_before(digest, fields)
-  local rest, present = string.sub(digest, 2), math.floor(NOW / WINDOW)
-  local now
-  for window in string.gmatch(windows, '%d+') do
-    local values = redis.call('HMGET', SENT .. window, '#', unpack(fields))
-    if not values[1] then
-      -- Redis has evicted keys that count: whoever repeats a key must know that it may write twice.
-      windows = string.gsub(string.gsub(windows, window .. ',?', ''), ',$', '')
-      windows = windows == '' and '-' or windows
-      rename()
-    else
-      for level = 1, #LEVELS do
-        local record = values[level + 1] and record_in(values[level + 1], rest)
-        local time = record and window * WINDOW + struct.unpack('>I4', record, 13)
-        if time and (not AGEING or time + KEY_LIFE > NOW) then
-          return record
-        end
-      end
-      now = tonumber(window) == present and values or now
-    end
-  end
-  return nil, now or {}
-end
-
-local function remember(digest, fields, values)
-  local present, count = math.floor(NOW / WINDOW), tonumber(values[1] or 0)
-  local level = 1
-  while count >= LEVELS[level][1] do
-    level = level + 1
-  end
-  local record = string.sub(digest, 2) .. struct.pack('>I5I4', head + 1, NOW - present * WINDOW) .. ARGV[19]
-  local name = SENT .. whole(present)
-  redis.call('HSET', name, '#', count + 1, fields[level], (values[level + 1] or '') .. record)
-  if count == 0 then
-    redis.call('PEXPIRE', name, whole((present + 1) * WINDOW + KEY_LIFE + HOUR - NOW))
-    drop_windows()
-    windows = windows == '-' and whole(present) or windows .. ',' .. whole(present)
-  end
+  head = head + 1
+  hint(offset, entry)
 end
 
 local function id_text(bytes)
@@ -88,91 +49,231 @@ local function id_text(bytes)
   return string.gsub(hex, '^(........)(....)(....)(....)', '%1-%2-%3-%4-')
 end
 
--- Return the next state of a message: the parts that never change, the new text, the new data or the old. `before` is
+-- Answer a draft whose key is known. A message that the log does not know has been lost with an earlier log, and is
+-- written again.
+local function is_duplicate(draft, record)
+  local was, id = struct.unpack('>I5', record, 8), id_text(string.sub(record, 17))
+  if was > floor and tonumber(redis.call('ZSCORE', ORDER, id)) ~= was then
+    return false
+  end
+  local entry = was > floor and entry_at(was)
+  if entry then
+    hint(whole(was), entry)
+  end
+  answers[numbers[draft]] = {'duplicate', whole(was), id, entry}
+  return true
+end
+
+local function list_authors(run)
+  local members = {}
+  for _, draft in ipairs(run) do
+    local author = ARGV[draft + 5]
+    if not authors[author] then
+      authors[author] = true
+      members[#members + 1], members[#members + 2] = '0', author .. CHANNEL
+    end
+  end
+  if #members > 0 then
+    redis.call('ZADD', KEYS[8], 'NX', unpack(members))
+  end
+end
+
+-- Take the ids of a run back that have just got offsets above the head.
+local function give_back(ids)
+  for _, id in ipairs(ids) do
+    if tonumber(redis.call('ZSCORE', ORDER, id) or 0) > head then
+      redis.call('ZREM', ORDER, id)
+    end
+  end
+end
+
+-- Give the ids of a run the offsets after the head. Returns how many are new in the order; nothing
+-- if one of them is taken.
+local function take_ids(run)
+  local members, ids = {}, {}
+  for index, draft in ipairs(run) do
+    ids[index] = ARGV[draft + 2]
+    members[2 * index - 1], members[2 * index] = whole(head + index), ids[index]
+  end
+  local added = redis.call('ZADD', ORDER, 'NX', unpack(members))
+  wrote = wrote or added > 0
+  if added == #run then
+    return added
+  elseif #run > 1 then
+    give_back(ids)
+  elseif tonumber(redis.call('ZSCORE', ORDER, ids[1])) <= floor then
+    redis.call('ZADD', ORDER, members[1], ids[1])   -- that message was dropped, and is not removed yet
+    states, wrote = states > 0 and states - redis.call('HDEL', STATE, ids[1]) or 0, true
+    return 0
+  end
+end
+
+local function create(run)
+  if floor == head and trimmed < floor then
+    trim(0)   -- all of it, at once
+    wrote = true
+  end
+  list_authors(run)
+  local added = take_ids(run)
+  if added then
+    remember(run)
+    for _, draft in ipairs(run) do
+      local at, offset = ARGV[draft + 1], whole(head + 1)
+      add(offset, 'c ' .. at .. ' ' .. WRITTEN .. ' ' .. offset .. ' ' .. at .. ' 1 0 ' .. ARGV[draft + 3])
+      at_head, answers[numbers[draft]] = at, head
+    end
+    messages = messages + added   -- last: if something failed, the order is found to be damaged, and made anew
+  elseif #run == 1 then
+    answers[numbers[run[1]]] = {'conflict'}
+  else
+    for _, draft in ipairs(run) do
+      create({draft})
+    end
+  end
+end
+
+-- Return the next state of a message: the parts that never change, the new text, the new data or the old. `last_edit` is
 -- the offset of the edit before, or of this one where the state is kept.
-local function revised(present, before)
+local function revised(draft, present, last_edit)
   local created_offset, created_at, version, head_size, data_size, by_size, from =
     string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+) ()')
-  local text, data, by = ARGV[17], ARGV[18], ARGV[20]
+  local text, data, by = ARGV[draft + 3], ARGV[draft + 4], ARGV[draft + 6]
   local data_from = from + head_size
-  if ARGV[19] == '1' then
+  if ARGV[draft + 5] == '1' then
     data = string.sub(present, data_from, data_from + data_size - 1)
   end
-  return packed('e', at, whole(written), created_offset, created_at, whole(version + 1), before, head_size, #data, #by,
-    string.sub(present, from, data_from - 1) .. data .. by .. text)
+  return table.concat({'e', ARGV[draft + 1], WRITTEN, created_offset, created_at, whole(version + 1), last_edit, head_size,
+    #data, #by, string.sub(present, from, data_from - 1) .. data .. by .. text}, ' ')
 end
 
-if kind == 'creation' then
-  local digest = ARGV[18]
-  local fields = digest ~= '' and fields_of(digest)
-  local values
-  if fields then
-    local record, present = sent_before(digest, fields)
-    if record then
-      local was, was_id = struct.unpack('>I5', record, 8), id_text(string.sub(record, 17))
-      -- A message that the log does not know has been lost with an earlier log, and is written again.
-      if was <= floor or tonumber(redis.call('ZSCORE', ORDER, was_id)) == was then
-        return {'duplicate', epoch, whole(was), '', was_id, was > floor and entry_at(was)}
-      end
-      present = redis.call('HMGET', SENT .. whole(math.floor(NOW / WINDOW)), '#', unpack(fields))
-    end
-    values = present
+local function revise(draft, id, present, last_edit)
+  local offset = whole(head + 1)
+  local entry, state = revised(draft, present, last_edit), revised(draft, present, offset)
+  states, wrote = states + redis.call('HSET', STATE, id, state), true
+  add(offset, entry)
+  return {'ok', offset, entry}
+end
+
+local function delete(draft, id, created_offset, last_edit)
+  local offset, at, by = whole(head + 1), ARGV[draft + 1], ARGV[draft + 3]
+  local entry = 'd ' .. at .. ' ' .. WRITTEN .. ' ' .. id .. ' ' .. by
+  erase(created_offset, id)   -- first, since a full Redis refuses nothing after it
+  wrote = true
+  states = states + redis.call('HSET', STATE, id, 'd ' .. offset .. ' ' .. at .. ' ' .. by)
+  if tonumber(last_edit) > floor then
+    erasing = (erasing == '-' and '' or erasing .. ',') .. last_edit .. ':' .. id
   end
-  if redis.call('ZADD', ORDER, 'NX', offset, id) == 0 then
-    if tonumber(redis.call('ZSCORE', ORDER, id)) > floor then
-      return {'conflict', epoch}
-    end
-    redis.call('ZADD', ORDER, offset, id)   -- that message was dropped, and is not removed yet
-    states = states > 0 and states - redis.call('HDEL', STATE, id) or 0
-  else
-    messages = messages + 1
-  end
-  if fields then
-    remember(digest, fields, values)
-  end
-  redis.call('ZADD', KEYS[8], 'NX', 0, ARGV[20] .. CHANNEL)
-  entry = packed('c', at, whole(written), offset, at, '1', '0', ARGV[17])
-else
+  add(offset, entry)
+  return {'ok', offset, entry}
+end
+
+local function change(drafts)
+  local draft = drafts[1]
+  local id, revises = ARGV[draft + 2], string.byte(ARGV[draft]) == REVISION
   local created_offset = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
   local present = created_offset > floor and (redis.call('HGET', STATE, id) or entry_at(created_offset))
+  local answer
   if not present then
-    return {'not_found', epoch}
-  end
-  local deleted, deleted_at, deleted_by = string.match(present, '^d (%d+) (%d+) ?(.*)$')
-  local last_edit = string.match(present, '^e %d+ %d+ %d+ %d+ %d+ (%d+) ') or '0'
-  if kind == 'revision' then
-    if deleted then
-      return {'conflict', epoch}
-    end
-    entry = revised(present, last_edit)
-    states = states + redis.call('HSET', STATE, id, revised(present, offset))
+    answer = {'not_found'}
   else
-    local by = ARGV[17]
-    if deleted then
-      return {'duplicate', epoch, deleted, deleted_at, id, packed('d', deleted_at, '0', id, deleted_by)}
+    local deleted, deleted_at, deleted_by = string.match(present, '^d (%d+) (%d+) ?(.*)$')
+    local last_edit = string.match(present, '^e %d+ %d+ %d+ %d+ %d+ (%d+) ') or '0'
+    if deleted and revises then
+      answer = {'conflict'}
+    elseif deleted then
+      local entry = 'd ' .. deleted_at .. ' 0 ' .. id .. ' ' .. deleted_by
+      hint(deleted, entry)
+      answer = {'duplicate', deleted, id, entry}
+    else
+      answer = revises and revise(draft, id, present, last_edit) or delete(draft, id, created_offset, last_edit)
+      at_head = ARGV[draft + 1]
     end
-    entry = packed('d', at, whole(written), id, by)
-    erase(created_offset, id)   -- first, since a full Redis refuses nothing after it
-    states = states + redis.call('HSET', STATE, id, packed('d', offset, at, by))
-    if tonumber(last_edit) > floor then
-      erasing = (erasing == '-' and '' or erasing .. ',') .. last_edit .. ':' .. id
+  end
+  answers[numbers[draft]] = answer
+end
+
+local function refuse(draft, problem)
+  if not answers[numbers[draft]] then
+    answers[numbers[draft]] = {'refused', problem}
+    failed[string.sub(ARGV[draft], 2)], refused = true, refused + 1
+  end
+end
+
+-- Write drafts. What fails, because Redis is full or the channel is damaged, has not been written.
+local function attempt(write, drafts)
+  local done, problem = pcall(write, drafts)
+  if not done then
+    refusal = refusal or (type(problem) == 'table' and problem.err or tostring(problem))
+    for _, draft in ipairs(drafts) do
+      refuse(draft, refusal)
     end
   end
 end
 
-redis.call('XADD', LOG, offset .. '-0', 'e', entry)
-if head == floor then
-  first = written
+local run, keys_of_run = {}, {}   -- new messages, none of which repeats the key of another
+
+local function end_run()
+  if #run > 0 then
+    local drafts = run
+    run, keys_of_run = {}, {}
+    attempt(create, drafts)
+  end
 end
-head, at_head = head + 1, at
-floor = math.max(floor, head - tonumber(ARGV[15]))
-erase_edits(ERASE_LIMIT)
-if math.floor(trimmed / TRIM_EVERY) < math.floor(floor / TRIM_EVERY) then
-  trim(TRIM_LIMIT)
+
+-- Take a draft up. `digest` is that of a new message's key.
+local function take(draft, digest)
+  if not digest then
+    attempt(change, {draft})
+    return
+  elseif digest ~= '' then
+    local record = record_of(digest)
+    if record and is_duplicate(draft, record) then
+      return
+    end
+    keys_of_run[digest] = true
+  end
+  run[#run + 1] = draft
 end
-if math.abs(NOW - told) >= IDLE_STEP then
-  told = NOW
-  redis.call('ZADD', IDLE, whole(NOW), CHANNEL)
+
+local drafts, digests, word = {}, {}, DRAFTS
+while ARGV[word] do
+  local kind = string.byte(ARGV[word])
+  drafts[#drafts + 1], numbers[word] = word, #drafts + 1
+  if kind == CREATION and ARGV[word + 4] ~= '' then
+    digests[#digests + 1] = ARGV[word + 4]
+  end
+  word = word + (kind == CREATION and 6 or kind == REVISION and 7 or 4)
 end
-save()
-return {'ok', epoch, offset, at, id, kind ~= 'creation' and entry}
+if #digests > 0 then
+  look_up(digests)
+end
+for _, draft in ipairs(drafts) do
+  local digest = string.byte(ARGV[draft]) == CREATION and string.sub(ARGV[draft + 4], 1, DIGEST)
+  if not digest or keys_of_run[digest] then
+    end_run()
+  end
+  if refusal and failed[string.sub(ARGV[draft], 2)] then
+    refuse(draft, refusal)
+  else
+    take(draft, digest)
+  end
+end
+end_run()
+
+if refused == #drafts then
+  return redis.error_reply(refusal)
+end
+if wrote then
+  floor = math.max(floor, head - KEPT)
+  erase_edits(ERASE_LIMIT)
+  if math.floor(trimmed / TRIM_EVERY) < math.floor(floor / TRIM_EVERY) then
+    trim(TRIM_LIMIT)
+  end
+  local tells = math.abs(NOW - told) >= IDLE_STEP
+  told = tells and NOW or told
+  save()
+  if tells then
+    redis.call('ZADD', IDLE, whole(NOW), CHANNEL)
+  end
+end
+return {epoch, hinted and '1' or '0', unpack(answers)}

@@ -64,6 +64,10 @@ class RedisBus(socketio.AsyncRedisManager):
         """Return the topic of a channel's hints."""
         return keys.topic(channel, self._prefix, self._db)
 
+    def channel_of(self, topic: str) -> ChannelName:
+        """Return the channel of a topic."""
+        return keys.topic_channel(topic, self._prefix, self._db)
+
     @property
     def linked(self) -> asyncio.Event:
         """Set while the listener hears."""

@@ -44,14 +44,15 @@ end
 -- `messages`, `states` and `holes` count order, state and gone. `erasing` are edits of deleted messages that are still
 -- to be removed, `OFFSET:ID,...`; `windows` are the windows that have keys.
 local epoch, head, at_head, floor, trimmed, first, written, run, told, messages, states, holes, erasing, windows =
-  string.match(redis.call('GET', META) or '', '^' .. string.rep('(%S+) ', 13) .. '(%S+)$')
+  string.match(redis.call('GET', META) or '',
+    '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
 head, floor, trimmed, first = tonumber(head), tonumber(floor), tonumber(trimmed), tonumber(first)
 written, told, messages, states = tonumber(written), tonumber(told), tonumber(messages), tonumber(states)
 holes = tonumber(holes)
 
 local function packed_state()
-  return table.concat({epoch, whole(head), at_head, whole(floor), whole(trimmed), whole(first), whole(written), run,
-    whole(told), messages, states, holes, erasing, windows}, ' ')
+  return string.format('%s %.0f %s %.0f %.0f %.0f %.0f %s %.0f %d %d %d %s %s', epoch, head, at_head, floor, trimmed, first,
+    written, run, told, messages, states, holes, erasing, windows)
 end
 
 local function save()
@@ -155,8 +156,9 @@ local function erase(offset, id)
     return 0
   end
   local kind, at, time, created, before = string.match(found[2][2], '^(%l+) (%d+) (%d+) (%d+) %d+ %d+ (%d+) ')
+  local place = table.concat({'x', at, time, created, kind == 'e' and '1' or '0', id}, ' ')   -- fails if it is damaged
   redis.call('XDEL', LOG, found[1])
-  redis.call('HSET', GONE, whole(offset), table.concat({'x', at, time, created, kind == 'e' and '1' or '0', id}, ' '))
+  redis.call('HSET', GONE, whole(offset), place)
   holes = holes + 1
   return tonumber(before)
 end

@@ -32,7 +32,7 @@ class _Run:
 
 
 RUN: Final = _Run()
-"""A word of a command that stands for the run id of the Redis process: replaced when the command is sent."""
+"""A word of a command, at most one, that stands for the run id of the Redis process: replaced when it is sent."""
 
 RUN_ID_CHARS = 10
 """Of the 40 of a run id: 40 bits, enough to tell the starts of a Redis apart."""
@@ -144,7 +144,8 @@ def is_replica(role: Any) -> bool:
 def _addressed(command: Command, run: str) -> Command:
     if RUN not in command:
         return command
-    return tuple(run if word is RUN else word for word in command)
+    place = command.index(RUN)  # it stands near the beginning of a command that may have hundreds of words
+    return (*command[:place], run, *command[place + 1 :])
 
 
 def _field(info: Any, name: str) -> str | None:

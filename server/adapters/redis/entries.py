@@ -26,7 +26,15 @@ import orjson
 from server.adapters.codec import MAX_TIME_MS, DecodeError
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageErased, UnknownEvent
+from server.domain.events import (
+    Event,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    MessageEvent,
+    UnknownEvent,
+)
 from server.domain.identity import Author, UserId
 from server.domain.limits import MAX_OFFSET
 from server.domain.messages import Message, MessageId, Tombstone
@@ -43,9 +51,20 @@ _DAMAGE = (IndexError, TypeError, ValueError)
 
 def encode_content(draft: NewMessage) -> bytes:
     """Return the CONTENT of a new message: the script adds the words before it."""
-    head = orjson.dumps([draft.id, draft.author.id, draft.author.name, draft.reply_to, draft.key])
-    data = encode_data(draft.data)
-    return b"%d %d 0 %b%b%b" % (len(head), len(data), head, data, draft.text.encode())
+    return _content(draft)
+
+
+def encode_entry(event: MessageEvent) -> bytes:
+    """Return the entry of an event, written when it was made."""
+    match event:
+        case MessageCreated() | MessageEdited():
+            words = (event.message.offset, event.message.created_at, event.message.version)
+            kind = b"c" if isinstance(event, MessageCreated) else b"e"
+            return b"%b %d %d %d %d %d 0 %b" % (kind, event.at, event.at, *words, _content(event.message))
+        case MessageDeleted():
+            return b"d %d %d %b %b" % (event.at, event.at, event.id.encode(), encode_by(event.by))
+        case MessageErased():
+            return b"x %d %d %d %d %b" % (event.at, event.at, event.created_offset, event.edited, event.id.encode())
 
 
 def encode_data(data: Any) -> bytes:
@@ -99,6 +118,14 @@ def decode_entry(channel: ChannelName, epoch: str, offset: int, packed: bytes) -
                 return UnknownEvent(channel, epoch, offset, at, kind.decode())
     except _DAMAGE as error:
         raise _damaged(error) from error
+
+
+def _content(message: NewMessage | Message) -> bytes:
+    author = message.author
+    head = orjson.dumps([message.id, author.id, author.name, message.reply_to, message.key])
+    data = encode_data(message.data)
+    by = encode_by(message.edited_by) if isinstance(message, Message) else b""
+    return b"%d %d %d %b%b%b%b" % (len(head), len(data), len(by), head, data, by, message.text.encode())
 
 
 def _damaged(error: Exception) -> DecodeError:

@@ -37,6 +37,11 @@ class Keeping:
         self._most = 0  # and at most, on this connection
 
     @property
+    def asks_nobody(self) -> bool:
+        """Whether a write is kept as soon as it is answered."""
+        return not self._replicas and self._sentinels is None
+
+    @property
     def by_sentinel(self) -> bool:
         """Whether `judge` needs the answer to ROLE each time."""
         return self._sentinels is not None

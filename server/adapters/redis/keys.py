@@ -95,6 +95,11 @@ def topic(channel: ChannelName, prefix: str = PREFIX, db: int = 0) -> str:
     return f"{prefix}{db}:{{{channel}}}:events"
 
 
+def topic_channel(topic: str, prefix: str = PREFIX, db: int = 0) -> ChannelName:
+    """Return the channel of a topic."""
+    return ChannelName(topic[len(f"{prefix}{db}:{{") : -len("}:events")])
+
+
 def shared_topic(prefix: str = PREFIX, db: int = 0) -> str:
     """Pub/sub: events that other processes emit by a stock manager. With the defaults it is the manager's own."""
     return SHARED_TOPIC if (prefix, db) == (PREFIX, 0) else f"{prefix}{db}:{SHARED_TOPIC}"

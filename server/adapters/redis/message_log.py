@@ -6,7 +6,7 @@ Redis may take the last second with it (docs/operations.md).
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import count
@@ -14,32 +14,36 @@ from typing import Any, Self
 
 import structlog
 
-from server.adapters.codec import DecodeError, known
+from server.adapters.codec import DecodeError
 from server.adapters.redis import keys
+from server.adapters.redis.appends import Appends, Submitted
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.connection import UNKNOWN_RUN
-from server.adapters.redis.entries import decode_entry, decode_state, encode_by, encode_content, encode_data
+from server.adapters.redis.entries import decode_entry, decode_state
+from server.adapters.redis.exchange import Exchange
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
+from server.adapters.redis.outcomes import Outcome, outcome, words
 from server.adapters.redis.pipeline import RUN, Pipeline
-from server.adapters.redis.scripts import Script
+from server.adapters.redis.scripts import Script, script_text
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
-from server.adapters.redis.sent import created_at, digest, id_bytes
 from server.adapters.redis.sweep import Sweep, Tended
-from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
+from server.domain.appending import Appended
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
-from server.domain.errors import MaruError, Unavailable
-from server.domain.events import Event, MessageEvent
-from server.domain.messages import Message, MessageId, Position, Tombstone
+from server.domain.drafts import Draft, Sender
+from server.domain.errors import Unavailable
+from server.domain.events import Event
+from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
 WRITERS = 2
-"""Connections that append, each for its share of the channels: while Redis works for one of them, this process works
+"""Connections that append, each for its share of the senders: while Redis works for one of them, this process works
 for the other."""
 
 NAMES_LIMIT = 50_000
 """Channels whose names of keys are remembered."""
+
+Topic = Callable[[ChannelName], str]
 
 _log = structlog.get_logger("maru.log")
 
@@ -63,9 +67,12 @@ class RedisMessageLog(MessageLog):
         clocks: Clocks | None = None,
     ) -> None:
         master = master or Master()
-        self._writes = [Pipeline(connect(url), master, wait_replicas) for _ in range(WRITERS)]
+        writes = [Exchange(connect(url), master, wait_replicas) for _ in range(WRITERS)]
+        [self._append] = {each.script(script_text("channel", "losses", "sent", "append")) for each in writes}
+        self._appends = [Appends(each, self._call, self._outcomes) for each in writes]
+        self._topic: Topic | None = None  # of the hints that the log publishes
+        self._keeps_at_once = all(each.keeps_at_once for each in writes)
         self._reads = Pipeline(connect(url), master)
-        self._appends = [Script(writes, "channel", "losses", "append") for writes in self._writes]
         self._read = Script(self._reads, "channel", "losses", "read")
         self._message = Script(self._reads, "channel", "losses", "message")
         self._history = Script(self._reads, "channel", "losses", "history")
@@ -80,40 +87,55 @@ class RedisMessageLog(MessageLog):
     async def __aenter__(self) -> Self:
         return self
 
+    def hint_on(self, topic: Topic) -> None:
+        """Publish the hint at each event in the call that writes the event; `topic` names where a channel is heard.
+
+        Does nothing with `wait_replicas` or Sentinel: there an event may be lost after it was written, and nobody is to
+        hear of it before it is kept."""
+        self._topic = topic if self._keeps_at_once else None
+
     async def __aexit__(self, *_: object) -> None:
-        for writes in self._writes:
-            await writes.aclose()
+        for appends in self._appends:
+            await appends.aclose()
         await self._reads.aclose()
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """Call a script; concurrent calls share a round trip."""
-        channel = draft.channel
-        append = self._appends[hash(channel) % WRITERS]
-        return append.submit(
-            (*self._keys(channel), keys.authors(keys.partition(channel), self._prefix)),
-            (*self._opening(channel), _kind(draft), draft.at, self._max_events, draft.id, *_arguments(draft)),
-            partial(self._written, draft),
-        )
-
-    def _written(self, draft: Draft, answer: Sequence[Any]) -> Appended:
-        with self._readable(draft.channel):
-            appended = _appended(draft, answer)
-        event = appended.event
-        self._seen.note(draft.channel, Seen(event.epoch, event.offset, event.at))
-        return appended
+        """Call a script; drafts that wait for the same channel share the call."""
+        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._submit(draft, None, partial(_resolve, answer))
+        return answer
 
     def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
-        """As `append`."""
+        """As `append`. Promise 12."""
+        self._submit(draft, sender, done)
 
-        def tell(answer: asyncio.Future[Appended]) -> None:
-            error = answer.exception()
-            if isinstance(error, Exception):
-                sender.failed = sender.failed or (isinstance(error, MaruError) and error.retryable)
-                done(error)
-            else:
-                done(answer.result())
+    def _submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
+        # All drafts of a sender take the same connection, in order.
+        appends = self._appends[hash(draft.channel if sender is None else sender) % WRITERS]
+        appends.put(Submitted(draft, *words(draft), sender, done, asyncio.get_running_loop().time()))
 
-        self.append(draft).add_done_callback(tell)
+    def _call(self, channel: ChannelName) -> Sequence[Any]:
+        """Return the words of a call of append.lua, up to the drafts."""
+        names = (*self._keys(channel), keys.authors(keys.partition(channel), self._prefix))
+        topic = "" if self._topic is None else self._topic(channel)
+        return ("EVALSHA", self._append, len(names), *names, *self._opening(channel), self._max_events, topic)
+
+    def _outcomes(self, channel: ChannelName, drafts: Sequence[Draft], answer: Any) -> list[Outcome]:
+        epoch, published, *answers = answer
+        name, hinted = epoch.decode(), published == b"1" and self._topic is not None
+        outcomes = [self._outcome(draft, name, each, hinted) for draft, each in zip(drafts, answers, strict=True)]
+        events = [each.event for each in outcomes if isinstance(each, Appended)]
+        if events:
+            last = max(events, key=_offset)
+            self._seen.note(channel, Seen(last.epoch, last.offset, last.at))
+        return outcomes
+
+    def _outcome(self, draft: Draft, epoch: str, answer: Any, hinted: bool) -> Outcome:
+        try:
+            with self._readable(draft.channel):
+                return outcome(draft, epoch, answer, hinted)
+        except Unavailable as error:
+            return error
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Call a script."""
@@ -203,49 +225,19 @@ def _there(entry: bytes | None) -> bytes:
     return entry
 
 
-def _kind(draft: Draft) -> str:
-    match draft:
-        case NewMessage():
-            return "creation"
-        case Revision():
-            return "revision"
-        case Deletion():
-            return "deletion"
-
-
-def _arguments(draft: Draft) -> tuple[str | int | bytes, ...]:
-    match draft:
-        case NewMessage():
-            return (encode_content(draft), digest(draft), id_bytes(draft.id), keys.author(draft.author.id))
-        case Revision():
-            return (draft.text, encode_data(draft.data), "1" if draft.keep_data else "0", encode_by(draft.by))
-        case Deletion():
-            return (encode_by(draft.by),)
-
-
 def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
     id, offset, packed = found
     return decode_state(channel, MessageId(id.decode()), int(offset), _there(packed))
 
 
-def _appended(draft: Draft, answer: Sequence[Any]) -> Appended:
-    """Return what the script's answer means. Raises the refusals, and `DecodeError`."""
-    outcome, epoch, *rest = answer
-    if outcome == b"not_found":
-        raise not_found()
-    if outcome == b"conflict":
-        raise id_taken() if isinstance(draft, NewMessage) else already_deleted()
-    offset, _, id, entry = rest
-    position = Position(epoch.decode(), int(offset))
-    if entry is not None:
-        event = known(decode_entry(draft.channel, position.epoch, position.offset, entry))
+def _offset(event: Event) -> int:
+    return event.offset
+
+
+def _resolve(answer: asyncio.Future[Appended], outcome: Appended | Exception) -> None:
+    if answer.done():  # the caller has given up
+        return
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
     else:
-        event = _rebuilt(draft, position, MessageId(id.decode()))
-    return Appended(event, outcome == b"duplicate")
-
-
-def _rebuilt(draft: Draft, position: Position, id: MessageId) -> MessageEvent:
-    """Return the event of a new message, or of an earlier message that the log no longer keeps."""
-    if not isinstance(draft, NewMessage):
-        raise DecodeError("the answer to a change has no entry")
-    return created(draft, position) if id == draft.id else recreated(draft, id, created_at(id), position)
+        answer.set_result(outcome)

@@ -19,8 +19,7 @@ class Script:
 
     def __init__(self, pipeline: Pipeline, *names: str) -> None:
         self._pipeline = pipeline
-        files = (resources.files(__package__).joinpath(f"{name}.lua") for name in names)
-        self._hash = pipeline.script(b"\n".join(file.read_bytes() for file in files))
+        self._hash = pipeline.script(script_text(*names))
 
     async def __call__(self, keys: tuple[str, ...], *arguments: str | int | bytes) -> Any:
         """Run the script. Raises as `Pipeline.execute`, and `Unavailable` if Redis refuses."""
@@ -31,6 +30,12 @@ class Script:
     ) -> asyncio.Future[T]:
         """As `Pipeline.submit`. `read` gets no refusals: they are `Unavailable`."""
         return self._pipeline.submit(("EVALSHA", self._hash, len(keys), *keys, *arguments), partial(_accepted, read))
+
+
+def script_text(*names: str) -> bytes:
+    """Return the script that the files of these names are."""
+    files = (resources.files(__package__).joinpath(f"{name}.lua") for name in names)
+    return b"\n".join(file.read_bytes() for file in files)
 
 
 def _itself(answer: Any) -> Any:

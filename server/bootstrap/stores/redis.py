@@ -28,18 +28,20 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
         wait_replicas=settings.redis_wait_replicas,
     )
     await resources.enter_async_context(log)
-    bus = _open_bus(settings, url, master, resources)
+    bus = _open_bus(settings, url, master, log, resources)
     return log, replace(bus, trims_refused=lambda: log.sweep.refusals, loops=(*bus.loops, log.sweep.run()))
 
 
-def _open_bus(settings: Settings, url: str, master: Master, resources: AsyncExitStack) -> Bus:
-    """Open the link to the other replicas. All its connections, and those of the log, share what they learn."""
+def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog, resources: AsyncExitStack) -> Bus:
+    """Open the link to the other replicas, on which the log hints at its events. All its connections, and those of the
+    log, share what they learn."""
     bus = RedisBus(url, master, prefix=settings.redis_prefix)
     resources.push_async_callback(bus.aclose)
 
     def hear_emits(heard: EmitHeard) -> None:
         bus.on_emit = heard
 
+    log.hint_on(bus.topic)
     return Bus(
         RedisBroadcast(bus),
         bus.linked,

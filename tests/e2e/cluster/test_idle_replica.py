@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server.adapters import codec
 from server.adapters.redis import keys
+from server.adapters.redis.hints import encode_hint
 from tests.clients.account import Outgoing
 from tests.clients.javascript import BareJsClient
 from tests.clients.python import PyClient
@@ -91,7 +91,7 @@ class Load:
                 written = await asyncio.gather(*(log.append(post) for post in posts))
                 pipeline = client.pipeline(transaction=False)
                 for event in (each.event for each in written):
-                    pipeline.publish(keys.topic(event.channel), codec.encode_event(event))
+                    pipeline.publish(keys.topic(event.channel), encode_hint(event))
                 await pipeline.execute()
                 self._published += count
 

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from server.adapters import codec
 from server.adapters.redis import keys
+from server.adapters.redis.hints import encode_hint
 from server.domain.events import MessageCreated, MessageEvent
 from server.domain.messages import MessageId
 from tests.clients.group import Group
@@ -34,7 +34,7 @@ async def hint(cluster: Cluster, events: list[MessageEvent]) -> None:
     """Tell the replicas, in this order."""
     async with cluster.redis.client() as client:
         for event in events:
-            await client.publish(keys.topic(event.channel), codec.encode_event(event))
+            await client.publish(keys.topic(event.channel), encode_hint(event))
 
 
 def invented(event: MessageEvent) -> list[MessageEvent]:

@@ -1,0 +1,131 @@
+"""Drafts on their way to Redis: all drafts of a channel that wait go in one call of the script that appends.
+
+A round trip has at most one call for each channel. So a draft is never written before an earlier draft of its channel
+from the same queue, whatever happens to the round trip.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from server.adapters.redis.connection import Command
+from server.adapters.redis.exchange import Exchange
+from server.adapters.redis.outcomes import Outcome, Words, refusal
+from server.adapters.redis.queue import Queue, copy_of
+from server.domain.channels import ChannelName
+from server.domain.drafts import Draft, Sender
+from server.domain.errors import MaruError, Unavailable
+from server.ports.message_log import Done
+
+CALL_LIMIT = 64
+"""Drafts in one call: a script of this length holds Redis up for less than a millisecond."""
+
+CALL_BYTES = 256 * 1024
+"""Of the drafts of one call. The draft that exceeds the number is the call's last."""
+
+Opening = Callable[[ChannelName], Sequence[Any]]
+"""Returns the words of a call for a channel up to its drafts."""
+
+Read = Callable[[ChannelName, Sequence[Draft], Any], Sequence[Outcome]]
+"""Makes the outcomes of the drafts of Redis' answer."""
+
+_log = structlog.get_logger("maru.redis")
+
+
+@dataclass(slots=True, eq=False)
+class Submitted:
+    """A draft that was submitted. `kind` and `words` are those of append.lua, `bytes` is about their size."""
+
+    draft: Draft
+    kind: str
+    words: Words
+    bytes: int
+    sender: Sender | None
+    done: Done
+    since: float
+
+    def fail(self, error: MaruError) -> None:
+        """Refuse the draft, and all that its sender submits from now on."""
+        self.settle(copy_of(error))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Tell the outcome."""
+        if self.sender is not None and isinstance(outcome, MaruError) and outcome.retryable:
+            self.sender.failed = True
+        try:
+            self.done(outcome)
+        except Exception:  # noqa: BLE001  # a fault of one caller must not cost the others their answers
+            _log.exception("redis.pipeline_failed")
+
+
+@dataclass(slots=True)
+class _Call:
+    """The drafts of a channel in a round trip."""
+
+    drafts: list[Submitted] = field(default_factory=list)
+    bytes: int = 0
+
+    def words(self, opening: Sequence[Any]) -> Command:
+        words = [*opening]
+        senders: dict[object, int] = {}
+        for draft in self.drafts:
+            number = senders.setdefault(draft.sender or draft, len(senders))
+            words.append(f"{draft.kind}{number}")
+            words += draft.words
+        return tuple(words)
+
+
+class Appends(Queue[Submitted]):
+    """Sends drafts in order by `exchange`, which it owns. Close it by `aclose`.
+
+    All drafts of a sender must be given to the same object. Once a draft is refused with a retryable error, those of
+    its sender that are behind it are refused and not written.
+    """
+
+    def __init__(self, exchange: Exchange, opening: Opening, read: Read) -> None:
+        super().__init__(exchange)
+        self._opening, self._read = opening, read
+        self._calls: dict[ChannelName, _Call] = {}  # of the batch that is being collected, or sent
+
+    def put(self, item: Submitted) -> None:
+        """Give the draft its place in the order, or refuse it."""
+        if item.sender is not None and item.sender.failed:
+            item.fail(_behind_a_refusal())
+        else:
+            super().put(item)
+
+    def _begin(self) -> None:
+        self._calls = {}
+
+    def _problem(self, item: Submitted, oldest: float) -> MaruError | None:
+        if item.sender is not None and item.sender.failed:
+            return _behind_a_refusal()
+        return super()._problem(item, oldest)
+
+    def _take(self, item: Submitted) -> bool:
+        call = self._calls.setdefault(item.draft.channel, _Call())
+        if len(call.drafts) >= CALL_LIMIT or call.bytes >= CALL_BYTES:
+            return False
+        call.drafts.append(item)
+        call.bytes += item.bytes
+        return True
+
+    async def _send(self, batch: Sequence[Submitted], deadline: float) -> None:
+        calls = self._calls
+        commands = [call.words(self._opening(channel)) for channel, call in calls.items()]
+        answers = await self._exchange.round_trip(commands, deadline)
+        for (channel, call), answer in zip(calls.items(), answers, strict=True):
+            for draft, outcome in zip(call.drafts, self._outcomes(channel, call, answer), strict=True):
+                draft.settle(outcome)
+
+    def _outcomes(self, channel: ChannelName, call: _Call, answer: Any) -> Sequence[Outcome]:
+        if isinstance(answer, RedisError):
+            return [refusal(answer) for _ in call.drafts]
+        return self._read(channel, [each.draft for each in call.drafts], answer)
+
+
+def _behind_a_refusal() -> Unavailable:
+    return Unavailable("not written, since an earlier change of the same client was refused")
