@@ -334,7 +334,7 @@ async def accepted(log: RedisMessageLog, draft: NewMessage) -> Appended:
 async def test_a_repeat_waits_for_replicas(pair: Pair) -> None:
     """A message that was refused for want of a replica is not acked as a duplicate either, until a replica has it."""
     async with log_at(pair.url, wait_replicas=1) as log:
-        await accepted(log, new_message(1))
+        await accepted(log, new_message(1, key="j"))
         pair.second.freeze()
         for _ in range(2):
             with pytest.raises(Unavailable, match="0 of 1 replicas"):

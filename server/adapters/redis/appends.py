@@ -97,15 +97,15 @@ class Appends(Queue[Submitted]):
         else:
             super().put(item)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         self._calls = {}
 
-    def _problem(self, item: Submitted, oldest: float) -> MaruError | None:
+    def problem(self, item: Submitted, oldest: float) -> MaruError | None:
         if item.sender is not None and item.sender.failed:
             return _behind_a_refusal()
-        return super()._problem(item, oldest)
+        return super().problem(item, oldest)
 
-    def _take(self, item: Submitted) -> bool:
+    def take(self, item: Submitted) -> bool:
         call = self._calls.setdefault(item.draft.channel, _Call())
         if len(call.drafts) >= CALL_LIMIT or call.bytes >= CALL_BYTES:
             return False

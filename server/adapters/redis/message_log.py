@@ -36,10 +36,6 @@ from server.domain.events import Event
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
-WRITERS = 2
-"""Connections that append, each for its share of the senders: while Redis works for one of them, this process works
-for the other."""
-
 NAMES_LIMIT = 50_000
 """Channels whose names of keys are remembered."""
 
@@ -67,11 +63,12 @@ class RedisMessageLog(MessageLog):
         clocks: Clocks | None = None,
     ) -> None:
         master = master or Master()
-        writes = [Exchange(connect(url), master, wait_replicas) for _ in range(WRITERS)]
-        [self._append] = {each.script(script_text("channel", "losses", "sent", "append")) for each in writes}
-        self._appends = [Appends(each, self._call, self._outcomes) for each in writes]
+        # One connection: with two, drafts of a channel meet less often in a call, and nothing gets quicker.
+        writes = Exchange(connect(url), master, wait_replicas)
+        self._append = writes.script(script_text("channel", "losses", "sent", "append"))
+        self._appends = Appends(writes, self._call, self._outcomes)
         self._topic: Topic | None = None  # of the hints that the log publishes
-        self._keeps_at_once = all(each.keeps_at_once for each in writes)
+        self._keeps_at_once = writes.keeps_at_once
         self._reads = Pipeline(connect(url), master)
         self._read = Script(self._reads, "channel", "losses", "read")
         self._message = Script(self._reads, "channel", "losses", "message")
@@ -95,8 +92,7 @@ class RedisMessageLog(MessageLog):
         self._topic = topic if self._keeps_at_once else None
 
     async def __aexit__(self, *_: object) -> None:
-        for appends in self._appends:
-            await appends.aclose()
+        await self._appends.aclose()
         await self._reads.aclose()
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
@@ -110,9 +106,7 @@ class RedisMessageLog(MessageLog):
         self._submit(draft, sender, done)
 
     def _submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
-        # All drafts of a sender take the same connection, in order.
-        appends = self._appends[hash(draft.channel if sender is None else sender) % WRITERS]
-        appends.put(Submitted(draft, *words(draft), sender, done, asyncio.get_running_loop().time()))
+        self._appends.put(Submitted(draft, *words(draft), sender, done, asyncio.get_running_loop().time()))
 
     def _call(self, channel: ChannelName) -> Sequence[Any]:
         """Return the words of a call of append.lua, up to the drafts."""

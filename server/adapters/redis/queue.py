@@ -77,16 +77,16 @@ class Queue(ABC, Generic[Item]):
     async def _send(self, batch: Sequence[Item], deadline: float) -> None:
         """Make a round trip, and give each caller its answer. Raises as `Exchange.round_trip`."""
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Begin another batch."""
 
-    def _problem(self, item: Item, oldest: float) -> MaruError | None:
+    def problem(self, item: Item, oldest: float) -> MaruError | None:
         """Return why the item must not be sent any more."""
         if item.since < oldest:
             return Overloaded(f"the queue to Redis is full: not sent within {QUEUE_S} s")
         return None
 
-    def _take(self, item: Item) -> bool:
+    def take(self, item: Item) -> bool:
         """Take an item into the batch; return False if it has no room."""
         return True
 
@@ -107,11 +107,11 @@ class Queue(ABC, Generic[Item]):
     def _next_batch(self) -> list[Item]:
         oldest = asyncio.get_running_loop().time() - QUEUE_S
         batch: list[Item] = []
-        self._begin()
+        self.begin()
         while self._waiting and len(batch) < BATCH_LIMIT:
             item = self._waiting[0]
-            problem = self._problem(item, oldest)
-            if problem is None and not self._take(item):
+            problem = self.problem(item, oldest)
+            if problem is None and not self.take(item):
                 break
             self._waiting.popleft()
             if problem is None:
