@@ -129,7 +129,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     }
     chat = ChatServer(
         rooms,
-        ChatNamespace(sessions, subscriptions, handlers, publisher, counters, command_line()),
+        ChatNamespace(
+            sessions, subscriptions, handlers, publisher, counters, command_line(settings.log_commands_per_second)
+        ),
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,

@@ -5,6 +5,7 @@ time is made once a millisecond, and the parts that a session's commands in a ch
 the line against `render_json`.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import structlog
 from server.logs.handler import LineHandler
 from server.logs.redaction import clean
 from server.logs.rendering import timestamp_at, to_json
+from server.logs.sampling import Sample
 
 CACHED_HEADS = 8_192
 """Bound of the beginnings of lines that are kept: one for each session, channel and command."""
@@ -42,8 +44,16 @@ class CommandLine(Protocol):
     ) -> None: ...
 
 
-def command_line() -> CommandLine:
-    """Return the writer of a command's line. Call this after `configure`."""
+def command_line(per_second: int = 0) -> CommandLine:
+    """Return the writer of a command's line. Call this after `configure`.
+
+    With `per_second`, about so many lines of a session are written each second, see `Sample`; the event loop must run.
+    """
+    write = _every_line()
+    return Sample(write, per_second, asyncio.get_running_loop().call_later).line if per_second else write
+
+
+def _every_line() -> CommandLine:
     handler = next((handler for handler in logging.root.handlers if isinstance(handler, LineHandler)), None)
     if handler is None or not handler.as_json or logging.root.level > logging.INFO:
         return _by_the_chain()

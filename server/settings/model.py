@@ -170,6 +170,9 @@ class Settings(BaseSettings):
         default_factory=lambda data: LogFormat.CONSOLE if data["dev"] else LogFormat.JSON,
         description="json or console",
     )
+    log_commands_per_second: int = Field(
+        default=20, ge=0, le=1_000_000, description="log lines a session and second, 0 (all of them) to 1000000"
+    )
 
     @model_validator(mode="before")
     @classmethod

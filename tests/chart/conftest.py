@@ -42,6 +42,7 @@ def everything() -> dict[str, Any]:
             "retentionAge": "90d",
             "pingInterval": 2.5,
             "logLevel": "debug",
+            "logCommandsPerSecond": 5,
         },
         "drain": {"preStopSleepSeconds": 10, "timeoutSeconds": 40, "marginSeconds": 5},
         "terminationGracePeriodSeconds": 60,

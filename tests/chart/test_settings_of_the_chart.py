@@ -89,6 +89,7 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     assert (settings.admission_rate, settings.admission_burst) == (0, 5_000)
     assert (settings.max_outbound, settings.max_rings) == (256 << 20, 32 << 20)
     assert settings.log_level == "debug"
+    assert settings.log_commands_per_second == 5
 
 
 def test_no_setting_is_out_of_reach(everything: dict[str, Any]) -> None:

@@ -15,11 +15,16 @@ import pytest_asyncio
 from tests.clients.raw import RawSocket
 from tests.harness.attack import Attack, command
 from tests.harness.process import Process, free_port
-from tests.harness.server import ROOT, SECRET, START_S, STOP_S
+from tests.harness.server import ROOT, SECRET, START_S, STOP_S, ServerProcess
 from tests.harness.tokens import token
 from tests.harness.waiting import polled
 
-FLOOD = b"".join(command("no:command", {}, ack) for ack in range(1_000))
+COMMANDS = 1_000
+
+FLOOD = b"".join(command("no:command", {}, ack) for ack in range(COMMANDS))
+
+LINES = 3
+"""Of a session's commands, in a second."""
 
 DROPPED = "maru_log_lines_dropped_total "
 
@@ -42,6 +47,7 @@ class PipedServer(Process["subprocess.Popen[bytes]"]):
             "MARU_INTERNAL_PORT": str(self.internal_port),
             "MARU_JWT_SECRET": SECRET,
             "MARU_MESSAGE_LOG": "memory",
+            "MARU_LOG_COMMANDS_PER_SECOND": "0",
             "PYTHONPATH": str(ROOT),
         }
         self._process = subprocess.Popen(  # noqa: ASYNC220  # asyncio would read the pipe
@@ -145,3 +151,21 @@ async def test_a_stop_writes_all_lines(piped: PipedServer, number: signal.Signal
     text = await piped.read()
     assert await piped.ended() == 0
     assert text.endswith('"event":"stopped","logger":"maru.server"}\n')
+
+
+async def test_a_flood_of_commands_is_a_few_lines(tmp_path: Path) -> None:
+    """Each command is in a line, or in the number of a second's lines that are missing."""
+    async with ServerProcess(tmp_path, {"MARU_LOG_COMMANDS_PER_SECOND": str(LINES)}) as server:
+        client = await RawSocket.chat(server.port, token("flood"))
+        await client.send(FLOOD)
+        await client.ack(COMMANDS - 1)
+
+        def told() -> tuple[int, list[int]]:
+            lines = [line for line in server.lines if line.get("user") == "flood"]
+            numbers = [line["suppressed"] for line in lines if line["event"] == "command.suppressed"]
+            return sum(line["event"] == "command" for line in lines), numbers
+
+        await server.logged(lambda _: told()[0] + sum(told()[1]) == COMMANDS)
+        written, numbers = told()
+        assert written <= (LINES + 1) * (len(numbers) + 1)
+        await client.leave()

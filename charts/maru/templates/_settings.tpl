@@ -71,7 +71,8 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "retentionEvents" "MARU_RETENTION_EVENTS" "retentionAge" "MARU_RETENTION_AGE"
       "admissionRate" "MARU_ADMISSION_RATE" "admissionBurst" "MARU_ADMISSION_BURST" "maxOutbound" "MARU_MAX_OUTBOUND"
       "maxRings" "MARU_MAX_RINGS"
-      "eventLoop" "MARU_EVENT_LOOP" "logLevel" "MARU_LOG_LEVEL" "logFormat" "MARU_LOG_FORMAT" -}}
+      "eventLoop" "MARU_EVENT_LOOP" "logLevel" "MARU_LOG_LEVEL" "logFormat" "MARU_LOG_FORMAT"
+      "logCommandsPerSecond" "MARU_LOG_COMMANDS_PER_SECOND" -}}
   {{- $value := index $config $name -}}
   {{- if not (kindIs "invalid" $value) -}}
     {{- $_ := set $env $variable (include "maru.digits" $value) -}}

@@ -62,6 +62,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "log": ({"MESSAGE_LOG": "kafka"}, "MARU_MESSAGE_LOG: expected memory, sqlite or redis, got 'kafka'"),
     "level": ({"LOG_LEVEL": "loud"}, "MARU_LOG_LEVEL: expected debug, info, warning or error"),
     "format": ({"LOG_FORMAT": "xml"}, "MARU_LOG_FORMAT: expected json or console"),
+    "sample": (
+        {"LOG_COMMANDS_PER_SECOND": "-1"},
+        "MARU_LOG_COMMANDS_PER_SECOND: expected log lines a session and second, 0 (all of them) to 1000000, got '-1'",
+    ),
     "loop": ({"EVENT_LOOP": "trio"}, "MARU_EVENT_LOOP: expected auto, uvloop or asyncio"),
     "origin with a path": ({"ALLOWED_ORIGINS": "https://a.example/"}, "MARU_ALLOWED_ORIGINS: expected origins such as"),
     "origin without a scheme": ({"ALLOWED_ORIGINS": "a.example"}, "MARU_ALLOWED_ORIGINS: expected origins such as"),

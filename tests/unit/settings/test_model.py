@@ -56,6 +56,7 @@ def test_defaults(env: Any) -> None:
         "event_loop": EventLoop.AUTO,
         "log_level": "info",
         "log_format": LogFormat.JSON,
+        "log_commands_per_second": 20,
     }
 
 
