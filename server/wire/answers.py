@@ -1,13 +1,12 @@
 """Answers to commands: a value until the last moment, then a JSON envelope (PROTOCOL.md, "Acks")."""
 
-from dataclasses import dataclass
-
 from server.domain.errors import MaruError
+from server.domain.values import value
 from server.wire import errors
 from server.wire.words import Json
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Done:
     """The command was done. `fields` stand beside `ok` in the ack; `offset` is for the log line."""
 
@@ -15,7 +14,7 @@ class Done:
     offset: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failed:
     """The command failed."""
 
