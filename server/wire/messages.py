@@ -68,13 +68,17 @@ def subject(event: MessageEvent) -> Json:
 
 
 def sent(appended: Appended) -> bytes:
-    """The ack of `message:send`, as JSON. The JSON of the message is kept for its delivery."""
-    event = appended.event
+    """The ack of `message:send`, as JSON. The JSON of a new message is kept for its delivery."""
+    event, duplicate = appended.event, appended.duplicate
+    if isinstance(event, MessageCreated) and not duplicate:
+        json = _kept(event.message)
+    else:  # delivered earlier, as a rule: the JSON would be kept for nobody
+        json = orjson.dumps(subject(event))
     return b'{"ok":true,"message":%b,"epoch":%b,"offset":%d,"duplicate":%b}' % (
-        _kept(event.message) if isinstance(event, MessageCreated) else orjson.dumps(subject(event)),
+        json,
         orjson.dumps(event.epoch),
         event.offset,
-        b"true" if appended.duplicate else b"false",
+        b"true" if duplicate else b"false",
     )
 
 
