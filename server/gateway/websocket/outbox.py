@@ -21,7 +21,7 @@ from itertools import islice
 
 from server.gateway.websocket.fan_out_wait import CLIENTS_PER_WAIT, FanOutWait
 from server.gateway.websocket.settling import Place, Waits, finish
-from server.gateway.websocket.writable import Audience, Writable
+from server.gateway.websocket.writable import Audience, Writable, flush_all, send_to_all
 from server.ports.metrics import ConnectionMetrics, Traffic
 
 WRITES_PER_TURN = 512
@@ -160,12 +160,11 @@ class Outbox:
         return behind_many or not self.wait.is_for_commands(clients)
 
     def _write_direct(self) -> None:
-        sent = 0
-        for writer in tuple(islice(self._direct, WRITES_PER_TURN)):
+        writers = tuple(islice(self._direct, WRITES_PER_TURN))
+        for writer in writers:
             del self._direct[writer]
-            self._written.direct += 1
-            sent += writer.flush()
-        self.traffic.sent_bytes += sent
+        self._written.direct += len(writers)
+        self.traffic.sent_bytes += flush_all(writers)
 
     def _should_wait(self) -> bool:
         """Return whether the fan-out is to wait for a further turn."""
@@ -177,7 +176,7 @@ class Outbox:
 
         Frames that come meanwhile join the writes that are still to be done, or wait for the next fan-out.
         """
-        unwritten, sent, writes = self._unwritten, 0, WRITES_PER_TURN
+        unwritten, writes = self._unwritten, WRITES_PER_TURN
         if not self._in_progress:
             if self._frames and not unwritten and not self._direct:  # nothing is queued for anybody
                 writes -= self._write_batch(writes)
@@ -185,11 +184,10 @@ class Outbox:
                 self.end_batch()
             self._in_progress = len(unwritten)
             self.wait.end()
-        for _ in range(min(self._in_progress, writes)):
-            sent += unwritten.popleft().flush()
-            self._in_progress -= 1
-            self._written.fan_out += 1
-        self.traffic.sent_bytes += sent
+        count = min(self._in_progress, writes)
+        self._in_progress -= count
+        self._written.fan_out += count
+        self.traffic.sent_bytes += flush_all([unwritten.popleft() for _ in range(count)])
 
     def _write_batch(self, writes: int) -> int:
         """Write the batch directly to the first `writes` clients of its audience, and queue it for the others.
@@ -199,9 +197,7 @@ class Outbox:
         frames, self._frames = self._frames, []
         shared = frames[0] if len(frames) == 1 else b"".join(frames)
         audience = self._receivers(len(frames))
-        sent = 0
-        for writer in islice(audience, writes):
-            sent += writer.send_now(shared)
+        sent = send_to_all(islice(audience, writes), shared)
         urgent = len(audience) <= writes or self._is_urgent(len(audience))
         if not urgent:
             self.wait.queued(self._key)

@@ -1,6 +1,7 @@
 """The writing half of a connection, as the outbox sees it."""
 
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 
@@ -10,11 +11,12 @@ class Writable(Protocol):
     queued: bytes | list[bytes] | None
     """Whole frames that are to be written in this turn, in order."""
 
-    def flush(self) -> int:
-        """Send the queued frames; return how many bytes. Raises nothing."""
+    descriptor: int
+    """The socket's, while bytes may go to the kernel directly; else -1."""
 
-    def send_now(self, data: bytes) -> int:
-        """Send whole frames, if nothing is queued; return how many bytes. Raises nothing."""
+    def send_rest(self, data: bytes, taken: int) -> int:
+        """Send what the kernel has not taken of whole frames, if nothing is queued; return how many bytes of all were
+        accepted. Raises nothing."""
 
     def recount(self) -> int:
         """Ask the transport how many bytes wait in it, and return that number."""
@@ -25,3 +27,39 @@ class Writable(Protocol):
 
 Audience = Callable[[], Collection[Writable]]
 """Returns the clients that are to be given a batch. Called when the batch ends: until then its audience is the same."""
+
+
+# The inner loops of a fan-out. They call `os.write` themselves: a method's call for each client costs up to a tenth of
+# the system call, and the way through the transport half of it.
+
+
+def send_to_all(writers: Iterable[Writable], data: bytes) -> int:
+    """Send whole frames to clients for whom nothing is queued; return how many bytes were accepted. Raises nothing."""
+    write, size, sent = os.write, len(data), 0
+    for writer in writers:
+        taken = 0
+        if (descriptor := writer.descriptor) >= 0:
+            try:
+                taken = write(descriptor, data)
+            except OSError:
+                taken = 0
+        sent += size if taken == size else writer.send_rest(data, taken)
+    return sent
+
+
+def flush_all(writers: Iterable[Writable]) -> int:
+    """Send each client the frames that are queued for it; return how many bytes were accepted. Raises nothing."""
+    write, sent = os.write, 0
+    for writer in writers:
+        queued, writer.queued = writer.queued, None
+        if queued is None:
+            continue
+        data = b"".join(queued) if isinstance(queued, list) else queued
+        taken = 0
+        if (descriptor := writer.descriptor) >= 0:
+            try:
+                taken = write(descriptor, data)
+            except OSError:
+                taken = 0
+        sent += taken if taken == len(data) else writer.send_rest(data, taken)
+    return sent

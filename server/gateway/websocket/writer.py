@@ -1,11 +1,11 @@
 """The writing half of a connection: frames go straight to the kernel, or wait in the transport, counted and bounded."""
 
 import asyncio
-import os
 from typing import Protocol
 
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.outbox import Outbox
+from server.gateway.websocket.writable import flush_all, send_to_all
 
 MAX_OUTBOUND = 1 << 20
 """Bytes that may wait for a client that does not read, beside large answers that it has asked for (P8). Over it the
@@ -34,14 +34,15 @@ class Writer:
     __slots__ = {
         "_asked": "Bytes of large answers that the client has asked for, since writing was last not paused.",
         "_backlog": "Bytes in the transport's buffer, an upper bound; -1 while writing is not paused.",
-        "_descriptor": "The socket's. It is valid until `connection_lost`, on asyncio's loop and on uvloop.",
         "_flushed": "Done when the kernel has taken everything, or writing ends; None if nothing waits for that.",
         "_given": "Bytes that the transport has put into its buffer, in all.",
         "_open": "Whether frames are accepted.",
         "_outbox": "Knows all congested writers, and how much waits in their transports.",
         "_owner": "The connection.",
+        "_socket": "The socket's descriptor. It is valid until `connection_lost`, on asyncio's loop and on uvloop.",
         "_transport": "Where bytes go that the kernel does not take.",
         "_unsent_before": "Bytes that waited when `has_progressed` was last called.",
+        "descriptor": "The socket's, while bytes may go to the kernel directly; else -1.",
         "queued": "Whole frames that are to be written at the end of this turn, in order.",
     }
 
@@ -52,7 +53,8 @@ class Writer:
         self._transport = transport
         self._outbox = outbox
         self._owner: Owner = owner
-        self._descriptor: int = transport.get_extra_info("socket").fileno()
+        self._socket: int = transport.get_extra_info("socket").fileno()
+        self.descriptor = self._socket
         self._backlog = -1
         self._given = self._unsent_before = self._asked = 0
         self._flushed: asyncio.Future[None] | None = None
@@ -78,29 +80,25 @@ class Writer:
 
     def flush(self) -> int:
         """Send the queued frames; return how many bytes."""
-        queued, self.queued = self.queued, None
-        if queued is None:
-            return 0
-        return self.send_now(b"".join(queued) if isinstance(queued, list) else queued)
+        return flush_all((self,))
 
     def send_now(self, data: bytes) -> int:
-        """Send whole frames, or give the client up if too much waits for it. Return how many bytes were accepted.
+        """Send whole frames, if nothing is queued; return how many bytes were accepted."""
+        return send_to_all((self,), data)
 
-        If nothing waits, the bytes go to the kernel directly: through the transport the system call would cost half as
-        much again. The transport gets the bytes that the kernel does not take, and all of them after an error, which
-        it then meets itself.
+    def send_rest(self, data: bytes, taken: int) -> int:
+        """Send the rest of whole frames, of which the kernel has taken some bytes, or give the client up if too much
+        waits for it. Return how many bytes of all were accepted.
+
+        The transport gets the bytes that the kernel does not take, and all of them after an error, which it then meets
+        itself.
         """
         if not self._open:
             return 0
         size = len(data)
         if self._backlog < 0:
-            try:
-                sent = os.write(self._descriptor, data)
-            except OSError:
-                sent = 0
-            if sent < size:
-                self._given += size - sent
-                self._transport.write(data[sent:])
+            self._given += size - taken
+            self._transport.write(data[taken:])
             return size
         self._count(self._backlog + size)
         if self._backlog > MAX_OUTBOUND + self._asked and self._is_slow(size):
@@ -157,6 +155,7 @@ class Writer:
 
     def pause(self) -> None:
         """Begin to count: the kernel's buffer is full."""
+        self.descriptor = -1
         self._outbox.congested[self] = None
         self.recount()
 
@@ -164,6 +163,8 @@ class Writer:
         """Stop counting: the kernel has taken everything."""
         self._uncount()
         self._wake()
+        if self._open:
+            self.descriptor = self._socket
 
     def recount(self) -> int:
         """Ask the transport how many bytes wait in it, and return that number."""
@@ -206,17 +207,20 @@ class Writer:
 
     def finish(self, last: bytes) -> None:
         """Write a last frame, and accept no more. Call `flush_now` before: queued frames are never written."""
-        self._open = False
+        self._refuse()
         if not self._transport.is_closing():
             self._transport.write(last)
 
     def stop(self) -> None:
         """Drop the queued frames, count nothing and let nobody wait: the transport is lost, or is being aborted."""
-        self._open = False
+        self._refuse()
         self.queued = None
         self._uncount()
         self._wake()
         self._owner = _NOBODY  # else the connection and this object would wait for the garbage collector
+
+    def _refuse(self) -> None:
+        self._open, self.descriptor = False, -1
 
 
 class _Nobody:

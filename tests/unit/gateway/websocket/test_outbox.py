@@ -24,7 +24,7 @@ from server.gateway.websocket.fan_out_wait import (
 from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.heartbeat import PING
 from server.gateway.websocket.outbox import WRITES_PER_TURN, Outbox
-from server.gateway.websocket.writable import Audience, Writable
+from server.gateway.websocket.writable import Audience, Writable, send_to_all
 from server.gateway.websocket.writer import MAX_OUTBOUND
 from server.ports.metrics import Metrics
 from tests.doubles.samples import event
@@ -205,7 +205,7 @@ class AnswersPassAWait(Outbox):
     def write_one(self, writer: Writable, frame: bytes) -> None:
         self.end_batch()
         if writer in self._unwritten:
-            writer.send_now(frame)
+            send_to_all([writer], frame)
         else:
             super().write_one(writer, frame)
 
