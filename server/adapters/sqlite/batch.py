@@ -1,7 +1,7 @@
 """A single transaction of the log: drafts become events, and their channels are kept within bounds."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
+from server.adapters.sqlite.events import STATE, drop
 from server.adapters.sqlite.order import out_of_order
-from server.adapters.sqlite.rows import STATE, execute_rows
-from server.domain.appending import Appended, decide, recreated
+from server.adapters.sqlite.rows import execute_rows
+from server.domain.appending import Appended, created, decide, recreated
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Sender
 from server.domain.errors import MaruError, Unavailable
@@ -48,19 +49,8 @@ UPDATE events SET state_offset = moved.state_offset FROM moved
 WHERE events.message_id = moved.id AND events.channel_id = moved.channel_id
 """
 
-_DROP = """
-WITH dropped (channel_id, floor) AS (VALUES {rows})
-DELETE FROM events WHERE n IN (
-    SELECT e.n FROM dropped d CROSS JOIN events e
-    ON e.channel_id = d.channel_id AND e.offset <= d.floor AND e.message_id IS NOT NULL
-    UNION ALL
-    SELECT e.n FROM dropped d CROSS JOIN events e
-    ON e.channel_id = d.channel_id AND e.offset <= d.floor AND e.message_id IS NULL
-)
-"""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _First:
     """The first message of a key. `payload` is None if its event has been dropped since."""
 
@@ -95,6 +85,8 @@ class Batch:
         self._max_events = max_events
         self._trusting = trusting
         self._judged_ms = judged_ms or now_ms
+        self._plain = False  # no draft changes a message of this batch, or is looked up by its id
+        self._rows: Mapping[ChannelName, Channel] = {}  # of the drafts' channels
         self._heads: dict[ChannelName, int] = {}  # heads before this batch, of the channels that it changes
         self._firsts: dict[_Key, _First] = {}  # of the keys that the drafts repeat or make
         self._states: dict[_Id, bytes] = {}  # the last change of each message, encoded
@@ -112,19 +104,20 @@ class Batch:
         return bool(self._erased)
 
     def run(self, drafts: Sequence[Draft], senders: Sequence[Sender | None] = ()) -> list[Outcome]:
-        """Write the drafts, in their order, and return the outcome of each. Raises `sqlite3.Error`, and `TypeError` for
-        a draft that can't be encoded; then the caller must roll back. `senders` are those of the drafts, if they have
-        any: behind a draft that is `Unavailable`, those of its sender for its channel are, too."""
+        """Write the drafts, in their order, and return the outcome of each: behind a draft that is `Unavailable`, those
+        of the same sender and channel are, too. Raises `sqlite3.Error`, and `TypeError` for a draft that can't be
+        encoded; then the caller must roll back."""
+        self._plain = self._trusting and all(isinstance(draft, NewMessage) for draft in drafts)
         self._load(drafts)
         outcomes = list(map(self._outcome, drafts, senders or repeat(None)))
         self._save()
         return outcomes
 
     def _load(self, drafts: Sequence[Draft]) -> None:
-        self._channels.load(self._db, {draft.channel for draft in drafts})
+        self._rows = self._channels.load(self._db, {draft.channel for draft in drafts})
         keys, ids = [], []
         for number, draft in enumerate(drafts):
-            if (channel_id := self._channels[draft.channel].id) is None:
+            if (channel_id := self._rows[draft.channel].id) is None:
                 continue  # the channel has no event yet
             if not (self._trusting and isinstance(draft, NewMessage)):
                 ids.append((number, channel_id, draft.id))
@@ -138,12 +131,15 @@ class Batch:
             self._states[drafts[number].channel, drafts[number].id] = payload
 
     def _outcome(self, draft: Draft, sender: Sender | None) -> Outcome:
-        channel = self._channels[draft.channel]
         if self._unreadable and (sender, draft.channel) in self._unreadable:
             return out_of_order()
+        channel = self._rows[draft.channel]
         try:
-            if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
-                return Appended(first, duplicate=True)
+            if isinstance(draft, NewMessage):
+                if draft.key is not None and (first := self._first(channel, draft, draft.key)):
+                    return Appended(first, duplicate=True)
+                if self._plain:
+                    return Appended(self._add(channel, draft, created(draft, channel.next)), duplicate=False)
             payload = self._states.get((draft.channel, draft.id))
             present = None if payload is None else state_of(decode_event(payload))
             appended = decide(draft, present, channel.next)
@@ -162,9 +158,9 @@ class Batch:
                 self._erased[draft.channel, draft.id] = erasure
         return appended
 
-    def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
+    def _first(self, channel: Channel, draft: NewMessage, key: str) -> MessageEvent | None:
         """Return the event of the first message with the draft's key, or None."""
-        first = None if draft.key is None else self._firsts.get((draft.channel, draft.author.id, draft.key))
+        first = self._firsts.get((draft.channel, draft.author.id, key))
         if first is None:
             return None
         if first.payload is not None:
@@ -173,33 +169,42 @@ class Batch:
             return erased(event) if deleted and isinstance(event, MessageCreated) else event
         return recreated(draft, first.id, first.at, Position(channel.epoch, first.offset))
 
-    def _add(self, channel: Channel, draft: Draft, event: MessageEvent) -> None:
-        """Plan the event's row, and let the creation of its message point to it."""
+    def _add(self, channel: Channel, draft: Draft, event: MessageEvent) -> MessageEvent:
+        """Plan the event's row, and let the creation of its message point to it. Returns the event."""
         payload = encode_event(event)
+        offset = event.offset
         self._heads.setdefault(channel.name, channel.head)
-        channel.head = event.offset
-        kept: tuple[Any, ...] = (draft.id, event.offset, None)
-        if not isinstance(draft, NewMessage):
-            kept = (None, None, event.message.offset if isinstance(event, MessageEdited) else None)
-        row = [self._channels.id(self._db, channel), event.offset, self._now_ms, *kept, payload]
+        channel.head = offset
+        channel_id = channel.id or self._channels.id(self._db, channel)
+        if isinstance(draft, NewMessage):
+            row = [channel_id, offset, self._now_ms, draft.id, offset, None, payload]
+            self._channels.wrote(channel, draft.author.id)
+            if draft.key is not None:
+                self._remember_key(channel_id, draft, draft.key, offset, payload)
+            if not self._plain:
+                self._states[draft.channel, draft.id] = payload
+                self._created[draft.channel, draft.id] = row
+        else:
+            edit_of = event.message.offset if isinstance(event, MessageEdited) else None
+            row = [channel_id, offset, self._now_ms, None, None, edit_of, payload]
+            self._move(draft, offset, payload)
         self._event_rows.append(row)
+        return event
+
+    def _move(self, draft: Draft, offset: int, payload: bytes) -> None:
+        """Let the creation of the draft's message point to its last change."""
         message = (draft.channel, draft.id)
         self._states[message] = payload
-        if isinstance(draft, NewMessage):
-            self._created[message] = row
-            self._channels.wrote(channel, draft.author.id)
-            self._remember_key(channel, draft, event.offset, payload)
-        elif created_row := self._created.get(message):
-            created_row[4] = event.offset
+        if created_row := self._created.get(message):
+            created_row[4] = offset
         else:
-            self._moved[message] = event.offset
+            self._moved[message] = offset
 
-    def _remember_key(self, channel: Channel, draft: NewMessage, offset: int, payload: bytes) -> None:
-        if draft.key is not None:
-            key = (draft.channel, draft.author.id, draft.key)
-            self._firsts[key] = _First(offset, draft.id, draft.at, payload)
-            expires_at = self._now_ms + KEY_LIFETIME_MS
-            self._key_rows[key] = (channel.id, *key[1:], offset, draft.id, draft.at, expires_at)
+    def _remember_key(self, channel_id: int, draft: NewMessage, key: str, offset: int, payload: bytes) -> None:
+        named = (draft.channel, draft.author.id, key)
+        self._firsts[named] = _First(offset, draft.id, draft.at, payload)
+        expires_at = self._now_ms + KEY_LIFETIME_MS
+        self._key_rows[named] = (channel_id, *named[1:], offset, draft.id, draft.at, expires_at)
 
     def _save(self) -> None:
         execute_rows(
@@ -208,7 +213,7 @@ class Batch:
             " VALUES {rows}",
             self._event_rows,
         )
-        moved = [(id, self._channels[name].id, offset) for (name, id), offset in self._moved.items()]
+        moved = [(id, self._rows[name].id, offset) for (name, id), offset in self._moved.items()]
         execute_rows(self._db, _MOVE_STATES, moved)
         if self._erased:
             erase(self._db, list(self._erased.values()))
@@ -218,7 +223,7 @@ class Batch:
             "INSERT OR REPLACE INTO keys (channel_id, author, key, offset, message_id, at, expires_at) VALUES {rows}",
             list(self._key_rows.values()),
         )
-        changed = [self._channels[name] for name in self._heads]
+        changed = [self._rows[name] for name in self._heads]
         drop(self._db, [trimmed for channel in changed if (trimmed := self._trimmed(channel))])
         self._channels.save(self._db, changed)
 
@@ -229,8 +234,3 @@ class Batch:
             return None
         channel.floor += min(excess, channel.head - self._heads[channel.name] + SPARE_TRIMS)
         return channel.id, channel.floor
-
-
-def drop(db: sqlite3.Connection, floors: Sequence[tuple[int, int]]) -> None:
-    """Drop the channels' events up to their floors (inclusive), and the messages that were created there."""
-    execute_rows(db, _DROP, floors)

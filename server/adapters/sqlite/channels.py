@@ -1,7 +1,7 @@
 """The rows of channels in memory: the writer does not read them again in each transaction."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from server.adapters.epochs import channel_epoch
@@ -45,8 +45,8 @@ class Channels:
         self._new_authors: list[tuple[UserId, int]] = []  # of these, those to write
         self._last_id: int | None = None  # of all channels in the file; None until it is needed
 
-    def load(self, db: sqlite3.Connection, names: Iterable[ChannelName]) -> None:
-        """Read these channels, if they are not in memory yet."""
+    def load(self, db: sqlite3.Connection, names: Iterable[ChannelName]) -> Mapping[ChannelName, Channel]:
+        """Return the channels in memory. Before, read these channels if they are not among them yet."""
         if len(self._known) > REMEMBERED or len(self._authors) > REMEMBERED_AUTHORS:
             self.forget()
         missing = {name for name in names if name not in self._known}
@@ -59,10 +59,7 @@ class Channels:
             self._known[name] = Channel(None, name, channel_epoch(self._store_id, name), 0, 0)
         for row in rows:
             self._known[row[1]] = Channel(*row)
-
-    def __getitem__(self, name: ChannelName) -> Channel:
-        """Return a channel that has been loaded."""
-        return self._known[name]
+        return self._known
 
     def id(self, db: sqlite3.Connection, channel: Channel) -> int:
         """Return the channel's id. A channel that has none gets the next free id."""

@@ -16,9 +16,9 @@ from server.adapters.codec import DecodeError, decode_event, state_of
 from server.adapters.epochs import channel_epoch
 from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.erasing import SHOWN
+from server.adapters.sqlite.events import STATE
 from server.adapters.sqlite.opened_file import FileLost, OpenedFile
 from server.adapters.sqlite.reader_threads import Query, ReaderThreads, Row, closed
-from server.adapters.sqlite.rows import STATE
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import state_after

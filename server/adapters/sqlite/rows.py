@@ -14,15 +14,6 @@ CHUNK_ROWS = 512
 """Rows in a statement, at most: with 7 columns far below SQLite's 32,766 parameters."""
 
 
-STATE = """
-CASE WHEN creation.state_offset = creation.offset THEN creation.payload ELSE (
-    SELECT change.payload FROM events change WHERE change.channel_id = creation.channel_id
-    AND change.offset = creation.state_offset AND change.message_id IS NULL
-) END
-"""
-"""The payload of the event that changed a message last. `creation` is the event that created it."""
-
-
 def execute_rows(db: sqlite3.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Run `sql` over all rows, in place of `{rows}` in a VALUES clause. Returns the rows that it selects.
 

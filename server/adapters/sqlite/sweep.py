@@ -7,8 +7,8 @@ from collections.abc import Callable
 import structlog
 
 from server.adapters.sqlite.age_budget import AgeBudget
-from server.adapters.sqlite.batch import drop
 from server.adapters.sqlite.erasing import STEP_EDITS, erase_edits
+from server.adapters.sqlite.events import drop
 from server.adapters.sqlite.log_clock import LogClock
 from server.domain.limits import KEY_LIFETIME_MS
 
