@@ -1,16 +1,16 @@
--- Append the drafts of a channel, in order: judge each, give it the next offset, write the event and the message's state,
--- publish the hint. New messages that follow each other are a run: what can be written for all of them is written once.
--- A draft that is refused has written nothing, and the drafts of its sender behind it are refused, too.
+-- Append the drafts of a channel, in order: judge each, give it the next offset, write the event and the message's
+-- state, publish the hint. New messages that follow each other are a run: what can be written for all of them at once,
+-- is. A draft that is refused has written nothing, and the drafts of its sender behind it are refused, too.
 --
 -- KEYS  1-7 as in channel.lua  8 authors
 -- ARGV  1-12 as in channel.lua  13 events kept  14 the topic of the hints, or ''  then for each draft
---       'c' and the sender's number  at, ms  message id  content (entries.py)  digest of author and key, and the message
---           id as bytes; or ''  author
+--       'c' and the sender's number  at, ms  message id  content (entries.py)  digest of author and key, and the
+--           message id as bytes; or ''  author
 --       'e' and the sender's number  at  message id  text  data  '1' to keep the old data  the moderator, or ''
 --       'd' and the sender's number  at  message id  the moderator, or ''
 -- Returns {epoch, '1' if all hints are published, an answer to each draft ...}: the offset of a new message, or {'ok',
--- offset, entry}, {'duplicate', offset, id, entry or false}, {'not_found'}, {'conflict'}, {'refused', error}. Nothing is
--- sent back that the caller knows already. An error if all drafts are refused.
+-- offset, entry}, {'duplicate', offset, id, entry or false}, {'not_found'}, {'conflict'}, {'refused', error}. Nothing
+-- is sent back that the caller knows already. An error if all drafts are refused.
 
 local KEPT, TOPIC, DRAFTS = tonumber(ARGV[13]), ARGV[14], 15
 local CREATION, REVISION = string.byte('ce', 1, 2)
@@ -19,6 +19,7 @@ local answers, numbers = {}, {}   -- by number of the draft; the number by its f
 local failed, refused, refusal = {}, 0, nil   -- senders; drafts; the first error
 local wrote, hinted = false, true
 local authors = {}   -- that are in the index
+local known_keys   -- functions, if a draft has a key
 written = math.max(NOW, written)
 local WRITTEN = whole(written)
 
@@ -44,14 +45,13 @@ local function add(offset, entry)
   hint(offset, entry)
 end
 
-local function id_text(bytes)
-  local hex = string.gsub(bytes, '.', function(byte) return string.format('%02x', string.byte(byte)) end)
-  return string.gsub(hex, '^(........)(....)(....)(....)', '%1-%2-%3-%4-')
-end
-
 -- Answer a draft whose key is known. A message that the log does not know has been lost with an earlier log, and is
 -- written again.
 local function is_duplicate(draft, record)
+  local function id_text(bytes)
+    local hex = string.gsub(bytes, '.', function(byte) return string.format('%02x', string.byte(byte)) end)
+    return string.gsub(hex, '^(........)(....)(....)(....)', '%1-%2-%3-%4-')
+  end
   local was, id = struct.unpack('>I5', record, 8), id_text(string.sub(record, 17))
   if was > floor and tonumber(redis.call('ZSCORE', ORDER, id)) ~= was then
     return false
@@ -78,15 +78,6 @@ local function list_authors(run)
   end
 end
 
--- Take the ids of a run back that have just got offsets above the head.
-local function give_back(ids)
-  for _, id in ipairs(ids) do
-    if tonumber(redis.call('ZSCORE', ORDER, id) or 0) > head then
-      redis.call('ZREM', ORDER, id)
-    end
-  end
-end
-
 -- Give the ids of a run the offsets after the head. Returns how many are new in the order; nothing
 -- if one of them is taken.
 local function take_ids(run)
@@ -100,7 +91,11 @@ local function take_ids(run)
   if added == #run then
     return added
   elseif #run > 1 then
-    give_back(ids)
+    for _, id in ipairs(ids) do
+      if tonumber(redis.call('ZSCORE', ORDER, id) or 0) > head then
+        redis.call('ZREM', ORDER, id)   -- it has just got an offset
+      end
+    end
   elseif tonumber(redis.call('ZSCORE', ORDER, ids[1])) <= floor then
     redis.call('ZADD', ORDER, members[1], ids[1])   -- that message was dropped, and is not removed yet
     states, wrote = states > 0 and states - redis.call('HDEL', STATE, ids[1]) or 0, true
@@ -110,13 +105,15 @@ end
 
 local function create(run)
   if floor == head and trimmed < floor then
-    trim(0)   -- all of it, at once
+    seldom().trim(0)   -- all of it, at once
     wrote = true
   end
   list_authors(run)
   local added = take_ids(run)
   if added then
-    remember(run)
+    if known_keys then
+      known_keys.remember(run)
+    end
     for _, draft in ipairs(run) do
       local at, offset = ARGV[draft + 1], whole(head + 1)
       add(offset, 'c ' .. at .. ' ' .. WRITTEN .. ' ' .. offset .. ' ' .. at .. ' 1 0 ' .. ARGV[draft + 3])
@@ -132,64 +129,69 @@ local function create(run)
   end
 end
 
--- Return the next state of a message: the parts that never change, the new text, the new data or the old. `last_edit` is
--- the offset of the edit before, or of this one where the state is kept.
-local function revised(draft, present, last_edit)
-  local created_offset, created_at, version, head_size, data_size, by_size, from =
-    string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+) ()')
-  local text, data, by = ARGV[draft + 3], ARGV[draft + 4], ARGV[draft + 6]
-  local data_from = from + head_size
-  if ARGV[draft + 5] == '1' then
-    data = string.sub(present, data_from, data_from + data_size - 1)
-  end
-  return table.concat({'e', ARGV[draft + 1], WRITTEN, created_offset, created_at, whole(version + 1), last_edit, head_size,
-    #data, #by, string.sub(present, from, data_from - 1) .. data .. by .. text}, ' ')
-end
-
-local function revise(draft, id, present, last_edit)
-  local offset = whole(head + 1)
-  local entry, state = revised(draft, present, last_edit), revised(draft, present, offset)
-  states, wrote = states + redis.call('HSET', STATE, id, state), true
-  add(offset, entry)
-  return {'ok', offset, entry}
-end
-
-local function delete(draft, id, created_offset, last_edit)
-  local offset, at, by = whole(head + 1), ARGV[draft + 1], ARGV[draft + 3]
-  local entry = 'd ' .. at .. ' ' .. WRITTEN .. ' ' .. id .. ' ' .. by
-  erase(created_offset, id)   -- first, since a full Redis refuses nothing after it
-  wrote = true
-  states = states + redis.call('HSET', STATE, id, 'd ' .. offset .. ' ' .. at .. ' ' .. by)
-  if tonumber(last_edit) > floor then
-    erasing = (erasing == '-' and '' or erasing .. ',') .. last_edit .. ':' .. id
-  end
-  add(offset, entry)
-  return {'ok', offset, entry}
-end
-
-local function change(drafts)
-  local draft = drafts[1]
-  local id, revises = ARGV[draft + 2], string.byte(ARGV[draft]) == REVISION
-  local created_offset = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
-  local present = created_offset > floor and (redis.call('HGET', STATE, id) or entry_at(created_offset))
-  local answer
-  if not present then
-    answer = {'not_found'}
-  else
-    local deleted, deleted_at, deleted_by = string.match(present, '^d (%d+) (%d+) ?(.*)$')
-    local last_edit = string.match(present, '^e %d+ %d+ %d+ %d+ %d+ (%d+) ') or '0'
-    if deleted and revises then
-      answer = {'conflict'}
-    elseif deleted then
-      local entry = 'd ' .. deleted_at .. ' 0 ' .. id .. ' ' .. deleted_by
-      hint(deleted, entry)
-      answer = {'duplicate', deleted, id, entry}
-    else
-      answer = revises and revise(draft, id, present, last_edit) or delete(draft, id, created_offset, last_edit)
-      at_head = ARGV[draft + 1]
+-- Return the function that changes a message.
+local function changing()
+  -- Return the next state of a message: the parts that never change, the new text, the new data or the old. `last_edit`
+  -- is the offset of the edit before, or of this one where the state is kept.
+  local function revised(draft, present, last_edit)
+    local created_offset, created_at, version, head_size, data_size, by_size, from =
+      string.match(present, '^[ce] %d+ %d+ (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+) ()')
+    local text, data, by = ARGV[draft + 3], ARGV[draft + 4], ARGV[draft + 6]
+    local data_from = from + head_size
+    if ARGV[draft + 5] == '1' then
+      data = string.sub(present, data_from, data_from + data_size - 1)
     end
+    return table.concat({'e', ARGV[draft + 1], WRITTEN, created_offset, created_at, whole(version + 1), last_edit,
+      head_size, #data, #by, string.sub(present, from, data_from - 1) .. data .. by .. text}, ' ')
   end
-  answers[numbers[draft]] = answer
+
+  local function revise(draft, id, present, last_edit)
+    local offset = whole(head + 1)
+    local entry, state = revised(draft, present, last_edit), revised(draft, present, offset)
+    states, wrote = states + redis.call('HSET', STATE, id, state), true
+    add(offset, entry)
+    return {'ok', offset, entry}
+  end
+
+  local function delete(draft, id, created_offset, last_edit)
+    local offset, at, by = whole(head + 1), ARGV[draft + 1], ARGV[draft + 3]
+    local entry = 'd ' .. at .. ' ' .. WRITTEN .. ' ' .. id .. ' ' .. by
+    seldom().erase(created_offset, id)   -- first, since a full Redis refuses nothing after it
+    wrote = true
+    states = states + redis.call('HSET', STATE, id, 'd ' .. offset .. ' ' .. at .. ' ' .. by)
+    if tonumber(last_edit) > floor then
+      erasing = (erasing == '-' and '' or erasing .. ',') .. last_edit .. ':' .. id
+    end
+    add(offset, entry)
+    return {'ok', offset, entry}
+  end
+
+  local function change(drafts)
+    local draft = drafts[1]
+    local id, revises = ARGV[draft + 2], string.byte(ARGV[draft]) == REVISION
+    local created_offset = tonumber(redis.call('ZSCORE', ORDER, id) or 0)
+    local present = created_offset > floor and (redis.call('HGET', STATE, id) or entry_at(created_offset))
+    local answer
+    if not present then
+      answer = {'not_found'}
+    else
+      local deleted, deleted_at, deleted_by = string.match(present, '^d (%d+) (%d+) ?(.*)$')
+      local last_edit = string.match(present, '^e %d+ %d+ %d+ %d+ %d+ (%d+) ') or '0'
+      if deleted and revises then
+        answer = {'conflict'}
+      elseif deleted then
+        local entry = 'd ' .. deleted_at .. ' 0 ' .. id .. ' ' .. deleted_by
+        hint(deleted, entry)
+        answer = {'duplicate', deleted, id, entry}
+      else
+        answer = revises and revise(draft, id, present, last_edit) or delete(draft, id, created_offset, last_edit)
+        at_head = ARGV[draft + 1]
+      end
+    end
+    answers[numbers[draft]] = answer
+  end
+
+  return change
 end
 
 local function refuse(draft, problem)
@@ -223,10 +225,10 @@ end
 -- Take a draft up. `digest` is that of a new message's key.
 local function take(draft, digest)
   if not digest then
-    attempt(change, {draft})
+    attempt(changing(), {draft})
     return
   elseif digest ~= '' then
-    local record = record_of(digest)
+    local record = known_keys.record_of(digest)
     if record and is_duplicate(draft, record) then
       return
     end
@@ -245,7 +247,8 @@ while ARGV[word] do
   word = word + (kind == CREATION and 6 or kind == REVISION and 7 or 4)
 end
 if #digests > 0 then
-  look_up(digests)
+  known_keys = key_functions()
+  known_keys.look_up(digests)
 end
 for _, draft in ipairs(drafts) do
   local digest = string.byte(ARGV[draft]) == CREATION and string.sub(ARGV[draft + 4], 1, DIGEST)
@@ -265,9 +268,11 @@ if refused == #drafts then
 end
 if wrote then
   floor = math.max(floor, head - KEPT)
-  erase_edits(ERASE_LIMIT)
+  if erasing ~= '-' then
+    seldom().erase_edits(ERASE_LIMIT)
+  end
   if math.floor(trimmed / TRIM_EVERY) < math.floor(floor / TRIM_EVERY) then
-    trim(TRIM_LIMIT)
+    seldom().trim(TRIM_LIMIT)
   end
   local tells = math.abs(NOW - told) >= IDLE_STEP
   told = tells and NOW or told

@@ -51,39 +51,12 @@ written, told, messages, states = tonumber(written), tonumber(told), tonumber(me
 holes = tonumber(holes)
 
 local function packed_state()
-  return string.format('%s %.0f %s %.0f %.0f %.0f %.0f %s %.0f %d %d %d %s %s', epoch, head, at_head, floor, trimmed, first,
-    written, run, told, messages, states, holes, erasing, windows)
+  return string.format('%s %.0f %s %.0f %.0f %.0f %.0f %s %.0f %d %d %d %s %s', epoch, head, at_head, floor, trimmed,
+    first, written, run, told, messages, states, holes, erasing, windows)
 end
 
 local function save()
   redis.call('SET', META, packed_state())
-end
-
--- The epoch of a channel without events. The id and the generations are one key, so that none is lost alone.
-local function derived()
-  local store, generation = unpack(redis.call('HMGET', STORE, 'id', BUCKET))
-  if not store then
-    store = ARGV[1]
-    redis.call('HSET', STORE, 'id', store)
-  end
-  return string.sub(redis.sha1hex(store .. ' ' .. (generation or '0') .. ' ' .. CHANNEL), 1, 16)
-end
-
-local function begin()
-  epoch, head, at_head, floor, trimmed, first, written, run = derived(), 0, '0', 0, 0, 0, 0, RUN
-  told, messages, states, holes, erasing, windows = 0, 0, 0, 0, '-', '-'
-end
-
--- Remove the channel. It gets another epoch, and so do the channels without events in its bucket.
-local function forget()
-  local names, window = {META, LOG, ORDER, STATE, GONE}, math.floor(NOW / WINDOW)
-  for back = 0, WINDOWS do
-    names[#names + 1] = SENT .. whole(window - back)
-  end
-  redis.call('UNLINK', unpack(names))
-  redis.call('ZREM', IDLE, CHANNEL)
-  redis.call('HINCRBY', STORE, BUCKET, 1)
-  begin()
 end
 
 -- The entry or, of an erased event, what stands in its place.
@@ -96,100 +69,140 @@ local function entry_at(offset)
   return found and found[2][2] or false
 end
 
--- When the first event at the offset or above it was written, and its offset.
-local function written_from(offset)
-  local erased = holes > 0 and redis.call('HGET', GONE, whole(offset))
-  if erased then
-    return tonumber(string.match(erased, '^%l+ %d+ (%d+)')), offset
+-- Make the functions that most calls do not need: to make a function costs nearly as much as to ask Redis.
+local made
+local function seldom()
+  if made then
+    return made
   end
-  local found = entries(offset, '+', 1)[1]
-  if found then
-    return tonumber(string.match(found[2][2], '^%l+ %d+ (%d+)')), tonumber(string.match(found[1], '^%d+'))
-  end
-end
 
--- Raise the floor to the last event that is too old: events stand in the order of writing. Usually that is the next.
-local function age()
-  local above, step = head + 1, 1
-  while floor + 1 < above do
-    local probe = math.min(floor + step, above - 1)
-    local time, offset = written_from(probe)
-    if time and time < OLDEST then
-      floor, step = offset, step * 2
-    else
-      above, first, step = probe, time or first, math.max(1, math.floor((probe - floor) / 2))
+  -- The epoch of a channel without events. The id and the generations are one key, so that none is lost alone.
+  local function derived()
+    local store, generation = unpack(redis.call('HMGET', STORE, 'id', BUCKET))
+    if not store then
+      store = ARGV[1]
+      redis.call('HSET', STORE, 'id', store)
+    end
+    return string.sub(redis.sha1hex(store .. ' ' .. (generation or '0') .. ' ' .. CHANNEL), 1, 16)
+  end
+
+  local function begin()
+    epoch, head, at_head, floor, trimmed, first, written, run = derived(), 0, '0', 0, 0, 0, 0, RUN
+    told, messages, states, holes, erasing, windows = 0, 0, 0, 0, '-', '-'
+  end
+
+  -- Remove the channel. It gets another epoch, and so do the channels without events in its bucket.
+  local function forget()
+    local names, window = {META, LOG, ORDER, STATE, GONE}, math.floor(NOW / WINDOW)
+    for back = 0, WINDOWS do
+      names[#names + 1] = SENT .. whole(window - back)
+    end
+    redis.call('UNLINK', unpack(names))
+    redis.call('ZREM', IDLE, CHANNEL)
+    redis.call('HINCRBY', STORE, BUCKET, 1)
+    begin()
+  end
+
+  -- When the first event at the offset or above it was written, and its offset.
+  local function written_from(offset)
+    local erased = holes > 0 and redis.call('HGET', GONE, whole(offset))
+    if erased then
+      return tonumber(string.match(erased, '^%l+ %d+ (%d+)')), offset
+    end
+    local found = entries(offset, '+', 1)[1]
+    if found then
+      return tonumber(string.match(found[2][2], '^%l+ %d+ (%d+)')), tonumber(string.match(found[1], '^%d+'))
     end
   end
-end
 
--- Remove at most `limit` of the events that are not kept. Nothing here needs memory.
-local function trim(limit)
-  local from = trimmed
-  if floor == head then
-    redis.call('UNLINK', LOG, ORDER, STATE, GONE)
-    trimmed, messages, states, holes, erasing = head, 0, 0, 0, '-'
-    return
-  end
-  trimmed = math.min(floor, trimmed + limit)
-  if trimmed == from then
-    return
-  end
-  redis.call('XTRIM', LOG, 'MINID', whole(trimmed + 1) .. '-0')
-  local ids = redis.call('ZRANGEBYSCORE', ORDER, '-inf', whole(trimmed))
-  if #ids > 0 then
-    messages = messages - redis.call('ZREM', ORDER, unpack(ids))
-    states = states > 0 and states - redis.call('HDEL', STATE, unpack(ids)) or 0
-  end
-  if holes > 0 then
-    local offsets = {}
-    for offset = from + 1, trimmed do
-      offsets[#offsets + 1] = whole(offset)
-    end
-    holes = holes - redis.call('HDEL', GONE, unpack(offsets))
-  end
-end
-
--- Remove an event of a deleted message, and keep what stood there. Returns the offset of the edit before it.
-local function erase(offset, id)
-  local found = entries(offset, whole(offset) .. '-0', 1)[1]
-  if not found then
-    return 0
-  end
-  local kind, at, time, created, before = string.match(found[2][2], '^(%l+) (%d+) (%d+) (%d+) %d+ %d+ (%d+) ')
-  local place = table.concat({'x', at, time, created, kind == 'e' and '1' or '0', id}, ' ')   -- fails if it is damaged
-  redis.call('XDEL', LOG, found[1])
-  redis.call('HSET', GONE, whole(offset), place)
-  holes = holes + 1
-  return tonumber(before)
-end
-
--- Remove at most `limit` edits of deleted messages.
-local function erase_edits(limit)
-  if erasing == '-' then
-    return
-  end
-  local left = {}
-  for offset, id in string.gmatch(erasing, '(%d+):([^,]+)') do
-    offset = tonumber(offset)
-    while offset > floor and limit > 0 do
-      offset, limit = erase(offset, id), limit - 1
-    end
-    if offset > floor then
-      left[#left + 1] = whole(offset) .. ':' .. id
+  -- Raise the floor to the last event that is too old: events stand in the order of writing. Usually that is the next.
+  local function age()
+    local above, step = head + 1, 1
+    while floor + 1 < above do
+      local probe = math.min(floor + step, above - 1)
+      local time, offset = written_from(probe)
+      if time and time < OLDEST then
+        floor, step = offset, step * 2
+      else
+        above, first, step = probe, time or first, math.max(1, math.floor((probe - floor) / 2))
+      end
     end
   end
-  erasing = #left > 0 and table.concat(left, ',') or '-'
-end
 
--- Forget the windows whose keys have all expired. If a clock may be wrong, none has.
-local function drop_windows()
-  local left = {}
-  for window in string.gmatch(windows, '%d+') do
-    if not AGEING or (window + 1) * WINDOW + KEY_LIFE > NOW then
-      left[#left + 1] = window
-    else
-      redis.call('UNLINK', SENT .. window)
+  -- Forget the windows whose keys have all expired. If a clock may be wrong, none has.
+  local function drop_windows()
+    local left = {}
+    for window in string.gmatch(windows, '%d+') do
+      if not AGEING or (window + 1) * WINDOW + KEY_LIFE > NOW then
+        left[#left + 1] = window
+      else
+        redis.call('UNLINK', SENT .. window)
+      end
+    end
+    windows = #left > 0 and table.concat(left, ',') or '-'
+  end
+
+  -- Remove at most `limit` of the events that are not kept. Nothing here needs memory.
+  local function trim(limit)
+    local from = trimmed
+    if floor == head then
+      redis.call('UNLINK', LOG, ORDER, STATE, GONE)
+      trimmed, messages, states, holes, erasing = head, 0, 0, 0, '-'
+      return
+    end
+    trimmed = math.min(floor, trimmed + limit)
+    if trimmed == from then
+      return
+    end
+    redis.call('XTRIM', LOG, 'MINID', whole(trimmed + 1) .. '-0')
+    local ids = redis.call('ZRANGEBYSCORE', ORDER, '-inf', whole(trimmed))
+    if #ids > 0 then
+      messages = messages - redis.call('ZREM', ORDER, unpack(ids))
+      states = states > 0 and states - redis.call('HDEL', STATE, unpack(ids)) or 0
+    end
+    if holes > 0 then
+      local offsets = {}
+      for offset = from + 1, trimmed do
+        offsets[#offsets + 1] = whole(offset)
+      end
+      holes = holes - redis.call('HDEL', GONE, unpack(offsets))
     end
   end
-  windows = #left > 0 and table.concat(left, ',') or '-'
+
+  -- Remove an event of a deleted message, and keep what stood there. Returns the offset of the edit before it.
+  local function erase(offset, id)
+    local found = entries(offset, whole(offset) .. '-0', 1)[1]
+    if not found then
+      return 0
+    end
+    local kind, at, time, created, before = string.match(found[2][2], '^(%l+) (%d+) (%d+) (%d+) %d+ %d+ (%d+) ')
+    -- Fails if the event is damaged, before anything is removed.
+    local place = table.concat({'x', at, time, created, kind == 'e' and '1' or '0', id}, ' ')
+    redis.call('XDEL', LOG, found[1])
+    redis.call('HSET', GONE, whole(offset), place)
+    holes = holes + 1
+    return tonumber(before)
+  end
+
+  -- Remove at most `limit` edits of deleted messages.
+  local function erase_edits(limit)
+    if erasing == '-' then
+      return
+    end
+    local left = {}
+    for offset, id in string.gmatch(erasing, '(%d+):([^,]+)') do
+      offset = tonumber(offset)
+      while offset > floor and limit > 0 do
+        offset, limit = erase(offset, id), limit - 1
+      end
+      if offset > floor then
+        left[#left + 1] = whole(offset) .. ':' .. id
+      end
+    end
+    erasing = #left > 0 and table.concat(left, ',') or '-'
+  end
+
+  made = {begin = begin, forget = forget, age = age, drop_windows = drop_windows, trim = trim, erase = erase,
+    erase_edits = erase_edits}
+  return made
 end

@@ -32,64 +32,69 @@ local function indexes_are_whole()
   return redis.call('ZCARD', ORDER) == messages and (states == 0 or redis.call('HLEN', STATE) == states)
 end
 
--- Keep a change of a message that is in the order as its state. `kind` is that of its event, `packed` the event.
-local function keep_state(kind, packed, offset)
-  local id, state
-  if kind == 'e' then
-    id = string.match(packed, '^' .. string.rep('%S+ ', 10) .. '%["([^"]+)"')
-    state = string.gsub(packed, '^(e %d+ %d+ %d+ %d+ %d+) %d+', '%1 ' .. offset)
-  elseif kind == 'd' then
-    local at, by
-    at, id, by = string.match(packed, '^d (%d+) %d+ (%S+) ?(.*)$')
-    state = table.concat({'d', offset, at, by}, ' ')
+-- Return the function that makes the order and the states anew.
+local function mending()
+  -- Keep a change of a message that is in the order as its state. `kind` is that of its event, `packed` the event.
+  local function keep_state(kind, packed, offset)
+    local id, state
+    if kind == 'e' then
+      id = string.match(packed, '^' .. string.rep('%S+ ', 10) .. '%["([^"]+)"')
+      state = string.gsub(packed, '^(e %d+ %d+ %d+ %d+ %d+) %d+', '%1 ' .. offset)
+    elseif kind == 'd' then
+      local at, by
+      at, id, by = string.match(packed, '^d (%d+) %d+ (%S+) ?(.*)$')
+      state = table.concat({'d', offset, at, by}, ' ')
+    end
+    if id and redis.call('ZSCORE', ORDER, id) then
+      redis.call('HSET', STATE, id, state)
+    end
   end
-  if id and redis.call('ZSCORE', ORDER, id) then
-    redis.call('HSET', STATE, id, state)
-  end
-end
 
--- Make the order and the states anew from the log, which is whole.
-local function mend()
-  redis.call('UNLINK', ORDER, STATE)
-  local places = holes > 0 and redis.call('HVALS', GONE) or {}
-  for _, place in ipairs(places) do
-    local created, edited, id = string.match(place, '^x %d+ %d+ (%d+) (%d) (.+)$')
-    if edited == '0' then
-      redis.call('ZADD', ORDER, created, id)
-    end
-  end
-  local from = trimmed + 1
-  while from <= head do
-    local found = entries(from, '+', 500)
-    if #found == 0 then
-      break
-    end
-    for _, entry in ipairs(found) do
-      local offset, kind = string.match(entry[1], '^%d+'), string.sub(entry[2][2], 1, 1)
-      if kind == 'c' then
-        redis.call('ZADD', ORDER, offset, string.match(entry[2][2], '^' .. string.rep('%S+ ', 10) .. '%["([^"]+)"'))
-      else
-        keep_state(kind, entry[2][2], offset)
+  -- Make the order and the states anew from the log, which is whole.
+  local function mend()
+    redis.call('UNLINK', ORDER, STATE)
+    local places = holes > 0 and redis.call('HVALS', GONE) or {}
+    for _, place in ipairs(places) do
+      local created, edited, id = string.match(place, '^x %d+ %d+ (%d+) (%d) (.+)$')
+      if edited == '0' then
+        redis.call('ZADD', ORDER, created, id)
       end
-      from = tonumber(offset) + 1
     end
+    local from = trimmed + 1
+    while from <= head do
+      local found = entries(from, '+', 500)
+      if #found == 0 then
+        break
+      end
+      for _, entry in ipairs(found) do
+        local offset, kind = string.match(entry[1], '^%d+'), string.sub(entry[2][2], 1, 1)
+        if kind == 'c' then
+          redis.call('ZADD', ORDER, offset, string.match(entry[2][2], '^' .. string.rep('%S+ ', 10) .. '%["([^"]+)"'))
+        else
+          keep_state(kind, entry[2][2], offset)
+        end
+        from = tonumber(offset) + 1
+      end
+    end
+    messages, states = redis.call('ZCARD', ORDER), redis.call('HLEN', STATE)
   end
-  messages, states = redis.call('ZCARD', ORDER), redis.call('HLEN', STATE)
+
+  return mend
 end
 
 if not epoch then
   if redis.call('ZSCORE', IDLE, CHANNEL) or redis.call('EXISTS', LOG, ORDER, STATE, GONE) > 0 then
-    forget()
+    seldom().forget()
   else
-    begin()
+    seldom().begin()
     if SEEN_EPOCH == epoch and SEEN_OFFSET > 0 then
-      forget()
+      seldom().forget()
     end
   end
 elseif not log_is_whole() or not indexes_are_whole() and head - trimmed > MEND_LIMIT then
-  forget()
+  seldom().forget()
 elseif not indexes_are_whole() then
-  mend()
+  mending()()
   rename()
 elseif SEEN_EPOCH == epoch and not seen_is_here() then
   -- Redis has come back older than it was: events that somebody has seen are gone, and their offsets would be given
@@ -106,5 +111,5 @@ elseif run ~= RUN and RUN ~= UNKNOWN_RUN then
   end
 end
 if head > floor and first < OLDEST then
-  age()
+  seldom().age()
 end

@@ -8,14 +8,14 @@
 local removed, limit = 0, tonumber(ARGV[13])
 if head > 0 then
   local before, erased, kept = trimmed, erasing, windows
-  drop_windows()
+  seldom().drop_windows()
   if floor > trimmed then
-    trim(limit)
+    seldom().trim(limit)
   end
-  erase_edits(ERASE_LIMIT)
+  seldom().erase_edits(ERASE_LIMIT)
   removed = trimmed - before
   if AGEING and trimmed == head and windows == '-' and told < OLDEST - KEY_LIFE then
-    forget()
+    seldom().forget()
   elseif removed > 0 or erased ~= erasing or kept ~= windows then
     save()
   end
