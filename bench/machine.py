@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.peers.programs import found
+from bench.processes import NotAvailable
+
 COMMAND_S = 10.0
 """A program asked for its version answers within this."""
 
@@ -68,10 +71,10 @@ def describe() -> dict[str, str]:
 
 def version(command: tuple[str, ...]) -> str:
     """The first line that a program says of itself; or that it is not there."""
-    env = os.environ | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, env=env, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        program = found(command[0])
+        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    except (NotAvailable, OSError, subprocess.TimeoutExpired):
         return "not installed"
     lines = (done.stdout or done.stderr).strip().splitlines()
     return lines[0][:80] if lines else "unknown"
@@ -79,8 +82,8 @@ def version(command: tuple[str, ...]) -> str:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    found = info.read_text().partition("model name")[2].partition(":")[2].splitlines() if info.exists() else []
-    return found[0].strip() if found else platform.processor() or platform.machine()
+    lines = info.read_text().partition("model name")[2].partition(":")[2].splitlines() if info.exists() else []
+    return lines[0].strip() if lines else platform.processor() or platform.machine()
 
 
 def _memory() -> str:

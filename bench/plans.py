@@ -29,23 +29,23 @@ def quick(run: Run, rounds: int) -> None:
     fanout.small(run, ("maru", "node"), (10, 100), rounds=1, seconds=0.5)
     fanout.direct(run, ("maru", "node"), (1,), rounds=1, seconds=0.5)
     crowd.handshakes(run, ("maru", "node"), crowd.Work(clients=2_000, rounds=1))
-    crowd.crowd(run, ("maru", "node"), crowd.Work(clients=2_000, rounds=1))
+    crowd.crowd(run, ("maru",), crowd.Work(clients=2_000, rounds=1))
     sends.sends(run, ("maru-sqlite",), sends.Work(clients=(256,), rounds=1, seconds=1.0, alone=ALONE))
 
 
 def goals(run: Run, rounds: int) -> None:
-    """All that the goals are judged by: peers and rounds alternate."""
-    work = fanout.Work(in_flight=(1, 32), senders=(1, 32), rounds=rounds, seconds=0.7, warm_s=0.2)
-    fanout.fanout(run, CORE, work)
-    fanout.small(run, FEW, (10, 100), rounds, seconds=0.5)
+    """All that the goals are judged by: peers and rounds alternate. What has the most goals comes first."""
+    acked = sends.Work((16, 256), rounds=rounds, seconds=0.8, warm_s=0.3, alone=ALONE, half=False)
+    sends.sends(run, LOGS, acked)
     fanout.direct(run, FEW, (1, 2), rounds, seconds=0.6)
-    work_of_logs = sends.Work((16, 256), rounds=rounds, seconds=0.8, warm_s=0.3, alone=ALONE, half=False)
-    sends.sends(run, LOGS, work_of_logs)
-    sends.sends(run, FORGETFUL, replace(work_of_logs, rounds=min(rounds, 3)))
+    fanout.small(run, FEW, (10, 100), rounds, seconds=0.5)
     crowd.handshakes(run, ENTRIES, crowd.Work(2_500, rounds))
+    sends.sends(run, FORGETFUL, replace(acked, rounds=min(rounds, 3)))
     crowd.crowd(run, ("maru", "centrifugo-history"), crowd.Work(5_000, 1))
     crowd.crowd(run, ("maru",), crowd.Work(8_000, min(rounds, 2)))
     replicas.idle(run, ("maru-redis",), rounds=1)
+    large = fanout.Work(in_flight=(1, 32), senders=(1, 32), rounds=rounds, seconds=0.7, warm_s=0.2)
+    fanout.fanout(run, CORE, large)
 
 
 def waits(run: Run, rounds: int) -> None:

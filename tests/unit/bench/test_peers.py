@@ -10,7 +10,7 @@ from bench import plans
 from bench.__main__ import CASES, COMMANDS, DEFAULT_PEERS
 from bench.__main__ import PLANS as SAID
 from bench.cases import crowd, sends
-from bench.machine import cores
+from bench.machine import cores, version
 from bench.peers import brokers, programs, python
 from bench.peers.base import Setting
 from bench.peers.registry import MEANING, NEEDS_REDIS, START
@@ -44,6 +44,7 @@ def test_a_program_is_found_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> 
     """Before any of that name on the path."""
     monkeypatch.setenv("MARU_BENCH_NATS_SERVER", sys.executable)
     assert programs.found("nats-server") == sys.executable
+    assert version(("nats-server", "--version")).startswith("Python")
 
 
 def test_a_program_that_is_missing_is_said_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
