@@ -86,7 +86,7 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"
     assert (settings.redis_prefix, settings.redis_wait_replicas) == ("chat:", 1)
     assert [key.get_secret_value() for key in settings.api_keys] == ["k" * 32, "another-key-that-is-long"]
-    assert (settings.admission_rate, settings.admission_burst) == (0, 5_000)
+    assert (settings.admission_rate, settings.admission_burst) == (0, 10_000)
     assert (settings.max_outbound, settings.max_rings) == (256 << 20, 32 << 20)
     assert settings.log_level == "debug"
     assert settings.log_commands_per_second == 5
