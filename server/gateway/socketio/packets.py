@@ -109,9 +109,9 @@ def read_send(text: str) -> tuple[int, Any] | None:
 
 
 def read_connect(text: str) -> dict[str, Any] | None:
-    """Read a CONNECT to the namespace in its ordinary form: its payload. Return None for every other packet, be it
+    """Read a CONNECT to the namespace that resumes nothing: its payload. Return None for every other packet, be it
     malformed: `read` tells."""
-    if not text.startswith(_CONNECT):
+    if not text.startswith(_CONNECT) or '"resume"' in text:  # a resume is long, and is not to be parsed twice
         return None
     try:
         payload = orjson.loads(text[len(_CONNECT) :])

@@ -17,6 +17,7 @@ from server.gateway.socketio.packets import (
     EVENT,
     MAX_ACK_DIGITS,
     MAX_NAMESPACE_CHARS,
+    MAX_SEND_CHARS,
     ChatPacket,
     ack,
     connected,
@@ -24,6 +25,8 @@ from server.gateway.socketio.packets import (
     encoded_event,
     event,
     read,
+    read_connect,
+    read_join,
     read_send,
     refused,
 )
@@ -147,6 +150,44 @@ def test_an_ordinary_send_is_what_any_packet_is(text: str) -> None:
     """Both readers agree about each packet that the fast one takes."""
     if (found := read_send(text)) is not None:
         assert read(text) == (EVENT, "/chat", found[0], ["message:send", found[1]])
+
+
+CONNECTS = {
+    "a token": ('0/chat,{"token":"t"}', {"token": "t"}),
+    "nothing in it": ("0/chat,{}", {}),
+    "a resume": ('0/chat,{"token":"t","resume":{}}', None),
+    "no payload": ("0/chat,", None),
+    "a payload that is no object": ('0/chat,["t"]', None),
+    "no JSON": ('0/chat,{"token":"t"', None),
+    "another namespace": ('0/other,{"token":"t"}', None),
+    "the main namespace": ('0{"token":"t"}', None),
+    "an event": ('2/chat,["a"]', None),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), CONNECTS.values(), ids=CONNECTS)
+def test_ordinary_connects_are_read(text: str, expected: object) -> None:
+    """A resume is left to `read`, as is every other packet."""
+    assert read_connect(text) == expected
+    assert expected is None or read(text) == (CONNECT, "/chat", None, expected)
+
+
+JOINS = {
+    "a channel": ('2/chat,7["channel:join",{"channel":"a"}]', (7, {"channel": "a"})),
+    "no ack id": ('2/chat,["channel:join",{"channel":"a"}]', None),
+    "another command": ('2/chat,7["channel:leave",{"channel":"a"}]', None),
+    "no object": ('2/chat,7["channel:join","a"]', None),
+    "two payloads": ('2/chat,7["channel:join",{},{}]', None),
+    "an end behind the end": ('2/chat,7["channel:join",{}]]', None),
+    "a long payload": ('2/chat,7["channel:join",{"channel":"%s"}]' % ("a" * MAX_SEND_CHARS), None),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), JOINS.values(), ids=JOINS)
+def test_ordinary_joins_are_read(text: str, expected: tuple[int, object] | None) -> None:
+    """Every other packet is left to `read`."""
+    assert read_join(text) == expected
+    assert expected is None or read(text) == (EVENT, "/chat", expected[0], ["channel:join", expected[1]])
 
 
 def test_a_long_number_in_deep_data_is_read_as_far_as_possible() -> None:
