@@ -25,6 +25,7 @@ from server.domain.channels import is_pattern
 from server.domain.identity import Action
 from server.logs.configure import configure as configure_logs
 from server.logs.configure import flush_soon
+from server.logs.unhandled import log_unhandled
 from server.process.stopping import stop_on_signals
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.load import describe, load
@@ -176,6 +177,7 @@ def _token(settings: Settings, options: argparse.Namespace) -> None:
 
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
     configure_logs(settings.log_level, settings.log_format)
+    log_unhandled()
     last_steps.append(flush_soon)
     if generated := dev_secret_file(settings):
         settings = with_dev_secret(settings)
