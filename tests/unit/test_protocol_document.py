@@ -173,7 +173,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         ("The token", f"1 to {identity.MAX_USER_CHARS} characters"),
         ("The token", f"At most {number(jwt_verifier.MAX_GRANTS)} patterns"),
         ("The life of a session", f"`session:expiring` comes {sessions.EXPIRY_NOTICE_MS // 1_000} s before"),
-        ("Commands", f"more than {mailbox.MAILBOX_HIGH} commands"),
+        ("Commands", f"If {mailbox.MAILBOX_HIGH} commands"),
         ("message:send", f"{number(limits.MAX_DATA_BYTES)} bytes as compact JSON"),
         ("message:send", f"at most {limits.MAX_DATA_DEPTH} levels"),
         ("message:send", f"Within {limits.KEY_LIFETIME_MS // 3_600_000} h"),

@@ -88,16 +88,16 @@ class PacketQueue:
             self._mailbox.put(packet)
             if len(self._mailbox) >= MAILBOX_HIGH:
                 self._host.pause_reading()
-        elif self._at_once and self._take_at_once(packet):
+        elif self._at_once and self._begins and self._host.take_at_once(packet):
             self._at_once -= 1
         else:
             self._mailbox = Mailbox(packet)
-            self._host.spawn(self._work(self._mailbox))
+            self._host.spawn(self._work(self._mailbox, tried=self._at_once > 0 and self._begins))
 
     # With a task
 
-    async def _work(self, mailbox: Mailbox) -> None:
-        """Handle packets in their order until there are none."""
+    async def _work(self, mailbox: Mailbox, *, tried: bool) -> None:
+        """Handle packets in their order until there are none. `tried`: the first can't be begun at once."""
         host = self._host
         self._outbox.began()
         try:
@@ -106,11 +106,12 @@ class PacketQueue:
                     host.read_on()
                 if self._lane is not None and self._lane.is_full:
                     await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
-                if mailbox.skipped or not self._take_at_once(packet):
+                if tried or mailbox.skipped or not (self._begins and host.take_at_once(packet)):
                     if self._lane is not None:
                         await self._hold(mailbox, self._lane, 0)
                     await host.handle(packet)
                     host.writer.flush_large()
+                tried = False
         finally:
             self._outbox.finished()
         self._mailbox = None
@@ -141,10 +142,10 @@ class PacketQueue:
 
     # Without a task
 
-    def _take_at_once(self, packet: str) -> bool:
-        """Begin a command that needs no task, if there is room for it and the client reads its answers."""
-        takes = self._lane is None or self._lane.takes
-        return takes and not self._host.writer.congested and self._host.take_at_once(packet)
+    @property
+    def _begins(self) -> bool:
+        """Whether a command may be begun at once: there is room for it, and the client reads its answers."""
+        return (self._lane is None or self._lane.takes) and not self._host.writer.congested
 
     def begin(self, command: Pending) -> Sender:
         """Add a command to those that are under way without a task; return its sender for the log. Call `answer` once
