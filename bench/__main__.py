@@ -65,6 +65,9 @@ CASES = {
 }
 
 
+PATHS = frozenset(("--out", "--page", "--source"))
+"""Options that take a file or a folder."""
+
 SECONDS = {
     **dict.fromkeys(("fanout", "small", "direct", "latency"), 1.0),
     "sends": 1.5,
@@ -216,9 +219,21 @@ def main() -> int:
     return 0
 
 
+def told_of(arguments: Sequence[str]) -> str:
+    """Return a command line without the files and folders of this machine, which tell a reader nothing."""
+    words = list[str]()
+    given = iter(arguments)
+    for word in given:
+        if word in PATHS:
+            next(given, "")
+        elif word.partition("=")[0] not in PATHS:
+            words.append(word)
+    return " ".join(("python -m bench", *words))
+
+
 def _run(options: argparse.Namespace) -> tuple[results.About, list[Row]]:
     variables = dict(setting.partition("=")[::2] for setting in options.set)
-    about = results.about(f"python -m bench {' '.join(sys.argv[1:])}")
+    about = results.about(told_of(sys.argv[1:]))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, contextlib.ExitStack() as stack:
         out = None if options.out is None else stack.enter_context(options.out.open("w"))

@@ -81,10 +81,13 @@ def tables(summary: Summary, layout: Layout) -> list[Table]:
     ]
 
 
+WORDS = {"size": "bytes", "depth": "under way each", "in_flight": "in flight", "at_once": "at once"}
+
+
 def named(key: Key, names: Sequence[str]) -> str:
     """Some of its parameters, as people say them."""
     params = dict(key.params)
-    return ", ".join(f"{params[name]} {name.replace('_', ' ')}" for name in names if name in params)
+    return ", ".join(f"{params[name]} {WORDS.get(name, name)}" for name in names if name in params)
 
 
 def _line(summary: Summary, layout: Layout, key: Key) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench import results
+from bench.__main__ import told_of
 from bench.cases import crowd, fanout, layers, profile, sends
 from bench.report.behind import behind
 from bench.report.goals import judged
@@ -104,9 +105,14 @@ def test_where_maru_is_behind_is_told_with_the_widest_gap_first() -> None:
     """Only peers that do the work."""
     rows = [fan("maru", 0, 100), fan("nchan", 0, 200), fan("bare", 0, 900), fan("node", 0, 50)]
     rows += [send("maru-redis", 25.0, 1.0), send("centrifugo-redis", 20.0, 1.0), send("maru-redis-before", 1.0, 1.0)]
+    rows += [
+        Row(crowd.CASE, peer, 0, {"clients": 9}, {"joined_cpu_ms": cost})
+        for peer, cost in (("maru", 4.0), ("nats", 1.0))
+    ]
     assert behind(Summary(rows)).lines == (
-        ("nchan", "Fan-out: 1000 members, 1 in flight, 64 size, 1 channels, 1 senders", "0.50"),
-        ("centrifugo-redis", "Acked sends: full load, 256 clients, 1 depth", "0.80"),
+        ("nats", "Connections: 9 clients", "0.25"),
+        ("nchan", "Fan-out: 1000 members, 1 in flight, 64 bytes, 1 channels, 1 senders", "0.50"),
+        ("centrifugo-redis", "Acked sends: full load, 256 clients, 1 under way each", "0.80"),
     )
 
 
@@ -124,6 +130,12 @@ def test_layers_stand_side_by_side() -> None:
         ("log", "2.0", "4.0"),
         ("calls in Python", "30.0", "112.0"),
     )
+
+
+def test_a_runs_description_names_no_file() -> None:
+    """A page is for others, who have other folders."""
+    told = told_of(["goals", "--rounds", "5", "--out", "/a/b.jsonl", "--page=docs/performance.md", "--set", "MARU_X=1"])
+    assert told == "python -m bench goals --rounds 5 --set MARU_X=1"
 
 
 def test_results_of_several_runs_become_one(tmp_path: Path) -> None:
