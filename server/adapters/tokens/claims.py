@@ -1,6 +1,5 @@
 """Read single claims of a token. A malformed claim is refused with `Unauthenticated`."""
 
-import base64
 import binascii
 import math
 import unicodedata
@@ -19,6 +18,9 @@ YEAR_10000 = 253_402_300_800
 
 _ACTIONS = {action.value: action for action in Action}
 
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
+
 _shared: dict[frozenset[Action], frozenset[Action]] = {}
 """Each set of actions once, however many sessions hold it. There are few: one for each combination of actions."""
 
@@ -32,10 +34,10 @@ def decode_base64url(text: bytes) -> bytes:
     if bare != text and len(text) % 4:
         raise ValueError("padding")
     try:
-        octets = base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
+        octets = binascii.a2b_base64(bare.translate(_TO_BASE64) + b"=" * (-len(bare) % 4))
     except binascii.Error:
         raise ValueError("base64") from None
-    if base64.urlsafe_b64encode(octets).rstrip(b"=") != bare:
+    if binascii.b2a_base64(octets, newline=False).translate(_TO_BASE64URL).rstrip(b"=") != bare:
         raise ValueError("spelling")
     return octets
 
