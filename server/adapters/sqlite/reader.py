@@ -7,6 +7,7 @@ interpreter's lock, for which the event loop competes.
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TypeVar
 
 import orjson
@@ -32,19 +33,22 @@ _T = TypeVar("_T")
 
 _log = structlog.get_logger("maru.log")
 
-# Each event is in one of two indexes: that of creations, or that of all others.
-_READ = """
-SELECT c.epoch, c.head, c.floor, (
+_EVENTS = """
+(
     SELECT CAST(group_concat(payload, char(10)) AS BLOB) FROM (
-        SELECT e.offset AS offset, e.payload AS payload FROM events e WHERE e.message_id IS NOT NULL
-        AND e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
-        UNION ALL
-        SELECT e.offset, {shown} FROM events e WHERE e.message_id IS NULL
-        AND e.channel_id = c.id AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3
-        ORDER BY offset LIMIT ?3
+        SELECT {payload} AS payload FROM events e WHERE e.channel_id = c.id AND e.message_id {kind}
+        AND ?2 >= c.floor AND e.offset > ?2 AND e.offset <= ?2 + ?3 ORDER BY e.offset
     )
-) FROM channels c WHERE c.name = ?1
-""".replace("{shown}", SHOWN)
+)
+"""
+# Creations and other events stand in two indexes: to merge them here costs more than to read them.
+_REPLAY = """
+SELECT c.epoch, c.head, c.floor, {creations}, {others} FROM channels c WHERE c.name = ?1
+"""
+_READ = _REPLAY.format(
+    creations=_EVENTS.format(payload="e.payload", kind="IS NOT NULL"),
+    others=_EVENTS.format(payload=SHOWN, kind="IS NULL"),
+)
 
 _HEADS = """
 SELECT json_group_array(json_array(c.name, c.epoch, c.head)) FROM json_each(?1) n JOIN channels c ON c.name = n.value
@@ -88,8 +92,12 @@ class Reader:
         def replay(row: Row | None) -> Replay:
             if row is None:
                 return Replay(0, self._start(channel), [])
-            epoch, head, floor, lines = row
-            return Replay(floor, Position(epoch, head), [decode_event(line) for line in _lines(lines)])
+            epoch, head, floor, creations, others = row
+            events = [decode_event(line) for line in _lines(creations)]
+            if others:
+                events += map(decode_event, _lines(others))
+                events.sort(key=attrgetter("offset"))
+            return Replay(floor, Position(epoch, head), events)
 
         return await self._query(_READ, (channel, after, limit), replay, shares=True)
 
