@@ -91,6 +91,17 @@ class Process:
             pause(POLL_S)
         raise NotAvailable(f"it did not listen within {START_S:.0f} s: {self.said()}")
 
+    def has_children(self) -> None:
+        """Wait until it has a child: nginx listens before its worker is there. Raises `NotAvailable`, after its end."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if len(self.pids()) > 1:
+                return
+            pause(POLL_S)
+        said = self.said()
+        self.stop()
+        raise NotAvailable(f"it has no worker after {START_S:.0f} s: {said}")
+
     def said(self) -> str:
         """The end of its output, in one line."""
         self._output.seek(0)

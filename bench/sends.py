@@ -78,9 +78,9 @@ class _Traffic:
         crowd.taken = self._acked
 
     def run(self, seconds: float) -> None:
-        """Send and take acks for a while."""
+        """Send and take acks for a while, and until an ack has come."""
         end = time.perf_counter() + seconds
-        while (now := time.perf_counter()) < end:
+        while (now := time.perf_counter()) < end or not self.latencies:
             self._send_what_is_due(now)
             if self._rate and self._free:
                 self._crowd.wait(max(0.0, self._next - time.perf_counter()))

@@ -30,9 +30,10 @@ def nchan(name: str, setting: Setting) -> Peer:
     folder = setting.folder / f"nginx-{port}"
     folder.mkdir()
     conf = fill("nginx.conf", folder / "nginx.conf", port=port, folder=folder, module=module)
-    return started(
-        Peer(name, "nchan", (port,), [Process([program, "-p", str(folder), "-c", str(conf)], setting.cores.server)])
-    )
+    process = Process([program, "-p", str(folder), "-c", str(conf)], setting.cores.server)
+    peer = started(Peer(name, "nchan", (port,), [process]))
+    process.has_children()
+    return peer
 
 
 def bare(name: str, setting: Setting) -> Peer:
