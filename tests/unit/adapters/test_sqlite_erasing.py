@@ -11,10 +11,10 @@ import pytest
 
 from server.adapters.clock import now_ms
 from server.adapters.codec import encode_event
-from server.adapters.sqlite import sweep, writer
+from server.adapters.sqlite import database, sweep, writer
 from server.adapters.sqlite.batch import Batch
 from server.adapters.sqlite.channels import Channels
-from server.adapters.sqlite.database import APPLICATION_ID, open_writer, prepare
+from server.adapters.sqlite.database import APPLICATION_ID, LogUnusable, open_writer, prepare
 from server.adapters.sqlite.erasing import STEP_EDITS
 from server.domain.appending import Appended, created, revised
 from server.domain.drafts import Deletion, Draft, Revision
@@ -198,6 +198,30 @@ async def test_a_file_of_version_1(tmp_path: Path) -> None:
     prepare(tmp_path / "new.db")
     with closing(sqlite3.connect(tmp_path / "new.db")) as db:
         assert migrated == schema(db)
+
+
+async def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of version 1 stays one if a step towards the next version fails, and gets there with the next start."""
+    path = tmp_path / "maru.db"
+    first = created(new_message(1), Position("e", 1))
+    version_1(path, [first])
+
+    def without_drops(path: Path) -> sqlite3.Connection:
+        db = open_writer(path)
+        db.set_authorizer(
+            lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_DROP_TABLE else sqlite3.SQLITE_OK
+        )
+        return db
+
+    with monkeypatch.context() as patch, closing(sqlite3.connect(path)) as db:
+        before = schema(db)
+        patch.setattr(database, "open_writer", without_drops)
+        with pytest.raises(LogUnusable, match="not authorized"):
+            prepare(path)
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert schema(db) == before
+    async with log_at(path) as log:
+        assert (await log.read(ROOM, 0, 10)).events == [first]
 
 
 def schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
