@@ -30,7 +30,7 @@ PROFILED = (python.HERE / "profiled.py").as_posix()
 NOTED_S = 0.1
 """A server has taken a signal after this time."""
 
-OTHER_THREADS = "other threads (SQLite)"
+OTHER_THREADS = "other threads (SQLite, log lines)"
 
 
 @dataclass(frozen=True, slots=True)
