@@ -96,6 +96,8 @@ class FanOutWait:
 
     def end(self) -> None:
         """End the wait, if there is one: what waits is written now."""
+        if not self._since and not self._keys:
+            return
         if self._for_commands:
             self._for_commands = False
             joined, events = self._joined - self._joined_before, self._events - self._events_before

@@ -132,8 +132,9 @@ class Outbox:
         try:
             if self._frames and (self._direct or self._unwritten) and self._is_urgent(len(self._audience())):
                 self.end_batch()
-            self._write_direct()
-            if self._in_progress or not self._should_wait():
+            if self._direct:
+                self._write_direct()
+            if (self._unwritten or self._frames) and (self._in_progress or not self._should_wait()):
                 self._write_fan_out()
             if self.traffic.outbound_queued_bytes > self._limit:
                 self._shed_load()
@@ -146,6 +147,8 @@ class Outbox:
     def _finish_turn(self) -> None:
         if self._waits.for_batch and not self._frames:
             self._waits.batch_ended(self._end_of_lines())  # a fault has ended it
+        if not self._unwritten and not self._frames:
+            self.wait.end()  # a batch that has waited may have gone by the direct line
         self._scheduled = bool(self._direct or self._unwritten or self._frames)
         if self._scheduled:
             self._loop.call_soon(self._turn)
@@ -168,8 +171,7 @@ class Outbox:
 
     def _should_wait(self) -> bool:
         """Return whether the fan-out is to wait for a further turn."""
-        clients = len(self._unwritten) + (len(self._audience()) if self._frames else 0)
-        return bool(clients) and self.wait.goes_on(clients)
+        return self.wait.goes_on(len(self._unwritten) + (len(self._audience()) if self._frames else 0))
 
     def _write_fan_out(self) -> None:
         """Write to the clients of the fan-out in progress, or begin with those for whom a batch is queued now.

@@ -162,3 +162,20 @@ def test_no_wait_is_longer_than_its_limit(turns: list[tuple[float, int, int, lis
         else:
             scene.wait.end()
             began = None
+
+
+def test_nothing_joins_what_has_been_written() -> None:
+    """A batch that was queued for the fan-out, and written before it had waited for a turn, leaves nothing behind."""
+    scene = Scene()
+    scene.wait.under_way = 1
+    scene.wait.opened("room:b")
+    scene.wait.queued("room:b")
+    scene.wait.under_way = 0
+    assert not scene.turn(MIN_CLIENTS)
+    scene.wait.end()
+    scene.wait.under_way = 1
+    scene.wait.opened("room:a")
+    for _ in range(COMMAND_TURNS):
+        assert scene.turn(MIN_CLIENTS)
+        scene.wait.opened("room:b")
+    assert not scene.turn(MIN_CLIENTS)
