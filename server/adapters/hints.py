@@ -1,6 +1,7 @@
 """Hints that wait for the listener of a broadcast: bounded, and whatever is dropped is counted and told."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -16,17 +17,29 @@ WAITING_LIMIT = 10_000
 _log = structlog.get_logger("maru.broadcast")
 
 
+class Undecoded(ABC):
+    """A hint that is decoded when the listener takes it."""
+
+    channel: ChannelName
+
+    @abstractmethod
+    def event(self) -> Event | None:
+        """Return the event; None if the hint is at no event."""
+
+
 class HintQueue:
     """A queue with a single listener. `dropped` counts the hints that had no room."""
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
         self._limit = limit
-        self._waiting: deque[Event | LinkRestored | None] = deque()  # None: here the listener is told of losses
+        self._waiting: deque[Event | Undecoded | LinkRestored | None] = (
+            deque()
+        )  # None: here the listener is told of losses
         self._lost: set[ChannelName] = set()  # channels whose hints were dropped, and of which it was not told yet
         self._arrived = asyncio.Event()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | Undecoded) -> None:
         """Queue a hint, or drop it."""
         if len(self._waiting) < self._limit:
             self._waiting.append(event)
@@ -45,7 +58,12 @@ class HintQueue:
         while True:
             while self._waiting:
                 hint = self._waiting.popleft()
-                yield self._told() if hint is None else hint
+                if isinstance(hint, Undecoded):
+                    event = hint.event()
+                    if event is not None:
+                        yield event
+                else:
+                    yield self._told() if hint is None else hint
             self._arrived.clear()
             await self._arrived.wait()
 

@@ -24,6 +24,7 @@ from server.adapters.redis.exchange import Exchange
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
 from server.adapters.redis.outcomes import Outcome, outcome, words
+from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.pipeline import RUN, Pipeline
 from server.adapters.redis.scripts import Script, script_text
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
@@ -32,7 +33,7 @@ from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
 from server.domain.errors import Unavailable
-from server.domain.events import Event
+from server.domain.events import Event, MessageCreated
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
@@ -75,6 +76,7 @@ class RedisMessageLog(MessageLog):
         self._history = Script(self._reads, "channel", "losses", "history")
         self._tend = Script(self._reads, "channel", "losses", "tend")
         self._seen = SeenEvents()
+        self.own = OwnEvents()  # whose hints are under way
         self.sweep = Sweep(self._reads, self.tend, prefix, max_age_ms, self._seen.answered)
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
@@ -122,7 +124,14 @@ class RedisMessageLog(MessageLog):
         if events:
             last = max(events, key=_offset)
             self._seen.note(channel, Seen(last.epoch, last.offset, last.at))
+        if hinted:
+            self._expect_hints(outcomes)
         return outcomes
+
+    def _expect_hints(self, outcomes: Sequence[Outcome]) -> None:
+        for each in outcomes:
+            if isinstance(each, Appended) and not each.duplicate and isinstance(each.event, MessageCreated):
+                self.own.add(each.event)
 
     def _outcome(self, draft: Draft, epoch: str, answer: Any, hinted: bool) -> Outcome:
         try:

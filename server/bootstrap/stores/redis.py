@@ -43,7 +43,7 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
 
     log.hint_on(bus.topic)
     return Bus(
-        RedisBroadcast(bus),
+        RedisBroadcast(bus, own=log.own),
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,

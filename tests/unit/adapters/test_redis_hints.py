@@ -1,0 +1,89 @@
+"""Hints in Redis: every event comes back from its hint, and a replica knows its own messages again."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.adapters.codec import DecodeError
+from server.adapters.redis.hints import MAX_BYTES, decode_hint, encode_hint
+from server.adapters.redis.own import OWN_LIMIT, OwnEvents
+from server.domain.channels import ChannelName
+from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent, erased
+from server.domain.identity import Author, UserId
+from tests.doubles.samples import NOW_MS, ROOM, event, some_id
+
+MODERATOR = Author(UserId("mod"), None)
+
+texts = st.text(max_size=40)
+data = st.none() | st.dictionaries(texts, st.none() | st.integers(-9, 9) | texts, max_size=3)
+
+
+@st.composite
+def events(draw: st.DrawFn) -> MessageEvent:
+    """Events of every kind."""
+    by = draw(st.none() | st.just(MODERATOR))
+    reply_to, key = draw(st.none() | st.just(some_id(9))), draw(st.none() | texts)
+    first = replace(event(1).message, text=draw(texts), data=draw(data), reply_to=reply_to, key=key)
+    second = replace(first, edited_at=NOW_MS + 7, version=2, edited_by=by)
+    created = MessageCreated(ROOM, "epoch", 1, first.created_at, first)
+    edited = MessageEdited(ROOM, "epoch", 2, NOW_MS + 7, second)
+    deleted = MessageDeleted(ROOM, "epoch", 3, NOW_MS, first.id, by)
+    every: list[MessageEvent] = [created, edited, deleted, erased(created), erased(edited)]
+    return draw(st.sampled_from(every))
+
+
+@given(event=events())
+def test_an_event_comes_back_from_its_hint(event: MessageEvent) -> None:
+    """With every character that texts and data may hold."""
+    assert decode_hint(ROOM, encode_hint(event)) == event
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"epoch",
+        b"epoch 1",
+        b"epoch one d 1 1 id",
+        b" 1 d 1 1 id",
+        b"e" * 65 + b" 1 d 1 1 id",
+        b"epoch 1 D 1 1 id",
+        b"\xff 1 d 1 1 id",
+        b"epoch -1 d 1 1 id",
+        b"epoch 1 d 1 1 id" + b" " * MAX_BYTES,
+    ],
+)
+def test_what_is_no_hint_is_refused(payload: bytes) -> None:
+    """Anybody who can publish may have sent it."""
+    with pytest.raises(DecodeError):
+        decode_hint(ROOM, payload)
+
+
+def test_an_own_message_is_known_once() -> None:
+    """By its channel, epoch and offset; the very object comes back, the first time."""
+    own, mine = OwnEvents(), event(7)
+    own.add(mine)
+    for other in (event(8), event(7, "two")):
+        assert own.take(ROOM, encode_hint(other)) is None
+    assert own.take(ChannelName("room:other"), encode_hint(mine)) is None
+    assert own.take(ROOM, encode_hint(mine)) is mine
+    assert own.take(ROOM, encode_hint(mine)) is None
+
+
+def test_the_place_of_a_deleted_message_is_not_the_message() -> None:
+    """The text of a message that was deleted meanwhile comes back from nowhere."""
+    own, mine = OwnEvents(), event(7)
+    own.add(mine)
+    assert own.take(ROOM, encode_hint(erased(mine))) is None
+    assert own.take(ROOM, b"no hint") is None
+
+
+def test_own_messages_are_bounded() -> None:
+    """Over the bound the oldest is forgotten."""
+    own = OwnEvents()
+    for offset in range(1, OWN_LIMIT + 2):
+        own.add(event(offset))
+    assert own.take(ROOM, encode_hint(event(1))) is None
+    assert own.take(ROOM, encode_hint(event(2))) is not None
