@@ -8,7 +8,7 @@ import pytest
 
 from server.domain.appending import Appended, already_deleted, id_taken, not_found
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision
+from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
 from server.domain.errors import MaruError, NotFound
 from server.domain.events import (
     Event,
@@ -599,6 +599,35 @@ async def test_10_cancelling_gives_up_the_answer(log: MessageLog, channel: Chann
     again = await log.append(replace(drafts[1], id=some_id(9)))
     assert again.duplicate
     assert [again.event] == (await log.read(channel, 1, 1)).events
+
+
+async def test_12_submitted_drafts_keep_their_order(log: MessageLog, channel: ChannelName) -> None:
+    """Senders that wait for nothing: each one's drafts are written in its order and answered once, as if appended. A
+    refusal that can't be tried again fails no sender, and harms no draft behind it."""
+    senders = [Sender(), Sender()]
+    outcomes: list[list[Appended | Exception]] = [[], []]
+    for number in range(1, 21):
+        for which, sender in enumerate(senders):
+            log.submit(new_message(100 * which + number, channel), sender, outcomes[which].append)
+            if number % 5 == 0:
+                log.submit(edit(1_000, channel), sender, outcomes[which].append)
+
+    async def all_told() -> bool:
+        return all(len(told) == 24 for told in outcomes)
+
+    await eventually(all_told)
+    events = (await log.read(channel, 0, 100)).events
+    assert offsets(events) == list(range(1, 41))
+    for which, told in enumerate(outcomes):
+        refusals = [outcome for outcome in told if not isinstance(outcome, Appended)]
+        assert [type(refusal) for refusal in refusals] == [NotFound] * 4
+        written = [outcome.event for outcome in told if isinstance(outcome, Appended)]
+        assert [event.message.text for event in written if isinstance(event, MessageCreated)] == [
+            f"number {100 * which + number}" for number in range(1, 21)
+        ]
+        assert set(written) <= set(events)
+        assert offsets(written) == sorted(offsets(written))
+        assert not senders[which].failed
 
 
 async def test_the_largest_message_is_kept(log: MessageLog, channel: ChannelName) -> None:
