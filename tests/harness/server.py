@@ -144,6 +144,17 @@ class ServerProcess(Process[asyncio.subprocess.Process]):
         except TimeoutError:
             raise AssertionError(f"no such line within {timeout} s; the output ends:\n{self.output[-3000:]}") from None
 
+    async def lines_of(self, event: str, at_least: int, *, since: int = 0) -> list[dict[str, Any]]:
+        """Wait for so many lines of an event, among those from the index `since` on: a line is written a moment later
+        than what it tells of. Return all of the event's lines."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.lines[since:] if line.get("event") == event]
+
+        if at_least:
+            await self.logged(lambda _: len(found()) >= at_least, since=since)
+        return found()
+
     async def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):

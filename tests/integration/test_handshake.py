@@ -169,7 +169,7 @@ async def test_a_hundred_clients_vanish_together(scene: Scene) -> None:
     for client in clients:
         client.vanish()
     await scene.clean()
-    ends = [line["connection"] for line in scene.server.lines[began:] if line["event"] == "connection.closed"]
+    ends = [line["connection"] for line in await scene.server.lines_of("connection.closed", 100, since=began)]
     assert sorted(ends) == sorted(client.connection for client in clients)
 
 

@@ -195,7 +195,7 @@ async def test_more_clients_than_ports_come_from_several_addresses(
     assert report.counts.delivered == 200
     assert said[0].startswith("10 clients in 1 processes came in")
     await server.settled(connections=0)
-    remotes = Counter(line["remote"] for line in server.lines if line.get("event") == "connection.closed")
+    remotes = Counter(line["remote"] for line in await server.lines_of("connection.closed", 10))
     assert remotes["127.0.0.2"] == 5
 
 
