@@ -44,6 +44,12 @@ def run(work: Coroutine[Any, Any, T], loop: str = "asyncio") -> T:
         return runner.run(work)
 
 
+@pytest.fixture
+def long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait ends by its time limit, however slow the machine is."""
+    monkeypatch.setattr(fan_out_wait, "WAIT_S", 60.0)
+
+
 CROWD = 12
 """Clients of the property with small limits: six turns' writes."""
 
@@ -383,6 +389,7 @@ def test_a_small_audience_does_not_wait_for_a_large_fan_out() -> None:
         run(scenario())
 
 
+@pytest.mark.usefixtures("long_wait")
 def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
     """Messages that come turn by turn share one write for each of many members; each of a few gets its own."""
 
@@ -404,6 +411,7 @@ def test_a_large_fan_out_waits_for_those_that_come_along() -> None:
     assert run(scenario(CLIENTS_PER_WAIT - 1)) == 5
 
 
+@pytest.mark.usefixtures("long_wait")
 def test_nobody_waits_for_what_is_said_to_many() -> None:
     """An answer goes out in its own turn though a large fan-out is held back, and behind what stands before it."""
 
@@ -441,6 +449,7 @@ async def one_by_one(scene: Wired, receivers: list[Writable], count: int) -> int
 
 
 @pytest.mark.parametrize("count", [MIN_CLIENTS, CLIENTS_PER_WAIT - 1, CLIENTS_PER_WAIT * 2])
+@pytest.mark.usefixtures("long_wait")
 def test_a_fan_out_waits_for_commands_under_way(count: int) -> None:
     """Events of commands that are handled turns apart share a write for each member, sent when no command is left."""
 
@@ -454,9 +463,7 @@ def test_a_fan_out_waits_for_commands_under_way(count: int) -> None:
             assert scene.traffic.sent_bytes == count * 5 * len(frame(b"event"))
             assert await read_all(scene.clients[-1], 5) == [b"event"] * 5
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fan_out_wait, "WAIT_S", 60.0)  # the machine may be slow
-        run(scenario())
+    run(scenario())
 
 
 def test_a_fan_out_does_not_wait_without_commands() -> None:
@@ -476,6 +483,7 @@ def test_a_fan_out_does_not_wait_without_commands() -> None:
     run(scenario(MIN_CLIENTS - 1, commands=2))
 
 
+@pytest.mark.usefixtures("long_wait")
 def test_answers_do_not_wait_for_commands() -> None:
     """An answer goes out in its own turn though a fan-out waits for commands, and behind what stands before it."""
 
@@ -494,11 +502,10 @@ def test_answers_do_not_wait_for_commands() -> None:
             scene.outbox.finished()
             assert await read_all(scene.clients[1], 2) == [b"event"] * 2
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fan_out_wait, "WAIT_S", 60.0)
-        run(scenario())
+    run(scenario())
 
 
+@pytest.mark.usefixtures("long_wait")
 def test_a_small_audience_waits_behind_no_long_line() -> None:
     """If the fan-out's line takes more than a turn, an event for a few goes by the direct line, also while commands are
     under way."""
