@@ -74,7 +74,7 @@ class MessageLog(Protocol):
     12. Order under faults: the drafts of a `Sender` are written in the order in which they were submitted. Once a draft
         is refused with a retryable error, the sender has failed: every draft of the sender that was submitted behind it
         is refused, too, and not written. An error that concerns a single channel concerns the sender's drafts for this
-        channel only, and lets the sender live.
+        channel only; a draft for another channel that was on its way by then may be written.
     """
 
     def append(self, draft: Draft) -> Awaitable[Appended]:
