@@ -225,6 +225,25 @@ def reordered(ledger: Ledger) -> Iterator[Violation]:
                 earliest = answer
 
 
+def inverted(ledger: Ledger) -> Iterator[Violation]:
+    """An author's messages stand in the order in which they were first sent, however often each was repeated."""
+    newest: dict[tuple[str, str, str], tuple[int, str]] = {}  # by channel, author and epoch
+    for sent in sorted(ledger.sends, key=lambda each: ledger.sends[each].invoked):
+        channel, author, key = sent
+        first: dict[str, int] = {}
+        for epoch, offset, _ in ledger.keyed.get(sent, ()):
+            first[epoch] = min(offset, first.get(epoch, offset))
+        for epoch, offset in first.items():
+            if ledger.forgotten(sent, epoch):
+                continue
+            before, other = newest.get((channel, author, epoch), (0, ""))
+            if offset < before:
+                story = f"{key} of {author} stands at {offset} of {epoch}, and {other}, sent before, at {before}"
+                yield Violation("inverted", channel, story, (ledger.sends[sent].invoked,))
+            else:
+                newest[channel, author, epoch] = offset, key
+
+
 def stale(ledger: Ledger) -> Iterator[Violation]:
     """A page of the history has everything that was acked before it was asked for, in its epoch and range."""
     acked: dict[tuple[str, str], list[Answer]] = defaultdict(list)
@@ -281,6 +300,7 @@ RULES: tuple[Callable[[Ledger], Iterator[Violation]], ...] = (
     invented,
     streams,
     reordered,
+    inverted,
     stale,
     undeleted,
     stuck,

@@ -28,6 +28,9 @@ HOPS = 0.04
 RECENT = 40
 """An author edits and deletes one of so many last messages."""
 
+MOST_AT_ONCE = 24
+"""Messages in a burst, at most."""
+
 AWAY_S = (0.05, 0.4)
 """Before a client that lost its connection dials again."""
 
@@ -183,6 +186,57 @@ class Author(Client):
         messages = self.scene.messages if self._moderates else self._mine
         channel, id = self.random.choice(messages[-RECENT:])
         await self.ask("delete", "message:delete", {"channel": channel, "id": id}, _placed)
+
+
+class Streamer(Client):
+    """Sends bursts of messages without waiting for answers, and then repeats in their order all that were not acked,
+    until none is left."""
+
+    def __init__(self, scene: Scene, name: str, *, pace_s: float = 0.5) -> None:
+        super().__init__(scene, name)
+        self._pace_s = pace_s
+        self._number = 0
+
+    async def run(self) -> None:
+        """Write until the scene is over, then finish the burst that is under way."""
+        while not await pause(self.scene.over, self.random.uniform(0.2, 1.8) * self._pace_s):
+            owed: Sequence[Json] = [self._message() for _ in range(self.random.randint(2, MOST_AT_ONCE))]
+            while owed and not self.scene.done.is_set():
+                owed = await self._burst(owed)
+                await pause(self.scene.done, self.random.uniform(0.5, 1.5) * REFUSED_S * bool(owed))
+            if self.random.random() < HOPS:
+                await self.vanish()
+        await self.vanish()
+
+    def _message(self) -> Json:
+        self._number += 1
+        key = f"{self.name}-{self._number}"
+        text = f"{key} says {self.random.getrandbits(32):08x}"
+        return {"channel": self.random.choice(self.scene.channels), "key": key, "text": text}
+
+    async def _burst(self, messages: Sequence[Json]) -> Sequence[Json]:
+        """Send messages on one connection; return those that are to be sent again."""
+        try:
+            line = await self.connected()
+        except Lost:
+            return messages
+        async with line.one_piece():
+            asking = [asyncio.ensure_future(self._asked(line, payload)) for payload in messages]
+        if self.random.random() < self.scene.vanishes:
+            await asyncio.wait(asking, timeout=self.random.uniform(0, 0.01))
+            await self.vanish()
+        answers = await asyncio.gather(*asking)
+        return [payload for payload, again in zip(messages, answers, strict=True) if again]
+
+    async def _asked(self, line: Line, payload: Json) -> bool:
+        """Send a message; say whether it is to be sent again. It is in the connection before this first waits."""
+        op = self.scene.history.invoke(self.name, "send", {**payload, "author": self.name})
+        try:
+            ack = await line.ask("message:send", payload, lambda ack: self._ended("send", op, ack, _sent))
+        except Lost as problem:
+            self.scene.history.end(self.name, "info", "send", op, {"error": str(problem)})
+            return True
+        return not ack["ok"] and bool(ack["error"]["retryable"])
 
 
 class Reader(Client):

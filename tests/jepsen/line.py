@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from tests.clients.frames import masked
 from tests.clients.raw import Gone, RawSocket, connect, event
@@ -34,6 +34,7 @@ class Line:
         self._socket, self._heard = socket, heard
         self._numbers = itertools.count(1)
         self._owed: dict[int, tuple[asyncio.Future[Json], Callable[[Json], None]]] = {}
+        self._held: list[bytes] | None = None  # frames that are to be sent in one piece
         self._pump = asyncio.get_running_loop().create_task(self._read())
         self._pump.add_done_callback(self._ended)
 
@@ -86,8 +87,22 @@ class Line:
         self._socket.vanish()  # ends the task too if it swallows the cancellation, as `wait_for` may
         await asyncio.wait((self._pump,))
 
+    @contextlib.asynccontextmanager
+    async def one_piece(self) -> AsyncIterator[None]:
+        """Send the questions of the block in one piece, so that the server reads all of them before it answers any."""
+        self._held = []
+        try:
+            yield
+            await asyncio.sleep(0)  # the tasks that ask have begun
+        finally:
+            held, self._held = self._held, None
+            self._socket.push(b"".join(held))
+
     def _say(self, text: str) -> None:
-        self._socket.push(masked(text))  # without waiting for the kernel: a frozen replica reads nothing
+        if self._held is not None:
+            self._held.append(masked(text))
+        else:
+            self._socket.push(masked(text))  # without waiting for the kernel: a frozen replica reads nothing
 
     async def _read(self) -> None:
         with contextlib.suppress(Gone, AssertionError, OSError):

@@ -4,28 +4,25 @@ Each bug is a mistake that a change could make, and the checker must find it. On
 and the domain.
 """
 
-import asyncio
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from secrets import token_bytes
 from typing import Any
 
 from server import __main__ as program
-from server.adapters.redis import message_log
+from server.adapters.redis import outcomes
 from server.adapters.redis.sent import DIGEST_BYTES
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain import recovery
 from server.domain.appending import Appended
-from server.domain.drafts import Draft, NewMessage
+from server.domain.drafts import Draft, NewMessage, Sender
 from server.domain.events import Event, MessageCreated
 from server.domain.sequencing import Known, Ready, Sequencer, Verdict
+from server.ports.message_log import Done
 
 EVERY = 40
 """The bug shows at one of so many events."""
-
-Append = Callable[[SqliteMessageLog, Draft], "asyncio.Future[Appended]"]
 
 
 def drops_an_event() -> None:
@@ -58,24 +55,21 @@ def swaps_two_events() -> None:
 
 def acks_without_writing() -> None:
     """The log answers before it has written, and then fails to write."""
-    append, numbers, last = SqliteMessageLog.append, count(1), dict[str, MessageCreated]()
+    submit, numbers, last = SqliteMessageLog.submit, count(1), dict[str, MessageCreated]()
 
-    def note(done: "asyncio.Future[Appended]") -> None:
-        if not done.cancelled() and done.exception() is None and isinstance(done.result().event, MessageCreated):
-            event: Any = done.result().event
-            last[event.channel] = event
+    def answering(self: SqliteMessageLog, draft: Draft, sender: Sender, done: Done) -> None:
+        def noted(outcome: Appended | Exception) -> None:
+            if isinstance(outcome, Appended) and isinstance(outcome.event, MessageCreated):
+                last[outcome.event.channel] = outcome.event
+            done(outcome)
 
-    def answering(self: SqliteMessageLog, draft: Draft) -> "asyncio.Future[Appended]":
         before = last.get(draft.channel)
         if isinstance(draft, NewMessage) and before is not None and next(numbers) % EVERY == 0:
-            answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-            answer.set_result(Appended(_following(before, draft), duplicate=False))
-            return answer
-        writing = append(self, draft)
-        writing.add_done_callback(note)
-        return writing
+            done(Appended(_following(before, draft), duplicate=False))
+        else:
+            submit(self, draft, sender, noted)
 
-    SqliteMessageLog.append = answering  # type: ignore[method-assign]
+    SqliteMessageLog.submit = answering  # type: ignore[method-assign]
 
 
 def _following(before: MessageCreated, draft: NewMessage) -> MessageCreated:
@@ -88,25 +82,28 @@ def _following(before: MessageCreated, draft: NewMessage) -> MessageCreated:
 
 def ignores_keys() -> None:
     """The log takes a repeated key for a new one."""
-    append, numbers = SqliteMessageLog.append, count(1)
+    submit, numbers = SqliteMessageLog.submit, count(1)
 
-    async def writing(self: SqliteMessageLog, draft: NewMessage) -> Appended:
-        other = replace(draft, key=f"{next(numbers)}-{draft.id}")
-        appended = await append(self, other)
-        event: Any = appended.event
-        return replace(appended, event=replace(event, message=replace(event.message, key=draft.key)))
+    def ignoring(self: SqliteMessageLog, draft: Draft, sender: Sender, done: Done) -> None:
+        if not isinstance(draft, NewMessage):
+            submit(self, draft, sender, done)
+            return
+        key = draft.key
 
-    def ignoring(self: SqliteMessageLog, draft: Draft) -> "asyncio.Future[Appended]":
-        if isinstance(draft, NewMessage):
-            return asyncio.ensure_future(writing(self, draft))
-        return append(self, draft)
+        def named(outcome: Appended | Exception) -> None:
+            if isinstance(outcome, Appended):
+                event: Any = outcome.event
+                outcome = replace(outcome, event=replace(event, message=replace(event.message, key=key)))
+            done(outcome)
 
-    SqliteMessageLog.append = ignoring  # type: ignore[method-assign]
+        submit(self, replace(draft, key=f"{next(numbers)}-{draft.id}"), sender, named)
+
+    SqliteMessageLog.submit = ignoring  # type: ignore[method-assign]
 
 
 def ignores_keys_in_redis() -> None:
     """The log in Redis remembers another key than was sent."""
-    message_log.digest = (  # type: ignore[attr-defined]
+    outcomes.digest = (  # type: ignore[attr-defined]
         lambda draft: token_bytes(DIGEST_BYTES) if draft.key is not None else b""
     )
 

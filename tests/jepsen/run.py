@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.harness.waiting import pause
 from tests.jepsen.checker import Verdict, check
-from tests.jepsen.clients import Author, Client, Pager, Reader, Scene
+from tests.jepsen.clients import Author, Client, Pager, Reader, Scene, Streamer
 from tests.jepsen.history import History
 from tests.jepsen.nemesis import DECKS, Nemesis, deck
 from tests.jepsen.stage import SERVER, STAGES, Stage
@@ -53,6 +53,7 @@ async def run(plan: Plan, folder: Path) -> Verdict:
 async def _play(plan: Plan, stage: Stage, history: History) -> None:
     scene = Scene(history, stage.ports, CHANNELS, plan.seed, plan.vanishes)
     authors = [Author(scene, f"author-{number}", moderates=number == 0) for number in range(4)]
+    streamers = [Streamer(scene, f"streamer-{number}") for number in range(2)]
     readers = [Reader(scene, f"reader-{number}") for number in range(3)]
     readers += [Reader(scene, f"visitor-{number}", stays_s=(0.2, 2.0)) for number in range(3)]
     others: list[Client] = [*readers, Pager(scene, "pager")]
@@ -60,7 +61,7 @@ async def _play(plan: Plan, stage: Stage, history: History) -> None:
     faults = deck(DECKS[plan.stage] if plan.faults is None else plan.faults, shims=shims)
     nemesis = Nemesis(stage, history, plan.seed, faults, CHANNELS)
     async with asyncio.TaskGroup() as tasks:
-        writing = [tasks.create_task(author.run()) for author in authors]
+        writing = [tasks.create_task(author.run()) for author in (*authors, *streamers)]
         for client in others:
             tasks.create_task(client.run())
         at_work = tasks.create_task(nemesis.run(scene.over)) if faults else None

@@ -167,6 +167,17 @@ def against_the_log(made: Made) -> None:
     made.log(1, 2, 3, 4, offset=4)
 
 
+def retry_that_inverts(made: Made) -> None:
+    """A message is refused, the message behind it is written, and the first is repeated."""
+    first = made.invoke("ann", "send", {"author": "ann", "key": "k4", "text": "says 4"})
+    made.send(3)
+    made.write("ann", "info", "send", first, {"error": "unavailable"})
+    made.send(4)
+    made.hear(3)
+    made.hear(4)
+    made.log(1, 2, 3, 4, offset=4)
+
+
 def unknown_event(made: Made) -> None:
     """A reader hears a message that nobody sent."""
     made.hear(3)
@@ -364,7 +375,8 @@ def key_twice_before_the_eviction(made: Made) -> None:
         (key_twice_before_the_eviction, {"doubled"}),
         (offset_twice, {"doubled"}),
         (back_in_order, {"reordered"}),
-        (against_the_log, {"reordered"}),
+        (against_the_log, {"reordered", "inverted"}),
+        (retry_that_inverts, {"inverted"}),
         (unknown_event, {"invented"}),
         (other_text, {"invented", "rewritten"}),
         (before_it_was_sent, {"invented"}),

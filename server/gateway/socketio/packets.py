@@ -47,11 +47,11 @@ _DIGITS = re.compile(r"[0-9]*")
 _COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
 """What stands before the data of a command that wants an answer."""
 
-_SEND = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Command.SEND}",(?=\{{)')
+_SEND = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Command.SEND}", ?(?=\{{)')
 """What stands before the payload of a `message:send` that wants an answer."""
 
 
-_JOIN = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Command.JOIN}",(?=\{{)')
+_JOIN = re.compile(rf'{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})\["{Command.JOIN}", ?(?=\{{)')
 """What stands before the payload of a `channel:join` that wants an answer."""
 
 _CONNECT = f"{CONNECT}{NAMESPACE},"

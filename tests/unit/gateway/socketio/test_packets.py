@@ -119,6 +119,8 @@ def test_numbers_of_data_are_read_exactly_if_its_name_is_escaped() -> None:
 SENDS = {
     "ordinary": ('2/chat,7["message:send",{"channel":"a"}]', (7, {"channel": "a"})),
     "empty": ('2/chat,7["message:send",{}]', (7, {})),
+    "a space": ('2/chat,7["message:send", {}]', (7, {})),
+    "more space": ('2/chat,7["message:send",  {}]', None),
     "data": ('2/chat,7["message:send",{"data":{"a":1}}]', (7, {"data": {"a": 1}})),
     "brackets in a text": ('2/chat,7["message:send",{"text":"}]"}]', (7, {"text": "}]"})),
     "no ack id": ('2/chat,["message:send",{}]', None),
