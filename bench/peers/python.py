@@ -18,7 +18,7 @@ BEFORE = "MARU_BENCH_BEFORE"
 def maru(
     name: str, setting: Setting, log: str, loop: str = "uvloop", program: Sequence[str] = ("-m", "server")
 ) -> Peer:
-    """`python -m server` at its defaults, so with a log line a command (to a file); one process a replica.
+    """`python -m server` at its defaults, so with log lines (to a file); one process a replica.
 
     `program` is what Python runs: the server, or something around it.
     """

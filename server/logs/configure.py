@@ -1,6 +1,7 @@
 """Send all log lines of the process through a single chain: structlog's and the standard library's."""
 
 import logging
+import os
 import sys
 from io import TextIOWrapper
 from typing import TextIO
@@ -24,6 +25,8 @@ def configure(level: str, format: str, stream: TextIO | None = None) -> None:  #
     `level` is the least severe level that is written, `debug` to `error`. Call this before the first line: a logger
     that has been used keeps its chain.
     """
+    if sys.stdout is None:
+        _open_standard_output()
     out = sys.stdout if stream is None else stream
     if isinstance(out, TextIOWrapper):
         out.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets its lines too
@@ -50,6 +53,16 @@ def flush_soon() -> None:
     for handler in logging.root.handlers:
         if isinstance(handler, LineHandler):
             handler.writer.flush(MOMENT_S)
+
+
+def _open_standard_output() -> None:
+    """Send standard output nowhere: whoever started the process has closed it, and the next file or socket would take
+    its descriptor."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere != 1:
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  # it stays open as long as the process lives
 
 
 def _standard_output(line: Render) -> Writer:

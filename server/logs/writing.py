@@ -86,6 +86,7 @@ class ThreadWriter(Writer):
         self._lines: deque[str] = deque()
         self._waiting = 0  # characters in `_lines` that may be dropped
         self._kept = 0  # characters in `_old` and `_lines` that may not
+        self._torn = False  # whether the last line that was written is not whole
         self._reported = 0  # how many of the dropped lines were told of
         self._awake = False  # whether the thread will look at the lines by itself
         self._called = False  # whether the thread was called to write at once
@@ -99,8 +100,9 @@ class ThreadWriter(Writer):
         There are thousands of these a second, so they take no lock. `_waiting` may be wrong by a line where two threads
         meet, until the lines are taken the next time.
         """
+        size = len(line)
         self._lines.append(line)
-        self._waiting += len(line)
+        self._waiting += size
         if self._waiting > MAX_WAITING:
             self._make_room()
         if not self._awake:
@@ -160,17 +162,19 @@ class ThreadWriter(Writer):
                 return False
             self._awake = True
         missing = dropped - self._reported
+        torn = [""] * self._torn
         head = [self._report(missing)] if missing else []
-        if self._write("\n".join([*head, *lines, ""])):
+        whole = self._write("\n".join([*torn, *head, *lines, ""])) - len(torn)
+        if whole >= len(head):
             self._reported = dropped
-        else:
-            with self._lock:
-                self.dropped += len(lines)
+        with self._lock:
+            self.dropped += min(len(lines), len(head) + len(lines) - whole)
         return True
 
-    def _write(self, text: str) -> bool:
-        """Return whether all of it was written. A descriptor that does not block is waited for."""
-        left = memoryview(text.encode(self._encoding, "backslashreplace"))
+    def _write(self, text: str) -> int:
+        """Return how many lines were written whole. A descriptor that does not block is waited for."""
+        data = memoryview(text.encode(self._encoding, "backslashreplace"))
+        left = data
         try:
             while left:
                 try:
@@ -179,9 +183,12 @@ class ThreadWriter(Writer):
                     room = select.poll()
                     room.register(self._descriptor, select.POLLOUT)
                     room.poll()
-        except OSError:
-            return False
-        return True
+        except OSError:  # the reader is gone, or the disk is full
+            written = bytes(data[: len(data) - len(left)])
+            self._torn = self._torn if not written else not written.endswith(b"\n")
+            return written.count(b"\n")
+        self._torn = False
+        return text.count("\n")
 
 
 class _Kept(str):

@@ -86,6 +86,12 @@ class MessageLog(Protocol):
         returns. Promises 1-4, 9, 12."""
         ...
 
+    @property
+    def crowded(self) -> bool:
+        """Whether many drafts wait, though fewer than are refused: then a client should wait for the outcome of each
+        draft before it submits another."""
+        return False
+
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Return the events after an offset. Promises 2, 5, 7-9."""
         ...

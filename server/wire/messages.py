@@ -67,10 +67,10 @@ def subject(event: MessageEvent) -> Json:
             return gone if event.by is None else gone | {"deleted_by": author(event.by)}
 
 
-def sent(appended: Appended) -> bytes:
-    """The ack of `message:send`, as JSON. The JSON of a new message is kept for its delivery."""
+def sent(appended: Appended, *, delivered: bool = True) -> bytes:
+    """The ack of `message:send`, as JSON. If the message will be delivered here, its JSON is kept for that."""
     event, duplicate = appended.event, appended.duplicate
-    if isinstance(event, MessageCreated) and not duplicate:
+    if delivered and isinstance(event, MessageCreated) and not duplicate:
         json = _kept(event.message)
     else:  # delivered earlier, as a rule: the JSON would be kept for nobody
         json = orjson.dumps(subject(event))

@@ -9,7 +9,7 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
-from server.domain.errors import Unavailable
+from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import Event, MessageEvent
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
@@ -25,8 +25,8 @@ class _Waiting:
 class BatchingLog(MessageLog):
     """The log `inner`, which is read at once, and written in batches: `begin`, then `commit` or `fail`.
 
-    It keeps promise 12 as a log with transactions does. If `keeps_order` is not set, it breaks it. `written` has each
-    new event.
+    While it is `full`, it refuses drafts. It keeps promise 12 as a log with transactions does. If `keeps_order` is not
+    set, it breaks it. `written` has each new event.
     """
 
     def __init__(self, inner: MemoryMessageLog, *, keeps_order: bool = True) -> None:
@@ -35,6 +35,7 @@ class BatchingLog(MessageLog):
         self._waiting: deque[_Waiting] = deque()
         self._begun: list[_Waiting] = []
         self.written: list[MessageEvent] = []
+        self.full = self.crowded_now = False
 
     def __len__(self) -> int:
         """Return how many drafts wait or are being written."""
@@ -55,7 +56,15 @@ class BatchingLog(MessageLog):
         return answer
 
     def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
-        self._waiting.append(_Waiting(draft, sender, done))
+        if self.full or (sender.failed and self._keeps_order):
+            sender.failed = True
+            done(Overloaded("too many drafts wait"))
+        else:
+            self._waiting.append(_Waiting(draft, sender, done))
+
+    @property
+    def crowded(self) -> bool:
+        return self.crowded_now
 
     def begin(self, count: int) -> None:
         """Begin to write the first drafts that wait. Those of senders that have failed are refused."""

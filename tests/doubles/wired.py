@@ -39,6 +39,10 @@ class QuietEvents(ConnectionEvents[Connection]):
             for _ in range(count):
                 await self._ended.acquire()
 
+    def may_begin(self) -> bool:
+        """Give every turn room."""
+        return True
+
     def take_at_once(self, connection: Connection, packet: str) -> bool:
         """Leave every packet to `received`."""
         return False

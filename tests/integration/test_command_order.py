@@ -260,11 +260,14 @@ async def live(seed: int, *, keeps_order: bool = True) -> dict[str, object]:
                 log.begin(random.choice((1, 3, 50)))
             elif step < 0.85:
                 log.commit()
-            elif step < 0.95:
+            elif step < 0.92:
                 log.fail()
+            elif step < 0.95:
+                log.full, log.crowded_now = random.random() < 0.4, random.random() < 0.4
             else:
                 await asyncio.sleep(PAST_THE_DEADLINE_S)
             await client.settle()
+        log.full = False
         for _ in range(3 * len(client.sent)):
             if client.answered == len(client.sent):
                 break

@@ -285,6 +285,24 @@ def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
     assert (tmp_path / DEV_SECRET_FILE).read_text().strip() not in written + rest
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_server_without_an_output_serves(tmp_path: Path, log_format: str) -> None:
+    """Its lines are lost, and nothing else."""
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    values = environment(DEV="1", PORT="0", INTERNAL_PORT=str(port), LOG_FORMAT=log_format)
+    command = [sys.executable, "-m", "server"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    with subprocess.Popen([*closed, *command], cwd=tmp_path, env=values, stderr=subprocess.PIPE, text=True) as server:
+        deadline = time.monotonic() + DEADLINE_S
+        while subprocess.run([*command, "health"], env=values, cwd=tmp_path, stderr=-1, check=False).returncode:
+            assert time.monotonic() < deadline
+            assert server.poll() is None
+        server.send_signal(signal.SIGTERM)
+        _, errors = server.communicate(timeout=DEADLINE_S)
+    assert (server.returncode, errors) == (0, "")
+
+
 SLOW_IMPORT = """
 import os, time
 print(os.getpid(), os.readlink("/proc/self"), flush=True)

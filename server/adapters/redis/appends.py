@@ -46,15 +46,26 @@ class Submitted:
     sender: Sender | None
     done: Done
     since: float
+    refused: set[Sender]  # senders of whom a draft was refused that stood before drafts in the queue
 
     def fail(self, error: MaruError) -> None:
-        """Refuse the draft, and all that its sender submits from now on."""
+        """Refuse the draft, and those of its sender behind it, in the queue and later."""
         self.settle(copy_of(error))
 
+    def refuse(self, error: MaruError) -> None:
+        """Refuse the draft, and those that its sender submits later. Those in the queue were before it."""
+        if self.sender is not None:
+            self.sender.failed = True
+        self._tell(error)
+
     def settle(self, outcome: Outcome) -> None:
-        """Tell the outcome."""
+        """Tell the outcome; a refusal that may pass is one as in `fail`."""
         if self.sender is not None and isinstance(outcome, MaruError) and outcome.retryable:
             self.sender.failed = True
+            self.refused.add(self.sender)
+        self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
         try:
             self.done(outcome)
         except Exception:  # noqa: BLE001  # a fault of one caller must not cost the others their answers
@@ -89,19 +100,22 @@ class Appends(Queue[Submitted]):
         super().__init__(exchange)
         self._opening, self._read = opening, read
         self._calls: dict[ChannelName, _Call] = {}  # of the batch that is being collected, or sent
+        self.refused: set[Sender] = set()  # see `Submitted`; forgotten once nothing waits
 
     def put(self, item: Submitted) -> None:
         """Give the draft its place in the order, or refuse it."""
         if item.sender is not None and item.sender.failed:
-            item.fail(_behind_a_refusal())
-        else:
-            super().put(item)
+            item.refuse(_behind_a_refusal())
+            return
+        if not self._waiting:
+            self.refused.clear()
+        super().put(item)
 
     def begin(self) -> None:
         self._calls = {}
 
     def problem(self, item: Submitted, oldest: float) -> MaruError | None:
-        if item.sender is not None and item.sender.failed:
+        if item.sender is not None and item.sender in self.refused:
             return _behind_a_refusal()
         return super().problem(item, oldest)
 

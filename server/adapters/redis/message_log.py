@@ -108,7 +108,12 @@ class RedisMessageLog(MessageLog):
         self._submit(draft, sender, done)
 
     def _submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
-        self._appends.put(Submitted(draft, *words(draft), sender, done, asyncio.get_running_loop().time()))
+        since = asyncio.get_running_loop().time()
+        self._appends.put(Submitted(draft, *words(draft), sender, done, since, self._appends.refused))
+
+    @property
+    def crowded(self) -> bool:
+        return self._appends.crowded
 
     def _call(self, channel: ChannelName) -> Sequence[Any]:
         """Return the words of a call of append.lua, up to the drafts."""
@@ -124,7 +129,7 @@ class RedisMessageLog(MessageLog):
         if events:
             last = max(events, key=_offset)
             self._seen.note(channel, Seen(last.epoch, last.offset, last.at))
-        if hinted:
+        if hinted and self._seen.hosts(channel):
             self._expect_hints(outcomes)
         return outcomes
 

@@ -31,6 +31,8 @@ class _Waiting:
         if not self.answer.done():
             self.answer.set_exception(copy_of(error))
 
+    refuse = fail
+
     def settle(self, answer: Any) -> None:
         if self.answer.done():
             return

@@ -16,6 +16,10 @@ from server.domain.errors import MaruError, Overloaded, Unavailable
 WAITING_LIMIT = 10_000
 """Items that may wait. Over this number, `Overloaded`: the item was not sent."""
 
+CROWDED = WAITING_LIMIT // 4
+"""Items that wait from which on a client should wait for an outcome before it submits more: so there is room for one of
+each client, however many."""
+
 BATCH_LIMIT = 256
 """Items in a round trip: some milliseconds of Redis' time, so that other replicas are served between."""
 
@@ -38,7 +42,11 @@ class Waiting(Protocol):
     """When it came, on the loop's clock."""
 
     def fail(self, error: MaruError) -> None:
-        """Give the caller a copy of the error."""
+        """Give the caller a copy of the error. The item was in the queue."""
+        ...
+
+    def refuse(self, error: MaruError) -> None:
+        """Give the caller the error. The item was not let in."""
         ...
 
 
@@ -54,12 +62,17 @@ class Queue(ABC, Generic[Item]):
         self._flusher: asyncio.Task[None] | None = None  # runs while items wait
         self._closed = False
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a part of the items that may wait do so: then each client is to have one under way."""
+        return len(self._waiting) >= CROWDED
+
     def put(self, item: Item) -> None:
         """Give the item its place in the order, or let it fail."""
         if self._closed:
-            item.fail(Unavailable("the server is stopping"))
+            item.refuse(Unavailable("the server is stopping"))
         elif len(self._waiting) >= WAITING_LIMIT:
-            item.fail(Overloaded(f"{WAITING_LIMIT} commands wait for Redis"))
+            item.refuse(Overloaded(f"{WAITING_LIMIT} commands wait for Redis"))
         else:
             self._waiting.append(item)
             if self._flusher is None:

@@ -19,6 +19,11 @@ WAITING_LIMIT = 10_000
 """Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""
 
 
+CROWDED = WAITING_LIMIT // 4
+"""Drafts that wait from which on a client should wait for an outcome before it submits more: so there is room for a
+draft of each client, however many."""
+
+
 class WriterFailed(Exception):
     """Nothing can be written any more, by a fault of the program: the process must end, to be started again."""
 
@@ -43,6 +48,11 @@ class Intake:
         self._unanswered: deque[Waiting] = deque()  # in the order of their deadlines
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline
         self._failed = asyncio.Event()  # the thread has ended by a fault
+
+    @property
+    def crowded(self) -> bool:
+        """See the port."""
+        return self._accepted - self.taken >= CROWDED
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """See the port's `append`, and `submit`."""

@@ -76,6 +76,10 @@ class SqliteMessageLog(MessageLog):
     def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
         self._intake.submit(draft, sender, done)
 
+    @property
+    def crowded(self) -> bool:
+        return self._intake.crowded
+
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         return await self._reader.read(channel, after, limit)
 

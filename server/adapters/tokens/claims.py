@@ -25,13 +25,17 @@ _shared: dict[frozenset[Action], frozenset[Action]] = {}
 """Each set of actions once, however many sessions hold it. There are few: one for each combination of actions."""
 
 
+MAX_PADDING = 2
+"""Characters behind a value in Base64, at most (RFC 4648, section 4)."""
+
+
 def decode_base64url(text: bytes) -> bytes:
     """Decode Base64url (RFC 7515, section 2). Raises `ValueError`.
 
     A value has one spelling only. Padding is allowed, since some issuers write it.
     """
     bare = text.rstrip(b"=")
-    if bare != text and len(text) % 4:
+    if bare != text and (len(text) % 4 or len(text) - len(bare) > MAX_PADDING):
         raise ValueError("padding")
     try:
         octets = binascii.a2b_base64(bare.translate(_TO_BASE64) + b"=" * (-len(bare) % 4))

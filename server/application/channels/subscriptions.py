@@ -49,6 +49,10 @@ class Subscriptions:
         self._new_channels = NewChannels(hub.clock)
         self._resuming = Resuming(self.join, hub, transport, membership)
 
+    def hosts(self, channel: ChannelName) -> bool:
+        """Say whether the channel's events are delivered here."""
+        return self._hub.hosts(channel)
+
     async def join(
         self,
         session: SessionId,

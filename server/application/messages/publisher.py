@@ -54,6 +54,11 @@ class Publisher:
         async with deadline():
             return await self._publish(self._new_message(identity, command))
 
+    @property
+    def crowded(self) -> bool:
+        """As the log's: a client should have one message under way."""
+        return self._log.crowded
+
     def submit(self, identity: Identity, command: Send, sender: Sender, done: Done) -> None:
         """Write a message as `send`, for a caller that does not wait.
 

@@ -44,7 +44,7 @@ class ChatNamespace(Namespace):
         self._handlers = handlers
         self._metrics = metrics
         self._command_line = command_line or partial(_log.bind().info, "command")
-        self._sends = Sends(publisher, partial(self._note_done, words.Command.SEND))
+        self._sends = Sends(publisher, subscriptions.hosts, partial(self._note_done, words.Command.SEND))
         self._joins = Joins(subscriptions, partial(self._note_done, words.Command.JOIN))
 
     # Sessions

@@ -9,6 +9,7 @@ from server.application.commands import Send
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Session
 from server.domain.appending import Appended
+from server.domain.channels import ChannelName
 from server.domain.drafts import Sender
 from server.domain.errors import Internal, MaruError
 from server.gateway.socketio.namespace import SendReply
@@ -23,20 +24,23 @@ Note = Callable[[Session, str, str, int | None, float], None]
 
 
 class Sends:
-    """Begins sends in their ordinary form. `note` is called for each that was begun."""
+    """Begins sends in their ordinary form. `hosts` says whether a channel's messages are delivered here; `note` is
+    called for each send that was begun."""
 
-    def __init__(self, publisher: Publisher, note: Note) -> None:
+    def __init__(self, publisher: Publisher, hosts: Callable[[ChannelName], bool], note: Note) -> None:
         self._publisher = publisher
+        self._hosts = hosts
         self._note = note
 
     def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a send, and return True; `reply` is called once, perhaps before this returns. Return False, and do
-        nothing, if it is to be refused: the refusal must wait for the commands before it."""
-        if session.ended:
+        nothing, if it is to be refused, since the refusal must wait for the commands before it; or if many messages
+        wait: then each client has one under way."""
+        if session.ended or self._publisher.crowded:
             return False
         try:
             command = Send.parse(payload)
-            sending = _Sending(session, command.channel, reply, self._note)
+            sending = _Sending(session, command.channel, reply, self._hosts, self._note)
             self._publisher.submit(session.identity, command, sender, sending.done)
         except MaruError:
             return False
@@ -46,10 +50,13 @@ class Sends:
 class _Sending:
     """A send under way."""
 
-    __slots__ = ("_began", "_channel", "_note", "_reply", "_session")
+    __slots__ = ("_began", "_channel", "_hosts", "_note", "_reply", "_session")
 
-    def __init__(self, session: Session, channel: str, reply: SendReply, note: Note) -> None:
+    def __init__(
+        self, session: Session, channel: str, reply: SendReply, hosts: Callable[[ChannelName], bool], note: Note
+    ) -> None:
         self._session = session
+        self._hosts = hosts
         self._channel = channel
         self._reply = reply
         self._note = note
@@ -68,7 +75,8 @@ class _Sending:
         """Return the answer, its code, and the offset for the log line."""
         if isinstance(outcome, Appended):
             try:
-                return sent(outcome), "ok", outcome.event.offset
+                event = outcome.event
+                return sent(outcome, delivered=self._hosts(event.channel)), "ok", event.offset
             except Exception as fault:  # noqa: BLE001  # the client gets an answer whatever the fault is
                 outcome = fault
         if not isinstance(outcome, MaruError):

@@ -11,7 +11,7 @@ from typing import Any
 import socketio
 
 from server.application.sessions.sessions import Session
-from server.domain.errors import Unavailable
+from server.domain.errors import MaruError, Unavailable
 from server.domain.outcomes import CloseReason
 from server.gateway.socketio import packets
 from server.gateway.socketio.connecting import Connecting
@@ -23,7 +23,7 @@ from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, HostilePacket
 from server.gateway.websocket.registry import Dispatch
 from server.wire.answers import Answer, Failed
-from server.wire.words import NAMESPACE
+from server.wire.words import NAMESPACE, Command
 
 
 class ChatServer(socketio.AsyncServer):
@@ -92,7 +92,7 @@ class ChatServer(socketio.AsyncServer):
             self._namespace.refuse_skipped(session, data[0], reply)
             return
         answer = await self._namespace.run(session, data[0], data[1:], reply)
-        if _is_unavailable(answer):
+        if isinstance(answer, Failed) and _stops_others(data[0], answer.error):
             connection.packets.skip_waiting()
 
     def _lose(self, connection: Connection) -> None:
@@ -117,8 +117,10 @@ def _reply(connection: Connection, id: int | None, answer: Answer) -> None:
         connection.write(packets.ack(id, answer))
 
 
-def _is_unavailable(answer: Answer) -> bool:
-    return isinstance(answer, Failed) and isinstance(answer.error, Unavailable)
+def _stops_others(name: str, error: MaruError) -> bool:
+    """Whether the commands behind a refused command are skipped: the client repeats a send, whatever the reason, and
+    messages must not change places."""
+    return isinstance(error, Unavailable) or (name == Command.SEND and error.retryable)
 
 
 class _Ack:
@@ -132,13 +134,13 @@ class _Ack:
         self.frame: bytes | None = None
 
     def reply(self, answer: bytes | Failed) -> None:
-        """Write the ack when those before it are written. After `unavailable`, what waits is skipped: the client
-        retries this command and the commands behind it."""
+        """Write the ack when those before it are written. If the send is to be repeated, what waits is skipped: the
+        client repeats this command and the commands behind it."""
         queue = self._connection.packets
         if isinstance(answer, bytes):
             self.frame = packets.encoded_ack(self._id, answer)
         else:
             self.frame = packets.ack(self._id, answer)
-            if _is_unavailable(answer):
+            if _stops_others(Command.SEND, answer.error):
                 queue.skip_waiting()
         queue.answer()

@@ -136,6 +136,10 @@ class Connection(asyncio.Protocol):
 
     # Packets
 
+    def may_begin(self) -> bool:
+        """Count a command that is to be begun at once, and say whether this turn has room for it."""
+        return self._events.may_begin()
+
     def take_at_once(self, packet: str) -> bool:
         """Begin a command that needs no task."""
         return self._events.take_at_once(self, packet)

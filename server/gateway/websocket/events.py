@@ -19,6 +19,9 @@ class ConnectionState(IntEnum):
 class ConnectionEvents(Protocol[C_contra]):
     """Called by connections; see `Connection` for the order in which an end is told."""
 
+    def may_begin(self) -> bool:
+        """Count a command that is to be begun at once, and say whether this turn has room for it."""
+
     def take_at_once(self, connection: C_contra, packet: str) -> bool:
         """Begin a command that needs no task, and return True; or do nothing, and return False. The connection's lane
         is told of the answer. Raises nothing."""

@@ -19,6 +19,10 @@ AT_ONCE_PER_READ = 48
 clients a turn."""
 
 
+LARGE_FRAME = 4_096
+"""Bytes of an answer that is much larger than the send that it belongs to."""
+
+
 class Host(Protocol):
     """The connection that the packets came from."""
 
@@ -26,6 +30,9 @@ class Host(Protocol):
 
     def write(self, data: bytes) -> None:
         """Write an answer."""
+
+    def may_begin(self) -> bool:
+        """Count a command that is to be begun at once, and say whether this turn has room for it."""
 
     def take_at_once(self, packet: str) -> bool:
         """Begin a command that needs no task, and return True; or do nothing, and return False. Raises nothing."""
@@ -88,11 +95,13 @@ class PacketQueue:
             self._mailbox.put(packet)
             if len(self._mailbox) >= MAILBOX_HIGH:
                 self._host.pause_reading()
-        elif self._at_once and self._begins and self._host.take_at_once(packet):
+            return
+        begins = self._at_once > 0 and self._begins and self._host.may_begin()
+        if begins and self._host.take_at_once(packet):
             self._at_once -= 1
         else:
             self._mailbox = Mailbox(packet)
-            self._host.spawn(self._work(self._mailbox, tried=self._at_once > 0 and self._begins))
+            self._host.spawn(self._work(self._mailbox, tried=begins))
 
     # With a task
 
@@ -152,7 +161,7 @@ class PacketQueue:
         its `frame` is there, or `take_back` at once."""
         lane = self._lane
         if lane is None:
-            lane = self._lane = Lane(self._host.write)
+            lane = self._lane = Lane(self._write)
             self._outbox.began()
         lane.begin(command)
         return lane.sender
@@ -170,6 +179,12 @@ class PacketQueue:
             self._lane.answer()
             self._drop_empty_lane(self._lane)
             self._host.end_if_done()
+
+    def _write(self, frame: bytes) -> None:
+        """Write an answer. Large ones, of messages that were sent before, are not held against a client that reads."""
+        self._host.write(frame)
+        if len(frame) >= LARGE_FRAME:
+            self._host.writer.flush_large()
 
     def _drop_empty_lane(self, lane: Lane) -> None:
         if not lane:

@@ -24,6 +24,10 @@ CONNECT_WAIT_S = 10.0
 CONNECT_SWEEP_S = 0.5
 """How often connections that have waited too long for a CONNECT are looked for."""
 
+BEGUN_PER_TURN = 200
+"""Commands of all clients that are begun in a turn of the event loop, as they are read: about 5 ms. Further commands go
+through their clients' mailboxes."""
+
 ENDS_PER_TURN = 100
 """Connections closed or forgotten in a turn of the event loop, about 4 ms."""
 
@@ -63,6 +67,7 @@ class Registry(ConnectionEvents[Connection]):
         self.unconnected: dict[Connection, float] = {}  # without a CONNECT yet, and the monotonic time limit for it
         self._wheel = Wheel(ping_interval, ping_timeout, time.monotonic)
         self._ends: TurnQueue[Callable[[], None]] = TurnQueue(ENDS_PER_TURN, operator.call)
+        self._begun = 0  # commands that were begun in this turn
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references to tasks
         self._forgotten: dict[Connection, asyncio.Future[None]] = {}  # for callers that wait for a connection's end
         self._empty = asyncio.Event()  # set while there is no connection
@@ -96,6 +101,16 @@ class Registry(ConnectionEvents[Connection]):
         await self._empty.wait()
 
     # What a connection calls
+
+    def may_begin(self) -> bool:
+        """Count the commands of all clients that are begun in a turn of the event loop."""
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        self._begun += 1
+        return self._begun <= BEGUN_PER_TURN
+
+    def _begin_turn(self) -> None:
+        self._begun = 0
 
     def take_at_once(self, connection: Connection, packet: str) -> bool:
         """Begin a command that needs no task. If that fails, close the connection."""

@@ -18,6 +18,10 @@ ROOM = MAX_WAITING // LINE_CHARS
 """So many of them can wait."""
 
 
+PIPE_LINES = (1 << 16) // (LINE_CHARS + 1)
+"""So many of them are whole in a full pipe."""
+
+
 def line(number: int) -> str:
     """Make a line of a flood."""
     return f"{number:08d}".ljust(LINE_CHARS, ".")
@@ -149,6 +153,26 @@ def test_lines_lost_for_another_reason_are_told_of(pipe: Pipe) -> None:
     assert pipe.read_to("two") == ["dropped", "1", "two"]
     for descriptor in (kept_end, full):
         os.close(descriptor)
+
+
+def test_a_line_that_was_cut_off_ends_before_the_next(pipe: Pipe) -> None:
+    """Also lines that could not be written whole are counted, and the line that tells of them is whole."""
+    for number in range(2 * PIPE_LINES):
+        pipe.writer.put(line(number))
+    poll = select.poll()
+    poll.register(pipe.writing, select.POLLOUT)
+    deadline = time.monotonic() + FLUSH_S
+    while poll.poll(0):  # until the pipe is full, and the rest waits
+        assert time.monotonic() < deadline
+    os.close(pipe.reading)
+    pipe.writer.flush()
+    assert pipe.writer.dropped == PIPE_LINES
+    pipe.reading, writing = os.pipe()
+    os.dup2(writing, pipe.writing)
+    os.close(writing)
+    pipe.writer.put("next")
+    pipe.writer.flush()
+    assert os.read(pipe.reading, 1 << 16).decode() == f"\ndropped {PIPE_LINES}\nnext\n"
 
 
 def test_a_descriptor_that_does_not_block_is_waited_for(pipe: Pipe) -> None:

@@ -44,6 +44,10 @@ class Recorder(ConnectionEvents[Connection]):
         self.proceed = asyncio.Semaphore(0)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def may_begin(self) -> bool:
+        """Give every turn room."""
+        return True
+
     def take_at_once(self, connection: Connection, packet: str) -> bool:
         """Leave every packet to `received`."""
         return False
