@@ -464,3 +464,19 @@ async def test_a_client_that_repeats_inverts_nothing_while_redis_dies(tmp_path: 
         async with asyncio.timeout(6 * DEADLINE_S):
             await asyncio.gather(*sending)
         await in_order(log, clients, channels)
+
+
+async def test_what_stands_before_an_overflow_is_written(redis: RedisProcess, channel: ChannelName) -> None:
+    """Too many drafts refuse the last of a client, and all behind it, and none that waits already."""
+    async with log_at(redis.url) as log:
+        await log.append(new_message(0, channel))
+        mine, strangers = Sender(), Sender()
+        redis.freeze()
+        first = Sent(log, [new_message(number, channel) for number in range(1, 11)], [mine] * 10)
+        others = [new_message(100 + number, channel) for number in range(WAITING_LIMIT)]
+        Sent(log, others, [strangers] * len(others))
+        last = Sent(log, [new_message(20, channel), new_message(21, channel)], [mine] * 2)
+        refused = await last.all()
+        redis.thaw()
+        assert [type(each) for each in refused] == [Overloaded, Unavailable]
+        assert [each.event.offset for each in await first.all()] == list(range(2, 12))

@@ -250,3 +250,11 @@ def test_timestamps_keep_their_milliseconds(unix_ms: int) -> None:
     assert len(text) == len("2023-11-14T22:13:20.001Z")
     assert text.endswith(f".{unix_ms % 1000:03d}Z")
     assert words.timestamp(max(0, unix_ms - 1)) <= text
+
+
+def test_a_message_that_is_not_delivered_here_keeps_no_json() -> None:
+    """A log in memory has it for as long as it has the message."""
+    appended = Appended(event(1), duplicate=False)
+    assert messages.sent(appended, delivered=False) == messages.sent(Appended(event(1), duplicate=False))
+    assert isinstance(appended.event, MessageCreated)
+    assert appended.event.message.json is None

@@ -1,0 +1,100 @@
+"""Clients that send without waiting for answers, as many at a time as the protocol allows."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.frames import masked
+from tests.clients.raw import RawSocket, event
+from tests.harness.redis import RedisProcess
+from tests.harness.server import ServerProcess
+from tests.harness.tokens import token
+
+pytestmark = pytest.mark.alone  # another client's wait is measured
+
+CLIENTS = 60
+EACH = 120
+"""Sends of a client at once, fewer than the server reads (128). Together they are more than a log wants to wait."""
+
+WAIT_S = 0.5
+"""How long another client may wait (P12)."""
+
+
+@asynccontextmanager
+async def serving(store: str, folder: Path) -> AsyncIterator[ServerProcess]:
+    """A server over a store."""
+    async with AsyncExitStack() as stack:
+        env = {"MARU_MESSAGE_LOG": store}
+        if store == "redis":
+            redis = await stack.enter_async_context(RedisProcess(folder / "redis"))
+            env["MARU_REDIS_URL"] = redis.url
+        yield await stack.enter_async_context(ServerProcess(folder, env))
+
+
+def burst(name: str) -> bytes:
+    """Sends of a client, in one piece."""
+    payloads = [{"channel": f"room:{number % 3}", "text": "x", "key": f"{name}-{number}"} for number in range(EACH)]
+    return b"".join(masked(event("message:send", each, ack=number)) for number, each in enumerate(payloads))
+
+
+async def answers(client: RawSocket) -> list[Any]:
+    """The answers to a burst, in order."""
+    return [await client.ack(number) for number in range(EACH)]
+
+
+async def longest_wait(client: RawSocket, over: asyncio.Event) -> float:
+    """Ask again and again until it is over; return the longest wait for an answer, in seconds."""
+    longest = 0.0
+    while not over.is_set():
+        began = time.perf_counter()
+        assert (await client.ask("channel:join", {"channel": "room:quiet"}))["ok"]
+        longest = max(longest, time.perf_counter() - began)
+    return longest
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis", "memory"])
+async def test_many_pipelines_are_refused_nothing(store: str, tmp_path: Path) -> None:
+    """Over a healthy store every send is done, in its client's order, and another client is answered meanwhile."""
+    async with serving(store, tmp_path) as server:
+        senders = [await RawSocket.chat(server.port, token(f"sender-{number}")) for number in range(CLIENTS)]
+        other, over = await RawSocket.chat(server.port, token("other")), asyncio.Event()
+        await other.ask("channel:join", {"channel": "room:quiet"})
+        waiting = asyncio.create_task(longest_wait(other, over))
+        for number, sender in enumerate(senders):
+            sender.push(burst(f"sender-{number}"))
+        told = await asyncio.gather(*map(answers, senders))
+        over.set()
+        assert [ack for acks in told for ack in acks if not ack["ok"]] == []
+        for acks in told:
+            for room in range(3):
+                offsets = [ack["offset"] for ack in acks[room::3]]
+                assert all(before < after for before, after in itertools.pairwise(offsets))
+        assert await waiting < WAIT_S
+        for client in (*senders, other):
+            client.vanish()
+
+
+@pytest.mark.parametrize("store", ["sqlite", "memory"])
+async def test_large_answers_to_repeats_are_no_slow_reader(store: str, tmp_path: Path) -> None:
+    """Small sends with the key of a large message are answered with that message, each, once the client reads."""
+    large = {"channel": "room:1", "text": "€" * 4_000, "key": "k", "data": {"pad": "x" * 8_000}}
+    repeat = {"channel": "room:1", "text": "x", "key": "k"}
+    async with serving(store, tmp_path) as server:
+        client = await RawSocket.chat(server.port, token("large"), receive_buffer=4_096)
+        assert (await client.ask("message:send", large))["ok"]
+        client.push(
+            b"".join(masked(event("message:send", repeat, ack=number)) for number in range(1_000, 1_000 + EACH))
+        )
+        other = await RawSocket.chat(server.port, token("other"))
+        for _ in range(20):  # meanwhile all repeats are done
+            await other.ask("channel:join", {"channel": "room:2"})
+        for number in numbers:
+            assert (await client.ack(number))["duplicate"]
+        for each in (client, other):
+            each.vanish()
