@@ -88,9 +88,8 @@ async def test_large_answers_to_repeats_are_no_slow_reader(store: str, tmp_path:
     async with serving(store, tmp_path) as server:
         client = await RawSocket.chat(server.port, token("large"), receive_buffer=4_096)
         assert (await client.ask("message:send", large))["ok"]
-        client.push(
-            b"".join(masked(event("message:send", repeat, ack=number)) for number in range(1_000, 1_000 + EACH))
-        )
+        numbers = range(1_000, 1_000 + EACH)
+        client.push(b"".join(masked(event("message:send", repeat, ack=number)) for number in numbers))
         other = await RawSocket.chat(server.port, token("other"))
         for _ in range(20):  # meanwhile all repeats are done
             await other.ask("channel:join", {"channel": "room:2"})
