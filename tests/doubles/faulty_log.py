@@ -47,7 +47,7 @@ class FaultyLog(MessageLog):
     def __init__(self, inner: MessageLog) -> None:
         self.inner = inner
         self.error: Exception | None = None
-        self.hints = False
+        self.hints = self.crowded_now = False
         self.before: Pause = at_once
         self.after: Pause = at_once
         self.written: list[Event] = []
@@ -77,6 +77,10 @@ class FaultyLog(MessageLog):
             done(outcome)
 
         self._tasks.append(asyncio.ensure_future(write()))
+
+    @property
+    def crowded(self) -> bool:
+        return self.crowded_now
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         self.reads += 1

@@ -48,7 +48,12 @@ class Process(ABC, Generic[P]):
         return self._process.pid
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:  # whatever it is, the process must not stay
+            if self._process is not None and self._process.returncode is None:
+                self.send_signal(signal.SIGKILL)
+            raise
         return self
 
     @abstractmethod

@@ -478,3 +478,10 @@ async def test_a_submission_whose_hint_is_given_up_is_written(press: Press) -> N
     appended = await outcomes.next()
     assert isinstance(appended, Appended)
     assert press.log.written == [appended.event]
+
+
+async def test_a_crowded_log_wants_no_more_submissions(press: Press) -> None:
+    """The publisher passes on what the log says."""
+    assert not press.publisher.crowded
+    press.log.crowded_now = True
+    assert press.publisher.crowded
