@@ -16,6 +16,7 @@ from tests.clients.python import PyClient
 from tests.harness.proxy import Proxy
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.waiting import polled
 
 CHANNELS = ("room:one", "room:two", "room:three")
 MESSAGES_EACH = 720  # of four senders: just under a replay of 1,000 a channel, so that one join tells the whole log
@@ -77,6 +78,15 @@ async def check_log(group: Group, url: str) -> None:
             await group.check(channel, log)
 
 
+async def everybody_is_back(group: Group, connects: int) -> None:
+    """Wait until each client is connected for that time: the others may have said much before the last came back."""
+
+    async def holds() -> bool:
+        return all(client.connects == connects for client in group.members.values())
+
+    await polled(holds, DRAIN_S, lambda: f"{connects} connections of each client")
+
+
 def duplicates(group: Group) -> int:
     """How many messages the server had written before it could say so."""
     return sum(ack["duplicate"] for client in group.members.values() for ack in client.acks.values())
@@ -99,6 +109,7 @@ async def test_five_kills_under_load(tmp_path: Path, figure: Callable[[str], Non
         speaking = asyncio.create_task(speech(group))
         for number in range(1, KILLS + 1):
             await group.reach(total * number // (KILLS + 1))
+            await everybody_is_back(group, number)
             assert not speaking.done()
             await server.kill()
             await server.start()
