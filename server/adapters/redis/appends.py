@@ -4,6 +4,7 @@ A round trip has at most one call for each channel. So a draft is never written 
 from the same queue, whatever happens to the round trip.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from redis.exceptions import RedisError
 
 from server.adapters.redis.connection import Command
 from server.adapters.redis.exchange import Exchange
-from server.adapters.redis.outcomes import Outcome, Words, refusal
+from server.adapters.redis.outcomes import Outcome, Words, refusal, words
 from server.adapters.redis.queue import Queue, copy_of
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
@@ -100,7 +101,12 @@ class Appends(Queue[Submitted]):
         super().__init__(exchange)
         self._opening, self._read = opening, read
         self._calls: dict[ChannelName, _Call] = {}  # of the batch that is being collected, or sent
-        self.refused: set[Sender] = set()  # see `Submitted`; forgotten once nothing waits
+        self._refused: set[Sender] = set()  # see `Submitted`; forgotten once nothing waits
+
+    def submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
+        """Give a draft its place in the order, or refuse it. `done` takes its outcome."""
+        since = asyncio.get_running_loop().time()
+        self.put(Submitted(draft, *words(draft), sender, done, since, self._refused))
 
     def put(self, item: Submitted) -> None:
         """Give the draft its place in the order, or refuse it."""
@@ -108,14 +114,14 @@ class Appends(Queue[Submitted]):
             item.refuse(_behind_a_refusal())
             return
         if not self._waiting:
-            self.refused.clear()
+            self._refused.clear()
         super().put(item)
 
     def begin(self) -> None:
         self._calls = {}
 
     def problem(self, item: Submitted, oldest: float) -> MaruError | None:
-        if item.sender is not None and item.sender in self.refused:
+        if item.sender is not None and item.sender in self._refused:
             return _behind_a_refusal()
         return super().problem(item, oldest)
 

@@ -16,14 +16,14 @@ import structlog
 
 from server.adapters.codec import DecodeError
 from server.adapters.redis import keys
-from server.adapters.redis.appends import Appends, Submitted
+from server.adapters.redis.appends import Appends
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.connection import UNKNOWN_RUN
 from server.adapters.redis.entries import decode_entry, decode_state
 from server.adapters.redis.exchange import Exchange
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
-from server.adapters.redis.outcomes import Outcome, outcome, words
+from server.adapters.redis.outcomes import Outcome, outcome
 from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.pipeline import RUN, Pipeline
 from server.adapters.redis.scripts import Script, script_text
@@ -100,16 +100,12 @@ class RedisMessageLog(MessageLog):
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """Call a script; drafts that wait for the same channel share the call."""
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self._submit(draft, None, partial(_resolve, answer))
+        self._appends.submit(draft, None, partial(_resolve, answer))
         return answer
 
     def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
         """As `append`. Promise 12."""
-        self._submit(draft, sender, done)
-
-    def _submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
-        since = asyncio.get_running_loop().time()
-        self._appends.put(Submitted(draft, *words(draft), sender, done, since, self._appends.refused))
+        self._appends.submit(draft, sender, done)
 
     @property
     def crowded(self) -> bool:
