@@ -27,9 +27,10 @@ from server.logs.configure import configure as configure_logs
 from server.logs.configure import flush_soon
 from server.logs.unhandled import log_unhandled
 from server.process.stopping import stop_on_signals
+from server.settings.choices import EventLoop, LogFormat, LogLevel
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.load import describe, load
-from server.settings.model import VERSION, EventLoop, LogFormat, LogLevel, Settings
+from server.settings.model import VERSION, Settings
 from server.settings.values import duration
 
 USAGE = 2

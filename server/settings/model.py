@@ -1,6 +1,5 @@
 """The settings of a server: each `MARU_*` variable with its type, its bounds and its default."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -11,6 +10,7 @@ from server.domain.identity import Action
 from server.domain.limits import MAX_RESUME_CHANNELS
 from server.domain.rings import RINGS_BYTES
 from server.settings import values
+from server.settings.choices import BroadcastKind, EventLoop, LogFormat, LogLevel, MessageLogKind
 
 VERSION = "0.1.0"
 """The server's version, in `session:ready`, `--version`, the logs and the metrics. setup.cfg has the same number."""
@@ -25,45 +25,6 @@ FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url")
 
 _OWN_RULES = {"jwt_public_key", "default_grants", "allowed_origins", "api_keys"}
 """Fields that may have spaces and line ends around their parts."""
-
-
-class MessageLogKind(StrEnum):
-    """The store that keeps acked messages."""
-
-    MEMORY = "memory"
-    SQLITE = "sqlite"
-    REDIS = "redis"
-
-
-class BroadcastKind(StrEnum):
-    """The bus that tells replicas of each other's events."""
-
-    MEMORY = "memory"
-    REDIS = "redis"
-
-
-class LogLevel(StrEnum):
-    """The level of the least severe lines that are written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """The form of log lines: for machines, or for people."""
-
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class EventLoop(StrEnum):
-    """The event loop's implementation. `auto` is uvloop if it is installed, else asyncio's own."""
-
-    AUTO = "auto"
-    UVLOOP = "uvloop"
-    ASYNCIO = "asyncio"
 
 
 Port = Annotated[int, Field(ge=0, le=65_535, description="a port from 0 to 65535 (0: any that is free)")]

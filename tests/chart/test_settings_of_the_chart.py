@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from server.settings.choices import BroadcastKind, MessageLogKind
 from server.settings.errors import BadSetting
 from server.settings.load import load
-from server.settings.model import PREFIX, BroadcastKind, MessageLogKind, Settings
+from server.settings.model import PREFIX, Settings
 from tests.chart.rendered import AUTH, REDIS, Rendered, render
 
 NOWHERE = Path("no.env")

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from server.bootstrap.replica import compose
 from server.bootstrap.stores.open import open_stores
 from server.gateway.socketio.engine import Engine
-from server.settings.model import BroadcastKind, MessageLogKind, Settings
+from server.settings.choices import BroadcastKind, MessageLogKind
+from server.settings.model import Settings
 from server.wire.words import Command, ServerEvent
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
 from tests.harness.server import SECRET

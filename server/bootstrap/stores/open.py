@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
-from server.settings.model import MessageLogKind, Settings
+from server.settings.choices import MessageLogKind
+from server.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from server.application.channels.hub import Hub
 from server.bootstrap.replica import compose
 from server.bootstrap.stores.open import open_stores
-from server.settings.model import MessageLogKind, Settings
+from server.settings.choices import MessageLogKind
+from server.settings.model import Settings
 
 
 @pytest.mark.parametrize("kind", [MessageLogKind.MEMORY, MessageLogKind.SQLITE])

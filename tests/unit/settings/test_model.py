@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
 from server.domain.identity import Action
-from server.settings.model import VERSION, BroadcastKind, EventLoop, LogFormat, MessageLogKind, Settings
+from server.settings.choices import BroadcastKind, EventLoop, LogFormat, MessageLogKind
+from server.settings.model import VERSION, Settings
 
 SECRET = "canary-canary-canary-canary-canary"
 

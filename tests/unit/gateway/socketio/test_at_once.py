@@ -18,7 +18,8 @@ from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.plain_handshake import PlainHandshake
-from server.settings.model import MessageLogKind, Settings
+from server.settings.choices import MessageLogKind
+from server.settings.model import Settings
 from tests.clients.frames import masked
 from tests.clients.raw import connect
 from tests.doubles.faulty_log import FaultyLog, Gate

@@ -1,0 +1,42 @@
+"""The settings that are one of a few words."""
+
+from enum import StrEnum
+
+
+class MessageLogKind(StrEnum):
+    """The store that keeps acked messages."""
+
+    MEMORY = "memory"
+    SQLITE = "sqlite"
+    REDIS = "redis"
+
+
+class BroadcastKind(StrEnum):
+    """The bus that tells replicas of each other's events."""
+
+    MEMORY = "memory"
+    REDIS = "redis"
+
+
+class LogLevel(StrEnum):
+    """The level of the least severe lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """The form of log lines: for machines, or for people."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class EventLoop(StrEnum):
+    """The event loop's implementation. `auto` is uvloop if it is installed, else asyncio's own."""
+
+    AUTO = "auto"
+    UVLOOP = "uvloop"
+    ASYNCIO = "asyncio"
