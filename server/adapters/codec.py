@@ -2,7 +2,8 @@
 
 Shape: `{"v": 1, "t": kind, "c": channel, "e": epoch, "o": offset, "a": at, ...}`. The kinds `created` and `edited` have
 `"m"`, the whole message; `deleted` has `"i"`, the id of the message, and `"b"`, the moderator who deleted it, if one
-did; `erased` has `"i"`, `"n"`, the offset of the message's creation, and `"w"`, the kind of the event that stood there.
+did; `erased` has `"i"`, `"n"`, the offset of the message's creation, `"w"`, the kind of the event that stood there, and
+`"u"`, the digest of the author, if it is known.
 A later version may add kinds (lower-case letters and `_`): this one reads them as `UnknownEvent`. Decoding checks the
 type and the range of every field that it needs: bytes from a shared broker are a stranger's until then.
 """
@@ -53,9 +54,9 @@ def encode_event(event: MessageEvent) -> bytes:
             return orjson.dumps(_place_fields(event) | {"t": "deleted", "i": event.id} | by)
         case MessageErased():
             was = "edited" if event.edited else "created"
-            return orjson.dumps(
-                _place_fields(event) | {"t": "erased", "i": event.id, "n": event.created_offset, "w": was}
-            )
+            author = {} if event.author is None else {"u": event.author}
+            kept = {"t": "erased", "i": event.id, "n": event.created_offset, "w": was} | author
+            return orjson.dumps(_place_fields(event) | kept)
 
 
 def _place_fields(event: MessageEvent) -> dict[str, Any]:
@@ -89,7 +90,9 @@ def _event(fields: dict[str, Any]) -> Event:
         case "erased":
             id, created_offset = MessageId(_text(fields["i"])), _offset(fields["n"])
             edited = {"created": False, "edited": True}[fields["w"]]
-            return MessageErased(channel, epoch, offset, at, id, created_offset, edited)
+            author = fields.get("u")  # an earlier version did not write it
+            digest = None if author is None else _text(author)
+            return MessageErased(channel, epoch, offset, at, id, created_offset, edited, digest)
         case str(kind) if _KIND.fullmatch(kind):
             return UnknownEvent(channel, epoch, offset, at, kind)
         case _:

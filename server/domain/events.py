@@ -1,10 +1,11 @@
 """The events of a channel's log."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import field
 
 from server.domain.channels import ChannelName
 from server.domain.identity import Author
-from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.messages import Message, MessageId, Tombstone, author_digest
 from server.domain.values import value
 
 
@@ -58,6 +59,8 @@ class MessageErased:
     id: MessageId
     created_offset: int
     edited: bool
+    author: str | None = field(default=None, compare=False)
+    """The `author_digest` of who wrote the message. It is no part of the event: clients are not told."""
 
 
 @value
@@ -90,10 +93,12 @@ def message_events(events: Iterable[Event]) -> tuple[MessageEvent, ...]:
     return tuple([event for event in events if not isinstance(event, UnknownEvent)])
 
 
-def state_after(last: MessageChange, offset: int) -> Message | Tombstone:
-    """Return the state of a message. `last` is the last event that changed it, `offset` that of its creation."""
+def state_after(last: MessageChange, offset: int, creation: Event | None = None) -> Message | Tombstone:
+    """Return the state of a message. `last` is the last event that changed it, `offset` that of its creation; of
+    `creation`, once it is erased, a tombstone has its author."""
     if isinstance(last, MessageDeleted):
-        return Tombstone(last.id, last.channel, offset, last.by)
+        author = creation.author if isinstance(creation, MessageErased) else None
+        return Tombstone(last.id, last.channel, offset, last.by, author)
     return last.message
 
 
@@ -107,6 +112,7 @@ def erased(event: MessageCreated | MessageEdited) -> MessageErased:
         id=event.message.id,
         created_offset=event.message.offset,
         edited=isinstance(event, MessageEdited),
+        author=author_digest(event.message.id, event.message.author.id),
     )
 
 

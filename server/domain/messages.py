@@ -4,13 +4,14 @@ Times are whole milliseconds since the Unix epoch, UTC. Offsets count a channel'
 epoch; offset 0 is "before the first event".
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import field
 from functools import lru_cache
 from typing import Any, NewType
 
 from server.domain.channels import ChannelName
-from server.domain.identity import Author
+from server.domain.identity import Author, UserId
 from server.domain.values import value
 
 MessageId = NewType("MessageId", str)
@@ -62,6 +63,19 @@ class Tombstone:
     offset: int
     deleted_by: Author | None = None
     """The moderator who deleted the message; None if the author did."""
+    author: str | None = field(default=None, compare=False)
+    """The `author_digest` of who wrote it, as far as the log still has it; `MessageLog.message` alone tells it."""
+
+
+AUTHOR_DIGEST_CHARS = 16
+"""Of hex: 64 bits."""
+
+
+def author_digest(id: MessageId, user: UserId) -> str:
+    """Return what is kept of a deleted message's author: who knows a user can check whether it was them. It is another
+    one for each message, so it does not show which messages are of the same user."""
+    digest = hashlib.sha1(f"{id} {user}".encode(), usedforsecurity=False)
+    return digest.hexdigest()[:AUTHOR_DIGEST_CHARS]
 
 
 def message_id(unix_ms: int, randomness: bytes) -> MessageId:

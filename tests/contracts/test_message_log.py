@@ -21,7 +21,7 @@ from server.domain.events import (
     without_deleted,
 )
 from server.domain.identity import Author, UserId
-from server.domain.messages import Message, Tombstone
+from server.domain.messages import Message, Tombstone, author_digest
 from server.ports.message_log import MessageLog, Page
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
@@ -261,6 +261,26 @@ async def test_4_a_deleted_message_leaves_a_tombstone(log: MessageLog, channel: 
     page = await log.history(channel, None, None, 10)
     assert creations(page) == [1, 2, 3]
     assert page.messages[1] == tombstone
+
+
+@pytest.mark.parametrize("user", ["alice", 'Zo\u00eb "Z" \\ \U0001f600', "a b"])
+@pytest.mark.parametrize("edits", [0, 2])
+async def test_4_a_tombstone_tells_its_author_from_others(
+    store: LogStore, channel: ChannelName, user: str, edits: int
+) -> None:
+    """`message` has the digest of the author, whoever deletes, and also when the log is opened again."""
+    author = UserId(user)
+    async with store.open() as log:
+        await fill(log, channel, 1)
+        await log.append(replace(new_message(2, channel), author=Author(author, None)))
+        for number in range(edits):
+            await log.append(edit(2, channel, f"edit {number}"))
+        await log.append(replace(deletion(2, channel), by=MODERATOR))
+    async with store.open() as log:
+        tombstone = await log.message(channel, some_id(2))
+        assert isinstance(tombstone, Tombstone)
+        assert tombstone.author == author_digest(some_id(2), author)
+        assert tombstone.author != author_digest(some_id(1), author)
 
 
 async def test_4_a_refused_draft_hurts_no_other(log: MessageLog, channel: ChannelName) -> None:

@@ -181,8 +181,9 @@ class MemoryMessageLog(MessageLog):
         return Replay(log.floor, log.head, events)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        kept = self._trimmed(channel).messages.get(id)
-        return kept.state if kept else None
+        log = self._trimmed(channel)
+        kept = log.messages.get(id)
+        return state_after(kept.last, kept.offset, log.at(kept.offset)) if kept else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         log = self._trimmed(channel)

@@ -175,9 +175,15 @@ local function seldom()
     if not found then
       return 0
     end
-    local kind, at, time, created, before = string.match(found[2][2], '^(%l+) (%d+) (%d+) (%d+) %d+ %d+ (%d+) ')
+    local kind, at, time, created, before, size, from =
+      string.match(found[2][2], '^(%l+) (%d+) (%d+) (%d+) %d+ %d+ (%d+) (%d+) %d+ %d+ ()')
     -- Fails if the event is damaged, before anything is removed.
-    local place = table.concat({'x', at, time, created, kind == 'e' and '1' or '0', id}, ' ')
+    local was = '1'
+    if kind ~= 'e' then
+      local author = cjson.decode(string.sub(found[2][2], from, from + size - 1))[2]
+      was = string.sub(redis.sha1hex(id .. ' ' .. author), 1, 16)   -- author_digest of messages.py
+    end
+    local place = table.concat({'x', at, time, created, was, id}, ' ')
     redis.call('XDEL', LOG, found[1])
     redis.call('HSET', GONE, whole(offset), place)
     holes = holes + 1

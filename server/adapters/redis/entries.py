@@ -4,13 +4,13 @@
               c AT WRITTEN OFFSET CREATED_AT VERSION 0 CONTENT        a creation; OFFSET is the message's, VERSION is 1
               e AT WRITTEN OFFSET CREATED_AT VERSION BEFORE CONTENT   an edit, with the message's whole new state
               d AT WRITTEN ID [BY]                              a deletion
-              x AT WRITTEN OFFSET EDITED ID                     in the place of a creation (EDITED 0) or an edit (1)
+              x AT WRITTEN OFFSET WAS ID                        in the place of an edit (WAS is 1) or a creation
     state     as the event that made it, but                    of a message in its current state
               d OFFSET AT [BY]                                  of the deletion
     CONTENT   HEAD_BYTES DATA_BYTES BY_BYTES HEAD DATA BY TEXT  without a space after the third number's
 
-BEFORE is the offset of the message's edit before, 0 if there is none; of a state, the offset of the edit itself. BY is
-JSON of the moderator's id and name, or nothing.
+WAS of a creation is the `author_digest`; an earlier version wrote 0. BEFORE is the offset of the message's edit before,
+0 if there is none; of a state, the offset of the edit itself. BY is JSON of the moderator's id and name, or nothing.
 HEAD is JSON of the parts of a message that never change, DATA is JSON or nothing. A string instead of many fields:
 Redis walks over the fields of up to a hundred entries to find one.
 
@@ -37,7 +37,7 @@ from server.domain.events import (
 )
 from server.domain.identity import Author, UserId
 from server.domain.limits import MAX_OFFSET
-from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.messages import AUTHOR_DIGEST_CHARS, Message, MessageId, Tombstone
 
 _WORDS = 10
 """Before a message's HEAD."""
@@ -64,7 +64,8 @@ def encode_entry(event: MessageEvent) -> bytes:
         case MessageDeleted():
             return b"d %d %d %b %b" % (event.at, event.at, event.id.encode(), encode_by(event.by))
         case MessageErased():
-            return b"x %d %d %d %d %b" % (event.at, event.at, event.created_offset, event.edited, event.id.encode())
+            was = "1" if event.edited else event.author or "0"
+            return b"x %d %d %d %b %b" % (event.at, event.at, event.created_offset, was.encode(), event.id.encode())
 
 
 def encode_data(data: Any) -> bytes:
@@ -77,13 +78,17 @@ def encode_by(moderator: Author | None) -> bytes:
     return b"" if moderator is None else orjson.dumps([moderator.id, moderator.name])
 
 
-def decode_state(channel: ChannelName, id: MessageId, offset: int, packed: bytes) -> Message | Tombstone:
-    """Return a message's current state. Raises `DecodeError`."""
+def decode_state(
+    channel: ChannelName, id: MessageId, offset: int, packed: bytes, creation: bytes | None = None
+) -> Message | Tombstone:
+    """Return a message's current state. A tombstone's author is taken from what stands in the place of its creation.
+    Raises `DecodeError`."""
     words = packed.split(b" ", _WORDS)
     try:
         match words[0]:
             case b"d":
-                return Tombstone(id, channel, offset, _by(packed.split(b" ", 3)[3:]))
+                author = None if creation is None else _author_digest(creation.split(b" ", 5)[4])
+                return Tombstone(id, channel, offset, _by(packed.split(b" ", 3)[3:]), author)
             case b"c" | b"e":
                 return _message(channel, words)
             case _:
@@ -108,10 +113,9 @@ def decode_entry(channel: ChannelName, epoch: str, offset: int, packed: bytes) -
                 _, _, _, id, *by = packed.split(b" ", 4)
                 return MessageDeleted(channel, epoch, offset, at, MessageId(id.decode()), _by(by))
             case b"x":
-                _, _, _, created_offset, edited, id = words
-                return MessageErased(
-                    channel, epoch, offset, at, MessageId(id.decode()), _offset(created_offset), edited == b"1"
-                )
+                _, _, _, created_offset, was, id = words
+                place, author = _offset(created_offset), _author_digest(was)
+                return MessageErased(channel, epoch, offset, at, MessageId(id.decode()), place, was == b"1", author)
             case kind:
                 if not _KIND.fullmatch(kind):
                     raise ValueError("the kind is no word")
@@ -163,6 +167,10 @@ def _message(channel: ChannelName, words: list[bytes]) -> Message:
 def _by(packed: list[bytes]) -> Author | None:
     """Return the moderator. The list has the JSON, or nothing."""
     return _author(*orjson.loads(packed[0])) if packed and packed[0] else None
+
+
+def _author_digest(was: bytes) -> str | None:
+    return was.decode() if len(was) == AUTHOR_DIGEST_CHARS else None
 
 
 def _author(user: object, name: object) -> Author:

@@ -55,8 +55,8 @@ local function mending()
     redis.call('UNLINK', ORDER, STATE)
     local places = holes > 0 and redis.call('HVALS', GONE) or {}
     for _, place in ipairs(places) do
-      local created, edited, id = string.match(place, '^x %d+ %d+ (%d+) (%d) (.+)$')
-      if edited == '0' then
+      local created, edited, id = string.match(place, '^x %d+ %d+ (%d+) (%x+) (.+)$')
+      if edited ~= '1' then
         redis.call('ZADD', ORDER, created, id)
       end
     end

@@ -230,8 +230,8 @@ def _there(entry: bytes | None) -> bytes:
 
 
 def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
-    id, offset, packed = found
-    return decode_state(channel, MessageId(id.decode()), int(offset), _there(packed))
+    id, offset, packed, *creation = found
+    return decode_state(channel, MessageId(id.decode()), int(offset), _there(packed), *creation)
 
 
 def _offset(event: Event) -> int:

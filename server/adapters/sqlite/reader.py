@@ -22,7 +22,7 @@ from server.adapters.sqlite.opened_file import FileLost, OpenedFile
 from server.adapters.sqlite.reader_threads import Query, ReaderThreads, Row, closed
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
-from server.domain.events import state_after
+from server.domain.events import MessageDeleted, state_after
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Page, Replay
 
@@ -55,7 +55,8 @@ SELECT json_group_array(json_array(c.name, c.epoch, c.head)) FROM json_each(?1) 
 """
 
 _MESSAGE = """
-SELECT creation.offset, {state} FROM channels c
+SELECT creation.offset, {state}, CASE WHEN creation.state_offset > creation.offset THEN creation.payload END
+FROM channels c
 JOIN events creation ON creation.message_id = ?2 AND creation.channel_id = c.id
 WHERE c.name = ?1
 """.replace("{state}", STATE)
@@ -117,8 +118,9 @@ class Reader:
         def state(row: Row | None) -> Message | Tombstone | None:
             if row is None:
                 return None
-            offset, payload = row
-            return state_after(state_of(decode_event(payload)), offset)
+            offset, payload, creation = row
+            last = state_of(decode_event(payload))
+            return state_after(last, offset, decode_event(creation) if isinstance(last, MessageDeleted) else None)
 
         return await self._query(_MESSAGE, (channel, id), state)
 

@@ -14,8 +14,8 @@ from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
 from server.domain.errors import MaruError
 from server.domain.events import MessageEvent
-from server.domain.identity import Action, Author, Identity, authorize, authorize_change, authorize_changes
-from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.identity import Action, Author, Identity, UserId, authorize, authorize_change, authorize_changes
+from server.domain.messages import Message, MessageId, Tombstone, author_digest
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Done, MessageLog
 from server.ports.metrics import SILENT, MessageMetrics
@@ -112,12 +112,10 @@ class Publisher:
         changes of other users' messages. Raises `PermissionDenied`, `NotFound`, `Unavailable`."""
         authorize_changes(identity, others, channel)
         message = await self._log.message(channel, id)
-        if isinstance(message, Tombstone):
-            return None
-        authorize_change(identity, None if message is None else message.author.id, others, channel)
+        authorize_change(identity, _author(identity, id, message), others, channel)
         if message is None:
             raise not_found()
-        return message
+        return None if isinstance(message, Tombstone) else message
 
     async def _publish(self, draft: Draft) -> Appended:
         """Append, then hint. If the caller gives up waiting, the append goes on, and its event is hinted at all the
@@ -167,6 +165,17 @@ class Publisher:
     async def _hint(self, event: MessageEvent) -> None:
         with contextlib.suppress(MaruError):  # the sender tries again, and hubs find a lost hint by comparing
             await self.broadcast.publish(event)
+
+
+def _author(identity: Identity, id: MessageId, message: Message | Tombstone | None) -> UserId | None:
+    """Return the message's author; of a deleted message, whose author is only known by a digest, if it is this user."""
+    match message:
+        case Message():
+            return message.author.id
+        case Tombstone() if message.author == author_digest(id, identity.user):
+            return identity.user
+        case _:
+            return None
 
 
 def _moderator(identity: Identity, message: Message) -> Author | None:

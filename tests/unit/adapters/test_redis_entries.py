@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from server.adapters.codec import DecodeError
-from server.adapters.redis.entries import decode_entry, decode_state, encode_by, encode_content
+from server.adapters.redis.entries import decode_entry, decode_state, encode_by, encode_content, encode_entry
 from server.domain.drafts import NewMessage
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, UnknownEvent
 from server.domain.identity import Author, UserId
-from server.domain.messages import Message, Tombstone
+from server.domain.messages import Message, Tombstone, author_digest
 from tests.doubles.samples import ROOM, new_message, some_id
 
 MODERATOR = Author(UserId("m"), "M o")
@@ -85,6 +85,22 @@ def test_an_erased_event_has_its_place() -> None:
     for word, was_edit in ((b"0", False), (b"1", True)):
         packed = b"x 99 7 5 %b %b" % (word, id.encode())
         assert decode_entry(ROOM, "e", 9, packed) == MessageErased(ROOM, "e", 9, 99, id, 5, was_edit)
+
+
+def test_an_erased_creation_has_its_author() -> None:
+    """As a digest, which the tombstone takes over; an earlier version wrote none."""
+    digest = author_digest(some_id(1), UserId("alice"))
+    event = MessageErased(ROOM, "e", 5, 99, some_id(1), 5, False, digest)
+    packed = encode_entry(event)
+    assert packed == b"x 99 99 5 %b %b" % (digest.encode(), some_id(1).encode())
+    decoded = decode_entry(ROOM, "e", 5, packed)
+    tombstone = decode_state(ROOM, some_id(1), 5, b"d 9 100", packed)
+    assert isinstance(decoded, MessageErased)
+    assert isinstance(tombstone, Tombstone)
+    assert decoded.author == tombstone.author == digest
+    before = decode_state(ROOM, some_id(1), 5, b"d 9 100", packed.replace(digest.encode(), b"0"))
+    assert isinstance(before, Tombstone)
+    assert before.author is None
 
 
 def test_a_deletion_names_the_message() -> None:
