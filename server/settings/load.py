@@ -14,6 +14,8 @@ from typing import NamedTuple
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
+from server.domain.gcra import Rate
+from server.domain.rules import Rule
 from server.settings.errors import BadSetting
 from server.settings.model import PREFIX, Settings
 
@@ -52,6 +54,8 @@ def describe(settings: Settings, env_file: Path = ENV_FILE) -> Iterator[Entry]:
         else:
             origin = str(env_file) if variable in written else "default"
         value = getattr(settings, name)
+        if name == "limits" and not value:
+            value = "off"
         yield Entry(variable, _shown(value) if field.repr or not value else "********", origin)
 
 
@@ -66,9 +70,23 @@ def _shown(value: object) -> str:
         case tuple():
             return ",".join(map(str, value))
         case Mapping():
-            return json.dumps({pattern: sorted(actions) for pattern, actions in value.items()})
+            return json.dumps(_as_json(value))
         case _:
             return str(value)
+
+
+def _as_json(value: object) -> object:
+    match value:
+        case Mapping():
+            return {str(name): _as_json(item) for name, item in value.items()}
+        case frozenset():
+            return sorted(value)
+        case Rate(per_s, burst):
+            return [per_s, burst]
+        case Rule(slow_mode_s):
+            return {"slow_mode_s": slow_mode_s}
+        case _:
+            return value
 
 
 def _names_in(env_file: Path) -> list[str]:

@@ -6,10 +6,13 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.domain.gcra import Rate
 from server.domain.identity import Action
 from server.domain.limits import MAX_RESUME_CHANNELS
+from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
-from server.settings import values
+from server.domain.rules import Rule
+from server.settings import rates, values
 from server.settings.choices import BroadcastKind, EventLoop, LogFormat, LogLevel, MessageLogKind
 
 VERSION = "0.1.0"
@@ -23,7 +26,15 @@ _HOUR = 3600.0
 FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url")
 """Secrets that may stand in a file, named by the variable with `_FILE` at its end."""
 
-_OWN_RULES = {"jwt_public_key", "default_grants", "allowed_origins", "api_keys"}
+_OWN_RULES = {
+    "jwt_public_key",
+    "default_grants",
+    "allowed_origins",
+    "api_keys",
+    "limits",
+    "limit_tiers",
+    "channel_rules",
+}
 """Fields that may have spaces and line ends around their parts."""
 
 
@@ -121,6 +132,15 @@ class Settings(BaseSettings):
         default=8_000, ge=0, le=1_000_000, description="handshakes a second, 0 (no limit) to 1000000"
     )
     admission_burst: int = Field(default=10_000, ge=1, le=1_000_000, description="handshakes at once, 1 to 1000000")
+    limits: Annotated[dict[Bucket, Rate], NoDecode, BeforeValidator(rates.limits)] = Field(
+        default=dict(DEFAULTS), description="off, or a JSON object of buckets and their [rate, burst]"
+    )
+    limit_tiers: Annotated[dict[str, dict[Bucket, Rate]], NoDecode, BeforeValidator(rates.tiers)] = Field(
+        default={}, description="a JSON object of tiers and their buckets"
+    )
+    channel_rules: Annotated[dict[str, Rule], NoDecode, BeforeValidator(rates.rules)] = Field(
+        default={}, description="a JSON object of channel patterns and their rules, or the path of a file that has it"
+    )
     max_outbound: Bytes | None = Field(
         default=None, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 512MiB"
     )

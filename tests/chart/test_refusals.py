@@ -37,6 +37,17 @@ SCHEMA: list[tuple[Values, str]] = [
     ),
     ({"config": {"allowedOrigins": []}}, "at '/config/allowedOrigins': minItems: got 0, want 1"),
     ({"config": {"admissionRate": -1}}, "at '/config/admissionRate': minimum: got -1, want 0"),
+    ({"config": {"limits": {"sends": [1, 2]}}}, "at '/config/limits': additional properties 'sends' not allowed"),
+    ({"config": {"limits": {"session": [1]}}}, "at '/config/limits/session': minItems: got 1, want 2"),
+    ({"config": {"limits": "on"}}, "at '/config/limits': value must be one of 'off', false"),
+    (
+        {"config": {"limitTiers": {"bot": {"channel": [1, 2]}}}},
+        "at '/config/limitTiers/bot': additional properties 'channel' not allowed",
+    ),
+    (
+        {"config": {"channelRules": {"room:*": {"slow": 1}}}},
+        "at '/config/channelRules/room:*': additional properties 'slow' not allowed",
+    ),
     ({"drain": {"timeoutSeconds": "20s"}}, "at '/drain/timeoutSeconds': got string, want null or integer"),
     ({"drain": {"marginSeconds": 3}}, "at '/drain/marginSeconds': minimum: got 3, want 4"),
     ({"updateStrategy": {"type": "OnDelete"}}, "at '/updateStrategy/type': value must be one of"),

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from server.domain.gcra import Rate
+from server.domain.rates import DEFAULTS, OFF, Bucket, replaced
+from server.domain.rules import Rule
 from server.settings.choices import BroadcastKind, MessageLogKind
 from server.settings.errors import BadSetting
 from server.settings.load import load
@@ -128,6 +131,20 @@ def test_large_numbers_are_digits() -> None:
     data = render(AUTH, {"config": {"retentionEvents": 9_007_199_254_740_991, "maxOutbound": 1_073_741_824}})
     found = data.one("ConfigMap")["data"]
     assert (found["MARU_RETENTION_EVENTS"], found["MARU_MAX_OUTBOUND"]) == ("9007199254740991", "1073741824")
+
+
+def test_limits_and_rules(everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates of single buckets, of tiers, and rules arrive as they are."""
+    settings = _loaded(render(everything), monkeypatch)
+    assert settings.limits == replaced(DEFAULTS, {Bucket.SEND: Rate(20, 100), Bucket.ADDRESS: OFF})
+    assert settings.limit_tiers == {"bot": {Bucket.SESSION: Rate(500, 1_000_000)}}
+    assert settings.channel_rules == {"room:*": Rule(2.5)}
+
+
+@pytest.mark.parametrize("off", ["off", False])
+def test_limits_are_off(off: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare `off` is `false` in YAML: both turn all limits off."""
+    assert _loaded(render(AUTH, {"config": {"limits": off}}), monkeypatch).limits == {}
 
 
 def test_grants_are_json() -> None:

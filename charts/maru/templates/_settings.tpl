@@ -82,6 +82,10 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- with .Values.auth.audience }}{{- $_ := set $env "MARU_JWT_AUDIENCE" . }}{{- end -}}
 {{- with .Values.auth.jwtPublicKey }}{{- $_ := set $env "MARU_JWT_PUBLIC_KEY" . }}{{- end -}}
 {{- with .Values.auth.defaultGrants }}{{- $_ := set $env "MARU_DEFAULT_GRANTS" (toJson .) }}{{- end -}}
+{{- if not (kindIs "map" $config.limits) }}{{- $_ := set $env "MARU_LIMITS" "off" -}}
+{{- else if $config.limits }}{{- $_ := set $env "MARU_LIMITS" (toJson $config.limits) }}{{- end -}}
+{{- with $config.limitTiers }}{{- $_ := set $env "MARU_LIMIT_TIERS" (toJson .) }}{{- end -}}
+{{- with $config.channelRules }}{{- $_ := set $env "MARU_CHANNEL_RULES" (toJson .) }}{{- end -}}
 {{- toYaml $env -}}
 {{- end -}}
 

@@ -1,6 +1,7 @@
 """The settings: their defaults, their types, and what is hidden of them."""
 
 import configparser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
 from server.domain.identity import Action
+from server.domain.rates import DEFAULTS
 from server.settings.choices import BroadcastKind, EventLoop, LogFormat, MessageLogKind
 from server.settings.model import VERSION, Settings
 
@@ -52,6 +54,9 @@ def test_defaults(env: Any) -> None:
         "max_channels": 500,
         "admission_rate": 8_000,
         "admission_burst": 10_000,
+        "limits": {bucket: asdict(rate) for bucket, rate in DEFAULTS.items()},
+        "limit_tiers": {},
+        "channel_rules": {},
         "max_outbound": None,
         "max_rings": 64 << 20,
         "event_loop": EventLoop.AUTO,

@@ -1,0 +1,56 @@
+"""The buckets of commands, messages and handshakes: their names, and how fast each fills (PROTOCOL.md, "Limits")."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from server.domain.gcra import Rate
+
+MAX_RATE = 1_000_000.0
+"""The largest rate that a setting may name: a bucket that fills faster limits nothing."""
+
+
+class Bucket(StrEnum):
+    """The names of the buckets. The second part of a name says whose the bucket is."""
+
+    SESSION = "session"  # every command
+    SEND = "send_user"  # changes of messages, by all sessions of a user on a replica
+    JOIN = "join_session"
+    READ = "read_session"  # pages
+    MARK = "mark_session"
+    TYPING = "typing_session"
+    REFRESH = "refresh_session"
+    INBOX = "inbox_user"
+    CHANNEL = "channel"  # events of a channel, by everybody, in the whole cluster
+    ADDRESS = "address"  # handshakes of a client's address
+    API_KEY = "api_key"
+
+
+Rates = Mapping[Bucket, Rate]
+"""The rates of the buckets. A bucket that is not in it limits nothing."""
+
+DEFAULTS: Rates = {
+    Bucket.SESSION: Rate(50.0, 200),
+    Bucket.SEND: Rate(10.0, 50),
+    Bucket.JOIN: Rate(20.0, 600),
+    Bucket.READ: Rate(20.0, 100),
+    Bucket.MARK: Rate(5.0, 20),
+    Bucket.TYPING: Rate(2.0, 10),
+    Bucket.REFRESH: Rate(0.1, 5),
+    Bucket.INBOX: Rate(0.1, 3),
+    Bucket.CHANNEL: Rate(200.0, 400),
+    Bucket.ADDRESS: Rate(20.0, 200),
+    Bucket.API_KEY: Rate(200.0, 400),
+}
+
+OFF = Rate(0.0, 0)
+"""In a setting, in place of a rate: the bucket limits nothing."""
+
+IN_TIERS = frozenset(
+    {Bucket.SESSION, Bucket.SEND, Bucket.JOIN, Bucket.READ, Bucket.MARK, Bucket.TYPING, Bucket.REFRESH, Bucket.INBOX}
+)
+"""The buckets of a client, whose rates its token may choose. The others belong to nobody who has a token."""
+
+
+def replaced(rates: Rates, by: Rates) -> Rates:
+    """Return the rates with some of them replaced; `OFF` takes a bucket out."""
+    return {bucket: rate for bucket, rate in {**rates, **by}.items() if rate != OFF}
