@@ -60,12 +60,14 @@ class Ring:
 
     def push(self, event: EncodedEvent) -> None:
         """Add the channel's next event. If it does not follow the last event, the ring starts over with it."""
-        if self._events and event.offset != self._events[-1].offset + 1:
+        events = self._events
+        if events and event.offset != events[-1].offset + 1:
             self.clear()
+            events = self._events
         if event.deletes:
-            self._set(self._rings.without_deleted([*self._events, event]))
+            self._set(self._rings.without_deleted([*events, event]))
         else:
-            self._events.append(event)
+            events.append(event)
             self._grow(_memory(event))
         if len(self._events) > RING_LIMIT or self.size > RING_BYTES:
             self._drop_oldest()
@@ -110,11 +112,12 @@ class Ring:
 
     def _drop_oldest(self) -> None:
         """Drop as many of the oldest events as are over the ring's own bounds, but never the last event."""
-        size, drop = self.size, 0
-        while len(self._events) - drop > RING_LIMIT or (size > RING_BYTES and drop < len(self._events) - 1):
-            size -= _memory(self._events[drop])
+        events, size, drop = self._events, self.size, 0
+        count = len(events)
+        while count - drop > RING_LIMIT or (size > RING_BYTES and drop < count - 1):
+            size -= _memory(events[drop])
             drop += 1
-        del self._events[:drop]
+        del events[:drop]
         self._grow(size - self.size)
 
     def _grow(self, by: int) -> None:
@@ -134,14 +137,16 @@ class Rings:
         self._erase = erase
         self._budget = budget
         self._filled: OrderedDict[Ring, None] = OrderedDict()  # rings with events, the least recently used first
+        self._latest: Ring | None = None  # the ring that was used last, if it has events
         self.size = 0  # memory of all kept events
         self.evicted = 0  # rings that were emptied for others
 
     def used(self, ring: Ring) -> None:
         """Note that a ring was used, and empty others if all together are too large."""
-        if ring.size:
+        if ring.size and ring is not self._latest:
             self._filled[ring] = None
             self._filled.move_to_end(ring)
+            self._latest = ring
         while self.size > self._budget:
             self.evicted += 1
             next(iter(self._filled)).clear()
@@ -149,6 +154,8 @@ class Rings:
     def emptied(self, ring: Ring) -> None:
         """Note that a ring has no events."""
         self._filled.pop(ring, None)
+        if ring is self._latest:
+            self._latest = None
 
     def without_deleted(self, events: Sequence[EncodedEvent]) -> list[EncodedEvent]:
         """Erase the creations and edits of the messages that are deleted later in the same slice."""

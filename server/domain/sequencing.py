@@ -45,7 +45,9 @@ Fingerprint = tuple[int, str]
 def fingerprint(event: Event) -> Fingerprint:
     """Return the event's time, and its message or kind. It stays the same if the message is deleted later."""
     match event:
-        case MessageCreated() | MessageEdited():
+        case MessageCreated():  # nearly all: a match by two classes takes twice as long
+            return event.at, event.message.id
+        case MessageEdited():
             return event.at, event.message.id
         case MessageDeleted() | MessageErased():
             return event.at, event.id

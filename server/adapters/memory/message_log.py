@@ -35,11 +35,11 @@ _Key = tuple[ChannelName, UserId, str]
 
 @dataclass(slots=True)
 class _Kept:
-    """A kept message: the offset of its creation, the last event that changed it, and the offsets of its edits."""
+    """A kept message: the offset of its creation, its last change, and the offsets of its edits, if any."""
 
     offset: int
     last: MessageChange
-    edits: list[int] = field(default_factory=list)
+    edits: list[int] | None = None
 
     @property
     def state(self) -> Message | Tombstone:
@@ -77,11 +77,12 @@ class _Channel:
         elif isinstance(event, MessageEdited):
             kept = self.messages[event.message.id]
             kept.last = event
+            kept.edits = kept.edits or []
             kept.edits.append(event.offset)
         elif isinstance(event, MessageDeleted):
             kept = self.messages[event.id]
             kept.last = event
-            self._erase([kept.offset, *kept.edits])
+            self._erase([kept.offset, *(kept.edits or ())])
 
     def at(self, offset: int) -> Event:
         """Return the event with this offset, which must be kept."""
@@ -92,6 +93,11 @@ class _Channel:
             event = self.at(offset)
             if isinstance(event, MessageCreated | MessageEdited):
                 self.events[offset - self.floor - 1] = erased(event)
+
+    def is_over(self, max_events: int, oldest: int) -> bool:
+        """Say whether `trim` has something to drop."""
+        written = self.written
+        return len(written) > max_events or (bool(written) and written[0] < oldest)
 
     def trim(self, max_events: int, oldest: int) -> None:
         """Drop the oldest events: those over the count, and those written before `oldest`."""
@@ -159,8 +165,12 @@ class MemoryMessageLog(MessageLog):
 
     def _append(self, draft: Draft) -> Appended:
         now = self._now_ms()
-        self._expire_keys(now)
-        channel = self._trimmed(draft.channel)
+        oldest = now - self._max_age_ms
+        if self._keys:
+            self._expire_keys(now)
+        channel = self._channel(draft.channel)
+        if channel.is_over(self._max_events, oldest):
+            channel.trim(self._max_events, oldest)
         if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
             return Appended(first, duplicate=True)
         kept = channel.messages.get(draft.id)
@@ -171,7 +181,8 @@ class MemoryMessageLog(MessageLog):
             if isinstance(draft, NewMessage) and draft.key is not None:
                 expires_at = now + KEY_LIFETIME_MS
                 self._keys[_key(draft, draft.key)] = _Keyed(appended.event.offset, draft.id, draft.at, expires_at)
-            channel.trim(self._max_events, now - self._max_age_ms)
+            if channel.is_over(self._max_events, oldest):
+                channel.trim(self._max_events, oldest)
         return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:

@@ -14,7 +14,7 @@ from server.domain.rings import EncodedEvent
 from server.gateway.socketio import packets
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.frames import CloseCode
-from server.gateway.websocket.outbox import Outbox
+from server.gateway.websocket.outbox import FEW, Outbox
 from server.ports.metrics import MessageMetrics
 from server.ports.transport import Transport
 from server.wire import messages, pushes
@@ -43,9 +43,13 @@ class SocketTransport(Transport):
     def deliver(self, event: MessageEvent) -> EncodedEvent:
         """Give the event to every session in its channel, and return it as it was encoded. Promises 1-4."""
         channel, encoded = event.channel, messages.encode(event)
-        if self._rooms.has_members(channel):
+        members = self._rooms.audience(channel)
+        if members:
             frame = packets.encoded_event(encoded.name, encoded.json)
-            self._outbox.write_all(channel, frame, partial(self._rooms.audience, channel))
+            if len(members) <= FEW:
+                self._outbox.write_few(members, frame)
+            else:
+                self._outbox.write_all(channel, frame, partial(self._rooms.audience, channel))
             if not self._unwritten:
                 self._outbox.when_settled(self._written)
             self._unwritten.append(event.at)

@@ -27,6 +27,9 @@ from server.ports.metrics import ConnectionMetrics, Traffic
 WRITES_PER_TURN = 512
 """Clients written to in a turn, about 5 ms. Then pings and answers of others come before the rest of a fan-out."""
 
+FEW = 2
+"""Clients that are written to as if the frame were for each alone: two people who talk, or one on two devices."""
+
 SHED_TO = 0.9
 """Over the process's bound, clients are dropped until this share of it is in use; else the next message would exceed
 the bound again."""
@@ -75,6 +78,12 @@ class Outbox:
             writer.queued = [queued, frame]
         if not self._scheduled:
             self._schedule()
+
+    def write_few(self, writers: Collection[Writable], frame: bytes) -> None:
+        """Write a frame to each of at most `FEW` clients at the end of this turn: a batch would cost more."""
+        for writer in writers:
+            self.write_one(writer, frame)
+        self.traffic.deliveries += len(writers)
 
     def write_all(self, key: Hashable, frame: bytes, audience: Audience, ephemeral: bool = False) -> None:
         """Write a frame to every client of an audience soon. An ephemeral frame is not written to congested clients.

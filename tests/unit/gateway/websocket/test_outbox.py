@@ -23,7 +23,7 @@ from server.gateway.websocket.fan_out_wait import (
 )
 from server.gateway.websocket.frames import CloseCode, frame
 from server.gateway.websocket.heartbeat import PING
-from server.gateway.websocket.outbox import WRITES_PER_TURN, Outbox
+from server.gateway.websocket.outbox import FEW, WRITES_PER_TURN, Outbox
 from server.gateway.websocket.writable import Audience, Writable, send_to_all
 from server.gateway.websocket.writer import MAX_OUTBOUND
 from server.ports.metrics import Metrics
@@ -101,7 +101,10 @@ class Script:
         for index, client in enumerate(self._scene.clients):
             if client.session in members:
                 self.due[index].append(data)
-        self._scene.outbox.write_all(channel, frame(data), lambda: receivers)
+        if len(receivers) <= outbox.FEW:
+            self._scene.outbox.write_few(receivers, frame(data))
+        else:
+            self._scene.outbox.write_all(channel, frame(data), lambda: receivers)
 
     async def answer(self, client: int, size: int) -> None:
         """An ack, or anything else to one client."""
@@ -181,12 +184,15 @@ def test_order_holds_whatever_has_to_wait(small: int, steps: list[tuple[str, Any
         assert run(order_holds(steps, clients=CROWD))
 
 
+@pytest.mark.parametrize("few", [0, 1, FEW])
 @pytest.mark.parametrize("loop", LOOPS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(steps=steps)
-def test_order_is_the_order_of_the_calls(loop: str, steps: list[tuple[str, Any, Any]]) -> None:
+def test_order_is_the_order_of_the_calls(loop: str, few: int, steps: list[tuple[str, Any, Any]]) -> None:
     """Events of several channels, answers, joins and leaves in any mixture, turns and readers of any speed."""
-    assert run(order_holds(steps), loop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "FEW", few)
+        assert run(order_holds(steps), loop)
 
 
 class AnswersOvertake(Outbox):
@@ -245,6 +251,7 @@ def test_the_property_can_fail(broken: type[Outbox]) -> None:
     steps = [("command", True, None), *MIXED]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fan_out_wait, "MIN_CLIENTS", 2)
+        patch.setattr(outbox, "FEW", 0)
         assert run(order_holds(steps))
         assert not run(order_holds(steps, broken))
 
@@ -501,6 +508,29 @@ def test_answers_do_not_wait_for_commands() -> None:
             assert await read_all(member, 3) == [b"event", b"event", b"answer"]
             scene.outbox.finished()
             assert await read_all(scene.clients[1], 2) == [b"event"] * 2
+
+    run(scenario())
+
+
+def test_two_are_written_to_without_a_batch() -> None:
+    """A direct message is given to both, counted, and in order with what comes before and after."""
+
+    async def scenario() -> None:
+        async with wired(FEW + 1) as scene:
+            for client in scene.clients[:FEW]:
+                scene.enter(client, event(1).channel)
+            scene.outbox.began()  # a batch for more clients would wait for this command
+            scene.outbox.write_all("room:all", frame(b"first"), lambda: writers(scene))
+            scene.transport.deliver(event(1))
+            scene.clients[0].connection.write(frame(b"last"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert scene.traffic.deliveries == 2 * FEW + 1
+            first, direct, last = await read_all(scene.clients[0], 3)
+            assert (first, last) == (b"first", b"last")
+            assert await read_all(scene.clients[1], 2) == [b"first", direct]
+            assert await read_all(scene.clients[FEW], 1) == [b"first"]
+            scene.outbox.finished()
 
     run(scenario())
 
