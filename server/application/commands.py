@@ -145,7 +145,7 @@ class _WithData(Command):
     def check_size(self) -> None:
         """Raise `PayloadTooLarge` if `data` has too many bytes, `BadRequest` if JSON can't carry it."""
         try:
-            size = 0 if self.data is None else len(to_json(self.data))
+            size = len(to_json(self.data))
         except ValueError:  # a lone surrogate
             raise BadRequest("data: holds what JSON can't carry", details={"field": "data"}) from None
         if size > MAX_DATA_BYTES:
@@ -158,7 +158,8 @@ class _WithData(Command):
     def parse(cls, payload: object) -> Self:
         """As `Command.parse`, with the bound on `data` in bytes."""
         command = super().parse(payload)
-        command.check_size()
+        if command.data is not None:
+            command.check_size()
         return command
 
 

@@ -68,7 +68,9 @@ class Ring:
             self._set(self._rings.without_deleted([*events, event]))
         else:
             events.append(event)
-            self._grow(_memory(event))
+            size = ENTRY_BYTES + getsizeof(event.json)  # `_memory` and `_grow`, in a step
+            self.size += size
+            self._rings.size += size
         if len(self._events) > RING_LIMIT or self.size > RING_BYTES:
             self._drop_oldest()
         self._rings.used(self)

@@ -134,10 +134,13 @@ class Counters(Metrics):
         self.write_times.add(seconds)
 
     def ordered(self, event: MessageEvent) -> None:
-        kind = type(event)
-        if isinstance(event, MessageErased):  # counted as the event that stood in its place
-            kind = MessageEdited if event.edited else MessageCreated
-        self.events.add(EVENTS.get(kind, UNKNOWN))
+        name = EVENTS.get(type(event))
+        if name is None:
+            if isinstance(event, MessageErased):  # counted as the event that stood in its place
+                name = EVENTS[MessageEdited if event.edited else MessageCreated]
+            else:
+                name = UNKNOWN
+        self.events.add(name)
 
     def gap_healed(self) -> None:
         self.gaps += 1
