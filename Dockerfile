@@ -28,6 +28,7 @@ RUN mkdir /data && chown 10001:10001 /data
 ENV PATH=/opt/maru/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MARU_INTERNAL_HOST=0.0.0.0 \
     MARU_SQLITE_PATH=/data/maru.db
 WORKDIR /opt/maru/app
 VOLUME /data

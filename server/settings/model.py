@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     dev: bool = Field(default=False, description="1 or 0")
     host: str = Field(default_factory=lambda data: "127.0.0.1" if data["dev"] else "0.0.0.0")  # noqa: S104 a server
     port: Port = 8080
-    internal_host: str = Field(default_factory=lambda data: "127.0.0.1" if data["dev"] else "0.0.0.0")  # noqa: S104
+    # Probes and metrics have no login. In a container only what is published can be reached: the image opens it.
+    internal_host: str = "127.0.0.1"
     internal_port: Port = 9090
     allowed_origins: Annotated[tuple[Origin, ...], NoDecode, _ITEMS] = ("*",)
 

@@ -79,10 +79,13 @@ def everything() -> dict[str, Any]:
         },
         "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 30, "targetConnections": 1_500_000},
         "networkPolicy": {
-            "enabled": True,
             "clientsFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
             "internalFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
-            "egress": {"enabled": True, "to": [{"ports": [{"port": 6379, "protocol": "TCP"}]}]},
+            "metricsNamespace": "prometheus",
+            "egress": {
+                "storePorts": [6380],
+                "to": [{"ports": [{"port": 7000, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
+            },
         },
         "serviceAccount": {"annotations": {"example.com/a": "b"}},
         "nodeSelector": {"kubernetes.io/arch": "amd64"},

@@ -43,10 +43,11 @@ AXES: dict[str, dict[str, Values]] = {
             "tests": {"enabled": False},
             "topologySpread": {"hosts": "", "zones": ""},
             "drain": {"preStopSleepSeconds": 0},
+            "networkPolicy": {"enabled": False},
             "resources": {"requests": {"cpu": "1"}},
         },
         "much": {
-            "networkPolicy": {"enabled": True},
+            "networkPolicy": {"metricsNamespace": "monitoring"},
             "metrics": {
                 "serviceMonitor": {"enabled": True},
                 "prometheusRule": {"enabled": True},

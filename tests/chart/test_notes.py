@@ -13,9 +13,10 @@ WARNINGS: list[tuple[Values, str]] = [
     ({**SAFE, "service": {"type": "LoadBalancer"}}, "WARNING: the Service is exposed as LoadBalancer"),
     ({**SAFE, "auth": {"jwtSecret": "s" * 32}}, "WARNING: secrets were given as values"),
     (
-        {**SAFE, "networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
-        "WARNING: the NetworkPolicy lets only pods of namespace talk reach port 9090",
+        {**SAFE, "metrics": {"serviceMonitor": {"enabled": True}}},
+        "WARNING: the NetworkPolicy lets only the kubelet reach port 9090",
     ),
+    ({**SAFE, "networkPolicy": {"enabled": False}}, "WARNING: there is no NetworkPolicy"),
     ({**AUTH, "redis": {"url": "redis://a"}}, "WARNING: secrets were given as values"),
 ]
 
@@ -31,8 +32,27 @@ def test_what_is_wise_is_not_warned_of() -> None:
     values = {**SAFE, "ingress": {"enabled": True, "hosts": ["a.example"], "tls": [{"hosts": ["a.example"]}]}}
     assert "WARNING" not in render(values).notes
     assert "https://a.example/chat" in render(values).notes
-    scraped = {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}}
-    assert "WARNING" not in render(SAFE, scraped, {"networkPolicy": {"internalFrom": [{"podSelector": {}}]}}).notes
+    scraped = {"metrics": {"serviceMonitor": {"enabled": True}}}
+    peers: list[Values] = [{"internalFrom": [{"podSelector": {}}]}, {"metricsNamespace": "monitoring"}]
+    for who in peers:
+        assert "WARNING" not in render(SAFE, scraped, {"networkPolicy": who}).notes
+
+
+def test_a_redis_elsewhere_is_thought_of() -> None:
+    """The policy's egress would hold it off: a note says so, until it is named or nothing is restricted."""
+    note = "pods of this cluster at the ports 6379, 26379. If Redis is\nelsewhere"
+    assert note in render(SAFE).notes
+    named = {"egress": {"to": [{"to": [{"ipBlock": {"cidr": "192.0.2.7/32"}}]}]}}
+    for policy in (named, {"egress": {"enabled": False}}, {"enabled": False}):
+        assert note not in render(SAFE, {"networkPolicy": policy}).notes
+    assert note not in render(AUTH).notes
+
+
+def test_pages_of_any_origin_are_told_of() -> None:
+    """Until the origins are named."""
+    note = "pages of any origin may open connections"
+    assert note in render(SAFE).notes
+    assert note not in render(SAFE, {"config": {"allowedOrigins": ["https://chat.example.com"]}}).notes
 
 
 def test_the_commands_are_those_of_the_release() -> None:

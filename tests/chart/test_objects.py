@@ -252,20 +252,34 @@ def test_nodes_are_drained_one_replica_at_a_time() -> None:
 
 
 def test_the_network_policy(everything: dict[str, Any]) -> None:
-    """The internal port is closed to strangers; who may come is who was named, and `helm test`."""
-    spec = _spec(render(AUTH, {"networkPolicy": {"enabled": True}}).one("NetworkPolicy"))
-    assert spec["policyTypes"] == ["Ingress"]
-    clients, internal = spec["ingress"]
-    assert "from" not in clients
-    assert internal["ports"] == [{"port": "internal", "protocol": "TCP"}]
-    assert internal["from"] == [{"podSelector": {}}]
+    """There is one by default, with the internal port closed and egress to DNS and Redis alone. Who may come to either
+    port is who was named, and `helm test`."""
+    for values, ports in ((AUTH, [[53, 53]]), ({**AUTH, **REDIS}, [[53, 53], [6379, 26379]])):
+        spec = _spec(render(values).one("NetworkPolicy"))
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+        assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+        assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == ports
+        assert [rule.get("to") for rule in spec["egress"]] == [None, [{"namespaceSelector": {}}]][: len(ports)]
     spec = _spec(render(everything).one("NetworkPolicy"))
-    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"][1] == {
+        "ports": [{"port": "internal", "protocol": "TCP"}],
+        "from": [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "prometheus"}}},
+            {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}},
+        ],
+    }
     ours, tests = spec["ingress"][0]["from"]
     assert ours == {"namespaceSelector": {"matchLabels": {"name": "ingress"}}}
     pod = render(everything).one("Pod")["metadata"]["labels"]
     assert tests["podSelector"]["matchLabels"].items() <= pod.items()
-    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6379]
+    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6380, 7000]
+
+
+def test_egress_that_is_not_restricted() -> None:
+    """Then the policy says nothing of it."""
+    spec = _spec(render(AUTH, REDIS, {"networkPolicy": {"egress": {"enabled": False}}}).one("NetworkPolicy"))
+    assert spec["policyTypes"] == ["Ingress"]
+    assert "egress" not in spec
 
 
 def test_what_scrapes(everything: dict[str, Any]) -> None:

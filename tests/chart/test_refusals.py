@@ -163,8 +163,8 @@ TEMPLATES: list[tuple[Values, str]] = [
         "autoscaling.targetCPU is a share of resources.requests.cpu, which is not set",
     ),
     (
-        {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}, **REDIS},
-        "networkPolicy.egress.to: empty, so no replica could reach Redis, nor ever be ready. Name it:",
+        {"networkPolicy": {"egress": {"storePorts": []}}, **REDIS},
+        "networkPolicy.egress: storePorts and to are empty, so no replica could reach Redis, nor ever be ready.",
     ),
     (
         {"progressDeadlineSeconds": 60, "minReadySeconds": 60},
@@ -257,7 +257,7 @@ def test_secrets_of_ones_own_may_share_a_key() -> None:
 
 def test_egress_without_redis_needs_no_rule() -> None:
     """The embedded log is reached without a network."""
-    policy = render(AUTH, {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}).one("NetworkPolicy")
+    policy = render(AUTH, {"networkPolicy": {"egress": {"storePorts": []}}}).one("NetworkPolicy")
     assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53]
 
 

@@ -14,7 +14,7 @@ from server.settings.choices import BroadcastKind, MessageLogKind
 from server.settings.errors import BadSetting
 from server.settings.load import load
 from server.settings.model import PREFIX, Settings
-from tests.chart.rendered import AUTH, REDIS, Rendered, render
+from tests.chart.rendered import AUTH, REDIS, ROOT, Rendered, render
 
 NOWHERE = Path("no.env")
 
@@ -67,7 +67,13 @@ def test_the_defaults_are_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name)
     by_server = load(NOWHERE).model_dump()
     differ = {name for name in by_server if by_server[name] != by_chart[name]}
-    assert differ == {"sqlite_path"}
+    assert differ == {"sqlite_path", "internal_host"}
+
+
+def test_the_image_opens_its_internal_port() -> None:
+    """In a container, loopback is reached by nobody: the image says so, and the server guesses nothing."""
+    assert "    MARU_INTERNAL_HOST=0.0.0.0 \\\n" in (ROOT / "Dockerfile").read_text()
+    assert Settings.model_fields["internal_host"].default == "127.0.0.1"
 
 
 def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

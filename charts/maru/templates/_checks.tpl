@@ -134,8 +134,8 @@
 
 {{- define "maru.checkNetwork" -}}
 {{- $policy := .Values.networkPolicy -}}
-{{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.to) (include "maru.shared" .) -}}
-{{- fail "networkPolicy.egress.to: empty, so no replica could reach Redis, nor ever be ready. Name it: [{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379, protocol: TCP}]}]" -}}
+{{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.to) (not $policy.egress.storePorts) (include "maru.shared" .) -}}
+{{- fail "networkPolicy.egress: storePorts and to are empty, so no replica could reach Redis, nor ever be ready. Name it in to: [{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379, protocol: TCP}]}]" -}}
 {{- end -}}
 {{- end -}}
 

@@ -25,7 +25,7 @@ def test_defaults(env: Any) -> None:
         "dev": False,
         "host": "0.0.0.0",
         "port": 8080,
-        "internal_host": "0.0.0.0",
+        "internal_host": "127.0.0.1",
         "internal_port": 9090,
         "allowed_origins": ("*",),
         "jwt_secret": SecretStr(SECRET),
