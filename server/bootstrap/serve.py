@@ -15,7 +15,7 @@ from server.api.listener import Handlers, Listeners, itself
 from server.bootstrap import demo
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.stores.open import Stores, open_stores
-from server.bootstrap.tokens import affinity_key
+from server.bootstrap.tokens import affinity_key, tell_of_any_issuer
 from server.gateway.websocket.first_read import AcceptQueue
 from server.process import garbage
 from server.settings.errors import StartRefused
@@ -30,6 +30,7 @@ class _Stopped(Exception):
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; any other error is a fault."""
+    tell_of_any_issuer(settings)
     async with AsyncExitStack() as resources:
         stores = await open_stores(settings, resources)
         try:

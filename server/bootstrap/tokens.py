@@ -2,12 +2,26 @@
 
 import time
 
+import structlog
+
 from server.adapters.tokens import minting
 from server.adapters.tokens.jwt_verifier import JwtVerifier
 from server.api.affinity import derive_key
 from server.bootstrap.keys import signing_secret, token_key
 from server.domain.identity import Grants
 from server.settings.model import Settings
+
+_log = structlog.get_logger("maru.server")
+
+
+def tell_of_any_issuer(settings: Settings) -> None:
+    """Warn, at the start, if every token of the key is taken, also those that its owner made for other services."""
+    if not (settings.jwt_issuer or settings.jwt_audience or settings.dev):
+        _log.warning(
+            "tokens.any_issuer",
+            problem="every token that is signed with the key is taken, whatever service it was made for",
+            remedy="set MARU_JWT_AUDIENCE or MARU_JWT_ISSUER to what your tokens carry as 'aud' or 'iss'",
+        )
 
 
 def verifier(settings: Settings) -> JwtVerifier:

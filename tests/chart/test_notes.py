@@ -55,6 +55,14 @@ def test_pages_of_any_origin_are_told_of() -> None:
     assert note not in render(SAFE, {"config": {"allowedOrigins": ["https://chat.example.com"]}}).notes
 
 
+@pytest.mark.parametrize("claim", ["issuer", "audience"])
+def test_tokens_of_any_service_are_told_of(claim: str) -> None:
+    """Until one of the two claims is asked for."""
+    note = "every token that is signed with the key is taken"
+    assert note in render(SAFE).notes
+    assert note not in render(SAFE, {"auth": {claim: "chat"}}).notes
+
+
 def test_the_commands_are_those_of_the_release() -> None:
     """With its names, to be copied."""
     notes = render(SAFE, {"service": {"port": 80}}).notes
