@@ -26,6 +26,7 @@ from server.domain.identity import Action
 from server.logs.configure import configure as configure_logs
 from server.logs.configure import flush_soon
 from server.logs.unhandled import log_unhandled
+from server.process import descriptors
 from server.process.stopping import stop_on_signals
 from server.settings.choices import EventLoop, LogFormat, LogLevel
 from server.settings.errors import BadSetting, StartRefused
@@ -179,6 +180,7 @@ def _token(settings: Settings, options: argparse.Namespace) -> None:
 def _serve(settings: Settings, _: argparse.Namespace) -> None:
     configure_logs(settings.log_level, settings.log_format)
     log_unhandled()
+    descriptors.raise_limit()
     last_steps.append(flush_soon)
     if generated := dev_secret_file(settings):
         settings = with_dev_secret(settings)

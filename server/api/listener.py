@@ -1,9 +1,12 @@
 """Listening sockets, with the options that matter in a storm of clients."""
 
 import asyncio
+import errno
 import socket
+import time
 from collections.abc import Callable
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 from aiohttp import web
 
@@ -25,14 +28,51 @@ LAST_ANSWERS_S = 0.1
 """Time for requests under way when the listeners close: this long to be answered, and again this long to end if they
 are not. A half-sent request can't be answered any more, and the stores need the rest of the time."""
 
+ACCEPTS_PER_LOOK = 4
+"""Connections that asyncio accepts in one turn; it tells their protocols three turns later. uvloop accepts all that are
+there, and closes those for which it has no descriptor."""
+
+OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors of `accept` after which the next one fails, too."""
+
+ACCEPT_RETRY_S = 0.5
+"""Time without a further try after such an error. The event loop looks at the socket again after a second."""
+
 NO_LOG: Any = None
 """aiohttp takes it for "no access log", though its annotation does not say so."""
+
+
+@dataclass(slots=True)
+class Http:
+    """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard."""
+
+    limit: int
+    open: int = 0
 
 
 class Handler(web.RequestHandler):
     """aiohttp's handler of one HTTP connection. Its refusals do not quote the request, which may hold a token."""
 
-    __slots__ = ()
+    __slots__ = ("_counted", "_http")
+
+    def __init__(self, http: Http, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._http = http
+        self._counted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection."""
+        super().connection_made(transport)
+        self._http.open += 1
+        self._counted = True
+        if self._http.open > self._http.limit:
+            cast(asyncio.Transport, transport).abort()  # uvloop's is no subclass
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count it no more: it is gone, or has become a WebSocket."""
+        self._http.open -= self._counted
+        self._counted = False
+        super().connection_lost(exc)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -47,6 +87,30 @@ class Handler(web.RequestHandler):
         if isinstance(resp, web.HTTPExpectationFailed):
             resp = web.Response(status=resp.status)
         return await super().finish_response(request, resp, start_time)
+
+
+class Listener(socket.socket):
+    """A listening socket that fails once for each look of the event loop if there are no descriptors.
+
+    asyncio tries to accept several connections at each look, and logs each failure
+    (`BaseSelectorEventLoop._accept_connection`). uvloop does not call `accept`.
+    """
+
+    def __init__(self, opened: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(opened.family, opened.type, opened.proto, opened.detach())
+        self._clock = clock
+        self._retry_at = 0.0  # on the clock
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection. For a moment after a failure there seems to be none."""
+        if self._clock() < self._retry_at:
+            raise BlockingIOError(errno.EAGAIN, "out of descriptors a moment ago")
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                self._retry_at = self._clock() + ACCEPT_RETRY_S
+            raise
 
 
 Handlers = Callable[[], asyncio.Protocol]
@@ -75,11 +139,12 @@ class Listeners:
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
 
     async def listen(
-        self, app: web.Application, host: str, port: int, before: Callable[[Handlers], Handlers] = itself
+        self, app: web.Application, host: str, port: int, http: Http, before: Callable[[Handlers], Handlers] = itself
     ) -> int:
         """Serve `app`; return the port. Raises `OSError`.
 
-        `before` may put another protocol in front of aiohttp's. There is no access log: it would print query strings.
+        `http` counts the connections that aiohttp handles. `before` may put another protocol in front of aiohttp's.
+        There is no access log: it would print query strings.
         """
         loop = asyncio.get_running_loop()
         listener = await _bind(host, port)
@@ -88,16 +153,17 @@ class Listeners:
         self._runners.append(runner)
         server = runner.server
         assert server is not None
-        handlers = before(lambda: Handler(server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S))
-        self._listening.append(await loop.create_server(handlers, sock=listener, backlog=BACKLOG))
+        handlers = before(lambda: Handler(http, server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S))
+        self._listening.append(await loop.create_server(handlers, sock=listener, backlog=ACCEPTS_PER_LOOK))
+        listener.listen(BACKLOG)  # asyncio has one number for both
         bound: int = listener.getsockname()[1]
         return bound
 
 
-async def _bind(host: str, port: int) -> socket.socket:
+async def _bind(host: str, port: int) -> Listener:
     loop = asyncio.get_running_loop()
     family = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = Listener(socket.create_server((host, port), family=family, backlog=BACKLOG))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -11,11 +12,13 @@ from aiohttp import web
 from server.adapters.prometheus.exposition import Exposition
 from server.api import metrics, probes
 from server.api.affinity import Affinity
-from server.api.listener import Handlers, Listeners, itself
+from server.api.listener import Handlers, Http, Listeners, itself
 from server.bootstrap import demo
 from server.bootstrap.replica import Replica, compose
+from server.bootstrap.room import find_room
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import affinity_key, tell_of_any_issuer
+from server.gateway.websocket.capacity import Capacity
 from server.gateway.websocket.first_read import AcceptQueue
 from server.process import garbage
 from server.settings.errors import StartRefused
@@ -59,19 +62,35 @@ async def _serve(
 
 async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners) -> None:
     """Listen: first on the internal port, so that a probe finds it as soon as clients are accepted."""
+    room = find_room(settings.max_connections)
     internal_port = await _listen(
-        listeners, _internal(replica), "MARU_INTERNAL_", settings.internal_host, settings.internal_port
+        listeners,
+        _internal(replica),
+        "MARU_INTERNAL_",
+        settings.internal_host,
+        settings.internal_port,
+        Http(room.internal),
     )
-    accept = replica.chat.eio.accept
+    engine, http = replica.chat.eio, Http(room.clients)
+    capacity = Capacity(room.clients, lambda: len(engine.sockets) + http.open, replica.metrics, time.monotonic)
     port = await _listen(
         listeners,
         _public(settings, replica),
         "MARU_",
         settings.host,
         settings.port,
-        lambda others: AcceptQueue(accept, others).make_protocol,
+        http,
+        lambda others: AcceptQueue(engine.accept, others, capacity).make_protocol,
     )
-    _log.info("serving", host=settings.host, port=port, internal_port=internal_port, version=VERSION)
+    _log.info(
+        "serving",
+        host=settings.host,
+        port=port,
+        internal_port=internal_port,
+        max_connections=room.clients,
+        descriptors=room.descriptors,
+        version=VERSION,
+    )
 
 
 def _internal(replica: Replica) -> web.Application:
@@ -99,10 +118,11 @@ async def _listen(
     variables: str,
     host: str,
     port: int,
+    http: Http,
     before: Callable[[Handlers], Handlers] = itself,
 ) -> int:
     try:
-        return await listeners.listen(app, host, port, before)
+        return await listeners.listen(app, host, port, http, before)
     except OSError as error:
         # The port is at fault if it is taken, or may not be used; else the address is.
         wrong = "PORT" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "HOST"

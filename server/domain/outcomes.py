@@ -25,6 +25,8 @@ class Refusal(StrEnum):
     """Why a handshake got no WebSocket."""
 
     RATE = "rate"
+    BUSY = "busy"  # the event loop is late, or too much waits for slow readers
+    CONNECTIONS = "connections"  # as many are open as may be
     DRAINING = "draining"
     ORIGIN = "origin"
     BAD_REQUEST = "bad_request"

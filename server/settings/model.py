@@ -142,6 +142,9 @@ class Settings(BaseSettings):
     channel_rules: Annotated[dict[str, Rule], NoDecode, BeforeValidator(rates.rules)] = Field(
         default={}, description="a JSON object of channel patterns and their rules, or the path of a file that has it"
     )
+    max_connections: int = Field(
+        default=0, ge=0, le=10_000_000, description="a number up to 10000000; 0: as the descriptors allow"
+    )
     max_outbound: Bytes | None = Field(
         default=None, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 512MiB"
     )

@@ -18,12 +18,16 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from server.gateway.websocket.handshake import Handshake
+from server.gateway.websocket.capacity import Capacity, Place
+from server.gateway.websocket.handshake import Handshake, full
 from server.gateway.websocket.plain_handshake import read_plain
 from server.gateway.websocket.turn_queue import TurnQueue
 
 SILENT_S = 15.0
 """How long a connection may send nothing at all: as long as aiohttp waits (`api.listener.KEEPALIVE_S`)."""
+
+NO_ROOM_S = 1.0
+"""The same if there is no room for the connection."""
 
 ACCEPTS_PER_TURN = 32
 """First reads parsed in a turn of the event loop, about 5 ms. Their clients' next packets then come spread, too."""
@@ -62,17 +66,18 @@ class HandshakeParser:
 
 
 class AcceptQueue:
-    """Connections whose first read is to be parsed, in the order of these reads."""
+    """Connections whose first read is to be parsed, in the order of these reads. `capacity` bounds all of them."""
 
-    def __init__(self, accept: Accept, fallback: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, accept: Accept, fallback: Callable[[], asyncio.Protocol], capacity: Capacity) -> None:
         self._accept = accept
+        self._capacity = capacity
         self._fallback = fallback  # makes aiohttp's protocol for a connection
         self._parser = HandshakeParser(asyncio.get_running_loop())
         self._queue = TurnQueue(ACCEPTS_PER_TURN, self._parse_or_abort)
 
     def make_protocol(self) -> "FirstRead":
         """Make the first protocol of a connection."""
-        return FirstRead(self._queue)
+        return FirstRead(self._queue, self._capacity)
 
     def _parse_or_abort(self, connection: "FirstRead") -> None:
         try:
@@ -80,6 +85,9 @@ class AcceptQueue:
         except Exception as error:  # noqa: BLE001  # a fault with this connection must not reach the others
             _log.error("first_read.failed", exc_info=error)
             connection.transport.abort()
+        finally:
+            if connection.transport.get_protocol() is not connection:
+                connection.leave()
 
     def _parse(self, connection: "FirstRead") -> None:
         transport, data = connection.transport, connection.data
@@ -102,29 +110,55 @@ class AcceptQueue:
 class FirstRead(asyncio.Protocol):
     """The protocol of a connection until its first read is parsed."""
 
-    __slots__ = ("_queue", "_timer", "data", "transport")
+    __slots__ = ("_capacity", "_place", "_queue", "_timer", "data", "transport")
 
     transport: asyncio.Transport
 
-    def __init__(self, queue: "TurnQueue[FirstRead]") -> None:
+    def __init__(self, queue: "TurnQueue[FirstRead]", capacity: Capacity) -> None:
         self._queue = queue
+        self._capacity = capacity
+        self._place = Place.CLOSED  # what it has of the capacity
+        self._timer: asyncio.TimerHandle | None = None
         self.data = b""  # the first read, and what came while it was queued
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait `SILENT_S` for the first read."""
+        """Wait `SILENT_S` for the first read, if there is room for the connection."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        self._timer = asyncio.get_running_loop().call_later(SILENT_S, self.transport.abort)
+        self._place = self._capacity.enter()
+        if self._place is Place.CLOSED:
+            self.transport.abort()
+            return
+        wait_s = SILENT_S if self._place is Place.CLIENT else NO_ROOM_S
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Queue the first read. If more comes before it is parsed, pause reading."""
+        if self._place is not Place.CLIENT:
+            self._refuse()
+            return
         if self.data:
             self.data += data
             self.transport.pause_reading()
             return
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self.data = data
         self._queue.put(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the wait."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give up the place in the capacity: the connection is gone, or has another protocol, which is counted."""
+        place, self._place = self._place, Place.CLOSED
+        if place is not Place.CLOSED:
+            self._capacity.leave(place)
+
+    def _refuse(self) -> None:
+        """Answer the request, whatever it is."""
+        if not self.transport.is_closing():
+            self.transport.write(full().written())
+            self.transport.close()

@@ -6,6 +6,7 @@ A URL with a token in it is refused, whatever the token's name and encoding: eve
 import base64
 import binascii
 import hashlib
+import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ _TOKEN_NAME = re.compile(rf"(?:^|&)(?:{'|'.join(sorted(_TOKEN_NAMES))})(?:[=&]|$
 
 MAX_QUERY_CHARS = 1_024
 """Length of a query string, as it is in the URL. A longer one is not parsed; clients send under 100."""
+
+BUSY_RETRY_S = 5
+"""Clients of a replica that has no room or no time are told to come back after 1 to so many seconds, at random."""
 
 Handshake = RawRequestMessage | PlainHandshake
 """A request, parsed by aiohttp or read as a plain one."""
@@ -118,6 +122,11 @@ class HandshakeChecks:
         if self._origins is None or origin in self._origins:
             return None
         return _refused(Refusal.ORIGIN, 403, {"code": 4, "message": "Forbidden"})
+
+
+def full() -> Refused:
+    """Return the 503 of a connection for which there is no room."""
+    return _later(Refusal.CONNECTIONS, "Too many connections", random.randint(1, BUSY_RETRY_S))  # noqa: S311  # jitter
 
 
 def key_of(request: Handshake) -> str:

@@ -57,6 +57,7 @@ def test_defaults(env: Any) -> None:
         "limits": {bucket: asdict(rate) for bucket, rate in DEFAULTS.items()},
         "limit_tiers": {},
         "channel_rules": {},
+        "max_connections": 0,
         "max_outbound": None,
         "max_rings": 64 << 20,
         "event_loop": EventLoop.AUTO,

@@ -3,15 +3,18 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from structlog.testing import capture_logs
 
+from server.domain.outcomes import Refusal
+from server.gateway.websocket.capacity import ANSWERED, Capacity
 from server.gateway.websocket.first_read import AcceptQueue, FirstRead
 from server.gateway.websocket.handshake import Handshake
 from server.gateway.websocket.plain_handshake import PlainHandshake
 from tests.clients.raw import handshake
+from tests.doubles.metrics import RecordingMetrics
 
 DEADLINE_S = 5.0
 UPGRADE = b"Host: maru\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -33,9 +36,11 @@ class Fallback(asyncio.Protocol):
 class House:
     """A queue behind a listening socket, and what it has accepted: path and bytes behind the request."""
 
-    def __init__(self, accepts: bool) -> None:
+    def __init__(self, accepts: bool, limit: int = 100) -> None:
         self._accepts = accepts
-        self.queue = AcceptQueue(self._accept, Fallback)
+        self.metrics = RecordingMetrics()
+        self.capacity = Capacity(limit, lambda: 0, self.metrics, lambda: 0.0)
+        self.queue = AcceptQueue(self._accept, Fallback, self.capacity)
         self.offered: list[str] = []  # their paths, or that they were read as plain
         self.accepted: list[tuple[str, bytes]] = []
         self.address: tuple[str, int] = ("", 0)
@@ -62,9 +67,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(accepts: bool = True) -> AsyncIterator[House]:
-    """A house that accepts every complete handshake, or none."""
-    loop, it = asyncio.get_running_loop(), House(accepts)
+async def house(accepts: bool = True, limit: int = 100) -> AsyncIterator[House]:
+    """A house that accepts every complete handshake, or none, of `limit` clients at once."""
+    loop, it = asyncio.get_running_loop(), House(accepts, limit)
     async with await loop.create_server(it.queue.make_protocol, "127.0.0.1", 0) as server:
         it.address = server.sockets[0].getsockname()
         yield it
@@ -150,3 +155,39 @@ async def test_a_client_that_has_gone_is_not_parsed() -> None:
         transport.abort()
         await asyncio.sleep(0)
         assert it.accepted == []
+
+
+async def test_a_connection_without_room_is_answered_503() -> None:
+    """Whatever it asks for, and a plain handshake, too: a proxy then asks another replica."""
+    async with house(limit=1) as it, connected(it.queue):
+        for sent in (handshake(), b"GET /session HTTP/1.1\r\n\r\n", b"x"):
+            answer = await it.answer(sent)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"Retry-After: " in answer
+        assert it.offered == []
+        assert it.metrics.of("refused") == [(Refusal.CONNECTIONS,)] * 3
+
+
+async def test_connections_beyond_those_that_are_answered_are_closed() -> None:
+    """A crowd without room costs a bounded number of descriptors, and one line."""
+    with capture_logs() as lines:
+        async with house(limit=1) as it, AsyncExitStack() as crowd:
+            await crowd.enter_async_context(connected(it.queue))
+            for _ in range(ANSWERED):
+                waiting, _ = await crowd.enter_async_context(connected(it.queue))
+                assert not waiting.is_closing()
+            further, _ = await crowd.enter_async_context(connected(it.queue))
+            assert further.is_closing()
+    assert lines == [{"event": "connections.full", "limit": 1, "refused": 1, "log_level": "warning"}]
+
+
+async def test_room_that_is_given_up_is_found_again() -> None:
+    """By a client that goes silent, one that is handed on, and one that a fault ends."""
+    async with house(limit=1) as it:
+        async with connected(it.queue) as (transport, _):
+            transport.abort()
+            await asyncio.sleep(0)
+        assert await it.answer(HANDSHAKE) == b"accepted: "
+        assert await it.answer(HANDSHAKE + b"fault") == b""
+        assert await it.answer(b"\r\n\r\n") == b"fallback: \r\n\r\n"
+        assert await it.answer(HANDSHAKE) == b"accepted: "
