@@ -14,6 +14,7 @@ from aiohttp import web
 
 from server.domain.errors import BadRequest
 from server.domain.identity import MAX_USER_CHARS
+from server.domain.texts import visible
 from server.wire import errors, words
 
 CLIENT_LIBRARY = "node_modules/socket.io-client/dist/socket.io.esm.min.js"
@@ -92,7 +93,7 @@ class Demo:
         """Answer `?user=NAME[&ttl=SECONDS]` with `{token, user, expires_at}`."""
         if self._loopback_only and not _is_loopback(request.url.host):
             return _refused("this host name is not the loopback's; open http://localhost")
-        user, ttl = request.query.get("user", ""), request.query.get("ttl", str(TOKEN_TTL_S))
+        user, ttl = visible(request.query.get("user", "")), request.query.get("ttl", str(TOKEN_TTL_S))
         if not 1 <= len(user) <= MAX_USER_CHARS or not user.isprintable():
             return _refused(f"user: expected 1 to {MAX_USER_CHARS} printable characters")
         whole = ttl.isascii() and ttl.isdigit() and len(ttl) <= MAX_TTL_DIGITS

@@ -29,6 +29,7 @@ from server.domain.limits import (
 from server.domain.messages import Position
 from server.domain.nesting import is_deeper
 from server.domain.numbers import is_kept
+from server.domain.texts import has_controls, with_line_feeds
 
 CHANNELS_REMEMBERED = 4_096
 """Valid channel names that are cached (about 1 MiB): most commands name the same few."""
@@ -53,7 +54,10 @@ def _sound(value: dict[str, Any]) -> dict[str, Any]:
 Channel = Annotated[str, Field(max_length=channels.MAX_CHANNEL_CHARS), AfterValidator(_channel)]
 
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=_NO_CONTROLS)]
 
 
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
@@ -90,7 +94,8 @@ class Command(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             field = _path(first["loc"])
-            problem = first["msg"].removeprefix("Value error, ")
+            controls = first["type"] == "string_pattern_mismatch"
+            problem = "holds control characters" if controls else first["msg"].removeprefix("Value error, ")
             raise BadRequest(f"{field}: {problem}", details={"field": field}) from None
         return command
 
@@ -139,8 +144,16 @@ class Leave(Command):
     channel: Channel
 
 
-class _WithData(Command):
+class _Content(Command):
+    text: Text
     data: Json | None = None
+
+    def clean_text(self) -> None:
+        """Raise `BadRequest` if the text has control characters; end its lines by line feeds."""
+        if has_controls(self.text):
+            raise BadRequest("text: holds control characters other than tabs and line ends", details={"field": "text"})
+        if "\r" in self.text:
+            self.__dict__["text"] = with_line_feeds(self.text)
 
     def check_size(self) -> None:
         """Raise `PayloadTooLarge` if `data` has too many bytes, `BadRequest` if JSON can't carry it."""
@@ -156,28 +169,28 @@ class _WithData(Command):
 
     @classmethod
     def parse(cls, payload: object) -> Self:
-        """As `Command.parse`, with the bound on `data` in bytes."""
+        """As `Command.parse`, with the characters of `text`, and the bound on `data` in bytes."""
         command = super().parse(payload)
+        if not command.text.isprintable():  # most are, which is found out in a moment
+            command.clean_text()
         if command.data is not None:
             command.check_size()
         return command
 
 
-class Send(_WithData):
+class Send(_Content):
     """`message:send`."""
 
     channel: Channel
-    text: Text
     reply_to: Id | None = None
-    key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS)] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS, pattern=_NO_CONTROLS)] | None = None
 
 
-class Edit(_WithData):
+class Edit(_Content):
     """`message:edit`. An absent `data` keeps the old data, `null` removes it."""
 
     channel: Channel
     id: Id
-    text: Text
 
     @property
     def keeps_data(self) -> bool:

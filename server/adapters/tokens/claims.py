@@ -2,13 +2,13 @@
 
 import binascii
 import math
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from server.domain.channels import is_pattern
 from server.domain.errors import Unauthenticated
-from server.domain.identity import MAX_USER_CHARS, Action, UserId
+from server.domain.identity import MAX_NAME_CHARS, MAX_USER_CHARS, Action, UserId
+from server.domain.texts import is_breaking, is_visible, visible
 
 MAX_TOKEN_ID_CHARS = 128
 """Bound of `jti`."""
@@ -47,14 +47,22 @@ def decode_base64url(text: bytes) -> bytes:
 
 
 def user_id(sub: object) -> UserId:
-    """Read the claim `sub`: the user's id."""
+    """Read the claim `sub`: the user's id. It is compared and never changed, so it must look like what it is."""
     if sub is None:
         raise Unauthenticated("the token has no 'sub'")
-    if not isinstance(sub, str) or not 1 <= len(sub) <= MAX_USER_CHARS or not _plain(sub):
+    if not isinstance(sub, str) or not 1 <= len(sub) <= MAX_USER_CHARS or is_breaking(sub):
         raise Unauthenticated(
             f"the token's 'sub' is no text of 1 to {MAX_USER_CHARS} characters without control characters"
         )
+    if not is_visible(sub):
+        raise Unauthenticated("the token's 'sub' is not in NFC, or holds invisible or direction-changing characters")
     return UserId(sub)
+
+
+def display_name(claims: Mapping[str, Any]) -> str | None:
+    """Read the claim `name`, without what would hide or turn a part of a page; None if nothing is left."""
+    name = optional_text(claims, "name", MAX_NAME_CHARS)
+    return None if name is None else visible(name).strip() or None
 
 
 def optional_text(claims: Mapping[str, Any], claim: str, limit: int) -> str | None:
@@ -62,16 +70,11 @@ def optional_text(claims: Mapping[str, Any], claim: str, limit: int) -> str | No
     value = claims.get(claim)
     if value is None:
         return None
-    if not isinstance(value, str) or len(value) > limit or not _plain(value):
+    if not isinstance(value, str) or len(value) > limit or is_breaking(value):
         raise Unauthenticated(
             f"the token's '{claim}' is no text of at most {limit} characters without control characters"
         )
     return value
-
-
-def _plain(text: str) -> bool:
-    """Return whether the text has no control characters and no line breaks that a page or a log would act upon."""
-    return text.isprintable() or not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text)
 
 
 def numeric_date(claims: Mapping[str, Any], claim: str) -> float | None:

@@ -18,6 +18,7 @@ import orjson
 from server.adapters.tokens.claims import (
     MAX_TOKEN_ID_CHARS,
     decode_base64url,
+    display_name,
     grant_pattern,
     known_actions,
     numeric_date,
@@ -26,7 +27,7 @@ from server.adapters.tokens.claims import (
 )
 from server.adapters.tokens.keys import SIGNATURE_CHECKS, Key
 from server.domain.errors import TokenExpired, Unauthenticated
-from server.domain.identity import MAX_NAME_CHARS, Action, CompiledGrants, Grants, Identity
+from server.domain.identity import Action, CompiledGrants, Grants, Identity
 from server.domain.limits import MAX_TOKEN_CHARS
 from server.ports.token_verifier import TokenVerifier
 
@@ -126,7 +127,7 @@ class JwtVerifier(TokenVerifier):
             raise Unauthenticated("the token has no 'exp'")
         identity = Identity(
             user=user_id(claims.get("sub")),
-            name=optional_text(claims, "name", MAX_NAME_CHARS),
+            name=display_name(claims),
             grants=self._grants(claims),
             expires_at=int(expires_s * 1_000),
             token_id=optional_text(claims, "jti", MAX_TOKEN_ID_CHARS),

@@ -65,6 +65,7 @@ POSITIONS: list[object] = [None, resume(0), resume(500)]
 FITS: list[tuple[type[Command], str, object]] = [
     *((command, "channel", "a" * 128) for command in (Join, Leave, Send, Edit, Delete, ReadHistory)),
     *((command, "text", text) for command in (Send, Edit) for text in ("x", "x" * 4_000, "가" * 4_000, "🙂" * 4_000)),
+    *((command, "text", text) for command in (Send, Edit) for text in ("\ta\n\nb\n", "\u2028\u202e\u200d\xa0\xad")),
     *((command, "data", data) for command in (Send, Edit) for data in DATA),
     *((command, "id", id) for command in (Edit, Delete) for id in ("m", "m" * 64)),
     *((Send, "reply_to", id) for id in (None, "m", "m" * 64)),
@@ -78,6 +79,9 @@ FITS: list[tuple[type[Command], str, object]] = [
     *((command, "token", token) for command in (ConnectPayload, Refresh) for token in ("t", "t" * 16_384)),
     *((ConnectPayload, "resume", positions) for positions in POSITIONS),
 ]
+CONTROLS = ("\0", "\a", "\b", "\v", "\f", "\x1b", "\x1f", "\x7f", "\x80", "\x9b", "\x9f")
+"""Control characters that a message's text can't have."""
+
 NO_DATA: list[object] = [[], "{}", 1, True, nested(33), nested(500), {"a": 2**64}, {"a": "\ud800"}, {"\ud800": 1}]
 NO_POSITIONS: list[object] = [[], "room:1", 1, resume(501)]
 REFUSED: list[tuple[type[Command], str, object, str]] = [
@@ -91,6 +95,9 @@ REFUSED: list[tuple[type[Command], str, object, str]] = [
         for command in (Send, Edit)
         for text in ("", "x" * 4_001, "🙂" * 4_001, "\ud800", None, 1, ["x"], b"x", True)
     ),
+    *((command, "text", f"a{char}b", "text") for command in (Send, Edit) for char in CONTROLS),
+    *((Send, field, f"a{char}b", field) for field in ("key", "reply_to") for char in (*CONTROLS, "\t", "\n", "\r")),
+    *((command, "id", f"a{char}b", "id") for command in (Edit, Delete) for char in (*CONTROLS, "\t", "\n", "\r")),
     *((command, "data", data, "data") for command in (Send, Edit) for data in NO_DATA),
     (Send, "data", {1: 1}, "data.*"),
     *((command, "id", id, "id") for command in (Edit, Delete) for id in ("", "m" * 65, None, 1)),
@@ -127,6 +134,21 @@ def naming(value: object) -> str:
     except ValueError:  # an int of too many digits to print
         return "a huge int" if isinstance(value, int) else "holding a huge int"
     return value.__name__ if isinstance(value, type) else text if len(text) < 40 else f"{text[:20]}...{len(text)}"
+
+
+@pytest.mark.parametrize("command", [Send, Edit])
+@pytest.mark.parametrize(
+    ("text", "kept"), [("a\r\nb", "a\nb"), ("a\rb\r", "a\nb\n"), ("\r\r\n\n", "\n\n\n"), ("\u202e\r\n", "\u202e\n")]
+)
+def test_lines_end_by_line_feeds(command: type[Send | Edit], text: str, kept: str) -> None:
+    """Windows and old Macs end them otherwise."""
+    assert command.parse(COMPLETE[command] | {"text": text}).text == kept
+
+
+def test_control_characters_in_data_are_the_applications() -> None:
+    """The server keeps `data` as it is: JSON writes controls as escapes, and who shows them decides."""
+    data = {"a": "\0\x1b", "\0": 1}
+    assert Send.parse(COMPLETE[Send] | {"data": data}).data == data
 
 
 @pytest.mark.parametrize(("command", "field", "value"), FITS, ids=naming)

@@ -122,6 +122,30 @@ async def test_the_issuer_is_compared_where_set() -> None:
             await verifier(issuer="https://id.example").verify(token(iss=bad))
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\u202eecilA", "ecilA"),
+        ("Al\u200bice\u2066\u200f", "Alice"),
+        ("Zoe\u0308", "Zo\u00eb"),
+        (" \u3164 Bob  ", "Bob"),
+        (" \u200b", None),
+        ("", None),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),
+    ],
+)
+async def test_a_name_is_made_visible(name: str, shown: str | None) -> None:
+    """People may type anything into a profile, so nobody is refused for it: what hides or turns text is left out."""
+    assert (await verifier().verify(token(name=name))).name == shown
+
+
+@pytest.mark.parametrize("sub", ["\u0645\u06cc\u200c\u062e", "zo\u00eb", "a b", "\U0001f469\u200d\U0001f4bb"])
+async def test_a_user_id_is_never_changed(sub: str) -> None:
+    """Clients compare it: it is taken as it is, or refused."""
+    assert (await verifier().verify(token(sub=sub))).user == sub
+
+
 def other_algorithm(name: str) -> str:
     """Signed with the right secret by an algorithm that is not allowed."""
     return jwt.encode(CLAIMS, SECRET * 2, name)
@@ -184,6 +208,11 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "sub with a line break": lambda: token(sub="alice\nbob"),
     "sub with NUL": lambda: token(sub="alice\0"),
     "sub with U+2028": lambda: token(sub="alice\u2028"),
+    "sub with an override": lambda: token(sub="\u202eecila"),
+    "sub with a zero width space": lambda: token(sub="ali\u200bce"),
+    "sub with a joiner in Latin": lambda: token(sub="ali\u200dce"),
+    "sub with a filler": lambda: token(sub="\u3164"),
+    "sub not in NFC": lambda: token(sub="zoe\u0308"),
     "sub a lone surrogate": lambda: token(sub="\ud800"),
     "name a number": lambda: token(name=7),
     "name long": lambda: token(name="a" * 129),
