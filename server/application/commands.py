@@ -4,7 +4,7 @@ Strict (no text is taken for a number), tolerant (unknown fields are ignored), b
 """
 
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
@@ -40,7 +40,7 @@ def _channel(text: str) -> ChannelName:
     try:
         return channels.channel_name(text)
     except BadRequest as error:
-        raise ValueError(error.message) from error
+        raise ValueError(error.message.removeprefix("channel: ")) from error  # the field is named by `parse`
 
 
 def _sound(value: dict[str, Any]) -> dict[str, Any]:
@@ -80,10 +80,17 @@ def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "payload"
 
 
+_NO_OBJECT = frozenset(("model_type", "dict_type"))
+"""pydantic's names for the fault of a value that is to be a JSON object and is none."""
+
+
 class Command(BaseModel):
     """The base of all payloads."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    expected: ClassVar[str] = 'expected one JSON object, such as {"channel": …}'
+    """What is said of a payload that is no JSON object."""
 
     @classmethod
     def parse(cls, payload: object) -> Self:
@@ -94,8 +101,11 @@ class Command(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             field = _path(first["loc"])
-            controls = first["type"] == "string_pattern_mismatch"
-            problem = "holds control characters" if controls else first["msg"].removeprefix("Value error, ")
+            problem = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "string_pattern_mismatch":
+                problem = "holds control characters"
+            elif first["type"] in _NO_OBJECT:  # pydantic would name our class
+                problem = cls.expected if not first["loc"] else "expected a JSON object"
             raise BadRequest(f"{field}: {problem}", details={"field": field}) from None
         return command
 
@@ -216,5 +226,7 @@ class ReadHistory(Command):
 
 class Refresh(Command):
     """`auth:refresh`."""
+
+    expected = 'expected one JSON object, such as {"token": …}'
 
     token: Token

@@ -120,17 +120,17 @@ class Unlawful:
 
 def protocol_error(stream: bytes) -> Unlawful:
     """What the reader finds."""
-    return Unlawful(stream, 1002, "malformed frame: WebSocketError 1002")
+    return Unlawful(stream, 1002, "malformed frame")
 
 
 def not_utf8(stream: bytes) -> Unlawful:
     """Text that is none."""
-    return Unlawful(stream, 1007, "malformed frame: WebSocketError 1007")
+    return Unlawful(stream, 1007, "text is not UTF-8")
 
 
 def too_big(stream: bytes) -> Unlawful:
     """Over the limit."""
-    return Unlawful(stream, 1009, "malformed frame: WebSocketError 1009")
+    return Unlawful(stream, 1009, "message over 65,536 bytes")
 
 
 UNMASKED = "frame is not masked"

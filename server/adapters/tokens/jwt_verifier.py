@@ -50,6 +50,8 @@ MAX_CACHED_CHARS = 8 * 1024 * 1024
 _SEGMENT = rb"([A-Za-z0-9_-]*={0,2})"
 
 _COMPACT = re.compile(_SEGMENT + rb"\." + _SEGMENT + rb"\." + _SEGMENT)  # RFC 7515, section 7.1
+_MALFORMED = "the token is malformed"
+_BEARER = b"bearer "
 
 
 class _Verified(NamedTuple):
@@ -104,7 +106,7 @@ class JwtVerifier(TokenVerifier):
         if len(token) > MAX_TOKEN_CHARS:
             raise Unauthenticated(f"the token is longer than {MAX_TOKEN_CHARS} characters")
         if not token.isascii():
-            raise Unauthenticated("the token is malformed")
+            raise Unauthenticated(_MALFORMED)
         written = token.encode()
         digest = hashlib.sha256(written).digest()
         verified = self._cache.get(digest)
@@ -145,7 +147,8 @@ class JwtVerifier(TokenVerifier):
         """Check the signature (RFC 7515, section 5.2). Return the claims, or None and the reason to refuse."""
         found = _COMPACT.fullmatch(token)
         if found is None:
-            return None, "the token is malformed"
+            bearer = token[: len(_BEARER)].lower() == _BEARER
+            return None, f'{_MALFORMED}: send it without "Bearer "' if bearer else _MALFORMED
         try:
             if (fault := self._header_fault(found[1])) is not None:
                 return None, fault
@@ -154,7 +157,7 @@ class JwtVerifier(TokenVerifier):
                 return None, "the token's signature does not match"
             claims = orjson.loads(payload)
         except (ValueError, RecursionError):
-            return None, "the token is malformed"
+            return None, _MALFORMED
         if not isinstance(claims, dict):
             return None, "the token's claims are no JSON object"
         return claims, ""
@@ -163,7 +166,7 @@ class JwtVerifier(TokenVerifier):
         """Return the reason to refuse a header; None if it is good. Raises `ValueError` if it is no JSON."""
         header = orjson.loads(decode_base64url(written))
         if not isinstance(header, dict) or not isinstance(header.get("kid", ""), str):
-            return "the token is malformed"
+            return _MALFORMED
         if "crit" in header or "b64" in header:
             return "the token's header asks for an extension that is not supported"
         if header.get("alg") != self._key.algorithm:

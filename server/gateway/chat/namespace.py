@@ -134,7 +134,7 @@ class ChatNamespace(Namespace):
     def _parse(self, session: Session, name: str, arguments: Sequence[object]) -> tuple[Handler[Any], Command]:
         handler = self._handlers.get(name)
         if handler is None:
-            raise UnknownCommand("no such command; see PROTOCOL.md for the list")
+            raise UnknownCommand(f"no such command; the commands are {', '.join(self._handlers)}")
         if len(arguments) != 1:
             raise BadRequest(f"a command has one payload, got {len(arguments)}", details={"field": "payload"})
         command = handler.payload.parse(arguments[0])
@@ -183,6 +183,8 @@ class ChatNamespace(Namespace):
 def _connect_payload(auth: object) -> ConnectPayload:
     if auth is None or (isinstance(auth, dict) and not auth.get("token")):
         raise Unauthenticated("no token; send it in the CONNECT payload, as auth.token")
+    if not isinstance(auth, dict):
+        raise BadRequest("auth is an object {token}", details={"field": "auth"})
     return ConnectPayload.parse(auth)
 
 

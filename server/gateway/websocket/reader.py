@@ -21,6 +21,12 @@ LARGE_READ_BYTES = 1 << 16
 LAST_READ_BYTES = 1 << 18
 """Bytes read after the server's close frame, in search of the peer's; then the server reads no more."""
 
+_FAULTS: dict[int, str] = {
+    CloseCode.INVALID_TEXT: "text is not UTF-8",
+    CloseCode.MESSAGE_TOO_BIG: f"message over {MAX_PAYLOAD:,} bytes",
+}
+"""The faults that the frame reader finds, in words, by its close codes."""
+
 ABNORMAL_CLOSURE = 1006
 """A close code for programs' own use, never sent (RFC 6455, section 7.4.1). aiohttp's reader accepts it."""
 
@@ -200,4 +206,4 @@ class Reader:
                 receiver.take(message)
         if error is not None:
             code = error.code if isinstance(error, WebSocketError) else CloseCode.PROTOCOL_ERROR
-            receiver.break_off(CloseCode(code), f"malformed frame: {type(error).__name__} {int(code)}")
+            receiver.break_off(CloseCode(code), _FAULTS.get(code, "malformed frame"))

@@ -210,6 +210,38 @@ def test_what_is_no_object_is_refused(command: type[Command], payload: object) -
     assert refused.value.details == {"field": "payload"}
 
 
+NAME = "expected lower-case segments joined by ':', such as 'room:42', at most 128 characters"
+NO_OBJECTS: list[object] = ["x", [], None, 1]
+TEXTS: list[tuple[type[Command], object, str]] = [
+    *((Send, payload, 'payload: expected one JSON object, such as {"channel": …}') for payload in NO_OBJECTS),
+    *((Refresh, payload, 'payload: expected one JSON object, such as {"token": …}') for payload in NO_OBJECTS),
+    (Send, {"channel": "Room", "text": "x"}, f"channel: {NAME}"),
+    (Send, {"channel": "room:1", "text": "x", "data": []}, "data: expected a JSON object"),
+    (Join, {"channel": "room:1", "since": "e"}, "since: expected a JSON object"),
+    (ConnectPayload, {"token": "t", "resume": []}, "resume: expected a JSON object"),
+    (ConnectPayload, {"token": "t", "resume": {"room:1": 7}}, "resume.*: expected a JSON object"),
+    (ConnectPayload, {"token": "t", "resume": {"Room": SINCE}}, f"resume.*: {NAME}"),
+]
+
+
+@pytest.mark.parametrize(("command", "payload", "text"), TEXTS, ids=naming)
+def test_what_is_said_of_a_wrong_payload(command: type[Command], payload: object, text: str) -> None:
+    """The field once, what was expected, and no name of a class of ours."""
+    with pytest.raises(BadRequest) as refused:
+        command.parse(payload)
+    assert str(refused.value) == text
+
+
+@pytest.mark.parametrize(("command", "field", "value", "named"), REFUSED, ids=naming)
+def test_no_class_is_named(command: type[Command], field: str, value: object, named: str) -> None:
+    """Python's words and ours stay in the server."""
+    with pytest.raises(BadRequest) as refused:
+        command.parse(COMPLETE[command] | {field: value})
+    for word in ("dictionary", "instance", "model", *(model.__name__ for model in COMPLETE)):
+        assert word not in str(refused.value), word
+    assert str(refused.value).count(f"{named}:") == 1
+
+
 def test_what_is_left_out_has_its_default() -> None:
     """Optional fields are None, a page has 50 messages."""
     send = Send.parse(COMPLETE[Send])

@@ -90,6 +90,14 @@ async def test_nbf_with_leeway() -> None:
         await verifier().verify(token(nbf=NOW + LEEWAY + 0.1))
 
 
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
+async def test_a_scheme_before_the_token_is_named(scheme: str) -> None:
+    """A header's value in place of a token: the client is told which part is too much, and not the token."""
+    with pytest.raises(Unauthenticated) as refused:
+        await verifier().verify(scheme + token())
+    assert str(refused.value) == 'the token is malformed: send it without "Bearer "'
+
+
 GOOD_AUDIENCES: list[Any] = ["maru", ["other", "maru"]]
 BAD_AUDIENCES: list[Any] = [..., None, "", "other", [], ["other"], {"maru": 1}, 7]
 

@@ -11,7 +11,7 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Leave
 from server.application.messages.history import History
 from server.application.sessions.sessions import Session, Sessions
-from server.domain.errors import Internal, TokenExpired, Unauthenticated
+from server.domain.errors import BadRequest, Internal, TokenExpired, Unauthenticated
 from server.domain.identity import SessionId
 from server.domain.pushes import SessionReady
 from server.gateway.chat.handler import Handler, Reply
@@ -148,6 +148,25 @@ async def test_a_command_that_fails(
     assert answer.error.code == code
     assert [told[:2] for told in scene.metrics.of("commanded")] == [(name, code)]
     assert [(line["name"], line["channel"], line["outcome"]) for line in scene.lines] == [(shown, channel, code)]
+
+
+async def test_an_unknown_command_is_told_the_known_ones(scene: Scene) -> None:
+    """All of them, by their names on the wire: that answers what a newcomer would look up."""
+    answer = await scene.run("message", TEXT)
+    assert isinstance(answer, Failed)
+    assert answer.error.message == (
+        "no such command; the commands are channel:join, channel:leave, message:send, message:edit, message:delete, "
+        "history:read, test:fails, test:twice"
+    )
+
+
+@pytest.mark.parametrize("auth", ["token", "", 7, [], ["token"], True, False])
+async def test_auth_that_is_no_object(scene: Scene, auth: object) -> None:
+    """Both ways of a CONNECT say what it has to be."""
+    with pytest.raises(BadRequest, match=r"^auth is an object {token}$"):
+        await scene.namespace.admit(auth)
+    with pytest.raises(BadRequest, match=r"^auth is an object {token}$"):
+        scene.namespace.admit_at_once(auth)
 
 
 async def test_the_first_answer_counts(scene: Scene) -> None:
