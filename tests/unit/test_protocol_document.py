@@ -20,7 +20,7 @@ from server.domain.events import MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
-from server.gateway.socketio import packets
+from server.gateway.socketio import connecting, packets
 from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
 from server.settings.model import VERSION, Settings
@@ -151,6 +151,9 @@ def test_the_limits_are_those_of_the_code() -> None:
             "commands waiting before the server stops reading": mailbox.MAILBOX_HIGH,
             "bytes waiting for a slow reader": writer.MAX_OUTBOUND,
             "time to CONNECT, seconds": registry.CONNECT_WAIT_S,
+            "refused CONNECTs of a WebSocket": connecting.MAX_REFUSALS,
+            "events ignored behind a refused CONNECT or a DISCONNECT": connecting.MAX_LATE_EVENTS,
+            "time to close after `session:terminated`, seconds": connection.PART_WAIT_S,
             "answer to `message:send`, seconds": deadline.COMMAND_DEADLINE_S,
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
             "ping interval, milliseconds *": default["ping_interval"] * 1_000,
@@ -179,6 +182,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         ("message:send", f"Within {limits.KEY_LIFETIME_MS // 3_600_000} h"),
         ("message:edit", f"{number(limits.MAX_DATA_BYTES)} bytes, {limits.MAX_DATA_DEPTH} levels"),
         ("Positions and resume", f"At most {number(REPLAY_LIMIT)} events"),
+        ("Refused", f"no session {registry.CONNECT_WAIT_S:.0f} s after a refusal"),
+        ("Refused", f"after {connecting.MAX_REFUSALS} refused CONNECTs"),
+        ("Refused", f"more than {connecting.MAX_LATE_EVENTS} such events"),
         ("Closing", f"waits at most {connection.CLOSE_WAIT_S:.0f} s"),
         ("Names", f"at most {channels.MAX_CHANNEL_CHARS} characters"),
         ("Versions", "This is version 1."),

@@ -48,6 +48,11 @@ class Client:
                 await self._socket.send_str("3")
             return frame
 
+    async def close(self) -> int | None:
+        """Close it, and return the code of the server's close frame."""
+        await self._socket.close()
+        return self._socket.close_code
+
     async def close_code(self) -> int | None:
         """How the server ends it."""
         async with asyncio.timeout(PATIENCE_S):
@@ -226,4 +231,4 @@ async def test_the_worked_session_happens_as_written(server: Server) -> None:
             await ask(bob, "message:send", {"channel": "room:42", "text": text})
     async with server.client() as alice:
         await replay(alice, after, values)
-        assert await alice.close_code() == 1000
+        assert await alice.close() == 1000

@@ -81,12 +81,13 @@ class SocketTransport(Transport):
             await connection.writer.flushed()
 
     def terminate(self, session: SessionId, error: MaruError) -> None:
-        """Say why, send DISCONNECT so that the client does not come back, close the WebSocket (PROTOCOL.md)."""
+        """Say why, send DISCONNECT so that the client does not come back, let it close, close the WebSocket
+        (PROTOCOL.md)."""
         connection = self._rooms.connection(session)
         if connection is not None:
             connection.write(packets.event(ServerEvent.SESSION_TERMINATED.value, pushes.terminated(error)))
             connection.write(packets.DISCONNECTED)
-            connection.close(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
+            connection.part(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
 
     def _written(self) -> None:
         now, published = self._now_s(), self._unwritten

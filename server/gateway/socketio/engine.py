@@ -22,7 +22,7 @@ from server.gateway.socketio.ids import RandomIds
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.handshake import Handshake, HandshakeChecks, accepted, key_of
+from server.gateway.websocket.handshake import Handshake, HandshakeChecks, accepted, key_of, notices_close
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.reader import Inbox
 from server.gateway.websocket.registry import Dispatch, Registry
@@ -115,7 +115,14 @@ class Engine(engineio.AsyncServer):
 
     def _open(self, transport: asyncio.Transport, request: Handshake, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""
-        connection = Connection(self.registry, self.generate_id(), transport, self._inbox, self._outbox)
+        connection = Connection(
+            self.registry,
+            self.generate_id(),
+            transport,
+            self._inbox,
+            self._outbox,
+            sends_close=notices_close(request),
+        )
         self.registry.add(connection)
         transport.set_protocol(connection)
         connection.writer.start()

@@ -1,7 +1,7 @@
 """The Socket.IO server: python-socketio's, with dispatch of our own.
 
-A CONNECT is admitted before the client is a member of anything, a refused CONNECT closes the WebSocket, nothing is kept
-of the handshake, and a client's event reaches the table of commands only, never a method by its name.
+A CONNECT is admitted before the client is a member of anything, nothing is kept of the handshake, and a client's event
+reaches the table of commands only, never a method by its name.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ import socketio
 
 from server.application.sessions.sessions import Session
 from server.domain.errors import MaruError, Unavailable
-from server.domain.outcomes import CloseReason
 from server.gateway.socketio import packets
 from server.gateway.socketio.connecting import Connecting
 from server.gateway.socketio.engine import Engine
@@ -20,7 +19,7 @@ from server.gateway.socketio.namespace import Namespace
 from server.gateway.socketio.packets import ChatPacket
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
-from server.gateway.websocket.frames import CloseCode, HostilePacket
+from server.gateway.websocket.frames import HostilePacket
 from server.gateway.websocket.registry import Dispatch
 from server.wire.answers import Answer, Failed
 from server.wire.words import NAMESPACE, Command
@@ -75,18 +74,18 @@ class ChatServer(socketio.AsyncServer):
             await self._run(connection, namespace, id, data)
         elif kind == packets.CONNECT:
             await self._connecting.connect(connection, namespace or "/", data)
-        elif kind == packets.DISCONNECT:
-            if namespace == NAMESPACE:
-                self._end_session(connection)
-                connection.packets.drop()  # packets behind the goodbye are not even counted
-            connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
+        elif kind == packets.DISCONNECT and namespace == NAMESPACE:  # of another namespace the client is no member
+            self._connecting.leave(connection)
 
     async def _run(self, connection: Connection, namespace: str | None, id: int | None, data: Sequence[Any]) -> None:
         """Run a command. If the log or the broker is away, the commands behind it that may need them are refused at
         once: each would only wait for the same, and the client sends all of them again in their order."""
         session = connection.session
-        if session is None or namespace != NAMESPACE:
+        if namespace != NAMESPACE:
             raise HostilePacket("event before CONNECT")
+        if session is None:
+            self._connecting.check_late(connection)
+            return
         reply = partial(_reply, connection, id)
         if connection.packets.skipped and self._namespace.may_skip(data[0]):
             self._namespace.refuse_skipped(session, data[0], reply)
@@ -101,14 +100,9 @@ class ChatServer(socketio.AsyncServer):
             self._namespace.lost(connection.session)
 
     def _end_session(self, connection: Connection) -> None:
-        """End the session of a connection that is gone, or whose client has left: without a task, since thousands may
-        go at once."""
-        session = connection.session
-        if session is not None:
-            try:
-                self._namespace.ended(session)
-            finally:
-                self._rooms.forget(session.id)
+        """End the session of a connection that is gone."""
+        if connection.session is not None:
+            self._connecting.end(connection.session)
 
 
 def _reply(connection: Connection, id: int | None, answer: Answer) -> None:

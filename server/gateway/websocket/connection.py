@@ -5,7 +5,6 @@ event loop (`Outbox`), bounded.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -19,10 +18,15 @@ from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, fram
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
 from server.gateway.websocket.reader import Inbox, Reader
+from server.gateway.websocket.verdict import BROKEN, CLOSED_BY_CLIENT, LEFT, LOST, NO_CONNECT, Verdict
 from server.gateway.websocket.writer import Writer
 
 CLOSE_WAIT_S = 2.0
 """How long the peer has to answer a close frame, or to read what comes before it, until the transport is aborted."""
+
+PART_WAIT_S = 1.0
+"""How long a client that has been told why its session ends has to close first. A library that meets the close frame in
+the same moment may forget the rest."""
 
 
 class Connection(asyncio.Protocol):
@@ -36,18 +40,23 @@ class Connection(asyncio.Protocol):
     __slots__ = {
         "_events": "Is told how the connection goes on.",
         "_outbox": "Writes at the end of the turn.",
+        "_sends_close": "Whether the client's library notices a close frame.",
         "_state": "How far the connection is.",
         "_transport": "The TCP connection.",
         "cause": "Why the connection ends; None until then.",
         "close_code": "The code of the first close frame; None if there has been none.",
+        "former": "The session that the client has left last; None if it has left none.",
         "id": "The `sid` of Engine.IO.",
+        "late_events": "How many events came without a session.",
         "opened_at": "The monotonic time of the handshake.",
         "packets": "Packets that have been read, and are not answered yet.",
         "reader": "The reading half.",
         "reason": "The cause in words, for the log.",
+        "refusals": "How many CONNECTs have been refused.",
         "remote": "The peer's address, for the log.",
-        "session": "The client's session; None until its CONNECT is admitted.",
+        "session": "The client's session; None until its CONNECT is admitted, and after it has left the session.",
         "slot": "The connection's place on the heartbeat's wheel.",
+        "verdict": "How the connection is closed if it gets no session in time.",
         "writer": "The writing half.",
     }
 
@@ -58,17 +67,23 @@ class Connection(asyncio.Protocol):
         transport: asyncio.Transport,
         inbox: Inbox,
         outbox: Outbox,
+        *,
+        sends_close: bool = True,
     ) -> None:
         peer = transport.get_extra_info("peername")
         self._events = events
         self._transport = transport
         self._outbox = outbox
+        self._sends_close = sends_close
         self.reader = Reader(transport, inbox)
         self.writer = Writer(transport, outbox, self)
         self.packets = PacketQueue(self, outbox)
         self._state = ConnectionState.OPEN
         self.id = id
         self.session: Session | None = None
+        self.former: Session | None = None
+        self.refusals = self.late_events = 0
+        self.verdict: Verdict = NO_CONNECT
         self.slot = 0
         self.opened_at = time.monotonic()
         self.remote = str(peer[0]) if peer else None  # there is none if the peer is gone already
@@ -111,7 +126,7 @@ class Connection(asyncio.Protocol):
         """Take a message from the reader."""
         if message.type is WSMsgType.CLOSE:
             code = message.data or CloseCode.NORMAL
-            self._close(code, CloseReason.CLIENT_LEFT, "client closed", close_frame(CloseCode.NORMAL))
+            self._close(code, *self._why(CLOSED_BY_CLIENT), close_frame(CloseCode.NORMAL))
             self._events.leaving(self)
         elif self._state is not ConnectionState.OPEN:
             return
@@ -128,7 +143,7 @@ class Connection(asyncio.Protocol):
         if kind == "4":
             self.packets.put(text[1:])
         elif kind == "1":
-            self.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
+            self.close(CloseCode.NORMAL, *self._why(LEFT))
         elif kind == "b":
             self.close(CloseCode.UNSUPPORTED_DATA, CloseReason.MALFORMED, "binary packet")
         elif text != "3":  # a pong: the reader has noted that something came
@@ -167,18 +182,41 @@ class Connection(asyncio.Protocol):
 
     # Ending
 
-    def close(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
-        """Write a close frame and wait at most `CLOSE_WAIT_S` for the peer's, then abort. The first call counts."""
-        self._close(code, cause, reason, close_frame(code, reason))
-
-    def _close(self, code: int, cause: CloseReason, reason: str, sent: bytes) -> None:
+    def part(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
+        """Write and take nothing more, and close as `close` does if the client has not closed in `PART_WAIT_S`."""
         if self.is_open():
             self.writer.flush_now()
-        if not self.is_open():
+        if self.is_open():
+            self._state = ConnectionState.PARTING
+            self.cause, self.reason = cause, reason
+            self.writer.refuse()
+            self.reader.seek_close(self)
+            asyncio.get_running_loop().call_later(PART_WAIT_S, self.close, code, cause, reason)
+
+    def close(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
+        """Write a close frame and wait at most `CLOSE_WAIT_S` for the peer's, then abort. The first call counts.
+
+        If the client's library does not notice a close frame, the stream is ended in its place.
+        """
+        self._close(code, cause, reason, close_frame(code, reason) if self._sends_close else None)
+
+    def _why(self, end: Verdict) -> tuple[CloseReason, str]:
+        """Return why the client brings about an end: it has no session any more, or it is as the caller says."""
+        _, cause, reason = end if self.session or self.verdict is NO_CONNECT else self.verdict
+        return cause, reason
+
+    def _close(self, code: int, cause: CloseReason, reason: str, sent: bytes | None) -> None:
+        if self.is_open():
+            self.writer.flush_now()
+        if self._state >= ConnectionState.CLOSING:
             return  # it has been closed before, or just now because too much waits for the client
         self._state = ConnectionState.CLOSING
-        self.close_code, self.cause, self.reason = int(code), cause, reason
-        self.writer.finish(sent)
+        self.cause, self.reason = self.cause or cause, self.reason or reason
+        if sent is None:
+            self.writer.finish_stream()
+        else:
+            self.close_code = int(code)
+            self.writer.finish(sent)
         if not self._transport.is_closing():
             self.reader.seek_close(self)
             asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
@@ -189,9 +227,7 @@ class Connection(asyncio.Protocol):
         cause = CloseReason.TOO_BIG if code is CloseCode.MESSAGE_TOO_BIG else CloseReason.MALFORMED
         self.close(code, cause, reason)
         self.reader.stop()
-        if not self._transport.is_closing():
-            with contextlib.suppress(OSError):  # the peer has reset the connection
-                self._transport.write_eof()
+        self.writer.finish_stream()
 
     def abort(self, cause: CloseReason, reason: str) -> None:
         """Cut the connection off at once, with everything that waits to be written or handled."""
@@ -225,8 +261,8 @@ class Connection(asyncio.Protocol):
         self._state = ConnectionState.CLOSED
         if exc is not None:
             self.packets.drop()
-        self.cause = self.cause or CloseReason.TRANSPORT_LOST
-        self.reason = self.reason or ("transport error" if exc else "transport closed")
+        if self.cause is None:
+            self.cause, self.reason = self._why(LOST if exc is None else BROKEN)
         self.reader.stop()
         self.writer.stop()
         self._events.lost(self)

@@ -12,8 +12,9 @@ class ConnectionState(IntEnum):
     """How far a connection is. It only grows."""
 
     OPEN = 0
-    CLOSING = 1  # the last frame is written, and no further packet is taken
-    CLOSED = 2  # the transport is gone
+    PARTING = 1  # the last packet is written, no further packet is taken, and the client may close first
+    CLOSING = 2  # the last frame is written
+    CLOSED = 3  # the transport is gone
 
 
 class ConnectionEvents(Protocol[C_contra]):

@@ -134,6 +134,13 @@ def key_of(request: Handshake) -> str:
     return request.key if isinstance(request, PlainHandshake) else request.headers[hdrs.SEC_WEBSOCKET_KEY]
 
 
+def notices_close(request: Handshake) -> bool:
+    """Say whether the client notices a close frame. OkHttp, below Socket.IO's Java client, tells of one only to an
+    application that closes in its turn, which that client never does: it goes on until its ping timeout."""
+    agent = request.agent if isinstance(request, PlainHandshake) else request.headers.get(hdrs.USER_AGENT, "")
+    return "okhttp/" not in agent
+
+
 def accepted(key: str, opening: bytes) -> bytes:
     """Return the 101 to a `Sec-WebSocket-Key` (RFC 6455, section 4.2.2), and the first frames behind it."""
     digest = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())

@@ -56,10 +56,12 @@ _USUAL = frozenset(
 
 
 class PlainHandshake(NamedTuple):
-    """All that is to be known of a plain handshake: `Sec-WebSocket-Key`, and the page's origin (empty: no page)."""
+    """All that is to be known of a plain handshake: `Sec-WebSocket-Key`, the page's origin (empty: no page), and the
+    client's name (`User-Agent`)."""
 
     key: str
     origin: str
+    agent: str = ""
 
 
 def read_plain(data: bytes) -> tuple[PlainHandshake, bytes] | None:
@@ -82,4 +84,5 @@ def read_plain(data: bytes) -> tuple[PlainHandshake, bytes] | None:
     )
     if not upgrades:
         return None
-    return PlainHandshake(key.decode(), headers.get(b"origin", b"").decode()), data[found.end() :]
+    agent = headers.get(b"user-agent", b"").decode()
+    return PlainHandshake(key.decode(), headers.get(b"origin", b"").decode(), agent), data[found.end() :]

@@ -19,7 +19,7 @@ from server.gateway.websocket.turn_queue import TurnQueue
 from server.ports.metrics import ConnectionMetrics
 
 CONNECT_WAIT_S = 10.0
-"""How long a WebSocket may be open without a CONNECT (PROTOCOL.md, "Transport")."""
+"""How long a WebSocket may be open without a session, and without a CONNECT (PROTOCOL.md, "Transport")."""
 
 CONNECT_SWEEP_S = 0.5
 """How often connections that have waited too long for a CONNECT are looked for."""
@@ -64,7 +64,8 @@ class Registry(ConnectionEvents[Connection]):
         self._dispatch = dispatch
         self._metrics = metrics
         self.connections: dict[str, Connection] = {}  # by id, in the order of the handshakes
-        self.unconnected: dict[Connection, float] = {}  # without a CONNECT yet, and the monotonic time limit for it
+        # Without a session, and no CONNECT is being judged: the monotonic time limit for the next one, the first first.
+        self.unconnected: dict[Connection, float] = {}
         self._wheel = Wheel(ping_interval, ping_timeout, time.monotonic)
         self._ends: TurnQueue[Callable[[], None]] = TurnQueue(ENDS_PER_TURN, operator.call)
         self._begun = 0  # commands that were begun in this turn
@@ -91,6 +92,12 @@ class Registry(ConnectionEvents[Connection]):
     def connected(self, connection: Connection) -> None:
         """Stop waiting for the connection's CONNECT: the client has sent it."""
         self.unconnected.pop(connection, None)
+
+    def await_connect(self, connection: Connection) -> None:
+        """Wait for a further CONNECT: the last was refused, or the client has left its session. `verdict` says so."""
+        self.unconnected.pop(connection, None)
+        if connection.is_open():
+            self.unconnected[connection] = time.monotonic() + CONNECT_WAIT_S
 
     def forgotten(self, connection: Connection) -> asyncio.Future[None]:
         """Return a future that is done when the connection, which is among `connections`, is forgotten."""
@@ -167,7 +174,7 @@ class Registry(ConnectionEvents[Connection]):
             self._empty.set()
         if (waiting := self._forgotten.pop(connection, None)) is not None and not waiting.done():
             waiting.set_result(None)
-        session = connection.session
+        session = connection.session or connection.former
         self._bound_log.info(
             "connection.closed",
             connection=connection.id,
@@ -183,12 +190,12 @@ class Registry(ConnectionEvents[Connection]):
         while True:
             await asyncio.sleep(CONNECT_SWEEP_S)
             now = time.monotonic()
-            # In the order of the handshakes, so the search ends at the first connection that still has time.
+            # In the order of the limits, so the search ends at the first connection that still has time.
             for connection, limit in list(self.unconnected.items()):
                 if limit > now:
                     break
                 del self.unconnected[connection]
-                connection.close(CloseCode.POLICY_VIOLATION, CloseReason.NO_CONNECT, "no CONNECT in time")
+                connection.close(*connection.verdict)
 
 
 def _log_failure(connection: Connection, error: Exception) -> None:

@@ -1,6 +1,7 @@
 """The writing half of a connection: frames go straight to the kernel, or wait in the transport, counted and bounded."""
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from server.domain.outcomes import CloseReason
@@ -207,19 +208,27 @@ class Writer:
 
     def finish(self, last: bytes) -> None:
         """Write a last frame, and accept no more. Call `flush_now` before: queued frames are never written."""
-        self._refuse()
+        self.refuse()
         if not self._transport.is_closing():
             self._transport.write(last)
 
+    def finish_stream(self) -> None:
+        """Accept no more, and end the server's side of TCP behind what is written. Call `flush_now` before."""
+        self.refuse()
+        if not self._transport.is_closing():
+            with contextlib.suppress(OSError):  # the peer has reset the connection
+                self._transport.write_eof()
+
     def stop(self) -> None:
         """Drop the queued frames, count nothing and let nobody wait: the transport is lost, or is being aborted."""
-        self._refuse()
+        self.refuse()
         self.queued = None
         self._uncount()
         self._wake()
         self._owner = _NOBODY  # else the connection and this object would wait for the garbage collector
 
-    def _refuse(self) -> None:
+    def refuse(self) -> None:
+        """Accept no more frames."""
         self._open, self.descriptor = False, -1
 
 

@@ -16,6 +16,7 @@ from server.bootstrap.replica import Replica, compose
 from server.bootstrap.stores.open import open_stores
 from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
+from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.plain_handshake import PlainHandshake
 from server.settings.choices import MessageLogKind
@@ -27,6 +28,7 @@ from tests.doubles.samples import HOUR_MS
 from tests.doubles.wired import DEADLINE_S, tcp_pair
 from tests.harness.server import SECRET
 from tests.harness.tokens import token
+from tests.harness.waiting import polled
 
 ROOM = "room:1"
 
@@ -120,12 +122,38 @@ async def test_a_connect_is_answered_as_it_is_read(scene: Scene) -> None:
 
 
 async def test_a_refused_connect_is_answered_as_it_is_read(scene: Scene) -> None:
-    """A CONNECT_ERROR and a close frame; the token was looked at once, and nothing is open."""
+    """A CONNECT_ERROR; the token was looked at once, there is no session, and another CONNECT is waited for."""
     assert scene.send(connect({"token": "bad"})) == 0
-    assert not scene.connection.is_open()
+    assert list(scene.replica.chat.eio.registry.unconnected) == [scene.connection]
     assert (scene.connection.session, len(scene.replica.sessions)) == (None, 0)
-    refusal, _ = await scene.texts(2)
+    (refusal,) = await scene.texts(1)
     assert refusal.startswith('44/chat,{"message":"')
+    assert scene.send(connect({"token": token("alice")})) == 0
+    assert (len(scene.replica.sessions), scene.replica.chat.eio.registry.unconnected) == (1, {})
+
+
+async def test_nothing_is_left_of_a_session_that_its_client_leaves(scene: Scene) -> None:
+    """Neither a member of a room nor a session, though the WebSocket stays; the next session is another one."""
+    await scene.enter()
+    first = scene.connection.session
+    assert first is not None
+    scene.send("41/chat,")
+    await polled(lambda: not len(scene.replica.sessions), DEADLINE_S, lambda: "the session goes on")
+    rooms = scene.replica.chat.manager
+    assert isinstance(rooms, Rooms)
+    assert (rooms.has_members(ChannelName(ROOM)), rooms.channels(first.id), rooms.connection(first.id)) == (
+        False,
+        (),
+        None,
+    )
+    assert (first.ended, len(scene.replica.sessions)) == (True, 0)
+    assert list(rooms.get_participants("/chat", first.id)) == []
+    assert scene.send(connect({"token": token("alice")})) == 0
+    second = scene.connection.session
+    assert second is not None
+    assert second.id != first.id
+    assert rooms.connection(second.id) is scene.connection
+    assert rooms.channels(second.id) == ()
 
 
 @pytest.mark.parametrize(
@@ -139,11 +167,12 @@ async def test_a_refused_connect_is_answered_as_it_is_read(scene: Scene) -> None
     ],
 )
 async def test_another_packet_before_the_connect_takes_the_ordinary_way(scene: Scene, packet: str) -> None:
-    """It is judged by the task, which closes the connection; nothing is open before."""
+    """It is judged by the task, which refuses it or closes the connection; nothing is open before."""
     assert scene.send(f"4{packet}") == 1
     assert scene.connection.is_open()
-    await scene.texts(2 if packet.startswith(("0/other", "0{")) else 1)
-    assert not scene.connection.is_open()
+    await scene.texts(1)
+    assert scene.connection.is_open() == (packet.startswith("0") and packet != "0/chat,{")
+    assert scene.connection.session is None
 
 
 async def test_a_connect_that_resumes_takes_the_ordinary_way(scene: Scene) -> None:

@@ -80,8 +80,6 @@ REFUSED = {
     "event named by null": ("2/chat,[null]", "event", 1008),
     "ack that is no list": ("3/chat,1{}", "ack", 1008),
     "ack without data": ("3/chat,1", "ack", 1008),
-    "CONNECT with a list": ("0/chat,[1]", "CONNECT payload", 1008),
-    "CONNECT with a text": ('0/chat,"token"', "CONNECT payload", 1008),
 }
 
 

@@ -81,6 +81,8 @@ class Model:
 
     def __init__(self) -> None:
         self.open, self.closed, self.deaf, self.held = True, False, False, False
+        self.parting: tuple[CloseCode, str] | None = None  # the server's close frame that is to come
+        self.sends_close = True
         self.cause: CloseReason | None = None
         self.code: int | None = None
         self.handled: list[tuple[str, bool]] = []
@@ -109,7 +111,7 @@ class Model:
 
     def closes(self, code: int | None) -> None:
         if not self.deaf:
-            self._close(code or CloseCode.NORMAL, CloseReason.CLIENT_LEFT, CloseCode.NORMAL, "")
+            self._close(code or CloseCode.NORMAL, CloseReason.CLIENT_LEFT, answers=True)
             self.closed = True
 
     def breaks_the_protocol(self, _: None) -> None:
@@ -135,6 +137,14 @@ class Model:
 
     def close(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
         self._close(code, cause, reason=reason)
+        self._read_on()
+
+    def part(self, code: CloseCode, cause: CloseReason, reason: str) -> None:
+        if self.open:
+            self.open, self.parting, self.cause = False, (code, reason), cause
+        self._read_on()
+
+    def _read_on(self) -> None:
         deeds, self._unread = self._unread, []
         for deed, detail in deeds:
             self.client(deed, detail)
@@ -145,19 +155,26 @@ class Model:
         self._lose()
 
     def wait(self) -> None:
-        """Let the time pass that a close frame may remain unanswered."""
-        if not self.open:
+        """Let the time pass that a close frame may remain unanswered, and more than a client has to close first."""
+        if self.parting and not self.closed:
+            code, reason = self.parting
+            self._close(code, CloseReason.TERMINATED, reason=reason)
+        elif not self.open:
             self._lose()
 
     # Both
 
-    def _close(self, code: int, cause: CloseReason, sent: int | None = None, reason: str = "") -> None:
-        if self.open:
-            self.open, self.code, self.cause = False, int(code), cause
-            self.sent.append((Opcode.CLOSE, struct.pack("!H", sent or code) + reason.encode()))
+    def _close(self, code: int, cause: CloseReason, *, answers: bool = False, reason: str = "") -> None:
+        if not self.open and self.parting is None:
+            return
+        self.open, self.parting, self.cause = False, None, self.cause or cause
+        if answers or self.sends_close:
+            self.code = int(code)
+            sent = CloseCode.NORMAL if answers else code
+            self.sent.append((Opcode.CLOSE, struct.pack("!H", sent) + reason.encode()))
 
     def _lose(self) -> None:
-        self.open, self.closed = False, True
+        self.open, self.parting, self.closed = False, None, True
         self.cause = self.cause or CloseReason.TRANSPORT_LOST
 
     def _next(self) -> None:
@@ -187,7 +204,7 @@ class Life(RuleBasedStateMachine):
         self.got: list[tuple[int, bytes]] = []
         ours, self.peer = socket.socketpair()
         self.peer.setblocking(False)
-        self.loop.run_until_complete(self._open(ours))
+        self._ours = ours
 
     @property
     def may_end(self) -> bool:
@@ -198,7 +215,9 @@ class Life(RuleBasedStateMachine):
         self.events = Recorder()
         self.outbox = Outbox(self.loop, 1 << 40, Traffic(), SILENT)
         transport, _ = await self.loop.create_connection(asyncio.Protocol, sock=ours)
-        self.connection = Connection(self.events, "id", transport, Inbox(self.loop), self.outbox)
+        self.connection = Connection(
+            self.events, "id", transport, Inbox(self.loop), self.outbox, sends_close=self.model.sends_close
+        )
         transport.set_protocol(self.connection)
         self.connection.writer.start()
 
@@ -228,10 +247,11 @@ class Life(RuleBasedStateMachine):
         ):
             self._do(lambda: self.peer.sendall(data))
 
-    @initialize(calm=st.integers(0, 30))
-    def begins(self, calm: int) -> None:
+    @initialize(calm=st.integers(0, 30), sends_close=st.booleans())
+    def begins(self, calm: int, sends_close: bool) -> None:
         """Nothing ends the connection before so many deeds: else most lives would be very short."""
-        self.calm = calm
+        self.calm, self.model.sends_close = calm, sends_close
+        self.loop.run_until_complete(self._open(self._ours))
 
     # The client
 
@@ -310,6 +330,13 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.may_end)
     @rule()
+    def parts(self) -> None:
+        """The client may close first."""
+        self.model.part(CloseCode.NORMAL, CloseReason.TERMINATED, "adieu")
+        self._do(lambda: self.connection.part(CloseCode.NORMAL, CloseReason.TERMINATED, "adieu"))
+
+    @precondition(lambda self: self.may_end)
+    @rule()
     def aborts(self) -> None:
         self.model.abort(CloseReason.PING_TIMEOUT)
         self._do(lambda: self.connection.abort(CloseReason.PING_TIMEOUT, "ping timeout"))
@@ -355,6 +382,7 @@ class Life(RuleBasedStateMachine):
         """Whatever has happened: once closed and unanswered, a connection ends when its last packet is handled."""
         try:
             self.closes_the_connection(CloseCode.NORMAL)
+            self.waits()
             self.waits()
             while self.model.busy:
                 self.handles_a_packet()
