@@ -3,6 +3,7 @@
 import { byId } from "./dom.js";
 
 const TEXT_LIMIT = 4_000; // characters of a message, as the protocol counts them
+const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f]/g; // a paste may bring them, and the server refuses them
 const COUNT_FROM = 3_600; // from this length on, the characters left are shown
 
 /**
@@ -73,7 +74,7 @@ export class Composer {
   }
 
   async #submit() {
-    const text = this.#input.value.trim();
+    const text = this.#text();
     if (!this.#sendable()) return;
     if (this.#item) {
       const item = this.#item;
@@ -86,13 +87,17 @@ export class Composer {
     this.#hooks.send(text);
   }
 
+  #text() {
+    return this.#input.value.replace(CONTROLS, "").trim();
+  }
+
   #sendable() {
-    const text = this.#input.value.trim();
+    const text = this.#text();
     return text !== "" && [...text].length <= TEXT_LIMIT && !this.#input.disabled;
   }
 
   #changed() {
-    const left = TEXT_LIMIT - [...this.#input.value.trim()].length;
+    const left = TEXT_LIMIT - [...this.#text()].length;
     this.#counter.textContent = left <= TEXT_LIMIT - COUNT_FROM ? String(left) : "";
     this.#counter.classList.toggle("over", left < 0);
     this.#send.disabled = !this.#sendable();

@@ -6,7 +6,7 @@
 import { el } from "./dom.js";
 import { rowsOf } from "./format.js";
 import { problemOf, skeleton, spinner, startOf } from "./list_edges.js";
-import { openMenu, rowElement, signatureOf } from "./message_row.js";
+import { openMenu, rowElement, settleLength, signatureOf } from "./message_row.js";
 import { Timeline } from "./timeline.js";
 
 const NEAR_END_PX = 48; // this close to the end, the reader follows it
@@ -33,6 +33,8 @@ export class MessageList {
   /** @type {string|null} */ #editing = null;
   /** @type {Map<string, {element: HTMLElement, signature: string}>} */ #known = new Map();
   /** @type {WeakMap<Element, string>} */ #uids = new WeakMap();
+  /** @type {Element[]} rows that were made anew */ #fresh = [];
+  /** @type {Set<string>} uids of the long messages that are shown whole */ #expanded = new Set();
   #edgeState = "";
   #due = false;
 
@@ -57,6 +59,7 @@ export class MessageList {
   show(shown) {
     this.#shown = shown;
     this.#known.clear();
+    this.#expanded.clear();
     this.#rows.replaceChildren();
     this.#edgeState = "";
     this.atEnd = true;
@@ -122,14 +125,17 @@ export class MessageList {
       if (element === next) next = next.nextElementSibling;
       else this.#rows.insertBefore(element, next);
     }
+    for (const element of this.#fresh.splice(0)) settleLength(element);
   }
 
   /** @param {any} row */
   #element(row) {
-    const signature = signatureOf(row, this.#editing);
+    const looks = { editing: this.#editing, expanded: this.#expanded };
+    const signature = signatureOf(row, looks);
     const known = this.#known.get(row.uid);
     if (known?.signature === signature) return known.element;
-    const element = rowElement(row, this.#hooks.me, this.#editing, this.#hooks.acts);
+    const acts = { ...this.#hooks.acts, more: (/** @type {string} */ uid) => this.#toggle(uid) };
+    const element = rowElement(row, this.#hooks.me, looks, acts);
     if (known) {
       const focused = known.element === document.activeElement;
       known.element.replaceWith(element);
@@ -137,7 +143,15 @@ export class MessageList {
     }
     this.#known.set(row.uid, { element, signature });
     this.#uids.set(element, row.uid);
+    this.#fresh.push(element);
     return element;
+  }
+
+  /** Shows a long message whole, or its beginning. @param {string} uid */
+  #toggle(uid) {
+    if (!this.#expanded.delete(uid)) this.#expanded.add(uid);
+    this.#render();
+    this.#known.get(uid)?.element.querySelector(/** @type {"button"} */ (".more-text button"))?.focus();
   }
 
   #renderEdges() {

@@ -1,24 +1,26 @@
 /** One row of the page: a message, a day, or the line above the unread messages. */
 
 import { el, icon } from "./dom.js";
-import { hue, initials, linkParts, timeOf, wholeTimeOf } from "./format.js";
+import { hue, initials, isLong, linkParts, nameOf, timeOf, wholeTimeOf } from "./format.js";
 
 /**
  * @typedef {import("./timeline.js").Item} Item
  * @typedef {(item: Item) => void} Act
  * @typedef {{edit: Act, remove: Act, retry: Act, discard: Act}} Acts
+ * @typedef {{editing: string|null, expanded: Set<string>}} Looks
+ *   `editing`: id of the message in the composer. `expanded`: uids of the long messages that are shown whole
  */
 
-/** The content of a row as one text, to find unchanged rows. @param {any} row @param {string|null} editing */
-export function signatureOf(row, editing) {
+/** The content of a row as one text, to find unchanged rows. @param {any} row @param {Looks} looks */
+export function signatureOf(row, { editing, expanded }) {
   if (row.kind !== "message") return `${row.kind} ${row.label}`;
   const { id, offset, text, at, author, edited, deleted, state, reason } = row.item;
   const facts = [id, offset, text, at, author?.name, edited, deleted, state, reason, row.first, id === editing];
-  return JSON.stringify(facts);
+  return JSON.stringify([...facts, row.withId, expanded.has(row.uid)]);
 }
 
-/** @param {any} row @param {string} me @param {string|null} editing @param {Acts} acts */
-export function rowElement(row, me, editing, acts) {
+/** @param {any} row @param {string} me @param {Looks} looks @param {Acts & {more: (uid: string) => void}} acts */
+export function rowElement(row, me, { editing, expanded }, acts) {
   if (row.kind !== "message") {
     return el("li", { class: `line line-${row.kind}` }, el("span", { text: row.label }));
   }
@@ -41,8 +43,14 @@ export function rowElement(row, me, editing, acts) {
       "data-state": item.state,
       "data-deleted": String(item.deleted),
     },
-    first ? avatar(item.author.id, item.author.name) : gutterTime(item),
-    el("div", { class: "body" }, first ? heading(item) : null, content(item), status(item, acts)),
+    first ? avatar(item.author.id, nameOf(item.author)) : gutterTime(item),
+    el(
+      "div",
+      { class: "body" },
+      first ? heading(row) : null,
+      ...content(item, expanded.has(row.uid), () => acts.more(row.uid)),
+      status(item, acts),
+    ),
     own && item.state === "sent" && !item.deleted ? actions(item, acts) : null,
   );
 }
@@ -64,25 +72,39 @@ function gutterTime(item) {
   return el("span", { class: "gutter" }, item.deleted ? null : time(item));
 }
 
-/** @param {Item} item */
-function heading(item) {
-  return el("div", { class: "heading" }, el("span", { class: "author", text: item.author?.name }), time(item));
+/** The author and the time; the id too, if the name is not enough. Names are isolated: each ends its own direction. */
+function heading(/** @type {any} */ { item, withId }) {
+  const { id } = item.author;
+  const name = el("bdi", { class: "author", title: id, "data-testid": "author", text: nameOf(item.author) });
+  const which = withId ? el("bdi", { class: "author-id", title: id, "data-testid": "author-id", text: id }) : null;
+  return el("div", { class: "heading" }, name, which, time(item));
 }
 
-/** @param {Item} item */
-function content(item) {
+/** @param {Item} item @param {boolean} expanded @param {() => void} more */
+function content(item, expanded, more) {
   const text = el("span", { class: "text", dir: "auto", "data-testid": "message-text" });
   if (item.deleted) {
     text.textContent = "Message deleted";
-    return text;
+    return [text];
   }
   for (const part of linkParts(item.text)) text.append(part.href ? link(part) : part.text);
-  return el("div", { class: "content" }, text, item.edited ? el("span", { class: "edited", text: "edited" }) : null);
+  const edited = item.edited ? el("span", { class: "edited", text: "edited" }) : null;
+  if (!isLong(item.text)) return [el("div", { class: "content" }, text, edited)];
+  if (!expanded) text.classList.add("clamped");
+  const label = expanded ? "Show less" : "Show more";
+  const button = el("button", { type: "button", class: "link-button", "data-testid": "more", text: label, onclick: more });
+  return [el("div", { class: "content" }, text, edited), el("div", { class: "more-text" }, button)];
 }
 
-/** @param {{text: string, href?: string}} part */
-function link({ text, href }) {
-  return el("a", { href, target: "_blank", rel: "noopener noreferrer nofollow", text });
+/** Takes the button off a message that is shown whole as it is. @param {Element} row a row in the page */
+export function settleLength(row) {
+  const text = row.querySelector(".text.clamped");
+  if (text && text.scrollHeight <= text.clientHeight + 1) row.querySelector(".more-text")?.remove();
+}
+
+/** @param {{text: string, href?: string, shown?: string}} part */
+function link({ text, href, shown = text }) {
+  return el("a", { href, title: href, target: "_blank", rel: "noopener noreferrer nofollow", text: shown });
 }
 
 /** @param {Item} item @param {Acts} acts */

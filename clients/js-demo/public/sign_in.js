@@ -6,7 +6,7 @@ const REMEMBERED = "maru.user";
 
 /** The name from `?user=`, or from this tab's last visit, or "". */
 export function knownUser() {
-  const asked = new URLSearchParams(location.search).get("user")?.trim();
+  const asked = new URLSearchParams(location.search).get("user")?.normalize("NFC").trim();
   return asked || sessionStorage.getItem(REMEMBERED) || "";
 }
 
@@ -25,8 +25,13 @@ export function forget() {
  * @param {string} user @returns {Promise<string>}
  */
 export async function fetchToken(user) {
+  return (await fetchAnswer(user)).token;
+}
+
+/** @param {string} user @returns {Promise<{token: string, user: string}>} the name as the server writes it */
+async function fetchAnswer(user) {
   const response = await fetch(`/dev/token?user=${encodeURIComponent(user)}`, { cache: "no-store" });
-  if (response.ok) return (await response.json()).token;
+  if (response.ok) return response.json();
   const body = await response.json().catch(() => null);
   const message = body?.error?.message ?? `the server gives no tokens here (${response.status})`;
   throw Object.assign(new Error(message), { retryable: response.status >= 500 });
@@ -49,9 +54,9 @@ export function askName(name = "", problem = "") {
       if (!user || form.ariaBusy === "true") return;
       form.ariaBusy = "true";
       try {
-        await fetchToken(user);
+        const answer = await fetchAnswer(user);
         byId("welcome").hidden = true;
-        resolve(user);
+        resolve(answer.user);
       } catch (cause) {
         const error = /** @type {Error} */ (cause); // of the network (a TypeError), or of `fetchToken`
         const reason = error instanceof TypeError ? "The server can not be reached." : `${error.message}.`;

@@ -5,7 +5,7 @@
  * The window is bounded and has no holes: `hasOlder` and `hasNewer` say on which side the log goes on. While
  * `hasNewer` holds, live messages are only counted: they do not follow the last message of the window.
  *
- * @typedef {{uid: string, id: string|null, key: string|null, author: {id: string, name: string}|null,
+ * @typedef {{uid: string, id: string|null, key: string|null, author: {id: string, name: string|null}|null,
  *            text: string, at: number|null, edited: boolean, deleted: boolean, offset: number, asOf: number,
  *            state: "sent"|"pending"|"failed", reason: string}} Item
  */

@@ -3,7 +3,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { channelLabel, dayOf, hue, initials, isChannelName, linkParts, rowsOf } from "../public/format.js";
+import {
+  channelLabel,
+  dayOf,
+  hue,
+  initials,
+  isChannelName,
+  isLong,
+  linkParts,
+  nameOf,
+  namesakes,
+  rowsOf,
+} from "../public/format.js";
 
 test("channel names are those of the protocol", () => {
   for (const name of ["a", "room:42", "dm:alice:bob", "0.x_y-z", "a".repeat(128)]) assert.ok(isChannelName(name));
@@ -23,6 +34,7 @@ test("initials are one or two whole characters", () => {
   assert.equal(initials("민아"), "민");
   assert.equal(initials("😀 smile"), "😀S");
   assert.equal(initials(" - "), "?");
+  assert.equal(initials("\u202eann\u200b"), "A");
 });
 
 test("a user's colour is fixed and within the palette", () => {
@@ -50,8 +62,50 @@ test("only http and https become links, without the sentence's punctuation", () 
   assert.deepEqual(linkParts(""), []);
 });
 
+/** The links of a text, as they are shown. */
+const shown = (text) => linkParts(text).flatMap((part) => (part.href ? [part.shown ?? part.text] : []));
+
+test("a link shows the host that the browser goes to", () => {
+  assert.deepEqual(shown("https://\u0430\u0440\u0440\u04cf\u0435.com/a"), ["https://xn--80ak6aa92e.com/a"]);
+  assert.deepEqual(shown("https://\uff45xample.com"), ["https://example.com"]);
+  assert.deepEqual(shown("http://0x7f.1/x"), ["http://127.0.0.1/x"]);
+  assert.deepEqual(shown("https://exa\u200bmple.com"), ["https://example.com"]);
+  assert.deepEqual(shown("https://maru.test/\u202egnp.exe"), ["https://maru.test/%E2%80%AEgnp.exe"]);
+  const honest = ["https://maru.test", "https://MARU.test:443/A?b#c", "https://maru.test/\ud55c\uae00", "http://[::1]:80/"];
+  for (const link of honest) assert.deepEqual(shown(link), [link]);
+});
+
+test("a link with a user name or a password is none", () => {
+  for (const link of ["https://apple.com@evil.test/", "https://a:b@evil.test", "http://@evil.test", "https://a%40b:@c.test"]) {
+    assert.deepEqual(linkParts(link), [{ text: link }]);
+  }
+  assert.deepEqual(shown("https://maru.test/@ann https://maru.test?a@b"), ["https://maru.test/@ann", "https://maru.test?a@b"]);
+});
+
+test("people who look alike are told apart", () => {
+  const by = (...authors) => [...namesakes(authors.map((author) => ({ author })))].sort();
+  assert.deepEqual(by({ id: "1", name: "Alice" }, { id: "2", name: "Bob" }, { id: "1", name: "Alice" }), []);
+  assert.deepEqual(by({ id: "1", name: "Alice" }, { id: "2", name: "Bob" }, { id: "3", name: "alice " }), ["1", "3"]);
+  assert.deepEqual(by({ id: "1", name: "A\u200blice" }, { id: "2", name: "\uff21lice" }), ["1", "2"]);
+  assert.deepEqual(by({ id: "alice", name: null }, { id: "2", name: "Alice" }), ["2", "alice"]);
+  assert.deepEqual(by({ id: "1", name: "\u0410lice" }, null), ["1"]); // a Cyrillic A
+  assert.deepEqual(by({ id: "1", name: "\u0410\u043d\u043d\u0430" }), []);
+});
+
+test("who has no name is called by the id", () => {
+  assert.equal(nameOf({ id: "u-1", name: null }), "u-1");
+  assert.equal(nameOf({ id: "u-1", name: "Ann" }), "Ann");
+  assert.equal(nameOf({ id: "u-1", name: "\u202ennA\u200b\n" }), "nnA");
+  assert.equal(nameOf({ id: "\u202eu-1", name: " \u2066" }), "u-1");
+});
+
+test("a text of many lines or characters may be long", () => {
+  for (const text of ["\n".repeat(20), "\u2028".repeat(20), "x".repeat(501)]) assert.ok(isLong(text));
+  for (const text of ["", "\n".repeat(19), "x".repeat(500)]) assert.ok(!isLong(text));
+});
+
 test("the parts of a text are the text", () => {
-  for (const text of ["a http://x.y b", "(https://x.y)", "http://", "https://[bad", "<b>https://a.b</b>"]) {
+  for (const text of ["https://\u0430.com/ x", "http://a@b.c d", "a http://x.y b", "(https://x.y)", "http://", "https://[bad", "<b>https://a.b</b>"]) {
     assert.equal(
       linkParts(text)
         .map((part) => part.text)
