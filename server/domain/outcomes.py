@@ -21,6 +21,18 @@ class CloseReason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+CLIENT_AT_FAULT = frozenset(
+    (
+        CloseReason.SLOW_READER,
+        CloseReason.MALFORMED,
+        CloseReason.TOO_BIG,
+        CloseReason.REFUSED,
+        CloseReason.NO_CONNECT,
+    )
+)
+"""Ends behind which the server reads as good as nothing."""
+
+
 class Refusal(StrEnum):
     """Why a handshake got no WebSocket."""
 

@@ -29,6 +29,8 @@ class Traffic:
     acks and other packets are no deliveries."""
     outbound_queued_bytes: int = 0
     """Bytes that wait in this process, now, for clients that do not read."""
+    inbound_queued_bytes: int = 0
+    """Bytes that were read of clients and wait in this process, now, until they are handled, or are a whole message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,7 +211,7 @@ async def test_a_ping_is_echoed(scene: Scene, payload: bytes) -> None:
 
 async def test_many_pings_at_once_are_answered_in_order(scene: Scene) -> None:
     """Each of 1,000 pings in one write has its pong."""
-    client = await scene.open()
+    client = await scene.chat()
     client.push(b"".join(masked(str(number), Opcode.PING) for number in range(1_000)))
     assert [(await client.frame()).payload for _ in range(1_000)] == [str(number).encode() for number in range(1_000)]
     await client.leave()

@@ -81,6 +81,8 @@ class Exposition(Collector):
         yield CounterMetricFamily("maru_sent", "Bytes written.", traffic.sent_bytes, unit="bytes")
         queued = traffic.outbound_queued_bytes
         yield GaugeMetricFamily("maru_outbound_queued", "Bytes that wait for slow readers.", queued, unit="bytes")
+        queued = traffic.inbound_queued_bytes
+        yield GaugeMetricFamily("maru_inbound_queued", "Bytes that were read and wait.", queued, unit="bytes")
 
     def _of_messages(self) -> Iterator[Metric]:
         counters = self._counters

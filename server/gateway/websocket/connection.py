@@ -12,12 +12,12 @@ from typing import Any
 from aiohttp.http import WSMsgType
 
 from server.application.sessions.sessions import Session
-from server.domain.outcomes import CloseReason
+from server.domain.outcomes import CLIENT_AT_FAULT, CloseReason
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState
 from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, frame
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
-from server.gateway.websocket.reader import Inbox, Reader
+from server.gateway.websocket.reader import LAST_READ_AFTER_FAULT, LAST_READ_BYTES, Inbox, Reader
 from server.gateway.websocket.verdict import BROKEN, CLOSED_BY_CLIENT, LEFT, LOST, NO_CONNECT, Verdict
 from server.gateway.websocket.writer import Writer
 
@@ -119,8 +119,12 @@ class Connection(asyncio.Protocol):
         self.reader.feed(data, self)
 
     def has_room(self) -> bool:
-        """Say whether few enough packets wait to be handled."""
-        return self.packets.has_room()
+        """Say whether few enough packets wait to be handled, and whether the client's last CONNECT is answered."""
+        return self.packets.has_room() and not (self.session is None and self.packets.busy)
+
+    def hold(self, size: int) -> None:
+        """Count so many bytes more, or fewer, that have been read and wait."""
+        self._outbox.memory.hold(self.writer, size)
 
     def take(self, message: Any) -> None:
         """Take a message from the reader."""
@@ -142,6 +146,8 @@ class Connection(asyncio.Protocol):
         kind = text[:1]
         if kind == "4":
             self.packets.put(text[1:])
+            if self.session is None and self.packets.busy:
+                self.reader.pause()
         elif kind == "1":
             self.close(CloseCode.NORMAL, *self._why(LEFT))
         elif kind == "b":
@@ -218,7 +224,7 @@ class Connection(asyncio.Protocol):
             self.close_code = int(code)
             self.writer.finish(sent)
         if not self._transport.is_closing():
-            self.reader.seek_close(self)
+            self.reader.seek_close(self, LAST_READ_AFTER_FAULT if cause in CLIENT_AT_FAULT else LAST_READ_BYTES)
             asyncio.get_running_loop().call_later(CLOSE_WAIT_S, self._transport.abort)
 
     def break_off(self, code: CloseCode, reason: str) -> None:
@@ -226,7 +232,7 @@ class Connection(asyncio.Protocol):
         stream is ended behind the server's: the peer sees the end at once."""
         cause = CloseReason.TOO_BIG if code is CloseCode.MESSAGE_TOO_BIG else CloseReason.MALFORMED
         self.close(code, cause, reason)
-        self.reader.stop()
+        self.reader.stop(self)
         self.writer.finish_stream()
 
     def abort(self, cause: CloseReason, reason: str) -> None:
@@ -235,7 +241,7 @@ class Connection(asyncio.Protocol):
         self._state = max(self._state, ConnectionState.CLOSING)
         self.packets.drop()
         self._transport.abort()
-        self.reader.stop()
+        self.reader.stop(self)
         self.writer.stop()
 
     def give_up(self, cause: CloseReason) -> None:
@@ -263,7 +269,7 @@ class Connection(asyncio.Protocol):
             self.packets.drop()
         if self.cause is None:
             self.cause, self.reason = self._why(LOST if exc is None else BROKEN)
-        self.reader.stop()
+        self.reader.stop(self)
         self.writer.stop()
         self._events.lost(self)
         self.end_if_done()

@@ -50,13 +50,31 @@ def close_frame(code: int, reason: str = "") -> bytes:
 FRAMES_PER_TURN = 256
 """Frames of a client handled in a turn of the event loop, at most about 1 ms; the rest of the read waits a turn."""
 
+BYTES_PER_TURN = 1 << 16
+"""Bytes of a client handled in a turn, the last frame in full; the rest of the read waits a turn."""
+
 SMALL_FRAME_BYTES = 8
 """A frame with a smaller payload is a small frame: no Socket.IO command fits in it."""
 
+SMALL_FRAGMENT_BYTES = 32
+"""So is a fragment with a smaller payload, if it is not the last of its message. Libraries cut at 1 KiB or more."""
+
 MAX_SMALL_FRAMES = 1_024
-"""Small frames in a single read. A client has one pong for each ping; a read of 256 KiB holds 37,000 empty frames."""
+"""Small frames and control frames in a single read; a read of 256 KiB holds 37,000 empty frames."""
+
+MAX_SMALL_PER_INTERVAL = 2_048
+"""The same in a ping interval. A client owes a pong for each ping; some libraries send a WebSocket ping each second."""
+
+FRAMES_BEFORE_CONNECT = 4
+"""Frames until the first Socket.IO packet is complete: a CONNECT, perhaps in fragments, or behind a pong or a ping."""
 
 TOO_MANY_SMALL = "too many small frames at once"
+TOO_MANY_LATELY = "too many small frames"
+TOO_MANY_EARLY = "too many frames before CONNECT"
+FLOODS = frozenset((TOO_MANY_SMALL, TOO_MANY_LATELY, TOO_MANY_EARLY))
+"""Faults that are no errors of the protocol."""
+
+_UNLIMITED = 1 << 62
 
 
 class HeaderCheck:
@@ -70,8 +88,10 @@ class HeaderCheck:
     __slots__ = {
         "_fragmented": "Whether the last message is not complete yet.",
         "_head": "The part of a header that ended the last read.",
+        "_left": "Frames that may still come before a CONNECT.",
         "_skip": "Bytes of a payload that are still to come.",
         "finished": "Whether a close frame has come: nothing that follows counts (RFC 6455, section 5.5.1).",
+        "lately": "Small frames of this ping interval. The caller sets it to 0 at the next.",
         "small": "Small frames of this read. The caller sets it to 0 at the next.",
         "taken": "Bytes that the last call has looked at.",
     }
@@ -79,16 +99,34 @@ class HeaderCheck:
     def __init__(self) -> None:
         self._fragmented = self.finished = False
         self._head = b""
-        self._skip = self.small = self.taken = 0
+        self._skip = self.small = self.lately = self.taken = 0
+        self._left = FRAMES_BEFORE_CONNECT
+
+    @property
+    def inside(self) -> bool:
+        """Whether a message has begun that is not complete."""
+        return self._fragmented or self._skip > 0
+
+    @property
+    def early(self) -> bool:
+        """Whether no CONNECT has come yet."""
+        return self._left <= FRAMES_BEFORE_CONNECT
+
+    def connects(self) -> None:
+        """Take any number of frames from now on: the client has sent its CONNECT."""
+        self._left = _UNLIMITED
 
     def fault(self, data: bytes) -> str | None:
         """Return the fault of the first frames in these bytes, None if they have none. At most `FRAMES_PER_TURN` frames
-        are looked at, and none behind a close frame."""
+        are looked at, and none behind `BYTES_PER_TURN` or a close frame."""
+        limit = FRAMES_PER_TURN if self._left > FRAMES_PER_TURN else self._early_limit(self._head or data)
+        if limit is None:
+            return TOO_MANY_EARLY
         carried = len(self._head)
         if carried:
             data, self._head = self._head + data, b""
         at, size, frames = self._skip, len(data), 0
-        while at + 1 < size and frames < FRAMES_PER_TURN and not self.finished:
+        while at + 1 < size and frames < limit and at < BYTES_PER_TURN and not self.finished:
             length = data[at + 1] & _LENGTH
             extra = 2 if length == _LENGTH_16 else 8 if length == _LENGTH_64 else 0
             body = at + 2 + extra + _MASK_BYTES
@@ -102,25 +140,40 @@ class HeaderCheck:
                 return fault
             at = body + length
             frames += 1
-        if at < size and not self.finished and frames < FRAMES_PER_TURN:
+        if at < size and not self.finished and frames < limit and at < BYTES_PER_TURN:
             self._head, at = data[at:], size
+        self._left -= frames
         self._skip = max(at - size, 0)
         self.taken = min(at, size) - carried
         return None
 
+    def _early_limit(self, data: bytes) -> int | None:
+        """Return how many frames may come now, before a CONNECT; None if none may. A client may always close."""
+        if self._left > 0 or self._skip:
+            return max(self._left, 0)
+        return 1 if data[0] & _OPCODE == Opcode.CLOSE else None
+
     def _sequence(self, first: int, length: int) -> str | None:
         opcode, final = first & _OPCODE, bool(first & _FIN)
-        if length < SMALL_FRAME_BYTES:
-            self.small += 1
-            if self.small > MAX_SMALL_FRAMES:
-                return TOO_MANY_SMALL
-        if opcode >= Opcode.CLOSE:
+        control = opcode >= Opcode.CLOSE
+        if control or length < (SMALL_FRAME_BYTES if final else SMALL_FRAGMENT_BYTES):
+            ends = final and self._fragmented and not control  # counted as the fragment before it was
+            if not ends and (fault := self._count_small()) is not None:
+                return fault
+        if control:
             self.finished = opcode == Opcode.CLOSE
             return None
         if self._fragmented and opcode != 0:
             return "a message begins inside another one"
         self._fragmented = not final
         return None
+
+    def _count_small(self) -> str | None:
+        self.small += 1
+        self.lately += 1
+        if self.small > MAX_SMALL_FRAMES:
+            return TOO_MANY_SMALL
+        return TOO_MANY_LATELY if self.lately > MAX_SMALL_PER_INTERVAL else None
 
 
 class CloseCode(IntEnum):

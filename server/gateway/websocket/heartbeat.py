@@ -68,4 +68,5 @@ class Wheel:
                     connection.abort(CloseReason.PING_TIMEOUT, "ping timeout")
         for connection in list(self._slots[slot]):
             connection.write(PING)
+            connection.reader.new_interval()
         self._pinged.append((now, slot))

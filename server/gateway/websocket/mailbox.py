@@ -1,6 +1,7 @@
 """A client's packets between reading and handling. A mailbox exists only while there are any."""
 
 from collections import deque
+from sys import getsizeof
 
 from server.application.turn import Turn
 from server.gateway.websocket.writer import Writer
@@ -11,6 +12,13 @@ MAILBOX_HIGH = 128
 MAILBOX_LOW = 32
 """Packets waiting at which reading goes on."""
 
+MAILBOX_HIGH_BYTES = 1 << 16
+"""Bytes of such packets in memory at which reading pauses. What has been read by then waits as it came, up to a read of
+256 KiB."""
+
+MAILBOX_LOW_BYTES = 1 << 15
+"""Bytes waiting at which reading goes on."""
+
 
 class Mailbox:
     """A client's packets, in the order in which they came."""
@@ -19,12 +27,14 @@ class Mailbox:
         "_packets": "The packets that wait to be handled.",
         "_to_skip": "How many packets at the front are to be skipped.",
         "_turn": "The share of the event loop for packets behind the first, before others get a turn; None until then.",
+        "bytes": "What the packets that wait take in memory: a text with a rare character takes four bytes for each.",
         "held": "Whether the packet that was taken out last waits for commands before it.",
         "skipped": "Whether the packet that was taken out last is to be skipped.",
     }
 
     def __init__(self, packet: str) -> None:
         self._packets = deque((packet,))
+        self.bytes = getsizeof(packet)
         self._to_skip = 0
         self._turn: Turn | None = None
         self.skipped = self.held = False
@@ -33,9 +43,20 @@ class Mailbox:
         """Return how many packets wait."""
         return len(self._packets)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is to be read."""
+        return len(self._packets) >= MAILBOX_HIGH or self.bytes >= MAILBOX_HIGH_BYTES
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more is to be read, if it was full before."""
+        return len(self._packets) <= MAILBOX_LOW and self.bytes <= MAILBOX_LOW_BYTES
+
     def put(self, packet: str) -> None:
         """Add a packet."""
         self._packets.append(packet)
+        self.bytes += getsizeof(packet)
 
     async def next(self, writer: Writer) -> str | None:
         """Take the oldest packet out; return None if there is none.
@@ -52,7 +73,9 @@ class Mailbox:
             self._turn = Turn()
         self.skipped = self._to_skip > 0
         self._to_skip -= self.skipped
-        return self._packets.popleft()
+        packet = self._packets.popleft()
+        self.bytes -= getsizeof(packet)
+        return packet
 
     def skip_waiting(self) -> None:
         """Skip every packet that waits now: it is still taken out, but marked."""
@@ -62,4 +85,4 @@ class Mailbox:
     def clear(self) -> None:
         """Drop every packet that waits now."""
         self._packets.clear()
-        self._to_skip = 0
+        self._to_skip = self.bytes = 0

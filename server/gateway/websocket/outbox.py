@@ -20,6 +20,7 @@ from functools import partial
 from itertools import islice
 
 from server.gateway.websocket.fan_out_wait import CLIENTS_PER_WAIT, FanOutWait
+from server.gateway.websocket.memory import MemoryBound
 from server.gateway.websocket.settling import Place, Waits, finish
 from server.gateway.websocket.writable import Audience, Writable, flush_all, send_to_all
 from server.ports.metrics import ConnectionMetrics, Traffic
@@ -30,26 +31,18 @@ WRITES_PER_TURN = 512
 FEW = 2
 """Clients that are written to as if the frame were for each alone: two people who talk, or one on two devices."""
 
-SHED_TO = 0.9
-"""Over the process's bound, clients are dropped until this share of it is in use; else the next message would exceed
-the bound again."""
-
 
 class Outbox:
-    """Everything that waits to be written, of all connections of an event loop; at most `limit` bytes.
-
-    `traffic.outbound_queued_bytes` is what waits in the transports of congested clients. It is an upper bound: what the
-    kernel has taken since the last look is subtracted at the next.
-    """
+    """Everything that waits to be written, of all connections of an event loop. `limit` is that of `MemoryBound`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, limit: int, traffic: Traffic, metrics: ConnectionMetrics
     ) -> None:
-        self.congested: dict[Writable, None] = {}  # clients whose kernel buffer is full; a dict is an ordered set
+        self.memory = MemoryBound(loop, limit, traffic)
+        self.congested = self.memory.congested
         self.traffic = traffic  # running totals: bytes, deliveries
         self.wait = FanOutWait(loop.time)  # decides whether the fan-out waits for more events
         self._metrics = metrics
-        self._limit = limit  # bytes that may wait in the transports of all clients together
         self._loop = loop
         # Clients with a frame of their own, or of an urgent batch, among what is queued. They wait for no fan-out.
         self._direct: dict[Writable, None] = {}
@@ -145,8 +138,7 @@ class Outbox:
                 self._write_direct()
             if (self._unwritten or self._frames) and (self._in_progress or not self._should_wait()):
                 self._write_fan_out()
-            if self.traffic.outbound_queued_bytes > self._limit:
-                self._shed_load()
+            self.memory.check()
         except Exception:
             self._frames = []  # whatever is wrong with a batch, the next turn must not meet it again
             raise
@@ -239,13 +231,3 @@ class Outbox:
         for _ in range(len(audience) - len(receivers)):
             self._metrics.ephemeral_dropped(frames)
         return receivers
-
-    def _shed_load(self) -> None:
-        """Count the bytes that really wait. If they are too many, drop the clients for whom the most wait."""
-        waiting = {writer: writer.recount() for writer in self.congested}
-        if self.traffic.outbound_queued_bytes <= self._limit:
-            return
-        for writer in sorted(waiting, key=waiting.__getitem__, reverse=True):
-            writer.drop()
-            if self.traffic.outbound_queued_bytes <= self._limit * SHED_TO:
-                break

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from server.domain.drafts import Sender
 from server.gateway.websocket.lane import UNDER_WAY_LIMIT, Lane, Pending
-from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_LOW, Mailbox
+from server.gateway.websocket.mailbox import Mailbox
+from server.gateway.websocket.memory import UNCOUNTED_BYTES
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.writer import Writer
 
@@ -43,6 +44,9 @@ class Host(Protocol):
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work as a task."""
 
+    def hold(self, size: int) -> None:
+        """Count so many bytes more, or fewer, of packets that wait."""
+
     def pause_reading(self) -> None:
         """Read no further packets: too many wait."""
 
@@ -58,6 +62,7 @@ class PacketQueue:
 
     __slots__ = {
         "_at_once": "How many commands of this read may still be begun at once.",
+        "_counted": "Bytes of packets that the host has been told to hold.",
         "_host": "The connection.",
         "_lane": "Commands that are under way without a task, or None while there are none.",
         "_mailbox": "Packets that wait to be handled, or None while no packet is being handled.",
@@ -69,7 +74,7 @@ class PacketQueue:
         self._outbox = outbox
         self._mailbox: Mailbox | None = None
         self._lane: Lane | None = None
-        self._at_once = 0
+        self._at_once = self._counted = 0
 
     @property
     def busy(self) -> bool:
@@ -83,7 +88,7 @@ class PacketQueue:
 
     def has_room(self) -> bool:
         """Say whether few enough packets wait to be handled."""
-        return self._mailbox is None or len(self._mailbox) <= MAILBOX_LOW
+        return self._mailbox is None or self._mailbox.has_room
 
     def begin_read(self) -> None:
         """Take note that the packets that come now are those of another read."""
@@ -93,7 +98,8 @@ class PacketQueue:
         """Take a packet."""
         if self._mailbox is not None:
             self._mailbox.put(packet)
-            if len(self._mailbox) >= MAILBOX_HIGH:
+            self._count(self._mailbox)
+            if self._mailbox.is_full:
                 self._host.pause_reading()
             return
         begins = self._at_once > 0 and self._begins and self._host.may_begin()
@@ -101,6 +107,7 @@ class PacketQueue:
             self._at_once -= 1
         else:
             self._mailbox = Mailbox(packet)
+            self._count(self._mailbox)
             self._host.spawn(self._work(self._mailbox, tried=begins))
 
     # With a task
@@ -111,7 +118,8 @@ class PacketQueue:
         self._outbox.began()
         try:
             while (packet := await mailbox.next(host.writer)) is not None:
-                if self.has_room():
+                self._count(mailbox)
+                if mailbox.has_room:
                     host.read_on()
                 if self._lane is not None and self._lane.is_full:
                     await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
@@ -124,7 +132,15 @@ class PacketQueue:
         finally:
             self._outbox.finished()
         self._mailbox = None
+        host.read_on()
         host.end_if_done()
+
+    def _count(self, mailbox: Mailbox) -> None:
+        size = mailbox.bytes
+        more = size - self._counted
+        if more and (size == 0 or not -UNCOUNTED_BYTES < more < UNCOUNTED_BYTES):
+            self._host.hold(more)
+            self._counted = size
 
     async def _hold(self, mailbox: Mailbox, lane: Lane, target: int) -> None:
         """Let the packet that was taken out wait until at most `target` commands before it are under way. If one of
@@ -148,6 +164,7 @@ class PacketQueue:
         """Handle no further packets."""
         if self._mailbox is not None:
             self._mailbox.clear()
+            self._count(self._mailbox)
 
     # Without a task
 

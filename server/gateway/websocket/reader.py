@@ -13,13 +13,17 @@ from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketError, WebSocketReader, WSMsgType
 
 from server.domain.limits import MAX_PAYLOAD
-from server.gateway.websocket.frames import TOO_MANY_SMALL, CloseCode, HeaderCheck
+from server.gateway.websocket.frames import FLOODS, CloseCode, HeaderCheck
+from server.gateway.websocket.memory import UNCOUNTED_BYTES
 
 LARGE_READ_BYTES = 1 << 16
 """A read of such a size ends the client's turn: libuv reads a socket up to 32 times before it looks at another."""
 
 LAST_READ_BYTES = 1 << 18
 """Bytes read after the server's close frame, in search of the peer's; then the server reads no more."""
+
+LAST_READ_AFTER_FAULT = 1_024
+"""The same if the client is at fault: enough for the close frame of a client that sends nothing else."""
 
 _FAULTS: dict[int, str] = {
     CloseCode.INVALID_TEXT: "text is not UTF-8",
@@ -72,6 +76,9 @@ class Receiver(Protocol):
     def has_room(self) -> bool:
         """Say whether further messages are wanted now."""
 
+    def hold(self, size: int) -> None:
+        """Count so many bytes more, or fewer, that are kept until they are a whole message, or until there is room."""
+
 
 class ReadMode(IntEnum):
     """The frames of a client that are wanted. It only grows."""
@@ -87,6 +94,8 @@ class Reader:
     loop, and while the receiver has no room."""
 
     __slots__ = {
+        "_begun": "Bytes of messages that are not complete, an upper bound.",
+        "_counted": "Bytes that the receiver has been told to hold.",
         "_frames": "aiohttp's frame reader.",
         "_headers": "The checks that the frame reader leaves out.",
         "_heard_at": "The monotonic time of the last read.",
@@ -107,19 +116,24 @@ class Reader:
         self._heard_at = time.monotonic()
         self._mode = ReadMode.MESSAGES
         self._rest = b""
+        self._begun = self._counted = 0
         self._paused = self._scheduled = False
         self._last_bytes = LAST_READ_BYTES
 
     def feed(self, data: bytes, receiver: Receiver) -> None:
         """Handle the first frames of a read now, and the others in the next turns."""
         self._heard_at = time.monotonic()
-        if self._mode >= ReadMode.CLOSE_FRAME and not self._still_listens(len(data)):
+        if self._mode >= ReadMode.CLOSE_FRAME and not self._still_listens(len(data), receiver):
             return
         self._headers.small = 0
         self._read(data, receiver)
         if len(data) >= LARGE_READ_BYTES:
             self.pause()
             self._read_on_soon(receiver)
+
+    def new_interval(self) -> None:
+        """Begin to count the small frames of another ping interval."""
+        self._headers.lately = 0
 
     def heard_since(self, since: float) -> bool:
         """Say whether anything has been read since a monotonic time. While reading is paused the answer is yes: the
@@ -145,22 +159,40 @@ class Reader:
             self._mode = ReadMode.HELD
             self.pause()
 
-    def seek_close(self, receiver: Receiver) -> None:
-        """Read on, though no message is wanted: else the peer's close frame could wait in the kernel."""
+    def seek_close(self, receiver: Receiver, limit: int = LAST_READ_BYTES) -> None:
+        """Read on, though no message is wanted: else the peer's close frame could wait in the kernel. At most `limit`
+        bytes are read."""
         self._mode = max(self._mode, ReadMode.CLOSE_FRAME)
+        self._last_bytes = min(self._last_bytes, limit)
+        if self._last_bytes < len(self._rest):
+            self._listen_no_more(receiver)
         self.room_again(receiver)
 
-    def stop(self) -> None:
+    def stop(self, receiver: Receiver) -> None:
         """Drop the rest of the last read, and every later read."""
         self._mode = ReadMode.NOTHING
         self._rest = b""
+        self._begun = 0
+        self._count(receiver)
 
-    def _still_listens(self, size: int) -> bool:
+    def _still_listens(self, size: int, receiver: Receiver) -> bool:
         self._last_bytes -= size
         if self._last_bytes < 0:
-            self.stop()
-            self.pause()
+            self._listen_no_more(receiver)
         return self._mode is ReadMode.CLOSE_FRAME
+
+    def _listen_no_more(self, receiver: Receiver) -> None:
+        self._last_bytes = -1
+        self.stop(receiver)
+        self.pause()
+
+    def _count(self, receiver: Receiver) -> None:
+        waiting = len(self._rest) + self._begun
+        if waiting < UNCOUNTED_BYTES:
+            waiting = 0
+        if waiting != self._counted:
+            receiver.hold(waiting - self._counted)
+            self._counted = waiting
 
     def _read_on_soon(self, receiver: Receiver) -> None:
         if not self._scheduled:
@@ -186,19 +218,29 @@ class Reader:
     # Frames
 
     def _read(self, data: bytes, receiver: Receiver) -> None:
-        if (fault := self._headers.fault(data)) is not None:
-            flood = fault == TOO_MANY_SMALL
-            receiver.break_off(CloseCode.POLICY_VIOLATION if flood else CloseCode.PROTOCOL_ERROR, fault)
+        headers = self._headers
+        if (fault := headers.fault(data)) is not None:
+            if len(data) > LAST_READ_AFTER_FAULT:
+                self._listen_no_more(receiver)
+            receiver.break_off(CloseCode.POLICY_VIOLATION if fault in FLOODS else CloseCode.PROTOCOL_ERROR, fault)
             return
-        taken = self._headers.taken
+        taken = headers.taken
         if taken < len(data):
-            if not self._headers.finished:
+            if not headers.finished:
                 self._rest = data[taken:]
                 self.pause()
                 self._read_on_soon(receiver)
             data = data[:taken]
+        self._hand_on(data, receiver)
+        if (self._rest or self._counted or headers.inside) and self._mode is not ReadMode.NOTHING:
+            self._begun = min(self._begun + taken, MAX_PAYLOAD) if headers.inside else 0
+            self._count(receiver)
+
+    def _hand_on(self, data: bytes, receiver: Receiver) -> None:
         self._frames.feed_data(data)
         messages, error = self._inbox.take()
+        if self._headers.early and any(map(_is_packet, messages)):
+            self._headers.connects()
         for message in messages:
             if message.type is WSMsgType.CLOSE and message.data == ABNORMAL_CLOSURE:
                 receiver.break_off(CloseCode.PROTOCOL_ERROR, "close code 1006")
@@ -207,3 +249,8 @@ class Reader:
         if error is not None:
             code = error.code if isinstance(error, WebSocketError) else CloseCode.PROTOCOL_ERROR
             receiver.break_off(CloseCode(code), _FAULTS.get(code, "malformed frame"))
+
+
+def _is_packet(message: Any) -> bool:
+    """Say whether a message is a Socket.IO packet, and no pong or other packet of Engine.IO."""
+    return message.type is WSMsgType.TEXT and message.data.startswith("4")

@@ -29,6 +29,7 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
     )
     scraped.traffic.received_bytes, scraped.traffic.sent_bytes = 10, 20
     scraped.traffic.deliveries, scraped.traffic.outbound_queued_bytes = 30, 40
+    scraped.traffic.inbound_queued_bytes = 50
     shown = scraped.samples()
     expected = {
         "maru_connections": 5,
@@ -44,6 +45,7 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
         "maru_sent_bytes_total": 20,
         "maru_deliveries_total": 30,
         "maru_outbound_queued_bytes": 40,
+        "maru_inbound_queued_bytes": 50,
         'maru_build_info{version="1.2.3"}': 1,
     }
     assert shown | expected == shown

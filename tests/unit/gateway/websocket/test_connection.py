@@ -9,13 +9,14 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from loadtest.frames import Frames, Opcode
+from server.application.sessions.sessions import Session
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import CLOSE_WAIT_S, Connection
 from server.gateway.websocket.events import ConnectionEvents
@@ -218,6 +219,7 @@ class Life(RuleBasedStateMachine):
         self.connection = Connection(
             self.events, "id", transport, Inbox(self.loop), self.outbox, sends_close=self.model.sends_close
         )
+        self.connection.session = cast(Session, object())
         transport.set_protocol(self.connection)
         self.connection.writer.start()
 
@@ -249,9 +251,11 @@ class Life(RuleBasedStateMachine):
 
     @initialize(calm=st.integers(0, 30), sends_close=st.booleans())
     def begins(self, calm: int, sends_close: bool) -> None:
-        """Nothing ends the connection before so many deeds: else most lives would be very short."""
+        """Nothing ends the connection before so many deeds: else most lives would be very short. The first packet is
+        there: before it a client may send a few frames only."""
         self.calm, self.model.sends_close = calm, sends_close
         self.loop.run_until_complete(self._open(self._ours))
+        self.says(1)
 
     # The client
 

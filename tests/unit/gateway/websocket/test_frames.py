@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from loadtest.frames import Opcode as Op
 from loadtest.frames import header
 from server.gateway.websocket.frames import (
+    BYTES_PER_TURN,
+    FRAMES_BEFORE_CONNECT,
     FRAMES_PER_TURN,
     MAX_CONTROL_BYTES,
     MAX_SMALL_FRAMES,
+    MAX_SMALL_PER_INTERVAL,
+    TOO_MANY_EARLY,
+    TOO_MANY_LATELY,
     TOO_MANY_SMALL,
     HeaderCheck,
     Opcode,
@@ -52,10 +57,23 @@ BAD = {
 }
 
 
+def checking() -> HeaderCheck:
+    """A check of a client that has sent its CONNECT."""
+    check = HeaderCheck()
+    check.connects()
+    return check
+
+
 def verdict(pieces: list[bytes]) -> str | None:
     """The first fault in a stream of reads."""
-    check = HeaderCheck()
-    return next((fault for piece in pieces if (fault := check.fault(piece)) is not None), None)
+    check = checking()
+    for piece in pieces:
+        rest = piece
+        while rest and not check.finished:
+            if (fault := check.fault(rest)) is not None:
+                return fault
+            rest = rest[check.taken :]
+    return None
 
 
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
@@ -135,18 +153,27 @@ def test_one_turn_takes_a_bounded_number_of_frames(payload: bytes) -> None:
     """A read of many frames is taken in portions that end between two frames; so is a read that ends inside one."""
     one = masked(payload)
     data = one * (FRAMES_PER_TURN * 2 + 1)
-    assert turns(HeaderCheck(), data) == [len(one) * FRAMES_PER_TURN] * 2 + [len(one)]
-    check = HeaderCheck()
+    assert turns(checking(), data) == [len(one) * FRAMES_PER_TURN] * 2 + [len(one)]
+    check = checking()
     assert turns(check, data[:-1]) == [len(one) * FRAMES_PER_TURN] * 2 + [len(one) - 1]
     assert turns(check, data[-1:] + one) == [1 + len(one)]
     assert check.fault(unmasked("2")) == UNMASKED
+
+
+def test_one_turn_takes_a_bounded_number_of_bytes() -> None:
+    """The frame that reaches the bound is taken in full."""
+    one = masked("x" * 60_000)
+    assert turns(checking(), one * 5) == [len(one) * 2] * 2 + [len(one)]
+    assert turns(checking(), masked("x" * BYTES_PER_TURN) * 2) == [len(masked("x" * BYTES_PER_TURN))] * 2
 
 
 SMALL = {
     "pongs of Engine.IO": masked("3"),
     "pongs": masked(b"", Op.PONG),
     "pings": masked(b"1234567", Op.PING),
+    "the largest pings": masked(b"p" * 125, Op.PING),
     "empty fragments": masked("", Op.CONTINUATION, final=False),
+    "fragments": masked("x" * 31, Op.CONTINUATION, final=False),
     "empty messages": masked(""),
 }
 
@@ -154,26 +181,93 @@ SMALL = {
 @pytest.mark.parametrize("small", SMALL.values(), ids=SMALL)
 def test_a_read_has_a_bounded_number_of_small_frames(small: bytes) -> None:
     """As many as the bound pass; one more is a fault. Another read may have as many."""
-    check = HeaderCheck()
-    begin = masked("x" * 8, final=False) if small == SMALL["empty fragments"] else b""
+    check = checking()
+    begin = b"" if small[0] & 0x0F else masked("x" * 32, final=False)
     turns(check, begin + small * MAX_SMALL_FRAMES)
     assert check.fault(small) == TOO_MANY_SMALL
-    check.small = 0
+    check.small = check.lately = 0
     turns(check, small * MAX_SMALL_FRAMES)
 
 
+@pytest.mark.parametrize("small", SMALL.values(), ids=SMALL)
+def test_a_ping_interval_has_a_bounded_number_of_small_frames(small: bytes) -> None:
+    """However few come in each read. Another interval may have as many."""
+    check = checking()
+    begin = b"" if small[0] & 0x0F else masked("x" * 32, final=False)
+    turns(check, begin)
+    for _ in range(MAX_SMALL_PER_INTERVAL):
+        check.small = 0
+        turns(check, small)
+    check.small = 0
+    assert check.fault(small) == TOO_MANY_LATELY
+    check.lately = check.small = 0
+    turns(check, small)
+
+
 def test_commands_are_not_small() -> None:
-    """No number of the shortest commands in one read is a fault."""
-    check = HeaderCheck()
+    """No number of the shortest commands in one read is a fault; nor of messages in fragments of a usual size, even if
+    the last fragment is empty, as some libraries have it."""
+    check = checking()
     turns(check, masked('42["a",1]') * (MAX_SMALL_FRAMES * 4))
+    turns(check, fragmented("x" * 40, [40]) * (MAX_SMALL_PER_INTERVAL * 2))
     assert check.small == 0
+
+
+EARLY = {
+    "pongs of Engine.IO": masked("3"),
+    "pongs": masked(b"", Op.PONG),
+    "large messages": masked("x" * 40_000),
+}
+
+
+@pytest.mark.parametrize("early", EARLY.values(), ids=EARLY)
+def test_a_few_frames_may_come_before_a_connect(early: bytes) -> None:
+    """In one read or in several; as soon as the CONNECT is there, any number."""
+    for pieces in ([early * 5], [early] * 5, [early[:3], early[3:] + early * 4]):
+        check = HeaderCheck()
+        taken = 0
+        verdict = None
+        for piece in pieces:
+            rest = piece
+            while rest and (verdict := check.fault(rest)) is None:
+                taken += check.taken
+                rest = rest[check.taken :]
+        assert (verdict, taken) == (TOO_MANY_EARLY, len(early) * FRAMES_BEFORE_CONNECT)
+    check = HeaderCheck()
+    assert check.fault(early * 4) is None
+    check.connects()
+    assert not check.early
+    turns(check, early * 50)
+
+
+def test_a_client_may_always_close() -> None:
+    """Its close frame is taken, also in two pieces, when no other frame would be."""
+    early, close = masked("3") * FRAMES_BEFORE_CONNECT, closing(1000)
+    for cut_at in range(len(close) + 1):
+        check = HeaderCheck()
+        turns(check, early)
+        turns(check, close[:cut_at])
+        turns(check, close[cut_at:])
+        assert check.finished
+
+
+def test_the_last_early_frame_may_come_in_pieces() -> None:
+    """It may be the CONNECT."""
+    check = HeaderCheck()
+    stream = masked("3") * 3 + masked("4" + "x" * 300)
+    for cut_at in range(1, len(stream)):
+        check = HeaderCheck()
+        turns(check, stream[:cut_at])
+        turns(check, stream[cut_at:])
+        assert check.early
+        assert not check.inside
 
 
 def test_nothing_is_taken_behind_a_close_frame() -> None:
     """Neither of the same read nor of a later one, also if the close frame comes in two reads."""
     close = closing(1000, "bye")
     for cut_at in range(1, len(close) + 1):
-        check = HeaderCheck()
+        check = checking()
         check.fault(masked("2") + close[:cut_at])
         assert check.taken == len(masked("2")) + cut_at
         check.fault(close[cut_at:] + masked("2") * 9)

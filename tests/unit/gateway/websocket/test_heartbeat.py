@@ -25,6 +25,7 @@ class Peer:
         self.reader = self.writer = self
         self.last_heard = clock()
         self.pings: list[float] = []
+        self.intervals = 0
         self.ended: tuple[float, str] | None = None
 
     def write(self, data: bytes) -> None:
@@ -32,6 +33,10 @@ class Peer:
         assert data == PING
         self.pings.append(self._clock())
         asyncio.get_running_loop().call_later(self._lag, self.pong)
+
+    def new_interval(self) -> None:
+        """Be told that frames are counted anew."""
+        self.intervals += 1
 
     def pong(self) -> None:
         """Show life, while there is any."""
@@ -80,7 +85,7 @@ def test_everybody_is_pinged_once_a_revolution() -> None:
         for peer in peers:
             wheel.add(connection(peer))
         await asyncio.sleep(30.05)
-        assert {len(peer.pings) for peer in peers} == {3}
+        assert {(len(peer.pings), peer.intervals) for peer in peers} == {(3, 3)}
         for peer in peers:
             assert [round(later - earlier, 6) for earlier, later in zip(peer.pings, peer.pings[1:], strict=False)] == [
                 10.0,

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from sys import getsizeof
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.application.turn import TURN_S
-from server.gateway.websocket.mailbox import Mailbox
+from server.gateway.websocket.mailbox import MAILBOX_HIGH, MAILBOX_HIGH_BYTES, Mailbox
 from tests.doubles.wired import Client, wired
 
 
@@ -40,8 +41,23 @@ def test_it_is_a_queue_with_marks(deeds: list[str]) -> None:
                 else:
                     assert await mailbox.next(writer) is None
                 assert len(mailbox) == len(model)
+                assert mailbox.bytes == sum(getsizeof(packet) for packet, _ in model)
 
     asyncio.run(scenario())
+
+
+def test_it_is_full_by_packets_or_by_bytes() -> None:
+    """A rare character makes a text four times as large in memory, and counts so."""
+    small, large, wide = Mailbox("x"), Mailbox("x"), Mailbox("x")
+    for _ in range(MAILBOX_HIGH - 2):
+        small.put("x")
+    large.put("x" * (MAILBOX_HIGH_BYTES - 200))
+    wide.put("x" * (MAILBOX_HIGH_BYTES // 4 - 60) + "\U0001f600")
+    for mailbox in (small, large, wide):
+        assert (mailbox.is_full, mailbox.has_room) == (False, False)
+        mailbox.put("x" * 100)
+        assert mailbox.is_full
+    assert Mailbox("x" * 30_000).has_room
 
 
 async def test_a_busy_client_gives_others_a_turn() -> None:

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from server.gateway.websocket.frames import FRAMES_PER_TURN, CloseCode
-from server.gateway.websocket.reader import ABNORMAL_CLOSURE, LARGE_READ_BYTES, LAST_READ_BYTES, Inbox, Reader
+from server.gateway.websocket.reader import (
+    ABNORMAL_CLOSURE,
+    LARGE_READ_BYTES,
+    LAST_READ_AFTER_FAULT,
+    LAST_READ_BYTES,
+    Inbox,
+    Reader,
+)
 from tests.clients.frames import closing, masked, unmasked
 from tests.doubles.virtual_time import turns
 
@@ -23,6 +30,10 @@ class Sink:
         self.closes: list[int] = []
         self.faults: list[CloseCode] = []
         self.room = True
+        self.held = 0
+
+    def hold(self, size: int) -> None:
+        self.held += size
 
     def take(self, message: Any) -> None:
         if isinstance(message.data, str):
@@ -32,7 +43,7 @@ class Sink:
 
     def break_off(self, code: CloseCode, reason: str) -> None:
         self.faults.append(code)
-        self._reader.stop()
+        self._reader.stop(self)
 
     def has_room(self) -> bool:
         return self.room
@@ -50,6 +61,7 @@ async def reading() -> AsyncIterator[tuple[Reader, Sink, asyncio.Transport]]:
     with theirs:
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         reader = Reader(transport, Inbox(loop))
+        reader.feed(masked("4"), Sink(reader))  # the CONNECT: before it only a few frames may come
         yield reader, Sink(reader), transport
         transport.abort()
 
@@ -124,6 +136,34 @@ async def test_the_search_for_a_close_frame_is_bounded() -> None:
         await turns(3)
         assert not transport.is_reading()
         assert sink.closes == []
+
+
+async def test_little_is_read_of_a_client_at_fault() -> None:
+    """Its close frame still counts; but of a client that sends more than that, nothing is read."""
+    async with reading() as (reader, sink, transport):
+        reader.seek_close(sink, LAST_READ_AFTER_FAULT)
+        sink.feed(masked("x") * 9)
+        sink.feed(closing(1000))
+        assert (sink.closes, transport.is_reading()) == ([1000], True)
+    for flood in (masked("x" * LAST_READ_AFTER_FAULT), masked("3") * 200):
+        async with reading() as (reader, sink, transport):
+            reader.seek_close(sink, LAST_READ_AFTER_FAULT)
+            sink.feed(flood)
+            reader.room_again(sink)
+            await turns(3)
+            assert (sink.closes, transport.is_reading()) == ([], False)
+
+
+async def test_nothing_is_read_behind_a_flood() -> None:
+    """Neither is the rest of the read looked at, nor is there another."""
+    for flood in (masked("3") * 5_000, unmasked("3") * 1_000):
+        async with reading() as (reader, sink, transport):
+            sink.feed(flood)
+            await turns(9)
+            reader.room_again(sink)
+            await turns(3)
+            assert len(sink.faults) == 1
+            assert not transport.is_reading()
 
 
 @pytest.mark.parametrize(

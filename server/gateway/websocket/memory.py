@@ -1,0 +1,63 @@
+"""The bound of all bytes that wait in this process for its clients: to be written to them, and to be handled."""
+
+import asyncio
+import operator
+
+from server.gateway.websocket.writable import Writable
+from server.ports.metrics import Traffic
+
+UNCOUNTED_BYTES = 2_048
+"""Bytes of a client that wait to be handled and are not counted: most clients never have more, and pay nothing."""
+
+SHED_TO = 0.9
+"""Over the bound, clients are dropped until this share of it is in use; else the next message would exceed the bound
+again."""
+
+
+class MemoryBound:
+    """Counts the bytes that wait, at most `limit`. Over it, the clients are dropped for whom the most bytes wait.
+
+    `traffic.outbound_queued_bytes` is what waits in the transports of congested clients. It is an upper bound: what the
+    kernel has taken since the last look is subtracted at the next. `traffic.inbound_queued_bytes` is what has been read
+    of clients, and is not handled yet.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, traffic: Traffic) -> None:
+        self.congested: dict[Writable, None] = {}  # clients whose kernel buffer is full; a dict is an ordered set
+        self._held: dict[Writable, int] = {}  # bytes that were read of each client and wait
+        self._loop = loop
+        self._limit = limit
+        self._traffic = traffic
+        self._due = False  # whether a check is due
+
+    def hold(self, writer: Writable, size: int) -> None:
+        """Count so many bytes more, or fewer, that were read of a client and wait."""
+        self._traffic.inbound_queued_bytes += size
+        held = self._held.pop(writer, 0) + size
+        if held:
+            self._held[writer] = held
+        if size > 0 and self._is_over() and not self._due:
+            self._due = True
+            self._loop.call_soon(self.check)
+
+    def check(self) -> None:
+        """Drop clients if too many bytes wait. It may close connections: call it between two turns' works."""
+        self._due = False
+        if self._is_over():
+            self._shed()
+
+    def _is_over(self) -> bool:
+        return self._traffic.outbound_queued_bytes + self._traffic.inbound_queued_bytes > self._limit
+
+    def _shed(self) -> None:
+        """Count the bytes that really wait to be written. If there are still too many, drop clients."""
+        waiting = self._held.copy()
+        for writer in self.congested:
+            waiting[writer] = waiting.get(writer, 0) + writer.recount()
+        if not self._is_over():
+            return
+        traffic = self._traffic
+        for writer, _ in sorted(waiting.items(), key=operator.itemgetter(1), reverse=True):
+            writer.drop()
+            if traffic.outbound_queued_bytes + traffic.inbound_queued_bytes <= self._limit * SHED_TO:
+                break
