@@ -1,11 +1,13 @@
 """One client that asks for the server's whole time does not get it: what another client waits meanwhile is measured."""
 
+import contextlib
+
 import pytest
 
 from bench.processes import cpu_s
 from loadtest.frames import Opcode
 from tests.clients.frames import closing, masked, unmasked
-from tests.clients.raw import PATH, event
+from tests.clients.raw import PATH, Gone, event
 from tests.conftest import Figure
 from tests.harness.attack import Attack, Requests, command
 from tests.harness.tokens import token
@@ -89,13 +91,42 @@ async def test_a_flood_right_behind_the_handshake(scene: Scene) -> None:
 
 
 async def test_a_flood_of_small_frames_is_closed(scene: Scene) -> None:
-    """The close frame and the log say why; the client's answer to it ends the connection."""
-    client = await scene.open()
-    client.push(PONGS[: 7 * 8_000])
-    frame = await client.closed()
-    assert (frame.code, frame.reason) == (1008, "too many small frames at once")
-    await scene.ended(client, "too many small frames at once", 1008)
+    """The close frame and the log say why."""
+    for client, reason in (
+        (await scene.open(), "too many frames before CONNECT"),
+        (await scene.chat(), "too many small frames at once"),
+    ):
+        client.push(PONGS[: 7 * 8_000])
+        frame = await client.closed()
+        assert (frame.code, frame.reason) == (1008, reason)
+        await scene.ended(client, reason, 1008)
     await scene.clean()
+
+
+@pytest.mark.parametrize("small", [masked("3"), masked("", Opcode.PING), masked("p" * 125, Opcode.PONG)])
+async def test_a_trickle_of_small_frames_is_closed(scene: Scene, small: bytes) -> None:
+    """Few frames in each read, and too many in a ping interval; half as many are nobody's concern."""
+    client, honest = await scene.chat(), await scene.chat("honest")
+    for _ in range(50):
+        honest.push(small * 20)
+        await honest.ask("channel:leave", {"channel": "room:honest"})
+    with contextlib.suppress(Gone, AssertionError):
+        for _ in range(1_000):
+            await client.send(small * 20)
+            await client.ask("channel:leave", {"channel": "room:trickle"})
+    await scene.ended(client, "too many small frames", 1008)
+    await honest.leave()
+    await scene.clean()
+
+
+@pytest.mark.parametrize("sockets", [1, 10])
+@pytest.mark.parametrize("flood", ["pongs of Engine.IO", "pings", "empty fragments"])
+async def test_a_flood_of_frames_in_a_session(scene: Scene, figure: Figure, flood: str, sockets: int) -> None:
+    """A token gives nobody more frames."""
+    opening, data = FLOODS[flood]
+    attack = Attack(scene.server.port, data, opening=opening, token=token("mallory"))
+    await unharmed(scene, attack, figure, sockets)
+    assert attack.connections > sockets
 
 
 async def test_commands_and_pongs_of_a_client_that_was_not_read_for_long(scene: Scene) -> None:
