@@ -16,6 +16,7 @@ from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.life.drainer import Drainer, DrainTiming
 from server.application.life.loop_lag import measure_lag
+from server.application.life.overload import Overload
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
@@ -60,6 +61,7 @@ class Replica:
     traffic: Traffic
     readiness: Readiness
     drainer: Drainer
+    overload: Overload
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """The tasks that run until the end of the process. If a task ends by itself, the process ends."""
@@ -70,7 +72,7 @@ class Replica:
             self.sessions.run(),
             self.chat.eio.registry.run(),
             collect_when_idle(),
-            measure_lag(self.metrics, time.monotonic),
+            measure_lag(self.metrics, self.overload, time.monotonic),
             *self.stores.bus.loops,
         )
 
@@ -104,6 +106,7 @@ class Replica:
             log_evicts=self.stores.bus.log_evicts(),
             trims_refused=self.stores.bus.trims_refused(),
             log_lines_dropped=lines_dropped(),
+            overload=self.overload.load,
         )
 
 
@@ -113,18 +116,19 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
     outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counters)
+    overload = Overload(outbox.memory.fill, Random())  # noqa: S311  # jitter
     rooms = Rooms(outbox)
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
     rings = Rings(encode, erase, settings.max_rings)
     hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings)
-    subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters)
+    subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters, overload.check_read)
     sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, round(settings.token_grace * 1000))
     publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters)
     handlers = {
         **channels.handlers(subscriptions),
-        **messages.handlers(publisher, History(log)),
+        **messages.handlers(publisher, History(log, overload.check_read)),
         **session_handlers.handlers(sessions, subscriptions),
     }
     chat = ChatServer(
@@ -136,9 +140,10 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,
         admission=Admission(settings.admission_rate, settings.admission_burst, time.monotonic),
+        busy=lambda: overload.refuses_handshakes,
         outbox=outbox,
         metrics=counters,
     )
     connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    return Replica(chat, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer)
+    return Replica(chat, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload)

@@ -56,6 +56,8 @@ class Snapshot:
     """How often old events were kept because a clock is in doubt, or because too many were due at once."""
     log_lines_dropped: int = 0
     """Log lines that nobody read in time, or that could not be written."""
+    overload: int = 0
+    """What the replica leaves undone: 0 nothing, 1 new handshakes, 2 reads of history, too."""
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -119,6 +119,16 @@ CASES = {
         {'maru_process_cpu_seconds_total{$,pod="a"}': "0+14x80"},
         {'maru_process_cpu_seconds_total{$,pod="a"}': "0+10x80", 'maru_process_cpu_seconds_total{$,pod="b"}': "0+9x80"},
     ),
+    "MaruOverloaded": Case(
+        5,
+        {'maru_overload_state{$,pod="a"}': "1x40", 'maru_overload_state{$,pod="b"}': "0x40"},
+        {'maru_overload_state{$,pod="a"}': "1x4 0 1x4 0 2x4 0 1x4 0 1x4 0x20"},
+    ),
+    "MaruConnectionsFull": Case(
+        12,
+        {'maru_admission_refusals_total{$,reason="connections"}': "0+3x80"},
+        {'maru_admission_refusals_total{$,reason="busy"}': "0+3x80"},
+    ),
     "MaruAdmissionRefused": Case(
         18,
         {'maru_admission_refusals_total{$,reason="rate"}': "0+3x80"},

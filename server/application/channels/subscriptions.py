@@ -7,6 +7,7 @@ from server.application.channels.hub import Hub
 from server.application.channels.new_channels import NewChannels
 from server.application.channels.resuming import Joined, Resuming
 from server.application.deadline import deadline
+from server.application.life.overload import always
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.events import Event
@@ -28,7 +29,8 @@ class Subscriptions:
     """The use cases of membership: the only ways into a channel and out of it.
 
     A session enters a channel at the very position up to which it has been given the events, and its answer is written
-    in the same step: no await stands between, so the answer precedes every later event.
+    in the same step: no await stands between, so the answer precedes every later event. `check_read` raises
+    `Overloaded` if the replica has no time for joins that ask for history; what a client has missed is always given.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Subscriptions:
         membership: Membership,
         max_channels: int,
         metrics: ChannelMetrics = SILENT,
+        check_read: Callable[[], None] = always,
     ) -> None:
         self._log = log
         self._hub = hub
@@ -46,6 +49,7 @@ class Subscriptions:
         self._membership = membership
         self._max_channels = max_channels
         self._metrics = metrics
+        self._check_read = check_read
         self._new_channels = NewChannels(hub.clock)
         self._resuming = Resuming(self.join, hub, transport, membership)
 
@@ -70,6 +74,8 @@ class Subscriptions:
         meanwhile.
         """
         authorize(identity, Action.JOIN, channel)
+        if history and since is None:
+            self._check_read()
         self._check_room(session, channel)
         if not self._hub.hosts(channel):
             self._check_present(session)

@@ -1,7 +1,10 @@
 """Reading back: pages of messages in their current state."""
 
+from collections.abc import Callable
+
 from server.application.commands import ReadHistory
 from server.application.deadline import deadline
+from server.application.life.overload import always
 from server.domain.channels import ChannelName
 from server.domain.identity import Action, Identity, authorize
 from server.domain.recovery import newest_within, oldest_within
@@ -9,16 +12,19 @@ from server.ports.message_log import MessageLog, Page
 
 
 class History:
-    """Pages of channels. The reader needs the right to join the channel, but need not be in it."""
+    """Pages of channels. The reader needs the right to join the channel, but need not be in it. `check` raises
+    `Overloaded` if the replica has no time for reads."""
 
-    def __init__(self, log: MessageLog) -> None:
+    def __init__(self, log: MessageLog, check: Callable[[], None] = always) -> None:
         self._log = log
+        self._check = check
 
     async def read(self, identity: Identity, command: ReadHistory) -> Page:
         """Return a page, oldest first, shortened if it would be over `REPLAY_BYTES`. Raises `PermissionDenied`,
-        `Unavailable`."""
+        `Unavailable`, `Overloaded`."""
         channel = ChannelName(command.channel)
         authorize(identity, Action.JOIN, channel)
+        self._check()
         async with deadline():
             page = await self._log.history(channel, command.before, command.after, command.limit)
         upwards = command.after is not None and command.before is None

@@ -9,7 +9,7 @@ the real libraries.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import engineio
@@ -22,7 +22,7 @@ from server.gateway.socketio.ids import RandomIds
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.handshake import Handshake, HandshakeChecks, accepted, key_of, notices_close
+from server.gateway.websocket.handshake import Handshake, HandshakeChecks, accepted, key_of, never, notices_close
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.reader import Inbox
 from server.gateway.websocket.registry import Dispatch, Registry
@@ -49,6 +49,7 @@ class Engine(engineio.AsyncServer):
         *,
         allowed_origins: Sequence[str] = ("*",),
         admission: Admission,
+        busy: Callable[[], bool] = never,
         outbox: Outbox,
         metrics: ConnectionMetrics,
         dispatch: Dispatch,
@@ -67,7 +68,7 @@ class Engine(engineio.AsyncServer):
         self.registry = Registry(self.ping_interval, self.ping_timeout, dispatch, metrics)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
-        self._checks = HandshakeChecks(allowed_origins, admission)
+        self._checks = HandshakeChecks(allowed_origins, admission, busy)
         self._inbox = Inbox(loop)  # where frame readers put messages; shared, since reading never waits
         self._metrics = metrics
         self._ids = RandomIds()

@@ -78,15 +78,22 @@ class Refused:
         return "\r\n".join(lines).encode() + self.body
 
 
+def never() -> bool:
+    """Say that there is time for newcomers."""
+    return False
+
+
 class HandshakeChecks:
-    """Decides which handshakes are refused. `allowed_origins` are origins of pages, or `*` for all.
+    """Decides which handshakes are refused. `allowed_origins` are origins of pages, or `*` for all; `busy` says if the
+    replica has no time for newcomers.
 
     A request without an origin is allowed: it is not from a page.
     """
 
-    def __init__(self, allowed_origins: Sequence[str], admission: Admission) -> None:
+    def __init__(self, allowed_origins: Sequence[str], admission: Admission, busy: Callable[[], bool] = never) -> None:
         self._origins = None if "*" in allowed_origins else frozenset(allowed_origins) | {""}
         self._admission = admission
+        self._busy = busy
 
     def check(self, request: RawRequestMessage, *, closing: bool) -> Refused | None:
         """Check a request by itself, then the load. Returns None if the request is admitted."""
@@ -112,6 +119,8 @@ class HandshakeChecks:
         """Admit a further handshake, or return the 503. Call this once for each handshake."""
         if closing:
             return _later(Refusal.DRAINING, "Restarting", 1)
+        if self._busy():
+            return _later(Refusal.BUSY, "Busy", _soon())
         wait_s = self._admission.wait_s()
         return _later(Refusal.RATE, "Too many at once", wait_s) if wait_s else None
 
@@ -126,7 +135,7 @@ class HandshakeChecks:
 
 def full() -> Refused:
     """Return the 503 of a connection for which there is no room."""
-    return _later(Refusal.CONNECTIONS, "Too many connections", random.randint(1, BUSY_RETRY_S))  # noqa: S311  # jitter
+    return _later(Refusal.CONNECTIONS, "Too many connections", _soon())
 
 
 def key_of(request: Handshake) -> str:
@@ -209,6 +218,10 @@ def _is_key(text: str) -> bool:
 def _bad_request(code: int, message: str) -> Refused:
     """Return a 400 with an error code of Engine.IO."""
     return _refused(Refusal.BAD_REQUEST, 400, {"code": code, "message": message})
+
+
+def _soon() -> int:
+    return random.randint(1, BUSY_RETRY_S)  # noqa: S311  # jitter
 
 
 def _later(reason: Refusal, message: str, wait_s: int) -> Refused:

@@ -9,6 +9,9 @@ from server.ports.metrics import Traffic
 UNCOUNTED_BYTES = 2_048
 """Bytes of a client that wait to be handled and are not counted: most clients never have more, and pay nothing."""
 
+COUNTED_FROM = 0.3
+"""From this share of the bound on, `fill` asks the transports: what is counted may have been taken since."""
+
 SHED_TO = 0.9
 """Over the bound, clients are dropped until this share of it is in use; else the next message would exceed the bound
 again."""
@@ -40,6 +43,13 @@ class MemoryBound:
             self._due = True
             self._loop.call_soon(self.check)
 
+    def fill(self) -> float:
+        """Return the part of the bound that is in use. If it seems to be much, it is counted anew."""
+        if self._in_use() > self._limit * COUNTED_FROM:
+            for writer in tuple(self.congested):
+                writer.recount()
+        return self._in_use() / self._limit
+
     def check(self) -> None:
         """Drop clients if too many bytes wait. It may close connections: call it between two turns' works."""
         self._due = False
@@ -47,7 +57,10 @@ class MemoryBound:
             self._shed()
 
     def _is_over(self) -> bool:
-        return self._traffic.outbound_queued_bytes + self._traffic.inbound_queued_bytes > self._limit
+        return self._in_use() > self._limit
+
+    def _in_use(self) -> int:
+        return self._traffic.outbound_queued_bytes + self._traffic.inbound_queued_bytes
 
     def _shed(self) -> None:
         """Count the bytes that really wait to be written. If there are still too many, drop clients."""
@@ -56,8 +69,7 @@ class MemoryBound:
             waiting[writer] = waiting.get(writer, 0) + writer.recount()
         if not self._is_over():
             return
-        traffic = self._traffic
         for writer, _ in sorted(waiting.items(), key=operator.itemgetter(1), reverse=True):
             writer.drop()
-            if traffic.outbound_queued_bytes + traffic.inbound_queued_bytes <= self._limit * SHED_TO:
+            if self._in_use() <= self._limit * SHED_TO:
                 break

@@ -26,6 +26,7 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
         rings_evicted=6,
         trims_refused=7,
         log_lines_dropped=8,
+        overload=2,
     )
     scraped.traffic.received_bytes, scraped.traffic.sent_bytes = 10, 20
     scraped.traffic.deliveries, scraped.traffic.outbound_queued_bytes = 30, 40
@@ -41,6 +42,7 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
         "maru_rings_evicted_total": 6,
         "maru_trims_refused_total": 7,
         "maru_log_lines_dropped_total": 8,
+        "maru_overload_state": 2,
         "maru_received_bytes_total": 10,
         "maru_sent_bytes_total": 20,
         "maru_deliveries_total": 30,

@@ -13,7 +13,7 @@ from server.application.channels.hosting import EMPTY_LIMIT, LINGER_S
 from server.application.channels.new_channels import NEW_CHANNELS
 from server.application.channels.resume_queue import RESUMES
 from server.application.channels.resuming import Joined
-from server.application.channels.subscriptions import REPLAY_READS
+from server.application.channels.subscriptions import REPLAY_READS, Subscriptions
 from server.domain.channels import ChannelName
 from server.domain.errors import (
     Overloaded,
@@ -96,6 +96,29 @@ async def door() -> AsyncIterator[Door]:
 def offsets(events: Sequence[object]) -> list[int]:
     """What a test compares."""
     return [event.offset for event in events if isinstance(event, Event | EncodedEvent)]
+
+
+# A replica without time
+
+
+async def test_a_replica_without_time_gives_what_was_missed_and_no_more(door: Door) -> None:
+    """A join that asks for the last events is refused. One from a position loses nothing, and one without events costs
+    little: both are done."""
+
+    def refuse() -> None:
+        raise Overloaded("later", retry_after_ms=2_000)
+
+    await door.write(5)
+    one = door.replica
+    busy = Subscriptions(one.log, one.hub, one.transport, one.transport, MAX_CHANNELS, check_read=refuse)
+    told: list[Joined] = []
+    with pytest.raises(Overloaded):
+        await busy.join(HERS, ALICE, ROOM, told.append, history=3)
+    assert (told, [*one.transport.channels(HERS)]) == ([], [])
+    await busy.join(HERS, ALICE, ROOM, told.append)
+    for history in (0, 3):
+        await busy.join(HERS, ALICE, ROOM, told.append, Position(await door.epoch(), 2), history)
+    assert [offsets(joined.events) for joined in told] == [[], [3, 4, 5], [3, 4, 5]]
 
 
 # A join that waits for nothing

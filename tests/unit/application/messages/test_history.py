@@ -7,7 +7,7 @@ import pytest
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import ReadHistory
 from server.application.messages.history import History
-from server.domain.errors import PermissionDenied, Unavailable
+from server.domain.errors import Overloaded, PermissionDenied, Unavailable
 from server.domain.messages import Message
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.samples import HOUR_MS, ROOM, identity, new_message
@@ -73,3 +73,16 @@ async def test_a_page_over_its_bytes_is_cut_where_reading_goes_on(bounds: dict[s
     assert page.more
     first = 1 if bounds == {"after": 0} else 41 - kept
     assert [message.offset for message in page.messages] == [*range(first, first + kept)]
+
+
+async def test_a_replica_without_time_reads_nothing(log: FaultyLog) -> None:
+    """Who may not read is told so all the same."""
+
+    def refuse() -> None:
+        raise Overloaded("later", retry_after_ms=2_000)
+
+    log.error = AssertionError("the log must not be asked")
+    with pytest.raises(Overloaded):
+        await History(log, refuse).read(READER, ReadHistory(channel=ROOM))
+    with pytest.raises(PermissionDenied):
+        await History(log, refuse).read(identity(grants={}), ReadHistory(channel=ROOM))

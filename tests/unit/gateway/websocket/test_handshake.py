@@ -11,7 +11,7 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage
 
 from server.domain.outcomes import Refusal
 from server.gateway.websocket.admission import Admission
-from server.gateway.websocket.handshake import MAX_QUERY_CHARS, HandshakeChecks, accepted
+from server.gateway.websocket.handshake import BUSY_RETRY_S, MAX_QUERY_CHARS, HandshakeChecks, accepted
 from tests.clients.raw import PATH, handshake
 from tests.harness.tokens import token
 
@@ -123,6 +123,21 @@ async def test_a_server_that_stops_lets_nobody_in() -> None:
     wrong = checks().check(request(handshake(PATH + "&sid=x")), closing=True)
     assert wrong is not None
     assert wrong.status == 400
+
+
+async def test_a_busy_server_lets_nobody_in() -> None:
+    """503, to be tried again in some seconds, not by all at the same time; nothing is taken from the bucket."""
+    busy = True
+    subject = HandshakeChecks(["*"], Admission(0.1, 1, lambda: 0.0), lambda: busy)
+    waits = set()
+    for _ in range(100):
+        refused = subject.check(request(handshake()), closing=False)
+        assert refused is not None
+        assert (refused.reason, refused.status) == (Refusal.BUSY, 503)
+        waits.add(int(refused.headers["Retry-After"]))
+    assert waits == {*range(1, BUSY_RETRY_S + 1)}
+    busy = False
+    assert subject.check(request(handshake()), closing=False) is None
 
 
 def test_an_answer_is_the_same_either_way() -> None:

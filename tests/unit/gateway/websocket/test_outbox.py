@@ -727,6 +727,26 @@ def test_over_the_bound_of_all_the_fattest_go_first(loop: str) -> None:
     run(scenario(), loop)
 
 
+def test_the_part_of_the_bound_is_counted_anew() -> None:
+    """What the kernel has taken since the last count waits no longer."""
+
+    async def scenario() -> None:
+        async with wired(2, limit=1 << 20) as scene:
+            assert scene.outbox.memory.fill() == 0
+            fill(scene, scene.clients[0], 50_000, 10)
+            for _ in range(3):
+                await scene.transport.settled()
+            full = scene.outbox.memory.fill()
+            assert 0.35 < full < 0.5
+            async with asyncio.timeout(10):
+                while len(scene.clients[0].read) < 100_000:
+                    await scene.clients[0].take()
+            assert scene.outbox.memory.fill() < full - 0.05
+            assert scene.outbox.memory.fill() * (1 << 20) == scene.traffic.outbound_queued_bytes
+
+    run(scenario())
+
+
 def test_nothing_is_counted_of_those_who_are_gone() -> None:
     """What waited for a client that ends is not counted any more."""
 
