@@ -144,7 +144,9 @@ class Overloaded(MaruError):
     code = "overloaded"
     retryable = True
     meaning = "A bound of the server is reached; the command has not taken effect."
-    remedy = "Back off with jitter, then send the same command with the same key."
+    remedy = (
+        "Wait `retry_after_ms` if it is there, else back off with jitter; then send the same command with the same key."
+    )
 
 
 class Internal(MaruError):
