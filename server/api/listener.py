@@ -10,6 +10,8 @@ from typing import Any, Self, cast
 
 from aiohttp import web
 
+from server.api.pieces import PiecewiseHandler
+
 BACKLOG = 4_096
 """Handshakes that may wait to be accepted: in a reconnect storm a lost SYN costs its client 1 to 3 s. The kernel caps
 it at net.core.somaxconn."""
@@ -50,7 +52,7 @@ class Http:
     open: int = 0
 
 
-class Handler(web.RequestHandler):
+class Handler(PiecewiseHandler):
     """aiohttp's handler of one HTTP connection. Its refusals do not quote the request, which may hold a token."""
 
     __slots__ = ("_counted", "_http")

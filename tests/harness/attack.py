@@ -23,13 +23,17 @@ ANSWER_S = 20.0
 class Attack:
     """Sends `data` again and again on each of some connections, and opens another when the server closes one.
 
-    `opening` is sent first on each; with `token` that is a CONNECT. Each attacker reads what it is sent, so that it is
-    no slow reader. `connections` counts those that were opened, `sent` the bytes.
+    `opening` is sent first on each; with `token` that is a CONNECT. If it does not shake hands, `data` is HTTP. Each
+    attacker reads what it is sent, so that it is no slow reader. `connections` counts those that were opened, `sent`
+    the bytes.
     """
 
-    def __init__(self, port: int, data: bytes, *, opening: bytes = b"", token: str | None = None) -> None:
+    def __init__(
+        self, port: int, data: bytes, *, opening: bytes = b"", token: str | None = None, shakes: bool = True
+    ) -> None:
         self._port = port
         self._data = data
+        self._shakes = shakes
         self._opening = (masked(connect({"token": token})) if token else b"") + opening
         self._over = threading.Event()
         self.connections = 0
@@ -47,8 +51,9 @@ class Attack:
 
     def _attack(self, ends: float) -> None:
         with socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_S) as client:
-            client.sendall(handshake())
-            client.recv(READ_BYTES)
+            if self._shakes:
+                client.sendall(handshake())
+                client.recv(READ_BYTES)
             self.connections += 1
             client.sendall(self._opening)
             client.setblocking(False)

@@ -7,7 +7,7 @@ import pytest
 from bench.processes import cpu_s
 from loadtest.frames import Opcode
 from tests.clients.frames import closing, masked, unmasked
-from tests.clients.raw import PATH, Gone, event
+from tests.clients.raw import PATH, Gone, event, handshake
 from tests.conftest import Figure
 from tests.harness.attack import Attack, Requests, command
 from tests.harness.tokens import token
@@ -148,6 +148,29 @@ async def test_a_query_string_made_to_be_slow(scene: Scene, figure: Figure, valu
     requests = Requests(scene.server.port, f"{PATH}&x={value}")
     await unharmed(scene, requests, figure, 2)
     assert set(requests.answers) == {400}
+
+
+TINY = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+PIPELINES: dict[str, bytes] = {
+    "tiny requests": many(TINY),
+    "requests without a host": many(b"GET / HTTP/1.1\r\n\r\n"),
+    "handshakes that are refused": many(b"GET /socket.io/?EIO=3 HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "requests with a body": many(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"),
+    "tiny chunks": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + many(b"1\r\nx\r\n"),
+    "tiny requests, then a handshake": TINY * 2_000 + handshake(),
+    "blank lines": many(b"\r\n"),
+    "tiny header lines": b"GET / HTTP/1.1\r\n" + many(b"a:\r\n"),
+}
+
+
+@pytest.mark.parametrize("sockets", [1, 5])
+@pytest.mark.parametrize("data", PIPELINES.values(), ids=PIPELINES)
+async def test_many_http_requests_at_once(scene: Scene, figure: Figure, data: bytes, sockets: int) -> None:
+    """Requests in one write, before a handshake or in its place, are not all handled in one turn."""
+    attack = Attack(scene.server.port, data, shakes=False)
+    await unharmed(scene, attack, figure, sockets)
+    assert attack.connections >= sockets
 
 
 DEEP = "[" + ",".join(["[]"] * 20_000) + "]"

@@ -1,0 +1,59 @@
+"""aiohttp's HTTP connection, read in small pieces: thousands of tiny requests, chunks or blank lines that come in one
+read are not all parsed, and not all answered, in one turn of the event loop."""
+
+from typing import Any
+
+from aiohttp import web
+
+PIECE_BYTES = 512
+"""Bytes of an HTTP connection parsed in a turn of the event loop: at most 28 requests, about 1 ms."""
+
+MAX_PIPELINED = 8
+"""Requests of a connection that may wait for the answers to those before them. No browser, proxy or library of today
+sends a request before it has the last answer."""
+
+
+class PiecewiseHandler(web.RequestHandler):
+    """Parses a piece of each read, and the others in the next turns; meanwhile it reads nothing."""
+
+    __slots__ = ("_at", "_unread")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._unread = b""  # the last read, while a part of it is not parsed
+        self._at = 0  # how much of it is
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the first piece. aiohttp itself calls this without data, to parse what its parser has kept."""
+        if self._unread and data:  # aiohttp has resumed the transport
+            self._unread = self._unread[self._at :] + data
+            self._at = 0
+        elif len(data) <= PIECE_BYTES:
+            self._parse(data)
+        else:
+            self._unread, self._at = data, 0
+            self._parse_piece()
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+        if len(self._messages) > MAX_PIPELINED and self.transport is not None:
+            self.transport.abort()
+
+    def _parse_piece(self) -> None:
+        end = self._at + PIECE_BYTES
+        piece = self._unread[self._at : end]
+        self._at = end
+        self._parse(piece)
+        if self._upgraded:  # what follows is not parsed here, only kept for the WebSocket
+            rest, self._unread = self._unread[end:], b""
+            self._parse(rest)
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            self._unread = b""
+        elif self._at < len(self._unread):
+            transport.pause_reading()
+            self._loop.call_soon(self._parse_piece)
+        else:
+            self._unread = b""
+            if not (self._buffer_paused or self._reading_paused or transport.is_reading()):
+                transport.resume_reading()
