@@ -17,6 +17,7 @@ from server.application.channels.subscriptions import Subscriptions
 from server.application.life.drainer import Drainer, DrainTiming
 from server.application.life.loop_lag import measure_lag
 from server.application.life.overload import Overload
+from server.application.limits.limiter import Limiter
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
@@ -24,6 +25,7 @@ from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
 from server.domain.rings import Rings
+from server.gateway.chat.buckets import BUCKETS
 from server.gateway.chat.connections import SocketConnections
 from server.gateway.chat.handlers import channels, messages
 from server.gateway.chat.handlers import sessions as session_handlers
@@ -62,6 +64,7 @@ class Replica:
     readiness: Readiness
     drainer: Drainer
     overload: Overload
+    limiter: Limiter | None
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """The tasks that run until the end of the process. If a task ends by itself, the process ends."""
@@ -74,6 +77,7 @@ class Replica:
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
             *self.stores.bus.loops,
+            *(() if self.limiter is None else (self.limiter.run(),)),
         )
 
     async def ready(self) -> None:
@@ -124,7 +128,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     rings = Rings(encode, erase, settings.max_rings)
     hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings)
     subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters, overload.check_read)
-    sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, round(settings.token_grace * 1000))
+    limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
+    grace_ms = round(settings.token_grace * 1000)
+    sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, grace_ms, limiter)
     publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters)
     handlers = {
         **channels.handlers(subscriptions),
@@ -146,4 +152,4 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     )
     connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    return Replica(chat, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload)
+    return Replica(chat, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, limiter)

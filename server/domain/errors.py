@@ -24,7 +24,9 @@ unchanged, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test compa
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from server.domain.gcra import whole_ms
 
 
 class MaruError(Exception):
@@ -131,6 +133,16 @@ class RateLimited(MaruError):
     retryable = True
     meaning = "Too many commands in too short a time."
     remedy = "Wait `retry_after_ms`, then send the same command with the same key."
+
+    @classmethod
+    def by(cls, scope: str, wait_s: float, message: str) -> Self:
+        """Return the refusal by a limit: a bucket, or another rate."""
+        return cls(message, details={"limit": scope}, retry_after_ms=whole_ms(wait_s))
+
+    @property
+    def scope(self) -> str:
+        """The name of the limit."""
+        return str((self.details or {}).get("limit"))
 
 
 class Unavailable(MaruError):

@@ -94,6 +94,7 @@ class Identity:
     grants: CompiledGrants
     expires_at: int
     token_id: str | None = None
+    tier: str | None = None
     _author: Author | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -25,6 +25,22 @@ class Bucket(StrEnum):
     API_KEY = "api_key"
 
 
+SLOW_MODE = "slow_mode"
+"""The name of the limit that a channel's rule sets."""
+
+NEW_CHANNELS = "new_channels"
+"""The name of the limit on channels that nobody here has joined."""
+
+SCOPES = (
+    *(
+        str(bucket)
+        for bucket in (Bucket.SESSION, Bucket.SEND, Bucket.JOIN, Bucket.READ, Bucket.REFRESH, Bucket.CHANNEL)
+    ),
+    SLOW_MODE,
+    NEW_CHANNELS,
+)
+"""The limits that a command may meet."""
+
 Rates = Mapping[Bucket, Rate]
 """The rates of the buckets. A bucket that is not in it limits nothing."""
 

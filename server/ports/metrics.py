@@ -91,6 +91,10 @@ class CommandMetrics(Protocol):
         """A command was answered: `ok`, or a code of the error table."""
         ...
 
+    def rate_limited(self, command: str, scope: str) -> None:
+        """A command was refused because of a rate; `scope` names the limit."""
+        ...
+
 
 class MessageMetrics(Protocol):
     """How long messages take. The promises of `Metrics` hold."""

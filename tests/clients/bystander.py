@@ -39,7 +39,7 @@ class Bystander:
 
     async def __aenter__(self) -> Self:
         await self._client.connect(
-            self._url, transports=["websocket"], namespaces=["/chat"], auth={"token": token("bystander")}
+            self._url, transports=["websocket"], namespaces=["/chat"], auth={"token": token("bystander", tier="free")}
         )
         joined = await self._call("channel:join", {"channel": CHANNEL})
         self._offset = joined["offset"]

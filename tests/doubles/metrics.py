@@ -35,6 +35,9 @@ class RecordingMetrics(Metrics):
     def commanded(self, command: str, code: str, seconds: float) -> None:
         self.told.append(("commanded", command, code, seconds))
 
+    def rate_limited(self, command: str, scope: str) -> None:
+        self.told.append(("rate_limited", command, scope))
+
     def appended(self, seconds: float) -> None:
         self.told.append(("appended", seconds))
 

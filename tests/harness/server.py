@@ -20,6 +20,9 @@ ROOT = Path(__file__).parent.parent.parent
 SECRET = "only-for-tests-0123456789abcdef0123456789"
 """The HS256 secret of every server that a test starts."""
 
+LIMITS = {"MARU_LIMITS": "{}"}
+"""In the environment of a server: the limits that are on by default."""
+
 START_S = 15.0
 STOP_S = 25.0
 
@@ -30,7 +33,8 @@ def _serves(line: Mapping[str, Any]) -> bool:
 
 
 class ServerProcess(Process[asyncio.subprocess.Process]):
-    """`python -m server`, with a database that outlives restarts. Use as an async context manager.
+    """`python -m server`, with a database that outlives restarts, and without limits: tests send hundreds of messages a
+    second by a single user, and those of the limits turn them on (`LIMITS`). Use as an async context manager.
 
     `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches. `program` are
     the arguments of Python.
@@ -55,6 +59,7 @@ class ServerProcess(Process[asyncio.subprocess.Process]):
             "MARU_JWT_SECRET": SECRET,
             "MARU_SQLITE_PATH": str(folder / "maru.db"),
             "MARU_LOG_FORMAT": "json",
+            "MARU_LIMITS": "off",
             "PYTHONPATH": str(ROOT),
             **(env or {}),
         }

@@ -311,7 +311,7 @@ def test_an_ack_before_its_commit_is_found(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_send_that_overtakes_a_join_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that begins a send although a command with a task waits before it."""
 
-    def put(self: PacketQueue, packet: str) -> None:
+    def put(self: PacketQueue[Any], packet: str) -> None:
         mailbox, self._mailbox = self._mailbox, None
         if not (self._begins and self._host.take_at_once(packet)):
             self._mailbox = mailbox

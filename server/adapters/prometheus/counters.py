@@ -12,6 +12,7 @@ from math import inf
 from server.domain.errors import TABLE, Internal
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
+from server.domain.rates import SCOPES
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
 
@@ -86,6 +87,8 @@ class Counters(Metrics):
         # Commands by name and code, and the times of their answers.
         self.commands = {(str(name), code): 0 for name in (*commands, UNKNOWN) for code in CODES}
         self.command_times = Histogram()
+        # Commands that were refused because of a rate, by name and limit.
+        self.rate_limits = {(str(name), scope): 0 for name in (*commands, UNKNOWN) for scope in SCOPES}
         # Times of a message's way: into the log; from its publication to its members.
         self.append_times = Histogram()
         self.write_times = Histogram()
@@ -126,6 +129,10 @@ class Counters(Metrics):
         except KeyError:
             self.commands[UNKNOWN, code if code in CODES else Internal.code] += 1
         self.command_times.add(seconds)
+
+    def rate_limited(self, command: str, scope: str) -> None:
+        key = (command, scope) if (command, scope) in self.rate_limits else (UNKNOWN, scope)
+        self.rate_limits[key] = self.rate_limits.get(key, 0) + 1
 
     def appended(self, seconds: float) -> None:
         self.append_times.add(seconds)

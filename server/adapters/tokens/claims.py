@@ -13,6 +13,9 @@ from server.domain.texts import is_breaking, is_visible, visible
 MAX_TOKEN_ID_CHARS = 128
 """Bound of `jti`."""
 
+MAX_TIER_CHARS = 64
+"""Bound of `tier`. A setting names no longer one."""
+
 YEAR_10000 = 253_402_300_800
 """In seconds since the epoch. `session:ready` has `exp` as an RFC 3339 date, whose year has four digits."""
 
@@ -75,6 +78,12 @@ def optional_text(claims: Mapping[str, Any], claim: str, limit: int) -> str | No
             f"the token's '{claim}' is no text of at most {limit} characters without control characters"
         )
     return value
+
+
+def tier(claims: Mapping[str, Any]) -> str | None:
+    """Read the claim `tier`: the name of the rates that hold. A value that can name none is like an unknown name."""
+    value = claims.get("tier")
+    return value if isinstance(value, str) and len(value) <= MAX_TIER_CHARS else None
 
 
 def numeric_date(claims: Mapping[str, Any], claim: str) -> float | None:

@@ -23,6 +23,7 @@ from server.adapters.tokens.claims import (
     known_actions,
     numeric_date,
     optional_text,
+    tier,
     user_id,
 )
 from server.adapters.tokens.keys import SIGNATURE_CHECKS, Key
@@ -133,6 +134,7 @@ class JwtVerifier(TokenVerifier):
             grants=self._grants(claims),
             expires_at=int(expires_s * 1_000),
             token_id=optional_text(claims, "jti", MAX_TOKEN_ID_CHARS),
+            tier=tier(claims),
         )
         return _Verified(identity, numeric_date(claims, "nbf"), expires_s, len(token))
 

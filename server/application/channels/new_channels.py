@@ -1,10 +1,11 @@
 """The rate at which a session may enter channels that this replica does not host."""
 
 from collections.abc import Callable
-from math import ceil
 
+from server.application.limits.buckets import Buckets
+from server.domain import rates
 from server.domain.errors import RateLimited
-from server.domain.gcra import Rate, take
+from server.domain.gcra import Rate, pace
 from server.domain.identity import SessionId
 
 BURST = 1_200
@@ -15,24 +16,22 @@ NEW_CHANNELS = Rate(per_s=10.0, burst=BURST)
 broker busy."""
 
 
+_PACE = pace(NEW_CHANNELS)
+
+
 class NewChannels:
     """A bucket for each session that has entered a new channel. `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._earned: dict[SessionId, float] = {}
+        self._buckets = Buckets[SessionId]()
 
     def check(self, session: SessionId) -> None:
         """Count a new channel of the session. Raises `RateLimited`."""
-        earned, wait = take(self._earned.get(session, 0.0), NEW_CHANNELS, self._clock())
+        wait = self._buckets.take(session, _PACE, self._clock())
         if wait:
-            raise RateLimited(
-                "too many new channels in too short a time",
-                details={"limit": NEW_CHANNELS.burst},
-                retry_after_ms=ceil(wait * 1000),
-            )
-        self._earned[session] = earned
+            raise RateLimited.by(rates.NEW_CHANNELS, wait, "too many new channels in too short a time")
 
     def end(self, session: SessionId) -> None:
         """Forget a session that ends."""
-        self._earned.pop(session, None)
+        self._buckets.forget(session)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.application.deadline import deadline
-from server.domain.errors import TokenExpired, Unauthenticated
+from server.application.limits.error_budget import ErrorBudget
+from server.application.limits.limiter import Allowance, Limiter
+from server.domain.errors import MaruError, TokenExpired, Unauthenticated
 from server.domain.identity import Identity, SessionId
 from server.domain.pushes import SessionExpiring, SessionReady
 from server.ports.token_verifier import TokenVerifier
@@ -28,6 +30,8 @@ class Session:
 
     id: SessionId
     identity: Identity  # of its latest token
+    allowance: Allowance | None = None  # what it may do; None: anything
+    refusals: ErrorBudget | None = None  # None until the first
     ended: bool = False
     warned_of: int | None = None  # the `exp` that the client has been warned of
 
@@ -42,7 +46,7 @@ class Sessions:
 
     `end_memberships` takes a session out of its channels, before its client is told that it ends. `now_ms` is
     wall-clock time in milliseconds, since `exp` is; `grace_ms` is how long a session outlives its `exp`, for clocks
-    that differ and refreshes that are under way.
+    that differ and refreshes that are under way. `limiter` says what a session may do; None: anything.
     """
 
     def __init__(
@@ -52,12 +56,14 @@ class Sessions:
         end_memberships: Callable[[SessionId], None],
         now_ms: Callable[[], int],
         grace_ms: int,
+        limiter: Limiter | None = None,
     ) -> None:
         self._verifier = verifier
         self._transport = transport
         self._end_memberships = end_memberships
         self._now_ms = now_ms
         self._grace_ms = grace_ms
+        self._limiter = limiter
         self._open: dict[SessionId, Session] = {}
         self._due: list[tuple[int, SessionId]] = []  # a heap: when to look at each session
 
@@ -79,7 +85,8 @@ class Sessions:
 
     def open(self, id: SessionId, identity: Identity) -> Session:
         """Begin the session of an admitted client."""
-        session = self._open[id] = Session(id, identity)
+        allowance = None if self._limiter is None else self._limiter.allowance(identity)
+        session = self._open[id] = Session(id, identity, allowance)
         self._schedule(session)
         return session
 
@@ -97,6 +104,8 @@ class Sessions:
         if identity.user != session.identity.user:
             raise Unauthenticated("the token belongs to another user than the session")
         session.identity = identity
+        if self._limiter is not None and session.allowance is not None:
+            session.allowance.plans = self._limiter.plans(identity)
         if not session.ended:  # it may have ended while the token was verified
             self._schedule(session)
 
@@ -104,6 +113,13 @@ class Sessions:
         """End a session; its place in the heap is cleared out in time."""
         session.ended = True
         self._open.pop(session.id, None)
+
+    def terminate(self, session: Session, error: MaruError) -> None:
+        """End a session for a reason, which its client is told. Ending it again does nothing."""
+        if not session.ended:
+            self.close(session)
+            self._end_memberships(session.id)
+            self._transport.terminate(session.id, error)
 
     async def run(self) -> None:
         """Look at expiries until cancelled."""
@@ -125,9 +141,7 @@ class Sessions:
         expires_at = session.identity.expires_at
         if self._moment(session) <= now:
             if session.warned_of == expires_at:
-                self.close(session)
-                self._end_memberships(session.id)
-                self._transport.terminate(session.id, TokenExpired("the session's token has expired"))
+                self.terminate(session, TokenExpired("the session's token has expired"))
                 return
             session.warned_of = expires_at
             self._transport.push(session.id, SessionExpiring(expires_at))

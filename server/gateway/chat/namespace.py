@@ -9,14 +9,24 @@ import structlog
 
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Command, ConnectPayload, channel_of
+from server.application.limits.limiter import Shortage
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Session, Sessions, session_ended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Sender
-from server.domain.errors import BadRequest, Internal, MaruError, Unauthenticated, Unavailable, UnknownCommand
+from server.domain.errors import (
+    BadRequest,
+    Internal,
+    MaruError,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    UnknownCommand,
+)
 from server.domain.identity import SessionId
 from server.gateway.chat.handler import Handler, Handlers
 from server.gateway.chat.joins import Joins
+from server.gateway.chat.refusals import Refusals
 from server.gateway.chat.sends import Sends
 from server.gateway.socketio.namespace import Admitted, Namespace, Reply, SendReply
 from server.ports.metrics import SILENT, CommandMetrics
@@ -44,7 +54,9 @@ class ChatNamespace(Namespace):
         self._handlers = handlers
         self._metrics = metrics
         self._command_line = command_line or partial(_log.bind().info, "command")
-        self._sends = Sends(publisher, subscriptions.hosts, partial(self._note_done, words.Command.SEND))
+        self._refusals = Refusals(sessions, metrics)
+        refused = partial(self._refusals.note, name=words.Command.SEND)
+        self._sends = Sends(publisher, subscriptions.hosts, partial(self._note_done, words.Command.SEND), refused)
         self._joins = Joins(subscriptions, partial(self._note_done, words.Command.JOIN))
 
     # Sessions
@@ -142,6 +154,15 @@ class ChatNamespace(Namespace):
             raise session_ended()
         return handler, command
 
+    def refuse(self, session: Session, name: str, shortage: Shortage) -> Answer:
+        """Return the answer to a command that is refused because of a rate, before it is parsed. Its session may have
+        ended then."""
+        message = f"too many commands; the limit is {shortage.bucket}"
+        error = RateLimited.by(shortage.bucket, shortage.wait, message)
+        answer = Failed(error)
+        self._note(session, name, None, answer, 0.0, taken=False)
+        return answer
+
     def may_skip(self, name: str) -> bool:
         """Return whether a command may be refused because an earlier one failed: a leave needs neither the log nor the
         broker, and a client that does not repeat it would go on getting the channel."""
@@ -154,11 +175,16 @@ class ChatNamespace(Namespace):
         self._note(session, name, None, answer, 0.0)
         return answer
 
-    def _note(self, session: Session, name: str, channel: str | None, answer: Answer, seconds: float) -> None:
+    def _note(
+        self, session: Session, name: str, channel: str | None, answer: Answer, seconds: float, *, taken: bool = True
+    ) -> None:
+        """Count and log a command. `taken`: it was taken from the buckets of its session."""
         known = name in self._handlers
         outcome, offset = ("ok", answer.offset) if isinstance(answer, Done) else (answer.error.code, None)
         self._metrics.commanded(name, outcome, seconds)
         self._write_line(session, name if known else "(unknown)", channel if known else None, outcome, offset, seconds)
+        if isinstance(answer, Failed):
+            self._refusals.note(session, name, answer.error, seconds if taken else None)
 
     def _note_done(  # the name of the command, and then as `Note`
         self, name: str, session: Session, channel: str, outcome: str, offset: int | None, seconds: float

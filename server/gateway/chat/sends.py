@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -23,14 +24,27 @@ Note = Callable[[Session, str, str, int | None, float], None]
 """Counts and logs a send: its session, channel, outcome, offset, and how many seconds it took."""
 
 
+class NoteRefusal(Protocol):
+    """Takes note of a send that was refused, `elapsed` seconds after it was begun."""
+
+    def __call__(self, session: Session, *, error: MaruError, elapsed: float) -> None: ...
+
+
 class Sends:
     """Begins sends in their ordinary form. `hosts` says whether a channel's messages are delivered here; `note` is
-    called for each send that was begun."""
+    called for each send that was begun, and `note_refusal` for each of these that failed."""
 
-    def __init__(self, publisher: Publisher, hosts: Callable[[ChannelName], bool], note: Note) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        hosts: Callable[[ChannelName], bool],
+        note: Note,
+        note_refusal: NoteRefusal,
+    ) -> None:
         self._publisher = publisher
-        self._hosts = hosts
-        self._note = note
+        self.hosts = hosts
+        self.note = note
+        self.note_refusal = note_refusal
 
     def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a send, and return True; `reply` is called once, perhaps before this returns. Return False, and do
@@ -40,7 +54,7 @@ class Sends:
             return False
         try:
             command = Send.parse(payload)
-            sending = _Sending(session, command.channel, reply, self._hosts, self._note)
+            sending = _Sending(self, session, command.channel, reply)
             self._publisher.submit(session.identity, command, sender, sending.done)
         except MaruError:
             return False
@@ -50,16 +64,13 @@ class Sends:
 class _Sending:
     """A send under way."""
 
-    __slots__ = ("_began", "_channel", "_hosts", "_note", "_reply", "_session")
+    __slots__ = ("_began", "_channel", "_reply", "_sends", "_session")
 
-    def __init__(
-        self, session: Session, channel: str, reply: SendReply, hosts: Callable[[ChannelName], bool], note: Note
-    ) -> None:
+    def __init__(self, sends: Sends, session: Session, channel: str, reply: SendReply) -> None:
+        self._sends = sends
         self._session = session
-        self._hosts = hosts
         self._channel = channel
         self._reply = reply
-        self._note = note
         self._began = time.perf_counter()
 
     def done(self, outcome: Appended | Exception) -> None:
@@ -67,7 +78,10 @@ class _Sending:
         try:
             answer, code, offset = self._answer(outcome)
             self._reply(answer)
-            self._note(self._session, self._channel, code, offset, time.perf_counter() - self._began)
+            seconds = time.perf_counter() - self._began
+            self._sends.note(self._session, self._channel, code, offset, seconds)
+            if isinstance(answer, Failed):
+                self._sends.note_refusal(self._session, error=answer.error, elapsed=seconds)
         except Exception:  # noqa: BLE001  # a fault of ours must not keep the answers from the other clients
             _log.exception("command.failed", name=Command.SEND, session=self._session.id)
 
@@ -76,7 +90,7 @@ class _Sending:
         if isinstance(outcome, Appended):
             try:
                 event = outcome.event
-                return sent(outcome, delivered=self._hosts(event.channel)), "ok", event.offset
+                return sent(outcome, delivered=self._sends.hosts(event.channel)), "ok", event.offset
             except Exception as fault:  # noqa: BLE001  # the client gets an answer whatever the fault is
                 outcome = fault
         if not isinstance(outcome, MaruError):

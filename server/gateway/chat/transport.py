@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError
+from server.domain.errors import MaruError, RateLimited
 from server.domain.events import MessageEvent
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
@@ -87,7 +87,8 @@ class SocketTransport(Transport):
         if connection is not None:
             connection.write(packets.event(ServerEvent.SESSION_TERMINATED.value, pushes.terminated(error)))
             connection.write(packets.DISCONNECTED)
-            connection.part(CloseCode.NORMAL, CloseReason.TERMINATED, f"terminated: {error.code}")
+            code = CloseCode.POLICY_VIOLATION if isinstance(error, RateLimited) else CloseCode.NORMAL
+            connection.part(code, CloseReason.TERMINATED, f"terminated: {error.code}")
 
     def _written(self) -> None:
         now, published = self._now_s(), self._unwritten

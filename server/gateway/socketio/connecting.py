@@ -15,6 +15,7 @@ from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.gateway.socketio import packets
 from server.gateway.socketio.engine import Engine
+from server.gateway.socketio.gate import RateGate
 from server.gateway.socketio.namespace import Admitted, Namespace
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket import verdict
@@ -40,6 +41,7 @@ class Connecting:
         self._engine = engine
         self._rooms = rooms
         self._namespace = namespace
+        self._gate = RateGate(namespace)
 
     def connect_at_once(self, connection: Connection, packet: str) -> bool:
         """Handle a CONNECT that waits for nothing, and return True. Return False, and do nothing, with every other
@@ -106,6 +108,7 @@ class Connecting:
         if (former := connection.former) is not None:  # the line of the connection's end will name the last one only
             _log.info("session.replaced", connection=connection.id, session=former.id, user=former.identity.user)
         connection.session = session
+        connection.gate = self._gate
         self._rooms.admit(session.id, connection)
         connection.write(packets.connected(session.id))
         return session

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.application.commands import ConnectPayload
+from server.application.limits.limiter import Shortage
 from server.application.sessions.sessions import Session
 from server.domain.drafts import Sender
 from server.domain.identity import Identity, SessionId
@@ -74,6 +75,10 @@ class Namespace(Protocol):
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
         """Run a command. Promise 2."""
+        ...
+
+    def refuse(self, session: Session, name: str, shortage: Shortage) -> Answer:
+        """Return the answer to a command that is refused because of a rate, before it is parsed."""
         ...
 
     def may_skip(self, name: str) -> bool:

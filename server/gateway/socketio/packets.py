@@ -42,6 +42,9 @@ _EVENT = b"42" + NAMESPACE.encode() + b","
 DISCONNECTED = frame(b"41" + NAMESPACE.encode() + b",")
 """The frame of a DISCONNECT of the namespace."""
 
+HEAD = f"{EVENT}{NAMESPACE},"
+"""Begins a command in its ordinary form; its ack id follows."""
+
 _DIGITS = re.compile(r"[0-9]*")
 
 _COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
@@ -106,6 +109,26 @@ def read_send(text: str) -> tuple[int, Any] | None:
         return int(found[1]), orjson.loads(text[found.end() : -1])
     except orjson.JSONDecodeError:
         return None
+
+
+def command_name(text: str) -> str | None:
+    """Return the name of a command without parsing its payload; None if the packet is no command."""
+    if text.startswith(HEAD):
+        begin = text.find('"', len(HEAD)) + 1
+        name = text[begin : text.find('"', begin)]
+        if "\\" not in name:
+            return name
+    try:
+        kind, _, _, data = read(text)
+    except HostilePacket:
+        return None
+    return data[0] if kind == EVENT else None
+
+
+def ack_id(text: str) -> int | None:
+    """Return the ack id of a command; None if it has none."""
+    found = _DIGITS.match(text, text.find(",") + 1)
+    return int(found[0]) if found is not None and 0 < len(found[0]) <= MAX_ACK_DIGITS else None
 
 
 def read_connect(text: str) -> dict[str, Any] | None:

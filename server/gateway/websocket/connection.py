@@ -15,6 +15,7 @@ from server.application.sessions.sessions import Session
 from server.domain.outcomes import CLIENT_AT_FAULT, CloseReason
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState
 from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, frame
+from server.gateway.websocket.gate import Gate
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
 from server.gateway.websocket.reader import LAST_READ_AFTER_FAULT, LAST_READ_BYTES, Inbox, Reader
@@ -46,6 +47,7 @@ class Connection(asyncio.Protocol):
         "cause": "Why the connection ends; None until then.",
         "close_code": "The code of the first close frame; None if there has been none.",
         "former": "The session that the client has left last; None if it has left none.",
+        "gate": "Judges packets before they are taken; None until the client has a session.",
         "id": "The `sid` of Engine.IO.",
         "late_events": "How many events came without a session.",
         "opened_at": "The monotonic time of the handshake.",
@@ -77,13 +79,14 @@ class Connection(asyncio.Protocol):
         self._sends_close = sends_close
         self.reader = Reader(transport, inbox)
         self.writer = Writer(transport, outbox, self)
-        self.packets = PacketQueue(self, outbox)
+        self.packets: PacketQueue[Connection] = PacketQueue(self, outbox)
         self._state = ConnectionState.OPEN
         self.id = id
         self.session: Session | None = None
         self.former: Session | None = None
         self.refusals = self.late_events = 0
         self.verdict: Verdict = NO_CONNECT
+        self.gate: Gate[Connection] | None = None
         self.slot = 0
         self.opened_at = time.monotonic()
         self.remote = str(peer[0]) if peer else None  # there is none if the peer is gone already

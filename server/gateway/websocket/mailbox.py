@@ -4,6 +4,7 @@ from collections import deque
 from sys import getsizeof
 
 from server.application.turn import Turn
+from server.gateway.websocket.gate import Refused
 from server.gateway.websocket.writer import Writer
 
 MAILBOX_HIGH = 128
@@ -27,17 +28,20 @@ class Mailbox:
         "_packets": "The packets that wait to be handled.",
         "_to_skip": "How many packets at the front are to be skipped.",
         "_turn": "The share of the event loop for packets behind the first, before others get a turn; None until then.",
+        "_unjudged": "How many packets at the front came before the client had a session, which judges packets.",
         "bytes": "What the packets that wait take in memory: a text with a rare character takes four bytes for each.",
         "held": "Whether the packet that was taken out last waits for commands before it.",
+        "judged": "Whether the packet that was taken out last has been judged.",
+        "refusals": "How many refused sends wait to be answered.",
         "skipped": "Whether the packet that was taken out last is to be skipped.",
     }
 
-    def __init__(self, packet: str) -> None:
-        self._packets = deque((packet,))
-        self.bytes = getsizeof(packet)
-        self._to_skip = 0
+    def __init__(self) -> None:
+        self._packets: deque[str | Refused] = deque()
+        self._to_skip = self._unjudged = self.refusals = self.bytes = 0
         self._turn: Turn | None = None
         self.skipped = self.held = False
+        self.judged = True
 
     def __len__(self) -> int:
         """Return how many packets wait."""
@@ -53,12 +57,16 @@ class Mailbox:
         """Whether more is to be read, if it was full before."""
         return len(self._packets) <= MAILBOX_LOW and self.bytes <= MAILBOX_LOW_BYTES
 
-    def put(self, packet: str) -> None:
-        """Add a packet."""
+    def put(self, packet: str | Refused, *, judged: bool = True) -> None:
+        """Add a packet, or the answer to a packet that is refused."""
         self._packets.append(packet)
         self.bytes += getsizeof(packet)
+        if not judged:
+            self._unjudged += 1
+        elif not isinstance(packet, str) and packet.send:
+            self.refusals += 1
 
-    async def next(self, writer: Writer) -> str | None:
+    async def next(self, writer: Writer) -> str | Refused | None:
         """Take the oldest packet out; return None if there is none.
 
         Others get a turn before, if the client has had its share. A client that reads slowly is waited for.
@@ -73,6 +81,8 @@ class Mailbox:
             self._turn = Turn()
         self.skipped = self._to_skip > 0
         self._to_skip -= self.skipped
+        self.judged = self._unjudged == 0
+        self._unjudged -= not self.judged
         packet = self._packets.popleft()
         self.bytes -= getsizeof(packet)
         return packet
@@ -85,4 +95,4 @@ class Mailbox:
     def clear(self) -> None:
         """Drop every packet that waits now."""
         self._packets.clear()
-        self._to_skip = self.bytes = 0
+        self._to_skip = self._unjudged = self.refusals = self.bytes = 0

@@ -5,10 +5,12 @@ form is begun at once: it has no task, and several of a client's may be under wa
 by a task, from a mailbox that exists only while it has work, once no command before it is under way.
 """
 
+import time
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from server.domain.drafts import Sender
+from server.gateway.websocket.gate import Gate, Refused
 from server.gateway.websocket.lane import UNDER_WAY_LIMIT, Lane, Pending
 from server.gateway.websocket.mailbox import Mailbox
 from server.gateway.websocket.memory import UNCOUNTED_BYTES
@@ -24,10 +26,17 @@ LARGE_FRAME = 4_096
 """Bytes of an answer that is much larger than the send that it belongs to."""
 
 
+H = TypeVar("H", bound="Host")
+
+
 class Host(Protocol):
     """The connection that the packets came from."""
 
     writer: Writer
+
+    @property
+    def gate(self: H) -> Gate[H] | None:
+        """Judges packets, once the client has a session."""
 
     def write(self, data: bytes) -> None:
         """Write an answer."""
@@ -57,7 +66,7 @@ class Host(Protocol):
         """End the connection, if it waits for nothing but its packets and there are none."""
 
 
-class PacketQueue:
+class PacketQueue(Generic[H]):
     """The packets of a connection that have been read, and are not answered yet."""
 
     __slots__ = {
@@ -67,14 +76,17 @@ class PacketQueue:
         "_lane": "Commands that are under way without a task, or None while there are none.",
         "_mailbox": "Packets that wait to be handled, or None while no packet is being handled.",
         "_outbox": "Is told while the mailbox or the lane has work: a fan-out may wait for its events.",
+        "_read_at": "The monotonic time of this read. All its packets are judged as of then: if a send is refused, so"
+        " are those behind it.",
     }
 
-    def __init__(self, host: Host, outbox: Outbox) -> None:
+    def __init__(self, host: H, outbox: Outbox) -> None:
         self._host = host
         self._outbox = outbox
         self._mailbox: Mailbox | None = None
         self._lane: Lane | None = None
         self._at_once = self._counted = 0
+        self._read_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -93,24 +105,45 @@ class PacketQueue:
     def begin_read(self) -> None:
         """Take note that the packets that come now are those of another read."""
         self._at_once = AT_ONCE_PER_READ
+        self._read_at = time.monotonic()
 
     def put(self, packet: str) -> None:
-        """Take a packet."""
+        """Take a packet, or refuse it. The refusal has its place in the order of the answers, too."""
+        host = self._host
         if self._mailbox is not None:
-            self._mailbox.put(packet)
-            self._count(self._mailbox)
-            if self._mailbox.is_full:
-                self._host.pause_reading()
+            self._put_behind(self._mailbox, packet)
             return
-        begins = self._at_once > 0 and self._begins and self._host.may_begin()
-        if begins and self._host.take_at_once(packet):
+        gate = host.gate
+        if gate is not None and (refused := gate.judge(host, packet, self._read_at)) is not None:
+            if self._lane is None:
+                host.write(refused.answer)
+            else:
+                self._work_off(refused)
+            return
+        begins = self._at_once > 0 and self._begins and host.may_begin()
+        if begins and host.take_at_once(packet):
             self._at_once -= 1
         else:
-            self._mailbox = Mailbox(packet)
-            self._count(self._mailbox)
-            self._host.spawn(self._work(self._mailbox, tried=begins))
+            self._work_off(packet, tried=begins, judged=gate is not None)
 
     # With a task
+
+    def _work_off(self, packet: str | Refused, *, tried: bool = False, judged: bool = True) -> None:
+        """Begin to handle packets by a task."""
+        mailbox = self._mailbox = Mailbox()
+        mailbox.put(packet, judged=judged)
+        self._count(mailbox)
+        self._host.spawn(self._work(mailbox, tried=tried))
+
+    def _put_behind(self, mailbox: Mailbox, packet: str) -> None:
+        """Let a packet, or its refusal, wait behind others."""
+        host = self._host
+        gate = host.gate
+        refused = None if gate is None else gate.judge(host, packet, self._read_at, behind=mailbox.refusals > 0)
+        mailbox.put(refused or packet, judged=gate is not None)
+        self._count(mailbox)
+        if mailbox.is_full:
+            host.pause_reading()
 
     async def _work(self, mailbox: Mailbox, *, tried: bool) -> None:
         """Handle packets in their order until there are none. `tried`: the first can't be begun at once."""
@@ -123,7 +156,10 @@ class PacketQueue:
                     host.read_on()
                 if self._lane is not None and self._lane.is_full:
                     await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
-                if tried or mailbox.skipped or not (self._begins and host.take_at_once(packet)):
+                packet = packet if mailbox.judged else self._judged(packet)
+                if not isinstance(packet, str):
+                    await self._answer_refused(mailbox, packet)
+                elif tried or mailbox.skipped or not (self._begins and host.take_at_once(packet)):
                     if self._lane is not None:
                         await self._hold(mailbox, self._lane, 0)
                     await host.handle(packet)
@@ -141,6 +177,20 @@ class PacketQueue:
         if more and (size == 0 or not -UNCOUNTED_BYTES < more < UNCOUNTED_BYTES):
             self._host.hold(more)
             self._counted = size
+
+    def _judged(self, packet: str | Refused) -> str | Refused:
+        """Judge a packet that came before the client had a session. If it has none now, it is told so later."""
+        gate = self._host.gate
+        if gate is None or not isinstance(packet, str):
+            return packet
+        return gate.judge(self._host, packet, self._read_at) or packet
+
+    async def _answer_refused(self, mailbox: Mailbox, refused: Refused) -> None:
+        """Write a refusal in its turn. From then on its client may know, and sends are judged by the rates alone."""
+        if self._lane is not None:
+            await self._hold(mailbox, self._lane, 0)
+        self._host.write(refused.answer)
+        mailbox.refusals -= refused.send
 
     async def _hold(self, mailbox: Mailbox, lane: Lane, target: int) -> None:
         """Let the packet that was taken out wait until at most `target` commands before it are under way. If one of

@@ -80,3 +80,9 @@ def test_an_error_carries_what_the_client_is_told() -> None:
     )
     bare = RateLimited("too many")
     assert (bare.details, bare.retry_after_ms) == (None, None)
+
+
+def test_a_refusal_by_a_limit() -> None:
+    """It names the limit, and a wait in whole milliseconds."""
+    error = RateLimited.by("session", 0.0123, "too many")
+    assert (error.scope, error.details, error.retry_after_ms) == ("session", {"limit": "session"}, 13)

@@ -13,6 +13,7 @@ def test_the_silent_one_knows_every_call() -> None:
         "reason": CloseReason.REFUSED,
         "command": "x",
         "code": "ok",
+        "scope": "session",
         "seconds": 1.0,
         "event": event(1),
         "not_resumable": None,

@@ -3,15 +3,18 @@
 import asyncio
 import gc
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from server.application.deadline import COMMAND_DEADLINE_S
+from server.application.limits.limiter import Limiter
 from server.application.sessions.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Sessions
-from server.domain.errors import TokenExpired, Unauthenticated, Unavailable
+from server.domain.errors import RateLimited, TokenExpired, Unauthenticated, Unavailable
+from server.domain.gcra import Rate
 from server.domain.identity import SessionId
 from server.domain.pushes import SessionExpiring, SessionReady
+from server.domain.rates import Bucket
 from tests.doubles.faulty_log import Gate
 from tests.doubles.samples import HOUR_MS, NOW_MS, identity
 from tests.doubles.tokens import KnownTokens
@@ -298,3 +301,30 @@ async def test_expiries_are_looked_at_again_and_again(desk: Desk) -> None:
     running.cancel()
     await asyncio.wait([running])
     assert running.cancelled()
+
+
+async def test_a_session_has_what_its_tier_allows(desk: Desk) -> None:
+    """From its token at CONNECT, and from each token after; without a limiter there is no allowance."""
+    desk.open()
+    assert desk.session.allowance is None
+    await desk.refresh(EXP + 1)
+    assert desk.session.allowance is None
+    limiter = Limiter({}, {"bot": {Bucket.SESSION: Rate(1.0, 1)}}, {}, lambda: 0.0)
+    desk.sessions = Sessions(desk.tokens, desk.transport, desk.transport.end_memberships, lambda: desk.now, 0, limiter)
+    desk.session = desk.sessions.open(ALICE, identity("alice", expires_at=EXP))
+    assert desk.session.allowance is not None
+    assert [desk.session.allowance.take("x", 1.0) for _ in range(2)] == [None, None]
+    bot = replace(identity("alice", expires_at=EXP), tier="bot")
+    await desk.sessions.refresh(desk.session, desk.tokens.issue("bot", bot))
+    assert [desk.session.allowance.take("x", 1.0) is None for _ in range(2)] == [True, False]
+
+
+async def test_a_session_is_terminated_once(desk: Desk) -> None:
+    """Its memberships end, its client is told why; a second reason changes nothing."""
+    desk.open()
+    why = RateLimited("too much")
+    desk.sessions.terminate(desk.session, why)
+    desk.sessions.terminate(desk.session, TokenExpired("later"))
+    assert desk.transport.ended == {ALICE: why}
+    assert len(desk.sessions) == 0
+    assert desk.session.ended

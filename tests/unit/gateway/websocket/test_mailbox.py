@@ -18,13 +18,20 @@ def congest(client: Client) -> None:
         client.connection.writer.send_now(b"x" * 50_000)
 
 
+def mailbox_of(packet: str) -> Mailbox:
+    """A mailbox with a packet."""
+    mailbox = Mailbox()
+    mailbox.put(packet)
+    return mailbox
+
+
 @given(deeds=st.lists(st.sampled_from(("put", "next", "next", "skip", "clear")), max_size=40))
 def test_it_is_a_queue_with_marks(deeds: list[str]) -> None:
     """Packets leave in the order in which they came; marked are those, and only those, that waited at a skip."""
 
     async def scenario() -> None:
         async with wired(1) as scene:
-            writer, mailbox = scene.clients[0].connection.writer, Mailbox("0")
+            writer, mailbox = scene.clients[0].connection.writer, mailbox_of("0")
             model = [("0", False)]
             for number, deed in enumerate(deeds, start=1):
                 if deed == "put":
@@ -48,7 +55,7 @@ def test_it_is_a_queue_with_marks(deeds: list[str]) -> None:
 
 def test_it_is_full_by_packets_or_by_bytes() -> None:
     """A rare character makes a text four times as large in memory, and counts so."""
-    small, large, wide = Mailbox("x"), Mailbox("x"), Mailbox("x")
+    small, large, wide = mailbox_of("x"), mailbox_of("x"), mailbox_of("x")
     for _ in range(MAILBOX_HIGH - 2):
         small.put("x")
     large.put("x" * (MAILBOX_HIGH_BYTES - 200))
@@ -57,13 +64,13 @@ def test_it_is_full_by_packets_or_by_bytes() -> None:
         assert (mailbox.is_full, mailbox.has_room) == (False, False)
         mailbox.put("x" * 100)
         assert mailbox.is_full
-    assert Mailbox("x" * 30_000).has_room
+    assert mailbox_of("x" * 30_000).has_room
 
 
 async def test_a_busy_client_gives_others_a_turn() -> None:
     """After its share of the event loop; before that, the next packet is there at once."""
     async with wired(1) as scene:
-        writer, mailbox = scene.clients[0].connection.writer, Mailbox("first")
+        writer, mailbox = scene.clients[0].connection.writer, mailbox_of("first")
         mailbox.put("second")
         others: list[str] = []
         asyncio.get_running_loop().call_soon(others.append, "a turn")
@@ -79,7 +86,7 @@ async def test_a_client_that_does_not_read_is_waited_for() -> None:
     async with wired(1) as scene:
         client = scene.clients[0]
         congest(client)
-        mailbox = Mailbox("packet")
+        mailbox = mailbox_of("packet")
         packet = asyncio.create_task(mailbox.next(client.connection.writer))
         await asyncio.sleep(0)
         assert not packet.done()
@@ -94,7 +101,7 @@ async def test_packets_may_be_dropped_while_it_waits() -> None:
     async with wired(1) as scene:
         client = scene.clients[0]
         congest(client)
-        mailbox = Mailbox("packet")
+        mailbox = mailbox_of("packet")
         packet = asyncio.create_task(mailbox.next(client.connection.writer))
         await asyncio.sleep(0)
         mailbox.clear()

@@ -1,0 +1,42 @@
+"""The rates of sessions, applied to each packet as it is read: before it is parsed, and before it waits for others."""
+
+from server.application.limits.limiter import Shortage
+from server.gateway.socketio import packets
+from server.gateway.socketio.namespace import Namespace
+from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.gate import Gate, Refused
+from server.wire.words import Command
+
+_SEND = f'["{Command.SEND}"'
+"""Begins the data of a `message:send`."""
+
+_SEND_FROM = len(packets.HEAD)
+_SEND_TO = _SEND_FROM + packets.MAX_ACK_DIGITS + len(_SEND)
+"""Where that stands in a packet. If it stands there in a packet of another kind, that is no command at all."""
+
+
+class RateGate(Gate[Connection]):
+    """The gate of all connections whose sessions have an allowance."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+
+    def judge(self, connection: Connection, packet: str, now: float, *, behind: bool = False) -> Refused | None:
+        """Take a command from the session's buckets, by its name alone."""
+        session = connection.session
+        if session is None or session.allowance is None or session.ended:
+            return None
+        if packet.find(_SEND, _SEND_FROM, _SEND_TO) >= 0:
+            name: str = Command.SEND
+        elif (found := packets.command_name(packet)) is None:
+            return None
+        else:
+            name = found
+        shortage: Shortage | None
+        if behind and name == Command.SEND:
+            shortage = session.allowance.shortage(name, now)
+        elif (shortage := session.allowance.take(name, now)) is None:
+            return None
+        answer = self._namespace.refuse(session, name, shortage)
+        id = packets.ack_id(packet)
+        return Refused(b"" if id is None else packets.ack(id, answer), name == Command.SEND)
