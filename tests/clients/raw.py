@@ -282,6 +282,26 @@ class RawSocket:
             await self.eof(timeout)
         return frame
 
+    async def end_of_stream(self, timeout: float = WAIT_S) -> None:
+        """Read up to the end of TCP's stream, which must come without a close frame and without a reset.
+
+        Texts that come before it stay in `unread`; pings are answered. Then close TCP, as a client does.
+        """
+        async with asyncio.timeout(timeout):
+            while True:
+                while not self._arrived:
+                    data = await self._reader.read(READ_BYTES)
+                    if not data:
+                        self._writer.close()
+                        return
+                    self._arrived += self._frames.feed(data)
+                frame = Frame(*self._arrived.popleft())
+                assert frame.opcode != Opcode.CLOSE, f"a close frame: {frame.code} {frame.reason}"
+                if frame.payload == b"2":
+                    await self.say("3")
+                elif frame.opcode == Opcode.TEXT:
+                    self.unread.append(frame.payload.decode())
+
     async def rest(self, timeout: float = WAIT_S) -> bytes:
         """Return what the server sends until it closes TCP.
 
