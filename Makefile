@@ -19,7 +19,7 @@ UPGRADE ?=
 MINUTES ?= 30
 SEED ?=
 FOLDER ?=
-# Makes the lock files; itself in no lock, as nothing else needs it.
+# Makes the lock files; requirements/uv.txt has its hashes.
 UV := uv==0.13.9
 
 VENV := .venv
@@ -31,13 +31,13 @@ BUN_PEER := bench/peers/bun
 PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json $(BUN_PEER)/node_modules/.package-lock.json
 OXIDE_PEER := build/bench/oxide/release/oxide-peer
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
-LOCK := $(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url --quiet $(UPGRADE)
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
+LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test compose-test image-test kind-test check format bench bench-quick jepsen lock clean demo commands peers
+.PHONY: help run test compose-test image-test kind-test check format bench bench-quick jepsen lock digests sbom clean demo commands peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,16 @@ lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade ta
 	$(LOCK) --extra test --extra check --constraint requirements/run.txt --output-file requirements/test.txt
 	$(LOCK) --extra loadtest --constraint requirements/test.txt --output-file requirements/loadtest.txt
 	$(LOCK) --extra bench --constraint requirements/test.txt --output-file requirements/bench.txt
+	$(LOCK) --extra sbom --constraint requirements/test.txt --output-file requirements/sbom.txt
+	echo '$(UV)' | $(COMPILE) --output-file requirements/uv.txt -
+
+digests: ## pin the images of Dockerfile, compose and deploy/ to their present digests; needs a registry, and skopeo or docker
+	deploy/pin-images.sh
+
+sbom: $(VENV)/.sbom ## what is installed, as CycloneDX files in build/sbom: the server's lock, and the demo page's packages
+	@mkdir -p build/sbom
+	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file build/sbom/server.json requirements/run.txt
+	cd $(DEMO) && npm sbom --package-lock-only --sbom-format cyclonedx > ../../build/sbom/demo.json
 
 clean: ## remove what was built, installed and cached
 	rm -rf $(VENV) $(DEMO)/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
@@ -101,8 +111,9 @@ $(VENV)/.%: requirements/%.txt | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-$(BIN)/uv: | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+$(BIN)/uv: requirements/uv.txt | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
 
 # Debian's Python comes without venv: the first Python that has it wins, else its venv is installed.
 $(VENV)/pyvenv.cfg:
