@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import assert_never
 
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
-from server.domain.errors import Conflict, NotFound
+from server.domain.errors import Conflict, NotFound, RateLimited
 from server.domain.events import MessageChange, MessageCreated, MessageDeleted, MessageEdited, MessageEvent
 from server.domain.messages import Message, MessageId, Position
+from server.domain.rates import Bucket
 from server.domain.values import value
 
 
@@ -96,6 +97,11 @@ def not_found() -> NotFound:
 def already_deleted() -> Conflict:
     """Return the refusal of an edit of a deleted message."""
     return Conflict("the message has been deleted")
+
+
+def too_many_events(wait_s: float) -> RateLimited:
+    """Return the refusal of a draft whose channel has had its rate of events."""
+    return RateLimited.by(Bucket.CHANNEL, wait_s, "too many events in the channel; others write to it, too")
 
 
 def id_taken() -> Conflict:

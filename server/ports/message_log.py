@@ -75,6 +75,9 @@ class MessageLog(Protocol):
         is refused with a retryable error, the sender has failed: every draft of the sender that was submitted behind it
         is refused, too, and not written. An error that concerns a single channel concerns the sender's drafts for this
         channel only; a draft for another channel that was on its way by then may be written.
+    13. Rate: if the log has a rate, a channel takes no more events than it allows, of all processes together. A draft
+        over the rate is `RateLimited`, which is a retryable error of a single channel, and says when the draft passes.
+        A draft that becomes no event, such as a duplicate, takes nothing from the rate and is not refused.
     """
 
     def append(self, draft: Draft) -> Awaitable[Appended]:

@@ -16,6 +16,7 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
+from server.domain.gcra import Rate
 from server.ports.message_log import MessageLog
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
@@ -33,7 +34,7 @@ class LogStore(Protocol):
     """Whether a deletion takes the text out of the log's events."""
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
     ) -> AbstractAsyncContextManager[MessageLog]:
         """Return a log over the storage. Only one may be open at a time."""
         ...
@@ -55,9 +56,15 @@ class MemoryStore(LogStore):
         self._log: MemoryMessageLog | None = None
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
     ) -> AbstractAsyncContextManager[MessageLog]:
-        self._log = self._log or MemoryMessageLog(max_events=max_events, max_age_ms=max_age_ms, now_ms=self.clock)
+        self._log = self._log or MemoryMessageLog(
+            max_events=max_events,
+            max_age_ms=max_age_ms,
+            rate=rate,
+            now_ms=self.clock,
+            clock=lambda: self.clock() / 1_000,
+        )
         return nullcontext(self._log)
 
     def lose(self) -> None:
@@ -76,12 +83,13 @@ class SqliteStore(LogStore):
         self._path = directory / "maru.db"
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
     ) -> AbstractAsyncContextManager[MessageLog]:
         return SqliteMessageLog(
             self._path,
             max_events=max_events,
             max_age_ms=max_age_ms,
+            rate=rate,
             now_ms=self.clock,
             monotonic_ms=self.clock,
             sweep_interval_s=0.05,
@@ -102,10 +110,12 @@ class RedisStore(LogStore):
         self._process = process
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS
+        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
     ) -> AbstractAsyncContextManager[MessageLog]:
         clocks = Clocks(own=self.clock, store=self.clock)
-        return RedisMessageLog(self._process.url, max_events=max_events, max_age_ms=max_age_ms, clocks=clocks)
+        return RedisMessageLog(
+            self._process.url, max_events=max_events, max_age_ms=max_age_ms, rate=rate, clocks=clocks
+        )
 
     def lose(self) -> None:
         with redis.Redis.from_url(self._process.url) as client:

@@ -4,6 +4,7 @@ No method awaits: each runs without a break on the event loop, so each is a tran
 """
 
 import os
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from server.adapters.clock import now_ms
 from server.adapters.codec import known
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
 from server.domain.appending import Appended, decide, recreated
+from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, NewMessage, Sender
-from server.domain.errors import MaruError
+from server.domain.errors import MaruError, Unavailable
 from server.domain.events import (
     Event,
     MessageChange,
@@ -25,6 +27,7 @@ from server.domain.events import (
     erased,
     state_after,
 )
+from server.domain.gcra import Rate
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
@@ -128,7 +131,8 @@ class MemoryMessageLog(MessageLog):
     """A log that lives and dies with the process.
 
     `max_events` and `max_age_ms` are a channel's retention. The age of an event and of a key counts by `now_ms`, from
-    when it was written. `store_id` is the identity of the log: logs with different ids have different epochs.
+    when it was written; `rate`, that of a channel's events, by `clock`, in seconds. `store_id` is the identity of the
+    log: logs with different ids have different epochs.
     """
 
     def __init__(
@@ -136,11 +140,14 @@ class MemoryMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
+        rate: Rate | None = None,
         now_ms: Callable[[], int] = now_ms,
+        clock: Callable[[], float] = time.monotonic,
         store_id: bytes | None = None,
     ) -> None:
         self._max_events = max_events
         self._max_age_ms = max_age_ms
+        self._rates = ChannelRates(rate, clock)
         self._now_ms = now_ms
         self._store_id = os.urandom(STORE_ID_BYTES) if store_id is None else store_id
         self._channels: dict[ChannelName, _Channel] = {}
@@ -158,8 +165,11 @@ class MemoryMessageLog(MessageLog):
     def submit(self, draft: Draft, sender: Sender, done: Done) -> None:
         outcome: Appended | Exception
         try:
+            if sender.failed:
+                raise Unavailable("an earlier command was not written, and this one must not overtake it")
             outcome = self._append(draft)
-        except MaruError as error:  # nothing is ever away: no refusal can be tried again
+        except MaruError as error:
+            sender.failed = sender.failed or error.retryable
             outcome = error
         done(outcome)
 
@@ -176,6 +186,7 @@ class MemoryMessageLog(MessageLog):
         kept = channel.messages.get(draft.id)
         appended = decide(draft, kept.last if kept else None, channel.next)
         if not appended.duplicate:
+            self._rates.take(draft.channel, self._rates.clock())
             channel.add(appended.event, now)
             self._channels[draft.channel] = channel
             if isinstance(draft, NewMessage) and draft.key is not None:

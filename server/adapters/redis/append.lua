@@ -2,17 +2,18 @@
 -- state, publish the hint. New messages that follow each other are a run: what can be written for all of them at once,
 -- is. A draft that is refused has written nothing, and the drafts of its sender behind it are refused, too.
 --
--- KEYS  1-7 as in channel.lua  8 authors
--- ARGV  1-12 as in channel.lua  13 events kept  14 the topic of the hints, or ''  then for each draft
+-- KEYS  1-7 as in channel.lua  8 authors  9 rate
+-- ARGV  1-12 as in channel.lua  13 events kept  14 the topic of the hints, or ''  15 the time in which an event is
+--       earned, ms, or ''  16 how far ahead the bucket may be, ms, or ''  then for each draft
 --       'c' and the sender's number  at, ms  message id  content (entries.py)  digest of author and key, and the
 --           message id as bytes; or ''  author
 --       'e' and the sender's number  at  message id  text  data  '1' to keep the old data  the moderator, or ''
 --       'd' and the sender's number  at  message id  the moderator, or ''
 -- Returns {epoch, '1' if all hints are published, an answer to each draft ...}: the offset of a new message, or {'ok',
--- offset, entry}, {'duplicate', offset, id, entry or false}, {'not_found'}, {'conflict'}, {'refused', error}. Nothing
--- is sent back that the caller knows already. An error if all drafts are refused.
+-- offset, entry}, {'duplicate', offset, id, entry or false}, {'not_found'}, {'conflict'}, {'limited', ms to wait},
+-- {'refused', error}. Nothing is sent back that the caller knows already. An error if all drafts are refused.
 
-local KEPT, TOPIC, DRAFTS = tonumber(ARGV[13]), ARGV[14], 15
+local KEPT, TOPIC, INTERVAL, ROOM, DRAFTS = tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16]), 17
 local CREATION, REVISION = string.byte('ce', 1, 2)
 
 local answers, numbers = {}, {}   -- by number of the draft; the number by its first word
@@ -34,6 +35,26 @@ local function hint(offset, entry)
     local told = redis.pcall('PUBLISH', TOPIC, hint_of(offset, entry))
     hinted = hinted and type(told) == 'number'
   end
+end
+
+-- Count an event that is to be written; or answer its draft that it has to wait, and return false. (server/domain/gcra.py)
+local earned, earned_before
+local function has_room(draft)
+  if not INTERVAL then
+    return true
+  end
+  if not earned then
+    -- A clock that was set back has left a bucket far ahead.
+    earned_before = tonumber(redis.call('GET', KEYS[9]) or 0)
+    earned = math.min(earned_before, NOW + ROOM)
+  end
+  local ahead = math.max(earned, NOW) + INTERVAL - NOW
+  if ahead > ROOM then
+    answers[numbers[draft]] = {'limited', string.format('%.3f', ahead - ROOM)}
+    return false
+  end
+  earned = NOW + ahead
+  return true
 end
 
 local function add(offset, entry)
@@ -183,6 +204,8 @@ local function changing()
         local entry = 'd ' .. deleted_at .. ' 0 ' .. id .. ' ' .. deleted_by
         hint(deleted, entry)
         answer = {'duplicate', deleted, id, entry}
+      elseif not has_room(draft) then
+        return
       else
         answer = revises and revise(draft, id, present, last_edit) or delete(draft, id, created_offset, last_edit)
         at_head = ARGV[draft + 1]
@@ -232,7 +255,12 @@ local function take(draft, digest)
     if record and is_duplicate(draft, record) then
       return
     end
+    if not has_room(draft) then
+      return
+    end
     keys_of_run[digest] = true
+  elseif not has_room(draft) then
+    return
   end
   run[#run + 1] = draft
 end
@@ -265,6 +293,9 @@ end_run()
 
 if refused == #drafts then
   return redis.error_reply(refusal)
+end
+if earned ~= earned_before then
+  redis.pcall('SET', KEYS[9], string.format('%.3f', earned), 'PX', whole(math.max(1, math.ceil(earned - NOW))))
 end
 if wrote then
   floor = math.max(floor, head - KEPT)

@@ -90,6 +90,12 @@ def sent(channel: ChannelName, window: int | str, prefix: str = PREFIX) -> str:
     return f"{prefix}{partition(channel)}:{channel}:sent:{window}"
 
 
+def rate(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """STRING that expires: when everything that the channel's bucket of events has given will be earned, ms. It is no
+    word of `meta`, so that replicas without rates can share the layout."""
+    return f"{prefix}{partition(channel)}:{channel}:rate"
+
+
 def topic(channel: ChannelName, prefix: str = PREFIX, db: int = 0) -> str:
     """Pub/sub: hints at the channel's events. All databases of a Redis share its topics, so the name has the number."""
     return f"{prefix}{db}:{{{channel}}}:events"

@@ -34,6 +34,7 @@ from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
 from server.domain.errors import Unavailable
 from server.domain.events import Event, MessageCreated
+from server.domain.gcra import Rate, pace
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
@@ -49,16 +50,18 @@ class RedisMessageLog(MessageLog):
     """A `MessageLog` over Redis 7. `url` is that of `link.connect`; bounds are as in the other adapters.
 
     Age counts by Redis' clock. While this process' clock is minutes from it, this process lets nothing age. `master` is
-    shared with the other connections of the process. An append is answered once `wait_replicas` have it.
+    shared with the other connections of the process. `rate` is that of a channel's events, of all replicas together, by
+    Redis' clock. An append is answered once `wait_replicas` have it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two by name
         self,
         url: str,
         master: Master | None = None,
         *,
         max_events: int,
         max_age_ms: int,
+        rate: Rate | None = None,
         prefix: str = keys.PREFIX,
         wait_replicas: int = 0,
         clocks: Clocks | None = None,
@@ -82,6 +85,8 @@ class RedisMessageLog(MessageLog):
         self._damaged = False  # the last answer held an entry that can't be read
         self._max_events, self._max_age_ms, self._clocks = max_events, max_age_ms, clocks or Clocks()
         self._prefix = prefix
+        paced = None if rate is None else pace(rate)
+        self._rate = ("", "") if paced is None else (paced.interval * 1_000, paced.room * 1_000)  # ms
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,9 +118,11 @@ class RedisMessageLog(MessageLog):
 
     def _call(self, channel: ChannelName) -> Sequence[Any]:
         """Return the words of a call of append.lua, up to the drafts."""
-        names = (*self._keys(channel), keys.authors(keys.partition(channel), self._prefix))
+        authors, rate = keys.authors(keys.partition(channel), self._prefix), keys.rate(channel, self._prefix)
+        names = (*self._keys(channel), authors, rate)
         topic = "" if self._topic is None else self._topic(channel)
-        return ("EVALSHA", self._append, len(names), *names, *self._opening(channel), self._max_events, topic)
+        opening = self._opening(channel)
+        return ("EVALSHA", self._append, len(names), *names, *opening, self._max_events, topic, *self._rate)
 
     def _outcomes(self, channel: ChannelName, drafts: Sequence[Draft], answer: Any) -> list[Outcome]:
         epoch, published, *answers = answer

@@ -8,7 +8,7 @@ from server.adapters.codec import DecodeError, known
 from server.adapters.redis import keys
 from server.adapters.redis.entries import decode_entry, encode_by, encode_content, encode_data
 from server.adapters.redis.sent import created_at, digest, id_bytes
-from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated
+from server.domain.appending import Appended, already_deleted, created, id_taken, not_found, recreated, too_many_events
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision
 from server.domain.errors import MaruError, Unavailable
 from server.domain.events import MessageEvent
@@ -46,6 +46,8 @@ def outcome(draft: Draft, epoch: str, answer: Any, hinted: bool) -> Outcome:
             return Appended(known(decode_entry(draft.channel, epoch, int(offset), entry)), False, hinted)
         case b"duplicate":
             return Appended(_first(draft, epoch, answer), True, hinted)
+        case b"limited":
+            return too_many_events(float(answer[1]) / 1_000)
         case b"not_found":
             return not_found()
         case b"conflict":

@@ -13,6 +13,7 @@ from server.adapters.sqlite.events import STATE, drop
 from server.adapters.sqlite.order import out_of_order
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.appending import Appended, created, decide, recreated
+from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Sender
 from server.domain.errors import MaruError, Unavailable
@@ -76,6 +77,7 @@ class Batch:
         now_ms: int,
         max_events: int,
         *,
+        rates: ChannelRates | None = None,
         trusting: bool = False,
         judged_ms: int = 0,
     ) -> None:
@@ -83,6 +85,9 @@ class Batch:
         self._channels = channels
         self._now_ms = now_ms
         self._max_events = max_events
+        self._rates = rates or ChannelRates(None)
+        self._now = self._rates.clock()
+        self._taken: list[ChannelName] = []  # the channels of the events that `rates` has counted
         self._trusting = trusting
         self._judged_ms = judged_ms or now_ms
         self._plain = False  # no draft changes a message of this batch, or is looked up by its id
@@ -133,16 +138,8 @@ class Batch:
     def _outcome(self, draft: Draft, sender: Sender | None) -> Outcome:
         if self._unreadable and (sender, draft.channel) in self._unreadable:
             return out_of_order()
-        channel = self._rows[draft.channel]
         try:
-            if isinstance(draft, NewMessage):
-                if draft.key is not None and (first := self._first(channel, draft, draft.key)):
-                    return Appended(first, duplicate=True)
-                if self._plain:
-                    return Appended(self._add(channel, draft, created(draft, channel.next)), duplicate=False)
-            payload = self._states.get((draft.channel, draft.id))
-            present = None if payload is None else state_of(decode_event(payload))
-            appended = decide(draft, present, channel.next)
+            return self._write(draft)
         except MaruError as refusal:
             return refusal
         except DecodeError as error:
@@ -151,7 +148,21 @@ class Batch:
             damaged = Unavailable("what the message log holds of this message can't be read")
             damaged.__cause__ = error
             return damaged
+
+    def _write(self, draft: Draft) -> Appended:
+        """Plan the rows of a draft, if it becomes an event. Raises `MaruError` if it is refused, and `DecodeError`."""
+        channel = self._rows[draft.channel]
+        if isinstance(draft, NewMessage):
+            if draft.key is not None and (first := self._first(channel, draft, draft.key)):
+                return Appended(first, duplicate=True)
+            if self._plain:
+                self._count(draft.channel)
+                return Appended(self._add(channel, draft, created(draft, channel.next)), duplicate=False)
+        payload = self._states.get((draft.channel, draft.id))
+        present = None if payload is None else state_of(decode_event(payload))
+        appended = decide(draft, present, channel.next)
         if not appended.duplicate:
+            self._count(draft.channel)
             self._add(channel, draft, appended.event)
             if isinstance(draft, Deletion) and isinstance(present, MessageCreated | MessageEdited):
                 erasure = Erased(self._channels.id(self._db, channel), erased(present))
@@ -205,6 +216,15 @@ class Batch:
         self._firsts[named] = _First(offset, draft.id, draft.at, payload)
         expires_at = self._now_ms + KEY_LIFETIME_MS
         self._key_rows[named] = (channel_id, *named[1:], offset, draft.id, draft.at, expires_at)
+
+    def _count(self, channel: ChannelName) -> None:
+        """Count an event that is to be written. Raises `RateLimited`."""
+        self._rates.take(channel, self._now)
+        self._taken.append(channel)
+
+    def undo(self) -> None:
+        """Count nothing, since nothing was written."""
+        self._rates.give_back(self._taken)
 
     def _save(self) -> None:
         execute_rows(

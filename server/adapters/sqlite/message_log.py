@@ -15,9 +15,11 @@ from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.sweep import Sweep
 from server.adapters.sqlite.writer import Writer
 from server.domain.appending import Appended
+from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
 from server.domain.events import Event
+from server.domain.gcra import Rate
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
@@ -35,7 +37,7 @@ class SqliteMessageLog(MessageLog):
     An async context manager. Entering opens and checks the file, or makes it and its directory; it raises
     `LogUnusable`. Leaving writes the drafts that wait. `max_events` and `max_age_ms` are a channel's retention; the age
     of events and keys counts by `now_ms`, from when they were written. Events over the count are dropped with the next
-    append, events that are too old within `sweep_interval_s`.
+    append, events that are too old within `sweep_interval_s`. `rate` is that of a channel's events.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class SqliteMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
+        rate: Rate | None = None,
         now_ms: Callable[[], int] = now_ms,
         monotonic_ms: Callable[[], int] = _monotonic_ms,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
     ) -> None:
         self._path = path
         self._max_events = max_events
+        self._rates = ChannelRates(rate, lambda: monotonic_ms() / 1_000)
         self._now_ms = now_ms
         self._sweep = Sweep(
             max_events=max_events,
@@ -114,6 +118,7 @@ class SqliteMessageLog(MessageLog):
                 store_id,
                 loop=loop,
                 max_events=self._max_events,
+                rates=self._rates,
                 now_ms=self._now_ms,
                 sweep=self._sweep,
             )

@@ -20,7 +20,8 @@ from server.adapters.sqlite.intake import Intake
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.order import Waiting
 from server.adapters.sqlite.sweep import PACE_S, Sweep
-from server.domain.errors import Unavailable
+from server.domain.channel_rates import ChannelRates
+from server.domain.errors import RateLimited, Unavailable
 
 BATCH_LIMIT = 512
 """Drafts in a transaction. A larger batch gains nothing, and its first draft waits longer."""
@@ -38,6 +39,9 @@ tried this often: rarely enough that a moderator who deletes a thousand messages
 CLOSE_TIMEOUT_S = 10.0
 """For the last batches: drafts that wait are past their deadline after 2 s, and are not written then."""
 
+_PASSING = {Unavailable, RateLimited}
+"""Refusals of a single draft that may be tried again."""
+
 _log = structlog.get_logger("maru.log")
 
 
@@ -51,6 +55,7 @@ class Writer:
         *,
         loop: asyncio.AbstractEventLoop,
         max_events: int,
+        rates: ChannelRates,
         now_ms: Callable[[], int],
         sweep: Sweep,
     ) -> None:
@@ -58,6 +63,7 @@ class Writer:
         self._connection = Connection(file)
         self._channels = Channels(store_id)
         self._max_events = max_events
+        self._rates = rates
         self._now_ms = now_ms
         self._sweep = sweep
         self._sweep_due = 0.0  # at once: events may have grown too old while the server was down
@@ -133,9 +139,9 @@ class Writer:
             for entry in batch:
                 self._write([entry])
         else:
-            if Unavailable in map(type, outcomes):
+            if not _PASSING.isdisjoint(map(type, outcomes)):
                 self.intake.close_channels(
-                    [entry for entry, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Unavailable)]
+                    [entry for entry, outcome in zip(batch, outcomes, strict=True) if type(outcome) in _PASSING]
                 )
             self.intake.answer(list(zip(batch, outcomes, strict=True)))
             self._connection.works()
@@ -154,9 +160,13 @@ class Writer:
     def _attempt(self, db: sqlite3.Connection, entries: Sequence[Waiting], *, trusting: bool) -> list[Outcome]:
         db.execute("BEGIN IMMEDIATE")
         now, judged = self._now_ms(), self._sweep.now(db)
-        batch = Batch(db, self._channels, now, self._max_events, trusting=trusting, judged_ms=judged)
-        outcomes = batch.run([entry.draft for entry in entries], [entry.sender for entry in entries])
-        db.execute("COMMIT")
+        batch = Batch(db, self._channels, now, self._max_events, rates=self._rates, trusting=trusting, judged_ms=judged)
+        try:
+            outcomes = batch.run([entry.draft for entry in entries], [entry.sender for entry in entries])
+            db.execute("COMMIT")
+        except BaseException:
+            batch.undo()
+            raise
         if batch.erases:
             self._erased(unfinished=batch.unfinished)
         return outcomes
@@ -174,6 +184,7 @@ class Writer:
             db.execute("BEGIN IMMEDIATE")
             due_in = self._sweep.step(db)
             self._channels.forget()  # their floors may have risen
+            self._rates.sweep()
             db.execute("COMMIT")
         except sqlite3.Error as error:
             self._disconnect(error)

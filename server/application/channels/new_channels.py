@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from server.application.limits.buckets import Buckets
 from server.domain import rates
+from server.domain.buckets import Buckets
 from server.domain.errors import RateLimited
 from server.domain.gcra import Rate, pace
 from server.domain.identity import SessionId

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from math import inf
 
-from server.application.limits.buckets import Buckets
+from server.domain.buckets import Buckets
 from server.domain.gcra import UNLIMITED, Pace, pace, take, wait_s
 from server.domain.identity import Identity, UserId
 from server.domain.rates import Bucket, Rates, replaced

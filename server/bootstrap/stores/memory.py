@@ -5,13 +5,18 @@ import asyncio
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.bootstrap.stores.record import Bus
+from server.domain.rates import Bucket
 from server.ports.message_log import MessageLog
 from server.settings.model import Settings
 
 
 def open_log(settings: Settings) -> MessageLog:
     """A log that is gone with the process."""
-    return MemoryMessageLog(max_events=settings.retention_events, max_age_ms=round(settings.retention_age * 1000))
+    return MemoryMessageLog(
+        max_events=settings.retention_events,
+        max_age_ms=round(settings.retention_age * 1000),
+        rate=settings.limits.get(Bucket.CHANNEL),
+    )
 
 
 def open_bus() -> Bus:

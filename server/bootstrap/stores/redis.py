@@ -9,6 +9,7 @@ from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.bootstrap.stores.record import Bus, EmitHeard
+from server.domain.rates import Bucket
 from server.ports.message_log import MessageLog
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
@@ -24,6 +25,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
         master,
         max_events=settings.retention_events,
         max_age_ms=round(settings.retention_age * 1000),
+        rate=settings.limits.get(Bucket.CHANNEL),
         prefix=settings.redis_prefix,
         wait_replicas=settings.redis_wait_replicas,
     )

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.rates import Bucket
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
@@ -11,7 +12,10 @@ from server.settings.model import Settings
 async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessageLog:
     """Open the file. Raises `StartRefused` if it can't be used."""
     log = SqliteMessageLog(
-        settings.sqlite_path, max_events=settings.retention_events, max_age_ms=round(settings.retention_age * 1000)
+        settings.sqlite_path,
+        max_events=settings.retention_events,
+        max_age_ms=round(settings.retention_age * 1000),
+        rate=settings.limits.get(Bucket.CHANNEL),
     )
     try:
         return await resources.enter_async_context(log)

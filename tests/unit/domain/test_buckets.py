@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.application.limits.buckets import SWEEP_KEYS, Buckets
+from server.domain.buckets import SWEEP_KEYS, Buckets
 from server.domain.gcra import Rate, pace
 
 PACE = pace(Rate(per_s=1.0, burst=3))
