@@ -93,10 +93,10 @@ class Repair:
         await self._delivered(hosted.name)
         self._again.discard(hosted.name)
         before, last, resets, doubts = hosted.position, hosted.last, hosted.sequencer.resets, hosted.doubts
-        # If the position is in doubt, or its event is not known yet, that event is read, too.
-        after = before.offset - 1 if before.offset and (doubts or last is None) else before.offset
+        # The event at the position is read, too: it may not be the event that was delivered.
+        after = max(0, before.offset - 1)
         replay = await self._log.read(hosted.name, after, REPLAY_LIMIT + 1)
-        if after < replay.floor == before.offset:  # that event is no longer kept; the events behind it are
+        if after < replay.floor == before.offset < replay.head.offset:  # it is no longer kept; those behind it are
             replay = await self._log.read(hosted.name, before.offset, REPLAY_LIMIT)
         if grace_s and replay.head.offset > before.offset:
             await asyncio.sleep(grace_s)

@@ -11,6 +11,7 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.healing import COMPARE_S, REPAIRS, RETRY_S
 from server.application.channels.hosting import LINGER_S
 from server.application.channels.repair import GAP_S, READS_PER_REPAIR
+from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Revision
 from server.domain.errors import Overloaded, Unavailable
@@ -25,7 +26,7 @@ from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.hub_stage import ALICE, BOB, FOREIGN, HubStage, offsets
 from tests.doubles.newer_version import write_in_memory
 from tests.doubles.replica import replica
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message
 from tests.doubles.virtual_time import turns
 
 
@@ -404,6 +405,29 @@ async def test_the_same_history_is_continued(stage: HubStage, last: str) -> None
     assert inbox == written
     hosted = await stage.replica.hub.host(ROOM)
     assert (hosted.doubts, hosted.sequencer.has_gap) == (0, False)
+
+
+@pytest.mark.parametrize("known", [0, 3])
+async def test_a_comparison_finds_an_event_that_hid_another(stage: HubStage, known: int) -> None:
+    """A hint that was believed and is of no log stands where the log's event should: members are told to read anew, and
+    the log's event is given to whoever joins."""
+    await stage.write(known)
+    inbox = await stage.member()
+    comparing = asyncio.create_task(stage.replica.hub.compare())
+    await asyncio.sleep(COMPARE_S + 1.0)
+    epoch = (await stage.log.inner.read(ROOM, 0, 0)).head.epoch
+    forged = created(new_message(66), Position(epoch, known + 1))
+    stage.hint(forged)
+    await stage.until(inbox, 1)
+    assert inbox == [forged]
+    [true] = await stage.write(1, first=known + 1)
+    stage.hint(true)
+    await asyncio.sleep(COMPARE_S + 1.0)
+    assert inbox[1:] == [ChannelResumed(ROOM, Position(epoch, known + 1), NotResumable.AHEAD_OF_LOG, ())]
+    hosted = await stage.replica.hub.host(ROOM)
+    assert not hosted.ring.after(known)
+    comparing.cancel()
+    await asyncio.wait([comparing])
 
 
 async def test_an_event_that_is_no_longer_kept_is_not_compared(stage: HubStage) -> None:
