@@ -1,4 +1,9 @@
-"""What other processes may emit into a channel by a write-only `AsyncRedisManager`: unlogged events, judged first."""
+"""What other processes may emit into a channel by a write-only `AsyncRedisManager`: unlogged events, judged first.
+
+Each process that may publish on the shared topic may emit: Redis' users decide that (docs/operations.md).
+"""
+
+import unicodedata
 
 import orjson
 
@@ -14,8 +19,20 @@ MAX_BYTES = 64 * 1024
 
 MAX_EVENT_CHARS = 64
 
-RESERVED = ("message:", "channel:", "session:", "presence:", "reaction:", "typing:", "read:", "connect", "disconnect")
-"""Names that the protocol gives a meaning: an event from outside must not be taken for an event of the log."""
+RESERVED_BEGINNINGS = ("connect", "disconnect", "reconnect", "__")
+"""Of names with which client libraries tell of the connection, or of what objects have in JavaScript and Python."""
+
+RESERVED = frozenset(
+    (
+        # Client libraries: what they tell by themselves, now or in earlier versions; `send()`; any event.
+        *("error", "ping", "pong", "open", "close", "packet", "upgrade", "upgradeerror", "drain", "message", "*"),
+        *("newlistener", "removelistener"),
+        # What every object of JavaScript has: a page that looks a handler up by the event's name would find these.
+        *("constructor", "prototype", "hasownproperty", "isprototypeof", "propertyisenumerable"),
+        *("tostring", "tolocalestring", "valueof"),
+    )
+)
+"""Names that mean something without an application, in small letters."""
 
 
 def foreign_emit(payload: bytes) -> tuple[ChannelName, Emitted] | None:
@@ -34,8 +51,20 @@ def foreign_emit(payload: bytes) -> tuple[ChannelName, Emitted] | None:
         return None
     if fields.get("binary") or fields.get("callback") or not isinstance(data, list):
         return None
-    if not isinstance(event, str) or len(event) > MAX_EVENT_CHARS or event.startswith(RESERVED):
+    if not isinstance(event, str) or not is_free(event):
         return None
     if is_deeper(data, MAX_DATA_DEPTH + 1):  # `data` is the list of arguments
         return None
     return room, Emitted(event, () if data == [None] else data)  # how the stock manager packs an event without data
+
+
+def is_free(event: str) -> bool:
+    """Say whether an application may use the name of an event.
+
+    Every name with a colon is the protocol's, now or later: an event from outside must not be taken for an event of the
+    log. Names are compared without case, in Unicode's compatible form, and have no characters that can't be seen.
+    """
+    if not event or len(event) > MAX_EVENT_CHARS or not event.isprintable() or event != event.strip():
+        return False
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", event).casefold())
+    return ":" not in folded and folded not in RESERVED and not folded.startswith(RESERVED_BEGINNINGS)

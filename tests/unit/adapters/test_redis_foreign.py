@@ -24,6 +24,29 @@ EMIT: dict[str, Any] = {
     "host_id": "stranger",
 }
 
+# The protocol's, now or later, however they are written.
+OF_THE_PROTOCOL = (
+    *("order:created", "Message:created", "MESSAGE:CREATED", "auth:refresh", "typing:changed", "a:b:c", "app:", ":"),
+    *("message\uff1acreated", "\uff1ax", "\ufb01:x", "\u017fession:x"),
+)
+OF_LIBRARIES = (
+    *("connect", "connect_error", "connect_timeout", "connecting", "connection", "disconnect", "disconnecting"),
+    *("Connect", "DISCONNECT", "\uff43onnect", "newListener", "removeListener", "newlistener", "error", "Error"),
+    *("ping", "pong", "reconnect", "reconnect_attempt", "reconnect_failed", "reconnecting", "message", "Message"),
+)
+OF_OBJECTS = (
+    *("__proto__", "__PROTO__", "__disconnect_final", "__init__", "constructor", "Constructor", "prototype"),
+    *("hasOwnProperty", "toString", "valueOf"),
+)
+UNSEEN = ("con\u200bnect", "connect\u00a0", " connect", "connect ", "error\n", "\u202eerror", "x\x00", " deploy")
+RESERVED_NAMES = (*OF_THE_PROTOCOL, *OF_LIBRARIES, *OF_OBJECTS, *UNSEEN)
+
+
+@pytest.mark.parametrize("name", ["deploy", "Deploy done", "errors", "pinged", "messages", "配備", "café", "x" * 64])
+def test_other_names_are_free(name: str) -> None:
+    """An application's own."""
+    assert foreign_emit(orjson.dumps(EMIT | {"event": name})) == ("room:1", Emitted(name, [{"version": 7}]))
+
 
 def test_an_emit_into_a_channel_is_taken() -> None:
     """With its event, its data and its channel."""
@@ -64,8 +87,9 @@ def test_an_emit_has_any_number_of_arguments(data: list[Any], taken: Sequence[ob
         {"event": "message:created"},
         {"event": "channel:removed"},
         {"event": "session:terminated"},
-        {"event": "connect"},
-        {"event": "disconnect"},
+        {"event": ""},
+        {"event": "*"},
+        *({"event": name} for name in RESERVED_NAMES),
     ],
     ids=str,
 )
