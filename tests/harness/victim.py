@@ -5,13 +5,17 @@ no longer when the machine has other things to do.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from bench.processes import cpu_s
 from tests.clients.raw import RawSocket
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+
+MIB = 1 << 20
 
 PACE_S = 0.02
 """Between two questions."""
@@ -29,6 +33,14 @@ class Victim:
         self._over = asyncio.Event()
         self.worst_send_s = self.worst_connect_s = 0.0
         self.sends = self.connects = 0
+
+    @property
+    def worst_s(self) -> float:
+        """The longest wait of either."""
+        return max(self.worst_send_s, self.worst_connect_s)
+
+    def __str__(self) -> str:
+        return f"worst send {self.worst_send_s * 1e3:.0f} ms, worst connect {self.worst_connect_s * 1e3:.0f} ms"
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -65,3 +77,61 @@ class Victim:
 
     def _cpu_s(self) -> float:
         return cpu_s([self._server.pid])
+
+
+class Toll:
+    """What the server pays from now on: processor time, memory and log."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._cpu_s, self._at = cpu_s([server.pid]), time.monotonic()
+        self._memory, self._log = server.memory(), len(server.output)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the process has grown by."""
+        return self._server.memory() - self._memory
+
+    @property
+    def log(self) -> int:
+        """Characters of log."""
+        return len(self._server.output) - self._log
+
+    def __str__(self) -> str:
+        share = (cpu_s([self._server.pid]) - self._cpu_s) / (time.monotonic() - self._at)
+        return f"CPU {share:.0%}, RSS {self.memory / MIB:+.1f} MiB, log {self.log / 1024:+.0f} KiB"
+
+
+class Attacker(Protocol):
+    """Something to be protected from."""
+
+    async def run(self, sockets: int, seconds: float) -> None:
+        """Attack for so long."""
+
+
+WAIT_S = 0.5
+"""The longest wait of a victim. Before these attacks were bounded, the worst of them took seconds."""
+
+ATTACK_S = 1.0
+
+GROWTH = 64 * MIB
+"""Memory that an attack may take. It is there for the next."""
+
+LOG_CHARS = MIB
+"""Log that an attack of a second may write."""
+
+
+async def unharmed(
+    server: ServerProcess, attack: Attacker, figure: Callable[[str], None], sockets: int, seconds: float = ATTACK_S
+) -> Toll:
+    """Attack, and see that nobody else waits long, and that memory and log stay within bounds."""
+    victim, toll = Victim(server), Toll(server)
+    async with victim.watching():
+        await attack.run(sockets, seconds)
+        paid = str(toll)
+    figure(f"{victim}, {paid}")
+    assert victim.worst_s < WAIT_S
+    assert min(victim.sends, victim.connects) > 2
+    assert toll.memory < GROWTH
+    assert toll.log < LOG_CHARS
+    return toll
