@@ -16,9 +16,16 @@ class Done:
 
 @value
 class Failed:
-    """The command failed."""
+    """The command failed. The error loses its traceback, and so do its causes: the frames in them keep the answer, and
+    with it the client's payload, until the next collection of garbage."""
 
     error: MaruError
+
+    def __post_init__(self) -> None:
+        error: BaseException | None = self.error
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
 
 
 Answer = Done | Failed

@@ -1,5 +1,6 @@
 """Clients that ask for much, or take nothing: others do not wait, and memory and log stay within bounds."""
 
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -61,7 +62,17 @@ WORK: dict[str, bytes] = {
     "sends in fresh channels": b"".join(
         command("message:send", {"channel": f"room:once-{number}", "text": "x"}, number) for number in range(10_000)
     ),
-    "many payloads of the largest size": PACKET * 16,
+    "unknown commands of 60 KB": PACKET * 16,
+    "sends of 60 KB": command("message:send", {"channel": CHANNEL, "text": "x" * 60_000}, 1) * 16,
+    "data of 60 KB": command("message:send", {"channel": CHANNEL, "text": "x", "data": {"pad": "z" * 60_000}}, 1) * 16,
+    "names of 60 KB": command("x" * 60_000, {}, 1) * 16,
+    "channels of 60 KB": command("channel:join", {"channel": "x" * 60_000}, 1) * 16,
+    "many payloads": masked(f'42/chat,1["channel:join",{",".join(["{}"] * 20_000)}]') * 16,
+    "refreshes with a token that is none": command("auth:refresh", {"token": "x.y." + "z" * 16_000}, 1) * 50,
+    "denied edits of 12 KB": command(
+        "message:edit", {"channel": "secret:1", "id": "1", "text": "x" * 4_000, "data": {"pad": "z" * 8_000}}, 1
+    )
+    * 50,
 }
 
 
@@ -71,6 +82,16 @@ WORK: dict[str, bytes] = {
 async def test_much_work(scene: Scene, figure: Figure, data: bytes, sockets: int) -> None:
     """Commands as fast as TCP takes them, without a rate limit."""
     await unharmed(scene.server, Attack(scene.server.port, data, token=token("mallory")), figure, sockets)
+    await scene.bystander.unharmed()
+
+
+@pytest.mark.parametrize("sockets", [1, 10])
+async def test_connects_of_64_kb_that_are_refused(scene: Scene, figure: Figure, sockets: int) -> None:
+    """Again and again, each time on another WebSocket; nothing is kept of them."""
+    hello = masked(connect({"token": token("mallory")[:-1], "resume": {}, "pad": "x" * 64_000}))
+    attack = Attack(scene.server.port, masked("1"), opening=hello * 5)
+    toll = await unharmed(scene.server, attack, figure, sockets)
+    assert toll.memory < 32 * MIB
     await scene.bystander.unharmed()
 
 
@@ -128,22 +149,6 @@ async def test_stalled_readers_with_full_mailboxes(scene: Scene, figure: Figure)
 
 
 @pytest.mark.usefixtures("pages")
-async def test_more_stalled_readers_than_there_is_memory_for(scene: Scene, figure: Figure) -> None:
-    """Some of them are dropped; nobody else is."""
-    victim, toll = Victim(scene.server), Toll(scene.server)
-    async with victim.watching():
-        for _ in range(100):
-            await stalled(scene)
-        line = await scene.server.logged(lambda line: line.get("reason") == "outbound memory", timeout=8.0)
-    figure(f"{victim}, {toll}")
-    assert line["user"] == "mallory"
-    assert victim.worst_s < WAIT_S
-    assert toll.memory < BOUND + 25 * MIB
-    scene.vanish()
-    await scene.clean()
-
-
-@pytest.mark.usefixtures("pages")
 async def test_messages_that_are_never_complete(scene: Scene) -> None:
     """They count in the bound, too, as long as their clients are there."""
     clients = [await scene.chat() for _ in range(20)]
@@ -155,3 +160,18 @@ async def test_messages_that_are_never_complete(scene: Scene) -> None:
         client.vanish()
     await scene.clean()
     assert await inbound(scene) == 0
+
+
+@pytest.mark.usefixtures("pages")
+async def test_more_stalled_readers_than_there_is_memory_for(scene: Scene, figure: Figure) -> None:
+    """Some of them are dropped; nobody else is. Newcomers may be sent to another replica meanwhile."""
+    toll = Toll(scene.server)
+    with contextlib.suppress(AssertionError):  # 503
+        for _ in range(150):
+            await stalled(scene)
+    await polled(grown_still(scene), 8.0, lambda: "nothing more is read")
+    figure(str(toll))
+    assert toll.memory < BOUND + 25 * MIB
+    await scene.bystander.unharmed()
+    scene.vanish()
+    await scene.clean()
