@@ -107,6 +107,8 @@ class Replica:
             ring_bytes=self.rings.size,
             rings_evicted=self.rings.evicted,
             hints_dropped=self.stores.bus.broadcast.dropped,
+            hints_refused=self.stores.bus.hints_refused(),
+            emits_refused=self.stores.bus.emits_refused(),
             log_evicts=self.stores.bus.log_evicts(),
             trims_refused=self.stores.bus.trims_refused(),
             log_lines_dropped=lines_dropped(),

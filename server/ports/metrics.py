@@ -35,8 +35,8 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `trims_refused` and
-    `log_lines_dropped` only grow."""
+    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `hints_refused`,
+    `emits_refused`, `trims_refused` and `log_lines_dropped` only grow."""
 
     connections: int
     sessions: int
@@ -50,6 +50,10 @@ class Snapshot:
     """How often a channel's recent events were dropped so that all together stay within their bound."""
     hints_dropped: int = 0
     """Hints at events that had no room to wait; their channels are compared with the log."""
+    hints_refused: int = 0
+    """Hints that no replica of the cluster has sealed; their channels are compared with the log."""
+    emits_refused: int = 0
+    """Events of other processes that are not passed on to clients."""
     log_evicts: bool = False
     """Whether the log's store may drop messages when its memory is full."""
     trims_refused: int = 0

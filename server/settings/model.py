@@ -23,7 +23,7 @@ PREFIX = "MARU_"
 
 _HOUR = 3600.0
 
-FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url")
+FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url", "cluster_secret")
 """Secrets that may stand in a file, named by the variable with `_FILE` at its end."""
 
 _OWN_RULES = {
@@ -92,6 +92,8 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr | None = _private("a redis:// URL")
     redis_url_file: FilePath | None = None
+    cluster_secret: SecretStr | None = _private("a text of 32 bytes or more")
+    cluster_secret_file: FilePath | None = None
     message_log: Annotated[MessageLogKind, _LOWER] = Field(
         default_factory=lambda data: MessageLogKind.REDIS if data["redis_url"] else MessageLogKind.SQLITE,
         description="memory, sqlite or redis",

@@ -35,6 +35,7 @@ def everything() -> dict[str, Any]:
             "defaultGrants": {"room:*": ["join", "send"]},
         },
         "redis": {"url": "redis://:hunter2@redis:6379/0", "prefix": "chat:", "waitReplicas": 1},
+        "cluster": {"existingSecret": "maru-secrets", "existingSecretKey": "it"},
         "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"]},
         "config": {
             "allowedOrigins": ["https://chat.example.com", "https://app.example.com"],

@@ -79,6 +79,11 @@ CASES = {
         {"maru_gaps_healed_total{$}": "0+1x160", "maru_events_total{$}": "0+60x160"},
         {"maru_gaps_healed_total{$}": "0+1x160", "maru_events_total{$}": "0+900x160"},
     ),
+    "MaruHintsRefused": Case(
+        45,
+        {"maru_hints_refused_total{$}": "0x2 1+1x200"},
+        {"maru_hints_refused_total{$}": "0x2 1+9x10 100x60"},
+    ),
     "MaruChannelFaults": Case(
         10,
         {"maru_channel_faults_total{$}": "0x20 1x40"},

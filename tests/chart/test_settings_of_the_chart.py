@@ -24,12 +24,14 @@ NOT_IN_THE_CHART = {
     "MARU_JWT_SECRET_FILE",
     "MARU_JWT_PUBLIC_KEY_FILE",
     "MARU_REDIS_URL_FILE",
+    "MARU_CLUSTER_SECRET_FILE",
 }
 """For a desk only; not there yet; in Kubernetes, secrets come as variables."""
 
 SECRETS = {
     "MARU_JWT_SECRET": "only-for-tests-0123456789abcdef0123456789",
     "MARU_REDIS_URL": "redis://redis:6379/0",
+    "MARU_CLUSTER_SECRET": "only-for-tests-of-a-cluster-0123456789abcdef",
     "MARU_API_KEYS": "one-key-of-a-backend,another-key-of-one",
 }
 

@@ -14,6 +14,7 @@ from server.domain.errors import Unavailable
 from server.domain.events import Event
 from server.ports.broadcast import Broadcast, Hint, HintsLost, LinkRestored
 from tests.doubles.samples import event
+from tests.harness.seal import SEAL
 
 DEADLINE_S = 5.0
 
@@ -54,7 +55,7 @@ def opened(request: pytest.FixtureRequest) -> Open:
     @asynccontextmanager
     async def over_redis(limit: int) -> AsyncIterator[Broadcast]:
         bus = RedisBus(url)
-        broadcast = RedisBroadcast(bus, limit)
+        broadcast = RedisBroadcast(bus, SEAL, limit)
         listening = asyncio.create_task(bus.run())
         try:
             async with asyncio.timeout(DEADLINE_S):

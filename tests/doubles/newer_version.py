@@ -10,8 +10,10 @@ import orjson
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.redis import keys
+from server.adapters.redis.hints import sealed
 from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
+from tests.harness.seal import SEAL
 
 KIND = "reacted"
 
@@ -57,6 +59,7 @@ def encode(event: UnknownEvent) -> bytes:
     return orjson.dumps({"v": 1, "t": event.kind, **fields, "i": "a message's id", "r": ["👍", "alice"]})
 
 
-def hint_at(event: UnknownEvent) -> str:
-    """Return the hint at the event that a newer version publishes in Redis."""
-    return f"{event.epoch} {event.offset} {ENTRY.format(at=event.at)}"
+def hint_at(event: UnknownEvent) -> bytes:
+    """Return the hint at the event that a newer version of the same cluster publishes in Redis."""
+    hint = f"{event.epoch} {event.offset} {ENTRY.format(at=event.at)}"
+    return sealed(hint.encode(), keys.topic(event.channel), SEAL)

@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 
 from server.adapters.redis import keys
-from server.adapters.redis.hints import encode_hint
 from server.adapters.redis.message_log import RedisMessageLog
 from server.application.channels.healing import COMPARE_S
 from tests.clients.raw import PATH, RawSocket
 from tests.doubles.samples import HOUR_MS, ROOM, new_message
 from tests.harness.redis import RedisProcess
 from tests.harness.scrape import Samples
+from tests.harness.seal import hint_at
 from tests.harness.server import ServerProcess
 from tests.harness.watched import Watched, closed, refusals
 
@@ -59,7 +59,7 @@ async def test_what_no_hint_brought_is_a_healed_gap(watched: Watched, redis: Red
     assert growth["maru_gaps_healed_total"] == 1
     assert growth["maru_duplicates_dropped_total"] == 0
     async with redis.client() as publisher:
-        await publisher.publish(keys.topic(ROOM), encode_hint(event))
+        await publisher.publish(keys.topic(ROOM), hint_at(event))
     growth = await watched.grown({"maru_duplicates_dropped_total": 1})
     assert growth["maru_deliveries_total"] == 1
 

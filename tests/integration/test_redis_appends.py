@@ -31,6 +31,7 @@ from tests.doubles.newer_version import write_in_redis
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.proxy import Proxy, Relay
 from tests.harness.redis import RedisProcess
+from tests.harness.seal import SEAL
 
 DEADLINE_S = 10.0
 _numbers = count(1)
@@ -198,7 +199,7 @@ class Hearing:
     """Another replica that hears the channel."""
 
     def __init__(self, bus: RedisBus) -> None:
-        self.bus, self.broadcast = bus, RedisBroadcast(bus)
+        self.bus, self.broadcast = bus, RedisBroadcast(bus, SEAL)
         self._hints = self.broadcast.listen()
 
     async def next(self) -> Any:
@@ -231,7 +232,7 @@ async def test_the_script_hints_at_what_it_writes(
 ) -> None:
     """Each event, and each that was there before, reaches every replica that hears, in order; refusals do not."""
     async with hearing(redis, channel) as own, hearing(redis, channel) as other:
-        log.hint_on(own.bus.topic)
+        log.hint_on(own.bus.topic, SEAL)
         drafts: list[Draft] = [
             replace(new_message(1, channel, key="k", text="two words\n마루 🙂"), data={"a": [1]}, reply_to=some_id(9)),
             edit(channel, 99),
@@ -255,7 +256,7 @@ async def test_without_a_topic_the_script_publishes_nothing(
 ) -> None:
     """So a log beside another broadcast does not hint, and says so; nor does a log whose writes wait for replicas."""
     async with hearing(redis, channel) as replica, log_at(redis.url, wait_replicas=1) as waiting:
-        waiting.hint_on(replica.bus.topic)
+        waiting.hint_on(replica.bus.topic, SEAL)
         written = await log.append(new_message(1, channel))
         with pytest.raises(Unavailable):
             await waiting.append(new_message(2, channel))

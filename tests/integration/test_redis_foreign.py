@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from server.adapters import codec
 from server.adapters.redis import keys
-from server.adapters.redis.hints import encode_hint
+from server.adapters.redis.hints import encode_hint, sealed
 from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.events import MessageDeleted, MessageEdited, MessageErased, MessageEvent
@@ -21,8 +21,10 @@ from server.domain.messages import Position
 from tests.clients.raw import RawSocket
 from tests.doubles.samples import NOW_MS, event, new_message
 from tests.harness.redis import RedisProcess
+from tests.harness.seal import SEAL
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.watched import Watched
 
 ROOM = ChannelName("room:foreign")
 DEADLINE_S = 15.0
@@ -57,9 +59,17 @@ class Scene:
         await self.outsider.say('42/chat,7["history:read",{"channel":"room:foreign"}]')
         assert (await self.outsider.text()).startswith("43/chat,7[")
 
-    async def refused(self, name: str, at_least: int = 0) -> list[dict[str, Any]]:
-        """The log lines about what was refused."""
-        return await self.server.lines_of(name, at_least)
+    async def refused(self, kind: str) -> int:
+        """How many hints, or emits, were refused; the log has a line of them, and no line for each."""
+        count = int((await Watched(self.server).now())[f"maru_{kind}_refused_total"])
+        lines = [line for line in self.server.lines if line["event"] in {"hint.refused", "foreign.refused"}]
+        assert len(lines) < 40
+        assert all(len(json.dumps(line)) < 500 for line in lines)
+        return count
+
+    async def lines(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of an event."""
+        return await self.server.lines_of(name, 0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -97,7 +107,7 @@ async def test_a_write_only_manager_emits_into_a_channel(foreign: Scene) -> None
 
 
 async def test_nobody_is_reached_but_by_a_channel(foreign: Scene) -> None:
-    """Not everybody, no single client, no other namespace; one line for each that is refused."""
+    """Not everybody, no single client, no other namespace; each that is refused is counted."""
     addresses: list[Any] = [None, "", [], [ROOM], foreign.member.session, foreign.outsider.session, 7, {"a": 1}]
     for address in addresses:
         await foreign.emit(room=address)
@@ -107,11 +117,12 @@ async def test_nobody_is_reached_but_by_a_channel(foreign: Scene) -> None:
     await foreign.emit(method="close_room")
     await foreign.emit(room="room:nobody")
     await foreign.nothing_came()
-    assert len(await foreign.refused("foreign.refused", len(addresses) + 4)) == len(addresses) + 4
+    assert await foreign.refused("emits") == len(addresses) + 4
+    assert (await foreign.lines("foreign.refused"))[0]["refused"] == 1
 
 
 async def test_no_payload_breaks_the_listener(foreign: Scene) -> None:
-    """Neither on the shared topic nor on the channel's: one line each, and the link stays."""
+    """Neither on the shared topic nor on the channel's, whether or not the seal of a hint fits: the link stays."""
     deep = "[" * 300 + "]" * 300
     good = encode_hint(event(1, channel=ROOM))
     hostile = [
@@ -141,15 +152,15 @@ async def test_no_payload_breaks_the_listener(foreign: Scene) -> None:
         good + b" " * 300_000,
     ]
     emits = [*hostile, f'{{"method":"emit","event":"e","data":[{deep}],"namespace":"/chat","room":"{ROOM}"}}'.encode()]
+    hints += [sealed(hint, keys.topic(ROOM), SEAL) for hint in hints if b" " in hint]
     for payload in hints:
         await foreign.redis.command("PUBLISH", keys.topic(ROOM), payload)
     for payload in emits:
         await foreign.redis.command("PUBLISH", "socketio", payload)
     await foreign.nothing_came()
-    assert len(await foreign.refused("hint.refused", len(hints))) == len(hints)
-    assert len(await foreign.refused("foreign.refused", len(emits))) == len(emits)
-    assert len(await foreign.refused("redis.linked", 1)) == 1
-    assert all(len(json.dumps(line)) < 400 for line in await foreign.refused("hint.refused"))
+    assert await foreign.refused("hints") == len(hints)
+    assert await foreign.refused("emits") == len(emits)
+    assert len(await foreign.lines("redis.linked")) == 1
     assert (await foreign.member.ask("message:send", {"channel": ROOM, "text": "still here"}))["ok"]
     assert (await foreign.member.event("message:created"))["offset"] == 1
 
@@ -199,8 +210,8 @@ def forged_words(good: bytes) -> Iterator[bytes]:
 
 
 async def test_no_field_of_a_hint_ends_a_process(foreign: Scene) -> None:
-    """Numbers of any size, other types, depth, bad UTF-8 and surrogates, in each field of each kind of hint: each that
-    is refused has a line, and the channel goes on."""
+    """Numbers of any size, other types, depth, bad UTF-8 and surrogates, in each field of each kind of hint, as a newer
+    version may seal it: each that is refused is counted, and the channel goes on."""
     message = new_message(1, ROOM, key="k")
     place = Position("forged", 1)
     events: list[MessageEvent] = [
@@ -212,13 +223,11 @@ async def test_no_field_of_a_hint_ends_a_process(foreign: Scene) -> None:
     hints = [hint for event in events for hint in forged_words(encode_hint(event))]
     async with foreign.redis.client() as client:
         for hint in hints:
-            await client.publish(keys.topic(ROOM), hint)
+            await client.publish(keys.topic(ROOM), sealed(hint, keys.topic(ROOM), SEAL) if b" " in hint else hint)
     await foreign.nothing_came()
-    refused = await foreign.refused("hint.refused", len(hints) // 2 + 1)
-    assert len(hints) // 2 < len(refused) <= len(hints)
-    assert all(len(json.dumps(line)) < 500 for line in refused)
-    assert await foreign.refused("redis.message_failed") == []
-    assert len(await foreign.refused("redis.linked", 1)) == 1
+    assert len(hints) // 2 < await foreign.refused("hints") <= len(hints)
+    assert await foreign.lines("redis.message_failed") == []
+    assert len(await foreign.lines("redis.linked")) == 1
     assert (await foreign.member.ask("message:send", {"channel": ROOM, "text": "still here"}))["ok"]
 
 
@@ -232,6 +241,6 @@ async def test_no_field_of_an_emit_ends_a_process(foreign: Scene) -> None:
     await foreign.emit(event="marker")
     while (text := await foreign.member.text()) != '42/chat,["marker",1]':
         assert text.startswith("42/chat,[")
-    assert await foreign.refused("foreign.refused", 1)
-    assert await foreign.refused("redis.message_failed") == []
+    assert await foreign.refused("emits") > 0
+    assert await foreign.lines("redis.message_failed") == []
     await foreign.nothing_came()

@@ -21,6 +21,7 @@ from server.ports.broadcast import Hint, LinkRestored
 from tests.doubles.samples import HOUR_MS, ROOM, event, new_message
 from tests.harness.proxy import Proxy, Relay
 from tests.harness.redis import RedisProcess
+from tests.harness.seal import SEAL
 from tests.harness.waiting import polled
 
 DEADLINE_S = 10.0
@@ -37,7 +38,7 @@ class Replica:
 
     def __init__(self, url: str, pulse_s: float = PULSE_S, prefix: str = keys.PREFIX) -> None:
         self.bus = RedisBus(url, prefix=prefix, pulse_s=pulse_s)
-        self.broadcast = RedisBroadcast(self.bus)
+        self.broadcast = RedisBroadcast(self.bus, SEAL)
         self._hints = self.broadcast.listen()
         self._running: asyncio.Task[None] | None = None
 

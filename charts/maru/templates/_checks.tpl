@@ -63,7 +63,7 @@
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
 {{- define "maru.checkSecretNames" -}}
 {{- $values := .Values -}}
-{{- range $group := list "auth" "redis" "apiKeys" -}}
+{{- range $group := list "auth" "redis" "cluster" "apiKeys" -}}
 {{- $at := get $values $group -}}
 {{- if or (gt (len $at.existingSecret) 253) (not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$" $at.existingSecret)) -}}
 {{- fail (printf "%s.existingSecret: expected the name of a Secret (a-z, 0-9, - and .), not what is in it" $group) -}}
@@ -165,8 +165,11 @@
 {{- end -}}
 
 {{- define "maru.checkEnv" -}}
-{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_REDIS_URL" "MARU_API_KEYS") -}}
+{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_API_KEYS") -}}
 {{- range .Values.extraEnv -}}
+{{- if eq (upper .name) "MARU_DEV" -}}
+{{- fail "extraEnv: MARU_DEV gives everybody tokens for every user; it is for a desk, not for a cluster" -}}
+{{- end -}}
 {{- if has (upper .name) $own -}}
 {{- fail (printf "extraEnv: %s is set by the chart; use the value that the README names for it" .name) -}}
 {{- end -}}

@@ -89,6 +89,11 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- toYaml $env -}}
 {{- end -}}
 
+{{/* The topic of events that other processes emit, in database 0. */}}
+{{- define "maru.sharedTopic" -}}
+{{- if eq .Values.redis.prefix "maru:2:" -}}socketio{{- else -}}{{ .Values.redis.prefix }}0:socketio{{- end -}}
+{{- end -}}
+
 {{/* Its secret variables: for each, the Secret and the key that hold it. */}}
 {{- define "maru.secrets" -}}
 {{- $own := include "maru.fullname" . -}}
@@ -96,6 +101,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- range $variable, $source := dict
       "MARU_JWT_SECRET" (dict "at" .Values.auth "inline" .Values.auth.jwtSecret)
       "MARU_REDIS_URL" (dict "at" .Values.redis "inline" .Values.redis.url)
+      "MARU_CLUSTER_SECRET" (dict "at" .Values.cluster "inline" "")
       "MARU_API_KEYS" (dict "at" .Values.apiKeys "inline" .Values.apiKeys.keys) -}}
   {{- if $source.at.existingSecret -}}
     {{- $_ := set $found $variable (dict "name" $source.at.existingSecret "key" $source.at.existingSecretKey) -}}

@@ -64,6 +64,8 @@ class Exposition(Collector):
         yield CounterMetricFamily("maru_broker_link_losses", "How often that link was lost.", now.link_losses)
         yield GaugeMetricFamily("maru_rings", "Memory of recent events.", now.ring_bytes, unit="bytes")
         yield CounterMetricFamily("maru_hints_dropped", "Hints that had no room to wait.", now.hints_dropped)
+        yield CounterMetricFamily("maru_hints_refused", "Hints that nobody here has sealed.", now.hints_refused)
+        yield CounterMetricFamily("maru_emits_refused", "Events of others not passed on.", now.emits_refused)
         yield GaugeMetricFamily("maru_log_evicts", "1 where the store may drop messages.", now.log_evicts)
         yield CounterMetricFamily("maru_trims_refused", "Old events kept in doubt of a clock.", now.trims_refused)
         yield CounterMetricFamily("maru_log_lines_dropped", "Log lines that were lost.", now.log_lines_dropped)

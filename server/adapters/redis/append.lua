@@ -14,6 +14,8 @@
 -- {'refused', error}. Nothing is sent back that the caller knows already. An error if all drafts are refused.
 
 local KEPT, TOPIC, INTERVAL, ROOM, DRAFTS = tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16]), 17
+-- The keys of the seal (seal.py): in the text of the script, which Redis gives to nobody, and in no call of it.
+local INNER, OUTER = '@inner@', '@outer@'
 local CREATION, REVISION = string.byte('ce', 1, 2)
 
 local answers, numbers = {}, {}   -- by number of the draft; the number by its first word
@@ -24,9 +26,10 @@ local known_keys   -- functions, if a draft has a key
 written = math.max(NOW, written)
 local WRITTEN = whole(written)
 
--- The payload of a hint, for entries.py.
+-- The payload of a hint, for hints.py.
 local function hint_of(offset, entry)
-  return epoch .. ' ' .. offset .. ' ' .. entry
+  local rest = ' ' .. offset .. ' ' .. entry
+  return epoch .. '.' .. redis.sha1hex(OUTER .. redis.sha1hex(INNER .. TOPIC .. ' ' .. epoch .. rest)) .. rest
 end
 
 -- Tell the replicas of an event. Also of one that was there before: its first sender may have died before it could.

@@ -1,4 +1,8 @@
-"""The broadcast over Redis pub/sub, by way of the bus."""
+"""The broadcast over Redis pub/sub, by way of the bus.
+
+Other processes may publish in Redis, too, and so send a hint. A hint without the cluster's seal is not delivered: its
+channel is compared with the log, so that an event of a replica that seals otherwise, or not yet, comes all the same.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -7,8 +11,10 @@ import structlog
 from server.adapters.codec import DecodeError
 from server.adapters.hints import WAITING_LIMIT, HintQueue, Undecoded
 from server.adapters.redis.bus import RedisBus
-from server.adapters.redis.hints import MAX_BYTES, decode_hint, encode_hint
+from server.adapters.redis.hints import MAX_BYTES, cut_seal, decode_hint, encode_hint, sealed
 from server.adapters.redis.own import OwnEvents
+from server.adapters.redis.refusals import Refusals
+from server.adapters.redis.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.events import Event, MessageEvent
 from server.ports.broadcast import Broadcast, Hint
@@ -20,10 +26,12 @@ _log = structlog.get_logger("maru.redis")
 
 
 class RedisBroadcast(Broadcast):
-    """Hints to every replica that hosts the channel. `own` are the messages that this replica writes."""
+    """Hints to every replica that hosts the channel and has the same `seal`. `own` are the messages that this replica
+    writes."""
 
-    def __init__(self, bus: RedisBus, limit: int = WAITING_LIMIT, own: OwnEvents | None = None) -> None:
-        self._bus, self._own = bus, own or OwnEvents()
+    def __init__(self, bus: RedisBus, seal: Seal, limit: int = WAITING_LIMIT, own: OwnEvents | None = None) -> None:
+        self._bus, self._seal, self._own = bus, seal, own or OwnEvents()
+        self._refusals = Refusals()
         self._queue = HintQueue(limit)
         bus.on_hint = self._take
         bus.on_restored = self._queue.put_restored
@@ -33,9 +41,15 @@ class RedisBroadcast(Broadcast):
         """How many hints had no room in the queue."""
         return self._queue.dropped
 
+    @property
+    def refused(self) -> int:
+        """How many hints were not believed."""
+        return self._refusals.count
+
     async def publish(self, event: MessageEvent) -> None:
         """Publish behind everything published before. Promises 1, 4."""
-        await self._bus.publish(self._bus.topic(event.channel), encode_hint(event))
+        topic = self._bus.topic(event.channel)
+        await self._bus.publish(topic, sealed(encode_hint(event), topic, self._seal))
 
     async def subscribe(self, channel: ChannelName) -> None:
         """Hear the channel's topic. Promise 3."""
@@ -49,21 +63,38 @@ class RedisBroadcast(Broadcast):
         """All hints. Promises 1, 2, 5."""
         return self._queue.listen()
 
+    def believed(self, channel: ChannelName, topic: str, payload: bytes) -> Event | None:
+        """Return the event of a hint; None if it need not be one."""
+        try:
+            return self._event(channel, topic, payload)
+        except DecodeError as error:
+            if self._refusals.add():
+                problem = str(error)[:MAX_PROBLEM_CHARS]
+                _log.warning("hint.refused", topic=topic, problem=problem, refused=self._refusals.count)
+            return None
+
+    def _event(self, channel: ChannelName, topic: str, payload: bytes) -> Event:
+        if len(payload) > MAX_BYTES:
+            raise DecodeError("too long")
+        hint, seal = cut_seal(payload)
+        own = self._own.take(channel, hint)  # needs no seal: the log has told what stands there
+        if own is not None:
+            return own
+        if not self._seal.fits(seal, topic.encode(), hint):
+            raise DecodeError("sealed with another secret" if seal else "not sealed")
+        return decode_hint(channel, hint)
+
     def _take(self, topic: str, payload: bytes) -> None:
-        self._queue.put(_Heard(self._bus.channel_of(topic), topic, payload[: MAX_BYTES + 1], self._own))
+        self._queue.put(_Heard(self, self._bus.channel_of(topic), topic, payload[: MAX_BYTES + 1]))
 
 
 class _Heard(Undecoded):
     """A hint as it came. By the time that the listener takes it, the log may have answered with the event."""
 
-    __slots__ = ("_own", "_payload", "_topic", "channel")
+    __slots__ = ("_broadcast", "_payload", "_topic", "channel")
 
-    def __init__(self, channel: ChannelName, topic: str, payload: bytes, own: OwnEvents) -> None:
-        self.channel, self._topic, self._payload, self._own = channel, topic, payload, own
+    def __init__(self, broadcast: RedisBroadcast, channel: ChannelName, topic: str, payload: bytes) -> None:
+        self._broadcast, self.channel, self._topic, self._payload = broadcast, channel, topic, payload
 
     def event(self) -> Event | None:
-        try:
-            return self._own.take(self.channel, self._payload) or decode_hint(self.channel, self._payload)
-        except DecodeError as error:
-            _log.warning("hint.refused", topic=self._topic, problem=str(error)[:MAX_PROBLEM_CHARS])
-            return None
+        return self._broadcast.believed(self.channel, self._topic, self._payload)

@@ -21,6 +21,7 @@ from server.adapters.redis.link import connect, database
 from server.adapters.redis.listener import PULSE_S, Listener
 from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
+from server.adapters.redis.refusals import Refusals
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.pushes import Emitted
@@ -51,7 +52,7 @@ class RedisBus(socketio.AsyncRedisManager):
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_restored: Callable[[], None] = lambda: None
         self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
-        self.refused = 0  # emits of other processes that were not passed on
+        self._refusals = Refusals()
         master = master or Master()
         self._publisher = Pipeline(client, master)
         pulse = keys.pulse(secrets.token_hex(8), prefix)
@@ -82,6 +83,11 @@ class RedisBus(socketio.AsyncRedisManager):
     def deaf(self) -> int:
         """How often the listener was reopened because it heard nothing."""
         return self._listener.deaf
+
+    @property
+    def refused(self) -> int:
+        """How many emits of other processes were not passed on."""
+        return self._refusals.count
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
@@ -129,7 +135,7 @@ class RedisBus(socketio.AsyncRedisManager):
         """Pass on an event that another process emits into a channel, if it may be one."""
         emit = foreign_emit(payload)
         if emit is None:
-            self.refused += 1
-            _log.warning("foreign.refused", bytes=len(payload), refused=self.refused)
+            if self._refusals.add():
+                _log.warning("foreign.refused", bytes=len(payload), refused=self.refused)
             return
         self.on_emit(*emit)

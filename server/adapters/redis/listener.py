@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -22,6 +23,9 @@ PULSE_S = 5.0
 
 UNHEARD_CALLS = 2
 """So many calls that went out and did not come back mean that the listener is deaf: after 15 s at the most."""
+
+NONCE_BYTES = 16
+"""A call is random, so that no stranger's counts for it."""
 
 RETRY_S = 0.1
 RETRY_CAP_S = 0.8
@@ -44,8 +48,8 @@ class Listener:
     `receive(topic, payload)` gets what arrives, in the order of arrival; it is awaited, and must not fail. `restored()`
     is called when the link is whole again, also for the first time: what was published before may have been missed.
     `publish` sends the replica's calls to itself, and returns how many listeners its node has sent them to; they go
-    another way than they come back. `losses` and `deaf` count how often the link was lost, and how often it had to be
-    given up since nothing came back.
+    another way than they come back, and nobody else can make them. `losses` and `deaf` count how often the link was
+    lost, and how often it had to be given up since nothing came back.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Listener:
         self._topics = Topics()
         self._connection: AbstractConnection | None = None
         self._sending = asyncio.Lock()
-        self._unheard = 0
+        self._unheard: set[bytes] = set()  # calls that went out and did not come back
         self._away = False
 
     async def subscribe(self, topic: str) -> None:
@@ -123,7 +127,7 @@ class Listener:
                 # Answered behind the subscriptions: then all of them are in force.
                 await write(connection, ("PING",))
                 self._connection = connection
-            self._unheard = 0
+            self._unheard.clear()
             await _first_to_fail(self._hear(connection), self._call(), self._leave(generation))
         finally:
             self._connection = None
@@ -140,15 +144,24 @@ class Listener:
         """Call ourselves through Redis; `Deaf` if the calls go out and nothing comes back."""
         while True:
             await asyncio.sleep(self._pulse_s)
-            if self._unheard >= UNHEARD_CALLS:
+            if len(self._unheard) >= UNHEARD_CALLS:
                 self.deaf += 1
                 raise Deaf("connected, but hears nothing")
             with contextlib.suppress(MaruError):  # then it is not the listener that fails
-                listeners = await self._publish(self._pulse, b"")
-                self._unheard += 1
+                listeners = await self._shout()
                 # A call reaches a demoted node, too, by way of the new master: only its count tells.
                 if listeners == 0 and self.linked.is_set():
                     raise NotMaster("connected to another node than is published to")
+
+    async def _shout(self) -> int:
+        """Publish a call. It may be heard before Redis' answer is; a call that did not go out tells nothing."""
+        call = secrets.token_bytes(NONCE_BYTES)
+        self._unheard.add(call)
+        try:
+            return await self._publish(self._pulse, call)
+        except MaruError:
+            self._unheard.discard(call)
+            raise
 
     async def _leave(self, generation: int) -> None:
         """Fail once the connections of the process have to be made again."""
@@ -160,7 +173,8 @@ class Listener:
             case [b"message", topic, payload]:
                 name = topic.decode()
                 if name == self._pulse:
-                    self._unheard = 0
+                    if payload in self._unheard:
+                        self._unheard.clear()
                 else:
                     await self._receive(name, payload)
             case [b"subscribe", topic, _]:

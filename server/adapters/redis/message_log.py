@@ -26,7 +26,8 @@ from server.adapters.redis.master import Master
 from server.adapters.redis.outcomes import Outcome, outcome
 from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.pipeline import RUN, Pipeline
-from server.adapters.redis.scripts import Script, script_text
+from server.adapters.redis.scripts import APPEND, Script, script_text
+from server.adapters.redis.seal import Seal
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
 from server.adapters.redis.sweep import Sweep, Tended
 from server.domain.appending import Appended
@@ -69,10 +70,10 @@ class RedisMessageLog(MessageLog):
         master = master or Master()
         # One connection: with two, drafts of a channel meet less often in a call, and nothing gets quicker.
         writes = Exchange(connect(url), master, wait_replicas)
-        self._append = writes.script(script_text("channel", "losses", "sent", "append"))
+        self._append = writes.script(script_text(*APPEND))
         self._appends = Appends(writes, self._call, self._outcomes)
         self._topic: Topic | None = None  # of the hints that the log publishes
-        self._keeps_at_once = writes.keeps_at_once
+        self._writes = writes
         self._reads = Pipeline(connect(url), master)
         self._read = Script(self._reads, "channel", "losses", "read")
         self._message = Script(self._reads, "channel", "losses", "message")
@@ -91,12 +92,13 @@ class RedisMessageLog(MessageLog):
     async def __aenter__(self) -> Self:
         return self
 
-    def hint_on(self, topic: Topic) -> None:
+    def hint_on(self, topic: Topic, seal: Seal) -> None:
         """Publish the hint at each event in the call that writes the event; `topic` names where a channel is heard.
 
         Does nothing with `wait_replicas` or Sentinel: there an event may be lost after it was written, and nobody is to
         hear of it before it is kept."""
-        self._topic = topic if self._keeps_at_once else None
+        if self._writes.keeps_at_once:
+            self._topic, self._append = topic, self._writes.script(seal.in_script(script_text(*APPEND)))
 
     async def __aexit__(self, *_: object) -> None:
         await self._appends.aclose()

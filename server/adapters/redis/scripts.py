@@ -13,6 +13,9 @@ from server.domain.errors import Unavailable
 
 T = TypeVar("T")
 
+APPEND = ("channel", "losses", "sent", "append")
+"""The files of the script that appends."""
+
 
 class Script:
     """A script: the files of these names, one behind the other."""

@@ -27,5 +27,9 @@ class Bus:
     """Whether the store that bus and log share may drop messages when its memory is full."""
     trims_refused: Callable[[], int] = lambda: 0
     """How often the log has kept old events because a clock is in doubt, or because too many were due at once."""
+    hints_refused: Callable[[], int] = lambda: 0
+    """How many hints were not believed."""
+    emits_refused: Callable[[], int] = lambda: 0
+    """How many events of other processes were not passed on."""
     loops: tuple[Coroutine[Any, Any, None], ...] = ()
     """Work that runs until the end of the process."""

@@ -3,16 +3,22 @@
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from server.adapters.redis import link
+import structlog
+
+from server.adapters.redis import exposure, link
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
+from server.adapters.redis.seal import Seal
+from server.bootstrap.cluster import hint_secret
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.domain.rates import Bucket
 from server.ports.message_log import MessageLog
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
+
+_log = structlog.get_logger("maru.server")
 
 
 async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus]:
@@ -20,6 +26,8 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
     assert settings.redis_url is not None  # the settings refuse Redis without it
     url, master = settings.redis_url.get_secret_value(), Master()
     await _check(url)
+    if lacking := exposure.lacks(url):
+        _log.warning("redis.exposed", missing=" and ".join(lacking), remedy="see docs/operations.md, Redis' users")
     log = RedisMessageLog(
         url,
         master,
@@ -37,19 +45,22 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
 def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog, resources: AsyncExitStack) -> Bus:
     """Open the link to the other replicas, on which the log hints at its events. All its connections, and those of the
     log, share what they learn."""
-    bus = RedisBus(url, master, prefix=settings.redis_prefix)
+    bus, seal = RedisBus(url, master, prefix=settings.redis_prefix), Seal(hint_secret(settings))
     resources.push_async_callback(bus.aclose)
 
     def hear_emits(heard: EmitHeard) -> None:
         bus.on_emit = heard
 
-    log.hint_on(bus.topic)
+    log.hint_on(bus.topic, seal)
+    broadcast = RedisBroadcast(bus, seal, own=log.own)
     return Bus(
-        RedisBroadcast(bus, own=log.own),
+        broadcast,
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
         log_evicts=lambda: master.evicts,
+        hints_refused=lambda: broadcast.refused,
+        emits_refused=lambda: bus.refused,
         loops=(bus.run(), link.follow(url, master)),
     )
 

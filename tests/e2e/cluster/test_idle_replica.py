@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from server.adapters.redis import keys
-from server.adapters.redis.hints import encode_hint
 from tests.clients.account import Outgoing
 from tests.clients.javascript import BareJsClient
 from tests.clients.python import PyClient
 from tests.harness.cluster import Cluster, ghost_message
+from tests.harness.seal import hint_at
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.harness.waiting import pause
@@ -91,7 +91,7 @@ class Load:
                 written = await asyncio.gather(*(log.append(post) for post in posts))
                 pipeline = client.pipeline(transaction=False)
                 for event in (each.event for each in written):
-                    pipeline.publish(keys.topic(event.channel), encode_hint(event))
+                    pipeline.publish(keys.topic(event.channel), hint_at(event))
                 await pipeline.execute()
                 self._published += count
 

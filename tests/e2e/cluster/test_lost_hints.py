@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.adapters.redis import keys
-from server.adapters.redis.hints import encode_hint
 from server.domain.events import MessageCreated, MessageEvent
 from server.domain.messages import MessageId
 from tests.clients.group import Group
 from tests.e2e.cluster.gathering import check, gather
 from tests.harness.cluster import Cluster
+from tests.harness.seal import hint_at
 
 CHANNELS = tuple(f"room:{number}" for number in range(6))
 RATE = 200
@@ -34,7 +34,7 @@ async def hint(cluster: Cluster, events: list[MessageEvent]) -> None:
     """Tell the replicas, in this order."""
     async with cluster.redis.client() as client:
         for event in events:
-            await client.publish(keys.topic(event.channel), encode_hint(event))
+            await client.publish(keys.topic(event.channel), hint_at(event))
 
 
 def invented(event: MessageEvent) -> list[MessageEvent]:

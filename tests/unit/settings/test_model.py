@@ -41,6 +41,8 @@ def test_defaults(env: Any) -> None:
         "api_keys": (),
         "redis_url": None,
         "redis_url_file": None,
+        "cluster_secret": None,
+        "cluster_secret_file": None,
         "message_log": MessageLogKind.SQLITE,
         "broadcast": BroadcastKind.MEMORY,
         "redis_prefix": "maru:2:",

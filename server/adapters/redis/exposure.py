@@ -1,0 +1,32 @@
+"""How well Redis is guarded, as its URL tells."""
+
+from typing import Any
+
+from redis.asyncio.sentinel import SentinelConnectionPool
+
+from server.adapters.redis.link import connect
+from server.domain.addresses import is_loopback
+
+
+def password(url: str) -> str | None:
+    """Return the password of the URL. Raises `ValueError` if it is no URL of Redis."""
+    found = connect(url).connection_pool.connection_kwargs.get("password")
+    return None if not found else str(found)
+
+
+def lacks(url: str) -> tuple[str, ...]:
+    """Return what is missing on the way to a Redis that is not on this machine: a password, TLS. Raises as above."""
+    pool = connect(url).connection_pool
+    options = pool.connection_kwargs
+    if isinstance(pool, SentinelConnectionPool):
+        hosts = [kwargs.get("host") for kwargs in _sentinels(pool)]
+    else:
+        hosts = [options.get("host", "localhost")]
+    if "path" in options or all(is_loopback(host) for host in hosts):
+        return ()
+    by_tls = url.lower().startswith("rediss")
+    return (*(() if options.get("password") else ("a password",)), *(() if by_tls else ("TLS",)))
+
+
+def _sentinels(pool: SentinelConnectionPool) -> list[dict[str, Any]]:
+    return [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]

@@ -1,0 +1,30 @@
+"""What the replicas of a cluster have in common, and nobody else: the secret that their hints are sealed with."""
+
+import hashlib
+
+import structlog
+
+from server.adapters.redis.exposure import password
+from server.settings.model import Settings
+
+ROUNDS = 200_000
+"""Of PBKDF2, over the password of Redis: it may be short, and be guessed from hints. Takes 0.1 s."""
+
+_log = structlog.get_logger("maru.server")
+
+
+def hint_secret(settings: Settings) -> bytes:
+    """Return the secret of hints. Each use derives keys of its own from it.
+
+    That is `MARU_CLUSTER_SECRET`, or else what all replicas share anyway: `MARU_JWT_SECRET`; with a public key, Redis'
+    password, with which the log itself can be written. Without any of them nothing is secret, and the log says so.
+    """
+    for given in (settings.cluster_secret, settings.jwt_secret):
+        if given is not None:
+            return given.get_secret_value().encode()
+    url = settings.redis_url
+    shared = password(url.get_secret_value()) if url is not None else None
+    if shared is None:
+        _log.warning("cluster.secret_missing", remedy="set MARU_CLUSTER_SECRET, or a password of Redis")
+        shared = settings.jwt_public_key or ""
+    return hashlib.pbkdf2_hmac("sha256", shared.encode(), b"maru: secret of a cluster", ROUNDS)
