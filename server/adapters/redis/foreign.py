@@ -20,14 +20,14 @@ MAX_BYTES = 64 * 1024
 MAX_EVENT_CHARS = 64
 
 RESERVED_BEGINNINGS = ("connect", "disconnect", "reconnect", "__")
-"""Of names with which client libraries tell of the connection, or of what objects have in JavaScript and Python."""
+"""Of names with which client libraries tell of the connection, or of attributes in JavaScript and Python."""
 
 RESERVED = frozenset(
     (
-        # Client libraries: what they tell by themselves, now or in earlier versions; `send()`; any event.
+        # Client libraries: events of their own, now or in earlier versions; `send()`; any event.
         *("error", "ping", "pong", "open", "close", "packet", "upgrade", "upgradeerror", "drain", "message", "*"),
         *("newlistener", "removelistener"),
-        # What every object of JavaScript has: a page that looks a handler up by the event's name would find these.
+        # Attributes of every object of JavaScript: a page that looks a handler up by the event's name would find these.
         *("constructor", "prototype", "hasownproperty", "isprototypeof", "propertyisenumerable"),
         *("tostring", "tolocalestring", "valueof"),
     )

@@ -1,4 +1,4 @@
-"""What came through Redis and was refused: each is counted, and a line a second tells of them, however many come."""
+"""Refusals of hints and emits: each is counted, and a line a second tells of them, however many come."""
 
 import time
 from collections.abc import Callable

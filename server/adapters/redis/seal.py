@@ -1,6 +1,6 @@
 """The seal of hints: only replicas of the same cluster can hint, although others may publish (ADR 0023).
 
-A seal is SHA-1 of OUTER and the hex digest of INNER and what is sealed: NMAC, the proven form of HMAC (RFC 2104), with
+A seal is SHA-1 of OUTER and the hex digest of INNER, topic and hint: NMAC, the proven form of HMAC (RFC 2104), with
 two keys that each fill a block of SHA-1. Redis has no other hash for scripts; NMAC needs no collision resistance.
 """
 
