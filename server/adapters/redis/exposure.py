@@ -15,7 +15,7 @@ def password(url: str) -> str | None:
 
 
 def lacks(url: str) -> tuple[str, ...]:
-    """Return the guards that are missing on the way to a Redis that is not on this machine: a password, TLS. Raises as above."""
+    """Return the guards that are missing on the way to a Redis on another machine: a password, TLS. Raises as above."""
     pool = connect(url).connection_pool
     options = pool.connection_kwargs
     if isinstance(pool, SentinelConnectionPool):
