@@ -1,12 +1,12 @@
 """`POST /session`: a token for the cookie by which a sticky proxy sends all tabs and devices of a user to one replica.
 
 The cookie is a keyed hash of the user: it shows which clients belong together, but not to which user, and grants
-nothing.
+nothing but a place among those who are let in first when too many come at once.
 """
 
-import base64
-import hmac
+import math
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
@@ -14,65 +14,70 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from server.domain.errors import BadRequest, MaruError, PermissionDenied, TokenInQuery, Unauthenticated, Unavailable
+from server.domain.affinity import AffinityCookies
+from server.domain.errors import (
+    BadRequest,
+    MaruError,
+    PermissionDenied,
+    RateLimited,
+    TokenInQuery,
+    Unauthenticated,
+    Unavailable,
+)
 from server.domain.identity import Identity
+from server.domain.origins import is_own
 from server.wire import errors
 
 Verify = Callable[[str], Awaitable[Identity]]
 """From a token to its user and grants; raises `Unauthenticated` or `Unavailable`."""
+
+Cookies = Callable[[], Awaitable[AffinityCookies]]
+"""Return the cookies of all replicas."""
+
+WaitS = Callable[[web.Request], float]
+"""Count a request; return the seconds until it may be repeated, 0 if it is within the bounds."""
 
 PATH: Final = "/session"
 
 COOKIE: Final = "maru_affinity"
 """The name that nginx-sticky/nginx.conf knows too."""
 
-VALUE_CHARS: Final = 22
-"""132 bits: no two users share a cookie by chance."""
-
-MAX_AGE_S: Final = 30 * 24 * 3600
-"""A browser that stays away longer may get another replica; nothing depends on the cookie."""
+MAX_AGE_S: Final = 24 * 3_600
+"""A browser keeps the cookie for a day: one that stays away longer may get another replica; nothing depends on it."""
 
 PREFLIGHT_AGE_S: Final = 600
 """How long a browser may cache the answer to a preflight request."""
 
-MAX_BEARER_CHARS: Final = 8_000
-"""Length of the Authorization header. aiohttp refuses a line that is longer still."""
+MAX_BEARER_CHARS: Final = 16_000
+"""Length of the Authorization header: about the longest token of a CONNECT. nginx-sticky refuses a line that is longer
+still."""
 
 _BEARER = re.compile(r"Bearer +([\w.~+/-]+=*)", re.ASCII | re.IGNORECASE)  # RFC 6750, section 2.1
 _ANSWERS: Final[tuple[tuple[type[MaruError], int, dict[str, str]], ...]] = (
     (BadRequest, 400, {}),
     (TokenInQuery, 400, {}),
-    (Unauthenticated, 401, {hdrs.WWW_AUTHENTICATE: "Bearer"}),
+    (Unauthenticated, 401, {hdrs.WWW_AUTHENTICATE: "Bearer", hdrs.CONNECTION: "close"}),
     (PermissionDenied, 403, {}),
+    (RateLimited, 429, {hdrs.CONNECTION: "close"}),
     (Unavailable, 503, {hdrs.RETRY_AFTER: "1"}),
     (MaruError, 500, {}),
 )
 """Status and headers by error; the first row that fits counts. `TokenInQuery` comes before `Unauthenticated`, its base:
-its client has to correct the URL, and another token would not help."""
-
-_KEY_LABEL: Final = b"maru affinity 1"
-
-
-def derive_key(secret: bytes) -> bytes:
-    """Return a key for the cookies, from a secret that all replicas share. The key does not reveal the secret."""
-    return hmac.digest(secret, _KEY_LABEL, "sha256")
-
-
-def cookie_value(key: bytes, user: str) -> str:
-    """Return the cookie's value: the same for a user on every replica with the same key."""
-    return base64.urlsafe_b64encode(hmac.digest(key, user.encode(), "sha256"))[:VALUE_CHARS].decode()
+its client has to correct the URL, and another token would not help. A bad token costs its client the connection."""
 
 
 class Affinity:
-    """Gives users their cookie. `key` is the same on every replica (`derive_key`).
+    """Gives users their cookie. `cookies` are those of all replicas; asking for them may raise `Unavailable`. `wait_s`
+    counts a request, and returns the seconds that its client has to wait.
 
     Pages of the listed `origins` may ask from another site, with credentials. `*` in the list does not allow that to
     further pages, since browsers take no wildcard together with credentials. A token is neither kept nor logged.
     """
 
-    def __init__(self, verify: Verify, key: bytes, origins: Collection[str]) -> None:
+    def __init__(self, verify: Verify, cookies: Cookies, origins: Collection[str], wait_s: WaitS) -> None:
         self._verify = verify
-        self._key = key
+        self._cookies = cookies
+        self._wait_s = wait_s
         self._listed = frozenset(origins) - {"*"}
         self._any = "*" in origins
 
@@ -83,16 +88,19 @@ class Affinity:
     async def give_cookie(self, request: web.Request) -> web.StreamResponse:
         """Answer 204 with the cookie, or 400, 401, 403 or 503 with the error envelope."""
         try:
+            if wait_s := self._wait_s(request):
+                raise RateLimited("too many requests", retry_after_ms=math.ceil(wait_s * 100) * 10)
             self._admit_origin(request)
             if request.rel_url.raw_query_string:
                 raise TokenInQuery("the URL has arguments; send the token as `Authorization: Bearer`, and replace it")
             user = (await self._verify(_bearer(request))).user
+            value = (await self._cookies()).value(user, time.time())
         except MaruError as error:
             return _refused(error, self._cors(request))
         response = web.Response(status=204, headers=self._cors(request))
         response.set_cookie(
             COOKIE,
-            cookie_value(self._key, user),
+            value,
             max_age=MAX_AGE_S,
             path="/",
             httponly=True,
@@ -112,10 +120,11 @@ class Affinity:
         return web.Response(status=204, headers=headers)
 
     def _admit_origin(self, request: web.Request) -> None:
-        """Raise `PermissionDenied` if the page's origin is not listed. A request without an origin is allowed, as for a
-        WebSocket: it is not from a page."""
+        """Raise `PermissionDenied` if the page's origin is neither listed nor the server's own. A request without an
+        origin is allowed, as for a WebSocket: it is not from a page."""
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and not self._any and origin not in self._listed:
+        known = origin is None or self._any or origin in self._listed
+        if not known and not is_own(origin or "", request.headers.get(hdrs.HOST, "")):
             raise PermissionDenied("this origin is not listed in MARU_ALLOWED_ORIGINS")
 
     def _cors(self, request: web.Request) -> CIMultiDict[str]:
@@ -148,4 +157,6 @@ def _came_by_https(request: web.Request) -> bool:
 def _refused(error: MaruError, headers: CIMultiDict[str]) -> web.Response:
     status, more = next((status, more) for kind, status, more in _ANSWERS if isinstance(error, kind))
     headers.update(more)
+    if error.retry_after_ms is not None:
+        headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_ms / 1_000))
     return web.json_response(body=orjson.dumps(errors.http_body(error)), status=status, headers=headers)

@@ -5,12 +5,12 @@ import errno
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from aiohttp import web
 
-from server.api.pieces import PiecewiseHandler
+from server.api.handler import Handler, Http, without_name
+from server.domain.limits import MAX_HEADER_BYTES
 
 BACKLOG = 4_096
 """Handshakes that may wait to be accepted: in a reconnect storm a lost SYN costs its client 1 to 3 s. The kernel caps
@@ -42,53 +42,6 @@ ACCEPT_RETRY_S = 0.5
 
 NO_LOG: Any = None
 """aiohttp takes it for "no access log", though its annotation does not say so."""
-
-
-@dataclass(slots=True)
-class Http:
-    """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard."""
-
-    limit: int
-    open: int = 0
-
-
-class Handler(PiecewiseHandler):
-    """aiohttp's handler of one HTTP connection. Its refusals do not quote the request, which may hold a token."""
-
-    __slots__ = ("_counted", "_http")
-
-    def __init__(self, http: Http, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._http = http
-        self._counted = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection."""
-        super().connection_made(transport)
-        self._http.open += 1
-        self._counted = True
-        if self._http.open > self._http.limit:
-            cast(asyncio.Transport, transport).abort()  # uvloop's is no subclass
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Count it no more: it is gone, or has become a WebSocket."""
-        self._http.open -= self._counted
-        self._counted = False
-        super().connection_lost(exc)
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        """Answer a request that can't be parsed, or whose handler failed."""
-        return super().handle_error(request, status, exc, None if message is None else "Bad request")
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Write a response. An unknown `Expect` is not repeated in it."""
-        if isinstance(resp, web.HTTPExpectationFailed):
-            resp = web.Response(status=resp.status)
-        return await super().finish_response(request, resp, start_time)
 
 
 class Listener(socket.socket):
@@ -150,12 +103,23 @@ class Listeners:
         """
         loop = asyncio.get_running_loop()
         listener = await _bind(host, port)
+        app.on_response_prepare.append(without_name)
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=LAST_ANSWERS_S)
         await runner.setup()
         self._runners.append(runner)
         server = runner.server
         assert server is not None
-        handlers = before(lambda: Handler(http, server, loop=loop, access_log=NO_LOG, keepalive_timeout=KEEPALIVE_S))
+        handlers = before(
+            lambda: Handler(
+                http,
+                server,
+                loop=loop,
+                access_log=NO_LOG,
+                keepalive_timeout=KEEPALIVE_S,
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
+            )
+        )
         self._listening.append(await loop.create_server(handlers, sock=listener, backlog=ACCEPTS_PER_LOOK))
         listener.listen(BACKLOG)  # asyncio has one number for both
         bound: int = listener.getsockname()[1]
@@ -163,9 +127,11 @@ class Listeners:
 
 
 async def _bind(host: str, port: int) -> Listener:
+    """Listen on one address. `::`, every address of IPv6, takes IPv4 too, where the system can."""
     loop = asyncio.get_running_loop()
-    family = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0][0]
-    listener = Listener(socket.create_server((host, port), family=family, backlog=BACKLOG))
+    family, _, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+    both = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+    listener = Listener(socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

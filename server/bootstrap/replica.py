@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -21,9 +22,12 @@ from server.application.limits.limiter import Limiter
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
+from server.bootstrap import clients
+from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
+from server.domain.errors import Unavailable
 from server.domain.rings import Rings
 from server.gateway.chat.buckets import BUCKETS
 from server.gateway.chat.connections import SocketConnections
@@ -33,7 +37,6 @@ from server.gateway.chat.namespace import ChatNamespace
 from server.gateway.chat.transport import SocketTransport
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.socketio.server import ChatServer
-from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.logs.command_line import command_line
 from server.logs.configure import lines_dropped
@@ -55,6 +58,7 @@ class Replica:
     """The parts of this process that are started, watched and stopped."""
 
     chat: ChatServer
+    cookies: SharedCookies
     hub: Hub
     rings: Rings
     sessions: Sessions
@@ -85,6 +89,8 @@ class Replica:
         await self.stores.bus.link.wait()
         self.readiness.started = True
         _log.info("ready")
+        with suppress(Unavailable):  # then the first client that asks for a cookie makes the next try
+            await self.cookies.get()
 
     def counts(self) -> dict[str, int]:
         """The numbers that `/readyz` gives beside the state."""
@@ -139,6 +145,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         **messages.handlers(publisher, History(log, overload.check_read)),
         **session_handlers.handlers(sessions, subscriptions),
     }
+    cookies = SharedCookies(settings, stores.secret)
     chat = ChatServer(
         rooms,
         ChatNamespace(
@@ -147,11 +154,14 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,
         allowed_origins=settings.allowed_origins,
-        admission=Admission(settings.admission_rate, settings.admission_burst, time.monotonic),
+        admission=clients.admission(settings, cookies.is_ours),
         busy=lambda: overload.refuses_handshakes,
+        development=settings.dev,
         outbox=outbox,
         metrics=counters,
     )
     connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    return Replica(chat, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, limiter)
+    return Replica(
+        chat, cookies, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, limiter
+    )

@@ -12,12 +12,14 @@ from aiohttp import web
 from server.adapters.prometheus.exposition import Exposition
 from server.api import metrics, probes
 from server.api.affinity import Affinity
-from server.api.listener import Handlers, Http, Listeners, itself
+from server.api.handler import Http
+from server.api.listener import Handlers, Listeners, itself
 from server.bootstrap import demo
+from server.bootstrap.clients import tell_of_proxies
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.room import find_room
 from server.bootstrap.stores.open import Stores, open_stores
-from server.bootstrap.tokens import affinity_key, tell_of_any_issuer
+from server.bootstrap.tokens import tell_of_any_issuer
 from server.gateway.websocket.capacity import Capacity
 from server.gateway.websocket.first_read import AcceptQueue
 from server.process import garbage
@@ -34,6 +36,7 @@ class _Stopped(Exception):
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; any other error is a fault."""
     tell_of_any_issuer(settings)
+    tell_of_proxies(settings)
     async with AsyncExitStack() as resources:
         stores = await open_stores(settings, resources)
         try:
@@ -106,7 +109,11 @@ def _public(settings: Settings, replica: Replica) -> web.Application:
     """The Socket.IO path, the session cookie and, in development, the demo."""
     app = web.Application()
     replica.chat.attach(app)
-    app.add_routes(Affinity(replica.sessions.admit, affinity_key(settings), settings.allowed_origins).routes())
+    app.add_routes(
+        Affinity(
+            replica.sessions.admit, replica.cookies.get, settings.allowed_origins, replica.chat.eio.wait_s
+        ).routes()
+    )
     if settings.dev:
         demo.mount(settings, app)
     return app

@@ -1,4 +1,4 @@
-"""Keys and tokens as the settings say: verifying, making, and the key of the affinity cookie."""
+"""Tokens as the settings say: verifying and making."""
 
 import time
 
@@ -6,7 +6,6 @@ import structlog
 
 from server.adapters.tokens import minting
 from server.adapters.tokens.jwt_verifier import JwtVerifier
-from server.api.affinity import derive_key
 from server.bootstrap.keys import signing_secret, token_key
 from server.domain.identity import Grants
 from server.settings.model import Settings
@@ -47,11 +46,3 @@ def mint(settings: Settings, user: str, ttl_s: float, name: str | None = None, g
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
     )
-
-
-def affinity_key(settings: Settings) -> bytes:
-    """Derive the key of the affinity cookie, the same on every replica. Derived from a public key it is no secret: then
-    a client can forge a cookie, and so choose its replica."""
-    material = settings.jwt_secret.get_secret_value() if settings.jwt_secret else settings.jwt_public_key
-    assert material is not None  # the settings ask for one, and development makes it
-    return derive_key(material.encode())

@@ -41,3 +41,6 @@ DEFAULT_PAGE = 50
 
 MAX_PAYLOAD = 65_536
 """Bytes of a WebSocket message from a client; announced as `maxPayload`."""
+
+MAX_HEADER_BYTES = 16 * 1024
+"""Bytes of a line of an HTTP request: a large token or a large cookie fits. nginx-sticky has the same bound."""

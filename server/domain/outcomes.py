@@ -37,10 +37,12 @@ class Refusal(StrEnum):
     """Why a handshake got no WebSocket."""
 
     RATE = "rate"
+    ADDRESS = "address"  # the client's address asks too often, or has too much open
     BUSY = "busy"  # the event loop is late, or too much waits for slow readers
     CONNECTIONS = "connections"  # as many are open as may be
     DRAINING = "draining"
     ORIGIN = "origin"
+    TRANSPORT = "transport"  # long-polling, with which libraries begin unless they are told otherwise
     BAD_REQUEST = "bad_request"
     TOKEN_IN_QUERY = "token_in_query"  # noqa: S105  # a name, not a token
 

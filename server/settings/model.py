@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from server.domain.gcra import Rate
 from server.domain.identity import Action
 from server.domain.limits import MAX_RESUME_CHANNELS
+from server.domain.proxies import Network
 from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
 from server.domain.rules import Rule
@@ -30,6 +31,7 @@ _OWN_RULES = {
     "jwt_public_key",
     "default_grants",
     "allowed_origins",
+    "trusted_proxies",
     "api_keys",
     "limits",
     "limit_tiers",
@@ -42,6 +44,7 @@ Port = Annotated[int, Field(ge=0, le=65_535, description="a port from 0 to 65535
 Seconds = Annotated[float, BeforeValidator(values.duration)]
 Bytes = Annotated[int, BeforeValidator(values.size)]
 Pattern = Annotated[str, AfterValidator(values.pattern)]
+Proxy = Annotated[Network, BeforeValidator(values.trusted)]
 Origin = Annotated[str, AfterValidator(values.origin)]
 FilePath = Annotated[Path, BeforeValidator(values.file_path)]
 PemText = Annotated[str, AfterValidator(values.pem_text)]
@@ -75,6 +78,17 @@ class Settings(BaseSettings):
     internal_host: str = "127.0.0.1"
     internal_port: Port = 9090
     allowed_origins: Annotated[tuple[Origin, ...], NoDecode, _ITEMS] = ("*",)
+
+    trusted_proxies: Annotated[tuple[Proxy, ...], NoDecode, _ITEMS] | None = Field(
+        default=None, description="addresses or networks such as 10.0.0.0/8, joined by ','"
+    )
+    # An address may be an office, a school or a mobile carrier. These bounds are for machines that want everything.
+    address_connections: int = Field(
+        default=4_000, ge=0, le=10_000_000, description="connections of an address, 0 (no bound) to 10000000"
+    )
+    address_unconnected: int = Field(
+        default=300, ge=0, le=10_000_000, description="connections without a session, 0 (no bound) to 10000000"
+    )
 
     jwt_secret: SecretStr | None = _private("a text of 32 bytes or more")
     jwt_secret_file: FilePath | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from server.domain.channels import is_pattern
+from server.domain.proxies import network
 
 MIN_API_KEY_CHARS = 16
 """Few enough for a key made by hand, too many to be guessed."""
@@ -114,6 +115,16 @@ def origin(text: str) -> str:
     if not _ORIGIN.fullmatch(text.lower()):
         raise ValueError("expected origins such as https://chat.example.com, or *; no path, no closing '/'")
     return text.lower()
+
+
+def trusted(value: object) -> object:
+    """Return a network of proxies. Raises `ValueError`."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return network(value)
+    except ValueError:
+        raise ValueError("expected addresses or networks such as 10.0.0.0/8, joined by ','; no host names") from None
 
 
 def api_key(value: SecretStr) -> SecretStr:

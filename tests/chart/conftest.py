@@ -39,6 +39,7 @@ def everything() -> dict[str, Any]:
         "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"]},
         "config": {
             "allowedOrigins": ["https://chat.example.com", "https://app.example.com"],
+            "trustedProxies": ["10.0.0.0/8", "2001:db8::7"],
             "retentionEvents": 2_000_000,
             "retentionAge": "90d",
             "pingInterval": 2.5,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SERVER_ENV = {"MARU_ALLOWED_ORIGINS": "https://chat.example.com"}
 
 BAD_REQUEST = {"code": 3, "message": "Bad request"}
-NO_TRANSPORT = {"code": 0, "message": "Transport unknown"}
+NO_TRANSPORT = {"code": 0, "message": 'Transport unknown: connect with transports: ["websocket"]'}
 NO_VERSION = {"code": 5, "message": "Unsupported protocol version"}
 NO_SID = {"code": 1, "message": "Session ID unknown"}
 
@@ -54,6 +54,12 @@ REFUSED = {
         {"code": 4, "message": "Forbidden"},
     ),
     "a page without an origin": (handshake(headers={"Origin": "null"}), 403, {"code": 4, "message": "Forbidden"}),
+    "a body": (handshake(headers={"Content-Length": "2"}) + b"40", 400, BAD_REQUEST),
+    "a body in chunks": (
+        handshake(headers={"Transfer-Encoding": "chunked"}) + b"2\r\n40\r\n0\r\n\r\n",
+        400,
+        BAD_REQUEST,
+    ),
     "another path": (handshake("/"), 404, None),
     "a path above": (handshake("/socket.io/../livez"), 404, None),
     "the probes on the public port": (handshake("/readyz"), 404, None),

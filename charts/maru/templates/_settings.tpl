@@ -71,6 +71,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "retentionEvents" "MARU_RETENTION_EVENTS" "retentionAge" "MARU_RETENTION_AGE"
       "admissionRate" "MARU_ADMISSION_RATE" "admissionBurst" "MARU_ADMISSION_BURST" "maxOutbound" "MARU_MAX_OUTBOUND"
       "maxRings" "MARU_MAX_RINGS" "maxConnections" "MARU_MAX_CONNECTIONS"
+      "addressConnections" "MARU_ADDRESS_CONNECTIONS" "addressUnconnected" "MARU_ADDRESS_UNCONNECTED"
       "eventLoop" "MARU_EVENT_LOOP" "logLevel" "MARU_LOG_LEVEL" "logFormat" "MARU_LOG_FORMAT"
       "logCommandsPerSecond" "MARU_LOG_COMMANDS_PER_SECOND" -}}
   {{- $value := index $config $name -}}
@@ -78,6 +79,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
     {{- $_ := set $env $variable (include "maru.digits" $value) -}}
   {{- end -}}
 {{- end -}}
+{{- with $config.trustedProxies }}{{- $_ := set $env "MARU_TRUSTED_PROXIES" (join "," .) }}{{- end -}}
 {{- with .Values.auth.issuer }}{{- $_ := set $env "MARU_JWT_ISSUER" . }}{{- end -}}
 {{- with .Values.auth.audience }}{{- $_ := set $env "MARU_JWT_AUDIENCE" . }}{{- end -}}
 {{- with .Values.auth.jwtPublicKey }}{{- $_ := set $env "MARU_JWT_PUBLIC_KEY" . }}{{- end -}}

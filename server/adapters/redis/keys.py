@@ -96,6 +96,11 @@ def rate(channel: ChannelName, prefix: str = PREFIX) -> str:
     return f"{prefix}{partition(channel)}:{channel}:rate"
 
 
+def secret(prefix: str = PREFIX) -> str:
+    """STRING: random bytes that the replicas share, if nothing else that they share is a secret."""
+    return f"{prefix}secret"
+
+
 def topic(channel: ChannelName, prefix: str = PREFIX, db: int = 0) -> str:
     """Pub/sub: hints at the channel's events. All databases of a Redis share its topics, so the name has the number."""
     return f"{prefix}{db}:{{{channel}}}:events"

@@ -1,12 +1,17 @@
 """Opening the stores that the settings name. Each technology is imported only if it is chosen."""
 
+import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
 from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
+
+_OWN_SECRET = secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,13 @@ class Stores:
 
     log: MessageLog
     bus: Bus
+    secret: Callable[[], Awaitable[bytes]]
+    """Return random bytes that all replicas of the store share. Raises `Unavailable`."""
+
+
+async def _own_secret() -> bytes:
+    """Return the secret of a replica that is alone with its store."""
+    return _OWN_SECRET
 
 
 async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
@@ -26,15 +38,14 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
         case MessageLogKind.MEMORY:
             from server.bootstrap.stores import memory
 
-            return Stores(memory.open_log(settings), memory.open_bus())
+            return Stores(memory.open_log(settings), memory.open_bus(), _own_secret)
         case MessageLogKind.SQLITE:
             from server.bootstrap.stores import memory, sqlite
 
             log = await sqlite.open_log(settings, resources)
-            return Stores(
-                log, replace(memory.open_bus(), trims_refused=lambda: log.trims_refused, loops=(log.watch(),))
-            )
+            bus = replace(memory.open_bus(), trims_refused=lambda: log.trims_refused, loops=(log.watch(),))
+            return Stores(log, bus, _own_secret)
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
-            return Stores(*await redis.open_stores(settings, resources))
+            return Stores(*await redis.open_stores(settings, resources), partial(redis.secret, settings))

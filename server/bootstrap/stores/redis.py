@@ -11,6 +11,7 @@ from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.seal import Seal
+from server.adapters.redis.shared_secret import shared_secret
 from server.bootstrap.cluster import hint_secret
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.domain.rates import Bucket
@@ -40,6 +41,12 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
     await resources.enter_async_context(log)
     bus = _open_bus(settings, url, master, log, resources)
     return log, replace(bus, trims_refused=lambda: log.sweep.refusals, loops=(*bus.loops, log.sweep.run()))
+
+
+async def secret(settings: Settings) -> bytes:
+    """Return random bytes that all replicas of this Redis share. Raises `Unavailable`."""
+    assert settings.redis_url is not None  # as above
+    return await shared_secret(settings.redis_url.get_secret_value(), settings.redis_prefix)
 
 
 def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog, resources: AsyncExitStack) -> Bus:

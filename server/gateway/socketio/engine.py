@@ -18,13 +18,23 @@ from aiohttp import web
 
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
+from server.domain.proxies import NOBODY, Client
 from server.gateway.socketio.ids import RandomIds
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
-from server.gateway.websocket.handshake import Handshake, HandshakeChecks, accepted, key_of, never, notices_close
+from server.gateway.websocket.handshake import (
+    Handshake,
+    HandshakeChecks,
+    accepted,
+    forwarded_for,
+    key_of,
+    never,
+    notices_close,
+)
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.reader import Inbox
+from server.gateway.websocket.refusal_log import RefusalLog
 from server.gateway.websocket.registry import Dispatch, Registry
 from server.ports.metrics import ConnectionMetrics
 
@@ -53,6 +63,7 @@ class Engine(engineio.AsyncServer):
         outbox: Outbox,
         metrics: ConnectionMetrics,
         dispatch: Dispatch,
+        development: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -65,12 +76,13 @@ class Engine(engineio.AsyncServer):
         )
         loop = asyncio.get_running_loop()
         self._outbox = outbox  # frames that wait to be written to all connections
-        self.registry = Registry(self.ping_interval, self.ping_timeout, dispatch, metrics)
+        self._crowds = admission.crowds
+        self.registry = Registry(self.ping_interval, self.ping_timeout, dispatch, metrics, self._crowds)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
         self._checks = HandshakeChecks(allowed_origins, admission, busy)
+        self.refusals = RefusalLog(metrics, development=development)
         self._inbox = Inbox(loop)  # where frame readers put messages; shared, since reading never waits
-        self._metrics = metrics
         self._ids = RandomIds()
         terms = {
             "upgrades": [],
@@ -93,11 +105,12 @@ class Engine(engineio.AsyncServer):
         """
         if self._checks.fault(request) is not None:
             return False
-        refused = self._checks.overload(closing=self.closing)
+        client = self._client(transport, request)
+        refused = self._checks.too_fast(client) or self._checks.overload(request, client, closing=self.closing)
         if refused is None:
-            self._open(transport, request, tail)
+            self._open(transport, request, client, tail)
         else:
-            self._metrics.refused(refused.reason)
+            self.refusals.add(refused, client.address)
             transport.write(refused.written())
             transport.close()
         return True
@@ -105,16 +118,31 @@ class Engine(engineio.AsyncServer):
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answer a request that aiohttp has parsed: open a WebSocket on its transport, or refuse it."""
         message = request._message  # the parser's own object, as `accept` gets it: `Request` has no public way to it
-        refused = self._checks.check(message, closing=self.closing)
-        if refused is not None:
-            self._metrics.refused(refused.reason)
-            return refused.answer()
         transport, handler = request.transport, request.protocol
+        client = NOBODY if transport is None else self._client(transport, message)
+        refused = (
+            self._checks.too_fast(client)  # first: a flood of requests that are wrong must not cost more than others
+            or self._checks.fault(message)
+            or self._checks.overload(message, client, closing=self.closing)
+        )
+        if refused is not None:
+            self.refusals.add(refused, client.address)
+            return refused.answer()
         if transport is not None and not transport.is_closing():
-            self._open(transport, message, self._take_from(handler))
+            self._open(transport, message, client, self._take_from(handler))
         return Gone()
 
-    def _open(self, transport: asyncio.Transport, request: Handshake, tail: bytes) -> None:
+    def wait_s(self, request: web.Request) -> float:
+        """Count another request of a client in the bounds of handshakes: return the seconds that it has to wait."""
+        transport, message = request.transport, request._message  # as above
+        client = NOBODY if transport is None else self._client(transport, message)
+        return self._checks.wait_s(message, client)
+
+    def _client(self, transport: asyncio.Transport, request: Handshake) -> Client:
+        peer = transport.get_extra_info("peername")
+        return self._crowds.client(str(peer[0]) if peer else None, forwarded_for(request))  # none if it is gone
+
+    def _open(self, transport: asyncio.Transport, request: Handshake, client: Client, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""
         connection = Connection(
             self.registry,
@@ -122,6 +150,7 @@ class Engine(engineio.AsyncServer):
             transport,
             self._inbox,
             self._outbox,
+            client,
             sends_close=notices_close(request),
         )
         self.registry.add(connection)

@@ -3,8 +3,8 @@
 import base64
 import os
 
-ID_BYTES = 15
-"""Random bytes in an id: 120 bits, which are 20 characters of Base64url without padding."""
+ID_BYTES = 18
+"""Random bytes in an id: 144 bits, which are 24 characters of Base64url without padding."""
 
 IDS_AT_ONCE = 400
 """Ids for which the system is asked at once: each call costs more than the bytes, and gives the interpreter's lock

@@ -13,6 +13,7 @@ from aiohttp.http import WSMsgType
 
 from server.application.sessions.sessions import Session
 from server.domain.outcomes import CLIENT_AT_FAULT, CloseReason
+from server.domain.proxies import NOBODY, Client
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState
 from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, frame
 from server.gateway.websocket.gate import Gate
@@ -44,6 +45,7 @@ class Connection(asyncio.Protocol):
         "_sends_close": "Whether the client's library notices a close frame.",
         "_state": "How far the connection is.",
         "_transport": "The TCP connection.",
+        "address": "The client's address for the bounds of each address; None if it is not counted.",
         "cause": "Why the connection ends; None until then.",
         "close_code": "The code of the first close frame; None if there has been none.",
         "former": "The session that the client has left last; None if it has left none.",
@@ -55,7 +57,7 @@ class Connection(asyncio.Protocol):
         "reader": "The reading half.",
         "reason": "The cause in words, for the log.",
         "refusals": "How many CONNECTs have been refused.",
-        "remote": "The peer's address, for the log.",
+        "remote": "The client's address, for the log.",
         "session": "The client's session; None until its CONNECT is admitted, and after it has left the session.",
         "slot": "The connection's place on the heartbeat's wheel.",
         "verdict": "How the connection is closed if it gets no session in time.",
@@ -69,10 +71,10 @@ class Connection(asyncio.Protocol):
         transport: asyncio.Transport,
         inbox: Inbox,
         outbox: Outbox,
+        client: Client = NOBODY,
         *,
         sends_close: bool = True,
     ) -> None:
-        peer = transport.get_extra_info("peername")
         self._events = events
         self._transport = transport
         self._outbox = outbox
@@ -89,7 +91,7 @@ class Connection(asyncio.Protocol):
         self.gate: Gate[Connection] | None = None
         self.slot = 0
         self.opened_at = time.monotonic()
-        self.remote = str(peer[0]) if peer else None  # there is none if the peer is gone already
+        self.remote, self.address = client
         self.cause: CloseReason | None = None
         self.reason: str | None = None
         self.close_code: int | None = None

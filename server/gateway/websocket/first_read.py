@@ -18,9 +18,11 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from server.domain.limits import MAX_HEADER_BYTES
 from server.gateway.websocket.capacity import Capacity, Place
-from server.gateway.websocket.handshake import Handshake, full
+from server.gateway.websocket.handshake import Handshake
 from server.gateway.websocket.plain_handshake import read_plain
+from server.gateway.websocket.refusals import full
 from server.gateway.websocket.turn_queue import TurnQueue
 
 SILENT_S = 15.0
@@ -55,7 +57,13 @@ class HandshakeParser:
         end = data.find(_END) + len(_END)
         if end < len(_END) or not data.startswith(_BEGINNING):
             return None
-        parser = HttpRequestParser(self._protocol, self._loop, _READ_LIMIT)
+        parser = HttpRequestParser(
+            self._protocol,
+            self._loop,
+            _READ_LIMIT,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
         try:
             messages, upgraded, _ = parser.feed_data(data[:end])
         except HttpProcessingError:

@@ -56,12 +56,9 @@ _USUAL = frozenset(
 
 
 class PlainHandshake(NamedTuple):
-    """All that is to be known of a plain handshake: `Sec-WebSocket-Key`, the page's origin (empty: no page), and the
-    client's name (`User-Agent`)."""
+    """A plain handshake: its headers, by their names in lower case."""
 
-    key: str
-    origin: str
-    agent: str = ""
+    headers: dict[bytes, bytes]
 
 
 def read_plain(data: bytes) -> tuple[PlainHandshake, bytes] | None:
@@ -84,5 +81,4 @@ def read_plain(data: bytes) -> tuple[PlainHandshake, bytes] | None:
     )
     if not upgrades:
         return None
-    agent = headers.get(b"user-agent", b"").decode()
-    return PlainHandshake(key.decode(), headers.get(b"origin", b"").decode(), agent), data[found.end() :]
+    return PlainHandshake(headers), data[found.end() :]

@@ -12,10 +12,12 @@ import structlog
 
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.crowds import Crowds, no_bounds
 from server.gateway.websocket.events import ConnectionEvents
 from server.gateway.websocket.frames import CloseCode, HostilePacket
 from server.gateway.websocket.heartbeat import Wheel
 from server.gateway.websocket.turn_queue import TurnQueue
+from server.gateway.websocket.unconnected import Unconnected
 from server.ports.metrics import ConnectionMetrics
 
 CONNECT_WAIT_S = 10.0
@@ -60,12 +62,14 @@ class Registry(ConnectionEvents[Connection]):
         ping_timeout: float,
         dispatch: Dispatch,
         metrics: ConnectionMetrics,
+        crowds: Crowds | None = None,
     ) -> None:
         self._dispatch = dispatch
         self._metrics = metrics
         self.connections: dict[str, Connection] = {}  # by id, in the order of the handshakes
         # Without a session, and no CONNECT is being judged: the monotonic time limit for the next one, the first first.
-        self.unconnected: dict[Connection, float] = {}
+        self._crowds = crowds or no_bounds()
+        self.unconnected = Unconnected(self._crowds.unconnected)
         self._wheel = Wheel(ping_interval, ping_timeout, time.monotonic)
         self._ends: TurnQueue[Callable[[], None]] = TurnQueue(ENDS_PER_TURN, operator.call)
         self._begun = 0  # commands that were begun in this turn
@@ -86,6 +90,7 @@ class Registry(ConnectionEvents[Connection]):
         self._metrics.opened()
         self._empty.clear()
         self.connections[connection.id] = connection
+        self._crowds.open.add(connection.address)
         self.unconnected[connection] = connection.opened_at + CONNECT_WAIT_S
         self._wheel.add(connection)
 
@@ -148,6 +153,7 @@ class Registry(ConnectionEvents[Connection]):
         self._metrics.closed(connection.cause or CloseReason.TRANSPORT_LOST)
         self._wheel.remove(connection)
         self.unconnected.pop(connection, None)
+        self._crowds.open.remove(connection.address)
         self._dispatch.lost(connection)
 
     def leaving(self, connection: Connection) -> None:
@@ -189,6 +195,7 @@ class Registry(ConnectionEvents[Connection]):
     async def _close_late(self) -> None:
         while True:
             await asyncio.sleep(CONNECT_SWEEP_S)
+            self._crowds.sweep()
             now = time.monotonic()
             # In the order of the limits, so the search ends at the first connection that still has time.
             for connection, limit in list(self.unconnected.items()):

@@ -9,7 +9,8 @@ import socket
 
 from aiohttp import web
 
-from server.api.listener import ACCEPT_RETRY_S, Http, Listener, Listeners
+from server.api.handler import Http
+from server.api.listener import ACCEPT_RETRY_S, Listener, Listeners
 from server.process import descriptors
 
 DEADLINE_S = 5.0

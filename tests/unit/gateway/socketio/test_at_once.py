@@ -90,7 +90,7 @@ async def _connected() -> AsyncIterator[Scene]:
         server = compose(settings, replace(await open_stores(settings, resources), log=log), tasks)
         hearing = tasks.create_task(server.hub.run())
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-        assert server.chat.eio.accept(transport, PlainHandshake("", ""), b"")
+        assert server.chat.eio.accept(transport, PlainHandshake({}), b"")
         while not (await loop.sock_recv(peer, 1 << 16)).endswith(b"}"):
             pass  # the 101 and Engine.IO's OPEN
         (connection,) = server.chat.eio.sockets.values()

@@ -10,8 +10,8 @@ def test_no_randomness_is_used_twice() -> None:
     ids = RandomIds()
     made = [ids.new() for _ in range(3 * IDS_AT_ONCE)]
     assert len(set(made)) == len(made)
-    # A third of an id has 40 random bits: 3,600 of these are equal by chance once in 170,000 runs.
-    thirds = [base64.urlsafe_b64decode(id)[at : at + 5] for id in made for at in range(0, ID_BYTES, 5)]
+    # A third of an id has 48 random bits: 3,600 of these are equal by chance once in 40 million runs.
+    thirds = [base64.urlsafe_b64decode(id)[at : at + 6] for id in made for at in range(0, ID_BYTES, 6)]
     assert len(set(thirds)) == len(thirds)
 
 
@@ -25,7 +25,7 @@ def test_an_id_holds_no_counter() -> None:
 
 
 def test_an_id_fits_a_packet_as_it_is() -> None:
-    """Twenty characters that neither JSON nor a URL has to escape."""
+    """Twenty-four characters that neither JSON nor a URL has to escape."""
     id = RandomIds().new()
-    assert len(id) == 20
+    assert len(id) == 24
     assert id.replace("-", "").replace("_", "").isalnum()

@@ -91,3 +91,47 @@ def test_never_more_than_the_bucket_holds(rate: float, burst: int, gaps: list[fl
         inside += wait_s == 0
         assert 0 <= wait_s <= RETRY_AFTER_CAP_S
         assert inside <= burst + rate * clock.now + 1e-6
+
+
+KNOWN = "maru_affinity=known"
+
+
+def is_known(cookie: str) -> bool:
+    """Only one cookie is."""
+    return cookie == KNOWN
+
+
+def test_a_share_is_kept_for_known_clients() -> None:
+    """Strangers find the bucket empty while those who are known still get in, and are told a longer wait."""
+    admission = Admission(10, 10, Clock(), is_known)
+    assert [admission.wait_s("other=x") == 0 for _ in range(9)] == [True] * 7 + [False] * 2
+    assert [admission.wait_s(KNOWN) == 0 for _ in range(4)] == [True] * 3 + [False]
+    assert admission.wait_s("") == 1
+
+
+def test_the_share_is_kept_of_the_burst_and_not_of_the_rate() -> None:
+    """While no known client comes, strangers have the whole rate."""
+    clock = Clock()
+    admission = Admission(10, 10, clock, is_known)
+    while not admission.wait_s():
+        pass
+    inside = 0
+    for _ in range(100):
+        clock.now += 0.1
+        inside += admission.wait_s() == 0
+    assert inside > 98
+
+
+def test_nobody_is_asked_for_a_cookie_in_a_quiet_time() -> None:
+    """Only a bucket that is nearly empty makes a cookie worth its check."""
+    asked = []
+
+    def ask(cookie: str) -> bool:
+        asked.append(cookie)
+        return True
+
+    admission = Admission(10, 10, Clock(), ask)
+    assert [admission.wait_s(KNOWN) for _ in range(7)] == [0] * 7
+    assert asked == []
+    assert admission.wait_s(KNOWN) == 0
+    assert asked == [KNOWN]

@@ -10,8 +10,12 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 
 from server.domain.outcomes import Refusal
+from server.domain.proxies import NOBODY
+from server.gateway.websocket import refusals
 from server.gateway.websocket.admission import Admission
-from server.gateway.websocket.handshake import BUSY_RETRY_S, MAX_QUERY_CHARS, HandshakeChecks, accepted
+from server.gateway.websocket.handshake import HandshakeChecks, accepted
+from server.gateway.websocket.query import MAX_QUERY_CHARS
+from server.gateway.websocket.refusals import BUSY_RETRY_S, Refused
 from tests.clients.raw import PATH, handshake
 from tests.harness.tokens import token
 
@@ -49,11 +53,19 @@ FAULTS = {
     "a token, encoded": (handshake(f"{PATH}&x={token('mallory').replace('.', '%2E')}"), Refusal.TOKEN_IN_QUERY),
     "a token behind the same beginning": (handshake(f"{PATH}&x=eyJ.eyJeyJ0.x"), Refusal.TOKEN_IN_QUERY),
     "a beginning without an end": (handshake(f"{PATH}&x=eyJ.x&y=abceyJ0&z=.eyJ0."), None),
+    "a token behind a word": (handshake(f"{PATH}&x=Bearer%20{token('mallory')}"), Refusal.TOKEN_IN_QUERY),
+    "a token behind a colon": (handshake(f"{PATH}&x=jwt:{token('mallory')}"), Refusal.TOKEN_IN_QUERY),
+    "a token, encoded twice": (
+        handshake(f"{PATH}&x={token('mallory').replace('.', '%252e')}"),
+        Refusal.TOKEN_IN_QUERY,
+    ),
+    "a name with the letters": (handshake(f"{PATH}&site=heyjude.example&build=keyjournal-2.10"), None),
+    "letters within a word": (handshake(f"{PATH}&site=heyJude.example&x=a-eyJ0.x&y=EYJ0.x&z=eyj0.x"), None),
     "a token by its name in a long query": (handshake(f"{PATH}&{FILLER}&TOKEN=x"), Refusal.TOKEN_IN_QUERY),
     "a long token": (handshake(f"{PATH}&x={token('mallory')}{FILLER}"), Refusal.TOKEN_IN_QUERY),
     "a query of the greatest length": (handshake(sized(MAX_QUERY_CHARS)), None),
     "a query that is longer": (handshake(sized(MAX_QUERY_CHARS + 1)), Refusal.BAD_REQUEST),
-    "polling": (handshake(PATH.replace("websocket", "polling")), Refusal.BAD_REQUEST),
+    "polling": (handshake(PATH.replace("websocket", "polling")), Refusal.TRANSPORT),
     "a sid": (handshake(PATH + "&sid=x"), Refusal.BAD_REQUEST),
     "no upgrade": (handshake(headers={"Upgrade": "", "Connection": ""}), Refusal.BAD_REQUEST),
     "Upgrade: h2c": (handshake(headers={"Upgrade": "h2c"}), Refusal.BAD_REQUEST),
@@ -66,6 +78,18 @@ FAULTS = {
     "a key that is not ASCII": (handshake(headers={"Sec-WebSocket-Key": "é" * 12}), Refusal.BAD_REQUEST),
     "POST": (handshake(method="POST"), Refusal.BAD_REQUEST),
     "HTTP/1.0": (handshake().replace(b"HTTP/1.1", b"HTTP/1.0"), Refusal.BAD_REQUEST),
+    "an empty body": (handshake(headers={"Content-Length": "0"}), None),
+    "a body": (handshake(headers={"Content-Length": "1"}), Refusal.BAD_REQUEST),
+    "a body in chunks": (handshake(headers={"Transfer-Encoding": "chunked"}), Refusal.BAD_REQUEST),
+    "the server's own page": (handshake(headers={"Origin": "https://127.0.0.1"}), None),
+    "the server's own page, with the port": (
+        handshake(headers={"Origin": "http://10.0.2.2:8080", "Host": "10.0.2.2:8080"}),
+        None,
+    ),
+    "a page of another port": (
+        handshake(headers={"Origin": "http://10.0.2.2:8081", "Host": "10.0.2.2:8080"}),
+        Refusal.ORIGIN,
+    ),
     "another site's page": (handshake(headers={"Origin": "https://evil.example.com"}), Refusal.ORIGIN),
 }
 
@@ -98,31 +122,27 @@ async def test_a_long_query_is_told_its_bound() -> None:
     assert orjson.loads(refused.body) == {"code": 3, "message": "Query string of more than 1,024 characters"}
     refused = checks().fault(request(handshake(sized(2_000).replace("websocket", "polling"))))
     assert refused is not None
-    assert orjson.loads(refused.body) == {"code": 0, "message": "Transport unknown"}
+    assert orjson.loads(refused.body) == {
+        "code": 0,
+        "message": 'Transport unknown: connect with transports: ["websocket"]',
+    }
 
 
-async def test_a_request_that_is_wrong_costs_no_place() -> None:
-    """What is to be refused anyway takes nothing from the bucket; the first that is right gets in, the second waits."""
+async def test_a_bucket_that_is_empty() -> None:
+    """The first that is right gets in, the second waits as long as the rate says."""
     subject = checks(rate=0.1)
-    for _ in range(10):
-        refused = subject.check(request(handshake(PATH + "&sid=x")), closing=False)
-        assert refused is not None
-        assert refused.reason is Refusal.BAD_REQUEST
-    assert subject.check(request(handshake()), closing=False) is None
-    refused = subject.check(request(handshake()), closing=False)
+    assert subject.overload(request(handshake()), NOBODY, closing=False) is None
+    refused = subject.overload(request(handshake()), NOBODY, closing=False)
     assert refused is not None
     assert (refused.reason, refused.status, refused.headers["Retry-After"]) == (Refusal.RATE, 503, "10")
 
 
 async def test_a_server_that_stops_lets_nobody_in() -> None:
-    """503, to be tried again at once, elsewhere; what is wrong by itself is said first."""
-    refused = checks().check(request(handshake()), closing=True)
+    """503, to be tried again at once, elsewhere."""
+    refused = checks().overload(request(handshake()), NOBODY, closing=True)
     assert refused is not None
     assert (refused.reason, refused.status) == (Refusal.DRAINING, 503)
     assert refused.headers == {"Retry-After": "1", "Connection": "close"}
-    wrong = checks().check(request(handshake(PATH + "&sid=x")), closing=True)
-    assert wrong is not None
-    assert wrong.status == 400
 
 
 async def test_a_busy_server_lets_nobody_in() -> None:
@@ -131,28 +151,55 @@ async def test_a_busy_server_lets_nobody_in() -> None:
     subject = HandshakeChecks(["*"], Admission(0.1, 1, lambda: 0.0), lambda: busy)
     waits = set()
     for _ in range(100):
-        refused = subject.check(request(handshake()), closing=False)
+        refused = subject.overload(request(handshake()), NOBODY, closing=False)
         assert refused is not None
         assert (refused.reason, refused.status) == (Refusal.BUSY, 503)
         waits.add(int(refused.headers["Retry-After"]))
     assert waits == {*range(1, BUSY_RETRY_S + 1)}
     busy = False
-    assert subject.check(request(handshake()), closing=False) is None
+    assert subject.overload(request(handshake()), NOBODY, closing=False) is None
 
 
-def test_an_answer_is_the_same_either_way() -> None:
-    """Whether aiohttp writes a refusal or the engine does: status, headers and body are those."""
-    refused = checks().overload(closing=True)
-    assert refused is not None
+EVERY = {
+    "polling": (refusals.unknown_transport(), 400, Refusal.TRANSPORT),
+    "revision": (refusals.other_revision(), 400, Refusal.BAD_REQUEST),
+    "sid": (refusals.unknown_sid(), 400, Refusal.BAD_REQUEST),
+    "long": (refusals.long_query(1_024), 400, Refusal.BAD_REQUEST),
+    "no WebSocket": (refusals.no_websocket(), 400, Refusal.BAD_REQUEST),
+    "token": (refusals.token_in_query(), 400, Refusal.TOKEN_IN_QUERY),
+    "origin": (refusals.foreign_origin(), 403, Refusal.ORIGIN),
+    "address": (refusals.too_many(0.05, "too many", "wait"), 429, Refusal.ADDRESS),
+    "draining": (refusals.draining(), 503, Refusal.DRAINING),
+    "rate": (refusals.too_fast(7), 503, Refusal.RATE),
+    "full": (refusals.full(), 503, Refusal.CONNECTIONS),
+    "busy": (refusals.busy(), 503, Refusal.BUSY),
+}
+
+
+@pytest.mark.parametrize(("refused", "status", "reason"), EVERY.values(), ids=EVERY)
+def test_an_answer_is_the_same_either_way(refused: Refused, status: int, reason: Refusal) -> None:
+    """Whether aiohttp writes a refusal or the engine does: status, headers and body are those; a page of any site may
+    read them, and the log has a remedy."""
     head, _, body = refused.written().partition(b"\r\n\r\n")
-    status, *lines = head.decode().split("\r\n")
+    first, *lines = head.decode().split("\r\n")
     fields = dict(line.split(": ") for line in lines)
     answer = refused.answer()
-    assert status == f"HTTP/1.1 {answer.status} Service Unavailable"
+    assert (first.split()[:2], answer.status, refused.reason) == (["HTTP/1.1", str(status)], status, reason)
     assert fields.pop("Content-Length") == str(len(body))
     assert fields == dict(answer.headers)
+    assert fields["Access-Control-Allow-Origin"] == "*"
     assert answer.body == body
-    assert orjson.loads(body) == {"code": 3, "message": "Restarting"}
+    assert orjson.loads(body)
+    assert len(refused.remedy) > 20 or reason is Refusal.ADDRESS
+
+
+@pytest.mark.parametrize(("wait_s", "ms", "seconds"), [(0.0001, 10, "1"), (0.05, 50, "1"), (1.001, 1_010, "2")])
+def test_the_wait_of_an_address_is_exact(wait_s: float, ms: int, seconds: str) -> None:
+    """Rounded up to 10 ms in the body, and to whole seconds in the header."""
+    refused = refusals.too_many(wait_s, "too many", "wait")
+    error = orjson.loads(refused.body)["error"]
+    assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("rate_limited", True, ms)
+    assert refused.headers["Retry-After"] == seconds
 
 
 def test_the_standards_example() -> None:

@@ -1,0 +1,86 @@
+"""The handler of an HTTP connection: aiohttp's, with bounds, and without the name of the server in its answers."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aiohttp import hdrs, web
+
+from server.api.pieces import PiecewiseHandler
+
+MAX_HEAD_BYTES = 32 * 1024
+"""Bytes of a request's line and headers together, for which nothing has been answered yet: a large token, and cookies.
+aiohttp bounds each header and their number."""
+
+
+async def without_name(_: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Take the names and versions of Python and aiohttp out of an answer."""
+    response.headers.popall(hdrs.SERVER, None)
+
+
+class _Nameless(web.Response):
+    """An answer to a request that can't be parsed: no signal of the application is sent for it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall(hdrs.SERVER, None)
+
+
+@dataclass(slots=True)
+class Http:
+    """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard."""
+
+    limit: int
+    open: int = 0
+
+
+class Handler(PiecewiseHandler):
+    """aiohttp's handler of one HTTP connection. Its refusals do not quote the request, which may hold a token."""
+
+    __slots__ = ("_counted", "_head_bytes", "_http")
+
+    def __init__(self, http: Http, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._http = http
+        self._counted = False
+        self._head_bytes = 0  # of the request that has not been parsed to its end
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection."""
+        super().connection_made(transport)
+        self._http.open += 1
+        self._counted = True
+        if self._http.open > self._http.limit:
+            cast(asyncio.Transport, transport).abort()  # uvloop's is no subclass
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count it no more: it is gone, or has become a WebSocket."""
+        self._http.open -= self._counted
+        self._counted = False
+        super().connection_lost(exc)
+
+    def _parse(self, data: bytes) -> None:
+        waiting, count = self._waiter, self._request_count
+        super()._parse(data)
+        if self._request_count != count or waiting is None or waiting.done():
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.force_close()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer a request that can't be parsed, or whose handler failed."""
+        answer = super().handle_error(request, status, exc, None if message is None else "Bad request")
+        assert isinstance(answer, web.Response)  # aiohttp promises a stream, which may be less
+        return _Nameless(body=answer.body, status=answer.status, headers=answer.headers)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write a response. An unknown `Expect` is not repeated in it."""
+        if isinstance(resp, web.HTTPExpectationFailed):
+            resp = web.Response(status=resp.status)
+        return await super().finish_response(request, resp, start_time)
