@@ -5,12 +5,16 @@
 PYTHON ?=
 # Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
 TEST_COMMANDS := chromium node:nodejs npm redis-server nginx promtool:prometheus
+# Toolchains that only `make clients-test` needs: without them the Java, Rust and Go clients are not built.
+CLIENT_TOOLCHAINS := mvn java cargo go
+# How many compilers at once.
+CLIENT_JOBS ?= 2
 # Servers that the benchmarks measure beside Maru, in the same form. What can't be installed is left out, and said.
 BENCH_COMMANDS := gcc node:nodejs npm redis-server nats-server nginx
 NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
 # Processes that share the slower tests, a file each; most of what these do is waiting.
 TEST_WORKERS ?= 2
-# Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by compose-test.
+# Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by clients-test and compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
 UPGRADE ?=
@@ -26,6 +30,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := clients/js-demo
 DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
+OTHERS := tests/clients_of_others
+OTHERS_MODULES := $(OTHERS)/js/node_modules/.package-lock.json
+OTHERS_BUILT := build/clients_of_others
+OTHERS_PROGRAMS := $(OTHERS_BUILT)/java/okhttp-3.12.12/.made $(OTHERS_BUILT)/java/okhttp-4.12.0/.made \
+	$(OTHERS_BUILT)/rust/debug/puppet $(OTHERS_BUILT)/go/puppet
 NODE_PEER := bench/peers/node
 BUN_PEER := bench/peers/bun
 PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json $(BUN_PEER)/node_modules/.package-lock.json
@@ -37,7 +46,8 @@ LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test compose-test image-test kind-test check format bench bench-quick jepsen lock digests sbom clean demo commands peers
+.PHONY: help run test clients-test compose-test image-test kind-test check format bench bench-quick jepsen lock digests sbom clean \
+	demo others toolchains commands peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,10 +57,14 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 	else echo 'serving without the demo page: npm not found'; fi
 	@MARU_DEV=$${MARU_DEV:-1} exec $(BIN)/python -m server
 
-test: commands check demo $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
+test: commands check demo others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m alone
+
+clients-test: commands toolchains others $(VENV)/.test ## clients of other people in Java, Rust, Go, JavaScript and Python; builds them, in 6 minutes
+	@$(MAKE) --silent $(OTHERS_PROGRAMS)
+	CLIENTS_OF_OTHERS=all $(BIN)/python -m pytest $(OTHERS) $(ARGS)
 
 compose-test: $(VENV)/.test demo ## a deployment in containers, with docker or podman-compose, and its tests
 	deploy/compose-test.sh $(ARGS)
@@ -102,7 +116,7 @@ sbom: $(VENV)/.sbom ## what is installed, as CycloneDX files in build/sbom: the 
 	cd $(DEMO) && npm sbom --package-lock-only --sbom-format cyclonedx > ../../build/sbom/demo.json
 
 clean: ## remove what was built, installed and cached
-	rm -rf $(VENV) $(DEMO)/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) $(DEMO)/node_modules $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -139,6 +153,32 @@ demo: ## bring the demo page's packages, and the browser client's
 $(DEMO_MODULES): $(DEMO)/package-lock.json
 	cd $(DEMO) && npm ci --no-audit --no-fund
 	@touch $@
+
+others:
+	@command -v npm >/dev/null || { echo 'npm not found: install nodejs and npm' >&2; exit 1; }
+	@$(MAKE) --silent $(OTHERS_MODULES)
+
+$(OTHERS_MODULES): $(OTHERS)/js/package-lock.json
+	cd $(OTHERS)/js && npm ci --no-audit --no-fund
+	@touch $@
+
+toolchains:
+	@missing=; for command in $(CLIENT_TOOLCHAINS); do command -v "$$command" >/dev/null || missing="$$missing $$command"; done; \
+	[ -z "$$missing" ] || { echo "clients-test builds clients, and did not find:$$missing. Install what is missing" >&2; exit 1; }
+
+# Both compile the same classes, which fit either OkHttp.
+$(OTHERS_BUILT)/java/okhttp-%/.made: $(OTHERS)/java/pom.xml $(OTHERS)/java/src/main/java/Puppet.java
+	rm -rf $(@D)
+	mvn --batch-mode --quiet --strict-checksums --file $< compiler:compile dependency:copy-dependencies \
+		-Dokhttp.version=$* -DoutputDirectory=$(abspath $(@D))
+	@touch $@
+
+$(OTHERS_BUILT)/rust/debug/puppet: $(OTHERS)/rust/Cargo.lock $(OTHERS)/rust/src/main.rs
+	cargo build --locked --quiet --jobs $(CLIENT_JOBS) --manifest-path $(OTHERS)/rust/Cargo.toml --target-dir $(OTHERS_BUILT)/rust
+	@touch $@
+
+$(OTHERS_BUILT)/go/puppet: $(OTHERS)/go/go.sum $(OTHERS)/go/main.go
+	go build -C $(OTHERS)/go -mod=readonly -p $(CLIENT_JOBS) -o $(abspath $@) .
 
 commands:
 	@set -eu; PATH="$$PATH:/usr/sbin"; packages=; for entry in $(TEST_COMMANDS); do \

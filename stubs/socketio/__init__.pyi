@@ -1,6 +1,7 @@
 """The part of python-socketio that Maru, its bot and its tests use. `python -m mypy.stubtest` holds it against the
 pinned library, so that a new version which renames an overridden method is noticed."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -115,3 +116,56 @@ class AsyncClient:
     async def call(self, event: str, data: Any = None, namespace: str | None = None, timeout: float = 60) -> Any: ...
     async def disconnect(self) -> None: ...
     async def shutdown(self) -> None: ...
+
+class Client:
+    def __init__(
+        self,
+        reconnection: bool = True,
+        reconnection_attempts: int = 0,
+        reconnection_delay: float = 1,
+        reconnection_delay_max: float = 5,
+        randomization_factor: float = 0.5,
+        logger: object = False,
+        serializer: str | type[Packet] = "default",
+        json: object = None,
+        handle_sigint: bool = True,
+        **kwargs: Any,
+    ) -> None: ...
+    def on(self, event: str, handler: Callable[..., Any] | None = None, namespace: str | None = None) -> Any: ...
+    def connect(
+        self,
+        url: str,
+        headers: Mapping[str, str] = {},
+        auth: Any = None,
+        transports: Sequence[str] | None = None,
+        namespaces: Sequence[str] | None = None,
+        socketio_path: str = "socket.io",
+        wait: bool = True,
+        wait_timeout: float = 1,
+        retry: bool = False,
+    ) -> None: ...
+    def emit(
+        self, event: str, data: Any = None, namespace: str | None = None, callback: Callable[..., Any] | None = None
+    ) -> None: ...
+    def wait(self) -> None: ...
+    def shutdown(self) -> None: ...
+
+class SimpleClient:
+    connected: bool
+    connected_event: threading.Event
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def connect(
+        self,
+        url: str,
+        headers: Mapping[str, str] = {},
+        auth: Any = None,
+        transports: Sequence[str] | None = None,
+        namespace: str = "/",
+        socketio_path: str = "socket.io",
+        wait_timeout: float = 5,
+    ) -> None: ...
+    def emit(self, event: str, data: Any = None) -> None: ...
+    def call(self, event: str, data: Any = None, timeout: float = 60) -> Any: ...
+    def receive(self, timeout: float | None = None) -> list[Any]: ...
+    def disconnect(self) -> None: ...
