@@ -1,5 +1,6 @@
 """The payloads of commands: every field's bounds, as a table."""
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -143,6 +144,17 @@ def naming(value: object) -> str:
 def test_lines_end_by_line_feeds(command: type[Send | Edit], text: str, kept: str) -> None:
     """Windows and old Macs end them otherwise."""
     assert command.parse(COMPLETE[command] | {"text": text}).text == kept
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_text_that_is_taken_has_no_controls(text: str) -> None:
+    """Whatever it is: tabs and line feeds are all that is left of Unicode's control characters."""
+    try:
+        kept = Send.parse({"channel": "room:1", "text": text}).text
+    except BadRequest:
+        assert any(unicodedata.category(char) in {"Cc", "Cs"} for char in text)
+    else:
+        assert all(unicodedata.category(char) != "Cc" or char in "\t\n" for char in kept)
 
 
 def test_control_characters_in_data_are_the_applications() -> None:
