@@ -204,6 +204,34 @@ def test_the_names_are_those_of_the_code() -> None:
     assert f"**The namespace `{words.NAMESPACE}`**" in section("Quick start")
 
 
+RECIPES = {"Kotlin and Java": "kotlin", "Swift": "swift", "Dart": "dart"}
+
+
+@pytest.mark.parametrize(("heading", "language"), RECIPES.items(), ids=RECIPES)
+def test_a_recipe_is_a_whole_client_in_sixty_lines(heading: str, language: str) -> None:
+    """It connects, joins from positions at `session:ready`, repeats sends by key, refreshes, and moves in a drain."""
+    [recipe] = examples(section(heading), language)
+    assert len(recipe.splitlines()) <= 60
+    assert max(map(len, recipe.splitlines())) <= 120
+    told = {ServerEvent.SESSION_READY, ServerEvent.SESSION_EXPIRING, ServerEvent.SESSION_DRAINING}
+    told |= {ServerEvent.MESSAGE_CREATED, ServerEvent.MESSAGE_EDITED, ServerEvent.MESSAGE_DELETED}
+    told |= {ServerEvent.CHANNEL_RESUMED, ServerEvent.CHANNEL_REMOVED}
+    words_of_it = set(re.findall(r"""["']([a-z_]+(?::[a-z]+)?)["']""", recipe))
+    assert words_of_it >= told | {Command.JOIN, Command.SEND, Command.REFRESH, "key", "epoch", "offset"}
+    assert all(word in recipe for word in ("since", "retry_after_ms", "/chat"))
+    assert re.search(r"'websocket'|\"websocket\"|forceWebsockets", recipe)
+
+
+def test_the_table_of_libraries_is_whole() -> None:
+    """A row for each library, every cell filled, and said whether it was run or read."""
+    table = rows(section("What the libraries do"), "library")
+    names = "JavaScript", "JavaScript", "Java and Kotlin", "swift", "Dart", "Go", "rust", "python"
+    for row, name in zip(table, names, strict=True):
+        assert name in row[0]
+        assert re.search(r"\((run|read)|, run with|\(run, ", row[0]), row[0]
+        assert (len(row), all(row)) == (7, True)
+
+
 # Examples, against the shapes of the code
 
 
