@@ -118,6 +118,7 @@ class Replica:
             log_evicts=self.stores.bus.log_evicts(),
             trims_refused=self.stores.bus.trims_refused(),
             log_lines_dropped=lines_dropped(),
+            log_size=self.stores.bus.log_size(),
             overload=self.overload.load,
         )
 

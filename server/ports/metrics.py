@@ -34,6 +34,16 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSize:
+    """How large the log is, in bytes. All zero if its store has no bound that this process knows."""
+
+    used: int = 0
+    limit: int = 0
+    full: bool = False
+    """Whether further messages are refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `hints_refused`,
     `emits_refused`, `trims_refused` and `log_lines_dropped` only grow."""
@@ -60,8 +70,9 @@ class Snapshot:
     """How often old events were kept because a clock is in doubt, or because too many were due at once."""
     log_lines_dropped: int = 0
     """Log lines that nobody read in time, or that could not be written."""
+    log_size: LogSize = LogSize()
     overload: int = 0
-    """What the replica leaves undone: 0 nothing, 1 new handshakes, 2 reads of history, too."""
+    """0: all is done; 1: new handshakes are left undone; 2: reads of history, too."""
 
 
 TakeSnapshot = Callable[[], Snapshot]

@@ -125,6 +125,9 @@ class Settings(BaseSettings):
         default=0, ge=0, le=100, description="how many of Redis' replicas must have a message before its ack, 0 to 100"
     )
     sqlite_path: FilePath = Field(default=Path("maru.db"), description="a file's path")
+    max_log_bytes: Bytes | None = Field(
+        default=None, ge=1 << 20, le=1 << 50, description="a size of 1MiB or more, such as 8GiB"
+    )
     retention_events: int = Field(
         default=100_000, ge=1, le=2**53 - 1, description="how many events a channel keeps, at least 1"
     )

@@ -58,6 +58,12 @@ CASES = {
         {'maru_commands_total{$,code="unavailable"}': "0+5x60", 'maru_commands_total{$,code="ok"}': "0+95x60"},
         {'maru_commands_total{$,code="unavailable"}': "0x60", 'maru_commands_total{$,code="conflict"}': "0+95x60"},
     ),
+    "MaruLogFull": Case(3, {'maru_log_full{$,pod="a"}': "1x40"}, {'maru_log_full{$,pod="a"}': "0x40"}),
+    "MaruLogNearlyFull": Case(
+        8,
+        {'maru_log_bytes{$,pod="a"}': "95x40", 'maru_log_limit_bytes{$,pod="a"}': "100x40"},
+        {'maru_log_bytes{$,pod="a"}': "0x40", 'maru_log_limit_bytes{$,pod="a"}': "0x40"},
+    ),
     "MaruInternalErrors": Case(
         11,
         {'maru_commands_total{$,code="internal"}': "0+0.1x60"},

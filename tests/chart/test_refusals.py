@@ -105,7 +105,14 @@ SCHEMA: list[tuple[Values, str]] = [
 ]
 
 MAY_BE_NULL = {
-    *("minReadySeconds", "config.maxOutbound", "drain.preStopSleepSeconds", "drain.timeoutSeconds", "service.nodePort"),
+    *(
+        "minReadySeconds",
+        "config.maxOutbound",
+        "config.maxLogBytes",
+        "drain.preStopSleepSeconds",
+        "drain.timeoutSeconds",
+        "service.nodePort",
+    ),
     *("podSecurityContext.runAsUser", "podSecurityContext.runAsGroup", "podSecurityContext.fsGroup"),
     *("securityContext.runAsUser", "securityContext.runAsGroup"),
     *("imagePullSecrets", "nodeSelector", "tolerations", "affinity"),

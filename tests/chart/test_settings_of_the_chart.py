@@ -80,9 +80,8 @@ def test_the_image_opens_its_internal_port() -> None:
 
 def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each value of a setting is the setting, in the server's own units."""
-    settings = _loaded(
-        render(everything, {"config": {"maxOutbound": "256MiB", "maxRings": "32MiB", "admissionRate": 0}}), monkeypatch
-    )
+    sizes = {"maxOutbound": "256MiB", "maxRings": "32MiB", "maxLogBytes": "6GiB"}
+    settings = _loaded(render(everything, {"config": {**sizes, "admissionRate": 0}}), monkeypatch)
     assert settings.drain_timeout == 40
     assert (settings.ping_interval, settings.ping_timeout) == (2.5, 10)
     assert settings.retention_events == 2_000_000
@@ -99,7 +98,7 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     assert (settings.redis_prefix, settings.redis_wait_replicas) == ("chat:", 1)
     assert [key.get_secret_value() for key in settings.api_keys] == ["k" * 32, "another-key-that-is-long"]
     assert (settings.admission_rate, settings.admission_burst) == (0, 10_000)
-    assert (settings.max_outbound, settings.max_rings) == (256 << 20, 32 << 20)
+    assert (settings.max_outbound, settings.max_rings, settings.max_log_bytes) == (256 << 20, 32 << 20, 6 << 30)
     assert settings.log_level == "debug"
     assert settings.log_commands_per_second == 5
 
@@ -107,7 +106,8 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
 def test_no_setting_is_out_of_reach(everything: dict[str, Any]) -> None:
     """A setting that is added to the server is added to the chart."""
     given = (
-        environment(render(everything, {"config": {"maxOutbound": "256MiB"}})).keys() | environment(render(AUTH)).keys()
+        environment(render(everything, {"config": {"maxOutbound": "256MiB", "maxLogBytes": "6GiB"}})).keys()
+        | environment(render(AUTH)).keys()
     )
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert known - given == NOT_IN_THE_CHART

@@ -70,7 +70,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "pingInterval" "MARU_PING_INTERVAL" "pingTimeout" "MARU_PING_TIMEOUT" "maxChannels" "MARU_MAX_CHANNELS"
       "retentionEvents" "MARU_RETENTION_EVENTS" "retentionAge" "MARU_RETENTION_AGE"
       "admissionRate" "MARU_ADMISSION_RATE" "admissionBurst" "MARU_ADMISSION_BURST" "maxOutbound" "MARU_MAX_OUTBOUND"
-      "maxRings" "MARU_MAX_RINGS" "maxConnections" "MARU_MAX_CONNECTIONS"
+      "maxRings" "MARU_MAX_RINGS" "maxConnections" "MARU_MAX_CONNECTIONS" "maxLogBytes" "MARU_MAX_LOG_BYTES"
       "addressConnections" "MARU_ADDRESS_CONNECTIONS" "addressUnconnected" "MARU_ADDRESS_UNCONNECTED"
       "eventLoop" "MARU_EVENT_LOOP" "logLevel" "MARU_LOG_LEVEL" "logFormat" "MARU_LOG_FORMAT"
       "logCommandsPerSecond" "MARU_LOG_COMMANDS_PER_SECOND" -}}

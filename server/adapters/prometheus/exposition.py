@@ -69,6 +69,10 @@ class Exposition(Collector):
         yield GaugeMetricFamily("maru_log_evicts", "1 where the store may drop messages.", now.log_evicts)
         yield CounterMetricFamily("maru_trims_refused", "Old events kept in doubt of a clock.", now.trims_refused)
         yield CounterMetricFamily("maru_log_lines_dropped", "Log lines that were lost.", now.log_lines_dropped)
+        size = now.log_size
+        yield GaugeMetricFamily("maru_log", "Size of the SQLite log.", size.used, unit="bytes")
+        yield GaugeMetricFamily("maru_log_limit", "Bound of that size.", size.limit, unit="bytes")
+        yield GaugeMetricFamily("maru_log_full", "1 while messages are refused for lack of room.", size.full)
         yield GaugeMetricFamily("maru_overload_state", "0 calm, 1 busy, 2 hot.", now.overload)
         yield CounterMetricFamily("maru_rings_evicted", "Channels whose recent events made room.", now.rings_evicted)
 

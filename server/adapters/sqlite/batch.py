@@ -12,11 +12,12 @@ from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edit
 from server.adapters.sqlite.events import STATE, drop
 from server.adapters.sqlite.order import out_of_order
 from server.adapters.sqlite.rows import execute_rows
+from server.adapters.sqlite.space import RETRY_MS
 from server.domain.appending import Appended, created, decide, recreated
 from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Sender
-from server.domain.errors import MaruError, Unavailable
+from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.events import MessageCreated, MessageEdited, MessageEvent, erased
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
@@ -67,10 +68,11 @@ class Batch:
     Reads everything that the drafts touch, decides in memory, then writes: a few statements, however many drafts.
     `judged_ms` is the time by which a key has expired, if that is not `now_ms`.
     `trusting`: the ids of new messages are not looked up, because the server makes them unique. If an id is taken all
-    the same, `run` raises `sqlite3.IntegrityError`, and the caller must roll back.
+    the same, `run` raises `sqlite3.IntegrityError`, and the caller must roll back. `full`: nothing is written but
+    deletions.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a transaction depends on
         self,
         db: sqlite3.Connection,
         channels: Channels,
@@ -80,6 +82,7 @@ class Batch:
         rates: ChannelRates | None = None,
         trusting: bool = False,
         judged_ms: int = 0,
+        full: bool = False,
     ) -> None:
         self._db = db
         self._channels = channels
@@ -90,6 +93,7 @@ class Batch:
         self._taken: list[ChannelName] = []  # the channels of the events that `rates` has counted
         self._trusting = trusting
         self._judged_ms = judged_ms or now_ms
+        self._full = full
         self._plain = False  # no draft changes a message of this batch, or is looked up by its id
         self._rows: Mapping[ChannelName, Channel] = {}  # of the drafts' channels
         self._heads: dict[ChannelName, int] = {}  # heads before this batch, of the channels that it changes
@@ -153,25 +157,25 @@ class Batch:
         """Plan the rows of a draft, if it becomes an event. Raises `MaruError` if it is refused, and `DecodeError`."""
         channel = self._rows[draft.channel]
         if isinstance(draft, NewMessage):
-            if draft.key is not None and (first := self._first(channel, draft, draft.key)):
+            if first := self._first(channel, draft):
                 return Appended(first, duplicate=True)
             if self._plain:
-                self._count(draft.channel)
+                self._take_room(draft)
                 return Appended(self._add(channel, draft, created(draft, channel.next)), duplicate=False)
         payload = self._states.get((draft.channel, draft.id))
         present = None if payload is None else state_of(decode_event(payload))
         appended = decide(draft, present, channel.next)
         if not appended.duplicate:
-            self._count(draft.channel)
+            self._take_room(draft)
             self._add(channel, draft, appended.event)
             if isinstance(draft, Deletion) and isinstance(present, MessageCreated | MessageEdited):
                 erasure = Erased(self._channels.id(self._db, channel), erased(present))
                 self._erased[draft.channel, draft.id] = erasure
         return appended
 
-    def _first(self, channel: Channel, draft: NewMessage, key: str) -> MessageEvent | None:
+    def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
         """Return the event of the first message with the draft's key, or None."""
-        first = self._firsts.get((draft.channel, draft.author.id, key))
+        first = None if draft.key is None else self._firsts.get((draft.channel, draft.author.id, draft.key))
         if first is None:
             return None
         if first.payload is not None:
@@ -217,10 +221,13 @@ class Batch:
         expires_at = self._now_ms + KEY_LIFETIME_MS
         self._key_rows[named] = (channel_id, *named[1:], offset, draft.id, draft.at, expires_at)
 
-    def _count(self, channel: ChannelName) -> None:
-        """Count an event that is to be written. Raises `RateLimited`."""
-        self._rates.take(channel, self._now)
-        self._taken.append(channel)
+    def _take_room(self, draft: Draft) -> None:
+        """Count an event that is to be written. Raises `RateLimited`; and `Overloaded` if the log is full, but for a
+        deletion, which takes little and may be what makes room."""
+        if self._full and not isinstance(draft, Deletion):
+            raise Overloaded("the message log is full", retry_after_ms=RETRY_MS)
+        self._rates.take(draft.channel, self._now)
+        self._taken.append(draft.channel)
 
     def undo(self) -> None:
         """Count nothing, since nothing was written."""

@@ -8,6 +8,7 @@ import structlog
 
 from server.adapters.sqlite.database import open_writer
 from server.adapters.sqlite.opened_file import LOOK_S, FileLost, OpenedFile
+from server.adapters.sqlite.space import Space
 
 _log = structlog.get_logger("maru.log")
 
@@ -15,8 +16,9 @@ _log = structlog.get_logger("maru.log")
 class Connection:
     """Used by the writer's thread only. Tells once that the file can't be used, and once that it can again."""
 
-    def __init__(self, file: OpenedFile) -> None:
+    def __init__(self, file: OpenedFile, space: Space) -> None:
         self._file = file
+        self._space = space
         self._db: sqlite3.Connection | None = None
         self._down = False  # the last use failed, and that was logged
         self.look_due = 0.0  # when the names of the files must be looked at, on time.monotonic()
@@ -34,10 +36,11 @@ class Connection:
                 raise
             self._db = db
             self._file.connected()
+        self._space.look(self._db)
         return self._db
 
     def look(self) -> None:
-        """Tell if the file was lost or found since the last look."""
+        """Tell if the file was lost or found since the last look, and see how much room it has."""
         self.look_due = time.monotonic() + LOOK_S
         was_lost = self._file.lost
         try:
@@ -47,6 +50,9 @@ class Connection:
         else:
             if was_lost:
                 self.works()
+            if self._db is not None:
+                with suppress(sqlite3.Error):  # the next write meets it, too
+                    self._space.look(self._db)
 
     def failed(self, error: sqlite3.Error) -> None:
         """Tell of the error. After a storage error only a new connection is known to be sound; but if the file is lost,

@@ -12,6 +12,7 @@ from server.adapters.clock import now_ms
 from server.adapters.sqlite.database import exclusive, prepare
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.reader import Reader
+from server.adapters.sqlite.space import Space
 from server.adapters.sqlite.sweep import Sweep
 from server.adapters.sqlite.writer import Writer
 from server.domain.appending import Appended
@@ -37,10 +38,11 @@ class SqliteMessageLog(MessageLog):
     An async context manager. Entering opens and checks the file, or makes it and its directory; it raises
     `LogUnusable`. Leaving writes the drafts that wait. `max_events` and `max_age_ms` are a channel's retention; the age
     of events and keys counts by `now_ms`, from when they were written. Events over the count are dropped with the next
-    append, events that are too old within `sweep_interval_s`. `rate` is that of a channel's events.
+    append, events that are too old within `sweep_interval_s`. `rate` is that of a channel's events. `max_bytes` bounds
+    the whole log (`space.py`): over it, nothing is written but deletions.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the settings of a log, and a test's time
         self,
         path: Path,
         *,
@@ -50,8 +52,10 @@ class SqliteMessageLog(MessageLog):
         now_ms: Callable[[], int] = now_ms,
         monotonic_ms: Callable[[], int] = _monotonic_ms,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
+        max_bytes: int | None = None,
     ) -> None:
         self._path = path
+        self.space = Space(path, max_bytes)
         self._max_events = max_events
         self._rates = ChannelRates(rate, lambda: monotonic_ms() / 1_000)
         self._now_ms = now_ms
@@ -121,6 +125,7 @@ class SqliteMessageLog(MessageLog):
                 rates=self._rates,
                 now_ms=self._now_ms,
                 sweep=self._sweep,
+                space=self.space,
             )
             # Closed last: the last connection to close empties the WAL and removes it, which only the writer can.
             stack.callback(writer.stop)

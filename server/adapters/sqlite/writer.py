@@ -19,15 +19,19 @@ from server.adapters.sqlite.database import BUSY_TIMEOUT_S, WAL_LIMIT_PAGES
 from server.adapters.sqlite.intake import Intake
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.order import Waiting
+from server.adapters.sqlite.space import Space
 from server.adapters.sqlite.sweep import PACE_S, Sweep
 from server.domain.channel_rates import ChannelRates
-from server.domain.errors import RateLimited, Unavailable
+from server.domain.errors import Overloaded, RateLimited, Unavailable
 
 BATCH_LIMIT = 512
 """Drafts in a transaction. A larger batch gains nothing, and its first draft waits longer."""
 
 CHECKPOINT_CHANGES = 2_048
 """Changed rows (5 to 20 MiB) after which the WAL is copied into the file, between two batches and not in a commit."""
+
+TIGHT_CHANGES = 128
+"""The same with little room on the disk: the WAL stays at some MiB."""
 
 CHECKPOINT_WAIT_MS = 50
 """How long the writer waits for readers to leave a WAL that has grown over its bound, at most."""
@@ -39,7 +43,7 @@ tried this often: rarely enough that a moderator who deletes a thousand messages
 CLOSE_TIMEOUT_S = 10.0
 """For the last batches: drafts that wait are past their deadline after 2 s, and are not written then."""
 
-_PASSING = {Unavailable, RateLimited}
+_PASSING = {Overloaded, RateLimited, Unavailable}
 """Refusals of a single draft that may be tried again."""
 
 _log = structlog.get_logger("maru.log")
@@ -48,7 +52,7 @@ _log = structlog.get_logger("maru.log")
 class Writer:
     """Owns the writing connection and its thread, which starts at once. `intake` is for tasks of `loop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a thread needs for itself
         self,
         file: OpenedFile,
         store_id: bytes,
@@ -58,9 +62,11 @@ class Writer:
         rates: ChannelRates,
         now_ms: Callable[[], int],
         sweep: Sweep,
+        space: Space,
     ) -> None:
         self._path = file.path
-        self._connection = Connection(file)
+        self._connection = Connection(file, space)
+        self._space = space
         self._channels = Channels(store_id)
         self._max_events = max_events
         self._rates = rates
@@ -160,7 +166,16 @@ class Writer:
     def _attempt(self, db: sqlite3.Connection, entries: Sequence[Waiting], *, trusting: bool) -> list[Outcome]:
         db.execute("BEGIN IMMEDIATE")
         now, judged = self._now_ms(), self._sweep.now(db)
-        batch = Batch(db, self._channels, now, self._max_events, rates=self._rates, trusting=trusting, judged_ms=judged)
+        batch = Batch(
+            db,
+            self._channels,
+            now,
+            self._max_events,
+            rates=self._rates,
+            trusting=trusting,
+            judged_ms=judged,
+            full=self._space.full,
+        )
         try:
             outcomes = batch.run([entry.draft for entry in entries], [entry.sender for entry in entries])
             db.execute("COMMIT")
@@ -200,7 +215,8 @@ class Writer:
         """Copy the WAL into the file if enough has changed. The answers are out, so nobody waits for this."""
         try:
             db = self._connection.get()
-            if not idle and db.total_changes - self._checkpointed_at < CHECKPOINT_CHANGES:
+            changes = TIGHT_CHANGES if self._space.tight else CHECKPOINT_CHANGES
+            if not idle and db.total_changes - self._checkpointed_at < changes:
                 return
             self._checkpointed_at = db.total_changes
             _, in_wal, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

@@ -30,7 +30,7 @@ class Subscriptions:
 
     A session enters a channel at the very position up to which it has been given the events, and its answer is written
     in the same step: no await stands between, so the answer precedes every later event. `check_read` raises
-    `Overloaded` if the replica has no time for joins that ask for history; what a client has missed is always given.
+    `Overloaded` if the replica has no time for joins that ask for history; missed events are always given.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Whether this replica has too much to do, and what it leaves undone then, so that those inside are served.
+"""Whether this replica has too much to do, so that it serves those inside and leaves other work undone.
 
 Judged by how late the event loop is, and by how much waits for slow readers. No part of readiness: all replicas of a
 busy deployment would leave at once.
@@ -30,11 +30,11 @@ def always() -> None:
 
 
 class Load(IntEnum):
-    """The states, in the order of severity; each leaves undone what those before it do."""
+    """The states, in the order of severity; each leaves undone more than the one before it."""
 
     CALM = 0
     BUSY = 1  # new handshakes
-    HOT = 2  # reads of history, but not of what a client has missed
+    HOT = 2  # reads of history, but no replay of missed events
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from functools import partial
 
 from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
+from server.ports.metrics import LogSize
 from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
 
@@ -43,7 +44,12 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
             from server.bootstrap.stores import memory, sqlite
 
             log = await sqlite.open_log(settings, resources)
-            bus = replace(memory.open_bus(), trims_refused=lambda: log.trims_refused, loops=(log.watch(),))
+            bus = replace(
+                memory.open_bus(),
+                trims_refused=lambda: log.trims_refused,
+                log_size=lambda: LogSize(log.space.used, log.space.limit, log.space.full),
+                loops=(log.watch(),),
+            )
             return Stores(log, bus, _own_secret)
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis

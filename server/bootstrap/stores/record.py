@@ -8,6 +8,7 @@ from typing import Any
 from server.domain.channels import ChannelName
 from server.domain.pushes import Emitted
 from server.ports.broadcast import Broadcast
+from server.ports.metrics import LogSize
 
 EmitHeard = Callable[[ChannelName, Emitted], None]
 
@@ -31,5 +32,7 @@ class Bus:
     """How many hints were not believed."""
     emits_refused: Callable[[], int] = lambda: 0
     """How many events of other processes were not passed on."""
+    log_size: Callable[[], LogSize] = LogSize
+    """How large the log is, if it has a bound of its own."""
     loops: tuple[Coroutine[Any, Any, None], ...] = ()
     """Work that runs until the end of the process."""

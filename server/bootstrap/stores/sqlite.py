@@ -16,6 +16,7 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessa
         max_events=settings.retention_events,
         max_age_ms=round(settings.retention_age * 1000),
         rate=settings.limits.get(Bucket.CHANNEL),
+        max_bytes=settings.max_log_bytes,
     )
     try:
         return await resources.enter_async_context(log)

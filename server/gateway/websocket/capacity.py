@@ -19,7 +19,7 @@ _log = structlog.get_logger("maru.connection")
 
 
 class Place(Enum):
-    """What becomes of a connection that was accepted."""
+    """The fate of a connection that was accepted."""
 
     CLIENT = auto()
     ANSWERED = auto()  # its request gets a 503

@@ -125,7 +125,7 @@ class FirstRead(asyncio.Protocol):
     def __init__(self, queue: "TurnQueue[FirstRead]", capacity: Capacity) -> None:
         self._queue = queue
         self._capacity = capacity
-        self._place = Place.CLOSED  # what it has of the capacity
+        self._place = Place.CLOSED  # its place in the capacity
         self._timer: asyncio.TimerHandle | None = None
         self.data = b""  # the first read, and what came while it was queued
 

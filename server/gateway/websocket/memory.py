@@ -10,7 +10,7 @@ UNCOUNTED_BYTES = 2_048
 """Bytes of a client that wait to be handled and are not counted: most clients never have more, and pay nothing."""
 
 COUNTED_FROM = 0.3
-"""From this share of the bound on, `fill` asks the transports: what is counted may have been taken since."""
+"""From this share of the bound on, `fill` asks the transports: some of the bytes may have been taken since."""
 
 SHED_TO = 0.9
 """Over the bound, clients are dropped until this share of it is in use; else the next message would exceed the bound

@@ -48,6 +48,7 @@ def test_defaults(env: Any) -> None:
         "redis_prefix": "maru:2:",
         "redis_wait_replicas": 0,
         "sqlite_path": Path("maru.db"),
+        "max_log_bytes": None,
         "retention_events": 100_000,
         "retention_age": 30 * 86_400.0,
         "ping_interval": 10.0,

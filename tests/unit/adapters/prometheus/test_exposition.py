@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from server.ports.metrics import Snapshot
+from server.ports.metrics import LogSize, Snapshot
 from tests.doubles.metrics import ScrapedCounters
 from tests.harness import scrape
 from tests.harness.scrape import own, read
@@ -26,6 +26,7 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
         rings_evicted=6,
         trims_refused=7,
         log_lines_dropped=8,
+        log_size=LogSize(9, 10, True),
         overload=2,
     )
     scraped.traffic.received_bytes, scraped.traffic.sent_bytes = 10, 20
@@ -42,6 +43,9 @@ def test_state_and_traffic_are_those_of_the_moment(scraped: ScrapedCounters) -> 
         "maru_rings_evicted_total": 6,
         "maru_trims_refused_total": 7,
         "maru_log_lines_dropped_total": 8,
+        "maru_log_bytes": 9,
+        "maru_log_limit_bytes": 10,
+        "maru_log_full": 1,
         "maru_overload_state": 2,
         "maru_received_bytes_total": 10,
         "maru_sent_bytes_total": 20,
