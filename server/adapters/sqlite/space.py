@@ -1,4 +1,4 @@
-"""Whether the log may grow: it takes no further messages before the disk is full, so that deletions and retention go on."""
+"""Whether the log may grow: messages are refused before the disk is full, so that deletions and retention go on."""
 
 import os
 import sqlite3
