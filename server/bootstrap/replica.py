@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +18,9 @@ from server.application.channels.subscriptions import Subscriptions
 from server.application.life.drainer import Drainer, DrainTiming
 from server.application.life.loop_lag import measure_lag
 from server.application.life.overload import Overload
+from server.application.limits.forgetting import forget_full
 from server.application.limits.limiter import Limiter
+from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
@@ -29,6 +31,7 @@ from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
 from server.domain.errors import Unavailable
 from server.domain.rings import Rings
+from server.domain.rules import Rules
 from server.gateway.chat.buckets import BUCKETS
 from server.gateway.chat.connections import SocketConnections
 from server.gateway.chat.handlers import channels, messages
@@ -68,7 +71,8 @@ class Replica:
     readiness: Readiness
     drainer: Drainer
     overload: Overload
-    limiter: Limiter | None
+    sweeps: tuple[Callable[[], None], ...]
+    """Forget buckets that are full."""
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """The tasks that run until the end of the process. If a task ends by itself, the process ends."""
@@ -81,7 +85,7 @@ class Replica:
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
             *self.stores.bus.loops,
-            *(() if self.limiter is None else (self.limiter.run(),)),
+            forget_full(self.sweeps),
         )
 
     async def ready(self) -> None:
@@ -140,7 +144,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     grace_ms = round(settings.token_grace * 1000)
     sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, grace_ms, limiter)
-    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters)
+    rules = Rules(settings.channel_rules)
+    slow_mode = SlowMode(rules, time.monotonic) if rules.slows else None
+    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode)
     handlers = {
         **channels.handlers(subscriptions),
         **messages.handlers(publisher, History(log, overload.check_read)),
@@ -163,6 +169,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     )
     connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
+    sweeps = tuple(each.sweep for each in (limiter, slow_mode) if each is not None)
     return Replica(
-        chat, cookies, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, limiter
+        chat, cookies, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, sweeps
     )

@@ -1,8 +1,10 @@
 """The rates that are on by default, on a real server: what passes, what is refused, and what a refusal says."""
 
 import asyncio
+import itertools
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,15 @@ PAYLOADS = {
     "history:read": {"channel": "room:limits"},
     "auth:refresh": {"token": "x"},
 }
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_channel() -> None:
+    """Each test writes to a channel of its own, which has a rate, too."""
+    SEND["channel"] = f"room:limits-{next(_numbers)}"
 
 
 def piece(*commands: tuple[str, object], first: int = 0) -> bytes:
@@ -176,7 +187,7 @@ async def test_commands_that_come_with_the_connect_are_judged(scene: Scene) -> N
     await client.send(opening + piece(*[("message:send", SEND)] * 60))
     assert (await client.text()).startswith("40/chat,")
     codes = await answered(client, 60)
-    assert codes.count("ok") in range(50, 53)
+    assert codes.count("ok") in range(50, 53), Counter(codes)
     await client.leave()
 
 
@@ -226,3 +237,43 @@ async def test_they_are_counted(scene: Scene) -> None:
     assert not (await client.ask("history:read", {}))["ok"]
     assert await count() - before in range(28, 32)
     await client.leave()
+
+
+async def test_slow_mode(scene: Scene) -> None:
+    """A second message of a user waits; a repeated one, and one elsewhere, does not; the refused have cost nothing."""
+    client = await scene.chat("hasty")
+    slow = {"channel": "room:slow:1", "text": "x", "key": "k"}
+    assert (await client.ask("message:send", slow))["ok"]
+    assert (await client.ask("message:send", slow))["duplicate"]
+    error: dict[str, Any] = {}
+    for number in range(100):
+        error = (await client.ask("message:send", slow | {"key": str(number)}))["error"]
+        assert (error["code"], error["details"]) == ("rate_limited", {"limit": "slow_mode"})
+    assert (await client.ask("message:send", SEND))["ok"]
+    wait_ms = error["retry_after_ms"]
+    assert 1 <= wait_ms <= 1_000
+    await pause(asyncio.Event(), wait_ms / 1_000)
+    assert (await client.ask("message:send", slow | {"key": "99"}))["ok"]
+    moderator = await scene.chat(token=token("mod", {"room:*": ["send", "moderate"]}))
+    for number in range(5):
+        assert (await moderator.ask("message:send", slow | {"key": str(number)}))["ok"]
+    for each in (client, moderator):
+        await each.leave()
+
+
+async def test_a_channel_takes_so_many_events_of_all(scene: Scene) -> None:
+    """Of many users together; the refused have cost their own buckets nothing, and keep their order."""
+    crowd = [await scene.chat(token=token(f"crowd-{number}", tier="free")) for number in range(5)]
+    channel = {"channel": "room:crowded", "text": "x"}
+    for client in crowd:
+        client.push(piece(*[("message:send", channel)] * 120))
+    codes = [await answered(client, 120) for client in crowd]
+    passed = sum(code == "ok" for each in codes for code in each)
+    assert passed in range(400, 480)
+    assert "rate_limited" in {code for each in codes for code in each}
+    for each in codes:
+        assert each == sorted(each, key=lambda code: code != "ok")
+    text = await scraped(scene.server.internal_port)
+    assert 'maru_rate_limited_total{command="message:send",scope="channel"}' in text
+    for client in crowd:
+        client.vanish()

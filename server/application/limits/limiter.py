@@ -2,7 +2,6 @@
 command's name. A command that is refused takes nothing from either.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from math import inf
 
@@ -11,9 +10,6 @@ from server.domain.gcra import UNLIMITED, Pace, pace, take, wait_s
 from server.domain.identity import Identity, UserId
 from server.domain.rates import Bucket, Rates, replaced
 from server.domain.values import value
-
-SWEEP_S = 1.0
-"""How often some of the users' buckets are looked at, to forget those that are full."""
 
 _OF_USERS = frozenset({Bucket.SEND})
 """Buckets that all sessions of a user on a replica share."""
@@ -75,12 +71,10 @@ class Limiter:
         """Return what a new session may do."""
         return Allowance(self.plans(identity), identity.user)
 
-    async def run(self) -> None:
-        """Forget full buckets, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            for buckets in self.users.values():
-                buckets.sweep(self.clock())
+    def sweep(self) -> None:
+        """Forget some of the buckets that are full."""
+        for buckets in self.users.values():
+            buckets.sweep(self.clock())
 
 
 class Allowance:

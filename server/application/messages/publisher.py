@@ -8,11 +8,12 @@ from functools import partial
 
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import COMMAND_DEADLINE_S, deadline, watch_over
+from server.application.limits.slow_mode import SlowMode
 from server.application.messages.submission import Submission
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
-from server.domain.errors import MaruError
+from server.domain.errors import MaruError, RateLimited
 from server.domain.events import MessageEvent
 from server.domain.identity import Action, Author, Identity, UserId, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId, Tombstone, author_digest
@@ -40,6 +41,7 @@ class Publisher:
         new_id: Callable[[int], MessageId],
         metrics: MessageMetrics = SILENT,
         clock: Callable[[], float] = time.perf_counter,
+        slow_mode: SlowMode | None = None,
     ) -> None:
         self._log = log
         self.broadcast = broadcast
@@ -47,12 +49,18 @@ class Publisher:
         self._new_id = new_id
         self.metrics = metrics
         self.clock = clock
+        self._slow_mode = slow_mode  # None if no channel is slow
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
     async def send(self, identity: Identity, command: Send) -> Appended:
-        """Write a message. Raises `PermissionDenied`, `Unavailable`, `Overloaded`."""
+        """Write a message. Raises `PermissionDenied`, `RateLimited`, `Unavailable`, `Overloaded`."""
+        draft = self._new_message(identity, command)
         async with deadline():
-            return await self._publish(self._new_message(identity, command))
+            try:
+                return await self._publish(draft)
+            except RateLimited:
+                self._give_back(identity, draft)
+                raise
 
     @property
     def crowded(self) -> bool:
@@ -64,21 +72,35 @@ class Publisher:
 
         `done` is called once, within `COMMAND_DEADLINE_S`, perhaps before this returns; after `Unavailable`, the
         sender has failed. The messages of a sender are written in the order of the calls, or not at all, as promise 12
-        of `MessageLog` says. Raises `PermissionDenied`, and calls nothing then.
+        of `MessageLog` says. Raises `PermissionDenied`, `RateLimited`, and calls nothing then.
         """
         draft = self._new_message(identity, command)
+        if self._slow_mode is not None:
+            done = partial(self._told, done, identity, draft)
         submission = Submission(self, watch_over(COMMAND_DEADLINE_S), sender, done)
         self._log.submit(draft, sender, submission.written)
 
     def _new_message(self, identity: Identity, command: Send) -> NewMessage:
         channel = ChannelName(command.channel)
         authorize(identity, Action.SEND, channel)
+        if self._slow_mode is not None:
+            self._slow_mode.take(identity, channel, command.key)
         at = self._now_ns() // NS_PER_MS
         reply_to = None if command.reply_to is None else MessageId(command.reply_to)
         # By position: with the names, a call with so many fields takes twice as long.
         return NewMessage(
             channel, self._new_id(at), identity.author, command.text, command.data, reply_to, command.key, at
         )
+
+    def _told(self, done: Done, identity: Identity, draft: NewMessage, outcome: Appended | Exception) -> None:
+        if isinstance(outcome, RateLimited):
+            self._give_back(identity, draft)
+        done(outcome)
+
+    def _give_back(self, identity: Identity, draft: NewMessage) -> None:
+        """Let the user send again at once, in a slow channel that has refused the message for another reason."""
+        if self._slow_mode is not None:
+            self._slow_mode.give_back(identity, draft.channel, draft.key)
 
     async def edit(self, identity: Identity, command: Edit) -> Appended:
         """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.application.limits.forgetting import forget_full
 from server.application.limits.limiter import Allowance, Limiter, Shortage
 from server.domain.gcra import Rate, whole_ms
 from server.domain.identity import CompiledGrants, Identity, UserId
@@ -169,7 +170,7 @@ def test_full_buckets_are_forgotten() -> None:
     async def scenario() -> None:
         clock = asyncio.get_running_loop().time
         limits = limiter(clock=clock)
-        sweeping = asyncio.create_task(limits.run())
+        sweeping = asyncio.create_task(forget_full([limits.sweep]))
         limits.allowance(identity("early")).take("send", clock())
         await asyncio.sleep(1.75)
         limits.allowance(identity("late")).take("send", clock())
