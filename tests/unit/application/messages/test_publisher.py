@@ -10,19 +10,22 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import COMMAND_DEADLINE_S
+from server.application.limits.slow_mode import SlowMode
 from server.application.messages.publisher import Publisher
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Sender
-from server.domain.errors import Conflict, NotFound, PermissionDenied, Unavailable
+from server.domain.errors import Conflict, NotFound, PermissionDenied, RateLimited, Unavailable
 from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited
+from server.domain.gcra import Rate
 from server.domain.identity import Author, Identity, UserId
 from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.rules import Rule, Rules
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
 from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, event, identity, some_id
-from tests.doubles.virtual_time import virtually
+from tests.doubles.virtual_time import turns, virtually
 
 ALICE = identity("alice")
 BOB = identity("bob", grants={"room:*": ["join", "send"]})
@@ -39,10 +42,13 @@ class Press:
     broker: Broker = field(default_factory=Broker)
     now: int = NOW_MS
     ids: int = 0
+    slow_mode: SlowMode | None = None
 
     def __post_init__(self) -> None:
         self.link: BrokerLink = self.broker.link()
-        self.publisher = Publisher(self.log, self.link, lambda: self.now * 1_000_000, self.new_id)
+        self.publisher = Publisher(
+            self.log, self.link, lambda: self.now * 1_000_000, self.new_id, slow_mode=self.slow_mode
+        )
 
     def new_id(self, unix_ms: int) -> MessageId:
         """The next one."""
@@ -510,3 +516,44 @@ async def test_a_crowded_log_wants_no_more_submissions(press: Press) -> None:
     assert not press.publisher.crowded
     press.log.crowded_now = True
     assert press.publisher.crowded
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_slow_mode(waits: bool) -> None:
+    """A second message of a user is refused, whichever way it is sent; a message that the channel's rate has refused
+    does not count."""
+    now = 100.0
+    log = MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS, rate=Rate(0.1, 2), clock=lambda: now)
+    slow_mode = SlowMode(Rules({"room:*": Rule(5.0)}), lambda: now)
+    press = Press(log=FaultyLog(log), slow_mode=slow_mode)
+
+    async def send(identity: Identity) -> str:
+        outcomes: list[object] = []
+        command = Send(channel=ROOM, text="hi")
+        try:
+            if waits:
+                outcomes.append(await press.publisher.send(identity, command))
+            else:
+                press.publisher.submit(identity, command, Sender(), outcomes.append)
+                await turns(5)
+        except RateLimited as error:
+            outcomes.append(error)
+        (outcome,) = outcomes
+        return outcome.scope if isinstance(outcome, RateLimited) else "ok"
+
+    bob, cora = (identity(name, grants={"room:*": ["send"]}) for name in ("bob", "cora"))
+    assert [await send(bob), await send(bob), await send(cora)] == ["ok", "slow_mode", "ok"]
+    now += 5.1
+    assert await send(bob) == "channel"
+    now += 5.1
+    assert await send(bob) == "ok"
+    assert await send(bob) == "slow_mode"
+
+
+async def test_without_slow_mode_a_channels_rate_is_the_only_one() -> None:
+    """Its refusal reaches the caller."""
+    log = MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS, rate=Rate(0.1, 1), clock=lambda: 1.0)
+    press = Press(log=FaultyLog(log))
+    await press.send()
+    with pytest.raises(RateLimited):
+        await press.send()
