@@ -183,8 +183,14 @@ def _serve(settings: Settings, _: argparse.Namespace) -> None:
     descriptors.raise_limit()
     last_steps.append(flush_soon)
     if generated := dev_secret_file(settings):
+        _log.warning(
+            "development.mode",
+            dev=settings.dev.value,
+            host=settings.host,
+            file=str(generated),
+            remedy="everybody who reaches this server gets tokens for every user; unset MARU_DEV in production",
+        )
         settings = with_dev_secret(settings)
-        _log.info("development secret in use", file=str(generated))
     from server.bootstrap.serve import serve
 
     async def run() -> None:

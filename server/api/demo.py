@@ -1,17 +1,19 @@
-"""The demo page and its tokens: for development only, mounted if `MARU_DEV=1`.
+"""The demo page and its tokens: for development only, mounted by `MARU_DEV`.
 
 `GET /` and `GET /demo/*` serve `clients/js-demo/public`, `GET /vendor/*` the client library that npm installed.
-`GET /dev/token?user=NAME` gives anybody a token for any user, so it answers only if it is asked by a loopback name.
+`GET /dev/token?user=NAME` gives anybody a token for any user, so it answers this machine alone: asked from there, by a
+loopback name, through no proxy, by no page of another machine. Pages of this machine may be on any port.
 """
 
-import ipaddress
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
+from server.domain.addresses import is_loopback
 from server.domain.errors import BadRequest
 from server.domain.identity import MAX_USER_CHARS
 from server.domain.texts import visible
@@ -25,6 +27,21 @@ MAX_TTL_DIGITS = 5
 
 MintToken = Callable[[str, int], str]
 """Make a token for a user; it lives for this many seconds."""
+
+_FORWARDED = (
+    "forwarded",
+    "x-forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-original",
+    "cf-connecting",
+    "true-client",
+)
+"""How the names of headers begin that a proxy adds."""
+
+_OWN_SITES = ("same-origin", "none")
+"""`Sec-Fetch-Site` of this server's own pages, and of an address that was typed."""
 
 _PAGE_HEADERS = {
     # `connect-src 'self'` covers the page's own WebSocket, and no other port or host.
@@ -50,13 +67,14 @@ def available(root: Path) -> bool:
 
 
 class Demo:
-    """The development routes over the files in `root`. Without the client library `GET /` says how to install it."""
+    """The development routes over the files in `root`. Without the client library `GET /` says how to install it.
+    `public`: other machines may ask for tokens, too."""
 
-    def __init__(self, root: Path, mint: MintToken, *, loopback_only: bool) -> None:
+    def __init__(self, root: Path, mint: MintToken, *, public: bool) -> None:
         self._root = root
         self._public = (root / "public").resolve()
         self._mint = mint
-        self._loopback_only = loopback_only
+        self._public_tokens = public
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to mount on the public port."""
@@ -95,8 +113,15 @@ class Demo:
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """Answer `?user=NAME[&ttl=SECONDS]` with `{token, user, expires_at}`."""
-        if self._loopback_only and not _is_loopback(request.url.host):
-            return _refused("this host name is not the loopback's; open http://localhost")
+        problem = self._stranger(request)
+        answer = _refused(problem) if problem else self._minted(request)
+        origin = request.headers.get("Origin")
+        if origin is not None and _is_loopback_origin(origin):
+            answer.headers["Access-Control-Allow-Origin"] = origin
+        answer.headers["Vary"] = "Origin"
+        return answer
+
+    def _minted(self, request: web.Request) -> web.Response:
         user, ttl = visible(request.query.get("user", "")), request.query.get("ttl", str(TOKEN_TTL_S))
         if not 1 <= len(user) <= MAX_USER_CHARS or not user.isprintable():
             return _refused(f"user: expected 1 to {MAX_USER_CHARS} printable characters")
@@ -107,15 +132,28 @@ class Demo:
         body = {"token": self._mint(user, int(ttl)), "user": user, "expires_at": expires_at}
         return web.json_response(body=orjson.dumps(body), headers={"Cache-Control": "no-store"})
 
+    def _stranger(self, request: web.Request) -> str | None:
+        """Return why the request may come from somebody else than this machine's user."""
+        # Proxies speak HTTP/1.0 unless they are told otherwise, and then may add no header; no browser does.
+        if request.version < HttpVersion11 or any(name.lower().startswith(_FORWARDED) for name in request.headers):
+            return "this request came through a proxy; ask the server itself, at http://localhost"
+        if not self._public_tokens and not is_loopback(request.remote):
+            return "this request came from another machine; MARU_DEV=insecure-public lets it have tokens"
+        if not self._public_tokens and not is_loopback(request.url.host):
+            return "this host name is not the loopback's; open http://localhost"
+        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+        if _is_loopback_origin(origin) if origin is not None else site in _OWN_SITES:
+            return None
+        return "a page of another machine asks; open the page from http://localhost"
+
 
 def _refused(message: str) -> web.Response:
     return web.json_response(body=orjson.dumps(errors.http_body(BadRequest(message))), status=400)
 
 
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
+def _is_loopback_origin(origin: str) -> bool:
     try:
-        return ipaddress.ip_address(host or "").is_loopback
+        parts = urlsplit(origin)
+        return parts.scheme in {"http", "https"} and is_loopback(parts.hostname)
     except ValueError:
         return False

@@ -9,9 +9,8 @@ from server.api import demo
 from server.api.demo import Demo
 from server.bootstrap.tokens import mint
 from server.domain.identity import Action, Grants
+from server.settings.choices import Development
 from server.settings.model import Settings
-
-LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 DEMO_GRANTS: Grants = {
     "room:*": frozenset((Action.JOIN, Action.SEND)),
@@ -31,6 +30,6 @@ def mount(settings: Settings, app: web.Application) -> None:
     def mint_demo(user: str, ttl_s: int) -> str:
         return mint(settings, user, ttl_s, name=user, grants=DEMO_GRANTS)
 
-    app.add_routes(Demo(DEMO, mint_demo, loopback_only=settings.host in LOOPBACK).routes())
+    app.add_routes(Demo(DEMO, mint_demo, public=settings.dev is Development.PUBLIC).routes())
     if not demo.available(DEMO):
         _log.warning("demo.missing", remedy="run `npm ci` in clients/js-demo; serving without the page")

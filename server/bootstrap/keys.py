@@ -38,14 +38,13 @@ def signing_secret(settings: Settings) -> str:
 
 
 def dev_secret_file(settings: Settings) -> Path | None:
-    """Return the file of the development secret; None if the settings name a key, or are not for development."""
-    if not settings.dev or settings.jwt_secret or settings.jwt_public_key:
-        return None
-    return settings.sqlite_path.parent / DEV_SECRET_FILE
+    """Return the file of the development secret; None if the settings are not for development."""
+    return settings.sqlite_path.parent / DEV_SECRET_FILE if settings.dev else None
 
 
 def with_dev_secret(settings: Settings) -> Settings:
-    """Return the settings with the development secret, if they need one. Raises `StartRefused`."""
+    """Return the settings; those of development with its own secret as the only key, whatever else they name: what it
+    signs is worth nothing elsewhere. Raises `StartRefused`."""
     path = dev_secret_file(settings)
     if path is None:
         return settings
@@ -53,4 +52,4 @@ def with_dev_secret(settings: Settings) -> Settings:
         secret = kept_secret(path)
     except SecretUnusable as error:
         raise StartRefused(str(error)) from None
-    return settings.model_copy(update={"jwt_secret": SecretStr(secret)})
+    return settings.model_copy(update={"jwt_secret": SecretStr(secret), "jwt_public_key": None})

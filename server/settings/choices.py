@@ -18,6 +18,17 @@ class BroadcastKind(StrEnum):
     REDIS = "redis"
 
 
+class Development(StrEnum):
+    """Whether anybody may have a token for any user: nobody, this machine alone, or the network, too."""
+
+    OFF = "0"
+    ON = "1"
+    PUBLIC = "insecure-public"
+
+    def __bool__(self) -> bool:
+        return self is not Development.OFF
+
+
 class LogLevel(StrEnum):
     """The level of the least severe lines that are written."""
 

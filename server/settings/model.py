@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.domain.addresses import is_loopback
 from server.domain.gcra import Rate
 from server.domain.identity import Action
 from server.domain.limits import MAX_RESUME_CHANNELS
@@ -14,7 +15,7 @@ from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
 from server.domain.rules import Rule
 from server.settings import rates, values
-from server.settings.choices import BroadcastKind, EventLoop, LogFormat, LogLevel, MessageLogKind
+from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
 
 VERSION = "0.1.0"
 """The server's version, in `session:ready`, `--version`, the logs and the metrics. setup.cfg has the same number."""
@@ -26,6 +27,9 @@ _HOUR = 3600.0
 
 FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url", "cluster_secret")
 """Secrets that may stand in a file, named by the variable with `_FILE` at its end."""
+
+_PRODUCTION = ("jwt_secret", "jwt_public_key", "redis_url", "cluster_secret", "api_keys")
+"""Fields that development leaves alone."""
 
 _OWN_RULES = {
     "jwt_public_key",
@@ -71,7 +75,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    dev: bool = Field(default=False, description="1 or 0")
+    dev: Annotated[Development, BeforeValidator(values.development)] = Field(
+        default=Development.OFF, description="1, 0 or insecure-public"
+    )
     host: str = Field(default_factory=lambda data: "127.0.0.1" if data["dev"] else "0.0.0.0")  # noqa: S104 a server
     port: Port = 8080
     # Probes and metrics have no login. In a container only what is published can be reached: the image opens it.
@@ -218,6 +224,18 @@ class Settings(BaseSettings):
         if log and not broadcast:
             raise ValueError(
                 f"MARU_BROADCAST: {self.broadcast}, expected redis; replicas that share the log must share hints"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _alone_in_development(self) -> Self:
+        """Refuse development beside the things of a production: it gives everybody tokens for every user."""
+        given = [PREFIX + name.upper() for name in _PRODUCTION if getattr(self, name)]
+        found = given or ([] if is_loopback(self.host) else [f"{PREFIX}HOST={self.host}"])
+        if self.dev is Development.ON and found:
+            raise ValueError(
+                f"MARU_DEV: 1 gives everybody tokens for every user, and {found[0]} is set; unset one of the two (or, "
+                "if everybody may be everybody, set MARU_DEV=insecure-public)"
             )
         return self
 

@@ -81,6 +81,12 @@ def secret_in(path: Path) -> str:
     return text
 
 
+def development(value: object) -> object:
+    """Return one of the words of `Development`. Also takes the words for yes and no."""
+    word = str(int(value)) if isinstance(value, bool) else str(value).strip().lower()
+    return {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}.get(word, word)
+
+
 def lower(value: object) -> object:
     """Return a text in lower case, without the spaces around it."""
     return value.strip().lower() if isinstance(value, str) else value

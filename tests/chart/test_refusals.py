@@ -150,6 +150,13 @@ TEMPLATES: list[tuple[Values, str]] = [
         "redis.url and redis.existingSecret are set, expected one",
     ),
     ({"apiKeys": {"keys": [f"{SECRET}, another"]}}, "apiKeys.keys[0]: expected 16 to 256 printable ASCII characters"),
+    ({"extraEnv": [{"name": "MARU_DEV", "value": "1"}]}, "extraEnv: MARU_DEV gives everybody tokens for every user"),
+    ({"extraEnv": [{"name": "maru_dev", "value": "insecure-public"}]}, "extraEnv: MARU_DEV gives everybody"),
+    (
+        {"extraEnv": [{"name": "MARU_CLUSTER_SECRET", "value": "x"}]},
+        "extraEnv: MARU_CLUSTER_SECRET is set by the chart",
+    ),
+    ({"cluster": {"existingSecret": f"{SECRET}_"}}, "cluster.existingSecret: expected the name of a Secret"),
     ({"apiKeys": {"keys": ["k" * 16], "existingSecret": "b"}}, "apiKeys.keys and apiKeys.existingSecret are set"),
     ({"updateStrategy": {"type": "RollingUpdate"}}, "RollingUpdate never finishes with the SQLite log in a volume"),
     (

@@ -29,7 +29,7 @@ Visit = Callable[..., Awaitable[ChatPage]]
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
     """A development server with a secret that it made, as `make run` starts it, but on free ports."""
-    async with ServerProcess(tmp_path, {"MARU_DEV": "1", "MARU_JWT_SECRET": ""}) as running:
+    async with ServerProcess(tmp_path, {"MARU_DEV": "1"}) as running:
         yield running
         assert running.faults() == []
 

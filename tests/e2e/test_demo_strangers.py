@@ -48,7 +48,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
     async with log:
         for number, said in enumerate(SAID):
             await log.append(message(number, *said))
-    async with ServerProcess(tmp_path, {"MARU_DEV": "1", "MARU_JWT_SECRET": ""}) as running:
+    async with ServerProcess(tmp_path, {"MARU_DEV": "1"}) as running:
         yield running
         assert running.faults() == []
 

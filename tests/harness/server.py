@@ -37,11 +37,16 @@ class ServerProcess(Process[asyncio.subprocess.Process]):
     second by a single user, and those of the limits turn them on (`LIMITS`). Use as an async context manager.
 
     `lines` are its log lines so far, parsed; `output` is everything that it wrote, for searches. `program` are
-    the arguments of Python.
+    the arguments of Python. `keep_secret` leaves a development server the secret of `env`, and none of the tests'.
     """
 
     def __init__(
-        self, folder: Path, env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "server")
+        self,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("-m", "server"),
+        *,
+        keep_secret: bool = False,
     ) -> None:
         super().__init__(folder)
         self.internal_port = free_port()
@@ -63,11 +68,20 @@ class ServerProcess(Process[asyncio.subprocess.Process]):
             "PYTHONPATH": str(ROOT),
             **(env or {}),
         }
+        if self._env.get("MARU_DEV", "0") != "0" and not keep_secret:
+            self._keep_dev_secret()
 
     @property
     def output(self) -> str:
         """Everything that it wrote so far."""
         return "".join(self._output)
+
+    def _keep_dev_secret(self) -> None:
+        """Let a development server, which takes no secret of ours, find its own: the same."""
+        self._env["MARU_JWT_SECRET"] = ""
+        file = self.folder / ".maru-dev-secret"
+        file.touch(0o600)
+        file.write_text(SECRET)
 
     async def __aexit__(self, *_: object) -> None:
         if self._process is not None and self._process.returncode is None:

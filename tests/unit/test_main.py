@@ -193,7 +193,7 @@ def test_a_kept_secret_that_is_unfit_is_one_line(
 def test_token_needs_a_secret(at: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     """A server that only checks tokens can't make them, and says so."""
     key = ed25519.Ed25519PrivateKey.generate().public_key()
-    at(DEV="1", JWT_PUBLIC_KEY=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+    at(JWT_PUBLIC_KEY=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
     assert main(["token", "--user", "bob"]) == 1
     assert re.fullmatch(r"maru: MARU_JWT_SECRET: not set.*\n", capsys.readouterr().err)
 
@@ -249,7 +249,7 @@ def test_a_taken_port_is_one_line(run: Run) -> None:
 @pytest.mark.parametrize("variable", ["HOST", "INTERNAL_HOST"])
 def test_a_host_that_is_not_ours_is_one_line(run: Run, variable: str) -> None:
     """It names the variable of the address, not that of the port. 192.0.2.1 is for documents (RFC 5737)."""
-    ended = run(DEV="1", PORT="0", INTERNAL_PORT="0", LOG_LEVEL="error", **{variable: "192.0.2.1"})
+    ended = run(DEV="insecure-public", PORT="0", INTERNAL_PORT="0", LOG_LEVEL="error", **{variable: "192.0.2.1"})
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"maru: MARU_{variable}: can't listen on 192.0.2.1:0")
     assert ended.stderr.count("\n") == 1

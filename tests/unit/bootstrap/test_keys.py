@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from server.bootstrap.keys import check_key, token_key
+from server.settings.choices import Development
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
 
@@ -18,7 +19,7 @@ PRIVATE_KEY = ed25519.Ed25519PrivateKey.generate()
 def settings(secret: str | None = None, public_key: str | None = None) -> Settings:
     """Development settings with this key."""
     held = None if secret is None else SecretStr(secret)
-    return Settings(_env_file=None, dev=True, jwt_secret=held, jwt_public_key=public_key)
+    return Settings(_env_file=None, dev=Development.PUBLIC, jwt_secret=held, jwt_public_key=public_key)
 
 
 def refusal(**key: str) -> str:

@@ -28,10 +28,12 @@ def test_the_environment_wins_over_the_file(env: Any) -> None:
     assert (settings.port, settings.internal_port, settings.host) == (3333, 2222, "::1")
 
 
+ALL = "everybody tokens for every user"
+
 BAD: dict[str, tuple[dict[str, str], str]] = {
     "port a word": ({"PORT": "http"}, "MARU_PORT: expected a port from 0 to 65535 (0: any that is free), got 'http'"),
     "port too high": ({"PORT": "65536"}, "MARU_PORT: expected a port"),
-    "dev": ({"DEV": "maybe"}, "MARU_DEV: expected 1 or 0, got 'maybe'"),
+    "dev": ({"DEV": "maybe"}, "MARU_DEV: expected 1, 0 or insecure-public, got 'maybe'"),
     "interval zero": ({"PING_INTERVAL": "0"}, "MARU_PING_INTERVAL: expected a duration over 0"),
     "interval in milliseconds": (
         {"PING_INTERVAL": "10000"},
@@ -131,7 +133,28 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         "MARU_REDIS_URL_FILE: the file can't be read (No such file or directory)",
     ),
     "a secret's file by a URL": ({"REDIS_URL_FILE": "file:///etc/x"}, "MARU_REDIS_URL_FILE: expected a file's path"),
-    "two faults": ({"PORT": "x", "DEV": "x"}, "MARU_DEV: expected 1 or 0, got 'x' (and 1 more)"),
+    "development with a secret": (
+        {"DEV": "1"},
+        "MARU_DEV: 1 gives everybody tokens for every user, and MARU_JWT_SECRET is",
+    ),
+    **{
+        f"development with {name}": (
+            {"DEV": "1", "JWT_SECRET": "", name: value},
+            f"MARU_DEV: 1 gives {ALL}, and MARU_{name}",
+        )
+        for name, value in {
+            "JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----canary",
+            "REDIS_URL": "redis://:canary@127.0.0.1",
+            "CLUSTER_SECRET": "canary" * 8,
+            "API_KEYS": "canary" * 4,
+            "HOST": "0.0.0.0",
+        }.items()
+    },
+    "development on every IPv6 address": (
+        {"DEV": "1", "JWT_SECRET": "", "HOST": "::"},
+        f"MARU_DEV: 1 gives {ALL}, and",
+    ),
+    "two faults": ({"PORT": "x", "DEV": "x"}, "MARU_DEV: expected 1, 0 or insecure-public, got 'x' (and 1 more)"),
 }
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from server.domain.identity import Action
 from server.domain.rates import DEFAULTS
-from server.settings.choices import BroadcastKind, EventLoop, LogFormat, MessageLogKind
+from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, MessageLogKind
 from server.settings.model import VERSION, Settings
 
 SECRET = "canary-canary-canary-canary-canary"
@@ -22,7 +22,7 @@ def test_defaults(env: Any) -> None:
     """With a secret alone: everywhere reachable, durable, in JSON."""
     settings = env()
     assert settings.model_dump() == {
-        "dev": False,
+        "dev": Development.OFF,
         "host": "0.0.0.0",
         "port": 8080,
         "internal_host": "127.0.0.1",
@@ -79,7 +79,21 @@ def test_development(env: Any) -> None:
     assert (settings.host, settings.internal_host) == ("127.0.0.1", "127.0.0.1")
     assert settings.log_format is LogFormat.CONSOLE
     assert settings.jwt_secret is None
-    assert env(DEV="1", HOST="0.0.0.0", LOG_FORMAT="json").host == "0.0.0.0"
+    assert env(DEV="1", JWT_SECRET="", HOST="::1", LOG_FORMAT="json").host == "::1"
+
+
+@pytest.mark.parametrize("word", ["1", "true", "Yes", " on "])
+def test_development_by_any_word_for_yes(env: Any, word: str) -> None:
+    """As every other switch takes them."""
+    assert env(DEV=word.strip(), JWT_SECRET="").dev is Development.ON
+    assert not env(DEV="no").dev
+
+
+def test_development_in_public_is_said_in_full(env: Any) -> None:
+    """Beside the things of a production, and on any host."""
+    settings = env(DEV="insecure-public", HOST="0.0.0.0", REDIS_URL="redis://redis", API_KEYS="k" * 16)
+    assert settings.dev is Development.PUBLIC
+    assert settings.jwt_secret is not None
 
 
 def test_values_are_parsed(env: Any) -> None:
