@@ -13,6 +13,7 @@ import structlog
 from server.adapters.clock import now_ms
 from server.adapters.prometheus.counters import Counters
 from server.api.probes import Readiness
+from server.application.channels.hosting import HOSTED_LIMIT
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.life.drainer import Drainer, DrainTiming
@@ -52,6 +53,9 @@ from server.wire.messages import encode, erase
 
 OUTBOUND_SHARE = 4
 """Frames that wait for clients that do not read may take a quarter of the memory, unless a setting says otherwise."""
+
+MEMORY_OF_A_CHANNEL = 16 * 1024
+"""A replica with much memory hosts more channels: one for so many bytes, an eighth of which it takes."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -139,7 +143,8 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
     rings = Rings(encode, erase, settings.max_rings)
-    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings)
+    hosted = max(HOSTED_LIMIT, memory_limit() // MEMORY_OF_A_CHANNEL)
+    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=hosted)
     subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters, overload.check_read)
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     grace_ms = round(settings.token_grace * 1000)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 
+from server.application.channels.hosting import HOSTED_LIMIT
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.messages.publisher import Publisher
@@ -40,10 +41,11 @@ async def replica(
     broadcast: Broadcast,
     clock: Callable[[], float] | None = None,
     metrics: Metrics = SILENT,
+    hosted: int = HOSTED_LIMIT,
 ) -> AsyncIterator[Replica]:
     """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
 
-    `clock` is the hub's, in seconds; without one, the loop's.
+    `clock` is the hub's, in seconds; without one, the loop's. At most `hosted` channels are hosted.
     """
     transport = RecordingTransport()
     rings = sample_rings()
@@ -52,7 +54,7 @@ async def replica(
 
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
-            hub = Hub(log, broadcast, transport, transport, tasks, now, metrics, rings=rings)
+            hub = Hub(log, broadcast, transport, transport, tasks, now, metrics, rings=rings, limit=hosted)
             publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(_numbers)), metrics, now)
             subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics)
             made.set_result(Replica(log, hub, rings, transport, subscriptions, publisher, tasks.create_task(hub.run())))

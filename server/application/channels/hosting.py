@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from server.application.channels.quarantine import Quarantine
 from server.domain.channels import ChannelName
-from server.domain.errors import MaruError, Unavailable
+from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.events import Event
 from server.domain.messages import Position
 from server.domain.recovery import REPLAY_LIMIT
@@ -30,6 +30,9 @@ channels stand before another's."""
 EMPTY_LIMIT = 5_000
 """Channels without a member that stay hosted. Beyond it those are released first that were asked for longest ago: a
 client that joins and leaves made-up channels holds some 10 MB, and not 2 KB for each channel of half a minute."""
+
+HOSTED_LIMIT = 50_000
+"""Channels that are hosted, some 100 MB. Empty ones make room for others; if there are none, no further one opens."""
 
 SWEEP_S = 5.0
 """How often empty channels are looked for."""
@@ -99,6 +102,7 @@ class Hosting:
         rings: Rings,
         opened: Opened,
         quarantine: Quarantine,
+        limit: int = HOSTED_LIMIT,
     ) -> None:
         self._log = log
         self._broadcast = broadcast
@@ -108,6 +112,7 @@ class Hosting:
         self._rings = rings
         self._opened = opened
         self._quarantine = quarantine
+        self._limit = limit
         # Channels that had no member when they were last looked at, those first that were asked for longest ago.
         self._empty: OrderedDict[ChannelName, None] = OrderedDict()
         self._slots = asyncio.Semaphore(OPENINGS)  # for openings that have begun; the others wait in their order
@@ -131,7 +136,8 @@ class Hosting:
         return self._opening.get(channel)
 
     async def host(self, channel: ChannelName, since: Position | None = None) -> HostedChannel:
-        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault.
+        """Return the channel, opened. Raises `Unavailable` if the log or the broker is away, or after a fault, and
+        `Overloaded` if too many channels have members here.
 
         The caller may add a member within `LINGER_S`, unless the channel is `released` by then. If the channel opens
         for this caller, the events after `since` come with the read that opens it.
@@ -174,8 +180,8 @@ class Hosting:
         await self._release_oldest()
 
     async def _release_oldest(self) -> None:
-        """Release empty channels until there are at most `EMPTY_LIMIT`."""
-        while len(self._empty) > EMPTY_LIMIT:
+        """Release empty channels until there are at most `EMPTY_LIMIT`, and room for another channel."""
+        while len(self._empty) > EMPTY_LIMIT or (self._empty and len(self._hosted) >= self._limit):
             channel, _ = self._empty.popitem(last=False)
             if not self._membership.members(channel):
                 await self._release(channel)
@@ -210,6 +216,9 @@ class Hosting:
         async with self._slots:
             self._opening[channel].begun = True
             await self._release_oldest()
+            if len(self._hosted) >= self._limit:
+                del self._opening[channel]
+                return Overloaded("this server has as many channels as it can have")
             return await self._begin(channel, since)
 
     async def _begin(self, channel: ChannelName, since: Position | None) -> HostedChannel | MaruError:

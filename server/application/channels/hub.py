@@ -10,7 +10,7 @@ from typing import assert_never
 
 from server.application.channels.delivery import Delivery
 from server.application.channels.healing import Healing
-from server.application.channels.hosting import HostedChannel, Hosting, Opening
+from server.application.channels.hosting import HOSTED_LIMIT, HostedChannel, Hosting, Opening
 from server.application.channels.lanes import Lanes
 from server.application.channels.quarantine import Quarantine
 from server.application.channels.repair import Repair
@@ -30,7 +30,8 @@ HINTS_PER_TURN = 32
 
 
 class Hub:
-    """Hosts channels. `tasks` owns the work that opens and heals them; `clock` is monotonic, in seconds."""
+    """Hosts channels, at most `limit`. `tasks` owns the work that opens and heals them; `clock` is monotonic, in
+    seconds."""
 
     def __init__(  # noqa: PLR0913  # everything that a channel needs, wired in one place
         self,
@@ -43,6 +44,7 @@ class Hub:
         metrics: ChannelMetrics = SILENT,
         *,
         rings: Rings,
+        limit: int = HOSTED_LIMIT,
     ) -> None:
         self._broadcast = broadcast
         self._metrics = metrics
@@ -50,7 +52,7 @@ class Hub:
         self.clock = clock
         self.quarantine = Quarantine(tasks, self._retry, metrics)
         self._delivery = Delivery(log, transport, membership, metrics)
-        self._hosting = Hosting(log, broadcast, membership, tasks, clock, rings, self._opened, self.quarantine)
+        self._hosting = Hosting(log, broadcast, membership, tasks, clock, rings, self._opened, self.quarantine, limit)
         repair = Repair(log, self._hosting, self._delivery, transport, membership, metrics)
         self._healing = Healing(self._hosting, repair, tasks, clock, self.quarantine)
 

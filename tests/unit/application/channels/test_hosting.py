@@ -4,15 +4,18 @@ import asyncio
 
 import pytest
 
+from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hosting import EMPTY_LIMIT, LINGER_S, OPENINGS, SWEEP_S, Opening
 from server.domain.channels import ChannelName
-from server.domain.errors import Unavailable
+from server.domain.errors import Overloaded, Unavailable
 from server.domain.messages import Position
 from server.domain.sequencing import HELD_LIMIT
 from server.ports.broadcast import LinkRestored
-from tests.doubles.faulty_log import Gate, at_once
+from tests.doubles.chaotic_broadcast import Broker
+from tests.doubles.faulty_log import FaultyLog, Gate, at_once
 from tests.doubles.hub_stage import ALICE, FOREIGN, HubStage, offsets
-from tests.doubles.samples import ROOM, event, event_range
+from tests.doubles.replica import replica
+from tests.doubles.samples import HOUR_MS, ROOM, event, event_range
 from tests.doubles.virtual_time import turns
 
 
@@ -277,3 +280,41 @@ async def test_a_broker_that_is_away_keeps_no_channel_hosted(stage: HubStage) ->
     stage.hint(event(1), LinkRestored())
     await turns(5)
     assert not stage.replica.hearing.done()
+
+
+async def test_hosted_channels_are_bounded() -> None:
+    """Empty ones make room, those first that were asked for longest ago. If all have members, no further one opens; it
+    does as soon as one is empty. Those that are open are not asked about any bound."""
+    log, link = FaultyLog(MemoryMessageLog(max_events=10, max_age_ms=HOUR_MS)), Broker().link()
+    rooms = [ChannelName(f"room:{number}") for number in range(8)]
+    async with replica(log, link, hosted=4) as one:
+        hub, members = one.hub, one.transport
+        members.connect(ALICE)
+        first = await hub.host(rooms[0])
+        for room in rooms[1:4]:
+            await hub.host(room)
+        await hub.host(rooms[0])
+        await hub.host(rooms[4])
+        assert (hub.hosted, hub.hosts(rooms[0]), hub.hosts(rooms[1])) == (4, True, False)
+        for room in (rooms[0], *rooms[2:5]):
+            members.enter(ALICE, room)
+        results = await asyncio.gather(*map(hub.host, rooms[5:]), return_exceptions=True)
+        assert [type(result) for result in results] == [Overloaded] * 3
+        assert (hub.hosted, link.calls[-1]) == (4, ("subscribe", rooms[4]))
+        assert await hub.host(rooms[0]) is first
+        members.leave(ALICE, rooms[3])
+        await hub.host(rooms[3])
+        await hub.host(rooms[5])
+        assert (hub.hosted, hub.hosts(rooms[3])) == (4, False)
+
+
+async def test_joining_and_leaving_made_up_channels_keeps_few(stage: HubStage) -> None:
+    """Nor does each of them wait for `LINGER_S`: the bound holds while the channels come."""
+    inbox = stage.replica.transport.connect(ALICE)
+    for number in range(EMPTY_LIMIT + 200):
+        channel = ChannelName(f"made-up:{number}")
+        await stage.replica.hub.host(channel)
+        stage.replica.transport.enter(ALICE, channel)
+        stage.replica.transport.leave(ALICE, channel)
+        assert stage.replica.hub.hosted <= EMPTY_LIMIT + 1
+    assert inbox == []
