@@ -131,6 +131,10 @@ class Replica:
         )
 
 
+def _most_channels() -> int:
+    return max(HOSTED_LIMIT, memory_limit() // MEMORY_OF_A_CHANNEL)
+
+
 def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
     log, broadcast = stores.log, stores.bus.broadcast
@@ -143,8 +147,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
     rings = Rings(encode, erase, settings.max_rings)
-    hosted = max(HOSTED_LIMIT, memory_limit() // MEMORY_OF_A_CHANNEL)
-    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=hosted)
+    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=_most_channels())
     subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters, overload.check_read)
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     grace_ms = round(settings.token_grace * 1000)
