@@ -7,6 +7,7 @@ longer than a client may wait. Random numbers decide; time is virtual.
 import asyncio
 import itertools
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
+from server.application.limits import error_budget
+from server.application.limits.limiter import Limiter
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
@@ -29,14 +32,19 @@ from server.domain.appending import Appended, created
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, NewMessage, Sender
 from server.domain.events import MessageCreated
+from server.domain.gcra import Rate
 from server.domain.messages import Position
+from server.domain.rates import Bucket
+from server.gateway.chat.buckets import BUCKETS
 from server.gateway.chat.handlers import channels, messages
 from server.gateway.chat.namespace import ChatNamespace
 from server.gateway.chat.transport import SocketTransport
+from server.gateway.socketio.gate import RateGate
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.gate import Refused
 from server.gateway.websocket.lane import Lane
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
@@ -203,7 +211,15 @@ def judged(commands: Sequence[Sent], written: Mapping[str, int]) -> Iterator[tup
         acked = offset if command.is_ok else acked
 
 
-def wired(log: BatchingLog, outbox: Outbox, tasks: asyncio.TaskGroup) -> tuple[ChatServer, Hub]:
+LIMITS = {Bucket.SEND: Rate(2_000.0, 20), Bucket.SESSION: Rate(4_000.0, 60)}
+"""Rates that a client meets all the time; a moment later, when time stands still for the test, it has earned more."""
+
+LIMITER = partial(Limiter, LIMITS, {}, BUCKETS)
+
+
+def wired(
+    log: BatchingLog, outbox: Outbox, tasks: asyncio.TaskGroup, limiter: Limiter | None
+) -> tuple[ChatServer, Hub]:
     """Wire a server as the bootstrap does."""
     loop, broadcast, rooms = asyncio.get_running_loop(), MemoryBroadcast(), Rooms(outbox)
     transport = SocketTransport(rooms, outbox, {}, SILENT, lambda: NOW_MS / 1_000)
@@ -212,21 +228,21 @@ def wired(log: BatchingLog, outbox: Outbox, tasks: asyncio.TaskGroup) -> tuple[C
     publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(numbers)))
     hub = Hub(log, broadcast, transport, rooms, tasks, loop.time, rings=sample_rings())
     subscriptions = Subscriptions(log, hub, transport, rooms, 100)
-    sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0)
+    sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0, limiter)
     handlers = {**channels.handlers(subscriptions), **messages.handlers(publisher, History(log))}
     namespace = ChatNamespace(sessions, subscriptions, handlers, publisher)
     return ChatServer(rooms, namespace, admission=Admission(0, 1, loop.time), outbox=outbox, metrics=SILENT), hub
 
 
 @asynccontextmanager
-async def scene(log: BatchingLog) -> AsyncIterator[Scene]:
+async def scene(log: BatchingLog, limiter: Limiter | None = None) -> AsyncIterator[Scene]:
     """A client that is in."""
     loop = asyncio.get_running_loop()
     outbox = Outbox(loop, 1 << 30, Traffic(), SILENT)
     ours, peer = socket.socketpair()
     peer.setblocking(False)
     async with asyncio.TaskGroup() as tasks:
-        chat, hub = wired(log, outbox, tasks)
+        chat, hub = wired(log, outbox, tasks, limiter)
         hearing = tasks.create_task(hub.run())
         stream, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         connection = Connection(chat.eio.registry, "c", stream, Inbox(loop), outbox)
@@ -246,11 +262,11 @@ async def scene(log: BatchingLog) -> AsyncIterator[Scene]:
             hearing.cancel()
 
 
-async def live(seed: int, *, keeps_order: bool = True) -> dict[str, object]:
+async def live(seed: int, *, keeps_order: bool = True, limited: bool = False) -> dict[str, object]:
     """A client's life: random steps, then everything is written. Returns the promises that were broken."""
     random = Random(seed)
     log = BatchingLog(MemoryMessageLog(max_events=10_000, max_age_ms=HOUR_MS), keeps_order=keeps_order)
-    async with scene(log) as client:
+    async with scene(log, LIMITER(time.monotonic) if limited else None) as client:
         for _ in range(STEPS):
             step = random.random()
             if step < 0.45:
@@ -277,16 +293,36 @@ async def live(seed: int, *, keeps_order: bool = True) -> dict[str, object]:
         return client.check()
 
 
-def lives(*, keeps_order: bool = True) -> Iterator[dict[str, object]]:
+def lives(*, keeps_order: bool = True, limited: bool = False) -> Iterator[dict[str, object]]:
     """Live many lives, each with another seed."""
     for seed in range(LIVES):
-        yield virtually(partial(live, seed, keeps_order=keeps_order))
+        yield virtually(partial(live, seed, keeps_order=keeps_order, limited=limited))
 
 
 def test_commands_keep_their_order() -> None:
     """Answers come in order, acks after their commits, and a retry of all that was refused inverts nothing."""
     for violations in lives():
         assert violations == {}
+
+
+def test_commands_over_their_rates_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with rates that the client meets again and again: no send behind a refused one is done before its client
+    can know."""
+    monkeypatch.setattr(error_budget, "MAX_REFUSALS", 1 << 30)
+    for violations in lives(limited=True):
+        assert violations == {}
+
+
+def test_a_gate_that_forgets_a_refusal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that judges each send by the rates alone, though an earlier refusal waits to be written."""
+
+    def judge(self: RateGate, connection: Connection, packet: str, now: float, **_: bool) -> Refused | None:
+        return judge_behind(self, connection, packet, now)
+
+    judge_behind = RateGate.judge
+    monkeypatch.setattr(RateGate, "judge", judge)
+    monkeypatch.setattr(error_budget, "MAX_REFUSALS", 1 << 30)
+    assert any("a retry inverts" in violations for violations in lives(limited=True))
 
 
 def test_a_log_that_writes_behind_a_failure_is_found() -> None:
