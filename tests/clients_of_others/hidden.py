@@ -5,7 +5,7 @@ A cell that is listed here must fail: the list says no more than what is true.
 
 from collections.abc import Mapping
 
-from tests.clients_of_others.clients import PY_SYNC, RUST, SIMPLE
+from tests.clients_of_others.clients import GO, JAVA3, JAVA4, JS31, JS40, PY_SYNC, RUST, SIMPLE
 
 _NO_REASON = "says `One or more namespaces failed to connect: /chat`, and drops the reason"
 _ONE = "has one namespace a client, and no WebSocket for two of them"
@@ -17,6 +17,13 @@ HIDDEN: Mapping[tuple[str, str], str] = {
     ("default namespace", SIMPLE): _NO_REASON,
     ("two namespaces", SIMPLE): _ONE,
     ("two namespaces", RUST): _ONE,
+    ("default transports", SIMPLE): "gives the status, 400, and drops the body",
+    ("default transports", JS31): "gives the status, 400, and drops the body",
+    ("default transports", JS40): "gives the status, 400, and drops the body",
+    ("default transports", JAVA3): "gives the status, 400, and drops the body",
+    ("default transports", JAVA4): "gives the status, 400, and drops the body",
+    ("default transports", GO): "says `fetch read error`, and drops the status and the body",
+    ("default transports", RUST): "reads the body of any answer as packets, and says `InvalidPacketId(123)`",
 }
 
 _THREADS = "handles each packet in a thread of its own: events are compared in the order of their offsets"

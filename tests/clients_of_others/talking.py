@@ -143,6 +143,16 @@ async def storm(cell: Cell) -> None:
         assert connects.answered == 1, connects
 
 
+async def default_transports(cell: Cell) -> None:
+    """A client that begins with long-polling shows a sentence that says what to do."""
+    socket = cell.socket()
+    await socket.open(cell.server.url, {"token": cell.token()}, transports=None)
+    error = await socket.told("connect_error")
+    assert "websocket" in f"{error['message']} {error['data']} {error['detail']}".replace("transport=websocket", ""), (
+        error
+    )
+
+
 CASES = (
     Case("connect", (connect,)),
     Case("wrong token", (wrong_token,)),
@@ -156,4 +166,5 @@ CASES = (
     Case("default namespace", (other_namespace,)),
     Case("two namespaces", (two_namespaces,)),
     Case("refused storm", (storm,)),
+    Case("default transports", (default_transports,)),
 )
