@@ -21,4 +21,6 @@ def http_body(value: MaruError) -> Json:
 
 def connect_error(value: MaruError) -> Json:
     """The data of a CONNECT_ERROR packet."""
-    return {"message": value.code, "data": {"code": value.code, "message": value.message, "retryable": value.retryable}}
+    data = error(value)
+    data.pop("details", None)
+    return {"message": value.code, "data": data}

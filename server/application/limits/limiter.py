@@ -93,6 +93,10 @@ class Allowance:
         self._earned = 0.0
         self._own: dict[Bucket, float] | None = None
 
+    def follow(self, former: "Allowance") -> None:
+        """Go on with what a former session of the same connection has left: a client gains nothing by a new session."""
+        self._earned, self._own = former._earned, former._own  # noqa: SLF001  # of the same class
+
     def take(self, command: str, now: float) -> Shortage | None:
         """Take a command, or say what it has to wait for. Written out, since it is a step of every command."""
         try:

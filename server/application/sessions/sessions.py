@@ -35,6 +35,12 @@ class Session:
     ended: bool = False
     warned_of: int | None = None  # the `exp` that the client has been warned of
 
+    def follow(self, former: "Session") -> None:
+        """Go on with the rates and the refusals of a session that the client has left on the same connection."""
+        if self.allowance is not None and former.allowance is not None:
+            self.allowance.follow(former.allowance)
+            self.refusals = former.refusals
+
 
 def session_ended() -> Unauthenticated:
     """The refusal of a command whose session has ended while it waited."""

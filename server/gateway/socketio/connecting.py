@@ -7,10 +7,13 @@ A WebSocket outlives a refusal and a session by `CONNECT_WAIT_S`. Some libraries
 come back at once, and for ever; others share a WebSocket between namespaces, of which this server refuses all but one.
 """
 
+import time
+
 import structlog
 
+from server.application.limits.limiter import OTHER
 from server.application.sessions.sessions import Session
-from server.domain.errors import MaruError, UnknownNamespace
+from server.domain.errors import MaruError, RateLimited, UnknownNamespace
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.gateway.socketio import packets
@@ -50,6 +53,7 @@ class Connecting:
         if auth is None or not connection.is_open():
             return False
         try:
+            _check_pace(connection)
             admitted = self._namespace.admit_at_once(auth)
         except MaruError as error:
             self._refuse(connection, NAMESPACE, error)
@@ -70,6 +74,7 @@ class Connecting:
         try:
             if namespace != NAMESPACE:
                 raise UnknownNamespace(f"this server has one namespace, {NAMESPACE}")
+            _check_pace(connection)
             admitted = await self._namespace.admit(auth)
         except MaruError as error:
             self._refuse(connection, namespace, error)
@@ -107,6 +112,7 @@ class Connecting:
         session = self._namespace.open(SessionId(self._engine.generate_id()), admitted)
         if (former := connection.former) is not None:  # the line of the connection's end will name the last one only
             _log.info("session.replaced", connection=connection.id, session=former.id, user=former.identity.user)
+            session.follow(former)
         connection.session = session
         connection.gate = self._gate
         self._rooms.admit(session.id, connection)
@@ -127,3 +133,12 @@ class Connecting:
             connection.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
         elif connection.session is None:
             self._engine.registry.await_connect(connection)
+
+
+def _check_pace(connection: Connection) -> None:
+    """Count a further CONNECT as a command of the session that the client has left. Raises `RateLimited`."""
+    former = connection.former
+    if former is not None and former.allowance is not None:
+        shortage = former.allowance.take(OTHER, time.monotonic())
+        if shortage is not None:
+            raise RateLimited.by(shortage.bucket, shortage.wait, f"too many CONNECTs; the limit is {shortage.bucket}")

@@ -179,3 +179,15 @@ def test_full_buckets_are_forgotten() -> None:
         sweeping.cancel()
 
     virtually(scenario)
+
+
+def test_a_new_session_of_a_connection_goes_on_with_the_old_ones_rates() -> None:
+    """Neither the bucket of all commands nor another of its own is full again; those of the user are the user's."""
+    limits = limiter()
+    former, fresh = limits.allowance(identity()), limits.allowance(identity("bob"))
+    assert passed(former, "read", 2) == 2
+    assert passed(former, "leave", 4) == 4
+    fresh.follow(former)
+    assert passed(fresh, "read", 1) == 0
+    assert passed(fresh, "send", 2) == 2
+    assert passed(fresh, "leave", 1) == 0

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from server.application.deadline import COMMAND_DEADLINE_S
+from server.application.limits.error_budget import ErrorBudget
 from server.application.limits.limiter import Limiter
-from server.application.sessions.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Sessions
+from server.application.sessions.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Session, Sessions
 from server.domain.errors import RateLimited, TokenExpired, Unauthenticated, Unavailable
 from server.domain.gcra import Rate
 from server.domain.identity import SessionId
@@ -328,3 +329,17 @@ async def test_a_session_is_terminated_once(desk: Desk) -> None:
     assert desk.transport.ended == {ALICE: why}
     assert len(desk.sessions) == 0
     assert desk.session.ended
+
+
+def test_a_session_follows_another() -> None:
+    """With limits it goes on with the other's rates and refusals; without, there is nothing to go on with."""
+    limiter = Limiter({Bucket.SESSION: Rate(1.0, 1)}, {}, {}, lambda: 0.0)
+    former, fresh = Session(ALICE, identity("alice")), Session(SessionId("next"), identity("alice"))
+    fresh.follow(former)
+    assert (fresh.allowance, fresh.refusals) == (None, None)
+    former.allowance, fresh.allowance = limiter.allowance(identity("alice")), limiter.allowance(identity("alice"))
+    former.refusals = ErrorBudget()
+    assert former.allowance.take("x", 1.0) is None
+    fresh.follow(former)
+    assert fresh.refusals is former.refusals
+    assert fresh.allowance.take("x", 1.0) is not None

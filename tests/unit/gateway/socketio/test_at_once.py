@@ -16,6 +16,7 @@ from server.bootstrap.replica import Replica, compose
 from server.bootstrap.stores.open import open_stores
 from server.domain.channels import ChannelName
 from server.domain.outcomes import CloseReason
+from server.gateway.socketio.connecting import MAX_REFUSALS
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.plain_handshake import PlainHandshake
@@ -62,6 +63,16 @@ class Scene:
                 self.unread += await asyncio.get_running_loop().sock_recv(self.peer, 1 << 16)
         assert len(found) == count
         self.unread = b""
+        return found
+
+    async def texts_now(self) -> list[str]:
+        """Read some messages of the server, at least one."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not _texts(self.unread):
+                self.unread += await asyncio.get_running_loop().sock_recv(self.peer, 1 << 16)
+        frames = Frames()
+        found = [payload.decode(errors="replace") for _, payload in frames.feed(self.unread)]
+        self.unread = bytes(frames.rest)
         return found
 
     async def enter(self) -> None:
@@ -154,6 +165,40 @@ async def test_nothing_is_left_of_a_session_that_its_client_leaves(scene: Scene)
     assert second.id != first.id
     assert rooms.connection(second.id) is scene.connection
     assert rooms.channels(second.id) == ()
+
+
+async def test_a_new_session_gains_no_rates(scene: Scene) -> None:
+    """A client that leaves and comes back on its WebSocket has what it had left: each CONNECT is a command, and those
+    that are too many are refused, with the wait. The WebSocket ends with the fifth."""
+    hello = connect({"token": token("alice")})
+    leave = event("channel:leave", {"channel": ROOM}, ack=1)
+    scene.send(hello, *[leave] * 190, "41/chat,", *[hello, "41/chat,"] * 20)
+    await polled(lambda: not scene.connection.is_open(), DEADLINE_S, lambda: "it goes on")
+    texts: list[str] = []
+    while scene.connection.refusals > sum(text.startswith("44/chat,") for text in texts):
+        texts += await scene.texts_now()
+    accepted = sum(text.startswith("40/chat,") for text in texts)
+    assert 8 <= accepted <= 13
+    refusals = [json.loads(text.removeprefix("44/chat,")) for text in texts if text.startswith("44/chat,")]
+    assert len(refusals) == MAX_REFUSALS
+    for refusal in refusals:
+        assert (refusal["message"], refusal["data"]["retryable"]) == ("rate_limited", True)
+        assert 0 < refusal["data"]["retry_after_ms"] <= 200
+
+
+async def test_refusals_are_remembered_in_the_next_session(scene: Scene) -> None:
+    """So is what counts against a client that is refused again and again."""
+    await scene.enter()
+    first = scene.connection.session
+    scene.send(event("no:such", {}, ack=1))
+    await scene.texts(1)
+    scene.send("41/chat,")
+    await polled(lambda: not len(scene.replica.sessions), DEADLINE_S, lambda: "the session goes on")
+    scene.send(connect({"token": token("bob")}))
+    second = scene.connection.session
+    assert first is not None
+    assert second is not None
+    assert second.refusals is first.refusals is not None
 
 
 @pytest.mark.parametrize(
