@@ -29,11 +29,14 @@ class NginxProcess(Process[asyncio.subprocess.Process]):
     """nginx on a port of 127.0.0.1, with everything that it writes in `folder`. Use as an async context manager.
 
     `backends` are the servers' public ports. `random` in place of `sticky` chooses a server for each request, whatever
-    the cookie says.
+    the cookie says. Only if `limited`, an address is limited: all tests have the same.
     """
 
-    def __init__(self, folder: Path, backends: Sequence[int], method: Method = "sticky") -> None:
+    def __init__(
+        self, folder: Path, backends: Sequence[int], method: Method = "sticky", *, limited: bool = False
+    ) -> None:
         super().__init__(folder)
+        self._limited = limited
         self._configuration = folder / "nginx"
         self._access, self._errors = folder / "access.log", folder / "error.log"
         self._write(backends, METHODS[method])
@@ -103,8 +106,11 @@ class NginxProcess(Process[asyncio.subprocess.Process]):
     def _write(self, backends: Sequence[int], affinity: str | None) -> None:
         shutil.copytree(CONFIGURATION, self._configuration)
         (self._configuration / "listen.conf").write_text(f"listen 127.0.0.1:{self.port} backlog=4096;\n")
-        lines = (f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;\n" for port in backends)
+        lines = (f"server 127.0.0.1:{port} max_fails=0;\n" for port in backends)
         (self._configuration / "replicas.conf").write_text("".join(lines))
+        if not self._limited:
+            limits = self._configuration / "limits.conf"
+            limits.write_text(limits.read_text().replace("default 0;", "default 1;"))
         if affinity is not None:
             (self._configuration / "affinity.conf").write_text(affinity)
 

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import socketio
-from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar
+from aiohttp import ClientResponse, ClientSession, CookieJar, DummyCookieJar, TCPConnector
 
 from bench.processes import cpu_s
 from server.api.affinity import COOKIE, MAX_BEARER_CHARS
 from server.domain.affinity import VALUE_CHARS
 from server.settings.model import Settings
 from tests.clients.raw import PATH, RawSocket
+from tests.conftest import Figure
+from tests.harness.attack import Requests
 from tests.harness.nginx import CONFIGURATION, NginxProcess
 from tests.harness.page import chromium
 from tests.harness.server import ServerProcess
@@ -332,6 +334,72 @@ async def test_a_query_that_is_too_long(trio: Trio) -> None:
             answers.append((response.status, response.headers["Content-Type"], await response.json()))
     assert answers[0] == answers[1]
     assert answers[0][::2] == (400, {"code": 3, "message": "Query string of more than 1,024 characters"})
+
+
+@pytest.mark.parametrize(
+    "query", ["&x=" + "eyJ" * 2_700, "&x=" + "eyJ%41" * 1_300 + ".", "&x=" + "%65%79%4A" * 110 + ".x"]
+)
+async def test_others_beside_slow_queries(trio: Trio, figure: Figure, query: str) -> None:
+    """Beside a flood of such URLs, other clients of a worker wait under 50 ms, in the workers' processor time."""
+    attack, worst, asked = Requests(trio.nginx.port, PATH + query), 0.0, 0
+    running = asyncio.create_task(attack.run(4, 1.0))
+    while not running.done():
+        before = cpu_s(trio.nginx.workers)
+        response = await trio.open()
+        worst = max(worst, cpu_s(trio.nginx.workers) - before)
+        assert response.status == 101
+        response.close()
+        asked += 1
+    await running
+    figure(f"worst of {asked} handshakes beside {sum(attack.answers.values())} URLs: {worst * 1e3:.0f} ms")
+    assert set(attack.answers) == {400}
+    assert asked > 5
+    assert worst < 0.05
+
+
+async def test_an_address_is_limited(trio: Trio, tmp_path: Path) -> None:
+    """With limits.conf as it is, an address has 200 handshakes at once; further ones get 429 and never reach a replica,
+    and another address is let in."""
+    ports = [server.port for server in trio.servers]
+    async with NginxProcess(tmp_path, ports, limited=True) as nginx, AsyncExitStack() as stack:
+        answers = []
+        for _ in range(260):
+            async with trio.http.get(f"{nginx.url}/socket.io/?EIO=4&transport=polling") as response:
+                answers.append(response.status)
+                body = await response.json()
+        assert (answers[:200], answers[-1]) == ([400] * 200, 429)
+        assert answers.count(429) > 20
+        error = body["error"]
+        assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("rate_limited", True, 1_000)
+        assert nginx.requests[-1]["replica"] == ""
+        elsewhere = await stack.enter_async_context(
+            ClientSession(connector=TCPConnector(local_addr=("127.0.0.2", 0)), cookie_jar=DummyCookieJar())
+        )
+        async with elsewhere.get(f"{nginx.url}{PATH}", headers=UPGRADE) as response:
+            assert response.status == 101
+
+
+async def test_the_request_that_a_replica_gets(tmp_path: Path) -> None:
+    """The client's address as nginx knows it, not as the client says; an upgrade for a handshake alone."""
+    heads: list[str] = []
+
+    async def replica(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    backend = await asyncio.start_server(replica, "127.0.0.1", 0)
+    said = {"X-Forwarded-For": "198.51.100.1", "Upgrade": "h2c", "Connection": "Upgrade"}
+    async with backend, NginxProcess(tmp_path, [backend.sockets[0].getsockname()[1]]) as nginx, ClientSession() as http:
+        for method, path in (("GET", PATH), ("POST", "/session")):
+            async with http.request(method, nginx.url + path, headers=said) as response:
+                assert response.status == 204
+    handshake, session = heads
+    for head in heads:
+        assert "x-forwarded-for: 127.0.0.1\r\n" in head
+        assert "198.51.100.1" not in head
+    assert "upgrade: h2c\r\n" in handshake
+    assert "upgrade" not in session
 
 
 async def test_names_that_only_look_alike(trio: Trio) -> None:
