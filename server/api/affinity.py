@@ -159,4 +159,7 @@ def _refused(error: MaruError, headers: CIMultiDict[str]) -> web.Response:
     headers.update(more)
     if error.retry_after_ms is not None:
         headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_ms / 1_000))
-    return web.json_response(body=orjson.dumps(errors.http_body(error)), status=status, headers=headers)
+    answer = web.json_response(body=orjson.dumps(errors.http_body(error)), status=status, headers=headers)
+    if hdrs.CONNECTION in more:  # aiohttp does not look at the header
+        answer.force_close()
+    return answer

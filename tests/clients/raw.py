@@ -95,10 +95,12 @@ class RawSocket:
     # Opening
 
     @classmethod
-    async def dial(cls, port: int, receive_buffer: int | None = None) -> Self:
-        """Connect TCP; `receive_buffer` makes the window small."""
+    async def dial(cls, port: int, receive_buffer: int | None = None, local_address: str | None = None) -> Self:
+        """Connect TCP; `receive_buffer` makes the window small, `local_address` is where the client seems to be."""
         plain = socket.socket()
         plain.setblocking(False)
+        if local_address is not None:
+            plain.bind((local_address, 0))
         if receive_buffer is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         loop = asyncio.get_running_loop()

@@ -75,9 +75,9 @@ class Attack:
 class Requests:
     """Sends one HTTP request again and again on each of some connections. `answers` counts the answers by status."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, headers: Mapping[str, str] | None = None) -> None:
         self._port = port
-        self._request = handshake(path)
+        self._request = handshake(path, headers)
         self.answers: dict[int, int] = {}
 
     async def run(self, sockets: int, seconds: float) -> None:

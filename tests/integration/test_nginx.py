@@ -362,7 +362,7 @@ async def test_an_address_is_limited(trio: Trio, tmp_path: Path) -> None:
     and another address is let in."""
     ports = [server.port for server in trio.servers]
     async with NginxProcess(tmp_path, ports, limited=True) as nginx, AsyncExitStack() as stack:
-        answers = []
+        answers, body = [], {}
         for _ in range(260):
             async with trio.http.get(f"{nginx.url}/socket.io/?EIO=4&transport=polling") as response:
                 answers.append(response.status)

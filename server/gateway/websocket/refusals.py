@@ -33,7 +33,10 @@ class Refused:
 
     def answer(self) -> web.Response:
         """Return the answer for aiohttp to write."""
-        return web.Response(body=self.body, status=self.status, headers=self._fields())
+        answer = web.Response(body=self.body, status=self.status, headers=self._fields())
+        if hdrs.CONNECTION in self.headers:  # aiohttp does not look at the header
+            answer.force_close()
+        return answer
 
     def written(self) -> bytes:
         """Return the bytes of the answer. The connection must be closed behind them."""
