@@ -46,7 +46,7 @@ LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test clients-test compose-test image-test kind-test check format bench bench-quick jepsen lock digests sbom clean \
+.PHONY: help run test clients-test compose-test image-test kind-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
 	demo others toolchains commands peers
 
 help: ## list the targets
@@ -74,6 +74,9 @@ image-test: $(VENV)/.test ## the image under the chart's security context, by po
 
 kind-test: $(VENV)/.test $(VENV)/.loadtest ## install, load, upgrade and roll back in a kind cluster; needs docker, kind, kubectl, helm
 	deploy/kind-test.sh
+
+fuzz: $(VENV)/.test ## search for packets, frames and handshakes that harm the server; FUZZ_S=3600: seconds for each of five searches
+	MARU_FUZZ_S=$(or $(FUZZ_S),60) $(BIN)/python -m pytest tests/integration/test_fuzz.py
 
 check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; about a minute
 	$(BIN)/ruff check

@@ -72,7 +72,10 @@ class Handler(PiecewiseHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Answer a request that can't be parsed, or whose handler failed."""
+        """Answer a request that can't be parsed, or whose handler failed. aiohttp fails at an `Expect` that is
+        not ASCII, as it is about to repeat it."""
+        if isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
+            return _Nameless(status=417)
         answer = super().handle_error(request, status, exc, None if message is None else "Bad request")
         assert isinstance(answer, web.Response)  # aiohttp promises a stream, which may be less
         return _Nameless(body=answer.body, status=answer.status, headers=answer.headers)

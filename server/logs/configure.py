@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -109,12 +111,32 @@ def _configure_standard_library(handler: LineHandler, number: int, line: Render)
         logger.setLevel(max(number, logging.WARNING))
         logger.handlers = []
     logging.getLogger("aiohttp.access").disabled = True  # it prints query strings
-    logging.getLogger("aiohttp.server").filters = [_shorten_malformed]
+    logging.getLogger("aiohttp.server").filters = [FaultsOfStrangers(time.monotonic)]
 
 
-def _shorten_malformed(record: logging.LogRecord) -> bool:
-    """Make the line of a malformed request a warning without a traceback, which would quote the request."""
-    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+MALFORMED_LINES = 10
+"""Lines about malformed HTTP requests that are written in a second: anybody may send thousands."""
+
+
+class FaultsOfStrangers:
+    """Makes the line of a malformed request a warning without a traceback, which would quote the request. Drops the
+    line of a client that was gone before its answer, and of malformed requests all but some in a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = 0  # in which lines are counted
+        self._lines = 0  # about malformed requests, in this second
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Say whether a line is to be written."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ConnectionResetError):
+            return False
+        if not isinstance(error, HttpProcessingError):
+            return True
         record.exc_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
-    return True
+        second = int(self._clock())
+        self._lines = self._lines + 1 if second == self._second else 1
+        self._second = second
+        return self._lines <= MALFORMED_LINES
