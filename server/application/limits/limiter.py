@@ -4,9 +4,10 @@ command's name. A command that is refused takes nothing from either.
 
 from collections.abc import Callable, Mapping
 from math import inf
+from typing import Any
 
 from server.domain.buckets import Buckets
-from server.domain.gcra import UNLIMITED, Pace, pace, take, wait_s
+from server.domain.gcra import UNLIMITED, Pace, pace, wait_s
 from server.domain.identity import Identity, UserId
 from server.domain.rates import Bucket, Rates, replaced
 from server.domain.values import value
@@ -82,7 +83,7 @@ class Allowance:
 
     __slots__ = {
         "_earned": "The number of the session's bucket of all commands.",
-        "_own": "The numbers of its other buckets; None until a bucket is used.",
+        "_own": "The numbers of its other buckets that have been used.",
         "plans": "The buckets that its commands are taken from.",
         "user": "Its user.",
     }
@@ -91,7 +92,7 @@ class Allowance:
         self.plans = plans
         self.user = user
         self._earned = 0.0
-        self._own: dict[Bucket, float] | None = None
+        self._own: dict[Bucket, float] = {}
 
     def follow(self, former: "Allowance") -> None:
         """Go on with what a former session of the same connection has left: a client gains nothing by a new session."""
@@ -100,38 +101,30 @@ class Allowance:
     def take(self, command: str, now: float) -> Shortage | None:
         """Take a command, or say what it has to wait for. Written out, since it is a step of every command."""
         try:
-            plan = self.plans[command]
+            interval, room, second, second_interval, second_room, users = self.plans[command]
         except KeyError:
-            plan = self.plans[OTHER]
-        interval, room, second, second_interval, second_room, users = plan
+            interval, room, second, second_interval, second_room, users = self.plans[OTHER]
         earned = self._earned
         if earned < now:  # noqa: PLR1730  # `max` takes longer
             earned = now
         earned += interval
         if earned - now > room:
             return self.shortage(command, now)
-        if users is not None:
-            buckets = users.earned
+        if second is not None:
+            buckets: dict[Any, float] = self._own if users is None else users.earned
+            key = second if users is None else self.user
             try:
-                theirs = buckets[self.user]
+                theirs = buckets[key]
             except KeyError:
-                theirs = users.add(self.user)
+                theirs = 0.0 if users is None else users.add(self.user)
             if theirs < now:  # noqa: PLR1730
                 theirs = now
             theirs += second_interval
             if theirs - now > second_room:
                 return self.shortage(command, now)
-            buckets[self.user] = theirs
-        elif second is not None and not self._take_own(second, Pace(second_interval, second_room), now):
-            return self.shortage(command, now)
+            buckets[key] = theirs
         self._earned = earned
         return None
-
-    def _take_own(self, bucket: Bucket, paced: Pace, now: float) -> bool:
-        if self._own is None:
-            self._own = {}
-        self._own[bucket], wait = take(self._own.get(bucket, 0.0), paced, now)
-        return not wait
 
     def shortage(self, command: str, now: float) -> Shortage:
         """Return the bucket for which a command has to wait the longest; the wait is 0 if it has to wait for none."""
@@ -143,7 +136,7 @@ class Allowance:
         if users is not None:
             earned = users.earned.get(self.user, 0.0)
         else:
-            earned = 0.0 if self._own is None else self._own.get(bucket, 0.0)
+            earned = self._own.get(bucket, 0.0)
         second = Shortage(bucket, wait_s(earned, Pace(second_interval, second_room), now))
         return second if second.wait >= whole.wait else whole
 
@@ -158,5 +151,5 @@ class Allowance:
             return
         if users is not None:
             users.give_back(self.user, second_interval)
-        elif self._own is not None and bucket in self._own:
+        elif bucket in self._own:
             self._own[bucket] -= second_interval

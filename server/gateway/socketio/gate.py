@@ -7,11 +7,11 @@ from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.gate import Gate, Refused
 from server.wire.words import Command
 
-_SEND = f'["{Command.SEND}"'
+_SEND = str(Command.SEND)
+_SEND_DATA = f'["{_SEND}"'
 """Begins the data of a `message:send`."""
 
-_SEND_FROM = len(packets.HEAD)
-_SEND_TO = _SEND_FROM + packets.MAX_ACK_DIGITS + len(_SEND)
+_START = slice(len(packets.HEAD), len(packets.HEAD) + packets.MAX_ACK_DIGITS + len(_SEND_DATA))
 """Where that stands in a packet. If it stands there in a packet of another kind, that is no command at all."""
 
 
@@ -24,19 +24,19 @@ class RateGate(Gate[Connection]):
     def judge(self, connection: Connection, packet: str, now: float, *, behind: bool = False) -> Refused | None:
         """Take a command from the session's buckets, by its name alone."""
         session = connection.session
-        if session is None or session.allowance is None or session.ended:
+        if session is None or (allowance := session.allowance) is None:
             return None
-        if packet.find(_SEND, _SEND_FROM, _SEND_TO) >= 0:
-            name: str = Command.SEND
+        if _SEND_DATA in packet[_START]:
+            name = _SEND
         elif (found := packets.command_name(packet)) is None:
             return None
         else:
             name = found
         shortage: Shortage | None
-        if behind and name == Command.SEND:
-            shortage = session.allowance.shortage(name, now)
-        elif (shortage := session.allowance.take(name, now)) is None:
+        if behind and name == _SEND:
+            shortage = allowance.shortage(name, now)
+        elif (shortage := allowance.take(name, now)) is None:
             return None
         answer = self._namespace.refuse(session, name, shortage)
         id = packets.ack_id(packet)
-        return Refused(b"" if id is None else packets.ack(id, answer), name == Command.SEND)
+        return Refused(b"" if id is None else packets.ack(id, answer), name == _SEND)

@@ -45,6 +45,15 @@ DISCONNECTED = frame(b"41" + NAMESPACE.encode() + b",")
 HEAD = f"{EVENT}{NAMESPACE},"
 """Begins a command in its ordinary form; its ack id follows."""
 
+MAX_NAME_CHARS = 256
+"""Of the beginning of a command in which its name is looked for: more than any name has, if each letter is escaped."""
+
+_HEAD_CHARS = len(HEAD) + MAX_ACK_DIGITS + 32
+"""The beginning of a command in its ordinary form: no name is longer than the rest of it."""
+
+_NAME = re.compile(r"""[ \t\r\n]*\[[ \t\r\n]*("(?:[^"\\]|\\.)*")""")
+"""The name at the beginning of a command's data."""
+
 _DIGITS = re.compile(r"[0-9]*")
 
 _COMMAND = re.compile(rf"{EVENT}{NAMESPACE},([0-9]{{1,{MAX_ACK_DIGITS}}})(?=\[)")
@@ -112,17 +121,23 @@ def read_send(text: str) -> tuple[int, Any] | None:
 
 
 def command_name(text: str) -> str | None:
-    """Return the name of a command without parsing its payload; None if the packet is no command."""
-    if text.startswith(HEAD):
-        begin = text.find('"', len(HEAD)) + 1
-        name = text[begin : text.find('"', begin)]
-        if "\\" not in name:
-            return name
+    """Return the name of a command without parsing its payload; None if the packet is no command. A name that is not
+    known may be cut short."""
+    parts = text[:_HEAD_CHARS].split('"', 2)
+    if len(parts) > 1 and parts[0].startswith(HEAD) and "\\" not in parts[1]:
+        return parts[1]
     try:
-        kind, _, _, data = read(text)
+        if _kind(text) != EVENT:
+            return None
+        _, rest = _namespace(text[1:])
+        _, rest = _ack_id(rest)
     except HostilePacket:
         return None
-    return data[0] if kind == EVENT else None
+    named = _NAME.match(rest[:MAX_NAME_CHARS])
+    try:
+        return "" if named is None else str(orjson.loads(named[1]))
+    except orjson.JSONDecodeError:
+        return ""
 
 
 def ack_id(text: str) -> int | None:

@@ -20,6 +20,8 @@ from server.gateway.socketio.packets import (
     MAX_SEND_CHARS,
     ChatPacket,
     ack,
+    ack_id,
+    command_name,
     connected,
     encoded_ack,
     encoded_event,
@@ -32,6 +34,7 @@ from server.gateway.socketio.packets import (
 )
 from server.gateway.websocket.frames import HostilePacket, frame
 from server.wire.answers import Done
+from server.wire.words import Command
 
 READ = {
     "0": (CONNECT, None, None, None),
@@ -251,3 +254,42 @@ def test_an_event_is_framed_as_a_whole(size: int) -> None:
     """Whatever the length of its frame, an event around ready JSON is written as the same event made at once."""
     body = {"a": "x" * size}
     assert encoded_event("a", orjson.dumps(body)) == event("a", body)
+
+
+SPACES = st.text(" \t\r\n", max_size=3)
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[str, str, int | None]:
+    """A command as a client may spell it, its name, and its ack id."""
+    name = draw(st.sampled_from([*map(str, Command), "no:such", "x" * 100, "", "ü", "a\\b"]))
+    letters = [f"\\u{ord(letter):04x}" if draw(st.booleans()) else json.dumps(letter)[1:-1] for letter in name]
+    quoted = "".join(letters) if draw(st.booleans()) else json.dumps(name)[1:-1]
+    namespace = draw(st.sampled_from(["/chat", "/chat?", '/chat?a="b', "/chat?message:send", "/other"]))
+    id = draw(st.none() | st.integers(0, 10**MAX_ACK_DIGITS - 1))
+    payload = draw(st.sampled_from(['{"a":"[\\"message:send\\""}', '["message:send"]', "1", '""']))
+    data = f'{draw(SPACES)}[{draw(SPACES)}"{quoted}"{draw(SPACES)},{draw(SPACES)}{payload}]'
+    return f"2{namespace},{'' if id is None else id}{data}", name, id
+
+
+@given(spellings())
+def test_a_name_is_found_without_parsing(spelling: tuple[str, str, int | None]) -> None:
+    """However it is spelled, a known name is the one that the parser finds; no other name is taken for a known one."""
+    text, name, id = spelling
+    _, _, parsed, data = read(text)
+    assert (parsed, data[0]) == (id, name)
+    found = command_name(text)
+    assert found == name or (name not in list(Command) and found not in list(Command))
+    assert ack_id(text) == id
+
+
+@given(st.text(max_size=60) | st.text('2/chat,[]"\\u0{}:', max_size=60))
+def test_any_text_has_a_name_or_none(text: str) -> None:
+    """Nothing is raised, and a command always has a name to be counted by."""
+    found = command_name(text)
+    try:
+        kind, _, _, data = read(text)
+    except HostilePacket:
+        return
+    assert (found is None) == (kind != EVENT)
+    assert kind != EVENT or data[0] not in list(Command) or found == data[0]
