@@ -20,6 +20,7 @@ from server.application.life.drainer import Drainer, DrainTiming
 from server.application.life.loop_lag import measure_lag
 from server.application.life.overload import Overload
 from server.application.limits.forgetting import forget_full
+from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.limiter import Limiter
 from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
@@ -131,6 +132,10 @@ class Replica:
         )
 
 
+def _slow_mode(rules: Rules) -> SlowMode | None:
+    return SlowMode(rules, time.monotonic) if rules.slows else None
+
+
 def _most_channels() -> int:
     return max(HOSTED_LIMIT, memory_limit() // MEMORY_OF_A_CHANNEL)
 
@@ -152,9 +157,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     grace_ms = round(settings.token_grace * 1000)
     sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, grace_ms, limiter)
-    rules = Rules(settings.channel_rules)
-    slow_mode = SlowMode(rules, time.monotonic) if rules.slows else None
-    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode)
+    slow_mode = _slow_mode(Rules(settings.channel_rules))
+    fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
+    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode, fresh=fresh)
     handlers = {
         **channels.handlers(subscriptions),
         **messages.handlers(publisher, History(log, overload.check_read)),
@@ -177,7 +182,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     )
     connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
     drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    sweeps = tuple(each.sweep for each in (limiter, slow_mode) if each is not None)
+    sweeps = tuple(each.sweep for each in (limiter, slow_mode, fresh) if each is not None)
     return Replica(
         chat, cookies, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, sweeps
     )

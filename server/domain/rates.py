@@ -20,6 +20,7 @@ class Bucket(StrEnum):
     TYPING = "typing_session"
     REFRESH = "refresh_session"
     INBOX = "inbox_user"
+    NEW_CHANNEL = "new_channel_user"  # channels that a user makes by their first message, on a replica
     CHANNEL = "channel"  # events of a channel, by everybody, in the whole cluster
     ADDRESS = "address"  # handshakes of a client's address
     API_KEY = "api_key"
@@ -36,6 +37,7 @@ SCOPES = (
         str(bucket)
         for bucket in (Bucket.SESSION, Bucket.SEND, Bucket.JOIN, Bucket.READ, Bucket.REFRESH, Bucket.CHANNEL)
     ),
+    str(Bucket.NEW_CHANNEL),
     SLOW_MODE,
     NEW_CHANNELS,
 )
@@ -53,6 +55,7 @@ DEFAULTS: Rates = {
     Bucket.TYPING: Rate(2.0, 10),
     Bucket.REFRESH: Rate(0.1, 5),
     Bucket.INBOX: Rate(0.1, 3),
+    Bucket.NEW_CHANNEL: Rate(0.02, 120),  # 72 an hour: nobody opens more conversations by hand
     Bucket.CHANNEL: Rate(200.0, 400),
     Bucket.ADDRESS: Rate(20.0, 200),
     Bucket.API_KEY: Rate(200.0, 400),
@@ -61,9 +64,7 @@ DEFAULTS: Rates = {
 OFF = Rate(0.0, 0)
 """In a setting, in place of a rate: the bucket limits nothing."""
 
-IN_TIERS = frozenset(
-    {Bucket.SESSION, Bucket.SEND, Bucket.JOIN, Bucket.READ, Bucket.MARK, Bucket.TYPING, Bucket.REFRESH, Bucket.INBOX}
-)
+IN_TIERS = frozenset(Bucket) - {Bucket.CHANNEL, Bucket.ADDRESS, Bucket.API_KEY}
 """The buckets of a client, whose rates its token may choose. The others belong to nobody who has a token."""
 
 

@@ -61,6 +61,11 @@ class Hub:
         """How many channels are hosted."""
         return len(self._hosting)
 
+    def has_events(self, channel: ChannelName) -> bool:
+        """Say whether the channel is hosted, and has events."""
+        hosted = self._hosting.channel(channel)
+        return hosted is not None and hosted.position.offset > 0
+
     async def run(self) -> None:
         """Deliver hints until cancelled."""
         hints = 0

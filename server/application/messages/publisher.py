@@ -8,13 +8,14 @@ from functools import partial
 
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import COMMAND_DEADLINE_S, deadline, watch_over
+from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.slow_mode import SlowMode
 from server.application.messages.submission import Submission
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
 from server.domain.errors import MaruError, RateLimited
-from server.domain.events import MessageEvent
+from server.domain.events import MessageCreated, MessageEvent
 from server.domain.identity import Action, Author, Identity, UserId, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId, Tombstone, author_digest
 from server.ports.broadcast import Broadcast
@@ -33,7 +34,7 @@ class Publisher:
     same key, and the hint is given again even for a duplicate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a message depends on
         self,
         log: MessageLog,
         broadcast: Broadcast,
@@ -41,7 +42,9 @@ class Publisher:
         new_id: Callable[[int], MessageId],
         metrics: MessageMetrics = SILENT,
         clock: Callable[[], float] = time.perf_counter,
+        *,
         slow_mode: SlowMode | None = None,
+        fresh: FreshChannels | None = None,
     ) -> None:
         self._log = log
         self.broadcast = broadcast
@@ -50,6 +53,7 @@ class Publisher:
         self.metrics = metrics
         self.clock = clock
         self._slow_mode = slow_mode  # None if no channel is slow
+        self._fresh = fresh  # None if users may make any number of channels
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
     async def send(self, identity: Identity, command: Send) -> Appended:
@@ -83,6 +87,8 @@ class Publisher:
     def _new_message(self, identity: Identity, command: Send) -> NewMessage:
         channel = ChannelName(command.channel)
         authorize(identity, Action.SEND, channel)
+        if self._fresh is not None:
+            self._fresh.check(identity, channel)
         if self._slow_mode is not None:
             self._slow_mode.take(identity, channel, command.key)
         at = self._now_ns() // NS_PER_MS
@@ -167,6 +173,8 @@ class Publisher:
         error = writing.exception()
         if error is None:
             self.metrics.appended(self.clock() - began)
+            if writing.result().event.offset == 1:
+                self.wrote_first(writing.result())
         if answer.done():
             if error is None:
                 self.hint_late(writing.result().event)
@@ -174,6 +182,12 @@ class Publisher:
             answer.set_result(writing.result())
         else:
             answer.set_exception(error)
+
+    def wrote_first(self, appended: Appended) -> None:
+        """Count a channel that its first message has made."""
+        event = appended.event
+        if self._fresh is not None and isinstance(event, MessageCreated) and not appended.duplicate:
+            self._fresh.made(event.message.author.id)
 
     def hint_late(self, event: MessageEvent) -> None:
         """Hint at an event whose sender has given up."""

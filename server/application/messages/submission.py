@@ -25,6 +25,9 @@ class Office(Protocol):
     def keep(self, hinting: asyncio.Future[None]) -> None:
         """Keep a task alive until it is done."""
 
+    def wrote_first(self, appended: Appended) -> None:
+        """Take note of the first event of a channel."""
+
     def hint_late(self, event: MessageEvent) -> None:
         """Hint at an event whose sender has been told that its message may be lost."""
 
@@ -52,6 +55,8 @@ class Submission:
             self._finish(outcome)
             return
         self._office.metrics.appended(self._office.clock() - self._began)
+        if outcome.event.offset == 1:
+            self._office.wrote_first(outcome)
         if self.over:
             if not outcome.hinted:
                 self._office.hint_late(outcome.event)

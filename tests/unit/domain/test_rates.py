@@ -15,6 +15,7 @@ def test_the_defaults() -> None:
         "typing_session": (2, 10),
         "refresh_session": (0.1, 5),
         "inbox_user": (0.1, 3),
+        "new_channel_user": (0.02, 120),
         "channel": (200, 400),
         "address": (20, 200),
         "api_key": (200, 400),

@@ -318,3 +318,13 @@ async def test_joining_and_leaving_made_up_channels_keeps_few(stage: HubStage) -
         stage.replica.transport.leave(ALICE, channel)
         assert stage.replica.hub.hosted <= EMPTY_LIMIT + 1
     assert inbox == []
+
+
+async def test_a_hosted_channel_with_events_is_known_to_exist(stage: HubStage) -> None:
+    """One that is empty, or not hosted, may not."""
+    hub = stage.replica.hub
+    await stage.write(1)
+    assert not hub.has_events(ROOM)
+    await hub.host(ROOM)
+    await hub.host(FOREIGN)
+    assert (hub.has_events(ROOM), hub.has_events(FOREIGN)) == (True, False)

@@ -10,6 +10,7 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Delete, Edit, Send
 from server.application.deadline import COMMAND_DEADLINE_S
+from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.slow_mode import SlowMode
 from server.application.messages.publisher import Publisher
 from server.domain.appending import Appended, already_deleted, not_found
@@ -20,11 +21,12 @@ from server.domain.events import Event, MessageCreated, MessageDeleted, MessageE
 from server.domain.gcra import Rate
 from server.domain.identity import Author, Identity, UserId
 from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.rates import Bucket
 from server.domain.rules import Rule, Rules
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import FaultyLog, Gate
 from tests.doubles.metrics import RecordingMetrics
-from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, event, identity, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, event, identity, new_message, some_id
 from tests.doubles.virtual_time import turns, virtually
 
 ALICE = identity("alice")
@@ -43,11 +45,17 @@ class Press:
     now: int = NOW_MS
     ids: int = 0
     slow_mode: SlowMode | None = None
+    fresh: FreshChannels | None = None
 
     def __post_init__(self) -> None:
         self.link: BrokerLink = self.broker.link()
         self.publisher = Publisher(
-            self.log, self.link, lambda: self.now * 1_000_000, self.new_id, slow_mode=self.slow_mode
+            self.log,
+            self.link,
+            lambda: self.now * 1_000_000,
+            self.new_id,
+            slow_mode=self.slow_mode,
+            fresh=self.fresh,
         )
 
     def new_id(self, unix_ms: int) -> MessageId:
@@ -557,3 +565,35 @@ async def test_without_slow_mode_a_channels_rate_is_the_only_one() -> None:
     await press.send()
     with pytest.raises(RateLimited):
         await press.send()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_new_channels(waits: bool) -> None:
+    """Each first message counts, and no other; over the rate a user writes into known channels only."""
+    now, known = 100.0, {ROOM}
+    fresh = FreshChannels({Bucket.NEW_CHANNEL: Rate(0.1, 3)}, {}, known.__contains__, lambda: now)
+    press = Press(fresh=fresh)
+    await press.log.inner.append(new_message(99, user="bob"))
+    told: list[str] = []
+
+    async def send(name: str, key: str | None = None) -> str:
+        outcomes: list[object] = []
+        command = Send(channel=name, text="hi", key=key)
+        try:
+            if waits:
+                outcomes.append(await press.publisher.send(ALICE, command))
+            else:
+                press.publisher.submit(ALICE, command, Sender(), outcomes.append)
+                await turns(5)
+        except RateLimited as error:
+            outcomes.append(error)
+        (outcome,) = outcomes
+        return outcome.scope if isinstance(outcome, RateLimited) else "ok"
+
+    for _ in range(5):
+        told += [await send("room:a"), await send("room:b", "same")]
+    told += [await send("room:c")]
+    assert told == ["ok"] * 11
+    assert [await send("room:d"), await send("room:a"), await send(ROOM)] == [*["new_channel_user"] * 2, "ok"]
+    now += 10
+    assert [await send("room:a"), await send("room:d"), await send("room:e")] == ["ok", "ok", "new_channel_user"]
