@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tests.clients.account import Outgoing
 from tests.clients.python import PyClient
 from tests.clients_of_others.cell import Case, Cell, Once
+from tests.clients_of_others.clients import PY_ASYNC, PY_SYNC, RUST
 from tests.clients_of_others.puppet import WAIT_S, Socket
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
@@ -22,6 +23,12 @@ TTL_S = 3.0
 BEAT = {"MARU_PING_INTERVAL": "1s", "MARU_PING_TIMEOUT": "1s"}
 LOST_S = 6.0
 """A frozen server is noticed after 2 s, by each library's own timer."""
+
+REFUSED_S = 6.0
+"""For a refusal after the server's return: libraries look for it every half second."""
+
+TRY_AGAIN = frozenset((PY_ASYNC, PY_SYNC, RUST))
+"""Libraries that try again by themselves if a CONNECT is refused when they come back."""
 
 DRAIN = {"MARU_DRAIN_TIMEOUT": "2s"}
 
@@ -139,6 +146,30 @@ async def is_back(cell: Cell) -> None:
     await _back(cell.first, _after_ready(cell.first))
 
 
+async def let_it_expire(cell: Cell) -> None:
+    """Leave a token in the payload that has expired when the library comes back."""
+    await cell.first.authenticate({"token": cell.token(ttl_s=-60)})
+
+
+async def restart(server: ServerProcess, cells: Sequence[Cell]) -> None:
+    """`kill -9`, and start it again."""
+    await server.kill()
+    await server.start()
+
+
+async def takes_a_new_token(cell: Cell) -> None:
+    """The application hears of the old token, and comes in with a new one: by hand, or when the library tries again."""
+    ann, since = cell.first, _after_ready(cell.first)
+    told = since + 1
+    while (error := await ann.told("connect_error", since=told, timeout=REFUSED_S))["data"] is None:  # no server yet
+        told = 1 + ann.lines.index(error, told)
+    assert error["data"]["code"] == "token_expired"
+    await ann.authenticate({"token": cell.token()})
+    if cell.client not in TRY_AGAIN:
+        await ann.connect()
+    await _back(ann, since)
+
+
 async def terminated(cell: Cell) -> None:
     """The application hears why the session ends. With a new token it comes back, and resumes."""
     ann = await cell.enter(ttl_s=TTL_S)
@@ -171,6 +202,7 @@ CASES = (
     Case("close noticed", (live, Once(stop), hears_the_close), DRAIN),
     Case("too large", (live, say_too_much, hears_the_close)),
     Case("ping timeout", (live, Once(freeze), misses_the_heartbeat, Once(thaw), is_back), BEAT),
+    Case("stale token", (live, let_it_expire, Once(restart), takes_a_new_token)),
     Case("expiry", (terminated,), QUICK_TOKENS),
     Case("refresh", (refreshed,), QUICK_TOKENS),
 )

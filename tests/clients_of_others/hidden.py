@@ -15,6 +15,7 @@ HIDDEN: Mapping[tuple[str, str], str] = {
     ("expired token", SIMPLE): _NO_REASON,
     ("no token", SIMPLE): _NO_REASON,
     ("default namespace", SIMPLE): _NO_REASON,
+    ("stale token", SIMPLE): "has no handler for a refusal when it comes back, and tries again in silence",
     ("two namespaces", SIMPLE): _ONE,
     ("two namespaces", RUST): _ONE,
     ("default transports", SIMPLE): "gives the status, 400, and drops the body",
