@@ -15,8 +15,8 @@ from server.gateway.chat.transport import SocketTransport
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.events import ConnectionEvents
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
-from server.gateway.websocket.reader import Inbox
 from server.ports.metrics import SILENT, Metrics, Traffic
 
 SEND_BUFFER = 16 * 1024

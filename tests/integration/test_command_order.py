@@ -45,10 +45,10 @@ from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.gate import Refused
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.lane import Lane
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
-from server.gateway.websocket.reader import Inbox
 from server.ports.message_log import Done
 from server.ports.metrics import SILENT, Traffic
 from tests.clients.frames import masked

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.frames import Opcode, header
 from tests.clients.frames import closing, fragmented, masked, unmasked
-from tests.clients.raw import Gone, event
+from tests.clients.raw import Gone, connect, event
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 
@@ -316,4 +316,70 @@ async def test_half_a_frame_behind_the_handshake(scene: Scene) -> None:
         await client.send(hello[cut:])
         await client.event("session:ready")
         await client.leave()
+    await scene.clean()
+
+
+async def test_a_few_frames_before_connect(scene: Scene) -> None:
+    """Pongs and pings may come before the CONNECT, and a close frame; a crowd of them may not."""
+    client = await scene.open()
+    await client.send(masked("3") + masked("p", Opcode.PING) + masked("3"))
+    await client.join_chat(token("early"))
+    await client.leave()
+    client = await scene.open()
+    await client.send(masked("3") * 4 + closing(1000))
+    await scene.ended(client, "client closed", 1000)
+    client = await scene.open()
+    await client.send(masked("3") * 5)
+    frame = await client.closed()
+    assert (frame.code, frame.reason) == (1008, "too many frames before CONNECT")
+    await scene.ended(client, frame.reason, 1008)
+    await scene.clean()
+
+
+def largest_connect() -> str:
+    """A CONNECT of 64 KiB: a token of 16 KiB, and 500 positions."""
+    pass_ = token("large", {f"room:{'g' * 60}-{number}": ["join"] for number in range(140)} | {"room:*": ["join"]})
+    positions = {f"room:{number:03d}-{'x' * 30}": {"epoch": "e" * 16, "offset": number} for number in range(500)}
+    auth = {"token": pass_, "resume": positions, "pad": ""}
+    pad = MAX_PAYLOAD - len(connect(auth))
+    assert len(pass_) > 14_000
+    assert pad > 0
+    return connect(auth | {"pad": "p" * pad})
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [16_384, 32_768, 49_152]], ids=["whole", "in two", "in four"])
+async def test_the_largest_connect(scene: Scene, cuts: list[int]) -> None:
+    """It is admitted, whole or in fragments, and a command right behind it is answered."""
+    client = await scene.open()
+    await client.send(fragmented(largest_connect(), cuts) + masked(QUESTION))
+    assert (await client.text()).startswith("40/chat,")
+    await client.event("session:ready")
+    assert await client.ack(7) == {"ok": True}
+    await client.leave()
+    await scene.clean()
+
+
+async def test_frames_between_connects(scene: Scene) -> None:
+    """A client that is refused may wait, answer pings and send its own, and try again."""
+    client = await scene.open()
+    for _ in range(4):
+        await client.say(connect({"token": "no"}))
+        assert (await client.text()).startswith("44/chat,")
+        await client.send((masked("3") + masked("p", Opcode.PING)) * 20)
+    await client.join_chat(token("patient"))
+    await client.leave()
+    await scene.clean()
+
+
+async def test_nothing_is_read_while_a_connect_is_judged(scene: Scene) -> None:
+    """Commands behind a CONNECT with positions are answered when it is."""
+    client = await scene.open()
+    positions = {f"room:judged-{number}": {"epoch": "e", "offset": 0} for number in range(100)}
+    hello = masked(connect({"token": token("judged"), "resume": positions}))
+    await client.send(
+        hello + b"".join(masked(event("channel:leave", {"channel": "room:x"}, ack=n)) for n in range(300))
+    )
+    await client.event("session:ready")
+    assert [await client.ack(number) for number in range(300)] == [{"ok": True}] * 300
+    await client.leave()
     await scene.clean()

@@ -32,8 +32,8 @@ from server.gateway.websocket.handshake import (
     never,
     notices_close,
 )
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
-from server.gateway.websocket.reader import Inbox
 from server.gateway.websocket.refusal_log import RefusalLog
 from server.gateway.websocket.registry import Dispatch, Registry
 from server.ports.metrics import ConnectionMetrics

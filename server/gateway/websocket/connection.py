@@ -17,9 +17,10 @@ from server.domain.proxies import NOBODY, Client
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState
 from server.gateway.websocket.frames import CloseCode, Opcode, close_frame, frame
 from server.gateway.websocket.gate import Gate
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
-from server.gateway.websocket.reader import LAST_READ_AFTER_FAULT, LAST_READ_BYTES, Inbox, Reader
+from server.gateway.websocket.reader import LAST_READ_AFTER_FAULT, LAST_READ_BYTES, Reader
 from server.gateway.websocket.verdict import BROKEN, CLOSED_BY_CLIENT, LEFT, LOST, NO_CONNECT, Verdict
 from server.gateway.websocket.writer import Writer
 

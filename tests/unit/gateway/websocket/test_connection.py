@@ -21,8 +21,8 @@ from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import CLOSE_WAIT_S, Connection
 from server.gateway.websocket.events import ConnectionEvents
 from server.gateway.websocket.frames import CloseCode
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
-from server.gateway.websocket.reader import Inbox
 from server.ports.metrics import SILENT, Traffic
 from tests.clients.frames import closing, masked, unmasked
 from tests.doubles.virtual_time import VirtualTimeLoop, turns

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from server.gateway.websocket.frames import FRAMES_PER_TURN, CloseCode
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.reader import (
     ABNORMAL_CLOSURE,
     LARGE_READ_BYTES,
     LAST_READ_AFTER_FAULT,
     LAST_READ_BYTES,
-    Inbox,
     Reader,
 )
 from tests.clients.frames import closing, masked, unmasked

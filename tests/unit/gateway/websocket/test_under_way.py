@@ -9,8 +9,8 @@ import pytest
 
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import Connection
+from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
-from server.gateway.websocket.reader import Inbox
 from server.ports.metrics import SILENT, Traffic
 from tests.clients.frames import masked
 from tests.doubles.virtual_time import turns
