@@ -1,6 +1,7 @@
 """The handler of an HTTP connection: aiohttp's, with bounds, and without the name of the server in its answers."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,9 +29,11 @@ class _Nameless(web.Response):
 
 @dataclass(slots=True)
 class Http:
-    """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard."""
+    """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard. `unreadable` is
+    told of each request that can't be parsed: the peer's address, or None."""
 
     limit: int
+    unreadable: Callable[[str | None], None] = lambda _: None
     open: int = 0
 
 
@@ -76,9 +79,13 @@ class Handler(PiecewiseHandler):
         not ASCII, as it is about to repeat it."""
         if isinstance(exc, UnicodeEncodeError) and not request.headers.get(hdrs.EXPECT, "").isascii():
             return _Nameless(status=417)
+        if message is not None:
+            self._http.unreadable(request.remote)
         answer = super().handle_error(request, status, exc, None if message is None else "Bad request")
         assert isinstance(answer, web.Response)  # aiohttp promises a stream, which may be less
-        return _Nameless(body=answer.body, status=answer.status, headers=answer.headers)
+        nameless = _Nameless(body=answer.body, status=answer.status, headers=answer.headers)
+        nameless.force_close()
+        return nameless
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

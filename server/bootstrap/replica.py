@@ -176,7 +176,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         allowed_origins=settings.allowed_origins,
         admission=clients.admission(settings, cookies.is_ours),
         busy=lambda: overload.refuses_handshakes,
-        development=settings.dev,
+        development=bool(settings.dev),
         outbox=outbox,
         metrics=counters,
     )

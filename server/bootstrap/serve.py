@@ -74,7 +74,8 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
         settings.internal_port,
         Http(room.internal),
     )
-    engine, http = replica.chat.eio, Http(room.clients)
+    engine = replica.chat.eio
+    http = Http(room.clients, engine.refuse_unreadable)
     capacity = Capacity(room.clients, lambda: len(engine.sockets) + http.open, replica.metrics, time.monotonic)
     port = await _listen(
         listeners,

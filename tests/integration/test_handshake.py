@@ -1,18 +1,27 @@
 """The door: HTTP requests that open no WebSocket, and connections that end before they have become anything."""
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
 from loadtest.frames import Opcode, header
 from tests.clients.frames import masked
-from tests.clients.raw import PATH, connect, event, handshake
+from tests.clients.raw import PATH, RawSocket, connect, event, handshake
+from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.integration.conftest import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SERVER_ENV = {"MARU_ALLOWED_ORIGINS": "https://chat.example.com"}
+
+DEVELOPMENT = {
+    "MARU_DEV": "1",
+    "MARU_MESSAGE_LOG": "memory",
+    "MARU_ALLOWED_ORIGINS": "https://chat.example.com",
+}
 
 BAD_REQUEST = {"code": 3, "message": "Bad request"}
 NO_TRANSPORT = {"code": 0, "message": 'Transport unknown: connect with transports: ["websocket"]'}
@@ -90,6 +99,87 @@ async def test_what_opens_no_websocket(
     assert body is None or json.loads(text) == body
     client.vanish()
     await scene.clean()
+
+
+async def test_a_page_of_another_site_is_told_why(scene: Scene) -> None:
+    """A browser lets every page read the answer to long-polling, also one that sends headers of its own."""
+    client = await scene.dial()
+    asks = {"Upgrade": "", "Connection": "keep-alive", "Origin": "https://evil.example.com"}
+    preflight = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    polling = "/socket.io/?EIO=4&transport=polling&t=abc"
+    body = b""
+    for method, more, status in (("OPTIONS", preflight, b"204"), ("GET", {"Authorization": "Bearer x"}, b"400")):
+        client.push(handshake(polling, asks | more, method))
+        head, body = await client.whole_response()
+        assert head.split(b" ")[1] == status
+        assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in head
+    assert json.loads(body) == NO_TRANSPORT
+    client.vanish()
+    await scene.clean()
+
+
+async def test_every_kind_of_refusal_is_in_the_log(tmp_path: Path) -> None:
+    """With its reason and a remedy, also a request that can't be parsed."""
+    asked = {
+        "transport": handshake("/socket.io/?EIO=4&transport=polling"),
+        "token_in_query": handshake(PATH + "&token=x"),
+        "origin": handshake(headers={"Origin": "https://evil.example.com"}),
+        "bad_request": handshake(headers={"X-Long": "x" * 20_000}),
+    }
+    async with ServerProcess(tmp_path, DEVELOPMENT) as server:
+        for reason, request in asked.items():
+            for _ in range(10):  # in development each one
+                client = await RawSocket.dial(server.port)
+                client.push(request)
+                assert (await client.response())[0] in {400, 403}
+                client.vanish()
+            await server.lines_of("handshake.refused", 10)
+            lines = [line for line in server.lines if line["event"] == "handshake.refused"]
+            assert [line["reason"] for line in lines[-10:]] == [reason] * 10
+            assert all(len(line["remedy"]) > 20 and line["remote"] == "127.0.0.1" for line in lines)
+            server.lines.clear()
+
+
+@pytest.mark.parametrize("path", ["/", "/socket.io/?EIO=4&transport=polling", "/session", "/none"])
+@pytest.mark.parametrize("broken", [False, True])
+async def test_no_answer_names_the_server(scene: Scene, path: str, broken: bool) -> None:
+    """On either port, also in the answer to a request that can't be parsed: nothing of Python and aiohttp."""
+    for port in (scene.server.port, scene.server.internal_port):
+        client = await RawSocket.dial(port)
+        client.push(handshake(path, {"X-Nul": "a\0b"} if broken else {"Upgrade": "", "Connection": "close"}))
+        answer = (await client.rest()).lower()
+        assert answer.startswith(b"http/1.")
+        assert b"\r\nserver:" not in answer
+        assert b"aiohttp" not in answer
+        assert b"python" not in answer
+
+
+@pytest.mark.parametrize("size", [9_000, 15_000])
+async def test_large_headers(scene: Scene, size: int) -> None:
+    """9 KB of cookies, or a token of 15 KB, are usual where people sign in."""
+    await (await scene.open(headers={"Cookie": "a=" + "x" * size})).leave()
+    await scene.clean()
+
+
+async def test_a_head_without_an_end(scene: Scene) -> None:
+    """Headers that go on and on are cut off, though none of them is large."""
+    client = await scene.dial()
+    client.push(handshake()[:-2] + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 1_000) for number in range(60)))
+    await client.eof(timeout=5.0)
+    await scene.clean()
+
+
+@pytest.mark.parametrize("host", ["::", "0.0.0.0"])
+async def test_both_families(tmp_path: Path, host: str) -> None:
+    """`::` takes IPv4, too, and a client of IPv4 has its usual address in the log."""
+    async with ServerProcess(tmp_path, {"MARU_HOST": host, "MARU_INTERNAL_HOST": host}) as server:
+        for port in (server.port, server.internal_port):
+            for family in ("127.0.0.1", "::1")[: 2 if host == "::" else 1]:
+                _, writer = await asyncio.open_connection(family, port)
+                writer.close()
+        await (await RawSocket.open(server.port)).leave()
+        line = await server.logged(lambda line: line["event"] == "connection.closed")
+        assert line["remote"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("purpose", ["", "a header by an unusual name"])

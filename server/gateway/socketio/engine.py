@@ -14,12 +14,13 @@ from typing import Any
 
 import engineio
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
 from server.domain.proxies import NOBODY, Client
 from server.gateway.socketio.ids import RandomIds
+from server.gateway.websocket import refusals
 from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode, frame
@@ -117,6 +118,8 @@ class Engine(engineio.AsyncServer):
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answer a request that aiohttp has parsed: open a WebSocket on its transport, or refuse it."""
+        if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            return refusals.preflight()  # else a page with headers of its own would not be told why it is refused
         message = request._message  # the parser's own object, as `accept` gets it: `Request` has no public way to it
         transport, handler = request.transport, request.protocol
         client = NOBODY if transport is None else self._client(transport, message)
@@ -137,6 +140,10 @@ class Engine(engineio.AsyncServer):
         transport, message = request.transport, request._message  # as above
         client = NOBODY if transport is None else self._client(transport, message)
         return self._checks.wait_s(message, client)
+
+    def refuse_unreadable(self, remote: str | None) -> None:
+        """Tell of a request that aiohttp could not parse: whether it was a handshake is not known."""
+        self.refusals.add(refusals.unreadable(), remote)
 
     def _client(self, transport: asyncio.Transport, request: Handshake) -> Client:
         peer = transport.get_extra_info("peername")

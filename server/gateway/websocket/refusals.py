@@ -48,6 +48,18 @@ class Refused:
         return {**_FOR_ALL_PAGES, **self.headers, hdrs.CONTENT_TYPE: _JSON}
 
 
+def preflight() -> web.Response:
+    """Let a browser send a request of a page of another site, which will be refused, with a reason (Fetch standard).
+
+    A WebSocket is opened without this question: only long-polling asks it, for headers such as `Authorization`.
+    """
+    allowed: dict[str, str] = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "*, Authorization",
+    }
+    return web.Response(status=204, headers={**_FOR_ALL_PAGES, **allowed})
+
+
 def unknown_transport() -> Refused:
     """Return the 400 to a client that begins with long-polling: most libraries do, unless they are told otherwise."""
     message = 'Transport unknown: connect with transports: ["websocket"]'
@@ -75,6 +87,12 @@ def long_query(limit: int) -> Refused:
 def no_websocket() -> Refused:
     """Return the 400 to a request that is no proper handshake (RFC 6455, section 4.2.1)."""
     remedy = "no WebSocket handshake; if a proxy is in between, let it pass `Upgrade` and `Connection` on"
+    return _bad_request(3, "Bad request", remedy)
+
+
+def unreadable() -> Refused:
+    """Return a 400 to a request that can't be parsed. aiohttp writes its own; this is for the log."""
+    remedy = "no HTTP, or a line over 16 KB: look for `https:` at this port, and for large cookies and tokens"
     return _bad_request(3, "Bad request", remedy)
 
 
