@@ -32,33 +32,45 @@ class FreshChannels:
         self._has_events = has_events
         self._clock = clock
         self._made = Buckets[UserId]()
+        self._spent: set[UserId] = set()  # users who have made as many as allowed, when they made the last one
         self._paces: dict[UserId, Pace] = {}  # of users whose token has a tier, since they wrote last
 
     def check(self, identity: Identity, channel: ChannelName) -> None:
-        """Raise `RateLimited` if a message may be the first of its channel, and the user has made too many."""
-        user, paced = identity.user, self._usual
+        """Raise `RateLimited` if a message may be the first of its channel, and the user has made too many. A step of
+        every message: nearly all users have not."""
         if identity.tier:
-            paced = self._tiers.get(identity.tier, paced)
-            if len(self._paces) >= MAX_KEYS:
-                self._paces.clear()
-            self._paces[user] = paced
-        earned = self._made.earned.get(user)
-        if earned is None:
-            return
-        wait = wait_s(earned, paced, self._clock())
-        if wait and not self._has_events(channel):
+            self._note_tier(identity.user, identity.tier)
+        if self._spent and identity.user in self._spent:
+            self._check(identity.user, channel)
+
+    def _note_tier(self, user: UserId, tier: str) -> None:
+        if len(self._paces) >= MAX_KEYS:
+            self._paces.clear()
+        self._paces[user] = self._tiers.get(tier, self._usual)
+
+    def _check(self, user: UserId, channel: ChannelName) -> None:
+        wait = self._wait_s(user)
+        if not wait:
+            self._spent.discard(user)
+        elif not self._has_events(channel):
             message = f"too many new channels; the limit is {_BUCKET}, existing channels are free if you join them"
             raise RateLimited.by(_BUCKET, wait, message)
+
+    def _wait_s(self, user: UserId) -> float:
+        return wait_s(self._made.earned.get(user, 0.0), self._paces.get(user, self._usual), self._clock())
 
     def made(self, user: UserId) -> None:
         """Count a channel that the user has made."""
         interval = self._paces.get(user, self._usual).interval
         if interval:
             self._made.earned[user] = max(self._made.add(user), self._clock()) + interval
+            if self._wait_s(user):
+                self._spent.add(user)
 
     def sweep(self) -> None:
         """Forget some of the users whose buckets are full."""
         self._made.sweep(self._clock())
+        self._spent &= self._made.earned.keys()
 
 
 def _pace_in(rates: Rates) -> Pace:
