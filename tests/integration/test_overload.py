@@ -107,6 +107,30 @@ async def test_busy(late: ServerProcess, figure: Figure) -> None:
     await inside.leave()
 
 
+async def test_slow_readers(tmp_path: Path) -> None:
+    """A client for which much waits makes the replica busy at once; with it goes the state, and memory is bounded."""
+    env = {"MARU_MAX_OUTBOUND": "1MiB", "MARU_LIMITS": "off", "MARU_MESSAGE_LOG": "memory"}
+    async with ServerProcess(tmp_path, env) as server:
+        stalled = [
+            await RawSocket.chat(server.port, token(f"stalled-{number}"), receive_buffer=4_096) for number in range(8)
+        ]
+        for client in stalled:
+            assert (await ask(client, "channel:join"))["ok"]
+        writer, since, before = await RawSocket.chat(server.port, token("writer")), len(server.lines), server.memory()
+        for _ in range(1_000):
+            assert (await ask(writer, "message:send", text="x" * 4_000))["ok"]
+            assert server.memory() - before < 48 << 20
+            if any(line.get("load") for line in server.lines[since:]):
+                break
+        assert (await refused(server)).startswith(b"HTTP/1.1 503 ")
+        assert (await ask(writer, "message:send", text="on"))["ok"]
+        for client in stalled:
+            client.vanish()
+        await calm(server, since)
+        assert {line["load"] for line in server.lines[since:] if "load" in line} >= {"calm"}
+        await writer.leave()
+
+
 async def test_hot(late: ServerProcess) -> None:
     """Reads of history are refused too; messages, joins, what was missed and resumes are not."""
     inside = await RawSocket.chat(late.port, token("inside"))
