@@ -7,7 +7,8 @@ section 2.5.5.2), which is also how a dual-stack socket writes it.
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_HOPS = 16
@@ -15,6 +16,9 @@ MAX_HOPS = 16
 
 MAX_HOP_CHARS = 64
 """Characters of a hop: an IPv6 address with brackets and a port has under 50."""
+
+PEERS_REMEMBERED = 1_024
+"""Peers that are not looked at again: the proxies of a deployment are few."""
 
 _V4_BITS = 32
 _BITS = 128
@@ -98,26 +102,33 @@ class Proxies:
     def __init__(self, trusted: Iterable[Network] | None) -> None:
         self._believed = trusted is not None
         self._networks = [(net.first, net.mask) for net in (PRIVATE if trusted is None else trusted)]
+        self._peer = lru_cache(PEERS_REMEMBERED)(self._look_at)
 
-    def client(self, peer: str | None, forwarded: str) -> Client:
-        """Return the client: the nearest hop that is no proxy. `forwarded` is `X-Forwarded-For`, empty without."""
-        number = None if peer is None else number_of(peer)
+    def client(self, peer: str | None, forwarded: Callable[[], str]) -> Client:
+        """Return the client: the nearest hop that is no proxy. `forwarded` returns `X-Forwarded-For`, empty without."""
+        if peer is None:
+            return NOBODY
+        found, is_proxy = self._peer(peer)
+        return self._behind(found, forwarded()) if is_proxy and self._believed else found
+
+    def _look_at(self, peer: str) -> tuple[Client, bool]:
+        """Return the peer as a client, and whether it is a proxy."""
+        number = number_of(peer)
         if number is None:
-            return Client(peer, None)
-        if not self._is_proxy(number):
-            return Client(_plain(peer, number), _key(number))
-        nearest = _plain(peer, number)
-        if not self._believed:
-            return Client(nearest, None)
+            return Client(peer, None), False
+        is_proxy = self._is_proxy(number)
+        return Client(_plain(peer, number), None if is_proxy else _key(number)), is_proxy
+
+    def _behind(self, nearest: Client, forwarded: str) -> Client:
         for hop in reversed(forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:]) if forwarded else ():
             text = _without_port(hop.strip(" \t")) if len(hop) <= MAX_HOP_CHARS else ""
             number = number_of(text)
             if number is None:
                 break  # the hops left of it are no more than a client's word
-            nearest = _plain(text, number)
             if not self._is_proxy(number):
-                return Client(nearest, _key(number))
-        return Client(nearest, None)
+                return Client(_plain(text, number), _key(number))
+            nearest = Client(_plain(text, number), None)
+        return nearest
 
     def _is_proxy(self, number: int) -> bool:
         return any(number & mask == first for first, mask in self._networks)
@@ -127,9 +138,9 @@ def _key(number: int) -> int:
     return number if number >> _V4_BITS == _MAPPED else -(number >> _HOST_BITS)
 
 
-def _plain(text: str | None, number: int) -> str | None:
+def _plain(text: str, number: int) -> str:
     """Return an IPv4 address that a dual-stack socket gave as an IPv6 one in its own form."""
-    if number >> _V4_BITS == _MAPPED and text is not None and ":" in text:
+    if number >> _V4_BITS == _MAPPED and ":" in text:
         return socket.inet_ntop(socket.AF_INET, (number & 0xFFFF_FFFF).to_bytes(4, "big"))
     return text
 

@@ -147,7 +147,7 @@ class Engine(engineio.AsyncServer):
 
     def _client(self, transport: asyncio.Transport, request: Handshake) -> Client:
         peer = transport.get_extra_info("peername")
-        return self._crowds.client(str(peer[0]) if peer else None, forwarded_for(request))  # none if it is gone
+        return self._crowds.client(str(peer[0]) if peer else None, lambda: forwarded_for(request))  # none: it is gone
 
     def _open(self, transport: asyncio.Transport, request: Handshake, client: Client, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""

@@ -20,6 +20,11 @@ def nobody(_: str) -> bool:
     return False
 
 
+def no_cookies() -> str:
+    """Return the cookies of a client that has none."""
+    return ""
+
+
 class Admission:
     """A token bucket (RFC 2697's committed rate and burst, counted in handshakes). `clock` is monotonic, in seconds.
 
@@ -45,8 +50,10 @@ class Admission:
         self._filled_at = clock()
         self._awaited = 0.0  # refused handshakes that have not had the time to come back
 
-    def wait_s(self, cookie: str = "") -> int:
+    def wait_s(self, cookies: Callable[[], str] = no_cookies) -> int:
         """Admit a handshake and return 0, or return how many whole seconds its client should wait.
+
+        `cookies` returns the client's `Cookie` header.
 
         Refused clients are taken for a queue that advances at the rate: each is told to come back after those before.
         """
@@ -58,7 +65,7 @@ class Admission:
         self._tokens = min(self._burst, self._tokens + filled)
         self._awaited = max(0.0, self._awaited - filled)
         left = self._tokens - self._kept
-        if left >= 1 or (self._tokens >= 1 and cookie and self._is_known(cookie)):
+        if left >= 1 or (self._tokens >= 1 and self._kept and self._is_known(cookies())):
             self._tokens -= 1
             return 0
         self._awaited += 1

@@ -53,7 +53,7 @@ class HandshakeChecks:
 
     def wait_s(self, request: Handshake, client: Client) -> float:
         """Count a request that is no handshake in the same buckets; return the seconds that its client has to wait."""
-        return self._crowds.wait_s(client.key) or self._admission.wait_s(cookie_of(request))
+        return self._crowds.wait_s(client.key) or self._admission.wait_s(lambda: cookie_of(request))
 
     def overload(self, request: Handshake, client: Client, *, closing: bool) -> Refused | None:
         """Admit a further handshake that is right, or return the answer. Call this once for each handshake."""
@@ -63,7 +63,7 @@ class HandshakeChecks:
             return refusals.busy()
         if (refused := self._crowds.too_large(client.key)) is not None:
             return refused
-        wait_s = self._admission.wait_s(cookie_of(request))
+        wait_s = self._admission.wait_s(lambda: cookie_of(request))
         return refusals.too_fast(wait_s) if wait_s else None
 
     def _foreign(self, request: Handshake) -> Refused | None:

@@ -12,7 +12,7 @@ class Unconnected(dict[Connection, float]):
         self._counts = counts
 
     def __setitem__(self, connection: Connection, limit: float) -> None:
-        if connection not in self:
+        if connection.address is not None and connection not in self:
             self._counts.add(connection.address)
         super().__setitem__(connection, limit)
 
@@ -22,5 +22,5 @@ class Unconnected(dict[Connection, float]):
 
     def pop(self, connection: Connection, *_: None) -> None:  # type: ignore[override]  # the limit is not asked for
         """Wait for the connection's CONNECT no more, if it was waited for."""
-        if connection in self:
-            del self[connection]
+        if super().pop(connection, None) is not None:
+            self._counts.remove(connection.address)
