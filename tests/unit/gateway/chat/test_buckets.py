@@ -1,0 +1,20 @@
+"""Every command has its rates."""
+
+from server.domain.rates import SCOPES, Bucket
+from server.gateway.chat.buckets import BUCKETS
+from server.wire.words import Command
+
+
+def test_each_command_has_its_bucket() -> None:
+    """A command that is added must say which; changes of messages share one."""
+    assert set(BUCKETS) == set(Command)
+    assert {command for command, bucket in BUCKETS.items() if bucket == Bucket.SEND} == {
+        Command.SEND,
+        Command.EDIT,
+        Command.DELETE,
+    }
+
+
+def test_each_bucket_is_a_scope() -> None:
+    """So that its refusals are counted from the start."""
+    assert {str(bucket) for bucket in BUCKETS.values() if bucket is not None} < set(SCOPES)
