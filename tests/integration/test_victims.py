@@ -154,13 +154,12 @@ PIPELINES: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("sockets", [1, 5])
 @pytest.mark.parametrize("data", PIPELINES.values(), ids=PIPELINES)
-async def test_many_http_requests_at_once(scene: Scene, figure: Figure, data: bytes, sockets: int) -> None:
+async def test_many_http_requests_at_once(scene: Scene, figure: Figure, data: bytes) -> None:
     """Requests in one write, before a handshake or in its place, are not all handled in one turn."""
     attack = Attack(scene.server.port, data, shakes=False)
-    await unharmed(scene, attack, figure, sockets)
-    assert attack.connections >= sockets
+    await unharmed(scene, attack, figure, 5)
+    assert attack.connections >= 5
 
 
 DEEP = "[" + ",".join(["[]"] * 20_000) + "]"
