@@ -26,13 +26,14 @@ Ask = Callable[[RawSocket], Awaitable[None]]
 class Victim:
     """A session that sends messages, and a client that connects again and again. `worst_send_s` and `worst_connect_s`
     are their longest waits in the server's processor time: they show a server that works for others meanwhile, and not
-    one that idles. `sends` and `connects` say how often they asked."""
+    one that idles. `sends` and `connects` say how often they asked, `refused` how often the answer was 503: a server
+    that gets too little of the machine sends newcomers away."""
 
     def __init__(self, server: ServerProcess) -> None:
         self._server = server
         self._over = asyncio.Event()
         self.worst_send_s = self.worst_connect_s = 0.0
-        self.sends = self.connects = 0
+        self.sends = self.connects = self.refused = 0
         self._waits: list[float] = []
 
     @property
@@ -119,6 +120,9 @@ class Attacker(Protocol):
 WAIT_S = 0.5
 """The longest wait of a victim. Before these attacks were bounded, the worst of them took seconds."""
 
+LATE_S = 0.15
+"""A server whose loop is later than this is busy, and refuses newcomers. No attack alone may make it so."""
+
 ATTACK_S = 1.0
 
 GROWTH = 64 * MIB
@@ -137,7 +141,7 @@ async def unharmed(
         await attack.run(sockets, seconds)
         paid = str(toll)
     figure(f"{victim}, {paid}")
-    assert victim.worst_s < WAIT_S
+    assert victim.worst_s < (LATE_S if victim.refused else WAIT_S)
     assert min(victim.sends, victim.connects) > 2
     assert toll.memory < GROWTH
     assert toll.log < LOG_CHARS

@@ -86,31 +86,26 @@ class HeaderCheck:
     """
 
     __slots__ = {
-        "_fragmented": "Whether the last message is not complete yet.",
         "_head": "The part of a header that ended the last read.",
         "_left": "Frames that may still come before a CONNECT.",
-        "_skip": "Bytes of a payload that are still to come.",
         "finished": "Whether a close frame has come: nothing that follows counts (RFC 6455, section 5.5.1).",
+        "fragmented": "Whether the last message is not complete yet.",
         "lately": "Small frames of this ping interval. The caller sets it to 0 at the next.",
+        "skip": "Bytes of a payload that are still to come.",
         "small": "Small frames of this read. The caller sets it to 0 at the next.",
         "taken": "Bytes that the last call has looked at.",
     }
 
     def __init__(self) -> None:
-        self._fragmented = self.finished = False
+        self.fragmented = self.finished = False
         self._head = b""
-        self._skip = self.small = self.lately = self.taken = 0
+        self.skip = self.small = self.lately = self.taken = 0
         self._left = FRAMES_BEFORE_CONNECT
 
     @property
     def inside(self) -> bool:
         """Whether a message has begun that is not complete."""
-        return self._fragmented or self._skip > 0
-
-    @property
-    def early(self) -> bool:
-        """Whether no CONNECT has come yet."""
-        return self._left <= FRAMES_BEFORE_CONNECT
+        return self.fragmented or self.skip > 0
 
     def connects(self) -> None:
         """Take any number of frames from now on: the client has sent its CONNECT."""
@@ -125,7 +120,7 @@ class HeaderCheck:
         carried = len(self._head)
         if carried:
             data, self._head = self._head + data, b""
-        at, size, frames = self._skip, len(data), 0
+        at, size, frames = self.skip, len(data), 0
         while at + 1 < size and frames < limit and at < BYTES_PER_TURN and not self.finished:
             length = data[at + 1] & _LENGTH
             extra = 2 if length == _LENGTH_16 else 8 if length == _LENGTH_64 else 0
@@ -143,13 +138,13 @@ class HeaderCheck:
         if at < size and not self.finished and frames < limit and at < BYTES_PER_TURN:
             self._head, at = data[at:], size
         self._left -= frames
-        self._skip = max(at - size, 0)
+        self.skip = max(at - size, 0)
         self.taken = min(at, size) - carried
         return None
 
     def _early_limit(self, data: bytes) -> int | None:
         """Return how many frames may come now, before a CONNECT; None if none may. A client may always close."""
-        if self._left > 0 or self._skip:
+        if self._left > 0 or self.skip:
             return max(self._left, 0)
         return 1 if data[0] & _OPCODE == Opcode.CLOSE else None
 
@@ -157,15 +152,15 @@ class HeaderCheck:
         opcode, final = first & _OPCODE, bool(first & _FIN)
         control = opcode >= Opcode.CLOSE
         if control or length < (SMALL_FRAME_BYTES if final else SMALL_FRAGMENT_BYTES):
-            ends = final and self._fragmented and not control  # counted as the fragment before it was
+            ends = final and self.fragmented and not control  # counted as the fragment before it was
             if not ends and (fault := self._count_small()) is not None:
                 return fault
         if control:
             self.finished = opcode == Opcode.CLOSE
             return None
-        if self._fragmented and opcode != 0:
+        if self.fragmented and opcode != 0:
             return "a message begins inside another one"
-        self._fragmented = not final
+        self.fragmented = not final
         return None
 
     def _count_small(self) -> str | None:

@@ -63,6 +63,7 @@ class Reader:
     __slots__ = {
         "_begun": "Bytes of messages that are not complete, an upper bound.",
         "_counted": "Bytes that the receiver has been told to hold.",
+        "_early": "Whether no CONNECT has come yet.",
         "_frames": "aiohttp's frame reader.",
         "_headers": "The checks that the frame reader leaves out.",
         "_heard_at": "The monotonic time of the last read.",
@@ -85,6 +86,7 @@ class Reader:
         self._rest = b""
         self._begun = self._counted = 0
         self._paused = self._scheduled = False
+        self._early = True
         self._last_bytes = LAST_READ_BYTES
 
     def feed(self, data: bytes, receiver: Receiver) -> None:
@@ -199,14 +201,15 @@ class Reader:
                 self._read_on_soon(receiver)
             data = data[:taken]
         self._hand_on(data, receiver)
-        if (self._rest or self._counted or headers.inside) and self._mode is not ReadMode.NOTHING:
+        if (headers.skip or headers.fragmented or self._rest or self._counted) and self._mode is not ReadMode.NOTHING:
             self._begun = min(self._begun + taken, MAX_PAYLOAD) if headers.inside else 0
             self._count(receiver)
 
     def _hand_on(self, data: bytes, receiver: Receiver) -> None:
         self._frames.feed_data(data)
         messages, error = self._inbox.take()
-        if self._headers.early and any(map(_is_packet, messages)):
+        if self._early and any(map(_is_packet, messages)):
+            self._early = False
             self._headers.connects()
         for message in messages:
             if message.type is WSMsgType.CLOSE and message.data == ABNORMAL_CLOSURE:

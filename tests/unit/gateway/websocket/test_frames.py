@@ -236,7 +236,6 @@ def test_a_few_frames_may_come_before_a_connect(early: bytes) -> None:
     check = HeaderCheck()
     assert check.fault(early * 4) is None
     check.connects()
-    assert not check.early
     turns(check, early * 50)
 
 
@@ -259,7 +258,6 @@ def test_the_last_early_frame_may_come_in_pieces() -> None:
         check = HeaderCheck()
         turns(check, stream[:cut_at])
         turns(check, stream[cut_at:])
-        assert check.early
         assert not check.inside
 
 
