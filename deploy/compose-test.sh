@@ -35,6 +35,12 @@ set -- $ports "$@"
 export FRONT_PORT="$1" APP1_PORT="$2" APP2_PORT="$3"
 shift 3
 
+# The server takes no secret that anybody can read here; the tests sign with the same.
+JWT_SECRET=$("$PYTHON" -c 'import secrets; print(secrets.token_hex(32))')
+TEST_JWT_SECRET=$JWT_SECRET
+EMITTER_PASSWORD=$("$PYTHON" -c 'import secrets; print(secrets.token_hex(16))')
+export JWT_SECRET TEST_JWT_SECRET EMITTER_PASSWORD
+
 finish() {
     status=$?
     trap - EXIT INT TERM HUP

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from server.adapters.tokens.keys import Key, public_key, secret_key
+from server.adapters.tokens.keys import MIN_SECRET_BYTES, Key, public_key, secret_key
+from server.adapters.tokens.strength import weakness
 from server.process.dev_secret import SecretUnusable, kept_secret
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
@@ -14,9 +15,21 @@ DEV_SECRET_FILE = ".maru-dev-secret"  # noqa: S105 a file's name
 
 
 def check_key(settings: Settings) -> None:
-    """Raise `BadSetting` if the settings name a key that is unfit."""
+    """Raise `BadSetting` if the settings name a key or a secret that is unfit. Development may have weak ones."""
     if settings.jwt_secret or settings.jwt_public_key:
         token_key(settings)
+    for variable, given in (("MARU_JWT_SECRET", settings.jwt_secret), ("MARU_CLUSTER_SECRET", settings.cluster_secret)):
+        if given is not None:
+            _check_secret(variable, given.get_secret_value(), weak=bool(settings.dev))
+
+
+def _check_secret(variable: str, secret: str, *, weak: bool) -> None:
+    length = len(secret.encode())
+    problem = f"{length} bytes, expected at least {MIN_SECRET_BYTES}" if length < MIN_SECRET_BYTES else None
+    if not weak:
+        problem = problem or weakness(secret)
+    if problem is not None:
+        raise BadSetting(f"{variable}: {problem}; make one: openssl rand -hex 32")
 
 
 def token_key(settings: Settings) -> Key:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ from tests.harness.waiting import polled
 
 ROOT = Path(__file__).parent.parent.parent
 
-SECRET = "only-for-tests-0123456789abcdef0123456789"
-"""The HS256 secret of every server that a test starts."""
+SECRET = os.environ.setdefault("TEST_JWT_SECRET", secrets.token_hex(32))
+"""The HS256 secret of every server that a test starts: made once for a run, since the server takes no published one."""
 
 LIMITS = {"MARU_LIMITS": "{}"}
 """In the environment of a server: the limits that are on by default."""

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import aiohttp
 import jwt
@@ -21,7 +22,7 @@ MODES = ("1", "insecure-public")
 
 LIBRARY = ROOT / "clients/js-demo/node_modules/socket.io-client/dist/socket.io.esm.min.js"
 
-PRODUCTION = "7b1d3f9e05c84a62b9d7e4f108a3c56b2e9f70d418c6a5b3"
+PRODUCTION = token_hex(32)
 
 WAIT_MS = 15_000
 

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
+import yaml
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
@@ -189,11 +191,10 @@ async def test_a_replica_of_an_earlier_version_is_heard(stage: Scene) -> None:
     assert await stage.refused() == 4
 
 
-@pytest.mark.parametrize("secret", ["4f" * 8 + "0123456789abcdef9b3e", "e61d77f02c5a9b384ad05f1b6ec8a379"])
-async def test_replicas_with_different_secrets_are_slower_and_lose_nothing(tmp_path: Path, secret: str) -> None:
+async def test_replicas_with_different_secrets_are_slower_and_lose_nothing(tmp_path: Path) -> None:
     """As while the secret is changed: each reads the other's messages from the log."""
     async with AsyncExitStack() as stack:
-        stage = await staged(stack, tmp_path, {"MARU_CLUSTER_SECRET": secret})
+        stage = await staged(stack, tmp_path, {"MARU_CLUSTER_SECRET": token_hex(32)})
         async with asyncio.timeout(SOON_S):
             for number in range(2, 12):
                 assert await stage.say(f"{number}") == number
@@ -286,3 +287,19 @@ async def test_the_server_needs_no_more_than_its_user_may(tmp_path: Path) -> Non
 def test_the_documentation_has_these_users(rights: str) -> None:
     """So that they are the ones which are tried here."""
     assert f"on >PASSWORD {rights}`" in (ROOT / "docs/operations.md").read_text("utf-8")
+
+
+async def test_the_deployment_of_the_tests_has_the_emitter(tmp_path: Path) -> None:
+    """docker-compose.test.yml gives Redis the same user, by its command line."""
+    compose = yaml.safe_load((ROOT / "docker-compose.test.yml").read_text("utf-8"))
+    words = compose["services"]["redis"]["entrypoint"]
+    user = [">hunter2" if word.startswith(">") else word for word in words[words.index("--user") :]]
+    assert user == ["--user", "emitter", "on", ">hunter2", *EMITTER_RIGHTS.split()]
+    async with RedisProcess(tmp_path / "redis", user) as redis:
+        client: Redis = Redis.from_url(f"redis://emitter:hunter2@127.0.0.1:{redis.port}/0")
+        try:
+            assert await client.publish(keys.SHARED_TOPIC, b"no emit") == 0
+            with pytest.raises(NoPermissionError):
+                await client.get(keys.meta(ROOM))
+        finally:
+            await client.aclose()

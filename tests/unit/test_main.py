@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from server.domain.identity import Action
 from server.logs.handler import LineHandler
 
 ROOT = Path(__file__).parents[2]
-SECRET = "canary-canary-canary-canary-canary"
+SECRET = f"canary-{token_hex(32)}"
 DEADLINE_S = 30
 SOON_S = 5
 

@@ -1,5 +1,7 @@
 """Keys: the settings' key is judged, in one line that names the variable, without the key in it."""
 
+import re
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -92,3 +94,24 @@ def test_development_may_have_no_key_yet() -> None:
     check_key(settings())
     with pytest.raises(StartRefused, match="MARU_JWT_SECRET: not set"):
         token_key(settings())
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "cluster_secret"])
+def test_a_weak_secret_is_refused_outside_of_development(name: str) -> None:
+    """One that can be guessed or is published, or is short, in a line without it; a random one passes."""
+    lines = {
+        "canary" * 8: r"can be guessed \(about \d+ bits of 128\)",
+        "your-256-bit-secret-your-256-bit-secret": "published, so anybody has it",
+        "c4n4ry": "6 bytes, expected at least 32",
+    }
+    for secret, line in lines.items():
+        with pytest.raises(BadSetting) as caught:
+            check_key(production(name, secret))
+        assert re.fullmatch(rf"MARU_{name.upper()}: {line}; make one: openssl rand -hex 32", str(caught.value))
+    check_key(production(name, token_hex(32)))
+
+
+def production(name: str, secret: str) -> Settings:
+    """Settings of a production in which one secret is this."""
+    held = {"jwt_secret": SecretStr(token_hex(32)), "cluster_secret": None} | {name: SecretStr(secret)}
+    return Settings(_env_file=None, jwt_secret=held["jwt_secret"], cluster_secret=held["cluster_secret"])
