@@ -15,7 +15,7 @@ DEV_SECRET_FILE = ".maru-dev-secret"  # noqa: S105 a file's name
 
 
 def check_key(settings: Settings) -> None:
-    """Raise `BadSetting` if the settings name a key or a secret that is unfit. Development may have weak ones."""
+    """Raise `BadSetting` if the settings name a key or a secret that is unfit. Development may have a weak secret."""
     if settings.jwt_secret or settings.jwt_public_key:
         token_key(settings)
     for variable, given in (("MARU_JWT_SECRET", settings.jwt_secret), ("MARU_CLUSTER_SECRET", settings.cluster_secret)):

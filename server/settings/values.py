@@ -82,7 +82,7 @@ def secret_in(path: Path) -> str:
 
 
 def development(value: object) -> object:
-    """Return one of the words of `Development`. Also takes the words for yes and no."""
+    """Return a word of `Development`. Also takes the words for yes and no."""
     word = str(int(value)) if isinstance(value, bool) else str(value).strip().lower()
     return {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}.get(word, word)
 

@@ -1,6 +1,6 @@
-"""The strength of a secret, estimated: known ones are found, and most that could be guessed; of random ones hardly any.
+"""The strength of a secret, estimated: finds those that are known, and most that could be guessed; hardly any random.
 
-No estimate tells chance from a pattern that it does not know. This one knows the secrets of documentations, repeats,
+No estimate tells chance from a pattern that it does not know. Here it knows the secrets of documentations, repeats,
 sequences, rows of keys, words that such secrets are made of, and text that can be spoken.
 """
 
@@ -46,7 +46,7 @@ _PIECE_BITS = 10.0
 
 _REPEAT = _SEQUENCE = 5
 _ROW = 4
-"""Characters from which on they count. Shorter ones come by chance: in one of 2,000 secrets of 32 hex digits."""
+"""Characters from which on they count. Less comes by chance, and so much in 1 of 600 secrets of 32 hex digits."""
 
 _SPOKEN_BITS = 2.5
 """Of a letter in words, as in a list of 7,776 words that dice choose from."""
