@@ -55,6 +55,13 @@ def test_pages_of_any_origin_are_told_of() -> None:
     assert note not in render(SAFE, {"config": {"allowedOrigins": ["https://chat.example.com"]}}).notes
 
 
+def test_proxies_are_thought_of() -> None:
+    """Until they are named."""
+    note = "clients behind a proxy are not limited by their address"
+    assert note in render(SAFE).notes
+    assert note not in render(SAFE, {"config": {"trustedProxies": ["10.0.0.0/8"]}}).notes
+
+
 @pytest.mark.parametrize("claim", ["issuer", "audience"])
 def test_tokens_of_any_service_are_told_of(claim: str) -> None:
     """Until one of the two claims is asked for."""
