@@ -1,6 +1,7 @@
 """A `socketio.SimpleClient` that does what it is told. ../README.md has the commands and the lines."""
 
 import json
+import os
 import sys
 import threading
 
@@ -73,9 +74,10 @@ class User:
             self._voice.failed(repr(error))
 
     def close(self, _: Json) -> None:
-        """Go away."""
+        """Go away, also while it reconnects: `disconnect` alone lets it go on."""
         self._left = True
-        self._client.disconnect()
+        if self._client.client is not None:
+            self._client.client.shutdown()
 
 
 def main() -> None:
@@ -92,3 +94,4 @@ def main() -> None:
 
 
 main()
+os._exit(0)  # at once: the libraries' threads may still have something to print

@@ -1,6 +1,7 @@
 """A `socketio.Client` that does what it is told. ../README.md has the commands and the lines."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -83,3 +84,4 @@ def main() -> None:
 
 
 main()
+os._exit(0)  # at once: the libraries' threads may still have something to print
