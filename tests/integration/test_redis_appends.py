@@ -23,8 +23,9 @@ from server.adapters.redis.queue import WAITING_LIMIT
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
-from server.domain.errors import Conflict, NotFound, Overloaded, Unavailable
+from server.domain.errors import Conflict, NotFound, Overloaded, RateLimited, Unavailable
 from server.domain.events import MessageCreated, MessageEdited, MessageErased
+from server.domain.gcra import Rate
 from server.ports.broadcast import LinkRestored
 from tests.doubles.clock import Clock
 from tests.doubles.newer_version import write_in_redis
@@ -481,3 +482,24 @@ async def test_what_stands_before_an_overflow_is_written(redis: RedisProcess, ch
         redis.thaw()
         assert [type(each) for each in refused] == [Overloaded, Unavailable]
         assert [each.event.offset for each in await first.all()] == list(range(2, 12))
+
+
+async def test_replicas_share_the_rate_of_a_channel(redis: RedisProcess, channel: ChannelName) -> None:
+    """Two replicas with a rate write as much as a single one. A replica without, as of an earlier version, writes to
+    the same channel, and is not refused. A bucket that is full again leaves no key."""
+    clocks = Clocks(store=lambda: NOW_MS)
+    async with (
+        log_at(redis.url, rate=Rate(1.0, 6), clocks=clocks) as one,
+        log_at(redis.url, rate=Rate(1.0, 6), clocks=clocks) as other,
+        log_at(redis.url, clocks=clocks) as without,
+    ):
+        outcomes: list[type] = []
+        for number in range(10):
+            try:
+                outcomes.append(type(await (one, other)[number % 2].append(new_message(number, channel))))
+            except RateLimited as refused:
+                outcomes.append(type(refused))
+        assert outcomes == [Appended] * 6 + [RateLimited] * 4
+        assert (await without.append(new_message(20, channel))).event.offset == 7
+        ttl_ms = await redis.command("PTTL", keys.rate(channel))
+        assert 5_000 < ttl_ms <= 6_001
