@@ -25,7 +25,7 @@ SERVER_ENV = {"MARU_TOKEN_GRACE": "0s", "MARU_JWT_LEEWAY": "0s"}
 OKHTTP = {"User-Agent": "okhttp/4.12.0"}
 BAD = connect({"token": "bad"})
 
-SOON_S = 0.5
+SOON_S = 0.9
 """By which a client knows that it is closed: far less than a ping timeout."""
 
 
