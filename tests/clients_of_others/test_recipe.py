@@ -1,7 +1,6 @@
 """The Kotlin recipe of PROTOCOL.md, compiled as it stands there, through a bad token, a kill and a drain."""
 
 import asyncio
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.harness.waiting import until
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(os.environ.get("CLIENTS_OF_OTHERS") != "all", reason="make clients-test compiles it"),
-]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 ROOM = "room:recipe"
 CALM_S = 30.0
