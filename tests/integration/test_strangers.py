@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.clients.raw import RawSocket
@@ -75,3 +76,15 @@ async def test_tokens_of_any_service_are_warned_of(scene: Scene) -> None:
     events = [line["event"] for line in scene.server.lines]
     assert events.count("tokens.any_issuer") == 1
     assert events.index("tokens.any_issuer") < events.index("serving")
+
+
+async def test_no_answer_names_the_software(scene: Scene) -> None:
+    """Neither a refused handshake nor another path of either port."""
+    server = scene.server
+    urls = [f"{server.url}/socket.io/?EIO=4&transport=polling", f"{server.url}/nowhere", f"{server.url}/session"]
+    urls += [f"http://127.0.0.1:{server.internal_port}/{path}" for path in ("livez", "metrics", "nowhere")]
+    async with aiohttp.ClientSession() as http:
+        for url in urls:
+            async with http.get(url) as answer:
+                assert "Server" not in answer.headers, url
+    await scene.clean()
