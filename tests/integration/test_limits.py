@@ -141,8 +141,11 @@ async def test_a_tier_replaces_rates(scene: Scene) -> None:
         '42/chat?x=",7["message:send",{"channel":"room:limits","text":"x"}]',
         '42/chat?,7["message:send",{"channel":"room:limits","text":"x"}]',
         '42/chat,["message:send",{"channel":"room:limits","text":"x"}]',
+        "42/chat,7[" + " " * 40 + '"message:send",{"channel":"room:limits","text":"x"}]',
+        "42/chat,7[" + " " * 5_000 + '"message:send",{"channel":"room:limits","text":"x"}]',
+        "42/chat,7" + "\t" * 300 + "[" + "\n" * 300 + '"message:send",{"channel":"room:limits","text":"x"}]',
     ],
-    ids=["escaped", "spaced", "quoted query", "query", "without an ack id"],
+    ids=["escaped", "spaced", "quoted query", "query", "without an ack id", "behind", "far behind", "far apart"],
 )
 async def test_no_spelling_of_a_send_gets_around_its_bucket(scene: Scene, packet: str) -> None:
     """A name is what the parser makes of it. Of a command without an ack id nothing is said."""

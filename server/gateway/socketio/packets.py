@@ -46,13 +46,13 @@ HEAD = f"{EVENT}{NAMESPACE},"
 """Begins a command in its ordinary form; its ack id follows."""
 
 MAX_NAME_CHARS = 256
-"""Of the beginning of a command in which its name is looked for: more than any name has, if each letter is escaped."""
+"""Of a command's name that is looked at, as it is written: more than any name has, if each letter is escaped."""
 
 _HEAD_CHARS = len(HEAD) + MAX_ACK_DIGITS + 32
 """The beginning of a command in its ordinary form: no name is longer than the rest of it."""
 
-_NAME = re.compile(r"""[ \t\r\n]*\[[ \t\r\n]*("(?:[^"\\]|\\.)*")""")
-"""The name at the beginning of a command's data."""
+_NAME = re.compile(rf"""[ \t\r\n]*+\[[ \t\r\n]*+("(?:[^"\\]|\\.){{0,{MAX_NAME_CHARS}}}+")""")
+"""The name at the beginning of a command's data, behind any number of spaces."""
 
 _DIGITS = re.compile(r"[0-9]*")
 
@@ -121,11 +121,12 @@ def read_send(text: str) -> tuple[int, Any] | None:
 
 
 def command_name(text: str) -> str | None:
-    """Return the name of a command without parsing its payload; None if the packet is no command. A name that is not
-    known may be cut short."""
-    parts = text[:_HEAD_CHARS].split('"', 2)
-    if len(parts) > 1 and parts[0].startswith(HEAD) and "\\" not in parts[1]:
-        return parts[1]
+    """Return the name of a command without parsing its payload; None if the packet is no command. A name that is too
+    long to be known is empty."""
+    head, _, quoted = text[:_HEAD_CHARS].partition('"')
+    name, end, _ = quoted.partition('"')
+    if end and head.startswith(HEAD) and "\\" not in name:
+        return name
     try:
         if _kind(text) != EVENT:
             return None
@@ -133,7 +134,7 @@ def command_name(text: str) -> str | None:
         _, rest = _ack_id(rest)
     except HostilePacket:
         return None
-    named = _NAME.match(rest[:MAX_NAME_CHARS])
+    named = _NAME.match(rest)
     try:
         return "" if named is None else str(orjson.loads(named[1]))
     except orjson.JSONDecodeError:

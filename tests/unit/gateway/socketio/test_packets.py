@@ -256,7 +256,7 @@ def test_an_event_is_framed_as_a_whole(size: int) -> None:
     assert encoded_event("a", orjson.dumps(body)) == event("a", body)
 
 
-SPACES = st.text(" \t\r\n", max_size=3)
+SPACES = st.text(" \t\r\n", max_size=3) | st.integers(0, 400).map(" ".__mul__)
 
 
 @st.composite
