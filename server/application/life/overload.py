@@ -16,6 +16,9 @@ from server.domain.errors import Overloaded
 CALM_S = 5.0
 """A state is left when everything has been well for this long."""
 
+WAITING_S = 3.0
+"""What waits for slow readers must be too much for this long: the gateway drops clients that stand still earlier."""
+
 SAMPLES = 2
 """A single late look is a pause and no load: of the garbage collector, or of the whole machine."""
 
@@ -40,7 +43,7 @@ class Load(IntEnum):
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """When a state is entered, and when all is well again. `waiting` is the part of its bound that waits for slow
-    readers: over it the state is entered at once."""
+    readers: if that is more for `WAITING_S`, the state is entered."""
 
     lag_s: float
     for_s: float
@@ -60,6 +63,7 @@ class _State:
         self._bounds = bounds
         self._late = 0  # looks in a row
         self._late_since = 0.0
+        self._full_since: float | None = None
         self._well_since: float | None = None
         self.holds = False
 
@@ -71,6 +75,10 @@ class _State:
         elif not self._late:
             self._late_since = now - lag_s
         self._late += lag_s > bounds.lag_s
+        if waiting <= bounds.waiting:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
         if lag_s >= bounds.well_s or waiting > bounds.well_waiting:
             self._well_since = None
         elif self._well_since is None:
@@ -79,7 +87,8 @@ class _State:
             self.holds = self._well_since is None or now - self._well_since < CALM_S
         else:
             late = self._late >= SAMPLES and now - self._late_since >= bounds.for_s
-            self.holds = late or waiting > bounds.waiting
+            full = self._full_since is not None and now - self._full_since >= WAITING_S
+            self.holds = late or full
         return self.holds
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import operator
 
+from server.domain.values import value
 from server.gateway.websocket.writable import Writable
 from server.ports.metrics import Traffic
 
@@ -12,9 +13,27 @@ UNCOUNTED_BYTES = 2_048
 COUNTED_FROM = 0.3
 """From this share of the bound on, `fill` asks the transports: some of the bytes may have been taken since."""
 
+STALLED_FROM = 0.35
+"""From this share of the bound on, clients that stand still are dropped: those for whom much waits would else keep
+newcomers out (`application.life.overload`)."""
+
+STALLED_S = 2.0
+STALLED_STEP = 32 * 1024
+"""A client stands still if it takes fewer than these bytes in such a time, or if nothing of what was read of it is
+handled."""
+
 SHED_TO = 0.9
 """Over the bound, clients are dropped until this share of it is in use; else the next message would exceed the bound
 again."""
+
+
+@value
+class _Mark:
+    """How far a client was at some moment: bytes that its kernel had taken, and bytes that waited to be handled."""
+
+    taken: int
+    held: int
+    at: float
 
 
 class MemoryBound:
@@ -32,6 +51,7 @@ class MemoryBound:
         self._limit = limit
         self._traffic = traffic
         self._due = False  # whether a check is due
+        self._marks: dict[Writable, _Mark] = {}  # of the clients for whom bytes wait, while much of the bound is in use
 
     def hold(self, writer: Writable, size: int) -> None:
         """Count so many bytes more, or fewer, that were read of a client and wait."""
@@ -44,11 +64,27 @@ class MemoryBound:
             self._loop.call_soon(self.check)
 
     def fill(self) -> float:
-        """Return the part of the bound that is in use. If it seems to be much, it is counted anew."""
+        """Return the part of the bound that is in use. If it seems to be much, it is counted anew; if it is much,
+        clients that stand still are dropped. Call this regularly, as `check`."""
         if self._in_use() > self._limit * COUNTED_FROM:
             for writer in tuple(self.congested):
                 writer.recount()
+        if self._in_use() > self._limit * STALLED_FROM:
+            self._drop_stalled(self._loop.time())
+        else:
+            self._marks = {}
         return self._in_use() / self._limit
+
+    def _drop_stalled(self, now: float) -> None:
+        before, self._marks = self._marks, {}
+        for writer in self.congested | dict.fromkeys(self._held):
+            mark, last = _Mark(writer.taken, self._held.get(writer, 0), now), before.get(writer)
+            if last is None or mark.taken - last.taken >= STALLED_STEP or mark.held < last.held:
+                self._marks[writer] = mark
+            elif now - last.at < STALLED_S:
+                self._marks[writer] = last
+            else:
+                writer.drop()
 
     def check(self) -> None:
         """Drop clients if too many bytes wait. It may close connections: call it between two turns' works."""

@@ -18,6 +18,10 @@ class Writable(Protocol):
         """Send what the kernel has not taken of whole frames, if nothing is queued; return how many bytes of all were
         accepted. Raises nothing."""
 
+    @property
+    def taken(self) -> int:
+        """Bytes of those that once waited in the transport that the kernel has taken."""
+
     def recount(self) -> int:
         """Ask the transport how many bytes wait in it, and return that number."""
 

@@ -72,6 +72,11 @@ class Writer:
         """Bytes that the kernel has not taken."""
         return self._transport.get_write_buffer_size() if self._backlog >= 0 else 0
 
+    @property
+    def taken(self) -> int:
+        """Bytes of those that once waited in the transport that the kernel has taken."""
+        return self._given - self.unsent
+
     def has_progressed(self) -> bool:
         """Say whether less waits for the client than at the last call."""
         before, self._unsent_before = self._unsent_before, self.unsent

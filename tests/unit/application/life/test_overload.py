@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.application.life.loop_lag import LOOK_S
-from server.application.life.overload import CALM_S, RETRY_MS, Load, Overload
+from server.application.life.overload import CALM_S, RETRY_MS, WAITING_S, Load, Overload
 from server.domain.errors import Overloaded
 
 
@@ -107,18 +107,29 @@ def test_hot_becomes_calm_at_once_if_all_is_well() -> None:
 
 
 @pytest.mark.parametrize(("waiting", "load"), [(0.5, Load.CALM), (0.51, Load.BUSY), (0.8, Load.BUSY), (0.81, Load.HOT)])
-def test_what_waits_for_slow_readers_counts_at_once(waiting: float, load: Load) -> None:
-    """Over half of the bound is busy, over four fifths is hot."""
+def test_what_waits_for_slow_readers_counts_after_a_while(waiting: float, load: Load) -> None:
+    """Over half of the bound is busy, over four fifths is hot; not for those that stand still, who are dropped soon."""
     watched = Watched()
     watched.waiting = waiting
-    assert watched.look(0.0) is load
+    assert watched.lag(0.0, WAITING_S - LOOK_S) is Load.CALM
+    assert watched.lag(0.0, 3 * LOOK_S) is load
+
+
+def test_much_that_waits_for_a_moment_is_no_load() -> None:
+    """Each look at less begins the time anew."""
+    watched = Watched()
+    for _ in range(5):
+        watched.waiting = 0.9
+        watched.lag(0.0, WAITING_S - 2 * LOOK_S)
+        watched.waiting = 0.3
+        assert watched.look(0.0) is Load.CALM
 
 
 def test_bytes_that_still_wait_keep_the_state() -> None:
     """It is left five seconds after they are clearly fewer."""
     watched = Watched()
     watched.waiting = 0.9
-    watched.look(0.0)
+    watched.lag(0.0, WAITING_S + 1)
     watched.waiting = 0.71
     assert watched.lag(0.0, 2 * CALM_S) is Load.HOT
     watched.waiting = 0.41

@@ -1,6 +1,9 @@
 """What waits of all clients, to be written and to be handled, has one bound; over it those with the most go."""
 
+import pytest
+
 from server.domain.outcomes import CloseReason
+from server.gateway.websocket import memory
 from tests.clients.frames import masked
 from tests.doubles.virtual_time import turns
 from tests.doubles.wired import Wired, wired
@@ -86,3 +89,34 @@ async def test_a_client_that_does_not_read_has_one_read_waiting_at_most() -> Non
         await turns(9)
         assert not scene.clients[0].connection.has_room()
         assert len(read) * 0.95 < scene.traffic.inbound_queued_bytes < len(read) * 1.05
+
+
+async def test_while_much_waits_those_that_stand_still_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they take nothing, or send messages that are never complete; who takes what comes stays."""
+    async with wired(4, limit=LIMIT) as scene:
+        reader, deaf, never_done, _ = scene.clients
+        for client in (reader, deaf):
+            while client.connection.writer.unsent < LIMIT * 0.3:
+                client.connection.writer.send_now(b"x" * 20_000)
+        never_done.connection.data_received(packets(60_000)[:50_000])
+        assert scene.outbox.memory.fill() > 0.6
+        assert scene.outbox.memory.fill() > 0.6
+        assert causes(scene) == [None] * 4
+        monkeypatch.setattr(memory, "STALLED_S", 0.0)
+        before = reader.connection.writer.unsent
+        while before - reader.connection.writer.unsent < memory.STALLED_STEP:
+            await reader.take()
+        assert scene.outbox.memory.fill() < 0.4
+        assert causes(scene) == [None, CloseReason.MEMORY_CAP, CloseReason.MEMORY_CAP, None]
+
+
+async def test_while_little_waits_nobody_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow line is no fault."""
+    monkeypatch.setattr(memory, "STALLED_S", 0.0)
+    async with wired(1, limit=LIMIT) as scene:
+        writer = scene.clients[0].connection.writer
+        while writer.unsent < LIMIT * (memory.STALLED_FROM - 0.05):
+            writer.send_now(b"x" * 20_000)
+        for _ in range(3):
+            assert scene.outbox.memory.fill() < memory.STALLED_FROM
+        assert causes(scene) == [None]
