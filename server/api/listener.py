@@ -118,6 +118,7 @@ class Listeners:
                 keepalive_timeout=KEEPALIVE_S,
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
+                auto_decompress=False,  # a body is dropped, or is a small one of a backend
             )
         )
         self._listening.append(await loop.create_server(handlers, sock=listener, backlog=ACCEPTS_PER_LOOK))

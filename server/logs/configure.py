@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 import structlog
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import EventDict, WrappedLogger
 
@@ -118,6 +119,9 @@ MALFORMED_LINES = 10
 """Lines about malformed HTTP requests that are written in a second: anybody may send thousands."""
 
 
+_MALFORMED = (HttpProcessingError, web.RequestPayloadError)
+
+
 class FaultsOfStrangers:
     """Makes the line of a malformed request a warning without a traceback, which would quote the request. Drops the
     line of a client that was gone before its answer, and of malformed requests all but some in a second."""
@@ -132,7 +136,7 @@ class FaultsOfStrangers:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ConnectionResetError):
             return False
-        if not isinstance(error, HttpProcessingError):
+        if not isinstance(error, _MALFORMED):
             return True
         record.exc_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"

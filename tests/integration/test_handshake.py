@@ -161,6 +161,19 @@ async def test_large_headers(scene: Scene, size: int) -> None:
     await scene.clean()
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_a_compressed_body_is_not_unpacked(scene: Scene, encoding: str) -> None:
+    """It may become a thousand times as large, or be none. Nobody reads it; the next request is answered."""
+    plain = {"Upgrade": "", "Connection": "", "Content-Encoding": encoding, "Content-Length": "5"}
+    before = len(scene.server.lines)
+    client = await scene.dial()
+    await client.send((handshake("/socket.io/?EIO=4&transport=polling", plain, "POST") + b"abcde") * 2)
+    assert [(await client.response())[0] for _ in range(2)] == [400, 400]
+    client.vanish()
+    await scene.clean()
+    assert [line for line in scene.server.lines[before:] if line.get("logger") == "aiohttp.server"] == []
+
+
 async def test_a_head_without_an_end(scene: Scene) -> None:
     """Headers that go on and on are cut off, though none of them is large."""
     client = await scene.dial()

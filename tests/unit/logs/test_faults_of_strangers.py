@@ -2,6 +2,8 @@
 
 import logging
 
+import pytest
+from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.http_exceptions import BadStatusLine
 
@@ -13,15 +15,16 @@ def record(error: Exception) -> logging.LogRecord:
     return logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error", (), (type(error), error, None))
 
 
-def test_malformed_requests_are_a_few_warnings_in_a_second() -> None:
+@pytest.mark.parametrize("error", [BadStatusLine, web.RequestPayloadError], ids=["request", "body"])
+def test_malformed_requests_are_a_few_warnings_in_a_second(error: type[Exception]) -> None:
     """Without what the client has sent."""
     now = 0.0
     write = FaultsOfStrangers(lambda: now)
-    lines = [record(BadStatusLine("secret")) for _ in range(MALFORMED_LINES * 3)]
+    lines = [record(error("secret")) for _ in range(MALFORMED_LINES * 3)]
     assert [write(line) for line in lines] == [True] * MALFORMED_LINES + [False] * MALFORMED_LINES * 2
     assert {(line.levelno, line.exc_info) for line in lines} == {(logging.WARNING, None)}
     now = 1.0
-    assert write(record(BadStatusLine("again")))
+    assert write(record(error("again")))
 
 
 def test_a_client_that_is_gone_is_nobodys_fault() -> None:
