@@ -108,7 +108,7 @@ def _internal(replica: Replica) -> web.Application:
 
 def _public(settings: Settings, replica: Replica) -> web.Application:
     """The Socket.IO path, the session cookie and, in development, the demo."""
-    app = web.Application()
+    app = web.Application(middlewares=[replica.chat.eio.refuse_elsewhere])
     replica.chat.attach(app)
     app.add_routes(
         Affinity(

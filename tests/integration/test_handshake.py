@@ -118,6 +118,27 @@ async def test_a_page_of_another_site_is_told_why(scene: Scene) -> None:
     await scene.clean()
 
 
+@pytest.mark.parametrize("path", ["/socket.io", "/ws", "/", "/chat/socket.io/"])
+@pytest.mark.parametrize("how", ["websocket", "polling"])
+async def test_a_client_at_another_path_is_told(scene: Scene, path: str, how: str) -> None:
+    """It, and the log; who asks for a page that is not there is no client."""
+    before = len(scene.server.lines)
+    client = await scene.dial()
+    plain = {"Upgrade": "", "Connection": "keep-alive"}
+    client.push(handshake(f"{path}?EIO=4&transport={how}", plain if how == "polling" else None))
+    head, body = await client.whole_response()
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in head
+    assert json.loads(body) == {"code": 3, "message": "Unknown path: connect to /socket.io/"}
+    client.push(handshake("/favicon.ico", plain))
+    assert (await client.response()) == (404, b"404: Not Found")
+    client.vanish()
+    await scene.clean()
+    lines = [line for line in scene.server.lines[before:] if line.get("status") == 404]
+    assert all("/socket.io/" in line["remedy"] for line in lines)
+    assert len(lines) <= 1  # of many within 10 s, a sample
+
+
 async def test_every_kind_of_refusal_is_in_the_log(tmp_path: Path) -> None:
     """With its reason and a remedy, also a request that can't be parsed."""
     asked = {
@@ -126,12 +147,13 @@ async def test_every_kind_of_refusal_is_in_the_log(tmp_path: Path) -> None:
         "origin": handshake(headers={"Origin": "https://evil.example.com"}),
         "bad_request": handshake(headers={"X-Long": "x" * 20_000}),
     }
+    elsewhere = ("bad_request", handshake("/socket.io?EIO=4&transport=websocket"))
     async with ServerProcess(tmp_path, DEVELOPMENT) as server:
-        for reason, request in asked.items():
+        for reason, request in (*asked.items(), elsewhere):
             for _ in range(10):  # in development each one
                 client = await RawSocket.dial(server.port)
                 client.push(request)
-                assert (await client.response())[0] in {400, 403}
+                assert (await client.response())[0] in {400, 403, 404}
                 client.vanish()
             await server.lines_of("handshake.refused", 10)
             lines = [line for line in server.lines if line["event"] == "handshake.refused"]

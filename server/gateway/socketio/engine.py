@@ -15,6 +15,7 @@ from typing import Any
 import engineio
 import orjson
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from server.domain.limits import MAX_PAYLOAD
 from server.domain.outcomes import CloseReason
@@ -134,6 +135,17 @@ class Engine(engineio.AsyncServer):
         if transport is not None and not transport.is_closing():
             self._open(transport, message, client, self._take_from(handler))
         return Gone()
+
+    @web.middleware
+    async def refuse_elsewhere(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Tell a client that looks for the server at a wrong path."""
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            if hdrs.UPGRADE not in request.headers and "EIO" not in request.query:
+                raise
+            self.refusals.add(refusals.other_path(), request.remote)
+            return refusals.other_path().answer()
 
     def wait_s(self, request: web.Request) -> float:
         """Count another request of a client in the bounds of handshakes: return the seconds that it has to wait."""

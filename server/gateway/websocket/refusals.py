@@ -90,6 +90,13 @@ def no_websocket() -> Refused:
     return _bad_request(3, "Bad request", remedy)
 
 
+def other_path() -> Refused:
+    """Return the 404 to a handshake elsewhere than at `/socket.io/`."""
+    remedy = "the client asks for another path; set `path` in it to /socket.io/, with both slashes, or leave it out"
+    message = "Unknown path: connect to /socket.io/"
+    return _refused(Refusal.BAD_REQUEST, 404, {"code": 3, "message": message}, remedy)
+
+
 def unreadable() -> Refused:
     """Return a 400 to a request that can't be parsed. aiohttp writes its own; this is for the log."""
     remedy = "no HTTP, or a line over 16 KB: look for `https:` at this port, and for large cookies and tokens"
