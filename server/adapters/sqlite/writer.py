@@ -8,37 +8,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
 
 import structlog
 
 from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.connection import Connection
-from server.adapters.sqlite.database import BUSY_TIMEOUT_S, WAL_LIMIT_PAGES
 from server.adapters.sqlite.intake import Intake
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.order import Waiting
 from server.adapters.sqlite.space import Space
 from server.adapters.sqlite.sweep import PACE_S, Sweep
+from server.adapters.sqlite.wal import Wal
 from server.domain.channel_rates import ChannelRates
 from server.domain.errors import Overloaded, RateLimited, Unavailable
 
 BATCH_LIMIT = 512
 """Drafts in a transaction. A larger batch gains nothing, and its first draft waits longer."""
-
-CHECKPOINT_CHANGES = 2_048
-"""Changed rows (5 to 20 MiB) after which the WAL is copied into the file, between two batches and not in a commit."""
-
-TIGHT_CHANGES = 128
-"""The same with little room on the disk: the WAL stays at some MiB."""
-
-CHECKPOINT_WAIT_MS = 50
-"""How long the writer waits for readers to leave a WAL that has grown over its bound, at most."""
-
-ERASE_WITHIN_S = 2.0
-"""After a deletion, the text stands in the WAL until the file has taken everything over and the WAL is emptied. That is
-tried this often: rarely enough that a moderator who deletes a thousand messages slows nobody down."""
 
 CLOSE_TIMEOUT_S = 10.0
 """For the last batches: drafts that wait are past their deadline after 2 s, and are not written then."""
@@ -66,6 +52,7 @@ class Writer:
     ) -> None:
         self._path = file.path
         self._connection = Connection(file, space)
+        self._wal = Wal(self._connection, space)
         self._space = space
         self._channels = Channels(store_id)
         self._max_events = max_events
@@ -77,8 +64,6 @@ class Writer:
         self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next
         self._stopping = False  # no more drafts will come
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
-        self._checkpointed_at = 0  # the connection's count of changes at the last checkpoint
-        self._erase_due = inf  # when the WAL must be emptied, on time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -98,7 +83,7 @@ class Writer:
                     self._connection.look()
                 if not self._stopping and time.monotonic() >= self._sweep_due:
                     self._sweep_once()
-                if time.monotonic() >= self._erase_due:
+                if time.monotonic() >= self._wal.erase_due:
                     self._empty_wal()
         except Exception:  # noqa: BLE001 - our own fault: log it, and acknowledge nothing any more
             self.intake.ended = "the message log's writer has failed; the server must be started again"
@@ -120,7 +105,7 @@ class Writer:
         return batch
 
     def _pause(self) -> float:
-        return max(0.0, min(self._sweep_due, self._erase_due, self._connection.look_due) - time.monotonic())
+        return max(0.0, min(self._sweep_due, self._wal.erase_due, self._connection.look_due) - time.monotonic())
 
     def _note(self, handed: list[Waiting] | None) -> None:
         if handed is None:
@@ -188,10 +173,9 @@ class Writer:
 
     def _erased(self, *, unfinished: bool) -> None:
         """Empty the WAL soon. If edits are left to erase, the sweep goes on with them at once."""
-        now = time.monotonic()
-        self._erase_due = min(self._erase_due, now + ERASE_WITHIN_S)
+        self._wal.erase_soon()
         if unfinished:
-            self._sweep_due = min(self._sweep_due, now + PACE_S)
+            self._sweep_due = min(self._sweep_due, time.monotonic() + PACE_S)
 
     def _sweep_once(self) -> None:
         try:
@@ -212,40 +196,21 @@ class Writer:
         self._sweep_due = time.monotonic() + due_in
 
     def _checkpoint(self, *, idle: bool = False) -> None:
-        """Copy the WAL into the file if enough has changed. The answers are out, so nobody waits for this."""
         try:
-            db = self._connection.get()
-            changes = TIGHT_CHANGES if self._space.tight else CHECKPOINT_CHANGES
-            if not idle and db.total_changes - self._checkpointed_at < changes:
-                return
-            self._checkpointed_at = db.total_changes
-            _, in_wal, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if in_wal > WAL_LIMIT_PAGES:
-                # Some reader always uses the WAL, so that it never starts over: wait until none does.
-                db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
-                db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-                db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+            self._wal.checkpoint(idle=idle)
         except sqlite3.Error as error:
             self._disconnect(error)
 
     def _empty_wal(self) -> None:
-        """Cut the WAL to nothing, so that it holds no text of deleted messages. If a reader uses it, try again."""
-        self._erase_due = inf
         try:
-            db = self._connection.get()
-            db.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
-            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            db.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+            self._wal.empty()
         except sqlite3.Error as error:
             self._disconnect(error)
-            busy = True
-        if busy:
-            self._erase_due = time.monotonic() + ERASE_WITHIN_S
 
     def _disconnect(self, error: sqlite3.Error | None) -> None:
         """Begin anew after an error, or after a draft that can't be written."""
         self._channels.forget()
-        self._checkpointed_at = 0
+        self._wal.restart()
         if error is None:
             self._connection.close()
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.adapters.sqlite import channels, database, intake, reader, writer
+from server.adapters.sqlite import channels, database, intake, reader, wal, writer
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
@@ -110,8 +110,8 @@ async def test_more_channels_than_the_writer_remembers(tmp_path: Path, monkeypat
 async def test_the_wal_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under constant writing and reading it is emptied into the file again and again."""
     path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 200)
-    monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 500)
+    monkeypatch.setattr(wal, "CHECKPOINT_CHANGES", 200)
+    monkeypatch.setattr(wal, "WAL_LIMIT_PAGES", 500)
 
     async def read_on() -> None:
         while not done.is_set():
@@ -125,18 +125,18 @@ async def test_the_wal_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     async with log_at(path) as log:
         readers = [asyncio.create_task(read_on()) for _ in range(2)]
         await asyncio.gather(*map(sender, range(16)))
-        wal = path.with_name("maru.db-wal").stat().st_size
+        wal_file = path.with_name("maru.db-wal").stat().st_size
         done.set()
         await asyncio.gather(*readers)
     assert path.stat().st_size > 2_500_000
-    assert wal < 3_500_000
+    assert wal_file < 3_500_000
 
 
 async def test_a_reader_that_stays_stops_no_append(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a backup reads, the WAL must grow over its bound; once it is done, the WAL is emptied."""
     path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "CHECKPOINT_CHANGES", 50)
-    monkeypatch.setattr(writer, "WAL_LIMIT_PAGES", 20)
+    monkeypatch.setattr(wal, "CHECKPOINT_CHANGES", 50)
+    monkeypatch.setattr(wal, "WAL_LIMIT_PAGES", 20)
     with closing(sqlite3.connect(path, isolation_level=None)) as backup:
         async with log_at(path) as log:
             await log.append(new_message(0))

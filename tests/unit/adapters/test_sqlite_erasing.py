@@ -11,7 +11,7 @@ import pytest
 
 from server.adapters.clock import now_ms
 from server.adapters.codec import encode_event
-from server.adapters.sqlite import database, sweep, writer
+from server.adapters.sqlite import database, sweep, wal
 from server.adapters.sqlite.batch import Batch
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.database import APPLICATION_ID, LogUnusable, open_writer, prepare
@@ -47,7 +47,7 @@ async def gone(path: Path) -> None:
 async def test_a_deletion_takes_the_text_out_of_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the file, the WAL and its index, while the server runs, although nothing else is written."""
     path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "ERASE_WITHIN_S", 0.1)
+    monkeypatch.setattr(wal, "ERASE_WITHIN_S", 0.1)
     async with log_at(path) as log:
         for draft in (new_message(0), SECRET, EDIT, new_message(2)):
             await log.append(draft)
@@ -62,7 +62,7 @@ async def test_a_reader_delays_the_end_of_the_text_and_no_append(
 ) -> None:
     """While a backup reads, the WAL can't be emptied; once it is done, the text goes."""
     path = tmp_path / "maru.db"
-    monkeypatch.setattr(writer, "ERASE_WITHIN_S", 0.05)
+    monkeypatch.setattr(wal, "ERASE_WITHIN_S", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as backup:
         async with log_at(path) as log:
             await log.append(SECRET)
@@ -96,7 +96,7 @@ async def test_a_message_with_very_many_edits(tmp_path: Path, monkeypatch: pytes
         write(db, [DELETION])
         assert left(db) == edits - STEP_EDITS
     monkeypatch.setattr(sweep, "PACE_S", 0.3)
-    monkeypatch.setattr(writer, "ERASE_WITHIN_S", 0.1)
+    monkeypatch.setattr(wal, "ERASE_WITHIN_S", 0.1)
     async with log_at(path) as log:
         events = (await log.read(ROOM, 0, edits + 3)).events
         assert b"second secret" in found(path)
