@@ -2,14 +2,14 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
 from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
+from server.adapters.sqlite.earlier import First, Id, Key, find_firsts, find_states
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
-from server.adapters.sqlite.events import STATE, drop
+from server.adapters.sqlite.events import drop
 from server.adapters.sqlite.order import out_of_order
 from server.adapters.sqlite.rows import execute_rows
 from server.adapters.sqlite.space import RETRY_MS
@@ -19,9 +19,8 @@ from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Sender
 from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.events import MessageCreated, MessageEdited, MessageEvent, erased
-from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
-from server.domain.messages import MessageId, Position
+from server.domain.messages import Position
 
 SPARE_TRIMS = 64
 """A batch drops as many events of a channel as it adds, and up to this many more: after the bound was lowered, the
@@ -29,37 +28,11 @@ channel gets there in steps."""
 
 Outcome = Appended | MaruError
 
-_Key = tuple[ChannelName, UserId, str]
-_Id = tuple[ChannelName, MessageId]
-
-_FIND_KEYS = """
-WITH wanted (draft, channel_id, author, key, now) AS (VALUES {rows})
-SELECT w.draft, k.offset, k.message_id, k.at, e.payload FROM wanted w
-JOIN keys k ON k.channel_id = w.channel_id AND k.author = w.author AND k.key = w.key AND k.expires_at > w.now
-LEFT JOIN events e ON e.channel_id = k.channel_id AND e.offset = k.offset AND e.message_id IS NOT NULL
-"""
-
-_FIND_STATES = """
-WITH wanted (draft, channel_id, id) AS (VALUES {rows})
-SELECT w.draft, {state} FROM wanted w
-JOIN events creation ON creation.message_id = w.id AND creation.channel_id = w.channel_id
-""".replace("{state}", STATE)
-
 _MOVE_STATES = """
 WITH moved (id, channel_id, state_offset) AS (VALUES {rows})
 UPDATE events SET state_offset = moved.state_offset FROM moved
 WHERE events.message_id = moved.id AND events.channel_id = moved.channel_id
 """
-
-
-@dataclass(slots=True)
-class _First:
-    """The first message of a key. `payload` is None if its event has been dropped since."""
-
-    offset: int
-    id: MessageId
-    at: int
-    payload: bytes | None
 
 
 class Batch:
@@ -97,13 +70,13 @@ class Batch:
         self._plain = False  # no draft changes a message of this batch, or is looked up by its id
         self._rows: Mapping[ChannelName, Channel] = {}  # of the drafts' channels
         self._heads: dict[ChannelName, int] = {}  # heads before this batch, of the channels that it changes
-        self._firsts: dict[_Key, _First] = {}  # of the keys that the drafts repeat or make
-        self._states: dict[_Id, bytes] = {}  # the last change of each message, encoded
-        self._created: dict[_Id, list[Any]] = {}  # rows of `_event_rows` that create a message
-        self._moved: dict[_Id, int] = {}  # new `state_offset` of messages from before this batch
-        self._erased: dict[_Id, Erased] = {}  # messages that the drafts delete
+        self._firsts: dict[Key, First] = {}  # of the keys that the drafts repeat or make
+        self._states: dict[Id, bytes] = {}  # the last change of each message, encoded
+        self._created: dict[Id, list[Any]] = {}  # rows of `_event_rows` that create a message
+        self._moved: dict[Id, int] = {}  # new `state_offset` of messages from before this batch
+        self._erased: dict[Id, Erased] = {}  # messages that the drafts delete
         self._event_rows: list[list[Any]] = []  # to insert into `events`
-        self._key_rows: dict[_Key, tuple[Any, ...]] = {}  # to insert into `keys`
+        self._key_rows: dict[Key, tuple[Any, ...]] = {}  # to insert into `keys`
         self._unreadable: set[tuple[Sender, ChannelName]] = set()  # channels that were refused to their senders
         self.unfinished = False  # edits of deleted messages are left to erase
 
@@ -124,20 +97,10 @@ class Batch:
 
     def _load(self, drafts: Sequence[Draft]) -> None:
         self._rows = self._channels.load(self._db, {draft.channel for draft in drafts})
-        keys, ids = [], []
-        for number, draft in enumerate(drafts):
-            if (channel_id := self._rows[draft.channel].id) is None:
-                continue  # the channel has no event yet
-            if not (self._trusting and isinstance(draft, NewMessage)):
-                ids.append((number, channel_id, draft.id))
-            if isinstance(draft, NewMessage) and draft.key is not None:
-                keys.append((number, channel_id, draft.author.id, draft.key, self._judged_ms))
-        for number, *first in execute_rows(self._db, _FIND_KEYS, keys):
-            draft = drafts[number]
-            if isinstance(draft, NewMessage) and draft.key is not None:
-                self._firsts[draft.channel, draft.author.id, draft.key] = _First(*first)
-        for number, payload in execute_rows(self._db, _FIND_STATES, ids):
-            self._states[drafts[number].channel, drafts[number].id] = payload
+        ids = {name: row.id for name, row in self._rows.items() if row.id is not None}
+        self._firsts = find_firsts(self._db, drafts, ids, self._judged_ms)
+        if not self._plain:
+            self._states = find_states(self._db, drafts, ids, trusting=self._trusting)
 
     def _outcome(self, draft: Draft, sender: Sender | None) -> Outcome:
         if self._unreadable and (sender, draft.channel) in self._unreadable:
@@ -217,7 +180,7 @@ class Batch:
 
     def _remember_key(self, channel_id: int, draft: NewMessage, key: str, offset: int, payload: bytes) -> None:
         named = (draft.channel, draft.author.id, key)
-        self._firsts[named] = _First(offset, draft.id, draft.at, payload)
+        self._firsts[named] = First(offset, draft.id, draft.at, payload)
         expires_at = self._now_ms + KEY_LIFETIME_MS
         self._key_rows[named] = (channel_id, *named[1:], offset, draft.id, draft.at, expires_at)
 

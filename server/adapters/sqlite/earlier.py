@@ -1,0 +1,66 @@
+"""What the log holds already of the keys and messages that drafts name."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from server.adapters.sqlite.events import STATE
+from server.adapters.sqlite.rows import execute_rows
+from server.domain.channels import ChannelName
+from server.domain.drafts import Draft, NewMessage
+from server.domain.identity import UserId
+from server.domain.messages import MessageId
+
+Key = tuple[ChannelName, UserId, str]
+Id = tuple[ChannelName, MessageId]
+
+_FIND_KEYS = """
+WITH wanted (draft, channel_id, author, key, now) AS (VALUES {rows})
+SELECT w.draft, k.offset, k.message_id, k.at, e.payload FROM wanted w
+JOIN keys k ON k.channel_id = w.channel_id AND k.author = w.author AND k.key = w.key AND k.expires_at > w.now
+LEFT JOIN events e ON e.channel_id = k.channel_id AND e.offset = k.offset AND e.message_id IS NOT NULL
+"""
+
+_FIND_STATES = """
+WITH wanted (draft, channel_id, id) AS (VALUES {rows})
+SELECT w.draft, {state} FROM wanted w
+JOIN events creation ON creation.message_id = w.id AND creation.channel_id = w.channel_id
+""".replace("{state}", STATE)
+
+
+@dataclass(slots=True)
+class First:
+    """The first message of a key. `payload` is None if its event has been dropped since."""
+
+    offset: int
+    id: MessageId
+    at: int
+    payload: bytes | None
+
+
+def find_firsts(
+    db: sqlite3.Connection, drafts: Sequence[Draft], channels: Mapping[ChannelName, int], judged_ms: int
+) -> dict[Key, First]:
+    """Return the first message of each key that a draft repeats, unless the key had expired by `judged_ms`. `channels`
+    are the ids of those that have an event."""
+    named: dict[int, Key] = {}
+    wanted = []
+    for number, draft in enumerate(drafts):
+        if isinstance(draft, NewMessage) and draft.key is not None and draft.channel in channels:
+            named[number] = key = (draft.channel, draft.author.id, draft.key)
+            wanted.append((number, channels[draft.channel], *key[1:], judged_ms))
+    return {named[number]: First(*first) for number, *first in execute_rows(db, _FIND_KEYS, wanted)}
+
+
+def find_states(
+    db: sqlite3.Connection, drafts: Sequence[Draft], channels: Mapping[ChannelName, int], *, trusting: bool
+) -> dict[Id, bytes]:
+    """Return the last change, encoded, of each message that is there of those that the drafts change; unless
+    `trusting`, also of those that have the ids of new messages."""
+    wanted = [
+        (number, channels[draft.channel], draft.id)
+        for number, draft in enumerate(drafts)
+        if draft.channel in channels and not (trusting and isinstance(draft, NewMessage))
+    ]
+    found = execute_rows(db, _FIND_STATES, wanted)
+    return {(drafts[number].channel, drafts[number].id): payload for number, payload in found}
