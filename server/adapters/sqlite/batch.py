@@ -97,10 +97,9 @@ class Batch:
 
     def _load(self, drafts: Sequence[Draft]) -> None:
         self._rows = self._channels.load(self._db, {draft.channel for draft in drafts})
-        ids = {name: row.id for name, row in self._rows.items() if row.id is not None}
-        self._firsts = find_firsts(self._db, drafts, ids, self._judged_ms)
+        self._firsts = find_firsts(self._db, drafts, self._rows, self._judged_ms)
         if not self._plain:
-            self._states = find_states(self._db, drafts, ids, trusting=self._trusting)
+            self._states = find_states(self._db, drafts, self._rows, trusting=self._trusting)
 
     def _outcome(self, draft: Draft, sender: Sender | None) -> Outcome:
         if self._unreadable and (sender, draft.channel) in self._unreadable:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from server.adapters.sqlite.channels import Channel
 from server.adapters.sqlite.events import STATE
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.channels import ChannelName
@@ -39,28 +40,28 @@ class First:
 
 
 def find_firsts(
-    db: sqlite3.Connection, drafts: Sequence[Draft], channels: Mapping[ChannelName, int], judged_ms: int
+    db: sqlite3.Connection, drafts: Sequence[Draft], channels: Mapping[ChannelName, Channel], judged_ms: int
 ) -> dict[Key, First]:
-    """Return the first message of each key that a draft repeats, unless the key had expired by `judged_ms`. `channels`
-    are the ids of those that have an event."""
+    """Return the first message of each key that a draft repeats, unless the key had expired by `judged_ms`. A channel
+    without an id has no event yet."""
     named: dict[int, Key] = {}
     wanted = []
     for number, draft in enumerate(drafts):
-        if isinstance(draft, NewMessage) and draft.key is not None and draft.channel in channels:
+        if isinstance(draft, NewMessage) and draft.key is not None and (channel_id := channels[draft.channel].id):
             named[number] = key = (draft.channel, draft.author.id, draft.key)
-            wanted.append((number, channels[draft.channel], *key[1:], judged_ms))
+            wanted.append((number, channel_id, *key[1:], judged_ms))
     return {named[number]: First(*first) for number, *first in execute_rows(db, _FIND_KEYS, wanted)}
 
 
 def find_states(
-    db: sqlite3.Connection, drafts: Sequence[Draft], channels: Mapping[ChannelName, int], *, trusting: bool
+    db: sqlite3.Connection, drafts: Sequence[Draft], channels: Mapping[ChannelName, Channel], *, trusting: bool
 ) -> dict[Id, bytes]:
     """Return the last change, encoded, of each message that is there of those that the drafts change; unless
     `trusting`, also of those that have the ids of new messages."""
     wanted = [
-        (number, channels[draft.channel], draft.id)
+        (number, channel_id, draft.id)
         for number, draft in enumerate(drafts)
-        if draft.channel in channels and not (trusting and isinstance(draft, NewMessage))
+        if not (trusting and isinstance(draft, NewMessage)) and (channel_id := channels[draft.channel].id)
     ]
     found = execute_rows(db, _FIND_STATES, wanted)
     return {(drafts[number].channel, drafts[number].id): payload for number, payload in found}
