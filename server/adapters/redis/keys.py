@@ -4,6 +4,7 @@ Channels are spread over 256 partitions. All keys of a partition share a hash ta
 the same slot and a script may touch them all. Channel names hold no braces.
 """
 
+from functools import lru_cache
 from zlib import crc32
 
 from server.domain.channels import ChannelName
@@ -22,6 +23,9 @@ PARTITIONS = tuple(f"{{p{number:02x}}}" for number in range(256))
 
 BUCKETS = 1024
 """Of a partition: the channels of a bucket get new epochs together."""
+
+NAMES_LIMIT = 50_000
+"""Channels whose names of keys are remembered."""
 
 
 def partition(channel: ChannelName) -> str:
@@ -94,6 +98,14 @@ def rate(channel: ChannelName, prefix: str = PREFIX) -> str:
     """STRING that expires: when everything that the channel's bucket of events has given will be earned, ms. It is no
     word of `meta`, so that replicas without rates can share the layout."""
     return f"{prefix}{partition(channel)}:{channel}:rate"
+
+
+@lru_cache(maxsize=NAMES_LIMIT)
+def of_channel(channel: ChannelName, prefix: str) -> tuple[str, ...]:
+    """Return the keys of `channel.lua`, and how those of the channel's idempotency keys begin."""
+    tag = partition(channel)
+    own = (each(channel, prefix) for each in (meta, log, order, state, gone))
+    return (*own, store(tag, prefix), idle(tag, prefix), sent(channel, "", prefix))
 
 
 def secret(prefix: str = PREFIX) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from typing import Any, Self
 
@@ -38,9 +38,6 @@ from server.domain.events import Event, MessageCreated
 from server.domain.gcra import Rate, pace
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
-
-NAMES_LIMIT = 50_000
-"""Channels whose names of keys are remembered."""
 
 Topic = Callable[[ChannelName], str]
 
@@ -205,7 +202,7 @@ class RedisMessageLog(MessageLog):
         self._damaged = False
 
     def _keys(self, channel: ChannelName) -> tuple[str, ...]:
-        return _names(channel, self._prefix)[:-1]
+        return keys.of_channel(channel, self._prefix)[:-1]
 
     def _opening(self, channel: ChannelName, run: object = RUN) -> tuple[Any, ...]:
         """Return the arguments of `channel.lua`."""
@@ -219,17 +216,9 @@ class RedisMessageLog(MessageLog):
             self._max_age_ms,
             channel,
             keys.bucket(channel),
-            _names(channel, self._prefix)[-1],
+            keys.of_channel(channel, self._prefix)[-1],
             "1" if self._seen.hosts(channel) else "",
         )
-
-
-@lru_cache(maxsize=NAMES_LIMIT)
-def _names(channel: ChannelName, prefix: str) -> tuple[str, ...]:
-    """Return the keys of `channel.lua`, and how those of its idempotency keys begin."""
-    partition = keys.partition(channel)
-    own = (each(channel, prefix) for each in (keys.meta, keys.log, keys.order, keys.state, keys.gone))
-    return (*own, keys.store(partition, prefix), keys.idle(partition, prefix), keys.sent(channel, "", prefix))
 
 
 def _there(entry: bytes | None) -> bytes:
