@@ -20,9 +20,13 @@ REFUSALS = 100
 """A session would be ended at twice as many."""
 
 
-async def refusals(server: ServerProcess) -> float:
-    """How many sends were refused because of a rate."""
-    wanted = 'maru_rate_limited_total{command="message:send"'
+MANY = 450
+"""Channels of a client: the joins of 200 pass at once, and 50 a second behind them."""
+
+
+async def refusals(server: ServerProcess, command: str = "message:send") -> float:
+    """How many commands were refused because of a rate."""
+    wanted = f'maru_rate_limited_total{{command="{command}"'
     lines = (await scraped(server.internal_port)).splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted))
 
@@ -62,3 +66,20 @@ async def test_the_python_bot(tmp_path: Path, channels: int) -> None:
         assert 0 < await refusals(server) < REFUSALS
         ends = [line for line in server.lines if line.get("event") == "connection.closed"]
         assert ends == []
+
+
+@pytest.mark.parametrize("client", ["JavaScript", "Python"])
+async def test_hundreds_of_new_channels(tmp_path: Path, client: str) -> None:
+    """They are joined as fast as the rate allows, and those behind the first refusals wait with them."""
+    names = [f"room:{number}" for number in range(MANY)]
+    async with ServerProcess(tmp_path, LIMITS | {"MARU_MESSAGE_LOG": "memory"}) as server, asyncio.timeout(60):
+        if client == "JavaScript":
+            async with CoreJsClient(server.url, token("core")) as core:
+                await asyncio.gather(*map(core.join, names))
+                assert (core.connects, core.faults) == (1, [])
+        else:
+            async with MaruBot(server.url, token("bot")) as bot:
+                await asyncio.gather(*(enter(bot, name) for name in names))
+        assert 0 < await refusals(server, "channel:join") < REFUSALS * 3 / 2
+        ends = [line["reason"] for line in server.lines if line.get("event") == "connection.closed"]
+        assert not any("terminated" in reason for reason in ends)

@@ -79,17 +79,31 @@ class Channel:
 
     async def keep(self, connection: Connection) -> None:
         """Join whenever it is needed, until the connection ends or is replaced, or the channel is closed."""
+        rested = False
         while not connection.done:
             await self._wanted.wait()
-            if self._failures:
-                await asyncio.sleep(max(self._pause, self._backoff(self._failures - 1)))
-            if self._closed or connection.done:
-                return
-            try:
-                await self._join(connection)
-            except MaruError as error:
-                if not connection.done:  # else the next connection joins
-                    self._refused(error)
+            if self._failures and not rested:
+                await self._rest()
+            async with connection.joins:
+                if self._closed or connection.done:
+                    return
+                rested = self._wanted.is_set() and await self._try(connection)
+
+    async def _try(self, connection: Connection) -> bool:
+        """Join. If that was too fast, rest meanwhile, so that other channels do not come even faster; return whether
+        this was so."""
+        try:
+            await self._join(connection)
+        except MaruError as error:
+            if not connection.done:  # else the next connection joins
+                self._refused(error)
+                if error.code == "rate_limited" and not self._closed:
+                    await self._rest()
+                    return True
+        return False
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(max(self._pause, self._backoff(self._failures - 1)))
 
     async def _join(self, connection: Connection) -> None:
         since = self.position

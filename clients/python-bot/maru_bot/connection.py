@@ -34,6 +34,10 @@ REPLY_BYTES = 64 * 1024 * 1024
 CLOSE_S = 1.0
 """For the server's half of the closing handshake."""
 
+JOINS_AT_ONCE = 16
+"""Joins that are unanswered, or wait because they came too fast. With hundreds of channels, each of which is refused
+again and again, the server would take the bot to be broken."""
+
 _T = TypeVar("_T")
 
 _log = logging.getLogger("maru_bot.socketio")
@@ -79,6 +83,7 @@ class Connection:
         self._client.on("connect_error", self._refused, namespace=NAMESPACE)
         self._client.on("disconnect", self._disconnected, namespace=NAMESPACE)
         self._transport: list[asyncio.Task[None]] = []  # waits for the WebSocket's end
+        self.joins = asyncio.Semaphore(JOINS_AT_ONCE)
         self._unanswered = 0  # commands
         self.lost = False  # the WebSocket has ended, and neither side has said why
         self._retired = False  # another connection has taken its place

@@ -114,31 +114,56 @@ export class Channels {
 
   /** @param {Subscription} subscription */
   async #joinNow(subscription) {
-    const { channel, joining, position, request } = subscription;
-    if (joining || this.#joined.get(channel) !== subscription) return;
+    const { channel, joining } = subscription;
     const connection = this.#session.current;
-    connection?.leaving.delete(channel); // a leave that is repeated later would undo the join
+    if (!connection || joining || this.#joined.get(channel) !== subscription) return;
     Object.assign(subscription, { live: false, joining: true });
+    const place = connection.joins.take();
+    if (place) await place;
     const isWanted = () => this.#session.current === connection && this.#joined.get(channel) === subscription;
+    let restMs = 0;
     try {
-      const ack = await this.#session.command("channel:join", request);
-      if (!isWanted()) return; // the channel was left, or the next connection joins it
-      if (subscription.catchUp(ack, position)) return subscription.goLive();
-    } catch (error) {
-      if (isWanted()) this.#joinFailed(subscription, error);
-      return;
+      if (isWanted()) restMs = await this.#joinOnce(subscription, connection, isWanted);
+    } finally {
+      if (restMs > 0) connection.after(restMs, () => connection.joins.release());
+      else connection.joins.release();
     }
-    if (!isWanted()) return;
-    subscription.joining = false;
-    this.#joinNow(subscription); // from the position that a replacement has brought meanwhile
   }
 
-  /** @param {Subscription} subscription @param {any} error */
+  /**
+   * @param {Subscription} subscription @param {Connection} connection
+   * @param {() => boolean} isWanted false if the channel was left, or the next connection joins it
+   * @returns {Promise<number>} how long nobody else should take its place, since it came too fast
+   */
+  async #joinOnce(subscription, connection, isWanted) {
+    const { channel, position, request } = subscription;
+    connection.leaving.delete(channel); // a leave that is repeated later would undo the join
+    try {
+      const ack = await this.#session.command("channel:join", request);
+      if (!isWanted()) return 0;
+      if (subscription.catchUp(ack, position)) {
+        subscription.goLive();
+        return 0;
+      }
+    } catch (error) {
+      return isWanted() ? this.#joinFailed(subscription, error) : 0;
+    }
+    if (!isWanted()) return 0;
+    subscription.joining = false;
+    this.#joinNow(subscription); // from the position that a replacement has brought meanwhile
+    return 0;
+  }
+
+  /** @param {Subscription} subscription @param {any} error @returns {number} as `#joinOnce` */
   #joinFailed(subscription, error) {
     subscription.joining = false;
-    if (error instanceof MaruError && error.retryable) return this.#rejoinLater(subscription, error.retryAfterMs);
+    if (error instanceof MaruError && error.retryable) {
+      const wait = this.#rejoinLater(subscription, error.retryAfterMs);
+      return error.code === "rate_limited" ? wait : 0;
+    }
     const { channel } = subscription;
     if (!this.#forget(subscription, error)) this.#emit("removed", { channel, code: error.code ?? "internal" });
+    return 0;
   }
 
   /** @param {Subscription} subscription @param {number} [atLeastMs] */
@@ -146,6 +171,7 @@ export class Channels {
     subscription.live = false;
     const wait = Math.max(atLeastMs, backoff(this.#options, subscription.attempts++));
     this.#session.current?.after(wait, () => void (subscription.live || this.#joinNow(subscription)));
+    return wait;
   }
 
   /**

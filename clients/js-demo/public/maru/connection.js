@@ -6,6 +6,7 @@
  */
 
 import { MaruError, transient } from "./errors.js";
+import { Places } from "./places.js";
 
 const EVENTS = [
   "session:ready",
@@ -19,6 +20,7 @@ const EVENTS = [
   "message:deleted",
   "reaction:changed",
 ];
+const JOINS_AT_ONCE = 16; // unanswered, or waiting because they came too fast
 const RETIRE_MS = 5_000; // for the answers that a replaced connection owes; the server answers within 2 s
 
 /**
@@ -35,6 +37,7 @@ export class Connection {
   /** @type {Map<string, Named>} channels that CONNECT has named, and that were not answered yet */ named = new Map();
   /** @type {Set<Subscription>} those that it has resumed while it was a replacement */ resumed = new Set();
   /** @type {Map<string, object>} the channels that it has to leave, each with the leave that repeats */ leaving = new Map();
+  joins = new Places(JOINS_AT_ONCE);
   expiring = false; // the token expires soon; heard while it was a replacement
   /** @type {number|null} when the server wants it replaced; heard while it was a replacement */ moveAt = null;
 
