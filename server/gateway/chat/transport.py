@@ -11,7 +11,7 @@ from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import ChannelPush, Push
 from server.domain.rings import EncodedEvent
-from server.gateway.socketio import packets
+from server.gateway.socketio import packet_frames
 from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.frames import CloseCode
 from server.gateway.websocket.outbox import FEW, Outbox
@@ -45,7 +45,7 @@ class SocketTransport(Transport):
         channel, encoded = event.channel, messages.encode(event)
         members = self._rooms.audience(channel)
         if members:
-            frame = packets.encoded_event(encoded.name, encoded.json)
+            frame = packet_frames.encoded_event(encoded.name, encoded.json)
             if len(members) <= FEW:
                 self._outbox.write_few(members, frame)
             else:
@@ -58,7 +58,7 @@ class SocketTransport(Transport):
     def tell(self, channel: ChannelName, push: ChannelPush) -> None:
         """Give something that is in no log to every session in the channel. Promises 1, 2, 4, 7."""
         if self._rooms.has_members(channel):
-            frame = packets.event(push.name, *push.arguments)
+            frame = packet_frames.event(push.name, *push.arguments)
             self._outbox.write_all(
                 ("ephemeral", channel), frame, partial(self._rooms.audience, channel), ephemeral=True
             )
@@ -68,7 +68,7 @@ class SocketTransport(Transport):
         connection = self._rooms.connection(session)
         if connection is not None:
             name, body = pushes.push(push, self._greeting)
-            connection.write(packets.event(name.value, body))
+            connection.write(packet_frames.event(name.value, body))
 
     async def settled(self) -> None:
         """Wait until all that was delivered is written. Promise 6."""
@@ -85,8 +85,8 @@ class SocketTransport(Transport):
         (PROTOCOL.md)."""
         connection = self._rooms.connection(session)
         if connection is not None:
-            connection.write(packets.event(ServerEvent.SESSION_TERMINATED.value, pushes.terminated(error)))
-            connection.write(packets.DISCONNECTED)
+            connection.write(packet_frames.event(ServerEvent.SESSION_TERMINATED.value, pushes.terminated(error)))
+            connection.write(packet_frames.DISCONNECTED)
             code = CloseCode.POLICY_VIOLATION if isinstance(error, RateLimited) else CloseCode.NORMAL
             connection.part(code, CloseReason.TERMINATED, f"terminated: {error.code}")
 

@@ -16,7 +16,7 @@ from server.application.sessions.sessions import Session
 from server.domain.errors import MaruError, RateLimited, UnknownNamespace
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
-from server.gateway.socketio import packets
+from server.gateway.socketio import packet_frames, packets
 from server.gateway.socketio.engine import Engine
 from server.gateway.socketio.gate import RateGate
 from server.gateway.socketio.namespace import Admitted, Namespace
@@ -116,12 +116,12 @@ class Connecting:
         connection.session = session
         connection.gate = self._gate
         self._rooms.admit(session.id, connection)
-        connection.write(packets.connected(session.id))
+        connection.write(packet_frames.connected(session.id))
         return session
 
     def _refuse(self, connection: Connection, namespace: str, error: MaruError) -> None:
         """Answer a CONNECT that is refused, and wait for another, if the client has no session."""
-        connection.write(packets.refused(namespace, errors.connect_error(error)))
+        connection.write(packet_frames.refused(namespace, errors.connect_error(error)))
         connection.refusals += 1
         given = verdict.refused(error)
         if connection.session is None:

@@ -1,7 +1,7 @@
 """The rates of sessions, applied to each packet as it is read: before it is parsed, and before it waits for others."""
 
 from server.application.limits.limiter import Shortage
-from server.gateway.socketio import packets
+from server.gateway.socketio import packet_frames, packets
 from server.gateway.socketio.namespace import Namespace
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.gate import Gate, Refused
@@ -39,4 +39,4 @@ class RateGate(Gate[Connection]):
             return None
         answer = self._namespace.refuse(session, name, shortage)
         id = packets.ack_id(packet)
-        return Refused(b"" if id is None else packets.ack(id, answer), name == _SEND)
+        return Refused(b"" if id is None else packet_frames.ack(id, answer), name == _SEND)

@@ -1,4 +1,4 @@
-"""Socket.IO packets (protocol revision 5), read strictly and written fast.
+"""Socket.IO packets (protocol revision 5), read strictly.
 
 A packet that a client may not send is an error with a close code, found before anything is dispatched: binary packets,
 packets of the server's kinds, unbounded numbers, invalid JSON (NaN, lone surrogates, 1e999).
@@ -6,15 +6,13 @@ packets of the server's kinds, unbounded numbers, invalid JSON (NaN, lone surrog
 
 import json
 import re
-from functools import lru_cache
 from typing import Any
 
 import orjson
 from socketio import packet
 
-from server.gateway.websocket.frames import CloseCode, HostilePacket, frame, header
-from server.wire.answers import Answer, envelope
-from server.wire.words import NAMESPACE, Command, Json
+from server.gateway.websocket.frames import CloseCode, HostilePacket
+from server.wire.words import NAMESPACE, Command
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
@@ -32,15 +30,6 @@ MAX_EXACT_DIGITS = 1_000
 
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
 """So many digits may be a whole number of more than 64 bits, of which the fast parser makes another number."""
-
-_ACK = b"43" + NAMESPACE.encode() + b","
-"""An Engine.IO message (4) with a Socket.IO ACK (3) of the namespace."""
-
-_EVENT = b"42" + NAMESPACE.encode() + b","
-"""An Engine.IO message (4) with a Socket.IO EVENT (2) of the namespace."""
-
-DISCONNECTED = frame(b"41" + NAMESPACE.encode() + b",")
-"""The frame of a DISCONNECT of the namespace."""
 
 HEAD = f"{EVENT}{NAMESPACE},"
 """Begins a command in its ordinary form; its ack id follows."""
@@ -168,44 +157,6 @@ def read_join(text: str) -> tuple[int, Any] | None:
         return int(found[1]), orjson.loads(text[found.end() : -1])
     except orjson.JSONDecodeError:
         return None
-
-
-def ack(id: int, answer: Answer) -> bytes:
-    """The frame of an ack of the namespace."""
-    return encoded_ack(id, orjson.dumps(envelope(answer)))
-
-
-def encoded_ack(id: int, body: bytes) -> bytes:
-    """The frame of an ack of the namespace whose data is JSON already."""
-    return frame(b"%b%d[%b]" % (_ACK, id, body))
-
-
-def event(name: str, *arguments: object) -> bytes:
-    """The frame of an event of the namespace."""
-    return frame(_EVENT + orjson.dumps((name, *arguments)))
-
-
-def encoded_event(name: str, body: bytes) -> bytes:
-    """The frame of an event of the namespace whose only argument is JSON already."""
-    start = _start(name)
-    return b"".join((header(len(start) + len(body) + 1), start, body, b"]"))
-
-
-@lru_cache(maxsize=64)
-def _start(name: str) -> bytes:
-    """Return what stands before the argument of an event. Cached: the log has a few events, and very many of each."""
-    return b'%b["%b",' % (_EVENT, name.encode())
-
-
-def connected(sid: str) -> bytes:
-    """The frame that answers a CONNECT to the namespace; a `sid` has no character that JSON would escape."""
-    return frame(f'40{NAMESPACE},{{"sid":"{sid}"}}'.encode())
-
-
-def refused(namespace: str, error: Json) -> bytes:
-    """The frame of a CONNECT_ERROR; `namespace` is the namespace that the client named."""
-    address = b"" if namespace == "/" else namespace.encode() + b","
-    return frame(b"4%d%b%b" % (CONNECT_ERROR, address, orjson.dumps(error)))
 
 
 def _kind(text: str) -> int:

@@ -12,7 +12,7 @@ import socketio
 
 from server.application.sessions.sessions import Session
 from server.domain.errors import MaruError, Unavailable
-from server.gateway.socketio import packets
+from server.gateway.socketio import packet_frames, packets
 from server.gateway.socketio.connecting import Connecting
 from server.gateway.socketio.engine import Engine
 from server.gateway.socketio.namespace import Namespace
@@ -108,7 +108,7 @@ class ChatServer(socketio.AsyncServer):
 def _reply(connection: Connection, id: int | None, answer: Answer) -> None:
     """Write the ack, if the client asked for it."""
     if id is not None:
-        connection.write(packets.ack(id, answer))
+        connection.write(packet_frames.ack(id, answer))
 
 
 def _stops_others(name: str, error: MaruError) -> bool:
@@ -132,9 +132,9 @@ class _Ack:
         client repeats this command and the commands behind it."""
         queue = self._connection.packets
         if isinstance(answer, bytes):
-            self.frame = packets.encoded_ack(self._id, answer)
+            self.frame = packet_frames.encoded_ack(self._id, answer)
         else:
-            self.frame = packets.ack(self._id, answer)
+            self.frame = packet_frames.ack(self._id, answer)
             if _stops_others(Command.SEND, answer.error):
                 queue.skip_waiting()
         queue.answer()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.gateway.socketio.packet_frames import ack, connected, encoded_ack, encoded_event, event, refused
 from server.gateway.socketio.packets import (
     ACK,
     BINARY_ACK,
@@ -19,18 +20,12 @@ from server.gateway.socketio.packets import (
     MAX_NAMESPACE_CHARS,
     MAX_SEND_CHARS,
     ChatPacket,
-    ack,
     ack_id,
     command_name,
-    connected,
-    encoded_ack,
-    encoded_event,
-    event,
     read,
     read_connect,
     read_join,
     read_send,
-    refused,
 )
 from server.gateway.websocket.frames import HostilePacket, frame
 from server.wire.answers import Done
