@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -347,8 +348,18 @@ def largest_connect() -> str:
     return connect(auth | {"pad": "p" * pad})
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [16_384, 32_768, 49_152]], ids=["whole", "in two", "in four"])
-async def test_the_largest_connect(scene: Scene, cuts: list[int]) -> None:
+CUTS = {
+    "whole": [],
+    "in two": [1],
+    "in four": [16_384, 32_768, 49_152],
+    "as .NET": range(8_192, MAX_PAYLOAD, 8_192),
+    "as Go": range(4_096, MAX_PAYLOAD, 4_096),
+    "as small as may be": range(1_024, MAX_PAYLOAD, 1_024),
+}
+
+
+@pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
+async def test_the_largest_connect(scene: Scene, cuts: Sequence[int]) -> None:
     """It is admitted, whole or in fragments, and a command right behind it is answered."""
     client = await scene.open()
     await client.send(fragmented(largest_connect(), cuts) + masked(QUESTION))

@@ -48,7 +48,8 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 
 FRAMES_PER_TURN = 256
-"""Frames of a client handled in a turn of the event loop, at most about 1 ms; the rest of the read waits a turn."""
+"""Frames of a client handled in a turn of the event loop, at most about 1 ms, beside large fragments; the rest of the
+read waits a turn."""
 
 BYTES_PER_TURN = 1 << 16
 """Bytes of a client handled in a turn, the last frame in full; the rest of the read waits a turn."""
@@ -67,6 +68,10 @@ MAX_SMALL_PER_INTERVAL = 2_048
 
 FRAMES_BEFORE_CONNECT = 4
 """Frames until the first Socket.IO packet is complete: a CONNECT, perhaps in fragments, or behind a pong or a ping."""
+
+LARGE_FRAGMENT_BYTES = 1_024
+"""A fragment with a payload of so many bytes, if it is not the last, is not among these frames: libraries for Go and
+.NET cut a CONNECT with many positions at 4 or 8 KiB. The bound of a message holds for all of them together."""
 
 TOO_MANY_SMALL = "too many small frames at once"
 TOO_MANY_LATELY = "too many small frames"
@@ -134,7 +139,8 @@ class HeaderCheck:
             if (fault := self._sequence(data[at], length)) is not None:
                 return fault
             at = body + length
-            frames += 1
+            if length < LARGE_FRAGMENT_BYTES or not self.fragmented:
+                frames += 1
         if at < size and not self.finished and frames < limit and at < BYTES_PER_TURN:
             self._head, at = data[at:], size
         self._left -= frames

@@ -12,6 +12,7 @@ from server.gateway.websocket.frames import (
     BYTES_PER_TURN,
     FRAMES_BEFORE_CONNECT,
     FRAMES_PER_TURN,
+    LARGE_FRAGMENT_BYTES,
     MAX_CONTROL_BYTES,
     MAX_SMALL_FRAMES,
     MAX_SMALL_PER_INTERVAL,
@@ -217,6 +218,7 @@ EARLY = {
     "pongs of Engine.IO": masked("3"),
     "pongs": masked(b"", Op.PONG),
     "large messages": masked("x" * 40_000),
+    "small fragments": masked("x" * (LARGE_FRAGMENT_BYTES - 1), 0x0, final=False),
 }
 
 
