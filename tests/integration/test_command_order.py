@@ -349,7 +349,7 @@ def test_a_send_that_overtakes_a_join_is_found(monkeypatch: pytest.MonkeyPatch) 
 
     def put(self: PacketQueue[Any], packet: str) -> None:
         mailbox, self._mailbox = self._mailbox, None
-        if not (self._begins and self._host.take_at_once(packet)):
+        if not (self._begins and self._host.events.take_at_once(self._host, packet)):
             self._mailbox = mailbox
             put_in_order(self, packet)
         else:

@@ -6,7 +6,6 @@ event loop (`Outbox`), bounded.
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp.http import WSMsgType
@@ -41,7 +40,6 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = {
-        "_events": "Is told how the connection goes on.",
         "_outbox": "Writes at the end of the turn.",
         "_sends_close": "Whether the client's library notices a close frame.",
         "_state": "How far the connection is.",
@@ -49,6 +47,7 @@ class Connection(asyncio.Protocol):
         "address": "The client's address for the bounds of each address; None if it is not counted.",
         "cause": "Why the connection ends; None until then.",
         "close_code": "The code of the first close frame; None if there has been none.",
+        "events": "Is told how the connection goes on, and handles packets.",
         "former": "The session that the client has left last; None if it has left none.",
         "gate": "Judges packets before they are taken; None until the client has a session.",
         "id": "The `sid` of Engine.IO.",
@@ -76,7 +75,7 @@ class Connection(asyncio.Protocol):
         *,
         sends_close: bool = True,
     ) -> None:
-        self._events = events
+        self.events = events
         self._transport = transport
         self._outbox = outbox
         self._sends_close = sends_close
@@ -137,7 +136,7 @@ class Connection(asyncio.Protocol):
         if message.type is WSMsgType.CLOSE:
             code = message.data or CloseCode.NORMAL
             self._close(code, *self._why(CLOSED_BY_CLIENT), close_frame(CloseCode.NORMAL))
-            self._events.leaving(self)
+            self.events.leaving(self)
         elif self._state is not ConnectionState.OPEN:
             return
         elif message.type is WSMsgType.TEXT:
@@ -160,37 +159,6 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.UNSUPPORTED_DATA, CloseReason.MALFORMED, "binary packet")
         elif text != "3":  # a pong: the reader has noted that something came
             self.close(CloseCode.POLICY_VIOLATION, CloseReason.MALFORMED, "malformed packet: Engine.IO type")
-
-    # Packets
-
-    def may_begin(self) -> bool:
-        """Count a command that is to be begun at once, and say whether this turn has room for it."""
-        return self._events.may_begin()
-
-    def take_at_once(self, packet: str) -> bool:
-        """Begin a command that needs no task."""
-        return self._events.take_at_once(self, packet)
-
-    async def handle(self, packet: str) -> None:
-        """Handle a packet that is next in the queue."""
-        await self._events.received(self, packet)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the queue's work."""
-        self._events.spawn(work)
-
-    def pause_reading(self) -> None:
-        """Leave further packets in the kernel."""
-        self.reader.pause()
-
-    def read_on(self) -> None:
-        """Read further packets."""
-        self.reader.room_again(self)
-
-    def end_if_done(self) -> None:
-        """End the connection, if the transport is gone and every packet has been handled and answered."""
-        if self._state is ConnectionState.CLOSED and not self.packets.busy:
-            self._events.ended(self)
 
     # Ending
 
@@ -261,7 +229,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Tell that the client has ended its side. The result keeps the transport from closing itself, which takes the
         kernel's time: thousands of clients that leave in the same turn are closed over several turns."""
-        self._events.leaving(self)
+        self.events.leaving(self)
         return True
 
     def hang_up(self) -> None:
@@ -277,5 +245,10 @@ class Connection(asyncio.Protocol):
             self.cause, self.reason = self._why(LOST if exc is None else BROKEN)
         self.reader.stop(self)
         self.writer.stop()
-        self._events.lost(self)
+        self.events.lost(self)
         self.end_if_done()
+
+    def end_if_done(self) -> None:
+        """End the connection, if the transport is gone and every packet has been handled and answered."""
+        if self._state is ConnectionState.CLOSED and not self.packets.busy:
+            self.events.ended(self)

@@ -6,16 +6,15 @@ by a task, from a mailbox that exists only while it has work, once no command be
 """
 
 import time
-from collections.abc import Coroutine
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic
 
 from server.domain.drafts import Sender
-from server.gateway.websocket.gate import Gate, Refused
+from server.gateway.websocket.gate import Refused
+from server.gateway.websocket.host import H
 from server.gateway.websocket.lane import UNDER_WAY_LIMIT, Lane, Pending
 from server.gateway.websocket.mailbox import Mailbox
 from server.gateway.websocket.memory import UNCOUNTED_BYTES
 from server.gateway.websocket.outbox import Outbox
-from server.gateway.websocket.writer import Writer
 
 AT_ONCE_PER_READ = 48
 """Commands of a read that are begun at once, in about 1 ms. Further commands go through the mailbox, which gives other
@@ -24,46 +23,6 @@ clients a turn."""
 
 LARGE_FRAME = 4_096
 """Bytes of an answer that is much larger than the send that it belongs to."""
-
-
-H = TypeVar("H", bound="Host")
-
-
-class Host(Protocol):
-    """The connection that the packets came from."""
-
-    writer: Writer
-
-    @property
-    def gate(self: H) -> Gate[H] | None:
-        """Judges packets, once the client has a session."""
-
-    def write(self, data: bytes) -> None:
-        """Write an answer."""
-
-    def may_begin(self) -> bool:
-        """Count a command that is to be begun at once, and say whether this turn has room for it."""
-
-    def take_at_once(self, packet: str) -> bool:
-        """Begin a command that needs no task, and return True; or do nothing, and return False. Raises nothing."""
-
-    async def handle(self, packet: str) -> None:
-        """Handle a packet. Raises nothing."""
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run work as a task."""
-
-    def hold(self, size: int) -> None:
-        """Count so many bytes more, or fewer, of packets that wait."""
-
-    def pause_reading(self) -> None:
-        """Read no further packets: too many wait."""
-
-    def read_on(self) -> None:
-        """Read further packets, if reading is paused."""
-
-    def end_if_done(self) -> None:
-        """End the connection, if it waits for nothing but its packets and there are none."""
 
 
 class PacketQueue(Generic[H]):
@@ -120,8 +79,8 @@ class PacketQueue(Generic[H]):
             else:
                 self._work_off(refused)
             return
-        begins = self._at_once > 0 and self._begins and host.may_begin()
-        if begins and host.take_at_once(packet):
+        begins = self._at_once > 0 and self._begins and host.events.may_begin()
+        if begins and host.events.take_at_once(host, packet):
             self._at_once -= 1
         else:
             self._work_off(packet, tried=begins, judged=gate is not None)
@@ -133,7 +92,7 @@ class PacketQueue(Generic[H]):
         mailbox = self._mailbox = Mailbox()
         mailbox.put(packet, judged=judged)
         self._count(mailbox)
-        self._host.spawn(self._work(mailbox, tried=tried))
+        self._host.events.spawn(self._work(mailbox, tried=tried))
 
     def _put_behind(self, mailbox: Mailbox, packet: str) -> None:
         """Let a packet, or its refusal, wait behind others."""
@@ -143,7 +102,7 @@ class PacketQueue(Generic[H]):
         mailbox.put(refused or packet, judged=gate is not None)
         self._count(mailbox)
         if mailbox.is_full:
-            host.pause_reading()
+            host.reader.pause()
 
     async def _work(self, mailbox: Mailbox, *, tried: bool) -> None:
         """Handle packets in their order until there are none. `tried`: the first can't be begun at once."""
@@ -153,22 +112,22 @@ class PacketQueue(Generic[H]):
             while (packet := await mailbox.next(host.writer)) is not None:
                 self._count(mailbox)
                 if mailbox.has_room:
-                    host.read_on()
+                    host.reader.room_again(host)
                 if self._lane is not None and self._lane.is_full:
                     await self._hold(mailbox, self._lane, UNDER_WAY_LIMIT // 2)
                 packet = packet if mailbox.judged else self._judged(packet)
                 if not isinstance(packet, str):
                     await self._answer_refused(mailbox, packet)
-                elif tried or mailbox.skipped or not (self._begins and host.take_at_once(packet)):
+                elif tried or mailbox.skipped or not (self._begins and host.events.take_at_once(host, packet)):
                     if self._lane is not None:
                         await self._hold(mailbox, self._lane, 0)
-                    await host.handle(packet)
+                    await host.events.received(host, packet)
                     host.writer.flush_large()
                 tried = False
         finally:
             self._outbox.finished()
         self._mailbox = None
-        host.read_on()
+        host.reader.room_again(host)
         host.end_if_done()
 
     def _count(self, mailbox: Mailbox) -> None:
