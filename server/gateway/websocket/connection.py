@@ -20,7 +20,7 @@ from server.gateway.websocket.inbox import Inbox
 from server.gateway.websocket.outbox import Outbox
 from server.gateway.websocket.packet_queue import PacketQueue
 from server.gateway.websocket.reader import LAST_READ_AFTER_FAULT, LAST_READ_BYTES, Reader
-from server.gateway.websocket.verdict import BROKEN, CLOSED_BY_CLIENT, LEFT, LOST, NO_CONNECT, Verdict
+from server.gateway.websocket.verdict import BROKEN, CLOSED_BY_CLIENT, LEFT, LOST, NO_CONNECT, Verdict, why
 from server.gateway.websocket.writer import Writer
 
 CLOSE_WAIT_S = 2.0
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         """Take a message from the reader."""
         if message.type is WSMsgType.CLOSE:
             code = message.data or CloseCode.NORMAL
-            self._close(code, *self._why(CLOSED_BY_CLIENT), close_frame(CloseCode.NORMAL))
+            self._close(code, *why(CLOSED_BY_CLIENT, self.session, self.verdict), close_frame(CloseCode.NORMAL))
             self.events.leaving(self)
         elif self._state is not ConnectionState.OPEN:
             return
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
             if self.session is None and self.packets.busy:
                 self.reader.pause()
         elif kind == "1":
-            self.close(CloseCode.NORMAL, *self._why(LEFT))
+            self.close(CloseCode.NORMAL, *why(LEFT, self.session, self.verdict))
         elif kind == "b":
             self.close(CloseCode.UNSUPPORTED_DATA, CloseReason.MALFORMED, "binary packet")
         elif text != "3":  # a pong: the reader has noted that something came
@@ -179,11 +179,6 @@ class Connection(asyncio.Protocol):
         If the client's library does not notice a close frame, the stream is ended in its place.
         """
         self._close(code, cause, reason, close_frame(code, reason) if self._sends_close else None)
-
-    def _why(self, end: Verdict) -> tuple[CloseReason, str]:
-        """Return why the client brings about an end: it has no session any more, or it is as the caller says."""
-        _, cause, reason = end if self.session or self.verdict is NO_CONNECT else self.verdict
-        return cause, reason
 
     def _close(self, code: int, cause: CloseReason, reason: str, sent: bytes | None) -> None:
         if self.is_open():
@@ -242,7 +237,7 @@ class Connection(asyncio.Protocol):
         if exc is not None:
             self.packets.drop()
         if self.cause is None:
-            self.cause, self.reason = self._why(LOST if exc is None else BROKEN)
+            self.cause, self.reason = why(LOST if exc is None else BROKEN, self.session, self.verdict)
         self.reader.stop(self)
         self.writer.stop()
         self.events.lost(self)

@@ -35,3 +35,9 @@ def refused(error: MaruError) -> Verdict:
     """The client's CONNECT was refused."""
     code = CloseCode.INTERNAL_ERROR if isinstance(error, Internal) else CloseCode.POLICY_VIOLATION
     return Verdict(code, CloseReason.REFUSED, f"CONNECT refused: {error.code}")
+
+
+def why(end: Verdict, session: object | None, verdict: Verdict) -> tuple[CloseReason, str]:
+    """Return why a client brings about an end: it has no session any more, or it is as `end` says."""
+    _, cause, reason = end if session or verdict is NO_CONNECT else verdict
+    return cause, reason
