@@ -3,27 +3,23 @@
 A client that parses costs more than any server here: a benchmark of it would measure the client.
 """
 
-import errno
 import heapq
 import select
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from bench.client_protocols import ClientProtocol, Line, Plan
 from bench.marker import MARKER
 from bench.processes import LoadFailed
+from bench.talks import Talk, begin
 
 BUFFER_BYTES = 1 << 20
 """More than the kernel keeps for a socket: one read takes everything."""
 
 SOURCE_CLIENTS = 10_000
 """Of one loopback address: it has 28,000 ports for clients, some of which linger from the case before."""
-
-IP_BIND_ADDRESS_NO_PORT = 24
-"""From linux/in.h: choose the port when the peer is known, so that one port serves towards several servers."""
 
 EVENTS = 4_096
 """Sockets looked after in one turn."""
@@ -42,19 +38,6 @@ PONG_S = 8.0
 
 SAY_S = 10.0
 """A server that reads takes a client's bytes within this."""
-
-
-@dataclass(slots=True)
-class _Talk:
-    """A client that is being let in."""
-
-    number: int
-    """Its place among the plans."""
-    sock: socket.socket
-    lines: deque[Line]
-    began: float
-    until: bytes = b""
-    seen: bytearray = field(default_factory=bytearray)
 
 
 class Clients:
@@ -88,7 +71,7 @@ class Clients:
 
         Raises `LoadFailed` if a client is refused, or not all are in by `OPEN_S`.
         """
-        waiting, talking = deque(enumerate(plans)), dict[int, _Talk]()
+        waiting, talking = deque(enumerate(plans)), dict[int, Talk]()
         entered = [0] * len(plans)
         took: list[float] = []
         deadline = time.perf_counter() + OPEN_S
@@ -166,44 +149,16 @@ class Clients:
         finally:
             self.taken = before
 
-    def _begin(self, number: int, plan: Plan) -> _Talk:
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.bind((f"127.0.0.{1 + self._opened // SOURCE_CLIENTS}", 0))
+    def _begin(self, number: int, plan: Plan) -> Talk:
+        talk = begin(number, plan, f"127.0.0.{1 + self._opened // SOURCE_CLIENTS}")
         self._opened += 1
-        if (code := sock.connect_ex(("127.0.0.1", plan.port))) not in {0, errno.EINPROGRESS}:
-            raise LoadFailed(f"can't connect to port {plan.port}: {errno.errorcode.get(code, code)}")
-        self._poll.register(sock, select.EPOLLOUT)
-        return _Talk(number, sock, deque(plan.lines), time.perf_counter())
+        self._poll.register(talk.sock, select.EPOLLOUT)
+        return talk
 
-    def _hear(self, talk: _Talk) -> bool:
-        """Go on with a conversation; return whether it is over."""
-        try:
-            if not talk.until:  # writable for the first time: connected
-                self._poll.modify(talk.sock, select.EPOLLIN)
-                return self._say_next(talk)
-            some = talk.sock.recv(65_536)
-            talk.seen += some
-            while talk.until in talk.seen:
-                del talk.seen[:]
-                if self._say_next(talk):
-                    return True
-        except OSError as error:
-            raise LoadFailed(f"a client was cut off while it came in: {error}") from error
-        if not some:
-            raise LoadFailed(f"a client was refused: {bytes(talk.seen[-300:])!r}")
-        return False
-
-    @staticmethod
-    def _say_next(talk: _Talk) -> bool:
-        if not talk.lines:
-            return True
-        line = talk.lines.popleft()
-        talk.sock.send(line.say)
-        talk.until = line.until
-        return False
+    def _hear(self, talk: Talk) -> bool:
+        if not talk.until:  # writable for the first time: connected
+            self._poll.modify(talk.sock, select.EPOLLIN)
+        return talk.go_on()
 
     def _keep(self, sock: socket.socket) -> None:
         self._sockets[sock.fileno()] = sock
