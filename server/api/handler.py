@@ -30,22 +30,25 @@ class _Nameless(web.Response):
 @dataclass(slots=True)
 class Http:
     """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard. `unreadable` is
-    told of each request that can't be parsed: the peer's address, or None."""
+    told of each request that can't be parsed: the peer's address, or None. `came` is told of each connection, and
+    returns what is to be called at its end."""
 
     limit: int
     unreadable: Callable[[str | None], None] = lambda _: None
+    came: Callable[[asyncio.BaseTransport], Callable[[], None]] = lambda _: lambda: None
     open: int = 0
 
 
 class Handler(PiecewiseHandler):
     """aiohttp's handler of one HTTP connection. Its refusals do not quote the request, which may hold a token."""
 
-    __slots__ = ("_counted", "_head_bytes", "_http")
+    __slots__ = ("_counted", "_gone", "_head_bytes", "_http")
 
     def __init__(self, http: Http, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._http = http
         self._counted = False
+        self._gone: Callable[[], None] = lambda: None
         self._head_bytes = 0  # of the request that has not been parsed to its end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,14 +56,21 @@ class Handler(PiecewiseHandler):
         super().connection_made(transport)
         self._http.open += 1
         self._counted = True
+        self._gone = self._http.came(transport)
         if self._http.open > self._http.limit:
             cast(asyncio.Transport, transport).abort()  # uvloop's is no subclass
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Count it no more: it is gone, or has become a WebSocket."""
-        self._http.open -= self._counted
-        self._counted = False
+        """Count it no more: it is gone, or has become a WebSocket, as its own task says. That task may still wait for
+        the rest of a body, for 10 s, though nothing can come any more."""
+        task = self._task_handler
+        if self._counted:
+            self._http.open -= 1
+            self._counted = False
+            self._gone()
         super().connection_lost(exc)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
     def _parse(self, data: bytes) -> None:
         waiting, count = self._waiter, self._request_count
