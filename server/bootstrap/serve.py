@@ -22,6 +22,7 @@ from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import tell_of_any_issuer
 from server.gateway.websocket.capacity import Capacity
 from server.gateway.websocket.first_read import AcceptQueue
+from server.gateway.websocket.visits import Visits
 from server.process import garbage
 from server.settings.errors import StartRefused
 from server.settings.model import VERSION, Settings
@@ -75,7 +76,8 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
         Http(room.internal),
     )
     engine = replica.chat.eio
-    http = Http(room.clients, engine.refuse_unreadable)
+    visits = Visits(engine.crowds, engine.refusals, room.clients)
+    http = Http(room.clients, engine.refuse_unreadable, visits.ask)
     capacity = Capacity(room.clients, lambda: len(engine.sockets) + http.open, replica.metrics, time.monotonic)
     port = await _listen(
         listeners,
@@ -84,7 +86,7 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
         settings.host,
         settings.port,
         http,
-        lambda others: AcceptQueue(engine.accept, others, capacity).make_protocol,
+        lambda others: AcceptQueue(engine.accept, others, capacity, visits.enter).make_protocol,
     )
     _log.info(
         "serving",

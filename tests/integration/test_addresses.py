@@ -139,6 +139,37 @@ async def test_the_connections_of_an_address(scene: Scene) -> None:
     await scene.clean()
 
 
+@pytest.mark.parametrize(
+    ("sent", "most"),
+    [(b"", 4), (b"GET /", 8), (b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", 8)],
+    ids=["silent", "half a request", "a body that never comes"],
+)
+async def test_the_connections_that_ask_for_nothing(scene: Scene, sent: bytes, most: int) -> None:
+    """Those of an address are bounded, too, before anything is known of them; a proxy's are not."""
+
+    async def dialled(count: int) -> list[RawSocket]:
+        clients = [await RawSocket.dial(scene.server.port, local_address="127.0.0.3") for _ in range(count)]
+        for client in clients:
+            client.push(sent)
+        return clients
+
+    waiting = [*await dialled(4), *await dialled(most - 4)]
+    refused = await RawSocket.dial(scene.server.port, local_address="127.0.0.3")
+    status, body = await refused.response()
+    assert (status, json.loads(body)["error"]["code"]) == (429, "rate_limited")
+    await refused.eof(timeout=5.0)
+    proxied = [await scene.dial() for _ in range(12)]
+    assert (await asked(scene, behind("203.0.113.120")))[0] == 101
+    for client in (*waiting, *proxied):
+        client.vanish()
+    await scene.clean()
+    again = await RawSocket.dial(scene.server.port, local_address="127.0.0.3")
+    again.push(handshake())
+    assert (await again.response())[0] in {101, 429}
+    again.vanish()
+    await scene.clean()
+
+
 async def test_floods_of_two_addresses(scene: Scene, figure: Figure) -> None:
     """Beside two addresses that open connections as fast as they can, others connect and send; the log stays small."""
     began, lines = cpu_s([scene.server.pid]), len(scene.server.lines)

@@ -78,8 +78,8 @@ class Engine(engineio.AsyncServer):
         )
         loop = asyncio.get_running_loop()
         self._outbox = outbox  # frames that wait to be written to all connections
-        self._crowds = admission.crowds
-        self.registry = Registry(self.ping_interval, self.ping_timeout, dispatch, metrics, self._crowds)
+        self.crowds = admission.crowds
+        self.registry = Registry(self.ping_interval, self.ping_timeout, dispatch, metrics, self.crowds)
         self.sockets = self.registry.connections  # engineio's name for them
         self.closing = False  # whether every further handshake is answered with 503
         self._checks = HandshakeChecks(allowed_origins, admission, busy)
@@ -159,7 +159,7 @@ class Engine(engineio.AsyncServer):
 
     def _client(self, transport: asyncio.Transport, request: Handshake) -> Client:
         peer = transport.get_extra_info("peername")
-        return self._crowds.client(str(peer[0]) if peer else None, lambda: forwarded_for(request))  # none: it is gone
+        return self.crowds.client(str(peer[0]) if peer else None, lambda: forwarded_for(request))  # none: it is gone
 
     def _open(self, transport: asyncio.Transport, request: Handshake, client: Client, tail: bytes) -> None:
         """Make a connection the transport's protocol, write the 101 and OPEN, and read the bytes behind the request."""

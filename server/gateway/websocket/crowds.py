@@ -20,6 +20,7 @@ _FAST = (
     "or name the proxy in MARU_TRUSTED_PROXIES"
 )
 _OPEN = "one address has many connections; close what is not used, or raise MARU_ADDRESS_CONNECTIONS"
+_SILENT = "one address opens connections and sends nothing; or raise MARU_ADDRESS_UNCONNECTED for a large office"
 _UNCONNECTED = "clients of one address send no CONNECT; or raise MARU_ADDRESS_UNCONNECTED for a large office"
 
 
@@ -64,7 +65,9 @@ class Crowds:
         self._most_open = most_open
         self._most_unconnected = most_unconnected
         self.open = Counts()
-        self.unconnected = Counts()
+        self.unconnected = Counts()  # those of `open` without a session
+        self.silent = Counts()  # that have sent nothing
+        self.http = Counts()  # whose requests are no handshakes, or are not complete
 
     def too_fast(self, key: int | None) -> Refused | None:
         """Count a request of an address, once for each; return the answer if there are too many."""
@@ -78,6 +81,19 @@ class Crowds:
     def sweep(self) -> None:
         """Forget some addresses whose buckets are full."""
         self._buckets.sweep(self._clock())
+
+    def too_silent(self, key: int | None, most: int) -> Refused | None:
+        """Return the answer to a connection whose address has too much open, whatever it is going to send. `most` may
+        be no WebSockets."""
+        if key is None:
+            return None
+        silent = self.silent.get(key, 0)
+        visiting = silent + self.http.get(key, 0)
+        if 0 < self._most_unconnected <= silent:
+            return refusals.too_many(CROWDED_S, "too many silent connections from this address", _SILENT)
+        if self._most_open and (visiting >= most or visiting + self.open.get(key, 0) >= self._most_open):
+            return refusals.too_many(CROWDED_S, "too many connections from this address", _OPEN)
+        return None
 
     def too_large(self, key: int | None) -> Refused | None:
         """Return the answer to a handshake whose address has too much open."""

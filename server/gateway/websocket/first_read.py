@@ -22,8 +22,9 @@ from server.domain.limits import MAX_HEADER_BYTES
 from server.gateway.websocket.capacity import Capacity, Place
 from server.gateway.websocket.handshake import Handshake
 from server.gateway.websocket.plain_handshake import read_plain
-from server.gateway.websocket.refusals import full
+from server.gateway.websocket.refusals import Refused, full
 from server.gateway.websocket.turn_queue import TurnQueue
+from server.gateway.websocket.visits import Leave
 
 SILENT_S = 15.0
 """How long a connection may send nothing at all: as long as aiohttp waits (`api.listener.KEEPALIVE_S`)."""
@@ -37,6 +38,19 @@ ACCEPTS_PER_TURN = 32
 Accept = Callable[[asyncio.Transport, Handshake, bytes], bool]
 """Takes over a transport, with the request and the bytes behind it; or answers and closes it. False: the request is to
 be parsed in full, and answered by aiohttp."""
+
+Enter = Callable[[asyncio.BaseTransport], Leave | Refused]
+"""Counts a connection from its first moment; or says what to answer, without a look at its request."""
+
+
+def nothing() -> None:
+    """Count nothing."""
+
+
+def anybody(_: asyncio.BaseTransport) -> Leave | Refused:
+    """Let every connection in."""
+    return nothing
+
 
 _log = structlog.get_logger("maru.connection")
 
@@ -74,10 +88,14 @@ class HandshakeParser:
 
 
 class AcceptQueue:
-    """Connections whose first read is to be parsed, in the order of these reads. `capacity` bounds all of them."""
+    """Connections whose first read is to be parsed, in the order of these reads. `capacity` bounds all of them, `enter`
+    those of an address."""
 
-    def __init__(self, accept: Accept, fallback: Callable[[], asyncio.Protocol], capacity: Capacity) -> None:
+    def __init__(
+        self, accept: Accept, fallback: Callable[[], asyncio.Protocol], capacity: Capacity, enter: Enter = anybody
+    ) -> None:
         self._accept = accept
+        self._enter = enter
         self._capacity = capacity
         self._fallback = fallback  # makes aiohttp's protocol for a connection
         self._parser = HandshakeParser(asyncio.get_running_loop())
@@ -85,7 +103,7 @@ class AcceptQueue:
 
     def make_protocol(self) -> "FirstRead":
         """Make the first protocol of a connection."""
-        return FirstRead(self._queue, self._capacity)
+        return FirstRead(self._queue, self._capacity, self._enter)
 
     def _parse_or_abort(self, connection: "FirstRead") -> None:
         try:
@@ -118,13 +136,15 @@ class AcceptQueue:
 class FirstRead(asyncio.Protocol):
     """The protocol of a connection until its first read is parsed."""
 
-    __slots__ = ("_capacity", "_place", "_queue", "_timer", "data", "transport")
+    __slots__ = ("_capacity", "_enter", "_left", "_place", "_queue", "_timer", "data", "transport")
 
     transport: asyncio.Transport
 
-    def __init__(self, queue: "TurnQueue[FirstRead]", capacity: Capacity) -> None:
+    def __init__(self, queue: "TurnQueue[FirstRead]", capacity: Capacity, enter: Enter) -> None:
         self._queue = queue
         self._capacity = capacity
+        self._enter = enter
+        self._left = nothing  # to be called when the connection is gone, or has another protocol
         self._place = Place.CLOSED  # its place in the capacity
         self._timer: asyncio.TimerHandle | None = None
         self.data = b""  # the first read, and what came while it was queued
@@ -132,6 +152,12 @@ class FirstRead(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait `SILENT_S` for the first read, if there is room for the connection."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        entered = self._enter(transport)
+        if isinstance(entered, Refused):
+            self.transport.write(entered.written())
+            self.transport.close()
+            return
+        self._left = entered
         self._place = self._capacity.enter()
         if self._place is Place.CLOSED:
             self.transport.abort()
@@ -161,6 +187,8 @@ class FirstRead(asyncio.Protocol):
 
     def leave(self) -> None:
         """Give up the place in the capacity: the connection is gone, or has another protocol, which is counted."""
+        self._left()
+        self._left = nothing
         place, self._place = self._place, Place.CLOSED
         if place is not Place.CLOSED:
             self._capacity.leave(place)

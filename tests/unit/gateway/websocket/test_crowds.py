@@ -78,6 +78,27 @@ def test_an_address_that_has_too_much_open(clock: Clock) -> None:
     crowds.open.remove(None)
 
 
+def test_an_address_whose_connections_ask_for_nothing(clock: Clock) -> None:
+    """Those that are silent are bounded, all of them with the WebSockets, and those that are none by the room."""
+    crowds = Crowds(Proxies(None), None, 5, 2, clock)
+    crowds.silent.add(1)
+    assert crowds.too_silent(1, most=9) is None
+    crowds.silent.add(1)
+    assert (refused := crowds.too_silent(1, most=9)) is not None
+    assert (refused.status, refused.reason) == (429, Refusal.ADDRESS)
+    assert b"silent" in refused.body
+    crowds.silent.remove(1)
+    for counts in (crowds.open, crowds.http, crowds.http):
+        counts.add(1)
+        assert crowds.too_silent(1, most=9) is None
+    assert crowds.too_silent(1, most=3) is not None
+    assert crowds.too_silent(1, most=4) is None
+    crowds.http.add(1)
+    assert crowds.too_silent(1, most=9) is not None
+    assert (crowds.too_silent(2, most=1), crowds.too_silent(None, most=0)) == (None, None)
+    assert Crowds(Proxies(None), None, 0, 0, clock).too_silent(1, most=0) is None
+
+
 def test_connections_that_are_waited_for_are_counted_once() -> None:
     """However often the time limit is set, and however the wait ends."""
     crowds = no_bounds()

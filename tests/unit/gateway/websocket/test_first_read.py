@@ -13,6 +13,8 @@ from server.gateway.websocket.capacity import ANSWERED, Capacity
 from server.gateway.websocket.first_read import AcceptQueue, FirstRead
 from server.gateway.websocket.handshake import Handshake
 from server.gateway.websocket.plain_handshake import PlainHandshake
+from server.gateway.websocket.refusals import Refused, too_many
+from server.gateway.websocket.visits import Leave
 from tests.clients.raw import handshake
 from tests.doubles.metrics import RecordingMetrics
 
@@ -38,12 +40,24 @@ class House:
 
     def __init__(self, accepts: bool, limit: int = 100) -> None:
         self._accepts = accepts
+        self.inside = 0
+        self.most = 100
         self.metrics = RecordingMetrics()
         self.capacity = Capacity(limit, lambda: 0, self.metrics, lambda: 0.0)
-        self.queue = AcceptQueue(self._accept, Fallback, self.capacity)
+        self.queue = AcceptQueue(self._accept, Fallback, self.capacity, self._enter)
         self.offered: list[str] = []  # their paths, or that they were read as plain
         self.accepted: list[tuple[str, bytes]] = []
         self.address: tuple[str, int] = ("", 0)
+
+    def _enter(self, transport: asyncio.BaseTransport) -> Leave | Refused:
+        assert transport.get_extra_info("socket") is not None
+        if self.inside == self.most:
+            return too_many(1.0, "too many", "")
+        self.inside += 1
+        return self._leave
+
+    def _leave(self) -> None:
+        self.inside -= 1
 
     def _accept(self, transport: asyncio.Transport, request: Handshake, tail: bytes) -> bool:
         self.offered.append("plain" if isinstance(request, PlainHandshake) else request.path)
@@ -191,3 +205,20 @@ async def test_room_that_is_given_up_is_found_again() -> None:
         assert await it.answer(HANDSHAKE + b"fault") == b""
         assert await it.answer(b"\r\n\r\n") == b"fallback: \r\n\r\n"
         assert await it.answer(HANDSHAKE) == b"accepted: "
+
+
+async def test_a_connection_is_counted_until_it_is_something_else() -> None:
+    """Or gone; one too many is answered, and takes no room."""
+    async with house() as it:
+        it.most = 1
+        async with connected(it.queue) as (transport, _):
+            assert it.inside == 1
+            assert (await it.answer(b"")).startswith(b"HTTP/1.1 429 ")
+            transport.abort()
+            await asyncio.sleep(0)
+        assert it.inside == 0
+        assert await it.answer(HANDSHAKE) == b"accepted: "
+        assert await it.answer(HANDSHAKE + b"fault") == b""
+        assert await it.answer(b"\r\n\r\n") == b"fallback: \r\n\r\n"
+        assert it.inside == 0
+        assert it.metrics.of("refused") == []
