@@ -14,6 +14,17 @@ _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters that show nothing, in categories whose others do."""
 
+_VARIATIONS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Characters that choose how the one before them is drawn, if it has several forms; else they show nothing."""
+
+_VARIED = ("CJK ", "MONGOLIAN ", "MYANMAR ", "PHAGS-PA ")
+"""How the names of such letters begin (StandardizedVariants.txt, IVD); signs and emoji have forms, too."""
+
+_IGNORED = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
+"""Not assigned, and not to be shown (Default_Ignorable_Code_Point)."""
+
+_KEYCAP = "\u20e3"
+
 _ZERO_WIDTH_JOINER = "\u200d"
 _JOINERS = frozenset({"\u200c", _ZERO_WIDTH_JOINER})
 _VIRAMA = 9
@@ -44,6 +55,8 @@ def visible(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     shown = [char for char in text if char in _JOINERS or not _is_invisible(char)]
     around = zip([" ", *shown], shown, [*shown[1:], " "], strict=False)
+    shown = [char for before, char, after in around if not _VARIATIONS.match(char) or _varies(before, after)]
+    around = zip([" ", *shown], shown, [*shown[1:], " "], strict=False)
     kept = [char for before, char, after in around if char not in _JOINERS or _joins(before, char, after)]
     return unicodedata.normalize("NFC", "".join(kept))  # again: what was left out may have stood between two parts
 
@@ -54,7 +67,16 @@ def is_visible(text: str) -> bool:
 
 
 def _is_invisible(char: str) -> bool:
-    return char in _BLANK or unicodedata.category(char) == "Cf"
+    if char in _BLANK or unicodedata.category(char) == "Cf":
+        return True
+    return _IGNORED.match(char) is not None and not _VARIATIONS.match(char)
+
+
+def _varies(before: str, after: str) -> bool:
+    """Say whether a variation selector between these two may change how the first is drawn."""
+    if unicodedata.category(before)[0] in "SP" or after == _KEYCAP:
+        return True
+    return unicodedata.name(before, "").startswith(_VARIED)
 
 
 def _joins(before: str, joiner: str, after: str) -> bool:

@@ -20,6 +20,10 @@ KEPT = [
     "\U0001f469\U0001f3fd\u200d\U0001f680",  # with a skin tone
     "\u2764\ufe0f\u200d\U0001f525",  # with a presentation
     "a\u00a0b c",
+    "\u845b\U000e0100\u57ce",  # Japanese: a form of a family's name
+    "\u1820\u180b\u1821",  # Mongolian
+    "1\ufe0f\u20e3",  # a keycap
+    "\u203c\ufe0f",
 ]
 CHANGED = [
     *((f"ab{char}c", "abc") for char in BIDI),
@@ -27,6 +31,12 @@ CHANGED = [
         (f"{char}abc{char}", "abc")
         for char in ("\u00ad", "\u200b", "\u2060", "\ufeff", "\u180e", "\U000e0041", "\u3164")
     ),
+    *(
+        (f"ab{char}c", "abc")
+        for char in ("\u180b", "\ufe00", "\ufe0f", "\U000e0100", "\U000e01ef", "\U000e0fff", "\ufff0")
+    ),
+    ("\u2764\ufe0f\ufe0f", "\u2764\ufe0f"),
+    ("\ufe0f", ""),
     ("Zoe\u0308", "Zo\u00eb"),
     ("\u212b", "\u00c5"),
     ("Zoe\u200b\u0308", "Zo\u00eb"),
