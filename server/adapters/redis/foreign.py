@@ -12,6 +12,7 @@ from server.domain.errors import BadRequest
 from server.domain.limits import MAX_DATA_DEPTH
 from server.domain.nesting import is_deeper
 from server.domain.pushes import Emitted
+from server.domain.texts import is_visible
 from server.wire.words import NAMESPACE
 
 MAX_BYTES = 64 * 1024
@@ -26,6 +27,7 @@ RESERVED = frozenset(
     (
         # Client libraries: events of their own, now or in earlier versions; `send()`; any event.
         *("error", "ping", "pong", "open", "close", "packet", "upgrade", "upgradeerror", "drain", "message", "*"),
+        *("statuschange", "websocketupgrade"),  # Swift's
         *("newlistener", "removelistener"),
         # Attributes of every object of JavaScript: a page that looks a handler up by the event's name would find these.
         *("constructor", "prototype", "hasownproperty", "isprototypeof", "propertyisenumerable"),
@@ -64,7 +66,13 @@ def is_free(event: str) -> bool:
     Every name with a colon is the protocol's, now or later: an event from outside must not be taken for an event of the
     log. Names are compared without case, in Unicode's compatible form, and have no characters that can't be seen.
     """
-    if not event or len(event) > MAX_EVENT_CHARS or not event.isprintable() or event != event.strip():
+    if (
+        not event
+        or len(event) > MAX_EVENT_CHARS
+        or not event.isprintable()
+        or event != event.strip()
+        or not is_visible(event)
+    ):
         return False
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", event).casefold())
     return ":" not in folded and folded not in RESERVED and not folded.startswith(RESERVED_BEGINNINGS)

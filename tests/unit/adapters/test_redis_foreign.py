@@ -33,12 +33,24 @@ OF_LIBRARIES = (
     *("connect", "connect_error", "connect_timeout", "connecting", "connection", "disconnect", "disconnecting"),
     *("Connect", "DISCONNECT", "\uff43onnect", "newListener", "removeListener", "newlistener", "error", "Error"),
     *("ping", "pong", "reconnect", "reconnect_attempt", "reconnect_failed", "reconnecting", "message", "Message"),
+    *("statusChange", "websocketUpgrade"),
 )
 OF_OBJECTS = (
     *("__proto__", "__PROTO__", "__disconnect_final", "__init__", "constructor", "Constructor", "prototype"),
     *("hasOwnProperty", "toString", "valueOf"),
 )
-UNSEEN = ("con\u200bnect", "connect\u00a0", " connect", "connect ", "error\n", "\u202eerror", "x\x00", " deploy")
+UNSEEN = (
+    "con\u200bnect",
+    "connect\u00a0",
+    " connect",
+    "connect ",
+    "error\n",
+    "\u202eerror",
+    "x\x00",
+    " deploy",
+    "error\ufe0f",
+    "de\u3164ploy",
+)
 RESERVED_NAMES = (*OF_THE_PROTOCOL, *OF_LIBRARIES, *OF_OBJECTS, *UNSEEN)
 
 
