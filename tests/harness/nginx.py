@@ -29,14 +29,22 @@ class NginxProcess(Process[asyncio.subprocess.Process]):
     """nginx on a port of 127.0.0.1, with everything that it writes in `folder`. Use as an async context manager.
 
     `backends` are the servers' public ports. `random` in place of `sticky` chooses a server for each request, whatever
-    the cookie says. Only if `limited`, an address is limited: all tests have the same.
+    the cookie says. Only if `limited`, an address is limited: all tests have the same, but clients that come by a
+    balancer, whose address is `behind`.
     """
 
     def __init__(
-        self, folder: Path, backends: Sequence[int], method: Method = "sticky", *, limited: bool = False
+        self,
+        folder: Path,
+        backends: Sequence[int],
+        method: Method = "sticky",
+        *,
+        limited: bool = False,
+        behind: str | None = None,
     ) -> None:
         super().__init__(folder)
         self._limited = limited
+        self._behind = behind
         self._configuration = folder / "nginx"
         self._access, self._errors = folder / "access.log", folder / "error.log"
         self._write(backends, METHODS[method])
@@ -105,7 +113,10 @@ class NginxProcess(Process[asyncio.subprocess.Process]):
 
     def _write(self, backends: Sequence[int], affinity: str | None) -> None:
         shutil.copytree(CONFIGURATION, self._configuration)
-        (self._configuration / "listen.conf").write_text(f"listen 127.0.0.1:{self.port} backlog=4096;\n")
+        listen = f"listen 127.0.0.1:{self.port} backlog=4096;\n"
+        if self._behind is not None:
+            listen += f"set_real_ip_from {self._behind};\nreal_ip_header X-Forwarded-For;\n"
+        (self._configuration / "listen.conf").write_text(listen)
         lines = (f"server 127.0.0.1:{port} max_fails=0;\n" for port in backends)
         (self._configuration / "replicas.conf").write_text("".join(lines))
         if not self._limited:

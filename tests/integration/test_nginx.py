@@ -379,6 +379,29 @@ async def test_an_address_is_limited(trio: Trio, tmp_path: Path) -> None:
             assert response.status == 101
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8:0:7::1", "2001:db8:0:7:ffff::2", True),
+        ("2001:db8:0:7::1", "2001:db8:0:8::1", False),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("64:ff9b::c000:201", "64:ff9b::c000:202", False),
+    ],
+)
+async def test_what_counts_as_one_address(trio: Trio, tmp_path: Path, first: str, second: str, same: bool) -> None:
+    """A /64 of IPv6 does; of IPv4 that is written as IPv6 each address by itself."""
+    async with NginxProcess(tmp_path, [trio.servers[0].port], limited=True, behind="127.0.0.1") as nginx:
+        url, answers = f"{nginx.url}/socket.io/?EIO=4&transport=polling", []
+        for address in [first] * 260 + [second]:
+            async with trio.http.get(url, headers={"X-Forwarded-For": address}) as response:
+                answers.append(response.status)
+        assert answers[:200] == [400] * 200
+        assert 429 in answers[:260]
+        assert (answers[-1] == 429) is same
+
+
 async def test_the_request_that_a_replica_gets(tmp_path: Path) -> None:
     """The client's address as nginx knows it, not as the client says; an upgrade for a handshake alone."""
     heads: list[str] = []
