@@ -14,7 +14,7 @@ from server.domain.proxies import Network
 from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
 from server.domain.rules import Rule
-from server.settings import rates, values
+from server.settings import rates, secret_files, values
 from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
 
 VERSION = "0.1.0"
@@ -24,9 +24,6 @@ PREFIX = "MARU_"
 """Begins the name of every variable."""
 
 _HOUR = 3600.0
-
-FROM_FILE = ("jwt_secret", "jwt_public_key", "redis_url", "cluster_secret")
-"""Secrets that may stand in a file, named by the variable with `_FILE` at its end."""
 
 _PRODUCTION = ("jwt_secret", "jwt_public_key", "redis_url", "cluster_secret", "api_keys")
 """Fields that development leaves alone."""
@@ -189,19 +186,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_files(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Replace the variables that name a secret's file by the secret."""
-        for name in FROM_FILE:
-            path, variable = given.get(f"{name}_file"), PREFIX + name.upper()
-            if path is None:
-                continue
-            if given.get(name) is not None:
-                raise ValueError(f"{variable}, {variable}_FILE: both are set, expected one of them")
-            try:
-                secret = values.secret_in(values.file_path(values.plain(str(path))))
-            except ValueError as error:
-                raise ValueError(f"{variable}_FILE: {error}") from None
-            given = given | {name: secret}
-        return given
+        return secret_files.read(given, PREFIX)
 
     @field_validator("*", mode="before")
     @classmethod

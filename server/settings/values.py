@@ -13,9 +13,6 @@ from server.domain.proxies import network
 MIN_API_KEY_CHARS = 16
 """Few enough for a key made by hand, too many to be guessed."""
 
-MAX_SECRET_BYTES = 64 * 1024
-"""Of a file that holds a secret."""
-
 _UNITS_MS = {"ms": 1, "": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZES = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
@@ -62,23 +59,6 @@ def file_path(value: str | Path) -> Path:
     if _URL.match(str(value)) or str(value).startswith(":"):
         raise ValueError("expected a file's path such as data/maru.db, found a URL or a special name")
     return Path(value)
-
-
-def secret_in(path: Path) -> str:
-    """Return the text of a secret's file, without a line end at its end. Raises `ValueError`, which does not repeat the
-    text."""
-    try:
-        text = path.read_bytes()[: MAX_SECRET_BYTES + 1].decode()
-    except OSError as error:
-        raise ValueError(f"the file can't be read ({error.strerror})") from None
-    except ValueError:
-        raise ValueError("the file is not UTF-8") from None
-    if len(text) > MAX_SECRET_BYTES:
-        raise ValueError(f"the file is larger than {MAX_SECRET_BYTES} bytes")
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text:
-        raise ValueError("the file is empty")
-    return text
 
 
 def development(value: object) -> object:
