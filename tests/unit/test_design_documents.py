@@ -63,6 +63,18 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [path for path in linked if not (page.parent / path).exists()] == []
 
 
+def test_modules_are_as_short_as_the_rule_says() -> None:
+    """The server's and the bench's. A longer one has parts with names of their own."""
+    (limit,) = re.findall(r"a module has \d+ to (\d+) lines", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    sizes = {
+        str(module.relative_to(ROOT)): len(module.read_text("utf-8").splitlines())
+        for folder in ("server", "bench")
+        for module in (ROOT / folder).rglob("*.py")
+    }
+    assert len(sizes) > 200
+    assert {name: size for name, size in sizes.items() if size > int(limit)} == {}
+
+
 def test_the_page_of_the_house_is_short() -> None:
     """It is read before every change."""
     assert len((ROOT / "ARCHITECTURE.md").read_text("utf-8").splitlines()) <= ARCHITECTURE_LINES
