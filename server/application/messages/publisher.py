@@ -14,7 +14,7 @@ from server.application.messages.submission import Submission
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
-from server.domain.errors import MaruError, RateLimited
+from server.domain.errors import MaruError, Overloaded, RateLimited
 from server.domain.events import MessageCreated, MessageEvent
 from server.domain.identity import Action, Author, Identity, UserId, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId, Tombstone, author_digest
@@ -23,6 +23,9 @@ from server.ports.message_log import Done, MessageLog
 from server.ports.metrics import SILENT, MessageMetrics
 
 NS_PER_MS = 1_000_000
+
+_NOT_WRITTEN = (RateLimited, Overloaded)
+"""The log's errors after which a message is certainly not in it."""
 
 
 class Publisher:
@@ -62,7 +65,7 @@ class Publisher:
         async with deadline():
             try:
                 return await self._publish(draft)
-            except RateLimited:
+            except _NOT_WRITTEN:
                 self._give_back(identity, draft)
                 raise
 
@@ -99,7 +102,7 @@ class Publisher:
         )
 
     def _told(self, done: Done, identity: Identity, draft: NewMessage, outcome: Appended | Exception) -> None:
-        if isinstance(outcome, RateLimited):
+        if isinstance(outcome, _NOT_WRITTEN):
             self._give_back(identity, draft)
         done(outcome)
 
