@@ -546,7 +546,7 @@ async def test_slow_mode(waits: bool) -> None:
                 await turns(5)
         except MaruError as error:
             outcomes.append(error)
-        return getattr(outcomes[0], "scope", None) or getattr(outcomes[0], "code", "ok")
+        return str(getattr(outcomes[0], "scope", None) or getattr(outcomes[0], "code", "ok"))
 
     bob, cora = (identity(name, grants={"room:*": ["send"]}) for name in ("bob", "cora"))
     assert [await send(bob), await send(bob), await send(cora)] == ["ok", "slow_mode", "ok"]
