@@ -225,6 +225,19 @@ async def test_refusals_by_rates_end_a_session(scene: Scene) -> None:
     await scene.clean()
 
 
+@pytest.mark.parametrize("packet", ["43/chat,1[]", "43/chat,1[[[]]]", "41/other,", "41"])
+async def test_what_means_nothing_is_counted_too(scene: Scene, packet: str) -> None:
+    """Acks, of which the server has asked for none, and goodbyes of other namespaces: a few are ignored, a flood ends
+    the session, and nothing is said of a single one."""
+    client = await scene.chat(f"means-nothing-{packet}")
+    client.push(masked(packet) * 150)
+    assert (await client.ask("channel:leave", {"channel": "room:limits"}))["ok"]
+    client.push(masked(packet) * 400)
+    assert (await client.closed()).code == 1008
+    assert [text[:13] for text in client.unread] == ['42/chat,["ses', "41/chat,"]
+    await scene.clean()
+
+
 async def test_they_are_counted(scene: Scene) -> None:
     """By command and bucket, with or without an answer."""
 

@@ -37,6 +37,8 @@ HEAD = f"{EVENT}{NAMESPACE},"
 MAX_NAME_CHARS = 256
 """Of a command's name that is looked at, as it is written: more than any name has, if each letter is escaped."""
 
+_DISCONNECT_KIND, _ACK_KIND = str(DISCONNECT), str(ACK)
+
 _HEAD_CHARS = len(HEAD) + MAX_ACK_DIGITS + 32
 """The beginning of a command in its ordinary form: no name is longer than the rest of it."""
 
@@ -128,6 +130,13 @@ def command_name(text: str) -> str | None:
         return "" if named is None else str(orjson.loads(named[1]))
     except orjson.JSONDecodeError:
         return ""
+
+
+def asks_nothing(text: str) -> bool:
+    """Say whether a packet is an ACK, although the server asks for none, or a DISCONNECT of another namespace."""
+    return text.startswith(_ACK_KIND) or (
+        text.startswith(_DISCONNECT_KIND) and text[1:].partition(",")[0].partition("?")[0] != NAMESPACE
+    )
 
 
 def ack_id(text: str) -> int | None:
