@@ -12,6 +12,10 @@ MAX_PIPELINED = 8
 """Requests of a connection that may wait for the answers to those before them. No browser, proxy or library of today
 sends a request before it has the last answer."""
 
+MAX_UNREAD_BYTES = 64 * 1024
+"""Bytes of a connection that may wait to be parsed. No request here has a body that counts, and a client of WebSocket
+waits for the 101: more is a crowd's way to fill the memory."""
+
 
 class PiecewiseHandler(web.RequestHandler):
     """Parses a piece of each read, and the others in the next turns; meanwhile it reads nothing."""
@@ -25,7 +29,12 @@ class PiecewiseHandler(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse the first piece. aiohttp itself calls this without data, to parse what its parser has kept."""
-        if self._unread and data:  # aiohttp has resumed the transport
+        waiting = len(self._unread) - self._at if self._unread else 0
+        if waiting + len(data) > MAX_UNREAD_BYTES:
+            self._unread = b""
+            if self.transport is not None:
+                self.transport.abort()
+        elif self._unread and data:  # aiohttp has resumed the transport
             self._unread = self._unread[self._at :] + data
             self._at = 0
         elif len(data) <= PIECE_BYTES:

@@ -101,6 +101,21 @@ async def test_what_opens_no_websocket(
     await scene.clean()
 
 
+@pytest.mark.parametrize("opening", ["POST /none", "POST /session", "CONNECT none:1", "GET /none"])
+async def test_what_nobody_waits_for_is_not_kept(scene: Scene, opening: str) -> None:
+    """A crowd of clients that send large bodies takes little memory: each is cut off."""
+    length = "Upgrade: h2c\r\nConnection: Upgrade" if opening.startswith("GET") else "Content-Length: 9000000"
+    head = f"{opening} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode()
+    before = scene.server.memory()
+    clients = [await scene.dial() for _ in range(60)]
+    for client in clients:
+        client.push(head + b"x" * 1_000_000)
+    for client in clients:
+        await client.eof(timeout=5.0)
+    assert scene.server.memory() - before < 8 << 20
+    await scene.clean()
+
+
 async def test_a_page_of_another_site_is_told_why(scene: Scene) -> None:
     """A browser lets every page read the answer to long-polling, also one that sends headers of its own."""
     client = await scene.dial()
