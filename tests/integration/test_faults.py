@@ -191,8 +191,8 @@ async def test_a_log_that_breaks_leaves_no_zombie(tmp_path: Path) -> None:
             assert "unavailable" in codes
         clients[0].vanish()
         await clients[1].leave()
-        await clients[2].say("41/chat,")
-        await clients[2].closed()
+        await clients[2].say("41/chat,")  # the session ends; the WebSocket stays, until the client closes it
+        await clients[2].leave()
         await server.settled(connections=0, sessions=0)
         for client in clients:  # a line may arrive a moment later than what it tells of
             await server.logged(partial(_tells_of_the_end, client.connection))
