@@ -44,13 +44,17 @@ def find_firsts(
 ) -> dict[Key, First]:
     """Return the first message of each key that a draft repeats, unless the key had expired by `judged_ms`. A channel
     without an id has no event yet."""
-    named: dict[int, Key] = {}
-    wanted = []
-    for number, draft in enumerate(drafts):
-        if isinstance(draft, NewMessage) and draft.key is not None and (channel_id := channels[draft.channel].id):
-            named[number] = key = (draft.channel, draft.author.id, draft.key)
-            wanted.append((number, channel_id, *key[1:], judged_ms))
-    return {named[number]: First(*first) for number, *first in execute_rows(db, _FIND_KEYS, wanted)}
+    wanted = [
+        (number, channel_id, draft.author.id, draft.key, judged_ms)
+        for number, draft in enumerate(drafts)
+        if isinstance(draft, NewMessage) and draft.key is not None and (channel_id := channels[draft.channel].id)
+    ]
+    firsts: dict[Key, First] = {}
+    for number, *first in execute_rows(db, _FIND_KEYS, wanted):
+        draft = drafts[number]
+        if isinstance(draft, NewMessage) and draft.key is not None:
+            firsts[draft.channel, draft.author.id, draft.key] = First(*first)
+    return firsts
 
 
 def find_states(
