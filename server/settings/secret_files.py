@@ -34,7 +34,8 @@ def _secret_in(path: Path) -> str:
     """Return the text of a secret's file, without a line end at its end. Raises `ValueError`, which does not repeat the
     text."""
     try:
-        text = path.read_bytes()[: MAX_SECRET_BYTES + 1].decode()
+        with path.open("rb") as file:
+            text = file.read(MAX_SECRET_BYTES + 1).decode()  # no more: a device may have no end
     except OSError as error:
         raise ValueError(f"the file can't be read ({error.strerror})") from None
     except ValueError:

@@ -244,6 +244,14 @@ def test_a_secret_is_read_from_its_file(env: Any, tmp_path: Path, end: str) -> N
     assert entries["MARU_REDIS_URL"] == ("********", "MARU_REDIS_URL_FILE")
 
 
+def test_a_secret_in_a_file_without_end(env: Any, tmp_path: Path) -> None:
+    """No more of it is read than a secret may have."""
+    with (tmp_path / "secret").open("wb") as file:
+        file.truncate(1 << 43)
+    said = refusal(env, JWT_SECRET="", JWT_SECRET_FILE=str(tmp_path / "secret"))
+    assert said == "MARU_JWT_SECRET_FILE: the file is larger than 65536 bytes"
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
