@@ -175,6 +175,25 @@ async def test_events_behind_a_refused_connect_are_not_hostile(scene: Scene) -> 
     await scene.clean()
 
 
+@pytest.mark.parametrize("packet", ["43/chat,1[]", "41/chat,", "41/other,"])
+@pytest.mark.parametrize("first", [None, BAD, "40"], ids=["before CONNECT", "after a refusal", "after another"])
+async def test_without_a_session_few_packets_are_ignored(scene: Scene, first: str | None, packet: str) -> None:
+    """Before the first CONNECT the bound is that of frames; whoever was refused has no more than others."""
+    client = await scene.open()
+    if first is not None:
+        await refused(client, first)
+    client.push(masked(packet) * (3 if first is None else MAX_LATE_EVENTS))
+    await client.join_chat(token("mallory"))
+    await left(scene, client)
+    client.push(masked(packet) * (MAX_LATE_EVENTS + 1))
+    assert (await client.closed()).code == 1008
+    if first is None:
+        early = await scene.open()
+        early.push(masked(packet) * 5)
+        assert (await early.closed()).reason == "too many frames before CONNECT"
+    await scene.clean()
+
+
 async def test_a_connect_while_another_is_judged(scene: Scene) -> None:
     """The first one waits for its channels; the second is judged behind it, and is one too many."""
     client = await scene.open()

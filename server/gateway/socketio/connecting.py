@@ -31,8 +31,8 @@ MAX_REFUSALS = 5
 """CONNECTs of a WebSocket that are refused, until it is closed."""
 
 MAX_LATE_EVENTS = 64
-"""Events of a WebSocket that are ignored because its session was refused or is over. Some libraries do not wait for the
-answer to their CONNECT."""
+"""Events of a WebSocket that are ignored because its session was refused or is over, and other packets that come
+without a session. Some libraries do not wait for the answer to their CONNECT."""
 
 _log = structlog.get_logger("maru.connection")
 
@@ -94,12 +94,19 @@ class Connecting:
         else:
             self._engine.registry.await_connect(connection)
 
-    @staticmethod
-    def check_late(connection: Connection) -> None:
+    def check_late(self, connection: Connection) -> None:
         """Ignore an event of a client without a session if it was sent for one. Raises `HostilePacket` if not."""
-        connection.late_events += 1
-        if connection.verdict is verdict.NO_CONNECT or connection.late_events > MAX_LATE_EVENTS:
+        if connection.verdict is verdict.NO_CONNECT:
             raise HostilePacket("event before CONNECT")
+        self.count_late(connection)
+
+    @staticmethod
+    def count_late(connection: Connection) -> None:
+        """Ignore a packet, if it is one of a few of a client without a session. Raises `HostilePacket` if not."""
+        if connection.session is None:
+            connection.late_events += 1
+            if connection.late_events > MAX_LATE_EVENTS:
+                raise HostilePacket("event before CONNECT")
 
     def end(self, session: Session) -> None:
         """End a session, without a task, since thousands may end at once."""

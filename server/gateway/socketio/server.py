@@ -74,8 +74,10 @@ class ChatServer(socketio.AsyncServer):
             await self._run(connection, namespace, id, data)
         elif kind == packets.CONNECT:
             await self._connecting.connect(connection, namespace or "/", data)
-        elif kind == packets.DISCONNECT and namespace == NAMESPACE:  # of another namespace the client is no member
+        elif kind == packets.DISCONNECT and namespace == NAMESPACE and connection.session is not None:
             self._connecting.leave(connection)
+        else:  # of another namespace the client is no member
+            self._connecting.count_late(connection)
 
     async def _run(self, connection: Connection, namespace: str | None, id: int | None, data: Sequence[Any]) -> None:
         """Run a command. If the log or the broker is away, the commands behind it that may need them are refused at

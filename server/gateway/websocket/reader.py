@@ -208,7 +208,7 @@ class Reader:
     def _hand_on(self, data: bytes, receiver: Receiver) -> None:
         self._frames.feed_data(data)
         messages, error = self._inbox.take()
-        if self._early and any(map(_is_packet, messages)):
+        if self._early and any(map(_is_connect, messages)):
             self._early = False
             self._headers.connects()
         for message in messages:
@@ -221,6 +221,6 @@ class Reader:
             receiver.break_off(CloseCode(code), _FAULTS.get(code, "malformed frame"))
 
 
-def _is_packet(message: Any) -> bool:
-    """Say whether a message is a Socket.IO packet, and no pong or other packet of Engine.IO."""
-    return message.type is WSMsgType.TEXT and message.data.startswith("4")
+def _is_connect(message: Any) -> bool:
+    """Say whether a message is a CONNECT of Socket.IO, and no other packet, such as a pong."""
+    return message.type is WSMsgType.TEXT and message.data.startswith("40")

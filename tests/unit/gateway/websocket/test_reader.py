@@ -61,7 +61,7 @@ async def reading() -> AsyncIterator[tuple[Reader, Sink, asyncio.Transport]]:
     with theirs:
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         reader = Reader(transport, Inbox(loop))
-        reader.feed(masked("4"), Sink(reader))  # the CONNECT: before it only a few frames may come
+        reader.feed(masked("40"), Sink(reader))  # the CONNECT: before it only a few frames may come
         yield reader, Sink(reader), transport
         transport.abort()
 
