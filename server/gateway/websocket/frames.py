@@ -67,7 +67,8 @@ MAX_SMALL_PER_INTERVAL = 2_048
 """The same in a ping interval. A client owes a pong for each ping; some libraries send a WebSocket ping each second."""
 
 FRAMES_BEFORE_CONNECT = 4
-"""Frames until the first Socket.IO packet is complete: a CONNECT, perhaps in fragments, or behind a pong or a ping."""
+"""Frames in a ping interval, until the first Socket.IO packet is complete: a CONNECT, perhaps in fragments, or behind a
+pong or a ping."""
 
 LARGE_FRAGMENT_BYTES = 1_024
 """A fragment with a payload of so many bytes, if it is not the last, is not among these frames: libraries for Go and
@@ -92,10 +93,10 @@ class HeaderCheck:
 
     __slots__ = {
         "_head": "The part of a header that ended the last read.",
-        "_left": "Frames that may still come before a CONNECT.",
+        "_left": "Frames that may still come in this ping interval, before a CONNECT.",
         "finished": "Whether a close frame has come: nothing that follows counts (RFC 6455, section 5.5.1).",
         "fragmented": "Whether the last message is not complete yet.",
-        "lately": "Small frames of this ping interval. The caller sets it to 0 at the next.",
+        "lately": "Small frames of this ping interval.",
         "skip": "Bytes of a payload that are still to come.",
         "small": "Small frames of this read. The caller sets it to 0 at the next.",
         "taken": "Bytes that the last call has looked at.",
@@ -111,6 +112,11 @@ class HeaderCheck:
     def inside(self) -> bool:
         """Whether a message has begun that is not complete."""
         return self.fragmented or self.skip > 0
+
+    def new_interval(self) -> None:
+        """Begin to count anew: the client has been sent another ping."""
+        self.lately = 0
+        self._left = max(self._left, FRAMES_BEFORE_CONNECT)
 
     def connects(self) -> None:
         """Take any number of frames from now on: the client has sent its CONNECT."""

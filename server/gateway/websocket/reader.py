@@ -102,7 +102,7 @@ class Reader:
 
     def new_interval(self) -> None:
         """Begin to count the small frames of another ping interval."""
-        self._headers.lately = 0
+        self._headers.new_interval()
 
     def heard_since(self, since: float) -> bool:
         """Say whether anything has been read since a monotonic time. While reading is paused the answer is yes: the
