@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import structlog
 from pydantic import SecretStr
 
 from server.adapters.tokens.keys import MIN_SECRET_BYTES, Key, public_key, secret_key
-from server.adapters.tokens.strength import weakness
+from server.adapters.tokens.strength import doubt, weakness
 from server.process.dev_secret import SecretUnusable, kept_secret
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
@@ -13,14 +14,30 @@ from server.settings.model import Settings
 DEV_SECRET_FILE = ".maru-dev-secret"  # noqa: S105 a file's name
 """Stands beside the SQLite file."""
 
+REMEDY = "make one: openssl rand -hex 32"
+
+_log = structlog.get_logger("maru.server")
+
 
 def check_key(settings: Settings) -> None:
     """Raise `BadSetting` if the settings name a key or a secret that is unfit. Development may have a weak secret."""
     if settings.jwt_secret or settings.jwt_public_key:
         token_key(settings)
-    for variable, given in (("MARU_JWT_SECRET", settings.jwt_secret), ("MARU_CLUSTER_SECRET", settings.cluster_secret)):
-        if given is not None:
-            _check_secret(variable, given.get_secret_value(), weak=bool(settings.dev))
+    for variable, secret in _secrets(settings):
+        _check_secret(variable, secret, weak=bool(settings.dev))
+
+
+def tell_of_doubts(settings: Settings) -> None:
+    """Warn, at the start, of secrets that may be guessed. Development's own is made by chance."""
+    for variable, secret in () if settings.dev else _secrets(settings):
+        if (problem := doubt(secret)) is not None:
+            _log.warning("secret.doubted", variable=variable, problem=problem, remedy=REMEDY)
+
+
+def _secrets(settings: Settings) -> list[tuple[str, str]]:
+    """Return the secrets that are set, with their variables."""
+    both = (("MARU_JWT_SECRET", settings.jwt_secret), ("MARU_CLUSTER_SECRET", settings.cluster_secret))
+    return [(variable, given.get_secret_value()) for variable, given in both if given is not None]
 
 
 def _check_secret(variable: str, secret: str, *, weak: bool) -> None:
@@ -29,7 +46,7 @@ def _check_secret(variable: str, secret: str, *, weak: bool) -> None:
     if not weak:
         problem = problem or weakness(secret)
     if problem is not None:
-        raise BadSetting(f"{variable}: {problem}; make one: openssl rand -hex 32")
+        raise BadSetting(f"{variable}: {problem}; {REMEDY}")
 
 
 def token_key(settings: Settings) -> Key:

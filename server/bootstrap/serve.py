@@ -16,6 +16,7 @@ from server.api.handler import Http
 from server.api.listener import Handlers, Listeners, itself
 from server.bootstrap import demo
 from server.bootstrap.clients import tell_of_proxies
+from server.bootstrap.keys import tell_of_doubts
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.room import find_room
 from server.bootstrap.stores.open import Stores, open_stores
@@ -37,6 +38,7 @@ class _Stopped(Exception):
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then stop cleanly. Raises `StartRefused`; any other error is a fault."""
     tell_of_any_issuer(settings)
+    tell_of_doubts(settings)
     tell_of_proxies(settings)
     async with AsyncExitStack() as resources:
         stores = await open_stores(settings, resources)

@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 MIN_BITS = 128
+"""A secret that seems to have less chance is doubted: an estimate may be wrong about it."""
+
+REFUSED_BITS = 64
+"""A secret that is made of less, however generous the estimate, can be guessed."""
 
 JUDGED_CHARS = 512
 """From the beginning: enough for chance, few enough to be judged in a moment."""
@@ -64,15 +68,22 @@ _NUMBERS = re.compile(r"[0-9]+")
 
 
 def weakness(secret: str) -> str | None:
-    """Return why a secret is too weak to sign with; None if it is not known to be."""
+    """Return why a secret must not be signed with; None if nobody is sure to find it."""
     plain = _plain(secret[:JUDGED_CHARS])
     for known in map(_plain, PUBLISHED):
         if known in plain and entropy(plain.replace(known, "")) < MIN_BITS:
             return "published, so anybody has it"
-    bits = entropy(secret[:JUDGED_CHARS])
-    if bits < MIN_BITS:
+    text = secret[:JUDGED_CHARS]
+    bits = _by_pieces(text, (_sequence, _row, _word), _alphabet_bits(text))
+    if bits < REFUSED_BITS:
         return f"can be guessed (about {bits:.0f} bits of {MIN_BITS})"
     return None
+
+
+def doubt(secret: str) -> str | None:
+    """Return why a secret may be too weak to sign with; None if nothing speaks for that."""
+    bits = entropy(secret[:JUDGED_CHARS])
+    return f"it may be guessed (about {bits:.0f} bits of {MIN_BITS})" if bits < MIN_BITS else None
 
 
 def entropy(text: str) -> float:
@@ -80,16 +91,16 @@ def entropy(text: str) -> float:
     if not text:
         return 0.0
     steps = [ord(after) - ord(before) for before, after in pairwise(text)]
-    return min(_by_pieces(text), _by_frequency(text), _by_frequency(steps))
+    pieces = _by_pieces(text, (_repeat, _sequence, _row, _word), _character_bits(text))
+    return min(pieces, _by_frequency(text), _by_frequency(steps))
 
 
-def _by_pieces(text: str) -> float:
-    """Walk through the text; what is known costs little, and each other character what a random one would."""
-    each = _character_bits(text)
+def _by_pieces(text: str, pieces: Sequence[Callable[[str, int], int]], each: float) -> float:
+    """Walk through the text; a known piece costs little, and each other character what a random one would."""
     lower = text.lower() if len(text.lower()) == len(text) else text
     bits, place = 0.0, 0
     while place < len(text):
-        length = max(known(lower, place) for known in _KNOWN)
+        length = max(piece(lower, place) for piece in pieces)
         bits += min(_PIECE_BITS, length * each) if length else each
         place += length or 1
     return bits
@@ -127,13 +138,13 @@ def _word(text: str, place: int) -> int:
     return len(found[0]) if found else 0
 
 
-_KNOWN: Sequence[Callable[[str, int], int]] = (_repeat, _sequence, _row, _word)
-
-
 def _character_bits(text: str) -> float:
+    """Return the bits of a character: of words, or of a random one."""
+    return _SPOKEN_BITS if _is_spoken(text) else _alphabet_bits(text)
+
+
+def _alphabet_bits(text: str) -> float:
     """Return the bits of a random character of the smallest usual alphabet that has them all."""
-    if _is_spoken(text):
-        return _SPOKEN_BITS
     digits = text.replace("-", "")
     if digits.isdecimal():
         return math.log2(10)

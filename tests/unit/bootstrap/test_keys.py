@@ -8,8 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from server.bootstrap.keys import check_key, token_key
+from server.bootstrap.keys import check_key, tell_of_doubts, token_key
 from server.settings.choices import Development
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
@@ -100,7 +101,7 @@ def test_development_may_have_no_key_yet() -> None:
 def test_a_weak_secret_is_refused_outside_of_development(name: str) -> None:
     """One that can be guessed or is published, or is short, in a line without it; a random one passes."""
     lines = {
-        "canary" * 8: r"can be guessed \(about \d+ bits of 128\)",
+        "secret" * 6: r"can be guessed \(about \d+ bits of 128\)",
         "your-256-bit-secret-your-256-bit-secret": "published, so anybody has it",
         "c4n4ry": "6 bytes, expected at least 32",
     }
@@ -109,6 +110,19 @@ def test_a_weak_secret_is_refused_outside_of_development(name: str) -> None:
             check_key(production(name, secret))
         assert re.fullmatch(rf"MARU_{name.upper()}: {line}; make one: openssl rand -hex 32", str(caught.value))
     check_key(production(name, token_hex(32)))
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "cluster_secret"])
+def test_a_secret_that_may_be_guessed_is_warned_of(name: str) -> None:
+    """At each start, without the secret; not of a random one, nor in development."""
+    with capture_logs() as lines:
+        tell_of_doubts(production(name, "canary" * 8))
+        tell_of_doubts(production(name, token_hex(32)))
+        tell_of_doubts(settings())
+    assert [(line["event"], line["log_level"], line["variable"]) for line in lines] == [
+        ("secret.doubted", "warning", f"MARU_{name.upper()}")
+    ]
+    assert "canary" not in str(lines)
 
 
 def production(name: str, secret: str) -> Settings:
