@@ -24,6 +24,7 @@ from server.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from server.domain.gcra import whole_ms
 from server.domain.identity import Identity
 from server.domain.origins import is_own
 from server.wire import errors
@@ -89,7 +90,7 @@ class Affinity:
         """Answer 204 with the cookie, or 400, 401, 403 or 503 with the error envelope."""
         try:
             if wait_s := self._wait_s(request):
-                raise RateLimited("too many requests", retry_after_ms=math.ceil(wait_s * 100) * 10)
+                raise RateLimited("too many requests", retry_after_ms=whole_ms(wait_s))
             self._admit_origin(request)
             if request.rel_url.raw_query_string:
                 raise TokenInQuery("the URL has arguments; send the token as `Authorization: Bearer`, and replace it")

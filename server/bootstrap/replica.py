@@ -146,7 +146,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
     outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counters)
-    overload = Overload(outbox.memory.fill, Random())  # noqa: S311  # jitter
+    overload = Overload(outbox.memory.look, Random())  # noqa: S311  # jitter
     rooms = Rooms(outbox)
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)

@@ -11,7 +11,7 @@ UNCOUNTED_BYTES = 2_048
 """Bytes of a client that wait to be handled and are not counted: most clients never have more, and pay nothing."""
 
 COUNTED_FROM = 0.3
-"""From this share of the bound on, `fill` asks the transports: some of the bytes may have been taken since."""
+"""From this share of the bound on, `look` asks the transports: some of the bytes may have been taken since."""
 
 STALLED_FROM = 0.35
 """From this share of the bound on, clients that stand still are dropped: those for whom much waits would else keep
@@ -63,9 +63,9 @@ class MemoryBound:
             self._due = True
             self._loop.call_soon(self.check)
 
-    def fill(self) -> float:
-        """Return the part of the bound that is in use. If it seems to be much, it is counted anew; if it is much,
-        clients that stand still are dropped. Call this regularly, as `check`."""
+    def look(self) -> float:
+        """Count anew if much seems to wait; if much does, drop the clients that stand still. Return the part of the
+        bound that is in use. Call this regularly, and as `check` between two turns' works."""
         if self._in_use() > self._limit * COUNTED_FROM:
             for writer in tuple(self.congested):
                 writer.recount()

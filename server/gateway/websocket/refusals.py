@@ -1,5 +1,6 @@
 """The answers to refused handshakes."""
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from server.domain.errors import RateLimited, TokenInQuery
+from server.domain.gcra import whole_ms
 from server.domain.outcomes import Refusal
 from server.wire import errors
 
@@ -119,8 +121,8 @@ def foreign_origin() -> Refused:
 def too_many(wait_s: float, problem: str, remedy: str) -> Refused:
     """Return the 429 to an address that asks too often, or has too much open. A proxy does not ask another replica, as
     it would after a 503."""
-    error = RateLimited(problem, retry_after_ms=_rounded_up(wait_s * 100) * 10)
-    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(_rounded_up(wait_s)), hdrs.CONNECTION: "close"}
+    error = RateLimited(problem, retry_after_ms=whole_ms(wait_s))
+    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(max(1, math.ceil(wait_s))), hdrs.CONNECTION: "close"}
     return _refused(Refusal.ADDRESS, 429, errors.http_body(error), remedy, headers)
 
 
@@ -150,10 +152,6 @@ def busy() -> Refused:
 
 def _soon_s() -> int:
     return random.randint(1, BUSY_RETRY_S)  # noqa: S311  # jitter
-
-
-def _rounded_up(value: float) -> int:
-    return max(1, -int(-value // 1))
 
 
 def _bad_request(code: int, message: str, remedy: str) -> Refused:

@@ -193,9 +193,9 @@ def test_an_answer_is_the_same_either_way(refused: Refused, status: int, reason:
     assert len(refused.remedy) > 20 or reason is Refusal.ADDRESS
 
 
-@pytest.mark.parametrize(("wait_s", "ms", "seconds"), [(0.0001, 10, "1"), (0.05, 50, "1"), (1.001, 1_010, "2")])
+@pytest.mark.parametrize(("wait_s", "ms", "seconds"), [(0.0001, 1, "1"), (0.05, 50, "1"), (1.001, 1_001, "2")])
 def test_the_wait_of_an_address_is_exact(wait_s: float, ms: int, seconds: str) -> None:
-    """Rounded up to 10 ms in the body, and to whole seconds in the header."""
+    """Rounded up to whole milliseconds in the body, and to whole seconds in the header."""
     refused = refusals.too_many(wait_s, "too many", "wait")
     error = orjson.loads(refused.body)["error"]
     assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("rate_limited", True, ms)

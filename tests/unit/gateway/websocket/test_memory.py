@@ -99,14 +99,14 @@ async def test_while_much_waits_those_that_stand_still_go(monkeypatch: pytest.Mo
             while client.connection.writer.unsent < LIMIT * 0.3:
                 client.connection.writer.send_now(b"x" * 20_000)
         never_done.connection.data_received(packets(60_000)[:50_000])
-        assert scene.outbox.memory.fill() > 0.6
-        assert scene.outbox.memory.fill() > 0.6
+        assert scene.outbox.memory.look() > 0.6
+        assert scene.outbox.memory.look() > 0.6
         assert causes(scene) == [None] * 4
         monkeypatch.setattr(memory, "STALLED_S", 0.0)
         before = reader.connection.writer.unsent
         while before - reader.connection.writer.unsent < memory.STALLED_STEP:
             await reader.take()
-        assert scene.outbox.memory.fill() < 0.4
+        assert scene.outbox.memory.look() < 0.4
         assert causes(scene) == [None, CloseReason.MEMORY_CAP, CloseReason.MEMORY_CAP, None]
 
 
@@ -118,5 +118,5 @@ async def test_while_little_waits_nobody_is_watched(monkeypatch: pytest.MonkeyPa
         while writer.unsent < LIMIT * (memory.STALLED_FROM - 0.05):
             writer.send_now(b"x" * 20_000)
         for _ in range(3):
-            assert scene.outbox.memory.fill() < memory.STALLED_FROM
+            assert scene.outbox.memory.look() < memory.STALLED_FROM
         assert causes(scene) == [None]

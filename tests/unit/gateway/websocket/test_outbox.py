@@ -732,17 +732,17 @@ def test_the_part_of_the_bound_is_counted_anew() -> None:
 
     async def scenario() -> None:
         async with wired(2, limit=1 << 20) as scene:
-            assert scene.outbox.memory.fill() == 0
+            assert scene.outbox.memory.look() == 0
             fill(scene, scene.clients[0], 50_000, 10)
             for _ in range(3):
                 await scene.transport.settled()
-            full = scene.outbox.memory.fill()
+            full = scene.outbox.memory.look()
             assert 0.35 < full < 0.5
             async with asyncio.timeout(10):
                 while len(scene.clients[0].read) < 100_000:
                     await scene.clients[0].take()
-            assert scene.outbox.memory.fill() < full - 0.05
-            assert scene.outbox.memory.fill() * (1 << 20) == scene.traffic.outbound_queued_bytes
+            assert scene.outbox.memory.look() < full - 0.05
+            assert scene.outbox.memory.look() * (1 << 20) == scene.traffic.outbound_queued_bytes
 
     run(scenario())
 
