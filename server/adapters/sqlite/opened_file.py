@@ -36,13 +36,21 @@ class OpenedFile:
 
     def look(self) -> None:
         """Raise `FileLost` unless all files are at their names."""
-        expected = {self.path: self._identity, **self._beside}
-        missed = next((path for path, identity in expected.items() if _identity(path) != identity), None)
+        missed = self._missed()
         self.lost = missed is not None
         if missed is not None:
             raise FileLost(
                 f"{missed} was removed or replaced under the server; put the same file back, or start the server again"
             )
+
+    def _missed(self) -> Path | None:
+        """Return a file that is not at its name. The writer may reconnect meanwhile, and then expects others."""
+        while True:
+            beside = self._beside
+            expected = {self.path: self._identity, **beside}
+            missed = next((path for path, identity in expected.items() if _identity(path) != identity), None)
+            if missed is None or self._beside is beside:
+                return missed
 
     def glance(self) -> None:
         """Raise `FileLost` if a look has missed a file, or if the log's file has gone since `GLANCE_S`."""
