@@ -59,7 +59,7 @@ class Webhooks(Protocol):
         ...
 
     async def bury(self, endpoint: str, delivered: Position, letter: DeadLetter, to: Position) -> bool:
-        """As `deliver`, for events that the endpoint does not get; keep the letter, under an id of the store. Promise 3."""
+        """As `deliver`, for events that the endpoint does not get; keep the letter. Promise 3."""
         ...
 
     async def dead(self, endpoint: str, after: str | None, limit: int) -> Sequence[DeadLetter]:
