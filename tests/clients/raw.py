@@ -75,6 +75,14 @@ class Gone(Exception):
     """The server has closed TCP."""
 
 
+class Refused(AssertionError):
+    """The server has answered a handshake with another `status` than 101."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"expected 101, got {status}")
+        self.status = status
+
+
 class RawSocket:
     """One TCP connection. `open` makes a WebSocket of it, `join_chat` a session; both are optional.
 
@@ -120,7 +128,7 @@ class RawSocket:
             await client.send(handshake(headers=headers) + behind)
             status, _ = await client.response()
             if status != 101:
-                raise AssertionError(f"expected 101, got {status}")
+                raise Refused(status)
             opening = await client.text()
             client.opening = json.loads(opening[1:])
             client.connection = client.opening["sid"]

@@ -8,10 +8,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Protocol
 
 from bench.processes import cpu_s
-from tests.clients.raw import RawSocket
+from tests.clients.raw import RawSocket, Refused
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -78,7 +79,13 @@ class Victim:
 
     async def _connect(self, _: RawSocket) -> None:
         began = self._cpu_s()
-        newcomer = await RawSocket.chat(self._server.port, token("newcomer", tier="free"))
+        try:
+            newcomer = await RawSocket.chat(self._server.port, token("newcomer", tier="free"))
+        except Refused as refused:
+            if refused.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            self.refused += 1
+            return
         self.worst_connect_s = max(self.worst_connect_s, self._cpu_s() - began)
         self.connects += 1
         newcomer.vanish()
