@@ -31,6 +31,7 @@ def verifier(settings: Settings) -> JwtVerifier:
         audience=settings.jwt_audience,
         leeway_s=settings.jwt_leeway,
         default_grants=settings.default_grants,
+        max_lifetime_s=settings.jwt_max_lifetime,
     )
 
 

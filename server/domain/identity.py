@@ -87,7 +87,12 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified token. `expires_at` is `exp`, in milliseconds since the epoch."""
+    """A verified token.
+
+    `expires_at` is `exp`, in milliseconds since the epoch. `issued_at` is `iat` in whole seconds, rounded down, as
+    issuers write it; None if the token does not say. `key_id` names the key of its signature if keys come and go while
+    the server runs; None if the key is fixed.
+    """
 
     user: UserId
     name: str | None
@@ -95,6 +100,8 @@ class Identity:
     expires_at: int
     token_id: str | None = None
     tier: str | None = None
+    issued_at: int | None = None
+    key_id: str | None = None
     _author: Author | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
+    jwt_max_lifetime: Seconds = Field(
+        default=0.0, ge=0, le=36_500 * 24 * _HOUR, description="a duration up to 36500d; 0: any"
+    )
     token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, _JSON] = Field(
         default={}, description="a JSON object of channel patterns and the actions join, send, moderate and edit_others"

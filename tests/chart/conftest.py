@@ -31,6 +31,7 @@ def everything() -> dict[str, Any]:
             "issuer": "https://login.example.com",
             "audience": "chat",
             "leeway": "2s",
+            "maxLifetime": "12h",
             "tokenGrace": 1,
             "defaultGrants": {"room:*": ["join", "send"]},
         },

@@ -197,6 +197,7 @@ TEMPLATES: list[tuple[Values, str]] = [
     ({"config": {"retentionAge": "36501d"}}, "config.retentionAge: 36501d, expected a duration from 1s to 36500d"),
     ({"config": {"pingInterval": 10_000}}, "config.pingInterval: 10000, expected a duration from 1ms to 1h"),
     ({"config": {"pingTimeout": "0.1ms"}}, "config.pingTimeout: 0.1ms, expected a duration from 1ms to 1h"),
+    ({"auth": {"maxLifetime": "36501d"}}, "auth.maxLifetime: 36501d, expected a duration up to 36500d"),
     ({"auth": {"leeway": "6m"}}, "auth.leeway: 6m, expected a duration from 0 to 5m"),
     (
         {"auth": {"existingSecret": f"{SECRET}_"}},

@@ -58,6 +58,9 @@
 {{- fail (printf "auth.%s: %v, expected a duration from 0 to 5m" . (get $auth .)) -}}
 {{- end -}}
 {{- end -}}
+{{- if gt (include "maru.milliseconds" (include "maru.digits" $auth.maxLifetime) | int64) 3153600000000 -}}
+{{- fail (printf "auth.maxLifetime: %v, expected a duration up to 36500d" $auth.maxLifetime) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}

@@ -70,7 +70,8 @@ class JwtVerifier(TokenVerifier):
     If `issuer` is set, a token must name it; the same holds for `audience`. If no audience is set, a token that has one
     is refused (RFC 7519, section 4.1.3). A token without the claim `channels` has `default_grants`; an empty claim
     grants nothing. Unknown actions are ignored, so that tokens for a newer version work. `leeway_s` allows for clocks
-    that differ, in `exp` and `nbf`; `now_s` is wall-clock time in seconds.
+    that differ, in `exp` and `nbf`; `now_s` is wall-clock time in seconds. If `max_lifetime_s` is over zero, a token must
+    say when it was issued, and live no longer.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class JwtVerifier(TokenVerifier):
         audience: str | None = None,
         leeway_s: float = 5.0,
         default_grants: Grants | None = None,
+        max_lifetime_s: float = 0.0,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._key = key  # fixed for the life of the process, as the caches require
@@ -89,6 +91,7 @@ class JwtVerifier(TokenVerifier):
         self._leeway_s = leeway_s  # added to `exp` and subtracted from `nbf`
         # Of a token without the claim `channels`.
         self._default_grants: Final = CompiledGrants(default_grants or {})
+        self._max_lifetime_s = max_lifetime_s  # from `iat` to `exp`, at most; 0: any
         self._now_s = now_s  # the clock
         self._signature_matches = SIGNATURE_CHECKS[key.algorithm]
         self._header_fault = lru_cache(maxsize=MAX_CACHED_HEADERS)(self._check_header)
@@ -128,6 +131,8 @@ class JwtVerifier(TokenVerifier):
         expires_s = numeric_date(claims, "exp")
         if expires_s is None:
             raise Unauthenticated("the token has no 'exp'")
+        issued_s = numeric_date(claims, "iat")
+        self._check_lifetime(issued_s, expires_s)
         identity = Identity(
             user=user_id(claims.get("sub")),
             name=display_name(claims),
@@ -135,6 +140,7 @@ class JwtVerifier(TokenVerifier):
             expires_at=int(expires_s * 1_000),
             token_id=optional_text(claims, "jti", MAX_TOKEN_ID_CHARS),
             tier=tier(claims),
+            issued_at=None if issued_s is None else int(issued_s),
         )
         return _Verified(identity, numeric_date(claims, "nbf"), expires_s, len(token))
 
@@ -185,6 +191,15 @@ class JwtVerifier(TokenVerifier):
             fits = self._audience in (named if isinstance(named, list) else [named])
         if not fits:
             raise Unauthenticated("the token's 'aud' does not name this server")
+
+    def _check_lifetime(self, issued_s: float | None, expires_s: float) -> None:
+        limit_s = self._max_lifetime_s
+        if not limit_s:
+            return
+        if issued_s is None:
+            raise Unauthenticated("the token has no 'iat', and this server bounds the time from 'iat' to 'exp'")
+        if expires_s - issued_s > limit_s:
+            raise Unauthenticated(f"the token lives longer than {limit_s:.15g} s from 'iat' to 'exp', which is the bound here")
 
     def _check_times(self, verified: _Verified) -> None:
         now = self._now_s()

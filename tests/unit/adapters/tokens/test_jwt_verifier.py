@@ -165,6 +165,26 @@ def tampered() -> str:
     return f"{head}.{b64(json.dumps(CLAIMS | {'sub': 'mallory'}).encode())}.{signature}"
 
 
+@pytest.mark.parametrize(
+    ("iat", "issued_at"), [(NOW, int(NOW)), (NOW + 0.999, int(NOW)), (0, 0), (NOW + 1e6, int(NOW) + 10**6), (..., None)]
+)
+async def test_iat_in_whole_seconds(iat: Any, issued_at: int | None) -> None:
+    """Rounded down; a clock of the issuer's that is ahead is no fault; None if it is missing."""
+    assert (await verifier().verify(token(iat=iat))).issued_at == issued_at
+
+
+async def test_a_bounded_lifetime() -> None:
+    """From `iat` to `exp`, to the millisecond; without `iat` nobody can say how long a token lives."""
+    bounded = verifier(max_lifetime_s=60.5)
+    await bounded.verify(token(iat=NOW - 0.5))
+    with pytest.raises(Unauthenticated, match=r"60\.5 s from 'iat' to 'exp'"):
+        await bounded.verify(token(iat=NOW - 0.75))
+    for missing in (..., None):
+        with pytest.raises(Unauthenticated, match="no 'iat'"):
+            await bounded.verify(token(iat=missing))
+    await verifier(max_lifetime_s=0).verify(token(iat=0))
+
+
 BAD_TOKENS: dict[str, Callable[[], str]] = {
     "empty": lambda: "",
     "no dots": lambda: "token",
@@ -206,6 +226,9 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "exp in milliseconds": lambda: token(exp=NOW * 1_000),
     "exp infinite": lambda: signed(RAW_HEADER, b'{"sub":"alice","exp":1e999}'),
     "exp 400 digits": lambda: token(exp=10**400),
+    "iat text": lambda: token(iat="now"),
+    "iat negative": lambda: token(iat=-1),
+    "iat in milliseconds": lambda: token(iat=NOW * 1_000),
     "nbf text": lambda: token(nbf="now"),
     "nbf infinite": lambda: signed(RAW_HEADER, b'{"sub":"alice","exp":1800000060,"nbf":1e999}'),
     "sub missing": lambda: token(sub=...),
