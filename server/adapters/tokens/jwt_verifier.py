@@ -70,8 +70,8 @@ class JwtVerifier(TokenVerifier):
     If `issuer` is set, a token must name it; the same holds for `audience`. If no audience is set, a token that has one
     is refused (RFC 7519, section 4.1.3). A token without the claim `channels` has `default_grants`; an empty claim
     grants nothing. Unknown actions are ignored, so that tokens for a newer version work. `leeway_s` allows for clocks
-    that differ, in `exp` and `nbf`; `now_s` is wall-clock time in seconds. If `max_lifetime_s` is over zero, a token must
-    say when it was issued, and live no longer.
+    that differ, in `exp` and `nbf`; `now_s` is wall-clock time in seconds. With a `max_lifetime_s` over zero, a token
+    must say when it was issued, and live no longer.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class JwtVerifier(TokenVerifier):
         if issued_s is None:
             raise Unauthenticated("the token has no 'iat', and this server bounds the time from 'iat' to 'exp'")
         if expires_s - issued_s > limit_s:
-            raise Unauthenticated(f"the token lives longer than {limit_s:.15g} s from 'iat' to 'exp', which is the bound here")
+            raise Unauthenticated(f"the token lives longer than the bound of {limit_s:.15g} s from 'iat' to 'exp'")
 
     def _check_times(self, verified: _Verified) -> None:
         now = self._now_s()
