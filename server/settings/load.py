@@ -18,6 +18,7 @@ from server.domain.gcra import Rate
 from server.domain.rules import Rule
 from server.settings.errors import BadSetting
 from server.settings.model import PREFIX, Settings
+from server.settings.rules import shown
 
 ENV_FILE = Path(".env")
 """In the working directory."""
@@ -83,8 +84,8 @@ def _as_json(value: object) -> object:
             return sorted(value)
         case Rate(per_s, burst):
             return [per_s, burst]
-        case Rule(slow_mode_s):
-            return {"slow_mode_s": slow_mode_s}
+        case Rule():
+            return shown(value)
         case _:
             return value
 

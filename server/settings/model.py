@@ -14,7 +14,7 @@ from server.domain.proxies import Network
 from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
 from server.domain.rules import Rule
-from server.settings import rates, secret_files, values
+from server.settings import rates, rules, secret_files, values
 from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
 
 VERSION = "0.1.0"
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     limit_tiers: Annotated[dict[str, dict[Bucket, Rate]], NoDecode, BeforeValidator(rates.tiers)] = Field(
         default={}, description="a JSON object of tiers and their buckets"
     )
-    channel_rules: Annotated[dict[str, Rule], NoDecode, BeforeValidator(rates.rules)] = Field(
+    channel_rules: Annotated[dict[str, Rule], NoDecode, BeforeValidator(rules.rules)] = Field(
         default={}, description="a JSON object of channel patterns and their rules, or the path of a file that has it"
     )
     max_connections: int = Field(

@@ -48,7 +48,9 @@ def everything() -> dict[str, Any]:
             "logCommandsPerSecond": 5,
             "limits": {"send_user": [20, 100], "address": [0, 0]},
             "limitTiers": {"bot": {"session": [500, 1_000_000]}},
-            "channelRules": {"room:*": {"slow_mode_s": 2.5}},
+            "channelRules": {
+                "room:*": {"slow_mode_s": 2.5, "retention_events": 2_000_000, "retention_age": "7d", "receipts": 50}
+            },
         },
         "drain": {"preStopSleepSeconds": 10, "timeoutSeconds": 40, "marginSeconds": 5},
         "terminationGracePeriodSeconds": 60,

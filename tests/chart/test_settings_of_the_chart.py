@@ -146,7 +146,9 @@ def test_limits_and_rules(everything: dict[str, Any], monkeypatch: pytest.Monkey
     settings = _loaded(render(everything), monkeypatch)
     assert settings.limits == replaced(DEFAULTS, {Bucket.SEND: Rate(20, 100), Bucket.ADDRESS: OFF})
     assert settings.limit_tiers == {"bot": {Bucket.SESSION: Rate(500, 1_000_000)}}
-    assert settings.channel_rules == {"room:*": Rule(2.5)}
+    assert settings.channel_rules == {
+        "room:*": Rule(2.5, retention_events=2_000_000, retention_age_s=7 * 86_400.0, receipts=50)
+    }
 
 
 @pytest.mark.parametrize("off", ["off", False])

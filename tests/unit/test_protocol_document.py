@@ -17,12 +17,15 @@ from server.application import commands, deadline
 from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits
 from server.domain.events import MessageDeleted, MessageEdited, MessageEvent
+from server.domain.hooks import Hook, HookFailure
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
+from server.domain.rules import SMALL_CHANNEL, PresenceDetail
 from server.gateway.socketio import connecting, packets
 from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
+from server.settings import rules as rule_settings
 from server.settings.model import VERSION, Settings
 from server.wire import errors as envelopes
 from server.wire import messages, pushes, words
@@ -106,6 +109,18 @@ def test_the_error_table_is_the_code() -> None:
     table = [[kind.code, kind.meaning, "yes" if kind.retryable else "no", kind.remedy] for kind in errors.TABLE]
     assert rows(section("Errors"), "code") == table
     assert len(table) == 17
+
+
+def test_the_rules_are_those_of_the_code() -> None:
+    """Each rule once, with its default, its words and its bounds."""
+    table = {name.strip("`"): (values, default) for name, values, default, _ in rows(section("Rules"), "rule")}
+    assert [*table] == [*rule_settings.KEYS]
+    for name, kind in (("presence", PresenceDetail), ("hooks", Hook), ("hook_failure", HookFailure)):
+        assert re.findall(r"`(\w+)`", table[name][0]) == [*kind]
+    assert number(rule_settings.MAX_RETENTION_EVENTS) in table["retention_events"][0]
+    assert number(rule_settings.MAX_SLOW_MODE_S) in table["slow_mode_s"][0]
+    for name in ("receipts", "typing"):
+        assert table[name] == (f"members, 0 to {number(rule_settings.MAX_SHOWN_TO)}", number(SMALL_CHANNEL))
 
 
 def test_the_close_codes_are_those_of_the_code() -> None:

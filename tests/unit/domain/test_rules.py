@@ -4,6 +4,7 @@ import pytest
 
 from server.domain import rules
 from server.domain.channels import ChannelName
+from server.domain.hooks import Hook
 from server.domain.rules import NO_RULE, Rule, Rules
 
 RULES = Rules({"*": Rule(1.0), "room:*": Rule(2.0), "room:quiet:*": Rule(), "room:42": Rule(3.0)})
@@ -24,6 +25,14 @@ def test_without_a_rule() -> None:
     assert Rules({"room:*": Rule(2.0)}).of(ChannelName("dm:1")) is NO_RULE
     assert not Rules({"room:*": NO_RULE}).slows
     assert RULES.slows
+
+
+def test_they_are_not_merged() -> None:
+    """A rule that the most specific pattern does not name is the default, whatever a shorter pattern says."""
+    some = Rules({"room:*": Rule(2.0, frozenset({Hook.SEND})), "room:42": Rule(3.0)})
+    assert some.of(ChannelName("room:42")).hooks == frozenset()
+    assert some.hooks == {Hook.SEND}
+    assert RULES.hooks == frozenset()
 
 
 def test_the_memory_is_bounded() -> None:

@@ -1,14 +1,12 @@
-"""`MARU_LIMITS`, `MARU_LIMIT_TIERS` and `MARU_CHANNEL_RULES`: what they mean, and what stops the start."""
+"""`MARU_LIMITS` and `MARU_LIMIT_TIERS`: what they mean, and what stops the start."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.domain.gcra import Rate
 from server.domain.rates import DEFAULTS, Bucket
-from server.domain.rules import Rule
 from server.settings.errors import BadSetting
 from server.settings.load import describe
 
@@ -34,19 +32,15 @@ def test_off(env: Any, off: str) -> None:
     assert {entry.variable: entry.value for entry in describe(settings)}["MARU_LIMITS"] == "off"
 
 
-def test_tiers_and_rules(env: Any, tmp_path: Path) -> None:
-    """A tier names what it replaces, also `[0, 0]`; rules stand in the variable, or in a file."""
-    rules = '{"room:*": {"slow_mode_s": 5}, "room:quiet": {}}'
-    (tmp_path / "rules.json").write_text(rules)
-    settings = env(LIMIT_TIERS='{"bot": {"send_user": [200, 1000], "session": [0, 0]}}', CHANNEL_RULES=rules)
+def test_tiers(env: Any) -> None:
+    """A tier names what it replaces, also `[0, 0]`."""
+    settings = env(LIMIT_TIERS='{"bot": {"send_user": [200, 1000], "session": [0, 0]}}')
     assert settings.limit_tiers == {"bot": {Bucket.SEND: Rate(200.0, 1000), Bucket.SESSION: Rate(0.0, 0)}}
-    assert settings.channel_rules == {"room:*": Rule(5.0), "room:quiet": Rule()}
-    assert env(CHANNEL_RULES=str(tmp_path / "rules.json")).channel_rules == settings.channel_rules
 
 
 def test_describe_shows_what_could_be_set(env: Any) -> None:
-    """`config` writes rates, tiers and rules as JSON that can be set as it is."""
-    given = {"LIMIT_TIERS": '{"bot": {"send_user": [200.0, 1000]}}', "CHANNEL_RULES": '{"a": {"slow_mode_s": 2.0}}'}
+    """`config` writes rates and tiers as JSON that can be set as it is."""
+    given = {"LIMIT_TIERS": '{"bot": {"send_user": [200.0, 1000]}}'}
     entries = {entry.variable: entry.value for entry in describe(env(LIMITS='{"send_user": [3, 4]}', **given))}
     assert json.loads(entries["MARU_LIMITS"]) == {
         str(bucket): [rate.per_s, rate.burst] for bucket, rate in {**DEFAULTS, Bucket.SEND: Rate(3.0, 4)}.items()
@@ -81,15 +75,6 @@ WRONG = {
         json.dumps({str(number): {} for number in range(1_001)}),
         "more than 1000 tiers",
     ),
-    "no file": ("CHANNEL_RULES", "rules.json", "expected JSON, or the path of a JSON file that can be read;"),
-    "half an object": ("CHANNEL_RULES", "{", 'expected a JSON object such as {"room:*": {"slow_mode_s": 5}}'),
-    "no pattern": ("CHANNEL_RULES", '{"A": {}}', "'A' is no channel name or pattern"),
-    "no rules": ("CHANNEL_RULES", '{"a": 5}', "a: expected a JSON object of rules"),
-    "to come": ("CHANNEL_RULES", '{"a": {"presence": "names"}}', "a: the rule 'presence' is not supported yet"),
-    "unknown": ("CHANNEL_RULES", '{"a": {"slow": 5}}', "a: unknown rule 'slow'; this version knows slow_mode_s"),
-    "slower than a day": ("CHANNEL_RULES", '{"a": {"slow_mode_s": 86401}}', "a: slow_mode_s: expected seconds from 0"),
-    "faster than at once": ("CHANNEL_RULES", '{"a": {"slow_mode_s": -1}}', "a: slow_mode_s: expected seconds from 0"),
-    "yes": ("CHANNEL_RULES", '{"a": {"slow_mode_s": true}}', "a: slow_mode_s: expected seconds from 0"),
 }
 
 
