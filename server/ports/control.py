@@ -5,6 +5,9 @@ from typing import Protocol
 
 from server.domain.control import Heard, Order
 
+ORDERS_LIMIT = 100_000
+"""Orders that the list keeps, about; the oldest go first. A reader that is behind by more is told to resync."""
+
 
 class Control(Protocol):
     """The list of orders. It is not a broadcast: an order that was appended is not lost.
@@ -16,7 +19,8 @@ class Control(Protocol):
        missed: the list keeps a bounded number, or came back older than its reader.
     4. Bounded: `append` raises `Unavailable` within 2 s; then the order may be in the list or not.
     5. An entry that can't be read, or is of a kind that a newer version wrote, is `UnknownOrder`: it holds up nobody.
-    6. A single task iterates over `listen`; it waits while the store is away, and ends only if it is cancelled.
+    6. A single task of a replica iterates over `listen`; it waits while the store is away, and ends only if it is
+       cancelled.
     """
 
     async def append(self, order: Order) -> None:

@@ -108,6 +108,21 @@ def of_channel(channel: ChannelName, prefix: str) -> tuple[str, ...]:
     return (*own, store(tag, prefix), idle(tag, prefix), sent(channel, "", prefix))
 
 
+def control(prefix: str = PREFIX) -> str:
+    """STREAM: the orders of backends and operators, see control.py."""
+    return f"{prefix}control"
+
+
+def leases(prefix: str = PREFIX) -> str:
+    """ZSET: the ids of replicas by the end of their leases, ms."""
+    return f"{prefix}{{replicas}}:leases"
+
+
+def rows(prefix: str = PREFIX) -> str:
+    """HASH: by id, what a replica last said of itself (replicas.py)."""
+    return f"{prefix}{{replicas}}:rows"
+
+
 def secret(prefix: str = PREFIX) -> str:
     """STRING: random bytes that the replicas share, if nothing else that they share is a secret."""
     return f"{prefix}secret"

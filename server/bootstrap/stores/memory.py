@@ -3,6 +3,7 @@
 import asyncio
 
 from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.memory.control import MemoryControl
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.bootstrap.stores.record import Bus
 from server.domain.rates import Bucket
@@ -23,4 +24,4 @@ def open_bus() -> Bus:
     """No other replicas: the link is always up."""
     link = asyncio.Event()
     link.set()
-    return Bus(MemoryBroadcast(), link, link_losses=lambda: 0)
+    return Bus(MemoryBroadcast(), MemoryControl(), link, link_losses=lambda: 0)

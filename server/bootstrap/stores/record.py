@@ -8,6 +8,7 @@ from typing import Any
 from server.domain.channels import ChannelName
 from server.domain.pushes import Emitted
 from server.ports.broadcast import Broadcast
+from server.ports.control import Control
 from server.ports.metrics import LogSize
 
 EmitHeard = Callable[[ChannelName, Emitted], None]
@@ -15,9 +16,10 @@ EmitHeard = Callable[[ChannelName, Emitted], None]
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """How replicas tell each other of events."""
+    """How replicas tell each other of events, and are given orders."""
 
     broadcast: Broadcast
+    control: Control
     link: asyncio.Event
     """Set while the other replicas can be reached."""
     link_losses: Callable[[], int]

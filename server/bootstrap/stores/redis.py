@@ -8,6 +8,7 @@ import structlog
 from server.adapters.redis import exposure, link
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
+from server.adapters.redis.control import RedisControl
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.seal import Seal
@@ -60,8 +61,11 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
 
     log.hint_on(bus.topic, seal)
     broadcast = RedisBroadcast(bus, seal, own=log.own)
+    control = RedisControl(url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
+    resources.push_async_callback(control.aclose)
     return Bus(
         broadcast,
+        control,
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
