@@ -11,31 +11,46 @@ from server.domain.replicas import ReplicaId
 LEAD_S = 10.0
 """A replica dispatches for an endpoint for so long after it was told to."""
 
+OPEN_AGAIN_S = 60.0
+"""How often the leader of an endpoint opens it again."""
+
+FORGOTTEN_S = 7 * 24 * 3600.0
+"""An endpoint that nobody has opened for so long is forgotten."""
+
 DEAD_LETTERS = 10_000
 """Dead letters that an endpoint keeps; the oldest go first."""
 
 
 class Webhooks(Protocol):
-    """Debts to endpoints. A debt is made by the append itself, in its transaction or script.
+    """Debts to endpoints. A debt is made by the append itself, in its transaction or script, whichever replica appends.
 
-    1. Nothing lost: when an append has returned, the channel owes the event to every endpoint that was opened before,
+    1. Nothing lost: when an append has returned, the channel owes the event to every endpoint that is open for it,
        until `deliver` or `bury` has gone past it. A kill at any moment changes nothing of that.
-    2. `open` is for a new endpoint: it begins at the present heads or, `from_start`, with all that the log keeps. For
-       an endpoint that was opened before, it changes nothing.
-    3. `deliver` and `bury` move a debt's place from `delivered` to `to`, and return True; if another dispatcher was
-       faster, or the epoch is another by now, they return False and change nothing. A debt that has reached the head
-       of its log is gone in the same step, and no append in between loses its event.
+    2. `open` opens an endpoint for the channels that its patterns cover (none: for all). A new endpoint begins at the
+       present heads or, `from_start`, with all that the log keeps. For an open endpoint, only the patterns change:
+       channels that they cover no longer owe nothing new, others begin at their present heads. The leader calls it
+       at the beginning and every `OPEN_AGAIN_S`, so that a store that has lost the endpoint gets it back. An endpoint
+       that was not opened for `FORGOTTEN_S` is forgotten, with its debts and dead letters.
+    3. `deliver` and `bury` move a debt from the place `delivered` to `to`, and return True. If the debt is at another
+       place by now, or `to` is not in the channel's log (any more), they return False and change nothing. A debt that
+       has reached the head of its log is gone in the same step, and no append in between loses its event.
     4. A single dispatcher: no two replicas lead an endpoint. `lead` renews; a lead ends `LEAD_S` after its last
-       renewal, or at once by `hand_over`. (Who led before may still deliver what it had begun: hence promise 3.)
+       renewal, or at once by `hand_over`. (The leader before may still deliver what it had begun: hence promise 3.)
     5. `debts` gives a page of channels with debts, in the order of an opaque cursor: `after` is the `next` of the page
-       before, None at the beginning and at the end. While debts are added and removed, a debt that was there all the
-       time is found. `owed` counts the channels.
-    6. Dead letters are kept in order, `DEAD_LETTERS` at most; `take` removes them.
-    7. Every call raises `Unavailable` within 2 s.
+       before, None at the beginning and at the end. `limit` is about how many. While debts are added and removed, a
+       debt that was there all the time is found, at least once. `owed` counts the channels.
+    6. Losses: if the log has lost events of a channel and begun a new epoch, the debt stays at its place in the old
+       epoch. The endpoint's events stand behind `Debt.place`; what was between is a gap, of which it is to be told,
+       before `deliver` moves the debt from the one to the other. A store that knows of a loss owes that to every
+       endpoint, also if the channel owed nothing.
+    7. Dead letters are kept in order, `DEAD_LETTERS` at most; `take` removes them. A kill within `bury` may leave the
+       letter of events that are delivered all the same.
+    8. Every call raises `Unavailable` within 2 s; `open` with `from_start` takes its time over a large log, and can be
+       called again after any error.
     """
 
-    async def open(self, endpoint: str, *, from_start: bool) -> None:
-        """Let the log owe its events to an endpoint. Promise 2."""
+    async def open(self, endpoint: str, patterns: Sequence[str] = (), *, from_start: bool = False) -> bool:
+        """Let the log owe its events to an endpoint; return whether it is new. Promise 2."""
         ...
 
     async def lead(self, endpoint: str, replica: ReplicaId) -> bool:
@@ -55,17 +70,18 @@ class Webhooks(Protocol):
         ...
 
     async def deliver(self, endpoint: str, channel: ChannelName, delivered: Position, to: Position) -> bool:
-        """Note that the endpoint has the events up to `to`. Promise 3."""
+        """Note that the endpoint has the events up to `to`. Promises 3, 6."""
         ...
 
     async def bury(self, endpoint: str, delivered: Position, letter: DeadLetter, to: Position) -> bool:
-        """As `deliver`, for events that the endpoint does not get; keep the letter. Promise 3."""
+        """As `deliver`, for events that the endpoint does not get; keep the letter, whose id the store gives.
+        Promises 3, 7."""
         ...
 
     async def dead(self, endpoint: str, after: str | None, limit: int) -> Sequence[DeadLetter]:
-        """Return dead letters, oldest first, with ids above `after`. Promise 6."""
+        """Return dead letters, oldest first, with ids above `after`. `BadRequest` if that is no id. Promise 7."""
         ...
 
     async def take(self, endpoint: str, ids: Sequence[str]) -> Sequence[DeadLetter]:
-        """Remove dead letters, and return those that were there. Promise 6."""
+        """Remove dead letters, and return those that were there. Promise 7."""
         ...
