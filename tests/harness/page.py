@@ -82,6 +82,8 @@ class ChatPage:
         self.messages = page.get_by_test_id("messages")
         self.rows = page.get_by_test_id("message")
         self.connection = page.get_by_test_id("connection-state")
+        self.notice = page.get_by_test_id("notice")
+        self.toast = page.get_by_test_id("toast")
 
     @classmethod
     async def open(cls, browser: Browser, url: str, user: str, folder: Path, screen: dict[str, Any]) -> "ChatPage":
@@ -134,6 +136,12 @@ class ChatPage:
     async def switch(self, channel: str) -> None:
         """Go to another channel by the list at the side."""
         await self.page.locator(f'[data-testid=channel][data-channel="{channel}"]').click()
+
+    async def add(self, channel: str) -> None:
+        """Add a channel to the list at the side, and go there."""
+        await self.page.get_by_test_id("add-channel").click()
+        await self.page.get_by_test_id("add-channel-name").fill(channel)
+        await self.page.get_by_test_id("add-channel-submit").click()
 
     async def overflow(self) -> int:
         """By how many pixels the page is wider than the screen."""

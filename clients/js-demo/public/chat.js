@@ -51,6 +51,7 @@ export class Chat {
       atEnd: () => this.#list.atEnd,
       changed: () => this.#refresh(),
       accessChanged: () => this.#openComposer(),
+      told: toast,
     });
   }
 

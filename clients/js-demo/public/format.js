@@ -29,7 +29,12 @@ export function channelLabel(channel) {
  * that hide or turn letters. @param {{id: string, name?: string|null}} author
  */
 export function nameOf({ id, name }) {
-  return (name ?? "").replace(INVISIBLE, "").trim() || id.replace(INVISIBLE, "");
+  return withoutTricks(name ?? "") || withoutTricks(id);
+}
+
+/** A short text without the characters that hide or turn letters. @param {string} text */
+export function withoutTricks(text) {
+  return text.replace(INVISIBLE, "").trim();
 }
 
 /** The part of a name by which people take it for another. @param {string} name */

@@ -30,6 +30,7 @@ export function rowElement(row, me, { editing, expanded }, acts) {
     first && "first",
     own && "own",
     item.deleted && "deleted",
+    item.state === "pending" && item.reason && "delayed",
     item.id && item.id === editing && "editing",
   ];
   return el(
@@ -110,7 +111,7 @@ function link({ text, href, shown = text }) {
 /** @param {Item} item @param {Acts} acts */
 function status(item, acts) {
   if (item.state === "pending") {
-    return el("div", { class: "status" }, icon("clock"), el("span", { text: "Sending…" }));
+    return el("div", { class: "status" }, icon("clock"), el("span", { text: item.reason || "Sending…" }));
   }
   if (item.state !== "failed") return null;
   return el(

@@ -1,7 +1,7 @@
 /** The channels of this tab: joined over the core, each with its timeline and its count of unread messages. */
 
-import { isChannelName } from "./format.js";
-import { reasonOf } from "./reasons.js";
+import { channelLabel, isChannelName } from "./format.js";
+import { closedOf, delayOf, reasonOf, secondsOf } from "./reasons.js";
 import { Timeline } from "./timeline.js";
 
 const DEMO_CHANNELS = ["room:lobby", "room:random", "room:maru"];
@@ -14,9 +14,9 @@ const PAGE = 50; // messages asked for at a time
  *            closed: string, loading: ""|Direction, problem: string}} Room
  *   `unreadAfter`: offset of the last message read; Infinity if all are. `closed`: why nothing can be written, or "".
  *   `problem`: why messages are missing, or ""
- * @typedef {{atEnd(): boolean, changed(): void, accessChanged(room: Room): void}} Hooks
+ * @typedef {{atEnd(): boolean, changed(): void, accessChanged(room: Room): void, told(news: string): void}} Hooks
  *   `atEnd`: the reader is at the end of the active room. `changed`: render it soon. `accessChanged`: it was closed, or
- *   opened again
+ *   opened again. `told`: a sentence that the reader should see for a moment
  */
 
 export class Rooms {
@@ -36,7 +36,8 @@ export class Rooms {
     [this.active] = this.all;
     maru.on("event", (event) => this.#heard(event));
     maru.on("reset", ({ channel }) => this.#reset(channel));
-    maru.on("removed", ({ channel, code }) => this.#closed(channel, code));
+    maru.on("removed", (lost) => this.#removed(lost));
+    maru.on("delayed", (delay) => this.#delayed(delay));
     maru.on("ready", () => this.#ready());
   }
 
@@ -107,10 +108,17 @@ export class Rooms {
       const error = /** @type {any} */ (cause);
       // No complaint without a connection: the next one loads the missing page.
       room.problem = error.code === "offline" ? "" : `The messages could not be loaded: ${reasonOf(error)}.`;
+      if (error.code === "rate_limited") this.#loadLater(direction, room, error.retryAfterMs);
     }
     room.loading = "";
     if (!timeline.loaded && this.#maru.state === "online" && !room.problem) this.load("latest", room);
     this.#hooks.changed();
+  }
+
+  /** Reads the page that was asked for too early. @param {Direction} direction @param {Room} room @param {number} ms */
+  #loadLater(direction, room, ms) {
+    const { problem } = Object.assign(room, { problem: `More messages come in ${secondsOf(ms)}.` });
+    setTimeout(() => room.problem === problem && this.load(direction, room), ms);
   }
 
   /** @param {Room} room */
@@ -122,8 +130,8 @@ export class Rooms {
       // Not before: a page read before the join could end before the first live event.
       if (room === this.active) this.load("latest");
     } catch (cause) {
-      const { code } = /** @type {any} */ (cause);
-      if (code !== "closed" && this.#maru.state !== "signed-out") this.#closed(room.name, code);
+      const error = /** @type {any} */ (cause);
+      if (error.code !== "closed" && this.#maru.state !== "signed-out") this.#closed(room, error, false);
     } finally {
       room.joining = false;
     }
@@ -162,16 +170,39 @@ export class Rooms {
     this.#hooks.changed();
   }
 
-  /** @param {string} name @param {string} code */
-  #closed(name, code) {
-    const room = this.#rooms.get(name);
+  /** @param {{channel: string, code: string, reason?: string}} lost */
+  #removed(lost) {
+    const room = this.#rooms.get(lost.channel);
     if (!room) return;
+    this.#closed(room, lost, true);
+    this.#hooks.told(`#${channelLabel(room.name)}: ${lowered(room.closed)}.`);
+  }
+
+  /** A send or a join is tried again later. @param {import("./maru/index.js").Events["delayed"]} delay */
+  #delayed({ channel, key, error, waitMs }) {
+    const when = secondsOf(waitMs);
+    if (key === null) {
+      if (channel === this.active.name) this.#hooks.told(`${delayOf(error)}: the channel opens in ${when}.`);
+      return;
+    }
+    const wait = error.code === "rate_limited" ? `it goes out in ${when}` : `it is tried again in ${when}`;
+    this.#rooms.get(channel)?.timeline.delay(key, `${delayOf(error)}: ${wait}`);
+    this.#hooks.changed();
+  }
+
+  /** @param {Room} room @param {{code: string, reason?: string}} error @param {boolean} wasIn */
+  #closed(room, error, wasIn) {
     room.joined = false;
-    room.closed = code === "permission_denied" ? "You have no access to this channel" : "This channel is closed";
+    room.closed = closedOf(error, wasIn);
     room.problem = `${room.closed}.`;
     if (room === this.active) this.#hooks.accessChanged(room);
     this.#hooks.changed();
   }
+}
+
+/** @param {string} sentence after a colon */
+function lowered(sentence) {
+  return sentence.charAt(0).toLowerCase() + sentence.slice(1);
 }
 
 /** @returns {string[]} the channels of this tab's last visit */

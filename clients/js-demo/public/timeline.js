@@ -11,6 +11,7 @@
  */
 
 export const WINDOW = 500; // messages kept, and so rendered, per channel
+const BEHIND = "Waits for the message before it"; // a send behind one that is tried again later
 const EARLY_LIMIT = 500; // changes to messages that are not loaded, kept for the page that brings the messages
 
 export class Timeline {
@@ -90,7 +91,8 @@ export class Timeline {
     const again = this.unsent.find((item) => item.key === key);
     if (again) return void Object.assign(again, { state: "pending", reason: "" });
     const author = { id: this.me, name: this.me };
-    const fact = { edited: false, deleted: false, offset: 0, asOf: 0, reason: "" };
+    const reason = this.unsent.some((item) => item.state === "pending" && item.reason) ? BEHIND : "";
+    const fact = { edited: false, deleted: false, offset: 0, asOf: 0, reason };
     this.unsent.push({ uid: `k:${key}`, id: null, key, author, text, at, state: "pending", ...fact });
   }
 
@@ -98,6 +100,15 @@ export class Timeline {
   confirm(key, { message, offset }) {
     this.head = Math.max(this.head, offset);
     this.#created(message, offset, this.#takeUnsent(key));
+  }
+
+  /** A send is tried again later, and the sends behind it wait. @param {string} key @param {string} reason */
+  delay(key, reason) {
+    const place = this.unsent.findIndex((item) => item.key === key);
+    if (place < 0) return;
+    const behind = this.unsent.slice(place + 1).filter(({ state }) => state === "pending");
+    this.unsent[place].reason = reason;
+    for (const item of behind) item.reason = BEHIND;
   }
 
   /** @param {string} key @param {string} reason */

@@ -29,6 +29,7 @@
  *     {"type": "event", "event": {"event": "message:created", "channel": "...", "epoch": "...", "offset": 1, ...}}
  *     {"type": "reset", "channel": "...", "reason": "...", "epoch": "...", "offset": 9}
  *     {"type": "removed", "channel": "...", "code": "..."}
+ *     {"type": "delayed", "channel": "...", "key": "...", "waitMs": 900, "error": {"code": "rate_limited", ...}}
  *
  * A command is begun when its line is read and answered when it is done: several may be under way at once, so sends
  * stay in order and go out together. A token is never reported.
@@ -65,6 +66,7 @@ function connect({ url, token, tokens = [token], options = {} }) {
   maru.on("event", (event) => say({ type: "event", event }));
   maru.on("reset", (reset) => say({ type: "reset", ...reset }));
   maru.on("removed", (removed) => say({ type: "removed", ...removed }));
+  maru.on("delayed", ({ error, ...delay }) => say({ type: "delayed", ...delay, error: wire(error) }));
   maru.connect();
 }
 

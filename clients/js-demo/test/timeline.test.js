@@ -225,6 +225,21 @@ test("events older than the latest page leave no hole before it", () => {
   assert.deepEqual(offsets(timeline), range(60, 109));
 });
 
+test("a send that waits says why, and so do those behind it, until they are in the log", () => {
+  const timeline = new Timeline("ann");
+  for (const key of ["k1", "k2", "k3"]) timeline.pend(key, key, 0);
+  timeline.fail("k2", "too large");
+  timeline.delay("k1", "goes out in 2 seconds");
+  timeline.delay("unknown", "x");
+  const reasons = () => timeline.unsent.map(({ reason }) => reason);
+  assert.deepEqual(reasons(), ["goes out in 2 seconds", "too large", "Waits for the message before it"]);
+  timeline.pend("k4", "k4", 0);
+  assert.equal(reasons()[3], "Waits for the message before it");
+  for (const key of ["k1", "k3", "k4"]) timeline.discard(key);
+  timeline.pend("k5", "k5", 0);
+  assert.deepEqual(reasons(), ["too large", ""]);
+});
+
 test("reset forgets the log, keeps unsent messages, and makes pages asked for earlier recognisable", () => {
   const timeline = new Timeline("ann");
   timeline.page(page([1, 2], 2), "latest");

@@ -159,10 +159,12 @@ export class Channels {
     subscription.joining = false;
     if (error instanceof MaruError && error.retryable) {
       const wait = this.#rejoinLater(subscription, error.retryAfterMs);
+      this.#emit("delayed", { channel: subscription.channel, key: null, error, waitMs: wait });
       return error.code === "rate_limited" ? wait : 0;
     }
     const { channel } = subscription;
-    if (!this.#forget(subscription, error)) this.#emit("removed", { channel, code: error.code ?? "internal" });
+    const lost = { channel, code: error.code ?? "internal", ...(error.reason && { reason: error.reason }) };
+    if (!this.#forget(subscription, error)) this.#emit("removed", lost);
     return 0;
   }
 

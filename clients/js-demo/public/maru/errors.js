@@ -1,6 +1,6 @@
 /** The errors that the client rejects with: refusals of the server, and failures of its own. */
 
-/** Codes of a refused token: another token may be accepted. */
+/** Codes of a refused token: another token may be accepted at CONNECT. */
 export const TOKEN_REFUSED = new Set(["unauthenticated", "token_expired"]);
 
 /**
@@ -20,6 +20,12 @@ export class MaruError extends Error {
     this.retryable = more.retryable === true;
     this.retryAfterMs = more.retry_after_ms ?? 0;
     this.details = more.details;
+  }
+
+  /** Why a command was refused, in the words of the application's own rules; "" if nobody has said. */
+  get reason() {
+    const reason = this.details?.reason;
+    return typeof reason === "string" ? reason : "";
   }
 
   /** @param {any} envelope `{code, message, retryable, ...}` from the server; a broken envelope is `internal` */

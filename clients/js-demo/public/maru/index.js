@@ -10,6 +10,17 @@
  * @typedef {import("./position.js").Position} Position
  * @typedef {import("./subscription.js").LogEvent} LogEvent
  * @typedef {import("./session.js").State} State
+ *
+ * @typedef {object} Events
+ * @property {{state: State, error: MaruError|null}} state has changed; `error` is its reason, if there is one
+ * @property {any} ready the session: commands can be sent
+ * @property {LogEvent} event of a joined channel: in order, once
+ * @property {{channel: string, reason: string, epoch: string, offset: number}} reset events are missing: read the
+ *   channel's history
+ * @property {{channel: string, code: string, reason?: string}} removed the session is no longer in a channel that the
+ *   application has not left; `reason` in the words of the application's own rules, if they have given it
+ * @property {{channel: string, key: string|null, error: MaruError, waitMs: number}} delayed the server has refused a
+ *   send (`key`) or a join (null) for now, for instance as `rate_limited`: it is tried again after `waitMs`
  */
 
 import { Channels } from "./channels.js";
@@ -58,7 +69,7 @@ export class Maru {
       },
     });
     this.#channels = new Channels(this.#session, this.#options, emit);
-    this.#outbox = new Outbox(this.#session, this.#options);
+    this.#outbox = new Outbox(this.#session, this.#options, emit);
   }
 
   /** @returns {State} */
@@ -77,10 +88,9 @@ export class Maru {
   }
 
   /**
-   * Events: `state` {state, error} · `ready` (the session) · `event` (a log event, in order, once) · `reset`
-   * {channel, reason, epoch, offset}: events of the channel are missing, read its history · `removed`
-   * {channel, code}: the session is no longer in a channel that the application has not left.
-   * @param {string} name @param {(value: any) => void} listener
+   * Calls `listener` for each event of a name, of which `Events` tells.
+   * @template {keyof Events} Name
+   * @param {Name} name @param {(value: Events[Name]) => void} listener
    * @returns {() => void} takes the listener off again
    */
   on(name, listener) {

@@ -35,15 +35,20 @@ const LOSSES = 3; // of a connection while one send was the first in flight: the
 export class Outbox {
   #session;
   #options;
+  #emit;
   /** @type {Map<string, Pending>} by key */ #pending = new Map();
   /** @type {Map<string, Queue>} by channel */ #queues = new Map();
   /** @type {Set<string>} keys of the sends that were in flight when a connection was lost */ #suspects = new Set();
   #sends = 0; // sends that went out, repetitions included
 
-  /** @param {import("./session.js").Session} session @param {import("./options.js").Options} options */
-  constructor(session, options) {
+  /**
+   * @param {import("./session.js").Session} session @param {import("./options.js").Options} options
+   * @param {(name: string, value: any) => void} emit tells the application
+   */
+  constructor(session, options, emit) {
     this.#session = session;
     this.#options = options;
+    this.#emit = emit;
   }
 
   /**
@@ -144,26 +149,28 @@ export class Outbox {
       pending.inFlight = null;
       if (inFlight.connection === this.#session.current) this.#clear(key, pending);
       if (!(error instanceof MaruError) || !error.retryable) return this.#settle(key, error);
-      if (inFlight.connection === this.#session.current) this.#pause(channel, pending, error.retryAfterMs);
+      if (inFlight.connection === this.#session.current) this.#pause(channel, key, error);
       else this.#flush(channel); // its connection was replaced: again on the current one
     }
   }
 
   /**
-   * Pauses the channel's queue after a refusal.
-   * @param {string} channel @param {Pending} pending the refused send @param {number} atLeastMs
+   * Pauses the channel's queue after a refusal, and tells so.
+   * @param {string} channel @param {string} key of the refused send @param {MaruError} error
    */
-  #pause(channel, { attempts }, atLeastMs) {
+  #pause(channel, key, error) {
     const queue = this.#queues.get(channel);
-    if (!queue) return;
+    const pending = this.#pending.get(key);
+    if (!queue || !pending) return;
     const { timers } = this.#options;
-    const wait = Math.max(atLeastMs, backoff(this.#options, attempts - 1));
+    const wait = Math.max(error.retryAfterMs, backoff(this.#options, pending.attempts - 1));
     queue.notBefore = Math.max(queue.notBefore, this.#now() + wait);
     timers.clear(queue.timer);
     queue.timer = timers.set(() => {
       queue.notBefore = 0; // the pause is over, even if clock and timer disagree by a fraction of a millisecond
       this.#flush(channel);
     }, queue.notBefore - this.#now());
+    this.#emit("delayed", { channel, key, error, waitMs: wait });
   }
 
   /** @param {string} key @param {any} error @param {any} [ack] */

@@ -28,6 +28,7 @@ import { tokenError, TokenSource } from "./tokens.js";
 const STEADY_MS = 5_000; // a connection that lasted this long ends the row of failures
 const OFFLINE_AFTER = 3; // failed attempts in a row before "reconnecting" is called "offline"
 const REFRESH_TRIES = 8; // with a backoff before each they fill the 60 s between session:expiring and the end
+const RENEWABLE = "token_expired"; // the only code of session:terminated that a new token answers: others are meant
 
 export class Session {
   /** @type {State} */ state = "signed-out";
@@ -129,9 +130,7 @@ export class Session {
       case "session:draining":
         return this.#draining(connection, this.#options.timers.now() + (value?.reconnect_in_ms ?? 0));
       case "session:expiring":
-        if (isCurrent) this.#refreshToken(connection, 0);
-        else connection.expiring = true;
-        return;
+        return this.#expiring(connection, value?.reason === "refresh");
       default:
         this.#hooks.heard(connection, name, value);
     }
@@ -141,6 +140,18 @@ export class Session {
   #draining(connection, moveAt) {
     if (connection === this.current) this.#handover.schedule(connection, moveAt);
     else connection.moveAt = moveAt;
+  }
+
+  /**
+   * The token has to be renewed: at once, if the connection is in use.
+   * @param {Connection} connection @param {boolean} isOutdated what the token says is no longer so: no connection that
+   *   is opened from now on should bring it, and one that is being opened needs another
+   */
+  #expiring(connection, isOutdated) {
+    if (isOutdated) this.#tokens.drop();
+    if (isOutdated && this.replacement) this.replacement.expiring = true;
+    if (connection === this.current) this.#refreshToken(connection, 0);
+    else connection.expiring = true;
   }
 
   /** @param {Connection} connection @param {any} info */
@@ -171,8 +182,10 @@ export class Session {
 
   /** @param {Connection} connection @param {MaruError} error */
   #ended(connection, error) {
-    if (connection === this.current) this.#lost(connection.terminated ?? error);
-    else this.#handover.failed(/** @type {Connection} */ (this.current), error);
+    if (connection !== this.current) return this.#handover.failed(/** @type {Connection} */ (this.current), error);
+    const { terminated } = connection;
+    if (terminated && !terminated.retryable && terminated.code !== RENEWABLE) this.stop(terminated);
+    else this.#lost(terminated ?? error);
   }
 
   /** The attempt has failed, or the connection is lost: tries again, or stops. @param {MaruError} error */
@@ -222,10 +235,12 @@ export class Session {
       if (connection !== this.current) return;
       const { expires_at: expiresAt } = await this.command("auth:refresh", { token });
       this.#tokens.renewed(token, expiresAt);
-    } catch {
+    } catch (cause) {
       // After the last try the server ends the session, and the next attempt starts with a new token.
       if (connection.over || failures >= REFRESH_TRIES) return;
-      connection.after(backoff(this.#options, failures), () => this.#refreshToken(connection, failures + 1));
+      const atLeastMs = cause instanceof MaruError ? cause.retryAfterMs : 0;
+      const wait = Math.max(atLeastMs, backoff(this.#options, failures));
+      connection.after(wait, () => this.#refreshToken(connection, failures + 1));
     }
   }
 

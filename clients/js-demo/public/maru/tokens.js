@@ -41,9 +41,9 @@ export class TokenSource {
     });
   }
 
-  /** A session has begun: keeps the token until it expires. @param {string} expiresAt */
+  /** A session has begun: keeps its token, unless it was dropped meanwhile, until it expires. @param {string} expiresAt */
   accepted(expiresAt) {
-    this.renewed(this.#token?.value ?? "", expiresAt);
+    if (this.#token) this.renewed(this.#token.value, expiresAt);
     this.#refusals = 0;
   }
 

@@ -61,12 +61,25 @@ test("a refused join rejects with the server's code and is not repeated", async 
 });
 
 test("a join that the server can not do now is repeated until it succeeds", async () => {
-  const { clock, server, maru } = await online();
+  const { clock, server, maru, told } = await online();
   let refusals = 2;
   server.intercept = () => (refusals-- > 0 ? { code: "unavailable", retryable: true } : undefined);
   const join = maru.join(ROOM);
   await clock.advance(10_000);
   assert.equal((await join).channel, ROOM);
+  assert.deepEqual(
+    told.delayed.map(({ channel, key, waitMs, error }) => [channel, key, waitMs, error.code]),
+    [[ROOM, null, 1_000, "unavailable"], [ROOM, null, 2_000, "unavailable"]],
+  );
+});
+
+test("a channel that a rule of the application closes is told with its reason", async () => {
+  const { clock, server, told } = await joined();
+  const details = { reason: "members only" };
+  server.emit("channel:removed", { channel: ROOM, code: "unavailable" });
+  server.intercept = () => ({ code: "permission_denied", retryable: false, details });
+  await clock.advance(5_000);
+  assert.deepEqual(told.removed, [{ channel: ROOM, code: "permission_denied", reason: "members only" }]);
 });
 
 test("after an outage the client names its positions and gets the missed events, once", async () => {

@@ -11,7 +11,7 @@ export const ROOM = "room:lobby";
 export function setUp(options = {}) {
   const clock = new Clock();
   const server = new FakeServer(clock);
-  const told = { states: [], events: [], resets: [], removed: [] };
+  const told = { states: [], events: [], resets: [], removed: [], delayed: [] };
   let tokens = 0;
   const maru = createMaru({
     io: server.io,
@@ -24,6 +24,7 @@ export function setUp(options = {}) {
   maru.on("event", (event) => told.events.push(event));
   maru.on("reset", (reset) => told.resets.push(reset));
   maru.on("removed", (removed) => told.removed.push(removed));
+  maru.on("delayed", (delay) => told.delayed.push(delay));
   const offsets = () => told.events.map((event) => event.offset);
   const texts = () => server.log(ROOM).events.map((event) => event.message.text);
   return { clock, server, maru, told, offsets, texts };

@@ -50,20 +50,41 @@ test("an unanswered send is repeated with its key on the same connection", async
 });
 
 test("rate_limited holds the whole channel for retry_after_ms, and the order stays", async () => {
-  const { clock, server, maru, texts } = await joined();
+  const { clock, server, maru, told, texts } = await joined();
   let refused = 0;
   server.intercept = (event) => {
     if (event !== "message:send" || refused++ > 0) return undefined;
-    return { code: "rate_limited", retryable: true, retry_after_ms: 7_000 };
+    return { code: "rate_limited", retryable: true, retry_after_ms: 7_000, details: { limit: "send_user" } };
   };
-  const first = maru.send(ROOM, "a");
+  const first = maru.send(ROOM, "a", { key: "k1" });
   await clock.advance(1_000);
+  const [{ error, ...delay }] = told.delayed;
+  assert.deepEqual(delay, { channel: ROOM, key: "k1", waitMs: 7_000 });
+  assert.deepEqual([error.code, error.details.limit], ["rate_limited", "send_user"]);
   const all = [first, maru.send(ROOM, "b")];
   await clock.advance(5_900);
   assert.deepEqual(texts(), []);
   await clock.advance(200);
   await Promise.all(all);
   assert.deepEqual(texts(), ["a", "b"]);
+  assert.equal(told.delayed.length, 1);
+});
+
+test("close in a listener of a delay is final", async () => {
+  const { clock, server, maru } = await joined();
+  server.intercept = () => ({ code: "rate_limited", retryable: true, retry_after_ms: 1_000 });
+  maru.on("delayed", () => maru.close());
+  await assert.rejects(maru.send(ROOM, "a"), { code: "closed" });
+  assert.equal(clock.pending, 0);
+});
+
+test("a send refused by a rule of the application rejects with its reason, and is not repeated", async () => {
+  const { clock, server, maru } = await joined();
+  const details = { reason: "no links, please" };
+  server.intercept = (event) => event === "message:send" && { code: "permission_denied", retryable: false, details };
+  await assert.rejects(maru.send(ROOM, "http://x.test"), { code: "permission_denied", reason: "no links, please" });
+  await clock.advance(60_000);
+  assert.equal(sends(server).length, 1);
 });
 
 test("a send refused for good rejects, lets the next one go, and can be repeated with its key", async () => {

@@ -72,6 +72,19 @@ test("a session ended for good is signed-out with the server's code, and waiting
   assert.equal(server.connects.length, 1);
 });
 
+test("a session that was ended on purpose stays signed-out: neither a token nor time is asked", async () => {
+  for (const code of ["unauthenticated", "rate_limited"]) {
+    const { clock, server, maru } = await joined();
+    server.terminate({ code, message: "ended" });
+    await clock.advance(60_000);
+    assert.deepEqual([maru.state, maru.error.code], ["signed-out", code]);
+    assert.equal(server.connects.length, 1);
+    maru.connect();
+    await settled();
+    assert.equal(server.connects[1].token, "token-2");
+  }
+});
+
 test("a DISCONNECT without a reason ends the session too", async () => {
   const { server, maru } = await online();
   server.terminate(null);

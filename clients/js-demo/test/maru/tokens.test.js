@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { joined, online, ROOM, setUp } from "./client.js";
+import { joined, online, replacing, ROOM, setUp } from "./client.js";
 import { settled } from "./fake_server.js";
 
 test("a kept token that the server refuses is replaced by a new one", async () => {
@@ -58,6 +58,41 @@ test("a refresh that fails is tried again while the session lasts", async () => 
     server.commands.map(([event]) => event),
     ["auth:refresh", "auth:refresh", "auth:refresh"],
   );
+});
+
+test("a refresh that comes too fast waits as long as the server says", async () => {
+  const { clock, server } = await online();
+  let refusals = 1;
+  const refusal = { code: "rate_limited", retryable: true, retry_after_ms: 9_000 };
+  server.intercept = () => (refusals-- > 0 ? refusal : undefined);
+  server.emit("session:expiring", {});
+  await clock.advance(8_900);
+  assert.equal(server.commands.length, 1);
+  await clock.advance(200);
+  assert.equal(server.commands.length, 2);
+});
+
+test("a token that says too much, or too little, is replaced at once, and brought by no later connection", async () => {
+  const { clock, server } = await online();
+  server.intercept = () => "lose";
+  server.emit("session:expiring", { expires_at: "soon", reason: "refresh" });
+  await settled();
+  assert.deepEqual(server.commands, [["auth:refresh", { token: "token-2" }]]);
+  server.drop();
+  await clock.advance(5_000);
+  assert.deepEqual(server.connects.map(({ token }) => token), ["token-1", "token-3"]);
+});
+
+test("a connection that is opened with a token which is outdated by then gets a new one too", async () => {
+  const { clock, server, old, next } = await replacing();
+  old.serverEmits("session:expiring", { expires_at: "soon", reason: "refresh" });
+  server.answers(next);
+  await settled();
+  const refreshed = server.commands.filter(([event]) => event === "auth:refresh").map(([, { token }]) => token);
+  assert.deepEqual(refreshed, ["token-3"]);
+  next.closes("transport close");
+  await clock.advance(5_000);
+  assert.equal(server.connects.at(-1).token, "token-3");
 });
 
 test("a session that ended with its token starts again with a new token, and resumes", async () => {

@@ -1,0 +1,55 @@
+"""The demo page in Chromium when the server says no: people read why, in words, and what will happen next."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from tests.harness.page import DESKTOP, ChatPage, chromium
+from tests.harness.server import ServerProcess
+
+Visit = Callable[[str], Awaitable[ChatPage]]
+
+
+@asynccontextmanager
+async def page_of(folder: Path, env: dict[str, str]) -> AsyncIterator[tuple[ServerProcess, Visit]]:
+    """A development server, and pages of it; in the end neither server nor page has anything to complain of."""
+    pages: list[ChatPage] = []
+    async with ServerProcess(folder, {"MARU_DEV": "1", **env}) as server, chromium() as browser:
+
+        async def visit(user: str) -> ChatPage:
+            pages.append(await ChatPage.open(browser, server.url, user, folder, DESKTOP))
+            return pages[-1]
+
+        yield server, visit
+        for page in pages:
+            assert (await page.breaches(), page.complaints) == ([], [])
+        assert server.faults() == []
+
+
+async def test_who_writes_too_fast_reads_when_it_goes_out(tmp_path: Path) -> None:
+    """A message over the rate waits, says so, and goes out by itself, in order; nobody reads a code."""
+    async with page_of(tmp_path, {"MARU_LIMITS": '{"send_user": [0.25, 2]}'}) as (_, visit):
+        page = await visit("alice")
+        texts = ["One", "Two", "Three: I can not stop", "Four"]
+        for text in texts:
+            await page.say(text)
+        waiting = await page.sees(texts[2], "pending")
+        await expect(waiting).to_contain_text(re.compile("That was fast: it goes out in [2-6] seconds"))
+        await expect(await page.sees(texts[3], "pending")).to_contain_text("Waits for the message before it")
+        await page.picture("refused-too-fast")
+        for text in texts:
+            await page.sees(text)
+        assert [row["text"] for row in await page.listed()] == texts
+
+
+async def test_a_channel_that_is_not_granted(tmp_path: Path) -> None:
+    """The channel says so at once, and nothing can be written there."""
+    async with page_of(tmp_path, {}) as (_, visit):
+        page = await visit("alice")
+        await page.add("ops:alerts")
+        await expect(page.composer).to_be_disabled()
+        await expect(page.messages).to_contain_text("You have no access to this channel.")
+        await page.picture("refused-channel")
