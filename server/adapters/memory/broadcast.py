@@ -22,9 +22,13 @@ class MemoryBroadcast(Broadcast):
 
     def publish(self, event: Event) -> Awaitable[None]:
         """Queue the hint. Keeps promises 1 and 2."""
-        if event.channel in self._channels:
+        if self.hears(event.channel):
             self._queue.put(event)
         return PUBLISHED
+
+    def hears(self, channel: ChannelName) -> bool:
+        """Whether the channel is subscribed."""
+        return channel in self._channels
 
     async def subscribe(self, channel: ChannelName) -> None:
         """Let the channel's hints through. Keeps promise 3."""

@@ -8,6 +8,7 @@ an error if it fails; the listener (listener.py) reconnects within a second, and
 import asyncio
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,15 +27,19 @@ from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.pushes import Emitted
 
+SIGNAL_MARK = b"~"
+"""The first byte of a signal on a channel's topic. No epoch, and so no hint, begins with it."""
+
 _log = structlog.get_logger("maru.redis")
 
 
 class RedisBus(socketio.AsyncRedisManager):
     """Topics that every replica can publish to and hear. `run` is the listener; its owner starts and ends it.
 
-    Three callbacks get what arrives: `on_hint(topic, payload)` the messages of subscribed topics, `on_restored()` is
-    called when the link is whole again (also for the first time): messages published before may have been missed,
-    `on_emit(channel, emitted)` the events that other processes emit. Raises `ValueError` on a bad `url`.
+    Four callbacks get the messages that arrive: `on_hint(topic, payload)` those of subscribed topics, `on_signal` the
+    signals among them. `on_restored()` is called when the link is whole again (also for the first time): messages
+    published before may have been missed. `on_emit(channel, emitted)` gets the events that other processes emit. Raises
+    `ValueError` on a bad `url`.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class RedisBus(socketio.AsyncRedisManager):
         shared = keys.shared_topic(prefix, self._db)
         super().__init__(url=url, channel=shared)
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self.on_signal: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_restored: Callable[[], None] = lambda: None
         self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
         self._refusals = Refusals()
@@ -106,6 +112,14 @@ class RedisBus(socketio.AsyncRedisManager):
             raise Unavailable(f"Redis refuses to publish ({type(error).__name__})") from error
         return listeners
 
+    def tell(self, topic: str, payload: bytes, failed: Callable[[], None]) -> None:
+        """Publish without waiting. `failed` is called if it can't be done, or not yet be done among so many others."""
+        if self._publisher.crowded:
+            failed()
+        else:
+            told = self._publisher.submit(("PUBLISH", topic, payload), _is_error)
+            told.add_done_callback(partial(_count, failed))
+
     async def subscribe(self, topic: str) -> None:
         """Hear a topic; when this returns, Redis has confirmed it. Raises `Unavailable`."""
         await self._listener.subscribe(topic)
@@ -126,6 +140,8 @@ class RedisBus(socketio.AsyncRedisManager):
         try:
             if topic == self.channel:
                 self._receive_emit(payload)
+            elif payload.startswith(SIGNAL_MARK):
+                self.on_signal(topic, payload)
             else:
                 self.on_hint(topic, payload)
         except Exception:  # noqa: BLE001  # whatever it is, it costs this message alone
@@ -139,3 +155,12 @@ class RedisBus(socketio.AsyncRedisManager):
                 _log.warning("foreign.refused", bytes=len(payload), refused=self.refused)
             return
         self.on_emit(*emit)
+
+
+def _is_error(answer: Any) -> bool:
+    return isinstance(answer, RedisError)
+
+
+def _count(failed: Callable[[], None], told: asyncio.Future[bool]) -> None:
+    if told.cancelled() or told.exception() is not None or told.result():
+        failed()
