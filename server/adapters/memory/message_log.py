@@ -7,24 +7,22 @@ import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
 from server.adapters.codec import known
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
+from server.adapters.memory.channel import Channel
+from server.adapters.memory.debts import Debts
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
+from server.domain.dispatching import Debt, covers
 from server.domain.drafts import Draft, NewMessage, Sender
 from server.domain.errors import MaruError, Unavailable
 from server.domain.events import (
     Event,
-    MessageChange,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
     MessageEvent,
-    erased,
     state_after,
 )
 from server.domain.gcra import Rate
@@ -34,87 +32,6 @@ from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
 _Key = tuple[ChannelName, UserId, str]
-
-
-@dataclass(slots=True)
-class _Kept:
-    """A kept message: the offset of its creation, its last change, and the offsets of its edits, if any."""
-
-    offset: int
-    last: MessageChange
-    edits: list[int] | None = None
-
-    @property
-    def state(self) -> Message | Tombstone:
-        return state_after(self.last, self.offset)
-
-
-@dataclass(slots=True)
-class _Channel:
-    """A channel's log. `events[i]` has the offset `floor + 1 + i` and was written at `written[i]`. `ids` and
-    `offsets` list the kept messages in the order of their creation, `messages` has them by id."""
-
-    epoch: str
-    floor: int = 0
-    events: list[Event] = field(default_factory=list)
-    written: list[int] = field(default_factory=list)
-    ids: list[MessageId] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    messages: dict[MessageId, _Kept] = field(default_factory=dict)
-
-    @property
-    def head(self) -> Position:
-        return Position(self.epoch, self.floor + len(self.events))
-
-    @property
-    def next(self) -> Position:
-        return Position(self.epoch, self.floor + len(self.events) + 1)
-
-    def add(self, event: MessageEvent, now: int) -> None:
-        self.events.append(event)
-        self.written.append(now)
-        if isinstance(event, MessageCreated):
-            self.ids.append(event.message.id)
-            self.offsets.append(event.offset)
-            self.messages[event.message.id] = _Kept(event.offset, event)
-        elif isinstance(event, MessageEdited):
-            kept = self.messages[event.message.id]
-            kept.last = event
-            kept.edits = kept.edits or []
-            kept.edits.append(event.offset)
-        elif isinstance(event, MessageDeleted):
-            kept = self.messages[event.id]
-            kept.last = event
-            self._erase([kept.offset, *(kept.edits or ())])
-
-    def at(self, offset: int) -> Event:
-        """Return the event with this offset, which must be kept."""
-        return self.events[offset - self.floor - 1]
-
-    def _erase(self, offsets: Sequence[int]) -> None:
-        for offset in offsets:
-            event = self.at(offset)
-            if isinstance(event, MessageCreated | MessageEdited):
-                self.events[offset - self.floor - 1] = erased(event)
-
-    def is_over(self, max_events: int, oldest: int) -> bool:
-        """Say whether `trim` has something to drop."""
-        written = self.written
-        return len(written) > max_events or (bool(written) and written[0] < oldest)
-
-    def trim(self, max_events: int, oldest: int) -> None:
-        """Drop the oldest events: those over the count, and those written before `oldest`."""
-        drop = max(0, len(self.events) - max_events)
-        while drop < len(self.events) and self.written[drop] < oldest:
-            drop += 1
-        if not drop:
-            return
-        self.floor += drop
-        del self.events[:drop], self.written[:drop]
-        gone = bisect_right(self.offsets, self.floor)
-        for id in self.ids[:gone]:
-            del self.messages[id]
-        del self.ids[:gone], self.offsets[:gone]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +67,15 @@ class MemoryMessageLog(MessageLog):
         self._rates = ChannelRates(rate, clock)
         self._now_ms = now_ms
         self._store_id = os.urandom(STORE_ID_BYTES) if store_id is None else store_id
-        self._channels: dict[ChannelName, _Channel] = {}
+        self._channels: dict[ChannelName, Channel] = {}
         self._keys: dict[_Key, _Keyed] = {}  # in the order of writing, which is the order of expiring
+        self.debts = Debts()  # to the endpoints of webhooks
 
     def forget(self, channel: ChannelName) -> None:
         """Lose the channel's log, as in a disaster. The channel is empty then, and in a new epoch."""
-        lost = self._channel(channel).epoch
-        self._channels[channel] = _Channel(channel_epoch(lost.encode(), channel))
+        lost = self._channel(channel).head
+        self._channels[channel] = Channel(channel_epoch(lost.epoch.encode(), channel))
+        self.debts.lose(channel, lost)
         self._keys = {key: keyed for key, keyed in self._keys.items() if key[0] != channel}
 
     async def append(self, draft: Draft) -> Appended:
@@ -187,6 +106,7 @@ class MemoryMessageLog(MessageLog):
         appended = decide(draft, kept.last if kept else None, channel.next)
         if not appended.duplicate:
             self._rates.take(draft.channel, self._rates.clock())
+            self.debts.append(draft.channel, channel.head)
             channel.add(appended.event, now)
             self._channels[draft.channel] = channel
             if isinstance(draft, NewMessage) and draft.key is not None:
@@ -216,13 +136,22 @@ class MemoryMessageLog(MessageLog):
         page = between[:limit] if forward else between[max(0, len(between) - limit) :]
         return Page([log.messages[id].state for id in page], log.head, more=len(between) > limit)
 
+    def head(self, channel: ChannelName) -> Position:
+        """Return the channel's last position."""
+        return self._channel(channel).head
+
+    def all_debts(self, patterns: Sequence[str]) -> dict[ChannelName, Debt]:
+        """Return what all covered channels owe an endpoint that has nothing yet."""
+        logs = ((name, self._trimmed(name)) for name in self._channels if covers(patterns, name))
+        return {name: Debt(name, Position(log.epoch, log.floor)) for name, log in logs if log.events}
+
     def note(self, event: Event) -> None:
         """Nothing: the log can't come back older."""
 
-    def _channel(self, name: ChannelName) -> _Channel:
-        return self._channels.get(name) or _Channel(channel_epoch(self._store_id, name))
+    def _channel(self, name: ChannelName) -> Channel:
+        return self._channels.get(name) or Channel(channel_epoch(self._store_id, name))
 
-    def _trimmed(self, name: ChannelName) -> _Channel:
+    def _trimmed(self, name: ChannelName) -> Channel:
         channel = self._channel(name)
         channel.trim(self._max_events, self._now_ms() - self._max_age_ms)
         return channel
@@ -234,7 +163,7 @@ class MemoryMessageLog(MessageLog):
                 return
             del self._keys[oldest]
 
-    def _first(self, channel: _Channel, draft: NewMessage) -> MessageEvent | None:
+    def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
         """Return the event of the first message with the draft's key, or None."""
         keyed = None if draft.key is None else self._keys.get(_key(draft, draft.key))
         if keyed is None:

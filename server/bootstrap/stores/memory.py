@@ -7,11 +7,10 @@ from server.adapters.memory.control import MemoryControl
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.bootstrap.stores.record import Bus
 from server.domain.rates import Bucket
-from server.ports.message_log import MessageLog
 from server.settings.model import Settings
 
 
-def open_log(settings: Settings) -> MessageLog:
+def open_log(settings: Settings) -> MemoryMessageLog:
     """A log that is gone with the process."""
     return MemoryMessageLog(
         max_events=settings.retention_events,

@@ -1,0 +1,67 @@
+"""Logs of each kind with what they owe. The next that is opened over a store finds the debts, as after a kill."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.memory.webhooks import MemoryWebhooks
+from server.domain.channels import ChannelName
+from server.ports.message_log import MessageLog
+from server.ports.webhooks import Webhooks
+from tests.doubles.clock import Clock
+from tests.doubles.samples import HOUR_MS
+
+MAX_AGE_MS = 1_000 * HOUR_MS
+LETTERS = 5
+"""Dead letters that an endpoint keeps here."""
+
+
+@dataclass
+class Owing:
+    """A log, and its debts."""
+
+    log: MessageLog
+    webhooks: Webhooks
+
+
+class WebhookStore(Protocol):
+    """The storage of a log and its debts. `clock` is its time."""
+
+    clock: Clock
+
+    def open(self, max_events: int = 100_000) -> AbstractAsyncContextManager[Owing]:
+        """Open a log over the storage. Only one may be open at a time."""
+        ...
+
+
+class LosingStore(WebhookStore, Protocol):
+    """A store that can lose a channel."""
+
+    async def lose(self, owing: Owing, channel: ChannelName) -> None:
+        """Lose the channel's events."""
+        ...
+
+
+class InMemory(LosingStore):
+    """A log that outlives the test's contexts: there is nothing else that could."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self._log: MemoryMessageLog | None = None
+        self._owing: Owing | None = None
+
+    @asynccontextmanager
+    async def open(self, max_events: int = 100_000) -> AsyncIterator[Owing]:
+        """Open the log, or find it."""
+        if self._owing is None:
+            self._log = MemoryMessageLog(max_events=max_events, max_age_ms=MAX_AGE_MS, now_ms=self.clock)
+            webhooks = MemoryWebhooks(self._log, lambda: self.clock() / 1_000, dead_letters=LETTERS)
+            self._owing = Owing(self._log, webhooks)
+        yield self._owing
+
+    async def lose(self, owing: Owing, channel: ChannelName) -> None:
+        """Forget the channel."""
+        assert self._log is not None
+        self._log.forget(channel)
