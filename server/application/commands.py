@@ -154,7 +154,9 @@ class Leave(Command):
     channel: Channel
 
 
-class _Content(Command):
+class Content(Command):
+    """The text and the data of a message."""
+
     text: Text
     data: Json | None = None
 
@@ -188,7 +190,7 @@ class _Content(Command):
         return command
 
 
-class Send(_Content):
+class Send(Content):
     """`message:send`."""
 
     channel: Channel
@@ -196,7 +198,7 @@ class Send(_Content):
     key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS, pattern=_NO_CONTROLS)] | None = None
 
 
-class Edit(_Content):
+class Edit(Content):
     """`message:edit`. An absent `data` keeps the old data, `null` removes it."""
 
     channel: Channel

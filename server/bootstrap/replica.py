@@ -26,7 +26,8 @@ from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
-from server.bootstrap import clients
+from server.bootstrap import backends, clients
+from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
@@ -74,6 +75,7 @@ class Replica:
     metrics: Counters
     traffic: Traffic
     readiness: Readiness
+    backends: Backends
     drainer: Drainer
     overload: Overload
     sweeps: tuple[Callable[[], None], ...]
@@ -165,7 +167,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         **messages.handlers(publisher, History(log, overload.check_read)),
         **session_handlers.handlers(sessions, subscriptions),
     }
-    cookies = SharedCookies(settings, stores.secret)
+    cookies, readiness = SharedCookies(settings, stores.secret), Readiness()
     chat = ChatServer(
         rooms,
         ChatNamespace(
@@ -180,9 +182,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         outbox=outbox,
         metrics=counters,
     )
-    connections, timing = SocketConnections(chat.eio, transport), DrainTiming(settings.drain_timeout)
-    drainer = Drainer(connections, timing, counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    sweeps = tuple(each.sweep for each in (limiter, slow_mode, fresh) if each is not None)
+    api, connections = backends.compose(settings, stores, counters, readiness), SocketConnections(chat.eio, transport)
+    drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
+    sweeps = (*(each.sweep for each in (limiter, slow_mode, fresh) if each is not None), api.sweep)
     return Replica(
-        chat, cookies, hub, rings, sessions, stores, counters, traffic, Readiness(), drainer, overload, sweeps
+        chat, cookies, hub, rings, sessions, stores, counters, traffic, readiness, api, drainer, overload, sweeps
     )

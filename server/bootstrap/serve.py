@@ -102,11 +102,12 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
 
 
 def _internal(replica: Replica) -> web.Application:
-    """The probes and the metrics."""
+    """The probes, the metrics and the API of backends."""
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
     exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION)
     app.add_routes(metrics.routes(exposition.render))
+    replica.backends.door.mount(app, replica.backends.table)
     return app
 
 

@@ -1,7 +1,8 @@
 """Every failure that a client can be told of: a closed table, and a tree.
 
 A class is a row of the table. `code` is sent to the client, `retryable` says whether the same command may succeed later
-unchanged, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test compares them).
+unchanged, `status` is the code's status in HTTP, `meaning` and `remedy` are the sentences of PROTOCOL.md (a test
+compares them).
 
     MaruError
     ├── BadRequest            bad_request
@@ -34,6 +35,7 @@ class MaruError(Exception):
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
+    status: ClassVar[int] = 400
     meaning: ClassVar[str]
     remedy: ClassVar[str]
 
@@ -70,6 +72,7 @@ class UnknownNamespace(MaruError):
 
 class Unauthenticated(MaruError):
     code = "unauthenticated"
+    status = 401
     meaning = "The token is missing, malformed, wrongly signed, or not meant for this server."
     remedy = "Get a new token, then connect again."
 
@@ -88,42 +91,49 @@ class TokenRevoked(Unauthenticated):
 
 class TokenInQuery(Unauthenticated):
     code = "token_in_query"
+    status = 400
     meaning = "The handshake URL carries a token; URLs end up in logs, so it is refused."
     remedy = "Move the token to the CONNECT payload (`auth`), and replace it: it may have been logged."
 
 
 class PermissionDenied(MaruError):
     code = "permission_denied"
+    status = 403
     meaning = "The token's grants do not allow this action in this channel."
     remedy = "Do not retry; ask for the grant, then `auth:refresh`."
 
 
 class NotJoined(MaruError):
     code = "not_joined"
+    status = 409
     meaning = "The command needs the channel joined, and this session has not joined it."
     remedy = "`channel:join` first."
 
 
 class NotFound(MaruError):
     code = "not_found"
+    status = 404
     meaning = "The message does not exist, or is older than the channel's retention."
     remedy = "Drop it from the page; do not retry."
 
 
 class Conflict(MaruError):
     code = "conflict"
+    status = 409
     meaning = "The message's present state rules the command out, e.g. editing a deleted message."
     remedy = "Read the present state (`history:read`), then decide."
 
 
 class PayloadTooLarge(MaruError):
     code = "payload_too_large"
+    status = 413
     meaning = "`data` or the frame is over its limit in bytes."
     remedy = "Send less, e.g. a link in place of the content."
 
 
 class TooManyChannels(MaruError):
     code = "too_many_channels"
+    status = 409
     meaning = "The session has joined as many channels as one session may."
     remedy = "`channel:leave` one first."
 
@@ -131,6 +141,7 @@ class TooManyChannels(MaruError):
 class RateLimited(MaruError):
     code = "rate_limited"
     retryable = True
+    status = 429
     meaning = "Too many commands in too short a time."
     remedy = "Wait `retry_after_ms`, then send the same command with the same key."
 
@@ -148,6 +159,7 @@ class RateLimited(MaruError):
 class Unavailable(MaruError):
     code = "unavailable"
     retryable = True
+    status = 503
     meaning = "The message log or the broker cannot be reached; the command may or may not have taken effect."
     remedy = "Back off, then send the same command with the same key."
 
@@ -155,6 +167,7 @@ class Unavailable(MaruError):
 class Overloaded(MaruError):
     code = "overloaded"
     retryable = True
+    status = 503
     meaning = "A bound of the server is reached; the command has not taken effect."
     remedy = (
         "Wait `retry_after_ms` if it is there, else back off with jitter; then send the same command with the same key."
@@ -163,6 +176,7 @@ class Overloaded(MaruError):
 
 class Internal(MaruError):
     code = "internal"
+    status = 500
     meaning = "A fault of the server; its log has the details under the session's id."
     remedy = "Report it; a retry with the same key is safe but may fail again."
 

@@ -111,6 +111,14 @@ class CommandMetrics(Protocol):
         ...
 
 
+class ApiMetrics(Protocol):
+    """How requests of backends are answered. The promises of `Metrics` hold."""
+
+    def api_answered(self, operation: str, status: int, seconds: float) -> None:
+        """A request was answered with this status; 499: its client was gone before."""
+        ...
+
+
 class MessageMetrics(Protocol):
     """How long messages take. The promises of `Metrics` hold."""
 
@@ -176,7 +184,16 @@ class DrainMetrics(Protocol):
         ...
 
 
-class Metrics(ConnectionMetrics, CommandMetrics, MessageMetrics, ChannelMetrics, LoopMetrics, DrainMetrics, Protocol):
+class Metrics(
+    ConnectionMetrics,
+    CommandMetrics,
+    ApiMetrics,
+    MessageMetrics,
+    ChannelMetrics,
+    LoopMetrics,
+    DrainMetrics,
+    Protocol,
+):
     """All counts and times of a replica.
 
     1. Cheap: a call takes about a microsecond, waits for nothing and allocates nothing that stays.

@@ -23,6 +23,12 @@ class Command(StrEnum):
     REFRESH = "auth:refresh"
 
 
+class Operation(StrEnum):
+    """Names of the HTTP API's operations (PROTOCOL.md, "HTTP API"): in its description, in log lines and metrics."""
+
+    POST_MESSAGE = "postMessage"
+
+
 class ServerEvent(StrEnum):
     """Names of the server's events (PROTOCOL.md, "Events")."""
 

@@ -69,6 +69,11 @@ CASES = {
         {'maru_commands_total{$,code="internal"}': "0+0.1x60"},
         {'maru_commands_total{$,code="internal"}': "0x60", 'maru_commands_total{$,code="ok"}': "0+9x60"},
     ),
+    "MaruApiErrors": Case(
+        11,
+        {'maru_api_requests_total{$,status="503"}': "0+5x60", 'maru_api_requests_total{$,status="200"}': "0+95x60"},
+        {'maru_api_requests_total{$,status="503"}': "0x60", 'maru_api_requests_total{$,status="404"}': "0+95x60"},
+    ),
     "MaruLogLost": Case(
         11,
         {'maru_resumes_total{$,result="epoch_changed"}': "0+1x60"},

@@ -15,6 +15,7 @@ from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.rates import SCOPES
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
+from server.wire.words import Operation
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of every histogram: from a commit to a broker's outage. 50 ms and 2 s, within which every
@@ -22,6 +23,9 @@ command is answered, are among them."""
 
 CODES = ("ok", *(error.code for error in TABLE))
 """The answers that a command may get."""
+
+STATUSES = (200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 415, 429, 499, 500, 503)
+"""The statuses that a request of a backend may get; 499: its client was gone before."""
 
 UNKNOWN = "unknown"
 """The label of a value that is in no closed set."""
@@ -89,6 +93,9 @@ class Counters(Metrics):
         self.command_times = Histogram()
         # Commands that were refused because of a rate, by name and limit.
         self.rate_limits = {(str(name), scope): 0 for name in (*commands, UNKNOWN) for scope in SCOPES}
+        # Requests of backends by operation and status, and the times of their answers.
+        self.api_requests = {(str(name), status): 0 for name in (*Operation, UNKNOWN) for status in STATUSES}
+        self.api_times = Histogram()
         # Times of a message's way: into the log; from its publication to its members.
         self.append_times = Histogram()
         self.write_times = Histogram()
@@ -133,6 +140,11 @@ class Counters(Metrics):
     def rate_limited(self, command: str, scope: str) -> None:
         key = (command, scope) if (command, scope) in self.rate_limits else (UNKNOWN, scope)
         self.rate_limits[key] = self.rate_limits.get(key, 0) + 1
+
+    def api_answered(self, operation: str, status: int, seconds: float) -> None:
+        known = (operation, status) in self.api_requests
+        self.api_requests[(operation, status) if known else (UNKNOWN, 500)] += 1
+        self.api_times.add(seconds)
 
     def appended(self, seconds: float) -> None:
         self.append_times.add(seconds)

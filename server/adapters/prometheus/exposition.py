@@ -51,6 +51,7 @@ class Exposition(Collector):
         yield from self._of_the_snapshot()
         yield from self._of_connections()
         yield from self._of_messages()
+        yield from self._of_backends()
         yield from self._of_channels()
         yield from self._of_the_drain()
         yield _times("maru_loop_lag", "How much too late the event loop ran a timer.", self._counters.lags)
@@ -104,6 +105,13 @@ class Exposition(Collector):
         yield _times("maru_command", "From a command's arrival to its answer.", counters.command_times)
         yield _times("maru_log_append", "From a draft to its place in the log.", counters.append_times)
         yield _times("maru_publish_to_write", "From an event's time until its members have it.", counters.write_times)
+
+    def _of_backends(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("maru_api_requests", "Requests of backends.", labels=("operation", "status"))
+        for (operation, status), count in tuple(self._counters.api_requests.items()):
+            requests.add_metric((operation, str(status)), count)
+        yield requests
+        yield _times("maru_api_request", "From a backend's request to its answer.", self._counters.api_times)
 
     def _of_channels(self) -> Iterator[Metric]:
         counters = self._counters

@@ -1,0 +1,43 @@
+"""The HTTP API of backends, wired: keys, table and door."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.adapters.clock import now_ms
+from server.api.backends import messages
+from server.api.backends.door import Door
+from server.api.backends.table import Table
+from server.api.probes import Readiness
+from server.application.limits.key_rates import KeyRates
+from server.application.messages.publisher import Publisher
+from server.bootstrap.ids import new_message_id
+from server.bootstrap.stores.open import Stores
+from server.domain.backends import ApiKey, ApiKeys, Scope, digest
+from server.ports.metrics import Metrics
+from server.settings.model import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The parts of the API."""
+
+    door: Door
+    table: Table
+    keys: ApiKeys
+    sweep: Callable[[], None]
+    """Forgets buckets that are full."""
+
+
+def compose(settings: Settings, stores: Stores, metrics: Metrics, readiness: Readiness) -> Backends:
+    """Wire the parts. Backends write past the limits of single users, and past slow mode: their key has a rate."""
+    keys, rates = ApiKeys(_keys(settings)), KeyRates(settings.limits, time.monotonic)
+    publisher = Publisher(stores.log, stores.bus.broadcast, time.time_ns, new_message_id, metrics)
+    door = Door(keys, rates.take, lambda: readiness.stopping, lambda: str(new_message_id(now_ms())), metrics)
+    return Backends(door, messages.operations(publisher), keys, rates.sweep)
+
+
+def _keys(settings: Settings) -> list[ApiKey]:
+    """Return the keys of `MARU_API_KEYS`, which have no names of their own."""
+    texts = (key.get_secret_value() for key in settings.api_keys)
+    return [ApiKey(f"key-{number}", digest(text), frozenset(Scope)) for number, text in enumerate(texts, 1)]
