@@ -40,10 +40,15 @@ def owe(debt: Debt | None, channel: ChannelName, head: Position) -> Debt:
 
 def covers(patterns: Sequence[str], channel: ChannelName) -> bool:
     """Say whether one of the patterns of an endpoint covers the channel. No patterns: every channel."""
-    for pattern in patterns:
-        if channel.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == channel:
+    for pattern in patterns:  # a loop: it runs for each append
+        if fits(pattern, channel):
             return True
     return not patterns
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Say whether a pattern with or without a trailing `*` covers a name."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == name
 
 
 @value

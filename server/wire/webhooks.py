@@ -1,0 +1,38 @@
+"""The bodies of requests to webhooks: `{type, timestamp, data}`, as Standard Webhooks has it."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from server.domain.events import MessageEvent
+from server.domain.messages import Position
+from server.domain.webhooks import ChannelGap, WebhookType, type_of
+from server.wire.messages import encode
+from server.wire.words import Json, timestamp
+
+
+def notice(event: MessageEvent | ChannelGap) -> bytes:
+    """An event as the body of a request. `data` is the event as clients are given it."""
+    if isinstance(event, ChannelGap):
+        return _object(WebhookType.CHANNEL_GAP, event.at, orjson.dumps(_gap(event)))
+    kind = type_of(event)
+    assert kind is not None  # an event that clients are given has a type
+    return _object(kind, event.at, encode(event).json)
+
+
+def batch(notices: Sequence[bytes], at: int) -> bytes:
+    """Several events as the body of a request. Its time is that of its last event."""
+    return _object("batch", at, b'{"events":[%b]}' % b",".join(notices))
+
+
+def _object(kind: str, at: int, data: bytes) -> bytes:
+    return b'{"type":"%b","timestamp":"%b","data":%b}' % (kind.encode(), timestamp(at).encode(), data)
+
+
+def _gap(gap: ChannelGap) -> Json:
+    start, end = _position(gap.start), _position(gap.end)
+    return {"channel": gap.channel, "from": start, "to": end, "reason": gap.reason.value}
+
+
+def _position(position: Position) -> Json:
+    return {"epoch": position.epoch, "offset": position.offset}
