@@ -1,0 +1,34 @@
+"""Maru's HTTP API for backends: publish, read, remove, revoke.
+
+async with MaruBackend("http://maru-internal:9090", key) as backend:
+    await backend.post_message("room:42", "shop", "Your order is on its way")
+"""
+
+from maru_backend.client import MaruBackend
+from maru_backend.errors import MaruError, Patience
+from maru_backend.values import (
+    Author,
+    Broadcast,
+    Delivery,
+    Edited,
+    Message,
+    Page,
+    Revocation,
+    Sent,
+    Tombstone,
+)
+
+__all__ = [
+    "Author",
+    "Broadcast",
+    "Delivery",
+    "Edited",
+    "MaruBackend",
+    "MaruError",
+    "Message",
+    "Page",
+    "Patience",
+    "Revocation",
+    "Sent",
+    "Tombstone",
+]
