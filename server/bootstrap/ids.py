@@ -1,8 +1,12 @@
-"""Message ids."""
+"""Ids of messages and replicas."""
 
 import os
+import secrets
 
 from server.domain.messages import ID_RANDOM_BYTES, MessageId, message_id
+from server.domain.replicas import ReplicaId
+
+REPLICA_ID_BYTES = 8
 
 
 class _Randomness:
@@ -29,3 +33,8 @@ _randomness = _Randomness()
 def new_message_id(unix_ms: int) -> MessageId:
     """Make the id of a message that is sent at this time, in milliseconds since the Unix epoch."""
     return message_id(unix_ms, _randomness.take())
+
+
+def new_replica_id() -> ReplicaId:
+    """Make the id of this process."""
+    return ReplicaId(secrets.token_hex(REPLICA_ID_BYTES))

@@ -17,6 +17,7 @@ from server.application.channels.hosting import HOSTED_LIMIT
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.life.drainer import Drainer, DrainTiming
+from server.application.life.lease import Lease
 from server.application.life.loop_lag import measure_lag
 from server.application.life.overload import Overload
 from server.application.limits.forgetting import forget_full
@@ -30,9 +31,11 @@ from server.bootstrap import backends, clients
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
+from server.bootstrap.numbers import Numbers
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
 from server.domain.errors import Unavailable
+from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
 from server.domain.rules import Rules
 from server.gateway.chat.buckets import BUCKETS
@@ -78,6 +81,7 @@ class Replica:
     backends: Backends
     drainer: Drainer
     overload: Overload
+    lease: Lease
     sweeps: tuple[Callable[[], None], ...]
     """Forget buckets that are full."""
 
@@ -91,6 +95,7 @@ class Replica:
             self.chat.eio.registry.run(),
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
+            self.lease.run(Numbers(self.snapshot, self.traffic, self.metrics)),
             *self.stores.bus.loops,
             forget_full(self.sweeps),
         )
@@ -125,6 +130,10 @@ class Replica:
             rings_evicted=self.rings.evicted,
             hints_dropped=self.stores.bus.broadcast.dropped,
             hints_refused=self.stores.bus.hints_refused(),
+            signals_dropped=self.stores.bus.signals.dropped,
+            signals_refused=self.stores.bus.signals_refused(),
+            control_age_s=self.stores.bus.control.age_s,
+            replicas=self.lease.living,
             emits_refused=self.stores.bus.emits_refused(),
             log_evicts=self.stores.bus.log_evicts(),
             trims_refused=self.stores.bus.trims_refused(),
@@ -132,6 +141,12 @@ class Replica:
             log_size=self.stores.bus.log_size(),
             overload=self.overload.load,
         )
+
+
+def _state(readiness: Readiness) -> ReplicaState:
+    if readiness.stopping:
+        return ReplicaState.DRAINING
+    return ReplicaState.SERVING if readiness.started else ReplicaState.STARTING
 
 
 def _slow_mode(rules: Rules) -> SlowMode | None:
@@ -186,5 +201,18 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
     sweeps = (*(each.sweep for each in (limiter, slow_mode, fresh) if each is not None), api.sweep)
     return Replica(
-        chat, cookies, hub, rings, sessions, stores, counters, traffic, readiness, api, drainer, overload, sweeps
+        chat,
+        cookies,
+        hub,
+        rings,
+        sessions,
+        stores,
+        counters,
+        traffic,
+        readiness,
+        api,
+        drainer,
+        overload,
+        Lease(stores.bus.replicas, lambda: _state(readiness)),
+        sweeps,
     )

@@ -62,7 +62,9 @@ async def _serve(
     tasks.create_task(replica.ready())
     await stop.wait()
     replica.readiness.stopping = True
+    replica.lease.renew_soon()
     await replica.drainer.run()
+    await replica.lease.leave()
     raise _Stopped
 
 

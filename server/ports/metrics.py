@@ -46,7 +46,7 @@ class LogSize:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `hints_refused`,
-    `emits_refused`, `trims_refused` and `log_lines_dropped` only grow."""
+    `signals_dropped`, `signals_refused`, `emits_refused`, `trims_refused` and `log_lines_dropped` only grow."""
 
     connections: int
     sessions: int
@@ -64,6 +64,14 @@ class Snapshot:
     """Hints that no replica of the cluster has sealed; their channels are compared with the log."""
     emits_refused: int = 0
     """Events of other processes that are not passed on to clients."""
+    signals_dropped: int = 0
+    """Signals that had no room to wait, or could not be sent."""
+    signals_refused: int = 0
+    """Signals that no replica of the cluster has sealed."""
+    control_age_s: float = 0.0
+    """Seconds since the list of orders was last read to its end."""
+    replicas: int = 1
+    """Replicas that live, this one included."""
     log_evicts: bool = False
     """Whether the log's store may drop messages when its memory is full."""
     trims_refused: int = 0

@@ -1,4 +1,4 @@
-"""How much memory the process may use."""
+"""How much memory the process may use, and how much it does."""
 
 import os
 from collections.abc import Iterable
@@ -9,6 +9,9 @@ LIMIT_FILES = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # version 1
 )
 """Files that may hold a limit; the first with a number counts."""
+
+STATM = Path("/proc/self/statm")
+"""Sizes of the process in pages; the second is that of its memory."""
 
 
 def memory_limit(files: Iterable[Path] = LIMIT_FILES) -> int:
@@ -21,3 +24,12 @@ def memory_limit(files: Iterable[Path] = LIMIT_FILES) -> int:
             continue
         return min(granted, machine)
     return machine
+
+
+def resident_bytes() -> int:
+    """Return the memory that the process takes; 0 if the system does not tell."""
+    try:
+        pages = int(STATM.read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

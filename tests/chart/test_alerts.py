@@ -52,6 +52,9 @@ CASES = {
         {'maru_broker_link_losses_total{$,pod="a"}': "0+0.1x80"},
         {'maru_broker_link_losses_total{$,pod="a"}': "0x20 1x60"},
     ),
+    "MaruControlLate": Case(
+        3, {'maru_control_age_seconds{$,pod="a"}': "6+60x20"}, {'maru_control_age_seconds{$,pod="a"}': "0.3 7 0.3x20"}
+    ),
     "MaruLogEvicts": Case(7, {'maru_log_evicts{$,pod="a"}': "1x40"}, {'maru_log_evicts{$,pod="a"}': "0x40"}),
     "MaruSendsUnavailable": Case(
         8,

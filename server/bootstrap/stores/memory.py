@@ -5,9 +5,12 @@ import asyncio
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.control import MemoryControl
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.memory.replicas import MemoryReplicas
+from server.adapters.memory.signals import MemorySignals
+from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus
 from server.domain.rates import Bucket
-from server.settings.model import Settings
+from server.settings.model import VERSION, Settings
 
 
 def open_log(settings: Settings) -> MemoryMessageLog:
@@ -23,4 +26,6 @@ def open_bus() -> Bus:
     """No other replicas: the link is always up."""
     link = asyncio.Event()
     link.set()
-    return Bus(MemoryBroadcast(), MemoryControl(), link, link_losses=lambda: 0)
+    broadcast = MemoryBroadcast()
+    replicas = MemoryReplicas(new_replica_id(), version=VERSION)
+    return Bus(broadcast, MemoryControl(), MemorySignals(broadcast), replicas, link, link_losses=lambda: 0)

@@ -10,6 +10,8 @@ from server.domain.pushes import Emitted
 from server.ports.broadcast import Broadcast
 from server.ports.control import Control
 from server.ports.metrics import LogSize
+from server.ports.replicas import Replicas
+from server.ports.signals import Signals
 
 EmitHeard = Callable[[ChannelName, Emitted], None]
 
@@ -20,6 +22,8 @@ class Bus:
 
     broadcast: Broadcast
     control: Control
+    signals: Signals
+    replicas: Replicas
     link: asyncio.Event
     """Set while the other replicas can be reached."""
     link_losses: Callable[[], int]
@@ -32,6 +36,8 @@ class Bus:
     """How often the log has kept old events because a clock is in doubt, or because too many were due at once."""
     hints_refused: Callable[[], int] = lambda: 0
     """How many hints were not believed."""
+    signals_refused: Callable[[], int] = lambda: 0
+    """How many signals were not believed."""
     emits_refused: Callable[[], int] = lambda: 0
     """How many events of other processes were not passed on."""
     log_size: Callable[[], LogSize] = LogSize

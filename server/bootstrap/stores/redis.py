@@ -11,14 +11,18 @@ from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.control import RedisControl
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
+from server.adapters.redis.pipeline import Pipeline
+from server.adapters.redis.replicas import RedisReplicas
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.shared_secret import shared_secret
+from server.adapters.redis.signals import RedisSignals
 from server.bootstrap.cluster import hint_secret
+from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.domain.rates import Bucket
 from server.ports.message_log import MessageLog
 from server.settings.errors import StartRefused
-from server.settings.model import Settings
+from server.settings.model import VERSION, Settings
 
 _log = structlog.get_logger("maru.server")
 
@@ -63,14 +67,19 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
     broadcast = RedisBroadcast(bus, seal, own=log.own)
     control = RedisControl(url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
     resources.push_async_callback(control.aclose)
+    signals, pipeline = RedisSignals(bus, seal), Pipeline(link.connect(url), master)
+    resources.push_async_callback(pipeline.aclose)
     return Bus(
         broadcast,
         control,
+        signals,
+        RedisReplicas(pipeline, new_replica_id(), version=VERSION, prefix=settings.redis_prefix),
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
         log_evicts=lambda: master.evicts,
         hints_refused=lambda: broadcast.refused,
+        signals_refused=lambda: signals.refused,
         emits_refused=lambda: bus.refused,
         loops=(bus.run(), link.follow(url, master)),
     )

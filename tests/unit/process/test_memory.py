@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from server.process.memory import memory_limit
+from server.process.memory import memory_limit, resident_bytes
 
 MACHINE = memory_limit([])
 
@@ -34,3 +34,8 @@ def test_the_containers_limit_or_the_machines_memory(tmp_path: Path, contents: l
 def test_the_machine_has_memory() -> None:
     """Without any container."""
     assert 1 << 26 < MACHINE < 1 << 50
+
+
+def test_the_process_takes_some_memory() -> None:
+    """Of that of the machine."""
+    assert 1 << 20 < resident_bytes() < MACHINE
