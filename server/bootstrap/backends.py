@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
-from server.api.backends import messages
+from server.api.backends import broadcast, history, messages, openapi
 from server.api.backends.door import Door
 from server.api.backends.table import Table
 from server.api.probes import Readiness
 from server.application.limits.key_rates import KeyRates
+from server.application.messages.broadcasting import Broadcaster
+from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
@@ -29,12 +31,20 @@ class Backends:
     """Forgets buckets that are full."""
 
 
-def compose(settings: Settings, stores: Stores, metrics: Metrics, readiness: Readiness) -> Backends:
+def compose(
+    settings: Settings, stores: Stores, metrics: Metrics, readiness: Readiness, check_read: Callable[[], None]
+) -> Backends:
     """Wire the parts. Backends write past the limits of single users, and past slow mode: their key has a rate."""
     keys, rates = ApiKeys(_keys(settings)), KeyRates(settings.limits, time.monotonic)
     publisher = Publisher(stores.log, stores.bus.broadcast, time.time_ns, new_message_id, metrics)
     door = Door(keys, rates.take, lambda: readiness.stopping, lambda: str(new_message_id(now_ms())), metrics)
-    return Backends(door, messages.operations(publisher), keys, rates.sweep)
+    table: Table = [
+        *messages.operations(publisher),
+        *history.operations(History(stores.log, check_read)),
+        *broadcast.operations(Broadcaster(publisher)),
+    ]
+    table += openapi.operations(table)
+    return Backends(door, table, keys, rates.sweep)
 
 
 def _keys(settings: Settings) -> list[ApiKey]:

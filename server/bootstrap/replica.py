@@ -197,7 +197,10 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         outbox=outbox,
         metrics=counters,
     )
-    api, connections = backends.compose(settings, stores, counters, readiness), SocketConnections(chat.eio, transport)
+    api, connections = (
+        backends.compose(settings, stores, counters, readiness, overload.check_read),
+        SocketConnections(chat.eio, transport),
+    )
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
     sweeps = (*(each.sweep for each in (limiter, slow_mode, fresh) if each is not None), api.sweep)
     return Replica(

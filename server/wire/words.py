@@ -27,6 +27,11 @@ class Operation(StrEnum):
     """Names of the HTTP API's operations (PROTOCOL.md, "HTTP API"): in its description, in log lines and metrics."""
 
     POST_MESSAGE = "postMessage"
+    EDIT_MESSAGE = "editMessage"
+    DELETE_MESSAGE = "deleteMessage"
+    READ_MESSAGES = "readMessages"
+    BROADCAST = "broadcast"
+    READ_DESCRIPTION = "readDescription"
 
 
 class ServerEvent(StrEnum):

@@ -21,6 +21,7 @@ DOCUMENTED = {
     "prometheus_client.core",
     "prometheus_client.registry",
     "pydantic",
+    "pydantic.json_schema",
     "pydantic_core",
     "redis",
     "redis.asyncio",

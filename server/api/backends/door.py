@@ -13,7 +13,7 @@ from server.api.backends import reading
 from server.api.backends.audit import REQUEST_ID, Act, Audit, begun
 from server.api.backends.refusals import MethodNotAllowed, no_such_path, refused
 from server.api.backends.table import PREFIX, Call, NoBody, Operation, Reply, Table
-from server.domain.backends import ApiKey, ApiKeys
+from server.domain.backends import ApiKeys, Scope
 from server.domain.errors import (
     BadRequest,
     Internal,
@@ -130,7 +130,8 @@ class Door:
         async def handle(request: web.Request) -> web.StreamResponse:
             act = request[ACT]
             act.name = operation.id
-            key = self._allowed(request, operation)
+            if operation.scope is not None:
+                self._admit(request, operation.scope)
             params = reading.params(request, operation)
             path = request.match_info
             act.target.update((name, value) for name, value in params.model_dump().items() if name in path)
@@ -138,29 +139,26 @@ class Door:
             body = NoBody()
             if operation.has_body:
                 body = operation.body.parse(await reading.json_body(request, operation.max_body))
-            call = Call(key, params, body, idempotency_key, act.target)
+            call = Call(params, body, idempotency_key, act.target)
             return _answered(request, operation, await operation.handle(call))
 
         return handle
 
-    def _allowed(self, request: web.Request, operation: Operation[Any, Any]) -> ApiKey:
-        """Return the key of a request that may do this. Raises `Unauthenticated`, `RateLimited`, `PermissionDenied`."""
+    def _admit(self, request: web.Request, scope: Scope) -> None:
+        """Let a request pass whose key may do this. Raises `Unauthenticated`, `RateLimited`, `PermissionDenied`."""
         key = self._keys.find(reading.bearer(request))
         if key is None:
             raise Unauthenticated("the API key is unknown")
         request[ACT].key = key.name
         self._take(key.name)
-        if operation.scope not in key.scopes:
-            raise PermissionDenied(
-                f"the API key has no scope '{operation.scope}'", details={"scope": operation.scope.value}
-            )
-        return key
+        if scope not in key.scopes:
+            raise PermissionDenied(f"the API key has no scope '{scope}'", details={"scope": scope.value})
 
 
 def _answered(request: web.Request, operation: Operation[Any, Any], reply: Reply) -> web.Response:
     headers = dict(reply.headers)
     if reply.etag is not None:
-        headers |= {hdrs.ETAG: f'"{reply.etag}"', hdrs.CACHE_CONTROL: "private, no-cache"}
+        headers = {hdrs.ETAG: f'"{reply.etag}"', hdrs.CACHE_CONTROL: "private, no-cache"} | headers
         if reading.matches(request, reply.etag):
             return web.Response(status=304, headers=headers)
     if reply.body is None:

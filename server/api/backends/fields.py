@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from server.application.commands import Channel as ChannelText
-from server.application.commands import Command
+from server.application.commands import Command, Id
 from server.domain.identity import MAX_NAME_CHARS, MAX_USER_CHARS, Author, UserId
 from server.domain.limits import MAX_OFFSET
 from server.domain.texts import is_breaking, is_visible, visible
@@ -79,13 +79,15 @@ Name = Annotated[
     AfterValidator(_name),
 ]
 
-Whole = Annotated[int, BeforeValidator(whole)]
-"""A whole number of a query."""
+MessageKey = Annotated[
+    Id,
+    Field(description="A message's id.", json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}),
+]
 
 Flag = Annotated[bool, BeforeValidator(flag)]
 """`true` or `false` in a query."""
 
-Offset = Annotated[Whole, Field(ge=0, le=MAX_OFFSET)]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET), BeforeValidator(whole)]
 """A place in a channel's log, in a query."""
 
 

@@ -1,15 +1,17 @@
-"""Operations on messages: a backend writes in the name of any user."""
+"""Operations on messages: a backend writes in the name of any user, and edits and deletes as a moderator does."""
 
 from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from server.api.backends.fields import AuthorField, Channel, User, without_controls
+from server.api.backends.fields import AuthorField, Channel, MessageKey, User, without_controls
+from server.api.backends.shapes import MessageState
 from server.api.backends.table import Answer, Body, Call, Operation, Params, Reply
-from server.application.commands import Content, Id, Send, Text
+from server.application.commands import Content, Delete, Edit, Id, Send, Text
 from server.application.messages.publisher import Publisher
 from server.domain.appending import Appended
-from server.domain.backends import Scope, on_behalf_of
+from server.domain.backends import BACKEND, Scope, on_behalf_of
+from server.domain.errors import Conflict, NotFound
 from server.domain.limits import MAX_TEXT_CHARS
 from server.wire import messages
 from server.wire.words import Json
@@ -21,6 +23,10 @@ MAX_MENTIONS = 50
 REPLAYED = {"Idempotency-Replayed": "true"}
 """The header of an answer that tells of an earlier message."""
 
+MessageText = Annotated[
+    Text, WithJsonSchema(without_controls(MAX_TEXT_CHARS)), Field(description="Without control characters.")
+]
+
 
 class InChannel(Params):
     """A path that names a channel."""
@@ -28,47 +34,98 @@ class InChannel(Params):
     channel: Channel
 
 
-class NewMessage(Body, Content):
+class OfMessage(InChannel):
+    """A path that names a message."""
+
+    id: MessageKey
+
+
+class MessageContent(Body, Content):
+    """A text, and data of the application (a JSON object, at most 8 KiB)."""
+
+    text: MessageText
+
+
+class NewMessage(MessageContent):
     """A message to be written."""
 
     author: AuthorField
-    text: Annotated[Text, WithJsonSchema(without_controls(MAX_TEXT_CHARS))]
     reply_to: Annotated[Id, Field(description="The id of the message that this one answers.")] | None = None
     mentions: list[User] = Field(default=[], max_length=MAX_MENTIONS, description="Without effect in this version.")
-    mark_read: Annotated[bool, Field(description="Without effect in this version.")] = False
+    mark_read: bool = Field(default=True, description="Without effect in this version.")
 
 
-class Written(Answer):
-    """A message that is in the log. `duplicate`: it was there already, by the same `Idempotency-Key`."""
+class Changed(Answer):
+    """A message as it is in the log now, and the position of the event that made it so."""
 
-    message: dict[str, Any]
+    message: MessageState
     epoch: str
     offset: int
+
+
+class Written(Changed):
+    """A message that is in the log. `duplicate`: it was there already, under the same `Idempotency-Key`."""
+
     duplicate: bool
 
 
 def operations(publisher: Publisher) -> list[Operation[Any, Any]]:
-    """Return the operations. `publisher` asks for no token's rates."""
+    """Return the operations. `publisher` asks for no user's rates."""
 
     async def post(call: Call[InChannel, NewMessage]) -> Reply:
         command = as_send(call.body, call.params.channel, call.idempotency_key)
+        call.target["user"] = call.body.author.id
         appended = await publisher.send(on_behalf_of(call.body.author.author), command)
-        call.target.update(id=messages.subject(appended.event)["id"], user=call.body.author.id)
-        return Reply(_written(appended), REPLAYED if appended.duplicate else {})
+        call.target["id"] = messages.subject(appended.event)["id"]
+        answer = _changed(appended) | {"duplicate": appended.duplicate}
+        return Reply(answer, REPLAYED if appended.duplicate else {})
 
+    async def edit(call: Call[OfMessage, MessageContent]) -> Reply:
+        named, body = call.params, call.body
+        given = {"channel", "id", *body.model_fields_set}
+        command = Edit.model_construct(given, channel=named.channel, id=named.id, text=body.text, data=body.data)
+        return Reply(_changed(await publisher.edit(on_behalf_of(BACKEND), command)))
+
+    async def delete(call: Call[OfMessage, Any]) -> Reply:
+        await publisher.delete(on_behalf_of(BACKEND), Delete.model_construct(**call.params.model_dump()))
+        return Reply()
+
+    of_channel, of_message = "/channels/{channel}/messages", "/channels/{channel}/messages/{id}"
     return [
         Operation(
-            Name.POST_MESSAGE,
-            "Write a message to a channel.",
-            "POST",
-            "/channels/{channel}/messages",
-            post,
-            Scope.PUBLISH,
-            InChannel,
-            NewMessage,
-            Written,
+            id=Name.POST_MESSAGE,
+            summary="Write a message to a channel.",
+            method="POST",
+            path=of_channel,
+            handle=post,
+            scope=Scope.PUBLISH,
+            params=InChannel,
+            body=NewMessage,
+            answer=Written,
             idempotent=True,
-        )
+        ),
+        Operation(
+            id=Name.EDIT_MESSAGE,
+            summary="Give a message a new text. Without `data` the old data stays, `null` removes it.",
+            method="PATCH",
+            path=of_message,
+            handle=edit,
+            scope=Scope.PUBLISH,
+            params=OfMessage,
+            body=MessageContent,
+            answer=Changed,
+            codes=(NotFound, Conflict),
+        ),
+        Operation(
+            id=Name.DELETE_MESSAGE,
+            summary="Delete a message. A deleted message stays deleted.",
+            method="DELETE",
+            path=of_message,
+            handle=delete,
+            scope=Scope.PUBLISH,
+            params=OfMessage,
+            codes=(NotFound,),
+        ),
     ]
 
 
@@ -77,11 +134,6 @@ def as_send(body: NewMessage, channel: str, key: str | None) -> Send:
     return Send.model_construct(channel=channel, text=body.text, data=body.data, reply_to=body.reply_to, key=key)
 
 
-def _written(appended: Appended) -> Json:
+def _changed(appended: Appended) -> Json:
     event = appended.event
-    return {
-        "message": messages.subject(event),
-        "epoch": event.epoch,
-        "offset": event.offset,
-        "duplicate": appended.duplicate,
-    }
+    return {"message": messages.subject(event), "epoch": event.epoch, "offset": event.offset}

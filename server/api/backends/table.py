@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel
 
 from server.application.commands import Command
-from server.domain.backends import ApiKey, Scope
+from server.domain.backends import Scope
 from server.domain.errors import (
     BadRequest,
     Internal,
@@ -77,7 +77,6 @@ B = TypeVar("B", bound=Body)
 class Call(Generic[P, B]):
     """A request that is allowed, and well formed."""
 
-    api_key: ApiKey
     params: P
     body: B
     idempotency_key: str | None
@@ -98,17 +97,17 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[P, B]):
     """A row of the table. `path` stands behind `PREFIX`; `codes` are its own errors; `idempotent`: it takes the header
-    `Idempotency-Key`; `tagged`: its answer has an `ETag`."""
+    `Idempotency-Key`; `tagged`: its answer has an `ETag`. Without a `scope` it asks for no key."""
 
     id: words.Operation
     summary: str
     method: str
     path: str
     handle: Callable[[Call[P, B]], Awaitable[Reply]]
-    scope: Scope
-    params: type[P]
-    body: type[B]
-    answer: type[Answer] | None = None
+    scope: Scope | None = None
+    params: type[P] = NoParams  # type: ignore[assignment]  # until a row says otherwise
+    body: type[B] = NoBody  # type: ignore[assignment]
+    answer: type[BaseModel] | None = None
     created: bool = False
     codes: tuple[type[MaruError], ...] = ()
     max_body: int = MAX_BODY_BYTES
