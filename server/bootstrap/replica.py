@@ -104,6 +104,7 @@ class Replica:
         """Report the replica as ready as soon as the other replicas can be reached for the first time."""
         await self.stores.bus.link.wait()
         self.readiness.started = True
+        self.lease.renew_soon()
         _log.info("ready")
         with suppress(Unavailable):  # then the first client that asks for a cookie makes the next try
             await self.cookies.get()
