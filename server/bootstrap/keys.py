@@ -5,8 +5,9 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
-from server.adapters.tokens.keys import MIN_SECRET_BYTES, Key, public_key, secret_key
+from server.adapters.tokens.keys import MIN_SECRET_BYTES, Key, public_keys, secret_key
 from server.adapters.tokens.strength import doubt, weakness
+from server.domain.outcomes import KeyOrigin
 from server.process.dev_secret import SecretUnusable, kept_secret
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
@@ -22,7 +23,7 @@ _log = structlog.get_logger("maru.server")
 def check_key(settings: Settings) -> None:
     """Raise `BadSetting` if the settings name a key or a secret that is unfit. Development may have a weak secret."""
     if settings.jwt_secret or settings.jwt_public_key:
-        token_key(settings)
+        token_keys(settings)
     for variable, secret in _secrets(settings):
         _check_secret(variable, secret, weak=bool(settings.dev))
 
@@ -36,8 +37,12 @@ def tell_of_doubts(settings: Settings) -> None:
 
 def _secrets(settings: Settings) -> list[tuple[str, str]]:
     """Return the secrets that are set, with their variables."""
-    both = (("MARU_JWT_SECRET", settings.jwt_secret), ("MARU_CLUSTER_SECRET", settings.cluster_secret))
-    return [(variable, given.get_secret_value()) for variable, given in both if given is not None]
+    known = (
+        ("MARU_JWT_SECRET", settings.jwt_secret),
+        ("MARU_JWT_SECRET_PREVIOUS", settings.jwt_secret_previous),
+        ("MARU_CLUSTER_SECRET", settings.cluster_secret),
+    )
+    return [(variable, given.get_secret_value()) for variable, given in known if given is not None]
 
 
 def _check_secret(variable: str, secret: str, *, weak: bool) -> None:
@@ -49,13 +54,19 @@ def _check_secret(variable: str, secret: str, *, weak: bool) -> None:
         raise BadSetting(f"{variable}: {problem}; {REMEDY}")
 
 
-def token_key(settings: Settings) -> Key:
-    """Return the key that tokens are checked with. Raises `BadSetting` if it is unfit."""
+def token_keys(settings: Settings) -> list[Key]:
+    """Return the keys that tokens are checked with, the current key first. Raises `BadSetting` if one is unfit."""
     variable = "MARU_JWT_SECRET" if settings.jwt_public_key is None else "MARU_JWT_PUBLIC_KEY"
     try:
         if settings.jwt_public_key is not None:
-            return public_key(settings.jwt_public_key)
-        return secret_key(signing_secret(settings))
+            return public_keys(settings.jwt_public_key)
+        keys = [secret_key(signing_secret(settings))]
+        if settings.jwt_secret_previous is not None:
+            variable = "MARU_JWT_SECRET_PREVIOUS"
+            until = settings.jwt_secret_previous_until
+            until_s = None if until is None else until.timestamp()
+            keys.append(secret_key(settings.jwt_secret_previous.get_secret_value(), KeyOrigin.PREVIOUS, until_s))
+        return keys
     except ValueError as error:
         raise BadSetting(f"{variable}: {error}") from None
 
@@ -82,4 +93,5 @@ def with_dev_secret(settings: Settings) -> Settings:
         secret = kept_secret(path)
     except SecretUnusable as error:
         raise StartRefused(str(error)) from None
-    return settings.model_copy(update={"jwt_secret": SecretStr(secret), "jwt_public_key": None})
+    own = {"jwt_secret": SecretStr(secret), "jwt_secret_previous": None, "jwt_public_key": None}
+    return settings.model_copy(update=own)

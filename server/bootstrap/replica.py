@@ -174,7 +174,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
     subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters, overload.check_read)
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     grace_ms = round(settings.token_grace * 1000)
-    sessions = Sessions(verifier(settings), transport, subscriptions.end, now_ms, grace_ms, limiter)
+    sessions = Sessions(verifier(settings, counters), transport, subscriptions.end, now_ms, grace_ms, limiter)
     slow_mode = _slow_mode(Rules(settings.channel_rules))
     fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
     publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode, fresh=fresh)

@@ -6,8 +6,10 @@ import structlog
 
 from server.adapters.tokens import minting
 from server.adapters.tokens.jwt_verifier import JwtVerifier
-from server.bootstrap.keys import signing_secret, token_key
+from server.adapters.tokens.key_source import FixedKeys
+from server.bootstrap.keys import signing_secret, token_keys
 from server.domain.identity import Grants
+from server.ports.metrics import TokenMetrics
 from server.settings.model import Settings
 
 _log = structlog.get_logger("maru.server")
@@ -23,15 +25,16 @@ def tell_of_any_issuer(settings: Settings) -> None:
         )
 
 
-def verifier(settings: Settings) -> JwtVerifier:
+def verifier(settings: Settings, metrics: TokenMetrics) -> JwtVerifier:
     """Make the verifier of tokens."""
     return JwtVerifier(
-        token_key(settings),
+        FixedKeys(*token_keys(settings)),
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         leeway_s=settings.jwt_leeway,
         default_grants=settings.default_grants,
         max_lifetime_s=settings.jwt_max_lifetime,
+        metrics=metrics,
     )
 
 

@@ -54,6 +54,26 @@ class ReplaySource(StrEnum):
     LOG = "log"  # the log had to be read
 
 
+class KeyOrigin(StrEnum):
+    """Which key a good token is signed with."""
+
+    CURRENT = "current"  # the secret, or the first public key, of the settings
+    PREVIOUS = "previous"  # the secret or public keys that the settings still take
+    JWKS = "jwks"  # a key of the issuer's set
+
+
+class JwksFetch(StrEnum):
+    """How a fetch of the issuer's keys ended."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"  # no connection, no TLS, or the answer broke off
+    LATE = "late"  # not within the time
+    STATUS = "status"  # an HTTP status other than 200, redirects included
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"  # no JSON, or no set of keys
+    NO_KEYS = "no_keys"  # none that may sign tokens
+
+
 class DrainEnd(StrEnum):
     """How a connection went during a drain."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.events import MessageEvent
-from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
+from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 
 
@@ -168,6 +168,18 @@ class ChannelMetrics(Protocol):
         ...
 
 
+class TokenMetrics(Protocol):
+    """How tokens are judged. The promises of `Metrics` hold."""
+
+    def token_verified(self, origin: KeyOrigin) -> None:
+        """A token was found good, for the first time or again."""
+        ...
+
+    def jwks_fetched(self, outcome: JwksFetch) -> None:
+        """The issuer was asked for its keys."""
+        ...
+
+
 class LoopMetrics(Protocol):
     """How the event loop fares. The promises of `Metrics` hold."""
 
@@ -196,6 +208,7 @@ class Metrics(
     ConnectionMetrics,
     CommandMetrics,
     ApiMetrics,
+    TokenMetrics,
     MessageMetrics,
     ChannelMetrics,
     LoopMetrics,

@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +69,8 @@ def _shown(value: object) -> str:
             return str(int(value))
         case float():
             return f"{value:.15g}"
+        case datetime():
+            return value.isoformat()
         case tuple():
             return ",".join(map(str, value))
         case Mapping():

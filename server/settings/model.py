@@ -1,5 +1,6 @@
 """The settings of a server: each `MARU_*` variable with its type, its bounds and its default."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -25,7 +26,7 @@ PREFIX = "MARU_"
 
 _HOUR = 3600.0
 
-_PRODUCTION = ("jwt_secret", "jwt_public_key", "redis_url", "cluster_secret", "api_keys")
+_PRODUCTION = ("jwt_secret", "jwt_secret_previous", "jwt_public_key", "redis_url", "cluster_secret", "api_keys")
 """Fields that development leaves alone."""
 
 _OWN_RULES = {
@@ -48,6 +49,7 @@ Pattern = Annotated[str, AfterValidator(values.pattern)]
 Proxy = Annotated[Network, BeforeValidator(values.trusted)]
 Origin = Annotated[str, AfterValidator(values.origin)]
 FilePath = Annotated[Path, BeforeValidator(values.file_path)]
+Moment = Annotated[datetime, BeforeValidator(values.moment)]
 PemText = Annotated[str, AfterValidator(values.pem_text)]
 ApiKey = Annotated[SecretStr, AfterValidator(values.api_key)]
 Reserved = Annotated[str | None, BeforeValidator(values.not_yet)]
@@ -95,7 +97,10 @@ class Settings(BaseSettings):
 
     jwt_secret: SecretStr | None = _private("a text of 32 bytes or more")
     jwt_secret_file: FilePath | None = None
-    jwt_public_key: PemText | None = _private("PEM text, or a PEM file's path")
+    jwt_secret_previous: SecretStr | None = _private("a text of 32 bytes or more")
+    jwt_secret_previous_file: FilePath | None = None
+    jwt_secret_previous_until: Moment | None = None
+    jwt_public_key: PemText | None = _private("PEM text of one or more keys, or a PEM file's path")
     jwt_public_key_file: FilePath | None = None
     jwt_jwks_url: Reserved = _private("nothing")
     jwt_issuer: str | None = None
@@ -231,6 +236,10 @@ class Settings(BaseSettings):
     def _one_key(self) -> Self:
         if self.jwt_secret and self.jwt_public_key:
             raise ValueError("MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them")
+        if self.jwt_secret_previous and not self.jwt_secret:
+            raise ValueError("MARU_JWT_SECRET_PREVIOUS: set without MARU_JWT_SECRET, the secret that comes after it")
+        if self.jwt_secret_previous_until and not self.jwt_secret_previous:
+            raise ValueError("MARU_JWT_SECRET_PREVIOUS_UNTIL: set without MARU_JWT_SECRET_PREVIOUS, whose end it is")
         if not (self.jwt_secret or self.jwt_public_key or self.dev):
             raise ValueError(
                 "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more; make one: openssl rand -hex 32 "

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +18,9 @@ _UNITS_MS = {"ms": 1, "": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 8
 _SIZES = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SIZE = re.compile(r"(\d{1,15})\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|h|d)?", re.ASCII)
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)  # RFC 3339, section 5.6
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII | re.IGNORECASE)
 _API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
@@ -34,6 +38,17 @@ def duration(value: object) -> float:
     if milliseconds != milliseconds.to_integral_value():
         raise ValueError("expected whole milliseconds")
     return int(milliseconds) / 1_000
+
+
+def moment(value: object) -> datetime:
+    """Read a date and time with its offset from UTC (RFC 3339). Raises `ValueError`."""
+    try:
+        found = datetime.fromisoformat(str(value)) if _MOMENT.fullmatch(str(value)) else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError("expected a date and time of RFC 3339 such as 2027-01-31T12:00:00Z")
+    return found
 
 
 def size(value: object) -> int:

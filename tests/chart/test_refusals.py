@@ -197,6 +197,17 @@ TEMPLATES: list[tuple[Values, str]] = [
     ({"config": {"retentionAge": "36501d"}}, "config.retentionAge: 36501d, expected a duration from 1s to 36500d"),
     ({"config": {"pingInterval": 10_000}}, "config.pingInterval: 10000, expected a duration from 1ms to 1h"),
     ({"config": {"pingTimeout": "0.1ms"}}, "config.pingTimeout: 0.1ms, expected a duration from 1ms to 1h"),
+    (
+        {"auth": {"existingSecret": "", "jwtPublicKey": "PUBLIC KEY-----", "previousSecret": "maru-secrets"}},
+        "auth.previousSecret: set without the HS256 secret that comes after it",
+    ),
+    ({"auth": {"previousSecret": f"{SECRET}_"}}, "auth.previousSecret: expected the name of a Secret"),
+    ({"auth": {"previousSecretKey": "a b"}}, "auth.previousSecretKey: expected a key of the Secret"),
+    ({"auth": {"previousUntil": "2027-01-31T12:00:00Z"}}, "auth.previousUntil: set without auth.previousSecret"),
+    (
+        {"auth": {"previousSecret": "maru-secrets", "previousUntil": "2027-01-31"}},
+        "auth.previousUntil: 2027-01-31, expected a date and time such as 2027-01-31T12:00:00Z",
+    ),
     ({"auth": {"maxLifetime": "36501d"}}, "auth.maxLifetime: 36501d, expected a duration up to 36500d"),
     ({"auth": {"leeway": "6m"}}, "auth.leeway: 6m, expected a duration from 0 to 5m"),
     (

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ NOT_IN_THE_CHART = {
     "MARU_DEV",
     "MARU_JWT_JWKS_URL",
     "MARU_JWT_SECRET_FILE",
+    "MARU_JWT_SECRET_PREVIOUS_FILE",
     "MARU_JWT_PUBLIC_KEY_FILE",
     "MARU_REDIS_URL_FILE",
     "MARU_CLUSTER_SECRET_FILE",
@@ -30,10 +32,14 @@ NOT_IN_THE_CHART = {
 
 SECRETS = {
     "MARU_JWT_SECRET": "only-for-tests-0123456789abcdef0123456789",
+    "MARU_JWT_SECRET_PREVIOUS": "only-for-tests-before-0123456789abcdef0123",
     "MARU_REDIS_URL": "redis://redis:6379/0",
     "MARU_CLUSTER_SECRET": "only-for-tests-of-a-cluster-0123456789abcdef",
     "MARU_API_KEYS": "one-key-of-a-backend,another-key-of-one",
 }
+
+
+PREVIOUS = {"auth": {"previousSecret": "maru-secrets", "previousUntil": "2027-01-31T12:00:00Z"}}
 
 
 @pytest.fixture(autouse=True)
@@ -107,11 +113,18 @@ def test_no_setting_is_out_of_reach(everything: dict[str, Any]) -> None:
     """A setting that is added to the server is added to the chart."""
     given = (
         environment(render(everything, {"config": {"maxOutbound": "256MiB", "maxLogBytes": "6GiB"}})).keys()
-        | environment(render(AUTH)).keys()
+        | environment(render(AUTH, PREVIOUS)).keys()
     )
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert known - given == NOT_IN_THE_CHART
     assert {name for name in given if name.startswith(PREFIX)} <= known
+
+
+def test_a_previous_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from its Secret, beside the secret that has taken its place, with its end."""
+    settings = _loaded(render(AUTH, PREVIOUS), monkeypatch)
+    assert settings.jwt_secret_previous is not None
+    assert settings.jwt_secret_previous_until == datetime(2027, 1, 31, 12, tzinfo=UTC)
 
 
 def test_replicas_with_redis_share_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

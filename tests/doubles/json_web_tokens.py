@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.adapters.tokens.jwt_verifier import JwtVerifier
+from server.adapters.tokens.key_source import FixedKeys
 from server.adapters.tokens.keys import secret_key
 
 SECRET = "a secret of the tests, longer than 32 bytes"
@@ -39,7 +40,7 @@ def token(header: dict[str, Any] | None = None, **claims: Any) -> str:
 
 def verifier(**options: Any) -> JwtVerifier:
     """One with the tests' secret, and a clock that stands at NOW."""
-    return JwtVerifier(secret_key(SECRET), leeway_s=LEEWAY, now_s=lambda: NOW, **options)
+    return JwtVerifier(FixedKeys(secret_key(SECRET)), leeway_s=LEEWAY, now_s=lambda: NOW, **options)
 
 
 def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:

@@ -3,7 +3,7 @@
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
 from server.domain.events import MessageEvent
-from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
+from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics, Snapshot, Traffic
 from server.wire.words import Command
@@ -40,6 +40,12 @@ class RecordingMetrics(Metrics):
 
     def api_answered(self, operation: str, status: int, seconds: float) -> None:
         self.told.append(("api_answered", operation, status, seconds))
+
+    def token_verified(self, origin: KeyOrigin) -> None:
+        self.told.append(("token_verified", origin))
+
+    def jwks_fetched(self, outcome: JwksFetch) -> None:
+        self.told.append(("jwks_fetched", outcome))
 
     def appended(self, seconds: float) -> None:
         self.told.append(("appended", seconds))

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.__main__ import main
 from server.adapters.tokens.jwt_verifier import JwtVerifier
+from server.adapters.tokens.key_source import FixedKeys
 from server.adapters.tokens.keys import secret_key
 from server.bootstrap.keys import DEV_SECRET_FILE
 from server.domain.identity import Action
@@ -142,7 +143,8 @@ async def test_a_minted_token_is_verified(run: Run) -> None:
         JWT_AUDIENCE="chat",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    identity = await JwtVerifier(secret_key(SECRET), issuer="maru", audience="chat").verify(ended.stdout.strip())
+    verifier = JwtVerifier(FixedKeys(secret_key(SECRET)), issuer="maru", audience="chat")
+    identity = await verifier.verify(ended.stdout.strip())
     assert (identity.user, identity.name) == ("alice", "Alice")
     assert identity.grants == {
         "room:*": {Action.JOIN, Action.SEND},
@@ -165,7 +167,7 @@ async def test_development_keeps_its_secret(
     assert [path.name for path in file.parent.iterdir()] == [DEV_SECRET_FILE]
     secret = file.read_text().strip()
     for text in (first.stdout, second.out):
-        assert (await JwtVerifier(secret_key(secret)).verify(text.strip())).user == "bob"
+        assert (await JwtVerifier(FixedKeys(secret_key(secret))).verify(text.strip())).user == "bob"
     assert secret not in first.stdout + first.stderr + second.out + second.err
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
-from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
+from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Snapshot, Traffic
 from server.wire.words import Command
@@ -53,12 +53,15 @@ def test_labels_and_unit_are_those_of_the_samples(name: str, unit: str, labels: 
         (Refusal, lambda: row("maru_admission_refusals_total")),
         (NotResumable, lambda: row("maru_resumes_total")),
         (ReplaySource, lambda: row("maru_replays_total")),
+        (KeyOrigin, lambda: set(row("maru_tokens_verified_total")) & set(KeyOrigin)),
+        (JwksFetch, lambda: row("maru_jwks_fetches_total")),
         (DrainEnd, lambda: row("maru_drain_closed_total")),
     ],
 )
 def test_each_value_of_a_label_is_explained(values: type[CloseReason], section: Callable[[], list[str]]) -> None:
     """The closed sets, all of them and nothing else."""
-    assert {value.value for value in values} == set(section()) - {"recovered", "MARU_ADMISSION_RATE"}
+    settings = {"MARU_ADMISSION_RATE", "MARU_JWT_JWKS_URL"}
+    assert {value.value for value in values} == set(section()) - {"recovered"} - settings
 
 
 def row(name: str) -> list[str]:

@@ -66,13 +66,15 @@
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
 {{- define "maru.checkSecretNames" -}}
 {{- $values := .Values -}}
-{{- range $group := list "auth" "redis" "cluster" "apiKeys" -}}
-{{- $at := get $values $group -}}
-{{- if or (gt (len $at.existingSecret) 253) (not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$" $at.existingSecret)) -}}
-{{- fail (printf "%s.existingSecret: expected the name of a Secret (a-z, 0-9, - and .), not what is in it" $group) -}}
+{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "cluster.existingSecret" "apiKeys.existingSecret" -}}
+{{- $path := splitList "." $name -}}
+{{- $at := get $values (first $path) -}}
+{{- $secret := get $at (last $path) -}}
+{{- if or (gt (len $secret) 253) (not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$" $secret)) -}}
+{{- fail (printf "%s: expected the name of a Secret (a-z, 0-9, - and .), not what is in it" $name) -}}
 {{- end -}}
-{{- if not (regexMatch "^[-._a-zA-Z0-9]{1,253}$" $at.existingSecretKey) -}}
-{{- fail (printf "%s.existingSecretKey: expected a key of the Secret (letters, digits, -, _ and .), not what is under it" $group) -}}
+{{- if not (regexMatch "^[-._a-zA-Z0-9]{1,253}$" (get $at (printf "%sKey" (last $path)))) -}}
+{{- fail (printf "%sKey: expected a key of the Secret (letters, digits, -, _ and .), not what is under it" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -88,6 +90,15 @@
 {{- end -}}
 {{- if gt (len $given) 1 -}}
 {{- fail (printf "auth: %s are set, expected one of them" (join " and " $given)) -}}
+{{- end -}}
+{{- if and $auth.previousSecret (not (or $auth.existingSecret $auth.jwtSecret)) -}}
+{{- fail "auth.previousSecret: set without the HS256 secret that comes after it. Set auth.existingSecret, or unset auth.previousSecret" -}}
+{{- end -}}
+{{- if and $auth.previousUntil (not $auth.previousSecret) -}}
+{{- fail "auth.previousUntil: set without auth.previousSecret, whose end it is" -}}
+{{- end -}}
+{{- if not (regexMatch "^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2}))?$" $auth.previousUntil) -}}
+{{- fail (printf "auth.previousUntil: %s, expected a date and time such as 2027-01-31T12:00:00Z" $auth.previousUntil) -}}
 {{- end -}}
 {{- if and .Values.redis.url .Values.redis.existingSecret -}}
 {{- fail "redis: redis.url and redis.existingSecret are set, expected one of them" -}}
@@ -168,7 +179,7 @@
 {{- end -}}
 
 {{- define "maru.checkEnv" -}}
-{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_API_KEYS") -}}
+{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_JWT_SECRET_PREVIOUS" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_API_KEYS") -}}
 {{- range .Values.extraEnv -}}
 {{- if eq (upper .name) "MARU_DEV" -}}
 {{- fail "extraEnv: MARU_DEV gives everybody tokens for every user; it is for a desk, not for a cluster" -}}

@@ -83,6 +83,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- with $config.trustedProxies }}{{- $_ := set $env "MARU_TRUSTED_PROXIES" (join "," .) }}{{- end -}}
 {{- with .Values.auth.issuer }}{{- $_ := set $env "MARU_JWT_ISSUER" . }}{{- end -}}
 {{- with .Values.auth.audience }}{{- $_ := set $env "MARU_JWT_AUDIENCE" . }}{{- end -}}
+{{- with .Values.auth.previousUntil }}{{- $_ := set $env "MARU_JWT_SECRET_PREVIOUS_UNTIL" . }}{{- end -}}
 {{- with .Values.auth.jwtPublicKey }}{{- $_ := set $env "MARU_JWT_PUBLIC_KEY" . }}{{- end -}}
 {{- with .Values.auth.defaultGrants }}{{- $_ := set $env "MARU_DEFAULT_GRANTS" (toJson .) }}{{- end -}}
 {{- if not (kindIs "map" $config.limits) }}{{- $_ := set $env "MARU_LIMITS" "off" -}}
@@ -111,6 +112,9 @@ server must refuse to start, and not fall back to a log of its own. */}}
   {{- else if $source.inline -}}
     {{- $_ := set $found $variable (dict "name" $own "key" $source.at.existingSecretKey) -}}
   {{- end -}}
+{{- end -}}
+{{- with .Values.auth.previousSecret -}}
+  {{- $_ := set $found "MARU_JWT_SECRET_PREVIOUS" (dict "name" . "key" $.Values.auth.previousSecretKey) -}}
 {{- end -}}
 {{- toYaml $found -}}
 {{- end -}}

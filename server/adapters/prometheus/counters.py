@@ -11,7 +11,7 @@ from math import inf
 
 from server.domain.errors import TABLE, Internal
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent
-from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
+from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.rates import SCOPES
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
@@ -96,6 +96,9 @@ class Counters(Metrics):
         # Requests of backends by operation and status, and the times of their answers.
         self.api_requests = {(str(name), status): 0 for name in (*Operation, UNKNOWN) for status in STATUSES}
         self.api_times = Histogram()
+        # Tokens that were found good, by their key; fetches of the issuer's keys by outcome.
+        self.tokens = CounterSet(*KeyOrigin)
+        self.jwks_fetches = CounterSet(*JwksFetch)
         # Times of a message's way: into the log; from its publication to its members.
         self.append_times = Histogram()
         self.write_times = Histogram()
@@ -145,6 +148,12 @@ class Counters(Metrics):
         known = (operation, status) in self.api_requests
         self.api_requests[(operation, status) if known else (UNKNOWN, 500)] += 1
         self.api_times.add(seconds)
+
+    def token_verified(self, origin: KeyOrigin) -> None:
+        self.tokens.add(origin)
+
+    def jwks_fetched(self, outcome: JwksFetch) -> None:
+        self.jwks_fetches.add(outcome)
 
     def appended(self, seconds: float) -> None:
         self.append_times.add(seconds)

@@ -50,6 +50,7 @@ class Exposition(Collector):
         yield InfoMetricFamily("maru_build", "What runs here.", {"version": self._version})
         yield from self._of_the_snapshot()
         yield from self._of_connections()
+        yield from self._of_tokens()
         yield from self._of_messages()
         yield from self._of_backends()
         yield from self._of_channels()
@@ -95,6 +96,10 @@ class Exposition(Collector):
         yield GaugeMetricFamily("maru_outbound_queued", "Bytes that wait for slow readers.", queued, unit="bytes")
         queued = traffic.inbound_queued_bytes
         yield GaugeMetricFamily("maru_inbound_queued", "Bytes that were read and wait.", queued, unit="bytes")
+
+    def _of_tokens(self) -> Iterator[Metric]:
+        yield _labelled("maru_tokens_verified", "Tokens that were found good.", "key", self._counters.tokens)
+        yield _labelled("maru_jwks_fetches", "Fetches of the issuer's keys.", "outcome", self._counters.jwks_fetches)
 
     def _of_messages(self) -> Iterator[Metric]:
         counters = self._counters

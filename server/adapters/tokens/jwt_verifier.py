@@ -2,22 +2,20 @@
 
 PyJWT's algorithms check the signatures of public keys. This package parses the compact form and the claims itself, so
 that it decides on clock and leeway, JSON is strict, and each refusal has a text of its own that holds nothing of the
-token. `PyJWS` accepts the same tokens (a test compares the two), but looks at each of their characters in Python.
+token.
 """
 
 import hashlib
-import re
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
+from server.adapters.tokens import compact
 from server.adapters.tokens.claims import (
     MAX_TOKEN_ID_CHARS,
-    decode_base64url,
     display_name,
     grant_pattern,
     known_actions,
@@ -26,10 +24,14 @@ from server.adapters.tokens.claims import (
     tier,
     user_id,
 )
+from server.adapters.tokens.compact import MALFORMED
+from server.adapters.tokens.key_source import KeySource
 from server.adapters.tokens.keys import SIGNATURE_CHECKS, Key
+from server.adapters.tokens.remembered import Remembered, Verified
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action, CompiledGrants, Grants, Identity
 from server.domain.limits import MAX_TOKEN_CHARS
+from server.ports.metrics import SILENT, TokenMetrics
 from server.ports.token_verifier import TokenVerifier
 
 MAX_GRANTS = 1_000
@@ -39,33 +41,9 @@ MAX_SHARED_GRANTS = 256
 SHARED_PATTERNS = 16
 """Bounds of the grants that are kept to be shared: issuers write the same few patterns into the tokens of many."""
 
-MAX_CACHED_HEADERS = 64
-"""Bound of the headers whose check is cached: an issuer writes the same header into every token."""
-
-MAX_CACHED_TOKENS = 16_384
-"""Bound of the tokens whose check is cached, by their hash: after a deploy every client returns with the same token."""
-
-MAX_CACHED_CHARS = 8 * 1024 * 1024
-"""Bound of the cached tokens' lengths together: the memory for a token grows with its grants."""
-
-_SEGMENT = rb"([A-Za-z0-9_-]*={0,2})"
-
-_COMPACT = re.compile(_SEGMENT + rb"\." + _SEGMENT + rb"\." + _SEGMENT)  # RFC 7515, section 7.1
-_MALFORMED = "the token is malformed"
-_BEARER = b"bearer "
-
-
-class _Verified(NamedTuple):
-    """A token whose signature and claims are good. Its times, in seconds since the epoch, are checked at each use."""
-
-    identity: Identity
-    not_before_s: float | None
-    expires_s: float
-    chars: int  # length of the token
-
 
 class JwtVerifier(TokenVerifier):
-    """Verifies tokens signed with the same key.
+    """Verifies tokens that are signed with one of the keys of a source.
 
     If `issuer` is set, a token must name it; the same holds for `audience`. If no audience is set, a token that has one
     is refused (RFC 7519, section 4.1.3). A token without the claim `channels` has `default_grants`; an empty claim
@@ -74,9 +52,9 @@ class JwtVerifier(TokenVerifier):
     must say when it was issued, and live no longer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a value for each demand on a token
         self,
-        key: Key,
+        keys: KeySource,
         *,
         issuer: str | None = None,
         audience: str | None = None,
@@ -84,8 +62,9 @@ class JwtVerifier(TokenVerifier):
         default_grants: Grants | None = None,
         max_lifetime_s: float = 0.0,
         now_s: Callable[[], float] = time.time,
+        metrics: TokenMetrics = SILENT,
     ) -> None:
-        self._key = key  # fixed for the life of the process, as the caches require
+        self._keys = keys
         self._issuer = issuer  # the claim `iss` that a token must have; None: any
         self._audience = audience  # the name that a token's `aud` must hold; None: a token must have no `aud`
         self._leeway_s = leeway_s  # added to `exp` and subtracted from `nbf`
@@ -93,38 +72,62 @@ class JwtVerifier(TokenVerifier):
         self._default_grants: Final = CompiledGrants(default_grants or {})
         self._max_lifetime_s = max_lifetime_s  # from `iat` to `exp`, at most; 0: any
         self._now_s = now_s  # the clock
-        self._signature_matches = SIGNATURE_CHECKS[key.algorithm]
-        self._header_fault = lru_cache(maxsize=MAX_CACHED_HEADERS)(self._check_header)
-        self._cache: OrderedDict[bytes, _Verified] = OrderedDict()  # by the token's hash, the oldest first
-        self._cached_chars = 0  # lengths of the tokens in the cache, added up
+        self._metrics = metrics
+        self._remembered = Remembered()
+
+    def verify_at_once(self, token: str) -> Identity | None:
+        """Return the identity that the token grants; None if its key has to be asked for.
+
+        Raises `Unauthenticated`, `TokenExpired` or `Unavailable`. Takes about 30 µs of CPU with HS256, so it needs no
+        thread. Of a token that is remembered, the key and the times are checked.
+        """
+        return self._verify(token, asked=False)
 
     async def verify(self, token: str) -> Identity:
-        """As `verify_at_once`."""
-        return self.verify_at_once(token)
+        """As `verify_at_once`, and ask for the key if it has to be asked for."""
+        identity = self._verify(token, asked=False)
+        if identity is None:
+            await self._keys.ask()
+            identity = self._verify(token, asked=True)
+            assert identity is not None  # promised by `find` after `ask`
+        return identity
 
-    def verify_at_once(self, token: str) -> Identity:
-        """Return the identity that the token grants. Raises `Unauthenticated` or `TokenExpired`.
+    def forget(self) -> None:
+        """Forget which tokens were good: each is verified anew."""
+        self._remembered.clear()
 
-        Takes about 30 µs of CPU with HS256, so it needs no thread. Of a token in the cache only the times are checked.
-        """
+    def _verify(self, token: str, *, asked: bool) -> Identity | None:
         if len(token) > MAX_TOKEN_CHARS:
             raise Unauthenticated(f"the token is longer than {MAX_TOKEN_CHARS} characters")
         if not token.isascii():
-            raise Unauthenticated(_MALFORMED)
-        written = token.encode()
+            raise Unauthenticated(MALFORMED)
+        written, now_s = token.encode(), self._now_s()
         digest = hashlib.sha256(written).digest()
-        verified = self._cache.get(digest)
-        if verified is None:
-            verified = self._verify_new(written)
-            self._check_times(verified)
-            self._remember(digest, verified)
+        verified = self._remembered.find(digest)
+        if verified is not None and not self._keys.holds(verified.key, now_s):
+            self._remembered.discard(digest)
+            verified = None
+        if verified is not None:
+            self._check_times(verified, now_s)
         else:
-            self._check_times(verified)
+            verified = self._verify_new(written, now_s, asked=asked)
+            if verified is None:
+                return None
+            self._check_times(verified, now_s)
+            self._remembered.add(digest, verified)
+        self._metrics.token_verified(verified.key.origin)
         return verified.identity
 
-    def _verify_new(self, token: bytes) -> _Verified:
-        claims, fault = self._decode(token)
+    def _verify_new(self, token: bytes, now_s: float, *, asked: bool) -> Verified | None:
+        signed = compact.read(token)
         # Raised outside of any `except`, so that no library's error, which may quote the token, is chained to it.
+        if isinstance(signed, str):
+            raise Unauthenticated(signed)
+        keys = self._keys.find(signed.header.key_id, now_s, asked=asked)
+        if keys is None:
+            return None
+        key = _signer(signed, keys)
+        claims, fault = _claims(signed.payload)
         if claims is None:
             raise Unauthenticated(fault)
         self._check_origin(claims)
@@ -141,45 +144,9 @@ class JwtVerifier(TokenVerifier):
             token_id=optional_text(claims, "jti", MAX_TOKEN_ID_CHARS),
             tier=tier(claims),
             issued_at=None if issued_s is None else int(issued_s),
+            key_id=key.id,
         )
-        return _Verified(identity, numeric_date(claims, "nbf"), expires_s, len(token))
-
-    def _remember(self, digest: bytes, verified: _Verified) -> None:
-        """Put a verified token into the cache, and drop the oldest over its bounds. The token's text is not kept."""
-        self._cache[digest] = verified
-        self._cached_chars += verified.chars
-        while len(self._cache) > MAX_CACHED_TOKENS or self._cached_chars > MAX_CACHED_CHARS:
-            self._cached_chars -= self._cache.popitem(last=False)[1].chars
-
-    def _decode(self, token: bytes) -> tuple[dict[str, Any] | None, str]:
-        """Check the signature (RFC 7515, section 5.2). Return the claims, or None and the reason to refuse."""
-        found = _COMPACT.fullmatch(token)
-        if found is None:
-            bearer = token[: len(_BEARER)].lower() == _BEARER
-            return None, f'{_MALFORMED}: send it without "Bearer "' if bearer else _MALFORMED
-        try:
-            if (fault := self._header_fault(found[1])) is not None:
-                return None, fault
-            payload, signature = decode_base64url(found[2]), decode_base64url(found[3])
-            if not self._signature_matches(token[: found.end(2)], self._key.material, signature):
-                return None, "the token's signature does not match"
-            claims = orjson.loads(payload)
-        except (ValueError, RecursionError):
-            return None, _MALFORMED
-        if not isinstance(claims, dict):
-            return None, "the token's claims are no JSON object"
-        return claims, ""
-
-    def _check_header(self, written: bytes) -> str | None:
-        """Return the reason to refuse a header; None if it is good. Raises `ValueError` if it is no JSON."""
-        header = orjson.loads(decode_base64url(written))
-        if not isinstance(header, dict) or not isinstance(header.get("kid", ""), str):
-            return _MALFORMED
-        if "crit" in header or "b64" in header:
-            return "the token's header asks for an extension that is not supported"
-        if header.get("alg") != self._key.algorithm:
-            return f"the token's algorithm is not allowed; expected {self._key.algorithm}"
-        return None
+        return Verified(identity, key, numeric_date(claims, "nbf"), expires_s, len(token))
 
     def _check_origin(self, claims: Mapping[str, Any]) -> None:
         if self._issuer is not None and claims.get("iss") != self._issuer:
@@ -201,11 +168,10 @@ class JwtVerifier(TokenVerifier):
         if expires_s - issued_s > limit_s:
             raise Unauthenticated(f"the token lives longer than the bound of {limit_s:.15g} s from 'iat' to 'exp'")
 
-    def _check_times(self, verified: _Verified) -> None:
-        now = self._now_s()
-        if verified.not_before_s is not None and now + self._leeway_s < verified.not_before_s:
+    def _check_times(self, verified: Verified, now_s: float) -> None:
+        if verified.not_before_s is not None and now_s + self._leeway_s < verified.not_before_s:
             raise Unauthenticated("the token is not valid yet ('nbf')")
-        if now >= verified.expires_s + self._leeway_s:
+        if now_s >= verified.expires_s + self._leeway_s:
             raise TokenExpired("the token has expired")
 
     def _grants(self, claims: Mapping[str, Any]) -> CompiledGrants:
@@ -218,6 +184,35 @@ class JwtVerifier(TokenVerifier):
             raise Unauthenticated(f"the token's 'channels' has more than {MAX_GRANTS} patterns")
         grants = tuple([(grant_pattern(pattern), known_actions(actions)) for pattern, actions in channels.items()])
         return _shared_grants(grants) if len(grants) <= SHARED_PATTERNS else CompiledGrants(dict(grants))
+
+
+def _signer(signed: compact.Signed, keys: Sequence[Key]) -> Key:
+    """Return the key that has signed a token (RFC 7515, section 5.2). Raises `Unauthenticated`."""
+    header, text, _, signature = signed
+    fitting = [key for key in keys if key.algorithm == header.algorithm]
+    if not fitting:
+        expected = " or ".join(dict.fromkeys(key.algorithm for key in keys))
+        raise Unauthenticated(f"the token's algorithm is not allowed; expected {expected}")
+    for key in fitting:
+        if _matches(key, text, signature):
+            return key
+    raise Unauthenticated("the token's signature does not match")
+
+
+def _matches(key: Key, text: bytes, signature: bytes) -> bool:
+    try:
+        return SIGNATURE_CHECKS[key.algorithm](text, key.material, signature)
+    except ValueError:  # of a signature that is none of the algorithm's
+        return False
+
+
+def _claims(payload: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Return the claims, or None and the reason to refuse."""
+    try:
+        claims = orjson.loads(payload)
+    except (ValueError, RecursionError):
+        return None, MALFORMED
+    return (claims, "") if isinstance(claims, dict) else (None, "the token's claims are no JSON object")
 
 
 @lru_cache(maxsize=MAX_SHARED_GRANTS)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from server.bootstrap.keys import check_key, tell_of_doubts, token_key
+from server.bootstrap.keys import check_key, tell_of_doubts, token_keys
 from server.settings.choices import Development
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
@@ -85,19 +85,19 @@ def test_an_unfit_public_key_is_one_line(name: str) -> None:
 def test_fit_keys_pass() -> None:
     """The key's type gives its algorithm."""
     check_key(settings(secret=SECRET))
-    assert token_key(settings(secret=SECRET)).algorithm == "HS256"
+    assert [key.algorithm for key in token_keys(settings(secret=SECRET))] == ["HS256"]
     check_key(settings(public_key=pem(PRIVATE_KEY)))
-    assert token_key(settings(public_key=pem(PRIVATE_KEY))).algorithm == "EdDSA"
+    assert [key.algorithm for key in token_keys(settings(public_key=pem(PRIVATE_KEY)))] == ["EdDSA"]
 
 
 def test_development_may_have_no_key_yet() -> None:
     """Nothing is refused before the development secret is made; without it no token can be checked."""
     check_key(settings())
     with pytest.raises(StartRefused, match="MARU_JWT_SECRET: not set"):
-        token_key(settings())
+        token_keys(settings())
 
 
-@pytest.mark.parametrize("name", ["jwt_secret", "cluster_secret"])
+@pytest.mark.parametrize("name", ["jwt_secret", "jwt_secret_previous", "cluster_secret"])
 def test_a_weak_secret_is_refused_outside_of_development(name: str) -> None:
     """One that can be guessed or is published, or is short, in a line without it; a random one passes."""
     lines = {
@@ -112,7 +112,7 @@ def test_a_weak_secret_is_refused_outside_of_development(name: str) -> None:
     check_key(production(name, token_hex(32)))
 
 
-@pytest.mark.parametrize("name", ["jwt_secret", "cluster_secret"])
+@pytest.mark.parametrize("name", ["jwt_secret", "jwt_secret_previous", "cluster_secret"])
 def test_a_secret_that_may_be_guessed_is_warned_of(name: str) -> None:
     """At each start, without the secret; not of a random one, nor in development."""
     with capture_logs() as lines:
@@ -127,5 +127,5 @@ def test_a_secret_that_may_be_guessed_is_warned_of(name: str) -> None:
 
 def production(name: str, secret: str) -> Settings:
     """Settings of a production in which one secret is this."""
-    held = {"jwt_secret": SecretStr(token_hex(32)), "cluster_secret": None} | {name: SecretStr(secret)}
-    return Settings(_env_file=None, jwt_secret=held["jwt_secret"], cluster_secret=held["cluster_secret"])
+    held: dict[str, Any] = {"jwt_secret": SecretStr(token_hex(32))} | {name: SecretStr(secret)}
+    return Settings(_env_file=None, **held)

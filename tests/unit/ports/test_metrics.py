@@ -2,7 +2,7 @@
 
 import inspect
 
-from server.domain.outcomes import CloseReason, DrainEnd, ReplaySource
+from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, ReplaySource
 from server.ports.metrics import SILENT, Metrics
 from tests.doubles.samples import event
 
@@ -16,6 +16,8 @@ def test_the_silent_one_knows_every_call() -> None:
         "scope": "session",
         "seconds": 1.0,
         "event": event(1),
+        "origin": KeyOrigin.CURRENT,
+        "outcome": JwksFetch.OK,
         "not_resumable": None,
         "source": ReplaySource.LOG,
         "active": True,

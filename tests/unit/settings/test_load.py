@@ -102,6 +102,18 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "secret missing": ({"JWT_SECRET": ""}, "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more"),
     "api key short": ({"API_KEYS": "canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),
     "api key spaced": ({"API_KEYS": "canary canary canary"}, "MARU_API_KEYS: expected keys of 16 to 256 printable"),
+    "previous alone": (
+        {"JWT_SECRET": "", "JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----canary", "JWT_SECRET_PREVIOUS": "canary" * 6},
+        "MARU_JWT_SECRET_PREVIOUS: set without MARU_JWT_SECRET, the secret that comes after it",
+    ),
+    "until alone": (
+        {"JWT_SECRET_PREVIOUS_UNTIL": "2027-01-31T12:00:00Z"},
+        "MARU_JWT_SECRET_PREVIOUS_UNTIL: set without MARU_JWT_SECRET_PREVIOUS, whose end it is",
+    ),
+    "until no moment": (
+        {"JWT_SECRET_PREVIOUS": "canary" * 6, "JWT_SECRET_PREVIOUS_UNTIL": "tomorrow"},
+        "MARU_JWT_SECRET_PREVIOUS_UNTIL: expected a date and time of RFC 3339 such as 2027-01-31T12:00:00Z, got 'tomo",
+    ),
     "public key no file": ({"JWT_PUBLIC_KEY": "/canary.pem"}, "MARU_JWT_PUBLIC_KEY: expected PEM text, or the path"),
     "public key beside a secret": (
         {"JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----canary"},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.settings.values import duration
+from server.settings.values import duration, moment
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,12 @@ def test_no_durations(text: object) -> None:
     """Anything else, and parts of a millisecond."""
     with pytest.raises(ValueError, match="expected"):
         duration(text)
+
+
+def test_moments_of_rfc_3339() -> None:
+    """With an offset, or Z; anything that could be meant otherwise is refused."""
+    assert moment("2027-01-31T12:00:00Z").timestamp() == 1_801_396_800
+    assert moment("2027-01-31t13:00:00.250+01:00").timestamp() == 1_801_396_800.25
+    for bad in ("2027-01-31", "2027-01-31T12:00:00", "2027-02-30T12:00:00Z", "1801396800", "", "tomorrow"):
+        with pytest.raises(ValueError, match="RFC 3339"):
+            moment(bad)

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.adapters.tokens import jwt_verifier
+from server.adapters.tokens import remembered
 from server.adapters.tokens.jwt_verifier import MAX_GRANTS, SHARED_PATTERNS, JwtVerifier
+from server.adapters.tokens.key_source import FixedKeys
 from server.adapters.tokens.keys import secret_key
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action
 from server.domain.limits import MAX_TOKEN_CHARS
+from server.domain.outcomes import KeyOrigin
 from tests.doubles.json_web_tokens import CLAIMS, LEEWAY, NOW, RAW_HEADER, SECRET, b64, signed, token, verifier
+from tests.doubles.metrics import RecordingMetrics
 
 
 async def test_gives_the_claims_as_an_identity() -> None:
@@ -302,7 +305,7 @@ async def test_a_token_that_comes_again_is_who_it_was() -> None:
 async def test_a_remembered_token_ends_in_time(later: float, error: type[Exception] | None) -> None:
     """What is remembered of a token does not outlive its `exp`, nor come before its `nbf`, leeway included."""
     times = [NOW, NOW + later]
-    checks = JwtVerifier(secret_key(SECRET), leeway_s=LEEWAY, now_s=lambda: times.pop(0))
+    checks = JwtVerifier(FixedKeys(secret_key(SECRET)), leeway_s=LEEWAY, now_s=lambda: times.pop(0))
     text = token(nbf=NOW - 65)
     await checks.verify(text)
     if error is None:
@@ -325,16 +328,39 @@ async def test_a_refused_token_is_not_remembered() -> None:
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """In tokens and in their characters together; the oldest is forgotten first, and verified anew when it comes."""
     first = await (checks := verifier()).verify(token())
-    monkeypatch.setattr(jwt_verifier, "MAX_CACHED_TOKENS", 2)
+    monkeypatch.setattr(remembered, "MAX_CACHED_TOKENS", 2)
     await checks.verify(token(jti="2"))
     assert await checks.verify(token()) is first
     await checks.verify(token(jti="3"))
     again = await checks.verify(token())
     assert again == first
     assert again is not first
-    monkeypatch.setattr(jwt_verifier, "MAX_CACHED_CHARS", 1)
+    monkeypatch.setattr(remembered, "MAX_CACHED_CHARS", 1)
     await checks.verify(token(jti="4"))
     assert await checks.verify(token()) is not await checks.verify(token())
+
+
+PREVIOUS = "the secret before, longer than 32 bytes too"
+
+
+async def test_a_previous_secret() -> None:
+    """Its tokens are good until it is over, also those that are remembered; each use is counted by the key."""
+    times, metrics = [NOW], RecordingMetrics()
+    keys = FixedKeys(secret_key(SECRET), secret_key(PREVIOUS, KeyOrigin.PREVIOUS, until_s=NOW + 30))
+    checks = JwtVerifier(keys, now_s=lambda: times[-1], metrics=metrics)
+    old = signed(RAW_HEADER, json.dumps(CLAIMS).encode(), PREVIOUS)
+    for _ in range(2):
+        assert (await checks.verify(old)).user == "alice"
+    assert (await checks.verify(token())).user == "alice"
+    with pytest.raises(Unauthenticated, match="signature does not match"):
+        await checks.verify(signed(RAW_HEADER, json.dumps(CLAIMS).encode(), "x" * 32))
+    times.append(NOW + 30)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated, match="signature does not match"):
+            await checks.verify(old)
+    assert (await checks.verify(token())).user == "alice"
+    counted = [KeyOrigin.PREVIOUS, KeyOrigin.PREVIOUS, KeyOrigin.CURRENT, KeyOrigin.CURRENT]
+    assert metrics.of("token_verified") == [(origin,) for origin in counted]
 
 
 GOOD = token(jti="t-1").encode()
