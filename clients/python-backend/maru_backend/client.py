@@ -1,14 +1,14 @@
 """`MaruBackend`: everything that a backend can ask of Maru."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Any, Self, TypeVar
 
 from maru_backend import values
 from maru_backend.broadcasting import broadcast
 from maru_backend.calls import Calls, Request, new_key, segment
 from maru_backend.errors import Patience
-from maru_backend.values import Author, Broadcast, Sent
+from maru_backend.values import Author, Broadcast, Edited, Page, Sent
 
 CONNECTIONS = 32
 """Connections to the server at once, kept open between calls; a call beyond that waits for one."""
@@ -62,9 +62,26 @@ class MaruBackend:
         program that was restarted writes it once too: within 24 h a repetition returns the first message.
         """
         body = _content(author, text, data, reply_to)
-        return await self._post(
-            "postMessage", f"/channels/{segment(channel)}/messages", body, values.sent, key or new_key()
-        )
+        return await self._call("postMessage", "POST", _messages(channel), values.sent, body=body, key=key or new_key())
+
+    async def edit_message(self, channel: str, id: str, text: str, *, data: Data | EllipsisType | None = ...) -> Edited:
+        """Give a message a new text. Its data stays as it is unless `data` is given; None removes it.
+
+        After a lost answer the edit may be made twice, with the same outcome.
+        """
+        body = {"text": text} if data is ... else {"text": text, "data": data}
+        return await self._call("editMessage", "PATCH", _message(channel, id), values.edited, body=body)
+
+    async def delete_message(self, channel: str, id: str) -> None:
+        """Delete a message; its text is in no answer and in no store from then on. Twice is once."""
+        await self._do("deleteMessage", "DELETE", _message(channel, id))
+
+    async def read_messages(
+        self, channel: str, *, before: int | None = None, after: int | None = None, limit: int | None = None
+    ) -> Page:
+        """Read messages in their present state, oldest first: the newest, or those beyond an offset, at most 100."""
+        query = {"before": before, "after": after, "limit": limit}
+        return await self._call("readMessages", "GET", _messages(channel), values.page, query=query)
 
     async def broadcast(
         self,
@@ -83,11 +100,23 @@ class MaruBackend:
         key = key or new_key()
         return Broadcast(await broadcast(self._calls, channels, _content(author, text, data, None), key), key)
 
-    async def _post(
-        self, operation: str, path: str, body: dict[str, Any], read: Callable[[values.Json], T], key: str | None = None
-    ) -> T:
-        answer = await self._calls.answer(Request(operation, "POST", path, body=body, key=key))
-        return values.parsed(read, answer)
+    async def read_description(self) -> dict[str, Any]:
+        """Read the server's OpenAPI description of its HTTP API."""
+        return await self._calls.answer(Request("readDescription", "GET", "/openapi.json"))
+
+    async def _call(self, operation: str, method: str, path: str, read: Callable[[values.Json], T], **more: Any) -> T:
+        return values.parsed(read, await self._calls.answer(Request(operation, method, path, **more)))
+
+    async def _do(self, operation: str, method: str, path: str, **more: Any) -> None:
+        await self._calls.answer(Request(operation, method, path, **more))
+
+
+def _messages(channel: str) -> str:
+    return f"/channels/{segment(channel)}/messages"
+
+
+def _message(channel: str, id: str) -> str:
+    return f"{_messages(channel)}/{segment(id)}"
 
 
 def _content(author: Author | str, text: str, data: Data | None, reply_to: str | None) -> dict[str, Any]:

@@ -1,0 +1,149 @@
+"""Every operation of the server's description is a method of the Python SDK, and does what it says on a real server."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from maru_backend import Author, MaruBackend, MaruError, Message, Tombstone
+from tests.e2e.python_backend.conftest import KEY, client_of
+from tests.harness.server import ServerProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Call = Callable[[MaruBackend, str], Awaitable[None]]
+
+CALLS: dict[str, Call] = {}
+"""By the names of operations."""
+
+
+def of(operation: str) -> Callable[[Call], Call]:
+    """Note what calls an operation."""
+
+    def note(call: Call) -> Call:
+        CALLS[operation] = call
+        return call
+
+    return note
+
+
+def in_python(operation: str) -> str:
+    """The name of the method: `postMessage` is `post_message`."""
+    return re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", operation)
+
+
+async def written(backend: MaruBackend, channel: str, text: str) -> Message:
+    """A message of Ann's, with data."""
+    message = (await backend.post_message(channel, Author("ann", "Ann"), text, data={"x": [1, None]})).message
+    assert isinstance(message, Message)
+    return message
+
+
+@of("postMessage")
+async def _(backend: MaruBackend, name: str) -> None:
+    first = await backend.post_message(name, Author("ann", "Ann"), "Hello 😀", data={"x": [1, None]}, key="k1")
+    again = await backend.post_message(name, Author("ann", "Ann"), "Hello", key="k1")
+    reply = await backend.post_message(name, "bob", "Hi", reply_to=first.message.id)
+    assert (first.duplicate, again.duplicate, reply.duplicate) == (False, True, False)
+    assert again.message == first.message
+    assert isinstance(first.message, Message)
+    assert isinstance(reply.message, Message)
+    assert (first.message.author, first.message.text) == (Author("ann", "Ann"), "Hello 😀")
+    assert (first.message.data, first.message.key, first.message.version) == ({"x": [1, None]}, "k1", 1)
+    assert (reply.message.author.id, reply.message.reply_to) == ("bob", first.message.id)
+    assert (reply.epoch, reply.offset) == (first.epoch, first.offset + 1)
+
+
+@of("readMessages")
+async def _(backend: MaruBackend, name: str) -> None:
+    texts = [f"text {number}" for number in range(5)]
+    for text in texts:
+        await written(backend, name, text)
+    page = await backend.read_messages(name, limit=2)
+    assert [each.text for each in page.messages if isinstance(each, Message)] == texts[3:]
+    assert (page.more, page.offset) == (True, 5)
+    page = await backend.read_messages(name, after=1, before=4)
+    assert [each.offset for each in page.messages] == [2, 3]
+    assert (await backend.read_messages(f"{name}:empty")).messages == ()
+
+
+@of("editMessage")
+async def _(backend: MaruBackend, name: str) -> None:
+    message = await written(backend, name, "Helo")
+    edited = (await backend.edit_message(name, message.id, "Hello")).message
+    assert isinstance(edited, Message)
+    assert (edited.text, edited.data, edited.version) == ("Hello", {"x": [1, None]}, 2)
+    assert edited.edited_by is not None
+    assert edited.edited_at is not None
+    changed = await backend.edit_message(name, message.id, "Hello", data=None)
+    assert isinstance(changed.message, Message)
+    assert (changed.message.data, changed.offset) == (None, 3)
+
+
+@of("deleteMessage")
+async def _(backend: MaruBackend, name: str) -> None:
+    message = await written(backend, name, "Hello")
+    for _ in range(2):
+        await backend.delete_message(name, message.id)
+    (gone,) = (await backend.read_messages(name)).messages
+    assert isinstance(gone, Tombstone)
+    assert (gone.id, gone.offset) == (message.id, message.offset)
+    assert gone.deleted_by is not None
+
+
+@of("broadcast")
+async def _(backend: MaruBackend, name: str) -> None:
+    channels = [f"{name}:{number}" for number in range(20)]
+    result = await backend.broadcast([*channels, "No channel"], Author("news", "News"), "Hello", data={"x": 1})
+    assert [each.channel for each in result.results] == [*channels, "No channel"]
+    assert [(each.channel, each.error.code) for each in result.failed if each.error] == [("No channel", "bad_request")]
+    again = await backend.broadcast(channels, Author("news", "News"), "Hello", key=result.key)
+    assert [(each.id, each.duplicate) for each in again.results] == [(each.id, True) for each in result.results[:-1]]
+
+
+@of("readDescription")
+async def _(backend: MaruBackend, name: str) -> None:
+    assert (await backend.read_description())["openapi"].startswith("3.1")
+
+
+async def operations(server: ServerProcess) -> set[str]:
+    """The names in the server's description."""
+    url = f"http://127.0.0.1:{server.internal_port}/api/v1/openapi.json"
+    async with aiohttp.ClientSession() as http, http.get(url) as answer:
+        description: dict[str, Any] = await answer.json()
+    return {each["operationId"] for path in description["paths"].values() for each in path.values()}
+
+
+async def test_every_operation_is_a_method_and_is_called_here(server: ServerProcess) -> None:
+    """The description, the methods and the calls of this module have the same names."""
+    described = await operations(server)
+    methods = {name for name, _ in inspect.getmembers(MaruBackend, inspect.iscoroutinefunction) if name[0] != "_"}
+    assert methods == {in_python(operation) for operation in described}
+    assert CALLS.keys() == described
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_the_operation_does_what_it_says(server: ServerProcess, name: str, operation: str) -> None:
+    """Each on a channel of its own."""
+    async with client_of(server) as backend:
+        await CALLS[operation](backend, name)
+
+
+async def test_refusals_are_told_with_all_that_the_server_says(server: ServerProcess, name: str) -> None:
+    """Code, status, the field, and the id that stands in the server's log line."""
+    async with client_of(server) as backend:
+        with pytest.raises(MaruError) as caught:
+            await backend.post_message(name, "ann", "")
+        assert (caught.value.code, caught.value.status) == ("bad_request", 400)
+        assert caught.value.details["field"] == "text"
+        with pytest.raises(MaruError) as unknown:
+            await backend.edit_message(name, "nobody-has-written-it", "x")
+        assert (unknown.value.code, unknown.value.status) == ("not_found", 404)
+    await server.logged(lambda line: caught.value.request_id in line.values())
+    async with MaruBackend(f"http://127.0.0.1:{server.internal_port}", f"{KEY}x") as stranger:
+        with pytest.raises(MaruError) as refused:
+            await stranger.read_messages(name)
+    assert (refused.value.code, refused.value.status) == ("unauthenticated", 401)
