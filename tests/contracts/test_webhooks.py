@@ -14,23 +14,23 @@ from server.domain.errors import BadRequest, Conflict
 from server.domain.messages import Position
 from server.domain.replicas import ReplicaId
 from server.ports.webhooks import Webhooks
-from tests.contracts.webhook_stores import LETTERS, InMemory, LosingStore, Owing, WebhookStore
+from tests.contracts.webhook_stores import LETTERS, InMemory, InRedis, LosingStore, Owing, WebhookStore
 from tests.doubles.samples import NOW_MS, new_message, some_id
 
 ONE, TWO = ReplicaId("one"), ReplicaId("two")
 CRM = "crm"
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "redis"])
 def webhook_store(request: pytest.FixtureRequest) -> WebhookStore:
     """A store of each kind, empty."""
-    return InMemory()
+    return InMemory() if request.param == "memory" else InRedis(request.getfixturevalue("redis_server"))
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "redis"])
 def losing_store(request: pytest.FixtureRequest) -> LosingStore:
     """A store of each kind that can lose a channel, empty."""
-    return InMemory()
+    return InMemory() if request.param == "memory" else InRedis(request.getfixturevalue("redis_server"))
 
 
 @pytest.fixture

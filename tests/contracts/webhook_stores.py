@@ -3,19 +3,27 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.webhooks import MemoryWebhooks
+from server.adapters.redis import keys
+from server.adapters.redis.clocks import Clocks
+from server.adapters.redis.message_log import RedisMessageLog
+from server.adapters.redis.webhooks import RedisWebhooks
 from server.domain.channels import ChannelName
 from server.ports.message_log import MessageLog
 from server.ports.webhooks import Webhooks
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
+from tests.harness.redis import RedisProcess
 
 MAX_AGE_MS = 1_000 * HOUR_MS
 LETTERS = 5
 """Dead letters that an endpoint keeps here."""
+
+_numbers = count(1)
 
 
 @dataclass
@@ -65,3 +73,27 @@ class InMemory(LosingStore):
         """Forget the channel."""
         assert self._log is not None
         self._log.forget(channel)
+
+
+class InRedis(LosingStore):
+    """A part of a Redis, under a prefix of its own."""
+
+    def __init__(self, process: RedisProcess) -> None:
+        self.clock = Clock()
+        self._process, self.prefix = process, f"owing-{next(_numbers)}:"
+
+    @asynccontextmanager
+    async def open(self, max_events: int = 100_000) -> AsyncIterator[Owing]:
+        """Connect a log and its webhooks, as a further replica."""
+        clocks, url = Clocks(own=self.clock, store=self.clock), self._process.url
+        log = RedisMessageLog(url, max_events=max_events, max_age_ms=MAX_AGE_MS, clocks=clocks, prefix=self.prefix)
+        async with log:
+            webhooks = RedisWebhooks(log, url, prefix=self.prefix, dead_letters=LETTERS)
+            try:
+                yield Owing(log, webhooks)
+            finally:
+                await webhooks.aclose()
+
+    async def lose(self, owing: Owing, channel: ChannelName) -> None:
+        """Delete the channel's stream."""
+        await self._process.command("DEL", keys.log(channel, self.prefix))

@@ -23,6 +23,7 @@ local failed, refused, refusal = {}, 0, nil   -- senders; drafts; the first erro
 local wrote, hinted = false, true
 local authors = {}   -- that are in the index
 local known_keys   -- functions, if a draft has a key
+local debts   -- to write before the first event; false if there are none, or they are written
 written = math.max(NOW, written)
 local WRITTEN = whole(written)
 
@@ -60,7 +61,21 @@ local function has_room(draft)
   return true
 end
 
+-- Work out what the channel owes the endpoints of webhooks for the events of this call. Called before anything is
+-- written, so that a damaged debt refuses the draft.
+local function plan_debts()
+  if debts == nil then
+    debts = owing(epoch, head) or false
+  end
+end
+
 local function add(offset, entry)
+  if debts then
+    for index = 1, #debts, 2 do
+      redis.call('HSET', debts[index], CHANNEL, debts[index + 1])
+    end
+    debts = false
+  end
   redis.call('XADD', LOG, offset .. '-0', 'e', entry)
   if head == floor then
     first = written
@@ -128,6 +143,7 @@ local function take_ids(run)
 end
 
 local function create(run)
+  plan_debts()
   if floor == head and trimmed < floor then
     seldom().trim(0)   -- all of it, at once
     wrote = true
@@ -191,6 +207,7 @@ local function changing()
   end
 
   local function change(drafts)
+    plan_debts()
     local draft = drafts[1]
     local id, revises = ARGV[draft + 2], string.byte(ARGV[draft]) == REVISION
     local created_offset = tonumber(redis.call('ZSCORE', ORDER, id) or 0)

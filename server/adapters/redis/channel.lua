@@ -59,6 +59,42 @@ local function save()
   redis.call('SET', META, packed_state())
 end
 
+-- Return what is to be written so that the channel owes the events behind an offset of an epoch to the endpoints of
+-- webhooks that are open (endpoints.py): {key, debt, key, debt ...}, or nothing. A debt is EPOCH OFFSET, of the place up
+-- to which the endpoint has events; and behind it, if the epoch is over, the place in the next where it goes on.
+local function owing(epoch, offset)
+  local open = redis.call('HGET', STORE, 'hooks')
+  if not open then
+    return
+  end
+  local function covered(patterns)
+    for pattern in string.gmatch(patterns, '[^,]+') do
+      if pattern == CHANNEL or string.byte(pattern, -1) == 42   -- an asterisk
+        and string.sub(pattern, 1, -2) == string.sub(CHANNEL, 1, #pattern - 1) then
+        return true
+      end
+    end
+  end
+  local owed = {}
+  for name, phase, patterns in string.gmatch(open, '(%S+) %d+ (%l) (%S+)') do
+    if patterns == '*' or covered(patterns) then
+      local key, debt = string.sub(STORE, 1, -6) .. 'debts:' .. name
+      local found = redis.call('HGET', key, CHANNEL)
+      local was, place, after, begins = string.match(found or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+      if not was then
+        -- An endpoint that is being opened from the start gets all that is kept.
+        debt = epoch .. ' ' .. whole(phase == 's' and floor or offset)
+      elseif was ~= epoch and after ~= epoch then
+        debt = table.concat({was, place, epoch, whole(math.min(tonumber(begins) or tonumber(place), offset))}, ' ')
+      end
+      if debt then
+        owed[#owed + 1], owed[#owed + 2] = key, debt
+      end
+    end
+  end
+  return owed
+end
+
 -- The entry or, of an erased event, what stands in its place.
 local function entry_at(offset)
   local erased = holes > 0 and redis.call('HGET', GONE, whole(offset))

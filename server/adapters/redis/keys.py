@@ -39,8 +39,14 @@ def bucket(channel: ChannelName) -> int:
 
 
 def store(partition: str, prefix: str = PREFIX) -> str:
-    """HASH: `id`, the random id of the partition; by bucket, how often a channel of the bucket was forgotten."""
+    """HASH: `id`, the random id of the partition; by bucket, how often a channel of the bucket was forgotten; `hooks`,
+    the endpoints of webhooks that are open (endpoints.py)."""
     return f"{prefix}{partition}:store"
+
+
+def debts(partition: str, endpoint: str, prefix: str = PREFIX) -> str:
+    """HASH: by channel, up to which place an endpoint of webhooks has the events of a channel that has more."""
+    return f"{prefix}{partition}:debts:{endpoint}"
 
 
 def idle(partition: str, prefix: str = PREFIX) -> str:
@@ -121,6 +127,16 @@ def leases(prefix: str = PREFIX) -> str:
 def rows(prefix: str = PREFIX) -> str:
     """HASH: by id, what a replica last said of itself (replicas.py)."""
     return f"{prefix}{{replicas}}:rows"
+
+
+def lead(endpoint: str, prefix: str = PREFIX) -> str:
+    """STRING that expires: the replica that dispatches for an endpoint of webhooks."""
+    return f"{prefix}{{hooks}}:lead:{endpoint}"
+
+
+def dead(endpoint: str, prefix: str = PREFIX) -> str:
+    """STREAM: the dead letters of an endpoint of webhooks (letters.py)."""
+    return f"{prefix}{{hooks}}:dead:{endpoint}"
 
 
 def secret(prefix: str = PREFIX) -> str:

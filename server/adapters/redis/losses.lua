@@ -13,9 +13,25 @@ local function seen_is_here()
   return entry and string.match(entry, '^%l+ (%d+)') == SEEN_AT
 end
 
+-- Owe the end of an epoch in which events may have been lost. A full Redis may refuse it: the channel must go on.
+local function owe_loss(lost_epoch, last)
+  local done, owed = pcall(owing, lost_epoch, last)
+  for index = 1, done and owed and #owed or 0, 2 do
+    redis.pcall('HSET', owed[index], CHANNEL, owed[index + 1])
+  end
+end
+
+-- The state is lost: what the caller has seen is all that is known of it.
+local function owe_seen()
+  if SEEN_OFFSET and SEEN_OFFSET > 0 then
+    owe_loss(SEEN_EPOCH, SEEN_OFFSET)
+  end
+end
+
 -- Something of the channel is lost: offsets and keys of before mean nothing any more. The remaining events stay.
 local function rename()
   local before = epoch
+  owe_loss(epoch, head)
   epoch = ARGV[1]
   run = RUN == UNKNOWN_RUN and run or RUN
   if redis.pcall('SET', META, packed_state()).err then
@@ -84,14 +100,17 @@ end
 
 if not epoch then
   if redis.call('ZSCORE', IDLE, CHANNEL) or redis.call('EXISTS', LOG, ORDER, STATE, GONE) > 0 then
+    owe_seen()
     seldom().forget()
   else
     seldom().begin()
     if SEEN_EPOCH == epoch and SEEN_OFFSET > 0 then
+      owe_seen()
       seldom().forget()
     end
   end
 elseif not log_is_whole() or not indexes_are_whole() and head - trimmed > MEND_LIMIT then
+  owe_loss(epoch, head)
   seldom().forget()
 elseif not indexes_are_whole() then
   mending()()

@@ -118,9 +118,9 @@ class RedisMessageLog(MessageLog):
     def _call(self, channel: ChannelName) -> Sequence[Any]:
         """Return the words of a call of append.lua, up to the drafts."""
         authors, rate = keys.authors(keys.partition(channel), self._prefix), keys.rate(channel, self._prefix)
-        names = (*self._keys(channel), authors, rate)
+        names = (*self.keys(channel), authors, rate)
         topic = "" if self._topic is None else self._topic(channel)
-        opening = self._opening(channel)
+        opening = self.opening(channel)
         return ("EVALSHA", self._append, len(names), *names, *opening, self._max_events, topic, *self._rate)
 
     def _outcomes(self, channel: ChannelName, drafts: Sequence[Draft], answer: Any) -> list[Outcome]:
@@ -149,7 +149,7 @@ class RedisMessageLog(MessageLog):
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
         """Call a script."""
-        epoch, head, at, floor, entries = await self._read(self._keys(channel), *self._opening(channel), after, limit)
+        epoch, head, at, floor, entries = await self._read(self.keys(channel), *self.opening(channel), after, limit)
         position = head_of(channel, epoch, head, at, self._seen.hear)
         with self._readable(channel):
             events = [
@@ -160,15 +160,15 @@ class RedisMessageLog(MessageLog):
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """Call a script."""
-        found = await self._message(self._keys(channel), *self._opening(channel), id)
+        found = await self._message(self.keys(channel), *self.opening(channel), id)
         with self._readable(channel):
             return _state(channel, found) if found else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """Call a script."""
         epoch, head, at, more, found = await self._history(
-            self._keys(channel),
-            *self._opening(channel),
+            self.keys(channel),
+            *self.opening(channel),
             "" if before is None else before,
             "" if after is None else after,
             limit,
@@ -185,8 +185,8 @@ class RedisMessageLog(MessageLog):
     async def tend(self, channel: ChannelName, limit: int) -> Tended:
         """Remove at most `limit` of the channel's events that are not kept any more, and forget the channel once all
         its events and keys are too old. Raises as `read`."""
-        opening = (*self._opening(channel, UNKNOWN_RUN), limit)
-        removed, more, agreed = await self._tend(self._keys(channel), *opening)
+        opening = (*self.opening(channel, UNKNOWN_RUN), limit)
+        removed, more, agreed = await self._tend(self.keys(channel), *opening)
         return Tended(int(removed), more == b"1", agreed == b"1")
 
     @contextmanager
@@ -201,10 +201,11 @@ class RedisMessageLog(MessageLog):
             raise Unavailable("the message log can't be read") from error
         self._damaged = False
 
-    def _keys(self, channel: ChannelName) -> tuple[str, ...]:
+    def keys(self, channel: ChannelName) -> tuple[str, ...]:
+        """Return the keys of `channel.lua`."""
         return keys.of_channel(channel, self._prefix)[:-1]
 
-    def _opening(self, channel: ChannelName, run: object = RUN) -> tuple[Any, ...]:
+    def opening(self, channel: ChannelName, run: object = RUN) -> tuple[Any, ...]:
         """Return the arguments of `channel.lua`."""
         seen = self._seen.last(channel)
         return (

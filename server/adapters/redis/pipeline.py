@@ -12,7 +12,7 @@ from server.adapters.redis.connection import RUN, Command
 from server.adapters.redis.exchange import Exchange
 from server.adapters.redis.master import Master
 from server.adapters.redis.queue import Queue, copy_of
-from server.domain.errors import MaruError
+from server.domain.errors import MaruError, Unavailable
 
 __all__ = ["RUN", "Pipeline"]
 
@@ -65,6 +65,13 @@ class Pipeline(Queue[_Waiting]):
         the answer, not the command.
         """
         return await self.submit(command, _raised)
+
+    async def ask(self, *command: Any) -> Any:
+        """As `execute`, but a refusal is `Unavailable`, too."""
+        try:
+            return await self.submit(command, _raised)
+        except ResponseError as error:
+            raise Unavailable(f"Redis refuses ({type(error).__name__})") from error
 
     def submit(self, command: Command, read: Read) -> asyncio.Future[Any]:
         """As `execute`, without a task or a coroutine. The command has its place in the order when this returns; the
