@@ -1,6 +1,5 @@
 """The settings of a server: each `MARU_*` variable with its type, its bounds and its default."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -9,7 +8,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.domain.addresses import is_loopback
 from server.domain.gcra import Rate
-from server.domain.identity import Action
 from server.domain.limits import MAX_RESUME_CHANNELS
 from server.domain.proxies import Network
 from server.domain.rates import DEFAULTS, Bucket
@@ -17,6 +15,8 @@ from server.domain.rings import RINGS_BYTES
 from server.domain.rules import Rule
 from server.settings import rates, rules, secret_files, values
 from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
+from server.settings.fields import FilePath, Seconds, private
+from server.settings.tokens import TokenSettings
 
 VERSION = "0.1.0"
 """The server's version, in `session:ready`, `--version`, the logs and the metrics. setup.cfg has the same number."""
@@ -43,27 +43,15 @@ _OWN_RULES = {
 
 
 Port = Annotated[int, Field(ge=0, le=65_535, description="a port from 0 to 65535 (0: any that is free)")]
-Seconds = Annotated[float, BeforeValidator(values.duration)]
 Bytes = Annotated[int, BeforeValidator(values.size)]
-Pattern = Annotated[str, AfterValidator(values.pattern)]
 Proxy = Annotated[Network, BeforeValidator(values.trusted)]
 Origin = Annotated[str, AfterValidator(values.origin)]
-FilePath = Annotated[Path, BeforeValidator(values.file_path)]
-Moment = Annotated[datetime, BeforeValidator(values.moment)]
-PemText = Annotated[str, AfterValidator(values.pem_text)]
 ApiKey = Annotated[SecretStr, AfterValidator(values.api_key)]
-Reserved = Annotated[str | None, BeforeValidator(values.not_yet)]
 _ITEMS = BeforeValidator(values.items)
-_JSON = BeforeValidator(values.json_object)
 _LOWER = BeforeValidator(values.lower)
 
 
-def _private(description: str) -> Any:
-    """Make a field whose value is never shown: not in a repr, not in an error, not by `describe`."""
-    return Field(default=None, repr=False, description=description)
-
-
-class Settings(BaseSettings):
+class Settings(TokenSettings, BaseSettings):
     """The settings of a server process; a field `port` is the variable `MARU_PORT`.
 
     A field whose default depends on another field stands below that field. An error quotes `description` as the
@@ -95,29 +83,11 @@ class Settings(BaseSettings):
         default=300, ge=0, le=10_000_000, description="connections without a session, 0 (no bound) to 10000000"
     )
 
-    jwt_secret: SecretStr | None = _private("a text of 32 bytes or more")
-    jwt_secret_file: FilePath | None = None
-    jwt_secret_previous: SecretStr | None = _private("a text of 32 bytes or more")
-    jwt_secret_previous_file: FilePath | None = None
-    jwt_secret_previous_until: Moment | None = None
-    jwt_public_key: PemText | None = _private("PEM text of one or more keys, or a PEM file's path")
-    jwt_public_key_file: FilePath | None = None
-    jwt_jwks_url: Reserved = _private("nothing")
-    jwt_issuer: str | None = None
-    jwt_audience: str | None = None
-    jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
-    jwt_max_lifetime: Seconds = Field(
-        default=0.0, ge=0, le=36_500 * 24 * _HOUR, description="a duration up to 36500d; 0: any"
-    )
-    token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
-    default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, _JSON] = Field(
-        default={}, description="a JSON object of channel patterns and the actions join, send, moderate and edit_others"
-    )
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, _ITEMS] = Field(default=(), repr=False)
 
-    redis_url: SecretStr | None = _private("a redis:// URL")
+    redis_url: SecretStr | None = private("a redis:// URL")
     redis_url_file: FilePath | None = None
-    cluster_secret: SecretStr | None = _private("a text of 32 bytes or more")
+    cluster_secret: SecretStr | None = private("a text of 32 bytes or more")
     cluster_secret_file: FilePath | None = None
     message_log: Annotated[MessageLogKind, _LOWER] = Field(
         default_factory=lambda data: MessageLogKind.REDIS if data["redis_url"] else MessageLogKind.SQLITE,
@@ -233,13 +203,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _one_key(self) -> Self:
-        if self.jwt_secret and self.jwt_public_key:
-            raise ValueError("MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them")
-        if self.jwt_secret_previous and not self.jwt_secret:
-            raise ValueError("MARU_JWT_SECRET_PREVIOUS: set without MARU_JWT_SECRET, the secret that comes after it")
-        if self.jwt_secret_previous_until and not self.jwt_secret_previous:
-            raise ValueError("MARU_JWT_SECRET_PREVIOUS_UNTIL: set without MARU_JWT_SECRET_PREVIOUS, whose end it is")
+    def _a_key(self) -> Self:
         if not (self.jwt_secret or self.jwt_public_key or self.dev):
             raise ValueError(
                 "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more; make one: openssl rand -hex 32 "

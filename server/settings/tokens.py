@@ -1,0 +1,49 @@
+"""The settings of tokens: the keys that they are checked with, and the demands on their claims."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+from server.domain.identity import Action
+from server.settings import values
+from server.settings.fields import FilePath, Seconds, private
+
+Moment = Annotated[datetime, BeforeValidator(values.moment)]
+PemText = Annotated[str, AfterValidator(values.pem_text)]
+Pattern = Annotated[str, AfterValidator(values.pattern)]
+Reserved = Annotated[str | None, BeforeValidator(values.not_yet)]
+
+_YEAR = 365 * 24 * 3600.0
+
+
+class TokenSettings(BaseModel):
+    """A part of `Settings`."""
+
+    jwt_secret: SecretStr | None = private("a text of 32 bytes or more")
+    jwt_secret_file: FilePath | None = None
+    jwt_secret_previous: SecretStr | None = private("a text of 32 bytes or more")
+    jwt_secret_previous_file: FilePath | None = None
+    jwt_secret_previous_until: Moment | None = None
+    jwt_public_key: PemText | None = private("PEM text of one or more keys, or a PEM file's path")
+    jwt_public_key_file: FilePath | None = None
+    jwt_jwks_url: Reserved = private("nothing")
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
+    jwt_max_lifetime: Seconds = Field(default=0.0, ge=0, le=100 * _YEAR, description="a duration up to 36500d; 0: any")
+    token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
+    default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, BeforeValidator(values.json_object)] = Field(
+        default={}, description="a JSON object of channel patterns and the actions join, send, moderate and edit_others"
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.jwt_secret and self.jwt_public_key:
+            raise ValueError("MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY: both are set, expected one of them")
+        if self.jwt_secret_previous and not self.jwt_secret:
+            raise ValueError("MARU_JWT_SECRET_PREVIOUS: set without MARU_JWT_SECRET, the secret that comes after it")
+        if self.jwt_secret_previous_until and not self.jwt_secret_previous:
+            raise ValueError("MARU_JWT_SECRET_PREVIOUS_UNTIL: set without MARU_JWT_SECRET_PREVIOUS, whose end it is")
+        return self
