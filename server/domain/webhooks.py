@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 from uuid import UUID, uuid5
 
 from server.domain.channels import ChannelName
@@ -144,6 +145,8 @@ def type_of(event: Event) -> WebhookType | None:
             return WebhookType.MESSAGE_DELETED
         case UnknownEvent():
             return None
+        case _:
+            assert_never(event)
 
 
 def types_of(patterns: Iterable[str]) -> frozenset[WebhookType]:
