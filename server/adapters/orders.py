@@ -78,8 +78,24 @@ def _order(fields: dict[str, Any]) -> Order:
             return UnknownOrder()
 
 
+def encode_revocation(revocation: Revocation) -> bytes:
+    """Return the bytes of a revocation, for stores."""
+    return orjson.dumps({"v": VERSION, **revocation_fields(revocation)})
+
+
+def decode_revocation(raw: bytes) -> Revocation | None:
+    """Return the revocation of these bytes; None if they are none that this version knows."""
+    if len(raw) > MAX_BYTES:
+        return None
+    try:
+        fields = orjson.loads(raw)
+        return revocation_of(fields) if fields["v"] == VERSION else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def revocation_fields(revocation: Revocation) -> dict[str, Any]:
-    """Return a revocation as JSON has it: also for stores."""
+    """Return a revocation as JSON has it."""
     return {
         "id": revocation.id,
         "user": revocation.user,

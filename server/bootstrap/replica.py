@@ -32,6 +32,7 @@ from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.numbers import Numbers
+from server.bootstrap.orders import Heeded
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import verifier
 from server.domain.errors import Unavailable
@@ -82,6 +83,9 @@ class Replica:
     drainer: Drainer
     overload: Overload
     lease: Lease
+    heeded: Heeded
+    obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
+    """The tasks that obey orders of backends."""
     sweeps: tuple[Callable[[], None], ...]
     """Forget buckets that are full."""
 
@@ -92,6 +96,7 @@ class Replica:
             self.hub.compare(),
             self.hub.sweep(),
             self.sessions.run(),
+            *self.obey(),
             self.chat.eio.registry.run(),
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
@@ -101,8 +106,10 @@ class Replica:
         )
 
     async def ready(self) -> None:
-        """Report the replica as ready as soon as the other replicas can be reached for the first time."""
+        """Report the replica as ready as soon as the other replicas can be reached for the first time, and tokens can
+        be judged."""
         await self.stores.bus.link.wait()
+        await self.heeded.revoked.loaded.wait()
         self.readiness.started = True
         self.lease.renew_soon()
         _log.info("ready")
@@ -141,6 +148,8 @@ class Replica:
             log_lines_dropped=lines_dropped(),
             log_size=self.stores.bus.log_size(),
             overload=self.overload.load,
+            revocations=len(self.heeded.revoked),
+            denials=len(self.heeded.denials.until),
         )
 
 
@@ -160,27 +169,39 @@ def _most_channels() -> int:
 
 def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
     """Wire the parts."""
-    log, broadcast = stores.log, stores.bus.broadcast
+    heeded, log, broadcast = Heeded(), stores.log, stores.bus.broadcast
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
     outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counters)
-    overload = Overload(outbox.memory.look, Random())  # noqa: S311  # jitter
-    rooms = Rooms(outbox)
+    rooms, overload = Rooms(outbox), Overload(outbox.memory.look, Random())  # noqa: S311  # jitter
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
     rings = Rings(encode, erase, settings.max_rings)
     hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=_most_channels())
-    subscriptions = Subscriptions(log, hub, transport, rooms, settings.max_channels, counters, overload.check_read)
+    subscriptions = Subscriptions(
+        log, hub, transport, rooms, settings.max_channels, counters, overload.check_read, denials=heeded.denials
+    )
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     grace_ms = round(settings.token_grace * 1000)
-    sessions = Sessions(verifier(settings, counters), transport, subscriptions.end, now_ms, grace_ms, limiter)
+    sessions = Sessions(
+        verifier(settings, counters),
+        transport,
+        subscriptions.end,
+        now_ms,
+        grace_ms,
+        limiter,
+        revoked=heeded.revoked,
+        metrics=counters,
+    )
     slow_mode = _slow_mode(Rules(settings.channel_rules))
     fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
-    publisher = Publisher(log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode, fresh=fresh)
+    publisher = Publisher(
+        log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode, fresh=fresh, denials=heeded.denials
+    )
     handlers = {
         **channels.handlers(subscriptions),
-        **messages.handlers(publisher, History(log, overload.check_read)),
+        **messages.handlers(publisher, History(log, overload.check_read, denials=heeded.denials)),
         **session_handlers.handlers(sessions, subscriptions),
     }
     cookies, readiness = SharedCookies(settings, stores.secret), Readiness()
@@ -198,10 +219,8 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         outbox=outbox,
         metrics=counters,
     )
-    api, connections = (
-        backends.compose(settings, stores, counters, readiness, overload.check_read),
-        SocketConnections(chat.eio, transport),
-    )
+    connections = SocketConnections(chat.eio, rooms, transport)
+    api = backends.compose(settings, stores, counters, readiness, overload.check_read)
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
     sweeps = (*(each.sweep for each in (limiter, slow_mode, fresh) if each is not None), api.sweep)
     return Replica(
@@ -218,5 +237,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         drainer,
         overload,
         Lease(stores.bus.replicas, lambda: _state(readiness)),
+        heeded,
+        heeded.loops(stores, sessions, subscriptions, connections, tasks, counters),
         sweeps,
     )

@@ -49,8 +49,8 @@ class RevocationLifted:
 
 @value
 class MemberRemoved:
-    """The user's sessions leave the channel. `denied_until`: the end of a denial, which is in the store; None: the user
-    may come back at once."""
+    """The user's sessions leave the channel. `denied_until`: the end of a denial, which is in the store, or a time that
+    has passed, which ends an earlier denial; None: denials stay as they are."""
 
     channel: ChannelName
     user: UserId
@@ -67,7 +67,8 @@ class SessionsEnded:
 
 @value
 class RefreshAsked:
-    """The user's sessions end at `ends_at`, unless they take a token by then that was issued at `asked_at` or later."""
+    """The user's sessions are to refresh their tokens, since `asked_at`: a session that has not done so ends at
+    `ends_at`."""
 
     user: UserId
     asked_at: int

@@ -40,9 +40,11 @@ class SessionReady:
 
 @dataclass(frozen=True, slots=True)
 class SessionExpiring:
-    """The session's token expires soon. `expires_at` in milliseconds since the epoch."""
+    """The session ends soon: its token expires then, or `reason` says why else. `expires_at` in milliseconds since the
+    epoch."""
 
     expires_at: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

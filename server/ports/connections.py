@@ -1,8 +1,9 @@
-"""Ending the connections of this replica."""
+"""Ending connections of this replica, so that their clients come back."""
 
 from collections.abc import Sequence
 from typing import NewType, Protocol
 
+from server.domain.identity import SessionId
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
 
@@ -11,7 +12,7 @@ ConnectionId = NewType("ConnectionId", str)
 
 
 class Connections(Protocol):
-    """The connections of this replica, for a drain that ends them.
+    """The connections of this replica, for a drain that ends them, or for a session that is to begin anew.
 
     1. After `shut` no connection is added.
     2. `notify` has taken effect when it returns; the notice comes behind everything that was pushed before.
@@ -24,6 +25,10 @@ class Connections(Protocol):
 
     def shut(self) -> Sequence[ConnectionId]:
         """Accept no more connections, close those without a session, and return the others. Promise 1."""
+        ...
+
+    def of(self, session: SessionId) -> ConnectionId | None:
+        """Return the connection of a session; None if the session is gone."""
         ...
 
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:

@@ -81,6 +81,10 @@ class Snapshot:
     log_size: LogSize = LogSize()
     overload: int = 0
     """0: all is done; 1: new handshakes are left undone; 2: reads of history, too."""
+    revocations: int = 0
+    """Revocations of tokens that are held."""
+    denials: int = 0
+    """Users that are denied a channel, for each channel."""
 
 
 TakeSnapshot = Callable[[], Snapshot]
@@ -104,6 +108,14 @@ class ConnectionMetrics(Protocol):
 
     def ephemeral_dropped(self, count: int = 1) -> None:
         """That many ephemeral pushes were not given to clients that do not keep up."""
+        ...
+
+
+class SessionMetrics(Protocol):
+    """How sessions end before their clients leave. The promises of `Metrics` hold."""
+
+    def session_ended(self, code: str) -> None:
+        """A session was ended: a code of the error table, or `reconnect` if its client is to come back."""
         ...
 
 
@@ -206,6 +218,7 @@ class DrainMetrics(Protocol):
 
 class Metrics(
     ConnectionMetrics,
+    SessionMetrics,
     CommandMetrics,
     ApiMetrics,
     TokenMetrics,

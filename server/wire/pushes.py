@@ -20,8 +20,9 @@ def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
         case SessionReady(session, user, expires_at):
             body = {"user": user, "session": session, "expires_at": timestamp(expires_at)}
             return ServerEvent.SESSION_READY, body | ready
-        case SessionExpiring(expires_at):
-            return ServerEvent.SESSION_EXPIRING, {"expires_at": timestamp(expires_at)}
+        case SessionExpiring(expires_at, reason):
+            body = {"expires_at": timestamp(expires_at)}
+            return ServerEvent.SESSION_EXPIRING, body if reason is None else body | {"reason": reason}
         case SessionDraining(reconnect_in_ms, deadline_ms):
             body = {"reconnect_in_ms": reconnect_in_ms, "deadline_ms": deadline_ms}
             return ServerEvent.SESSION_DRAINING, body

@@ -32,6 +32,9 @@ class RecordingMetrics(Metrics):
     def ephemeral_dropped(self, count: int = 1) -> None:
         self.told.append(("ephemeral_dropped", count))
 
+    def session_ended(self, code: str) -> None:
+        self.told.append(("session_ended", code))
+
     def commanded(self, command: str, code: str, seconds: float) -> None:
         self.told.append(("commanded", command, code, seconds))
 

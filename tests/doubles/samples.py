@@ -23,11 +23,16 @@ def identity(
     user: str = "alice",
     grants: Mapping[str, Sequence[str]] | None = None,
     expires_at: int = NOW_MS + HOUR_MS,
+    *,
+    token_id: str | None = None,
+    issued_at: int | None = None,
+    key_id: str | None = None,
 ) -> Identity:
     """A verified token. If no grants are given, it allows everything everywhere."""
     given = {"*": [*Action]} if grants is None else grants
     named = {pattern: frozenset(Action(action) for action in actions) for pattern, actions in given.items()}
-    return Identity(UserId(user), user.title(), CompiledGrants(named), expires_at)
+    compiled = CompiledGrants(named)
+    return Identity(UserId(user), user.title(), compiled, expires_at, token_id, issued_at=issued_at, key_id=key_id)
 
 
 def some_id(number: int) -> MessageId:

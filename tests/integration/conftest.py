@@ -93,6 +93,7 @@ class Scene:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(server: ServerProcess) -> AsyncIterator[Scene]:
     """A server with a bystander."""
+    await server.settled(started=True)
     idle = (await server.counts())["tasks"]
     async with Bystander(server.url) as bystander:
         yield Scene(server, bystander, idle)

@@ -18,7 +18,8 @@ from server.application.channels.resuming import Joined
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Send
 from server.application.messages.publisher import Publisher
-from server.application.sessions.sessions import Session, Sessions
+from server.application.sessions.session import Session
+from server.application.sessions.sessions import Sessions
 from server.domain.channels import ChannelName
 from server.domain.identity import Identity, SessionId
 from server.domain.messages import Position

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from math import inf
 
-from server.domain.errors import TABLE, Internal
+from server.domain.errors import TABLE, Internal, RateLimited, TokenExpired, TokenRevoked, Unauthenticated
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.rates import SCOPES
@@ -26,6 +26,9 @@ CODES = ("ok", *(error.code for error in TABLE))
 
 STATUSES = (200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 415, 429, 499, 500, 503)
 """The statuses that a request of a backend may get; 499: its client was gone before."""
+
+ENDS = (*(error.code for error in (Unauthenticated, TokenExpired, TokenRevoked, RateLimited)), "reconnect")
+"""Why a session is ended before its client leaves."""
 
 UNKNOWN = "unknown"
 """The label of a value that is in no closed set."""
@@ -88,6 +91,8 @@ class Counters(Metrics):
         self.closes = CounterSet(*CloseReason)
         self.refusals = CounterSet(*Refusal)
         self.ephemerals = 0
+        # Sessions that were ended, by cause.
+        self.session_ends = CounterSet(*ENDS)
         # Commands by name and code, and the times of their answers.
         self.commands = {(str(name), code): 0 for name in (*commands, UNKNOWN) for code in CODES}
         self.command_times = Histogram()
@@ -132,6 +137,9 @@ class Counters(Metrics):
 
     def ephemeral_dropped(self, count: int = 1) -> None:
         self.ephemerals += count
+
+    def session_ended(self, code: str) -> None:
+        self.session_ends.add(code)
 
     def commanded(self, command: str, code: str, seconds: float) -> None:
         try:

@@ -80,6 +80,8 @@ class Exposition(Collector):
         yield GaugeMetricFamily("maru_log_limit", "Bound of that size.", size.limit, unit="bytes")
         yield GaugeMetricFamily("maru_log_full", "1 while messages are refused for lack of room.", size.full)
         yield GaugeMetricFamily("maru_overload_state", "0 calm, 1 busy, 2 hot.", now.overload)
+        yield GaugeMetricFamily("maru_revocations", "Revocations of tokens in force.", now.revocations)
+        yield GaugeMetricFamily("maru_denials", "Users that are denied a channel.", now.denials)
         yield CounterMetricFamily("maru_rings_evicted", "Channels whose recent events made room.", now.rings_evicted)
 
     def _of_connections(self) -> Iterator[Metric]:
@@ -87,6 +89,7 @@ class Exposition(Collector):
         slow = counters.closes[CloseReason.SLOW_READER] + counters.closes[CloseReason.MEMORY_CAP]
         yield CounterMetricFamily("maru_connections_opened", "Handshakes that became connections.", counters.opens)
         yield _labelled("maru_connections_closed", "Connections that are gone.", "reason", counters.closes)
+        yield _labelled("maru_sessions_ended", "Sessions that were ended.", "cause", counters.session_ends)
         yield _labelled("maru_admission_refusals", "Handshakes that were refused.", "reason", counters.refusals)
         yield CounterMetricFamily("maru_slow_closes", "Connections closed as too slow.", slow)
         yield CounterMetricFamily("maru_ephemeral_dropped", "Ephemeral pushes not written.", counters.ephemerals)

@@ -114,6 +114,30 @@ def of_channel(channel: ChannelName, prefix: str) -> tuple[str, ...]:
     return (*own, store(tag, prefix), idle(tag, prefix), sent(channel, "", prefix))
 
 
+def revoked(prefix: str = PREFIX) -> tuple[str, str]:
+    """HASH: the revocations by id; ZSET: their ids by when they expire, ms. See hold.lua."""
+    return f"{prefix}{{revoked}}:entries", f"{prefix}{{revoked}}:ends"
+
+
+def denied(prefix: str = PREFIX) -> tuple[str, str]:
+    """HASH: when denials expire, ms, by `denial`; ZSET: the same, in the order of time. See hold.lua."""
+    return f"{prefix}{{denied}}:entries", f"{prefix}{{denied}}:ends"
+
+
+def denial(user: UserId, channel: ChannelName) -> str:
+    """Return the name of a denial: as that of an author's channel."""
+    return f"{author(user)}{channel}"
+
+
+def denied_member(name: str) -> tuple[UserId, ChannelName]:
+    """Return the user and the channel of a denial. Raises `ValueError` if the name is none."""
+    length, _, rest = name.partition(":")
+    user, colon, channel = rest[: int(length)], rest[int(length) : int(length) + 1], rest[int(length) + 1 :]
+    if colon != ":":
+        raise ValueError("not the name of a denial")
+    return UserId(user), ChannelName(channel)
+
+
 def control(prefix: str = PREFIX) -> str:
     """STREAM: the orders of backends and operators, see control.py."""
     return f"{prefix}control"

@@ -23,8 +23,11 @@ class Connection:
         self._down = False  # the last use failed, and that was logged
         self.look_due = 0.0  # when the names of the files must be looked at, on time.monotonic()
 
-    def get(self) -> sqlite3.Connection:
-        """Return the connection. Raises `sqlite3.Error`: `FileLost` before anything is written into a lost file."""
+    def get(self, *, surely: bool = False) -> sqlite3.Connection:
+        """Return the connection. Raises `sqlite3.Error`: `FileLost` before anything is written into a lost file, at
+        once if `surely`, else at most a moment after the file was lost."""
+        if surely:
+            self._file.look()
         self._file.glance()
         if self._db is None:
             self._file.look()

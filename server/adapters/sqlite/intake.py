@@ -2,18 +2,23 @@
 
 import asyncio
 import queue
+import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
+from typing import Any, TypeVar
 
 from server.adapters.sqlite.database import DEADLINE_S
+from server.adapters.sqlite.jobs import Job
 from server.adapters.sqlite.order import Order, Waiting, out_of_order
 from server.domain.appending import Appended
 from server.domain.drafts import Draft, Sender
 from server.domain.errors import Overloaded, Unavailable
 from server.ports.message_log import Done
+
+T = TypeVar("T")
 
 WAITING_LIMIT = 10_000
 """Drafts that wait for the writer: about a second of its work. Over it, `Overloaded`."""
@@ -30,14 +35,14 @@ class WriterFailed(Exception):
 
 class Intake:
     """Hands drafts over by the queue `handed`: all drafts of a loop iteration at once, because each hand-over wakes
-    the thread and makes it compete with the loop for the interpreter's lock.
+    the thread and makes it compete with the loop for the interpreter's lock. Other work goes the same way, by itself.
 
     `None` in `handed` means that no more will come. Only the thread writes `taken`. `ended` says why nothing is written
     any more, and is empty while the writer works.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.handed: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
+        self.handed: queue.SimpleQueue[list[Waiting] | Job[Any] | None] = queue.SimpleQueue()
         self.taken = 0  # drafts since the start that the thread has taken
         self.ended = ""
         self._loop = loop
@@ -82,6 +87,17 @@ class Intake:
         self._unanswered.append(waiting)
         if self._timer is None:
             self._timer = self._loop.call_later(DEADLINE_S, self._look)
+
+    def do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Let the thread do some work in a transaction of its own. Its result is the future's, and so is a `MaruError`;
+        after the storage's errors, the future has `Unavailable`. If it is cancelled in time, nothing is done."""
+        job = Job(work, self._loop)
+        if self.ended:
+            job.answer.set_exception(Unavailable(self.ended))
+        else:
+            self.hand_over()
+            self.handed.put(job)
+        return job.answer
 
     def _refusal(self, sender: Sender | None) -> Unavailable | Overloaded | None:
         if self.ended:

@@ -1,12 +1,13 @@
 """The embedded message log: a SQLite file, durable, no server to start."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from server.adapters.clock import now_ms
 from server.adapters.sqlite.database import exclusive, prepare
@@ -23,6 +24,8 @@ from server.domain.events import Event
 from server.domain.gcra import Rate
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
+
+T = TypeVar("T")
 
 SWEEP_INTERVAL_S = 60.0
 """Between two passes over all channels for events that have grown too old: they may be dropped this late."""
@@ -102,6 +105,10 @@ class SqliteMessageLog(MessageLog):
 
     def note(self, event: Event) -> None:
         """Nothing: the file is this process' own, and can't come back older while the process lives."""
+
+    def do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Do other work with the file: see `Intake.do`. It must not last: no append is written meanwhile."""
+        return self._intake.do(work)
 
     @property
     def trims_refused(self) -> int:

@@ -40,6 +40,16 @@ ALTER TABLE store ADD COLUMN hour INTEGER;
 ALTER TABLE store ADD COLUMN may_age INTEGER;
 """
 
+_TO_3 = """
+CREATE TABLE revocations (id TEXT PRIMARY KEY, entry BLOB NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE denials (
+    user TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (user, channel)
+) WITHOUT ROWID;
+"""
+
 _DELETED = """
 SELECT m.channel_id, m.offset, e.payload FROM events m
 JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset AND e.message_id IS NULL
@@ -49,10 +59,16 @@ WHERE m.message_id IS NOT NULL AND m.state_offset > m.offset
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
     """Do the steps from `version` to the present schema. The caller has begun a transaction, and ends it."""
-    if version == 1:
-        for statement in _TO_2.split(";"):
-            db.execute(statement)
+    if version < 2:  # noqa: PLR2004  # the versions of the schema
+        _execute(db, _TO_2)
         _erase_deleted(db)
+    if version < 3:  # noqa: PLR2004
+        _execute(db, _TO_3)
+
+
+def _execute(db: sqlite3.Connection, script: str) -> None:
+    for statement in script.split(";"):
+        db.execute(statement)
 
 
 def _erase_deleted(db: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
--- Version 2 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
+-- Version 3 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
 
 -- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
 -- `clock`: the time by which the log judged age last (log_clock.py), the evidence for the next start.
@@ -63,3 +63,13 @@ CREATE TABLE keys (
     expires_at INTEGER NOT NULL,
     UNIQUE (channel_id, author, key)
 );
+
+-- The tokens that are good no longer, and the users that are denied a channel (ports/revocations.py), each until it
+-- expires. `entry` is the JSON of a revocation (adapters/orders.py).
+CREATE TABLE revocations (id TEXT PRIMARY KEY, entry BLOB NOT NULL, expires_at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE denials (
+    user TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (user, channel)
+) WITHOUT ROWID;

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -15,6 +16,7 @@ from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.connection import Connection
 from server.adapters.sqlite.intake import Intake
+from server.adapters.sqlite.jobs import Job, Jobs
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.order import Waiting
 from server.adapters.sqlite.space import Space
@@ -61,6 +63,7 @@ class Writer:
         self._sweep = sweep
         self._sweep_due = 0.0  # at once: events may have grown too old while the server was down
         self.intake = Intake(loop)
+        self._jobs = Jobs(self._connection, self._disconnect)
         self._taken: deque[Waiting] = deque()  # by the thread, for this batch and the next
         self._stopping = False  # no more drafts will come
         self._thread = threading.Thread(target=self._run, name="maru-log-writer", daemon=True)
@@ -79,6 +82,7 @@ class Writer:
             while not self._stopping or self._taken:
                 if batch := self._take():
                     self._write(batch)
+                self._jobs.run()
                 if time.monotonic() >= self._connection.look_due:
                     self._connection.look()
                 if not self._stopping and time.monotonic() >= self._sweep_due:
@@ -107,9 +111,11 @@ class Writer:
     def _pause(self) -> float:
         return max(0.0, min(self._sweep_due, self._wal.erase_due, self._connection.look_due) - time.monotonic())
 
-    def _note(self, handed: list[Waiting] | None) -> None:
+    def _note(self, handed: list[Waiting] | Job[Any] | None) -> None:
         if handed is None:
             self._stopping = True
+        elif isinstance(handed, Job):
+            self._jobs.note(handed)
         else:
             self._taken += handed
 
@@ -221,6 +227,7 @@ class Writer:
             while True:
                 self._note(self.intake.handed.get_nowait())
         self.intake.refuse([(entry, Unavailable(self.intake.ended)) for entry in self._taken])
+        self._jobs.refuse(self.intake.ended)
 
 
 def _unavailable(cause: Exception) -> Unavailable:

@@ -8,10 +8,11 @@ from server.application.channels.new_channels import NewChannels
 from server.application.channels.resuming import Joined, Resuming
 from server.application.deadline import deadline
 from server.application.life.overload import always
+from server.application.outside.denials import Denials
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.events import Event
-from server.domain.identity import Action, Identity, SessionId, allows, authorize
+from server.domain.identity import Action, Identity, SessionId
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved
@@ -33,7 +34,7 @@ class Subscriptions:
     `Overloaded` if the replica has no time for joins that ask for history; missed events are always given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a member depends on
         self,
         log: MessageLog,
         hub: Hub,
@@ -42,6 +43,8 @@ class Subscriptions:
         max_channels: int,
         metrics: ChannelMetrics = SILENT,
         check_read: Callable[[], None] = always,
+        *,
+        denials: Denials | None = None,
     ) -> None:
         self._log = log
         self._hub = hub
@@ -50,6 +53,7 @@ class Subscriptions:
         self._max_channels = max_channels
         self._metrics = metrics
         self._check_read = check_read
+        self._denials = Denials() if denials is None else denials
         self._new_channels = NewChannels(hub.clock)
         self._resuming = Resuming(self.join, hub, transport, membership)
 
@@ -73,7 +77,7 @@ class Subscriptions:
         `TooManyChannels`, `RateLimited`, `Unavailable`, `Overloaded`; and `Unauthenticated` if the session has ended
         meanwhile.
         """
-        authorize(identity, Action.JOIN, channel)
+        self._denials.authorize(identity, Action.JOIN, channel)
         if history and since is None:
             self._check_read()
         self._check_room(session, channel)
@@ -83,6 +87,7 @@ class Subscriptions:
         with self._hub.quarantine.guard(channel):
             async with deadline():
                 joined = await self._arrive(session, channel, since, history)
+                self._denials.check(identity, Action.JOIN, channel)  # the user may have been removed meanwhile
                 # From here to the end of the step nothing awaits: an await would let an event go before its answer.
                 answer(joined)
                 self._membership.enter(session, channel)
@@ -95,7 +100,7 @@ class Subscriptions:
 
         Return None, and do nothing, if something has, or if the session is to be refused: `join` tells why.
         """
-        if not allows(identity.grants, Action.JOIN, channel) or not self._has_room(session, channel):
+        if not self._denials.allow(identity, Action.JOIN, channel) or not self._has_room(session, channel):
             return None
         hosted = self._hub.host_at_once(channel) if self._membership.present(session) else None
         if hosted is None:
@@ -123,11 +128,14 @@ class Subscriptions:
     def apply_grants(self, session: SessionId, identity: Identity) -> None:
         """Remove the session from the channels that its (new) grants do not allow."""
         for channel in list(self._membership.channels(session)):
-            try:
-                authorize(identity, Action.JOIN, channel)
-            except PermissionDenied as error:
-                self._membership.leave(session, channel)
-                self._transport.push(session, ChannelRemoved(channel, type(error)))
+            if not self._denials.allow(identity, Action.JOIN, channel):
+                self.remove(session, channel)
+
+    def remove(self, session: SessionId, channel: ChannelName) -> None:
+        """Take the session out of the channel, and tell its client; do nothing if it is not in."""
+        if channel in self._membership.channels(session):
+            self._membership.leave(session, channel)
+            self._transport.push(session, ChannelRemoved(channel, PermissionDenied))
 
     def _check_present(self, session: SessionId) -> None:
         """Raise `Unauthenticated` if the session has ended during an await."""

@@ -11,6 +11,7 @@ from server.application.deadline import COMMAND_DEADLINE_S, deadline, watch_over
 from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.slow_mode import SlowMode
 from server.application.messages.submission import Submission
+from server.application.outside.denials import Denials
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
@@ -48,6 +49,7 @@ class Publisher:
         *,
         slow_mode: SlowMode | None = None,
         fresh: FreshChannels | None = None,
+        denials: Denials | None = None,
     ) -> None:
         self._log = log
         self.broadcast = broadcast
@@ -57,6 +59,7 @@ class Publisher:
         self.clock = clock
         self._slow_mode = slow_mode  # None if no channel is slow
         self._fresh = fresh  # None if users may make any number of channels
+        self._denials = Denials() if denials is None else denials
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
     async def send(self, identity: Identity, command: Send) -> Appended:
@@ -89,6 +92,8 @@ class Publisher:
 
     def _new_message(self, identity: Identity, command: Send) -> NewMessage:
         channel = ChannelName(command.channel)
+        if self._denials.until:
+            self._denials.check(identity, Action.SEND, channel)
         authorize(identity, Action.SEND, channel)
         if self._fresh is not None:
             self._fresh.check(identity, channel)
@@ -141,6 +146,7 @@ class Publisher:
     async def _find(self, identity: Identity, others: Action, channel: ChannelName, id: MessageId) -> Message | None:
         """Return the message, which the identity may change; None if it is deleted. `others` is the action that allows
         changes of other users' messages. Raises `PermissionDenied`, `NotFound`, `Unavailable`."""
+        self._denials.check(identity, others, channel)
         authorize_changes(identity, others, channel)
         message = await self._log.message(channel, id)
         authorize_change(identity, _author(identity, id, message), others, channel)

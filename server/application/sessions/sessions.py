@@ -1,16 +1,20 @@
-"""Sessions: admission by token, renewal, and the end at the token's expiry."""
+"""Sessions: admission by token, renewal, and the end: at the token's expiry, or earlier if somebody says so."""
 
 import asyncio
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 
 from server.application.deadline import deadline
-from server.application.limits.error_budget import ErrorBudget
-from server.application.limits.limiter import Allowance, Limiter
+from server.application.limits.limiter import Limiter
+from server.application.outside.revoked_tokens import MS_PER_S, RevokedTokens
+from server.application.sessions.index import Index
+from server.application.sessions.session import Session, session_ended
+from server.application.turn import Turn
+from server.domain.control import RefreshAsked
 from server.domain.errors import MaruError, TokenExpired, Unauthenticated
-from server.domain.identity import Identity, SessionId
+from server.domain.identity import Identity, SessionId, UserId
 from server.domain.pushes import SessionExpiring, SessionReady
+from server.ports.metrics import SILENT, SessionMetrics
 from server.ports.token_verifier import TokenVerifier
 from server.ports.transport import Transport
 
@@ -24,38 +28,16 @@ STALE_ENTRIES = 64
 """The heap may have two entries a session and so many more; beyond that, those that are out of date are cleared out."""
 
 
-@dataclass(slots=True, eq=False)
-class Session:
-    """An admitted client, from its CONNECT to its end."""
-
-    id: SessionId
-    identity: Identity  # of its latest token
-    allowance: Allowance | None = None  # what it may do; None: anything
-    refusals: ErrorBudget | None = None  # None until the first
-    ended: bool = False
-    warned_of: int | None = None  # the `exp` that the client has been warned of
-
-    def follow(self, former: "Session") -> None:
-        """Go on with the rates and the refusals of a session that the client has left on the same connection."""
-        if self.allowance is not None and former.allowance is not None:
-            self.allowance.follow(former.allowance)
-            self.refusals = former.refusals
-
-
-def session_ended() -> Unauthenticated:
-    """The refusal of a command whose session has ended while it waited."""
-    return Unauthenticated("the session has ended; connect again")
-
-
 class Sessions:
     """The admitted sessions of this replica.
 
     `end_memberships` takes a session out of its channels, before its client is told that it ends. `now_ms` is
     wall-clock time in milliseconds, since `exp` is; `grace_ms` is how long a session outlives its `exp`, for clocks
-    that differ and refreshes that are under way. `limiter` says what a session may do; None: anything.
+    that differ and refreshes that are under way. `limiter` says what a session may do; None: anything. `revoked` are
+    the tokens that are good no longer; None: all are good until they expire.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a session depends on
         self,
         verifier: TokenVerifier,
         transport: Transport,
@@ -63,6 +45,9 @@ class Sessions:
         now_ms: Callable[[], int],
         grace_ms: int,
         limiter: Limiter | None = None,
+        *,
+        revoked: RevokedTokens | None = None,
+        metrics: SessionMetrics = SILENT,
     ) -> None:
         self._verifier = verifier
         self._transport = transport
@@ -70,29 +55,59 @@ class Sessions:
         self._now_ms = now_ms
         self._grace_ms = grace_ms
         self._limiter = limiter
+        self._revoked = revoked
+        self._metrics = metrics
         self._open: dict[SessionId, Session] = {}
+        self._by_user: Index[UserId] = Index()
+        self._by_token: Index[str] = Index()  # those whose token has a `jti`
         self._due: list[tuple[int, SessionId]] = []  # a heap: when to look at each session
 
     def __len__(self) -> int:
         """How many sessions are open."""
         return len(self._open)
 
+    def of(self, user: UserId) -> Collection[Session]:
+        """Return the open sessions of a user."""
+        return self._by_user.find(user)
+
+    def by_token(self, token_id: str) -> Collection[Session]:
+        """Return the open sessions whose latest token has this `jti`."""
+        return self._by_token.find(token_id)
+
     async def admit(self, token: str) -> Identity:
-        """Verify a token before anything else happens for its bearer. Raises `Unauthenticated`, `Unavailable`."""
+        """Verify a token before anything else happens for its bearer. Raises `Unauthenticated`, `Unavailable`.
+
+        The token is not revoked as this returns: nothing may be awaited until its session is open.
+        """
         identity = self.admit_at_once(token)
         if identity is not None:
             return identity
         async with deadline():
-            return await self._verifier.verify(token)
+            if self._revoked is not None:
+                await self._revoked.loaded.wait()
+            identity = await self._verifier.verify(token)
+        self._check_revoked(identity)
+        return identity
 
     def admit_at_once(self, token: str) -> Identity | None:
         """As `admit`, without waiting; None if something has to be waited for. Raises `Unauthenticated`."""
-        return self._verifier.verify_at_once(token)
+        identity = self._verifier.verify_at_once(token)
+        if identity is None or (self._revoked is not None and not self._revoked.loaded.is_set()):
+            return None
+        self._check_revoked(identity)
+        return identity
+
+    def _check_revoked(self, identity: Identity) -> None:
+        if self._revoked is not None:
+            self._revoked.check(identity)
 
     def open(self, id: SessionId, identity: Identity) -> Session:
         """Begin the session of an admitted client."""
         allowance = None if self._limiter is None else self._limiter.allowance(identity)
         session = self._open[id] = Session(id, identity, allowance)
+        self._by_user.add(identity.user, session)
+        if identity.token_id is not None:
+            self._by_token.add(identity.token_id, session)
         self._schedule(session)
         return session
 
@@ -109,16 +124,38 @@ class Sessions:
         identity = await self.admit(token)
         if identity.user != session.identity.user:
             raise Unauthenticated("the token belongs to another user than the session")
-        session.identity = identity
+        former, session.identity = session.identity, identity
         if self._limiter is not None and session.allowance is not None:
             session.allowance.plans = self._limiter.plans(identity)
         if not session.ended:  # it may have ended while the token was verified
+            self._find_by(former.token_id, identity.token_id, session)
+            if session.asked is not None and _renews(session.asked, former, identity):
+                session.asked = None
+            self._schedule(session)
+
+    def _find_by(self, former: str | None, token_id: str | None, session: Session) -> None:
+        """Find a session by the id of its new token."""
+        if former is not None:
+            self._by_token.discard(former, session)
+        if token_id is not None:
+            self._by_token.add(token_id, session)
+
+    def ask(self, session: Session, asked: RefreshAsked) -> None:
+        """Tell a session to refresh its token. It ends at the time that the order says, unless it does."""
+        if not session.ended:
+            session.asked = asked
+            ends_at = min(asked.ends_at, session.identity.expires_at)
+            self._transport.push(session.id, SessionExpiring(ends_at, reason="refresh"))
             self._schedule(session)
 
     def close(self, session: Session) -> None:
         """End a session; its place in the heap is cleared out in time."""
         session.ended = True
-        self._open.pop(session.id, None)
+        if self._open.pop(session.id, None) is not None:
+            identity = session.identity
+            self._by_user.discard(identity.user, session)
+            if identity.token_id is not None:
+                self._by_token.discard(identity.token_id, session)
 
     def terminate(self, session: Session, error: MaruError) -> None:
         """End a session for a reason, which its client is told. Ending it again does nothing."""
@@ -126,6 +163,29 @@ class Sessions:
             self.close(session)
             self._end_memberships(session.id)
             self._transport.terminate(session.id, error)
+            self._metrics.session_ended(error.code)
+
+    async def end_all(self, sessions: Iterable[Session], error: MaruError) -> int:
+        """Terminate sessions, in turns with other work; return how many were open."""
+        turn, count = Turn(), 0
+        for session in sessions:
+            if turn.over():
+                await turn.pass_on()
+            count += not session.ended
+            self.terminate(session, error)
+        return count
+
+    async def end_where(self, concerned: Callable[[Identity], bool], error: MaruError) -> int:
+        """Terminate the sessions whose latest token is concerned, in turns with other work; return how many those are.
+        A session that opens meanwhile is not looked at."""
+        turn, count = Turn(), 0
+        for session in tuple(self._open.values()):
+            if turn.over():
+                await turn.pass_on()
+            if not session.ended and concerned(session.identity):
+                self.terminate(session, error)
+                count += 1
+        return count
 
     async def run(self) -> None:
         """Look at expiries until cancelled."""
@@ -145,6 +205,9 @@ class Sessions:
     def _judge(self, session: Session, now: int) -> None:
         """Do what is due; if nothing is, since the session was refreshed, look at it again later."""
         expires_at = session.identity.expires_at
+        if session.asked is not None and session.asked.ends_at <= now:
+            self.terminate(session, TokenExpired("the session was told to refresh its token, and did not in time"))
+            return
         if self._moment(session) <= now:
             if session.warned_of == expires_at:
                 self.terminate(session, TokenExpired("the session's token has expired"))
@@ -157,7 +220,8 @@ class Sessions:
         """When something is to happen to the session next: its notice, or its end."""
         expires_at = session.identity.expires_at
         warned = session.warned_of == expires_at
-        return expires_at + self._grace_ms if warned else expires_at - EXPIRY_NOTICE_MS
+        moment = expires_at + self._grace_ms if warned else expires_at - EXPIRY_NOTICE_MS
+        return moment if session.asked is None else min(moment, session.asked.ends_at)
 
     def _schedule(self, session: Session) -> None:
         heapq.heappush(self._due, (self._moment(session), session.id))
@@ -165,3 +229,11 @@ class Sessions:
             # Clients that come and go, or refresh, with a token of a day would leave an entry for that day each time.
             self._due = [(self._moment(other), other.id) for other in self._open.values()]
             heapq.heapify(self._due)
+
+
+def _renews(asked: RefreshAsked, former: Identity, identity: Identity) -> bool:
+    """Say whether a token fulfils an order to refresh: issued since, or at least later than the former token, since
+    the issuer's clock may be behind."""
+    if identity.issued_at is None:
+        return False
+    return identity.issued_at >= asked.asked_at // MS_PER_S or identity.issued_at > (former.issued_at or 0)

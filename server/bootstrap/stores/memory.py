@@ -6,10 +6,12 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.control import MemoryControl
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.replicas import MemoryReplicas
+from server.adapters.memory.revocations import MemoryRevocations
 from server.adapters.memory.signals import MemorySignals
 from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus
 from server.domain.rates import Bucket
+from server.ports.revocations import Revocations
 from server.settings.model import VERSION, Settings
 
 
@@ -29,3 +31,8 @@ def open_bus() -> Bus:
     broadcast = MemoryBroadcast()
     replicas = MemoryReplicas(new_replica_id(), version=VERSION)
     return Bus(broadcast, MemoryControl(), MemorySignals(broadcast), replicas, link, link_losses=lambda: 0)
+
+
+def open_revocations() -> Revocations:
+    """Revocations that are gone with the process."""
+    return MemoryRevocations()

@@ -9,6 +9,7 @@ from functools import partial
 from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
 from server.ports.metrics import LogSize
+from server.ports.revocations import Revocations
 from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
 
@@ -17,10 +18,11 @@ _OWN_SECRET = secrets.token_bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """A replica's log, and its way to the other replicas."""
+    """A replica's log, its way to the other replicas, and the revocations that all heed."""
 
     log: MessageLog
     bus: Bus
+    revocations: Revocations
     secret: Callable[[], Awaitable[bytes]]
     """Return random bytes that all replicas of the store share. Raises `Unavailable`."""
 
@@ -39,7 +41,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
         case MessageLogKind.MEMORY:
             from server.bootstrap.stores import memory
 
-            return Stores(memory.open_log(settings), memory.open_bus(), _own_secret)
+            return Stores(memory.open_log(settings), memory.open_bus(), memory.open_revocations(), _own_secret)
         case MessageLogKind.SQLITE:
             from server.bootstrap.stores import memory, sqlite
 
@@ -50,7 +52,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
                 log_size=lambda: LogSize(log.space.used, log.space.limit, log.space.full),
                 loops=(log.watch(),),
             )
-            return Stores(log, bus, _own_secret)
+            return Stores(log, bus, sqlite.open_revocations(log), _own_secret)
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 

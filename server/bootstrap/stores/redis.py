@@ -13,6 +13,7 @@ from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.replicas import RedisReplicas
+from server.adapters.redis.revocations import RedisRevocations
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.shared_secret import shared_secret
 from server.adapters.redis.signals import RedisSignals
@@ -21,14 +22,16 @@ from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.domain.rates import Bucket
 from server.ports.message_log import MessageLog
+from server.ports.revocations import Revocations
 from server.settings.errors import StartRefused
 from server.settings.model import VERSION, Settings
 
 _log = structlog.get_logger("maru.server")
 
 
-async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus]:
-    """Open the log, and the link to the other replicas. Raises `StartRefused` if waiting for Redis would not help."""
+async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus, Revocations]:
+    """Open the log, the link to the other replicas, and the revocations. Raises `StartRefused` if waiting for Redis
+    would not help."""
     assert settings.redis_url is not None  # the settings refuse Redis without it
     url, master = settings.redis_url.get_secret_value(), Master()
     await _check(url)
@@ -45,7 +48,12 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
     )
     await resources.enter_async_context(log)
     bus = _open_bus(settings, url, master, log, resources)
-    return log, replace(bus, trims_refused=lambda: log.sweep.refusals, loops=(*bus.loops, log.sweep.run()))
+    bus = replace(bus, trims_refused=lambda: log.sweep.refusals, loops=(*bus.loops, log.sweep.run()))
+    revocations = RedisRevocations(
+        url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas
+    )
+    resources.push_async_callback(revocations.aclose)
+    return log, bus, revocations
 
 
 async def secret(settings: Settings) -> bytes:

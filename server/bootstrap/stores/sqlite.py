@@ -4,7 +4,9 @@ from contextlib import AsyncExitStack
 
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.adapters.sqlite.revocations import SqliteRevocations
 from server.domain.rates import Bucket
+from server.ports.revocations import Revocations
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
@@ -22,3 +24,8 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessa
         return await resources.enter_async_context(log)
     except LogUnusable as error:
         raise StartRefused(str(error)) from error
+
+
+def open_revocations(log: SqliteMessageLog) -> Revocations:
+    """The revocations in the log's file."""
+    return SqliteRevocations(log)

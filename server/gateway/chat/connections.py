@@ -5,9 +5,11 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason, DrainEnd
 from server.domain.pushes import SessionDraining
 from server.gateway.socketio.engine import Engine
+from server.gateway.socketio.rooms import Rooms
 from server.gateway.websocket.connection import Connection
 from server.gateway.websocket.frames import CloseCode
 from server.ports.connections import ConnectionId, Connections
@@ -18,11 +20,13 @@ ANSWERED_LOOK_S = 0.01
 
 
 class SocketConnections(Connections):
-    """Ends the connections of an engine. `transport` carries the notices, so they keep their place in each session."""
+    """Ends the connections of an engine, whose sessions `rooms` knows. `transport` carries the notices, so they keep
+    their place in each session."""
 
-    def __init__(self, engine: Engine, transport: Transport) -> None:
+    def __init__(self, engine: Engine, rooms: Rooms, transport: Transport) -> None:
         self._engine = engine
         self._registry = engine.registry
+        self._rooms = rooms
         self._transport = transport
 
     def shut(self) -> Sequence[ConnectionId]:
@@ -31,6 +35,11 @@ class SocketConnections(Connections):
         for connection in tuple(self._registry.unconnected):
             connection.close(CloseCode.SERVICE_RESTART, CloseReason.DRAINING, "server restarts")
         return [ConnectionId(id) for id, connection in self._registry.connections.items() if connection.is_open()]
+
+    def of(self, session: SessionId) -> ConnectionId | None:
+        """Return the connection of a session."""
+        connection = self._rooms.connection(session)
+        return None if connection is None else ConnectionId(connection.id)
 
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
         """Push the notice to the session on the connection, if there is one. Promise 2."""

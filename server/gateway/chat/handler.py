@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from server.application.commands import Command
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.wire.answers import Done
 
 C = TypeVar("C", bound=Command)

@@ -4,7 +4,7 @@ import time
 
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Join
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.gateway.chat.sends import Note

@@ -11,7 +11,8 @@ from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Command, ConnectPayload, channel_of
 from server.application.limits.limiter import Shortage
 from server.application.messages.publisher import Publisher
-from server.application.sessions.sessions import Session, Sessions, session_ended
+from server.application.sessions.session import Session, session_ended
+from server.application.sessions.sessions import Sessions
 from server.domain.channels import ChannelName
 from server.domain.drafts import Sender
 from server.domain.errors import (

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from server.application.limits.error_budget import COUNTED, MAX_REFUSALS, REFUSALS_S, ErrorBudget
-from server.application.sessions.sessions import Session, Sessions
+from server.application.sessions.session import Session
+from server.application.sessions.sessions import Sessions
 from server.domain.errors import MaruError, RateLimited
 from server.ports.metrics import CommandMetrics
 

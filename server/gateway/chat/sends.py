@@ -8,7 +8,7 @@ import structlog
 
 from server.application.commands import Send
 from server.application.messages.publisher import Publisher
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Sender

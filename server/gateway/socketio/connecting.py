@@ -12,7 +12,7 @@ import time
 import structlog
 
 from server.application.limits.limiter import OTHER
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.errors import MaruError, RateLimited, UnknownNamespace
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from server.application.commands import ConnectPayload
 from server.application.limits.limiter import Shortage
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.drafts import Sender
 from server.domain.identity import Identity, SessionId
 from server.wire.answers import Answer, Failed

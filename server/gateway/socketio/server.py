@@ -10,7 +10,7 @@ from typing import Any
 
 import socketio
 
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.errors import MaruError, Unavailable
 from server.gateway.socketio import packet_frames, packets
 from server.gateway.socketio.connecting import Connecting

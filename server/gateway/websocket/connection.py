@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp.http import WSMsgType
 
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.outcomes import CLIENT_AT_FAULT, CloseReason
 from server.domain.proxies import NOBODY, Client
 from server.gateway.websocket.events import ConnectionEvents, ConnectionState

@@ -14,7 +14,7 @@ from server.adapters.codec import encode_event
 from server.adapters.sqlite import database, sweep, wal
 from server.adapters.sqlite.batch import Batch
 from server.adapters.sqlite.channels import Channels
-from server.adapters.sqlite.database import APPLICATION_ID, LogUnusable, open_writer, prepare
+from server.adapters.sqlite.database import APPLICATION_ID, SCHEMA_VERSION, LogUnusable, open_writer, prepare
 from server.adapters.sqlite.erasing import STEP_EDITS
 from server.domain.appending import Appended, created, revised
 from server.domain.drafts import Deletion, Draft, Revision
@@ -192,7 +192,7 @@ async def test_a_file_of_version_1(tmp_path: Path) -> None:
         assert isinstance((await log.read(ROOM, 4, 1)).events[0], MessageErased)
     assert found(path) == []
     with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
         assert db.execute("SELECT author, channel_id FROM authors").fetchall() == [("alice", 1)]
         migrated = schema(db)
     prepare(tmp_path / "new.db")

@@ -81,7 +81,7 @@ class Stage:
         """Let the thread take what was handed over."""
         while not self.intake.handed.empty():
             handed = self.intake.handed.get_nowait()
-            assert handed is not None
+            assert isinstance(handed, list)
             self.taken += handed
             self.intake.taken += len(handed)
 

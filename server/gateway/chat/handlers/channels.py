@@ -3,7 +3,7 @@
 from server.application.channels.resuming import Joined
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Join, Leave
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.channels import ChannelName
 from server.gateway.chat.handler import Handler, Handlers, Reply
 from server.wire import messages

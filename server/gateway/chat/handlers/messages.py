@@ -3,7 +3,7 @@
 from server.application.commands import Delete, Edit, ReadHistory, Send
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.appending import Appended
 from server.gateway.chat.handler import Handler, Handlers, Reply
 from server.wire import messages

@@ -2,7 +2,8 @@
 
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Refresh
-from server.application.sessions.sessions import Session, Sessions
+from server.application.sessions.session import Session
+from server.application.sessions.sessions import Sessions
 from server.gateway.chat.handler import Handler, Handlers, Reply
 from server.wire.answers import Done
 from server.wire.words import Command, timestamp

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from server.application.life.drainer import NOTICES_PER_TURN, Drainer, DrainTiming, Move, plan
+from server.domain.identity import SessionId
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
@@ -126,6 +127,9 @@ class Scripted(Connections):
     def shut(self) -> Sequence[ConnectionId]:
         self.shut_at = now()
         return [connection for connection in self.left if connection not in self._sent_away]
+
+    def of(self, session: SessionId) -> ConnectionId | None:
+        return None
 
     def notify(self, connection: ConnectionId, notice: SessionDraining) -> bool:
         if connection in self._mute:

@@ -10,7 +10,8 @@ import pytest
 from server.application.deadline import COMMAND_DEADLINE_S
 from server.application.limits.error_budget import ErrorBudget
 from server.application.limits.limiter import Limiter
-from server.application.sessions.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Session, Sessions
+from server.application.sessions.session import Session
+from server.application.sessions.sessions import EXPIRY_NOTICE_MS, STALE_ENTRIES, SWEEP_S, Sessions
 from server.domain.errors import RateLimited, TokenExpired, Unauthenticated, Unavailable
 from server.domain.gcra import Rate
 from server.domain.identity import SessionId

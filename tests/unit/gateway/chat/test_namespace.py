@@ -10,7 +10,8 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.commands import Leave
 from server.application.messages.history import History
-from server.application.sessions.sessions import Session, Sessions
+from server.application.sessions.session import Session
+from server.application.sessions.sessions import Sessions
 from server.domain.errors import BadRequest, Internal, TokenExpired, Unauthenticated
 from server.domain.identity import SessionId
 from server.domain.pushes import SessionReady

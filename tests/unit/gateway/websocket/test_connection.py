@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from loadtest.frames import Frames, Opcode
-from server.application.sessions.sessions import Session
+from server.application.sessions.session import Session
 from server.domain.outcomes import CloseReason
 from server.gateway.websocket.connection import CLOSE_WAIT_S, Connection
 from server.gateway.websocket.events import ConnectionEvents

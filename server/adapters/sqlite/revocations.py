@@ -1,0 +1,86 @@
+"""Revocations and denials in the log's file."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from server.adapters.clock import now_ms
+from server.adapters.orders import decode_revocation, encode_revocation
+from server.adapters.sqlite.database import DEADLINE_S
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.channels import ChannelName
+from server.domain.control import Denial, Revocation
+from server.domain.errors import Overloaded, Unavailable
+from server.domain.identity import UserId
+from server.ports.revocations import ENTRIES_LIMIT, Held, Revocations
+
+T = TypeVar("T")
+
+
+class SqliteRevocations(Revocations):
+    """Entries in the file of a log, which its thread writes and reads: there are few, and they are read at the start.
+    `now_ms` is wall-clock time in milliseconds."""
+
+    def __init__(self, log: SqliteMessageLog, now_ms: Callable[[], int] = now_ms, limit: int = ENTRIES_LIMIT) -> None:
+        self._log = log
+        self._now_ms = now_ms
+        self._limit = limit  # of each kind
+
+    async def add(self, revocation: Revocation) -> None:
+        entry = (revocation.id, encode_revocation(revocation), revocation.expires_at)
+
+        def work(db: sqlite3.Connection) -> None:
+            self._make_room(db, "revocations")
+            db.execute("INSERT OR REPLACE INTO revocations (id, entry, expires_at) VALUES (?, ?, ?)", entry)
+
+        await self._do(work)
+
+    async def remove(self, id: str) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            self._forget(db, "revocations")
+            return db.execute("DELETE FROM revocations WHERE id = ?", (id,)).rowcount > 0
+
+        return await self._do(work)
+
+    async def deny(self, denial: Denial) -> None:
+        key = (denial.user, denial.channel)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM denials WHERE user = ? AND channel = ?", key)
+            if denial.expires_at > self._now_ms():
+                self._make_room(db, "denials")
+                db.execute(
+                    "INSERT INTO denials (user, channel, expires_at) VALUES (?, ?, ?)", (*key, denial.expires_at)
+                )
+
+        await self._do(work)
+
+    async def load(self) -> Held:
+        def work(db: sqlite3.Connection) -> Held:
+            now = (self._now_ms(),)
+            rows = db.execute("SELECT entry FROM revocations WHERE expires_at > ?", now)
+            revocations = [revocation for (raw,) in rows if (revocation := decode_revocation(raw)) is not None]
+            rows = db.execute("SELECT channel, user, expires_at FROM denials WHERE expires_at > ?", now)
+            denials = [Denial(ChannelName(channel), UserId(user), until) for channel, user, until in rows]
+            return Held(revocations, denials)
+
+        return await self._do(work)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._log.do(work)
+        except TimeoutError as error:
+            raise Unavailable(f"the message log's writer did not answer within {DEADLINE_S:.0f} s") from error
+
+    def _make_room(self, db: sqlite3.Connection, table: str) -> None:
+        """Raise `Overloaded` if there is none."""
+        self._forget(db, table)
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608  # the names above
+        if count >= self._limit:
+            raise Overloaded(f"{self._limit} entries are held; lift some, or wait until some have expired")
+
+    def _forget(self, db: sqlite3.Connection, table: str) -> None:
+        """Drop the entries that have expired."""
+        db.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now_ms(),))  # noqa: S608  # as above

@@ -1,0 +1,151 @@
+"""Obeying orders: each replica hears the same list of them, and does its part."""
+
+import asyncio
+from collections.abc import Collection
+from typing import assert_never
+
+import structlog
+
+from server.application.channels.subscriptions import Subscriptions
+from server.application.outside.denials import Denials
+from server.application.outside.moving import Mover
+from server.application.outside.revoked_tokens import RevokedTokens, token_revoked
+from server.application.sessions.session import Session
+from server.application.sessions.sessions import Sessions
+from server.application.turn import Turn
+from server.domain.channels import ChannelName
+from server.domain.control import (
+    Denial,
+    Heard,
+    MemberRemoved,
+    RefreshAsked,
+    Resync,
+    Revocation,
+    RevocationLifted,
+    Revoked,
+    SessionsEnded,
+    UnknownOrder,
+)
+from server.domain.errors import MaruError, Unauthenticated
+from server.domain.identity import UserId
+from server.ports.control import Control
+from server.ports.revocations import Held, Revocations
+
+RETRY_S = 0.25
+"""Between two tries to load the entries. Until the first has succeeded, nobody is admitted."""
+
+SWEEP_S = 60.0
+"""Between two looks for entries that have expired, which are not heeded in the meantime either."""
+
+_log = structlog.get_logger("maru.control")
+
+
+class Obeying:
+    """Applies orders to the sessions of this replica.
+
+    The entries of the store are loaded at the start, and again whenever orders may have been missed. If the store is
+    away then, the replica goes on with the entries that it has.
+    """
+
+    def __init__(
+        self,
+        control: Control,
+        store: Revocations,
+        revoked: RevokedTokens,
+        denials: Denials,
+        sessions: Sessions,
+        subscriptions: Subscriptions,
+        mover: Mover,
+    ) -> None:
+        self._control = control
+        self._store = store
+        self._revoked = revoked
+        self._denials = denials
+        self._sessions = sessions
+        self._subscriptions = subscriptions
+        self._mover = mover
+
+    async def run(self) -> None:
+        """Obey until cancelled. An order at which the program fails is logged, and holds up no other."""
+        async for heard in self._control.listen():
+            try:
+                await self._obey(heard)
+            except Exception:  # a fault at an order must not let the replica miss the others
+                if isinstance(heard, Resync):
+                    raise  # nobody would be admitted
+                _log.exception("control.order_failed", order=type(heard).__name__)
+
+    async def sweep(self) -> None:
+        """Forget entries that have expired, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self._revoked.sweep()
+            self._denials.sweep()
+
+    async def _obey(self, heard: Heard) -> None:
+        match heard:
+            case Resync():
+                await self._load()
+            case Revoked(revocation):
+                await self._revoke(revocation)
+            case RevocationLifted(id):
+                self._revoked.lift(id)
+            case MemberRemoved(channel, user, denied_until):
+                if denied_until is not None:
+                    self._denials.apply(Denial(channel, user, denied_until))
+                await self._remove(channel, self._sessions.of(user))
+            case SessionsEnded(user, reconnect):
+                await self._end(user, reconnect)
+            case RefreshAsked(user):
+                for session in self._sessions.of(user):
+                    self._sessions.ask(session, heard)
+            case UnknownOrder():
+                _log.warning("control.order_unknown", remedy="a newer version gives it; update this replica")
+            case _:
+                assert_never(heard)
+
+    async def _load(self) -> None:
+        """Take the store's entries in place of those in memory, and bring the sessions in line with them."""
+        held = await self._read()
+        self._denials.replace(held.denials)
+        self._revoked.replace(held.revocations)
+        _log.info("control.loaded", revocations=len(self._revoked), denials=len(self._denials.until))
+        await self._sessions.end_where(self._revoked.concern, token_revoked())
+        turn = Turn()
+        for user, channel in tuple(self._denials.until):
+            if turn.over():
+                await turn.pass_on()
+            await self._remove(channel, self._sessions.of(user))
+
+    async def _read(self) -> Held:
+        """Read the store, however long it is away."""
+        while True:
+            try:
+                return await self._store.load()
+            except MaruError as error:
+                _log.warning("control.not_loaded", problem=error.message, admits=self._revoked.loaded.is_set())
+            await asyncio.sleep(RETRY_S)
+
+    async def _revoke(self, revocation: Revocation) -> None:
+        self._revoked.add(revocation)
+        found: Collection[Session] = ()
+        if revocation.user is not None:
+            found = self._sessions.of(revocation.user)
+        elif revocation.token_id is not None:
+            found = self._sessions.by_token(revocation.token_id)
+        concerned = [session for session in found if self._revoked.concern(session.identity)]
+        await self._sessions.end_all(concerned, token_revoked())
+
+    async def _remove(self, channel: ChannelName, sessions: Collection[Session]) -> None:
+        turn = Turn()
+        for session in sessions:
+            if turn.over():
+                await turn.pass_on()
+            self._subscriptions.remove(session.id, channel)
+
+    async def _end(self, user: UserId, reconnect: bool) -> None:
+        sessions = self._sessions.of(user)
+        if reconnect:
+            self._mover.move(sessions)
+        else:
+            await self._sessions.end_all(sessions, Unauthenticated("the session was ended; sign in again"))
