@@ -1,0 +1,84 @@
+"""docs/http-api.md, run as it stands: each example in the language that it is written in, against a real server."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.harness.protocol_document import alike
+from tests.harness.server import ROOT, ServerProcess
+
+DOCUMENT = (ROOT / "docs/http-api.md").read_text("utf-8")
+
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+"""Language and text of each example, in the order of the page."""
+
+KEY = "canary-of-the-examples-0f1e2d3c4b5a"
+
+BETWEEN = "--- next example ---"
+
+RUN_S = 60.0
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """A server with the key of the examples."""
+    async with ServerProcess(tmp_path_factory.mktemp("server"), {"MARU_API_KEYS": KEY}) as process:
+        yield process
+        assert process.faults() == []
+        assert KEY not in process.output
+
+
+async def run(server: ServerProcess, *command: str, stdin: str) -> str:
+    """Run a program that reads its text from stdin; return what it prints."""
+    program = shutil.which(command[0])
+    assert program is not None, f"{command[0]} not found: install it"
+    env = {
+        "PATH": os.environ["PATH"],
+        "MARU": f"http://127.0.0.1:{server.internal_port}",
+        "KEY": KEY,
+        "PYTHONPATH": str(ROOT / "clients/python-backend"),
+    }
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        program, *command[1:], env=env, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(RUN_S):
+        output, _ = await process.communicate(stdin.encode())
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_curl(server: ServerProcess) -> None:
+    """All of them in one shell, in their order: the answers have the documented fields; no other has an answer."""
+    shell = [(place, text) for place, (language, text) in enumerate(BLOCKS) if language == "sh"]
+    script = f"\necho '{BETWEEN}'\n".join(text for _, text in shell)
+    outputs = (await run(server, "bash", "-eu", "-o", "pipefail", "-s", stdin=script)).split(BETWEEN)
+    assert len(outputs) == len(shell) > 5
+    for (place, text), output in zip(shell, outputs, strict=True):
+        language, documented = BLOCKS[place + 1]
+        if language == "json":
+            assert alike(json.loads(documented), json.loads(output)), (text, output)
+        else:
+            assert output.strip() == "", (text, output)
+
+
+async def test_node(server: ServerProcess) -> None:
+    """The function and its calls; it prints as documented."""
+    place = next(place for place, (language, _) in enumerate(BLOCKS) if language == "js")
+    assert await run(server, "node", "--input-type=module", "-", stdin=BLOCKS[place][1]) == BLOCKS[place + 1][1]
+
+
+async def test_python(server: ServerProcess) -> None:
+    """Each program runs."""
+    for program in [text for language, text in BLOCKS if language == "python"]:
+        assert await run(server, sys.executable, "-", stdin=program)
