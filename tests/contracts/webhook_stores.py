@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from server.adapters.memory.message_log import MemoryMessageLog
@@ -12,6 +13,8 @@ from server.adapters.redis import keys
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.webhooks import RedisWebhooks
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.adapters.sqlite.webhooks import SqliteWebhooks
 from server.domain.channels import ChannelName
 from server.ports.message_log import MessageLog
 from server.ports.webhooks import Webhooks
@@ -73,6 +76,28 @@ class InMemory(LosingStore):
         """Forget the channel."""
         assert self._log is not None
         self._log.forget(channel)
+
+
+class InSqlite(WebhookStore):
+    """A file in the test's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = Clock()
+        self._path = directory / "maru.db"
+
+    @asynccontextmanager
+    async def open(self, max_events: int = 100_000) -> AsyncIterator[Owing]:
+        """Open the file."""
+        log = SqliteMessageLog(
+            self._path,
+            max_events=max_events,
+            max_age_ms=MAX_AGE_MS,
+            now_ms=self.clock,
+            monotonic_ms=self.clock,
+            sweep_interval_s=0.05,
+        )
+        async with log:
+            yield Owing(log, SqliteWebhooks(log, self.clock, dead_letters=LETTERS))
 
 
 class InRedis(LosingStore):

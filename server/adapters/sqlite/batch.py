@@ -7,6 +7,7 @@ from typing import Any
 
 from server.adapters.codec import DecodeError, decode_event, encode_event, known, state_of
 from server.adapters.sqlite.channels import Channel, Channels
+from server.adapters.sqlite.debts import Debts
 from server.adapters.sqlite.earlier import First, Id, Key, find_firsts, find_states
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
 from server.adapters.sqlite.events import drop
@@ -52,6 +53,7 @@ class Batch:
         now_ms: int,
         max_events: int,
         *,
+        debts: Debts | None = None,
         rates: ChannelRates | None = None,
         trusting: bool = False,
         judged_ms: int = 0,
@@ -59,6 +61,7 @@ class Batch:
     ) -> None:
         self._db = db
         self._channels = channels
+        self._debts = debts or Debts()
         self._now_ms = now_ms
         self._max_events = max_events
         self._rates = rates or ChannelRates(None)
@@ -213,6 +216,7 @@ class Batch:
             list(self._key_rows.values()),
         )
         changed = [self._rows[name] for name in self._heads]
+        self._debts.append(self._db, changed, self._heads)
         drop(self._db, [trimmed for channel in changed if (trimmed := self._trimmed(channel))])
         self._channels.save(self._db, changed)
 

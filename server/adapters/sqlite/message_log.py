@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 from server.adapters.clock import now_ms
 from server.adapters.sqlite.database import exclusive, prepare
+from server.adapters.sqlite.debts import Debts
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.space import Space
@@ -69,6 +70,7 @@ class SqliteMessageLog(MessageLog):
             monotonic_ms=monotonic_ms,
             interval_s=sweep_interval_s,
         )
+        self.debts = Debts()  # to the endpoints of webhooks; of the writer's thread
         self._open = ExitStack()
 
     async def __aenter__(self) -> Self:
@@ -92,16 +94,16 @@ class SqliteMessageLog(MessageLog):
         return self._intake.crowded
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
-        return await self._reader.read(channel, after, limit)
+        return await self.reader.read(channel, after, limit)
 
     async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
-        return await self._reader.heads(channels)
+        return await self.reader.heads(channels)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        return await self._reader.message(channel, id)
+        return await self.reader.message(channel, id)
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
-        return await self._reader.history(channel, before, after, limit)
+        return await self.reader.history(channel, before, after, limit)
 
     def note(self, event: Event) -> None:
         """Nothing: the file is this process' own, and can't come back older while the process lives."""
@@ -129,6 +131,7 @@ class SqliteMessageLog(MessageLog):
                 store_id,
                 loop=loop,
                 max_events=self._max_events,
+                debts=self.debts,
                 rates=self._rates,
                 now_ms=self._now_ms,
                 sweep=self._sweep,
@@ -137,6 +140,6 @@ class SqliteMessageLog(MessageLog):
             # Closed last: the last connection to close empties the WAL and removes it, which only the writer can.
             stack.callback(writer.stop)
             self._intake = writer.intake
-            self._reader = Reader(file, store_id)
-            stack.callback(self._reader.stop)
+            self.reader = Reader(file, store_id)
+            stack.callback(self.reader.stop)
             self._open = stack.pop_all()

@@ -48,6 +48,13 @@ CREATE TABLE denials (
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (user, channel)
 ) WITHOUT ROWID;
+CREATE TABLE webhook_endpoints (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, patterns TEXT NOT NULL,
+opened_at INTEGER NOT NULL, starting INTEGER NOT NULL);
+CREATE TABLE webhook_debts (endpoint_id INTEGER NOT NULL, channel_id INTEGER NOT NULL, delivered INTEGER NOT NULL,
+PRIMARY KEY (endpoint_id, channel_id)) WITHOUT ROWID;
+CREATE TABLE webhook_letters (id INTEGER PRIMARY KEY AUTOINCREMENT, endpoint TEXT NOT NULL, channel TEXT NOT NULL,
+epoch TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL, failed_at INTEGER NOT NULL);
+CREATE INDEX letters ON webhook_letters (endpoint, id);
 """
 
 _DELETED = """

@@ -100,7 +100,7 @@ class Reader:
                 events.sort(key=attrgetter("offset"))
             return Replay(floor, Position(epoch, head), events)
 
-        return await self._query(_READ, (channel, after, limit), replay, shares=True)
+        return await self.query(_READ, (channel, after, limit), replay, shares=True)
 
     async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
         """See the port's `heads`. A thousand channels take about as long as three reads."""
@@ -110,7 +110,7 @@ class Reader:
             known = {name: Position(epoch, head) for name, epoch, head in orjson.loads(row[0])}
             return {channel: known.get(channel) or self._start(channel) for channel in channels}
 
-        return await self._query(_HEADS, (orjson.dumps(channels).decode(),), positions)
+        return await self.query(_HEADS, (orjson.dumps(channels).decode(),), positions)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """See the port's `message`."""
@@ -122,7 +122,7 @@ class Reader:
             last = state_of(decode_event(payload))
             return state_after(last, offset, decode_event(creation) if isinstance(last, MessageDeleted) else None)
 
-        return await self._query(_MESSAGE, (channel, id), state)
+        return await self.query(_MESSAGE, (channel, id), state)
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """See the port's `history`."""
@@ -140,13 +140,13 @@ class Reader:
             return Page(messages, Position(epoch, head), more=len(found) > limit)
 
         sql = _OLDEST_FIRST if forward else _NEWEST_FIRST
-        return await self._query(sql, (channel, *bounds, limit + 1), page)
+        return await self.query(sql, (channel, *bounds, limit + 1), page)
 
     def stop(self) -> None:
         """Finish the reads that wait or run, then close the connections. Blocks."""
         self._threads.stop()
 
-    async def _query(self, sql: str, arguments: Row, shape: Callable[[Row | None], _T], *, shares: bool = False) -> _T:
+    async def query(self, sql: str, arguments: Row, shape: Callable[[Row | None], _T], *, shares: bool = False) -> _T:
         """Run a query for a row on a thread, and return `shape` of the row. Raises `Unavailable`, `Overloaded`.
 
         A query that `shares` goes to the thread with others that are asked in the same turn of the event loop.

@@ -73,3 +73,35 @@ CREATE TABLE denials (
     expires_at INTEGER NOT NULL,
     PRIMARY KEY (user, channel)
 ) WITHOUT ROWID;
+
+-- The endpoints of webhooks that are open. `patterns`: a JSON list. `opened_at`: when it was opened last, some time
+-- late. `starting`: the last channel of which an endpoint that begins at the start of the logs was given the debt, -1 if
+-- it has them all.
+CREATE TABLE webhook_endpoints (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    patterns TEXT NOT NULL,
+    opened_at INTEGER NOT NULL,
+    starting INTEGER NOT NULL
+);
+
+-- Channels with events that an endpoint has not got: those behind `delivered`.
+CREATE TABLE webhook_debts (
+    endpoint_id INTEGER NOT NULL,
+    channel_id INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    PRIMARY KEY (endpoint_id, channel_id)
+) WITHOUT ROWID;
+
+-- Events that an endpoint did not take. Ids are given once.
+CREATE TABLE webhook_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    endpoint TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    failed_at INTEGER NOT NULL
+);
+CREATE INDEX letters ON webhook_letters (endpoint, id);

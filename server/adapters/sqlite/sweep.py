@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from server.adapters.sqlite.age_budget import AgeBudget
+from server.adapters.sqlite.debts import forget_old
 from server.adapters.sqlite.erasing import STEP_EDITS, erase_edits
 from server.adapters.sqlite.events import drop
 from server.adapters.sqlite.log_clock import LogClock
@@ -107,6 +108,8 @@ class Sweep:
         self._budget.save(db)
         self.erased = erase_edits(db)
         if keys_left or channels_left or self.erased == STEP_EDITS:
+            return PACE_S
+        if self.clock.trusted and forget_old(db, now):
             return PACE_S
         self._tell()
         return self.restart()

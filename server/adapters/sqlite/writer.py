@@ -15,6 +15,7 @@ import structlog
 from server.adapters.sqlite.batch import Batch, Outcome
 from server.adapters.sqlite.channels import Channels
 from server.adapters.sqlite.connection import Connection
+from server.adapters.sqlite.debts import Debts
 from server.adapters.sqlite.intake import Intake
 from server.adapters.sqlite.jobs import Job, Jobs
 from server.adapters.sqlite.opened_file import OpenedFile
@@ -47,6 +48,7 @@ class Writer:
         *,
         loop: asyncio.AbstractEventLoop,
         max_events: int,
+        debts: Debts,
         rates: ChannelRates,
         now_ms: Callable[[], int],
         sweep: Sweep,
@@ -56,7 +58,7 @@ class Writer:
         self._connection = Connection(file, space)
         self._wal = Wal(self._connection, space)
         self._space = space
-        self._channels = Channels(store_id)
+        self._channels, self._debts = Channels(store_id), debts
         self._max_events = max_events
         self._rates = rates
         self._now_ms = now_ms
@@ -151,7 +153,7 @@ class Writer:
         except sqlite3.IntegrityError:
             # An id is taken, although ids are unique: look each id up, to find out which.
             db.execute("ROLLBACK")
-            self._channels.forget()
+            self._forget()
             return self._attempt(db, entries, trusting=False)
 
     def _attempt(self, db: sqlite3.Connection, entries: Sequence[Waiting], *, trusting: bool) -> list[Outcome]:
@@ -162,6 +164,7 @@ class Writer:
             self._channels,
             now,
             self._max_events,
+            debts=self._debts,
             rates=self._rates,
             trusting=trusting,
             judged_ms=judged,
@@ -188,7 +191,7 @@ class Writer:
             db = self._connection.get()
             db.execute("BEGIN IMMEDIATE")
             due_in = self._sweep.step(db)
-            self._channels.forget()  # their floors may have risen
+            self._forget()  # floors of channels may have risen
             self._rates.sweep()
             db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -215,12 +218,16 @@ class Writer:
 
     def _disconnect(self, error: sqlite3.Error | None) -> None:
         """Begin anew after an error, or after a draft that can't be written."""
-        self._channels.forget()
+        self._forget()
         self._wal.restart()
         if error is None:
             self._connection.close()
         else:
             self._connection.failed(error)
+
+    def _forget(self) -> None:
+        self._channels.forget()
+        self._debts.forget()
 
     def _refuse_waiting(self) -> None:
         with suppress(queue.Empty):
