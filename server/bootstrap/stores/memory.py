@@ -8,10 +8,12 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.replicas import MemoryReplicas
 from server.adapters.memory.revocations import MemoryRevocations
 from server.adapters.memory.signals import MemorySignals
+from server.adapters.memory.webhooks import MemoryWebhooks
 from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus
 from server.domain.rates import Bucket
 from server.ports.revocations import Revocations
+from server.ports.webhooks import Webhooks
 from server.settings.model import VERSION, Settings
 
 
@@ -22,6 +24,11 @@ def open_log(settings: Settings) -> MemoryMessageLog:
         max_age_ms=round(settings.retention_age * 1000),
         rate=settings.limits.get(Bucket.CHANNEL),
     )
+
+
+def open_webhooks(log: MemoryMessageLog) -> Webhooks:
+    """The debts of that log."""
+    return MemoryWebhooks(log)
 
 
 def open_bus() -> Bus:

@@ -10,6 +10,7 @@ from server.bootstrap.stores.record import Bus
 from server.ports.message_log import MessageLog
 from server.ports.metrics import LogSize
 from server.ports.revocations import Revocations
+from server.ports.webhooks import Webhooks
 from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
 
@@ -25,6 +26,8 @@ class Stores:
     revocations: Revocations
     secret: Callable[[], Awaitable[bytes]]
     """Return random bytes that all replicas of the store share. Raises `Unavailable`."""
+    webhooks: Webhooks
+    """The debts of the log to the endpoints of webhooks."""
 
 
 async def _own_secret() -> bytes:
@@ -41,7 +44,8 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
         case MessageLogKind.MEMORY:
             from server.bootstrap.stores import memory
 
-            return Stores(memory.open_log(settings), memory.open_bus(), memory.open_revocations(), _own_secret)
+            kept = memory.open_log(settings)
+            return Stores(kept, memory.open_bus(), memory.open_revocations(), _own_secret, memory.open_webhooks(kept))
         case MessageLogKind.SQLITE:
             from server.bootstrap.stores import memory, sqlite
 
@@ -52,8 +56,9 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
                 log_size=lambda: LogSize(log.space.used, log.space.limit, log.space.full),
                 loops=(log.watch(),),
             )
-            return Stores(log, bus, sqlite.open_revocations(log), _own_secret)
+            return Stores(log, bus, sqlite.open_revocations(log), _own_secret, sqlite.open_webhooks(log))
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
-            return Stores(*await redis.open_stores(settings, resources), partial(redis.secret, settings))
+            shared, linked, revocations, webhooks = await redis.open_stores(settings, resources)
+            return Stores(shared, linked, revocations, partial(redis.secret, settings), webhooks)

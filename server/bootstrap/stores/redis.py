@@ -17,21 +17,23 @@ from server.adapters.redis.revocations import RedisRevocations
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.shared_secret import shared_secret
 from server.adapters.redis.signals import RedisSignals
+from server.adapters.redis.webhooks import RedisWebhooks
 from server.bootstrap.cluster import hint_secret
 from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.domain.rates import Bucket
 from server.ports.message_log import MessageLog
 from server.ports.revocations import Revocations
+from server.ports.webhooks import Webhooks
 from server.settings.errors import StartRefused
 from server.settings.model import VERSION, Settings
 
 _log = structlog.get_logger("maru.server")
 
 
-async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus, Revocations]:
-    """Open the log, the link to the other replicas, and the revocations. Raises `StartRefused` if waiting for Redis
-    would not help."""
+async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus, Revocations, Webhooks]:
+    """Open the log, the link to the other replicas, the revocations, and what the log owes. Raises `StartRefused` if
+    waiting for Redis would not help."""
     assert settings.redis_url is not None  # the settings refuse Redis without it
     url, master = settings.redis_url.get_secret_value(), Master()
     await _check(url)
@@ -53,7 +55,9 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
         url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas
     )
     resources.push_async_callback(revocations.aclose)
-    return log, bus, revocations
+    webhooks = RedisWebhooks(log, url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
+    resources.push_async_callback(webhooks.aclose)
+    return log, bus, revocations, webhooks
 
 
 async def secret(settings: Settings) -> bytes:

@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.adapters.sqlite.revocations import SqliteRevocations
+from server.adapters.sqlite.webhooks import SqliteWebhooks
 from server.domain.rates import Bucket
 from server.ports.revocations import Revocations
+from server.ports.webhooks import Webhooks
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
@@ -29,3 +31,8 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessa
 def open_revocations(log: SqliteMessageLog) -> Revocations:
     """The revocations in the log's file."""
     return SqliteRevocations(log)
+
+
+def open_webhooks(log: SqliteMessageLog) -> Webhooks:
+    """The debts of the log, in its file."""
+    return SqliteWebhooks(log)
