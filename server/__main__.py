@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import structlog
 
+from server.bootstrap.api_keys import read_keys
 from server.bootstrap.keys import check_key, dev_secret_file, with_dev_secret
 from server.domain.channels import is_pattern
 from server.domain.identity import Action
@@ -52,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load()
         check_key(settings)
+        read_keys(settings)
         command: Callable[[Settings, argparse.Namespace], None] = options.command
         command(settings, options)
         sys.stdout.flush()

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import orjson
 from aiohttp import hdrs, web
 
-from server.api.pieces import PiecewiseHandler
+from server.api.pieces import OF_CLIENTS, PiecewiseHandler, Portions
+from server.domain.errors import BadRequest
+from server.wire import errors
 
 MAX_HEAD_BYTES = 32 * 1024
 """Bytes of a request's line and headers together, for which nothing has been answered yet: a large token, and cookies.
@@ -27,15 +30,20 @@ class _Nameless(web.Response):
         self.headers.popall(hdrs.SERVER, None)
 
 
+_UNREADABLE = orjson.dumps(errors.http_body(BadRequest("the request is malformed, or its head is too large")))
+"""The body of an answer to a request that can't be parsed."""
+
+
 @dataclass(slots=True)
 class Http:
     """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard. `unreadable` is
     told of each request that can't be parsed: the peer's address, or None. `came` is told of each connection, and
-    returns what is to be called at its end."""
+    returns what is to be called at its end. `portions`: how they are read."""
 
     limit: int
     unreadable: Callable[[str | None], None] = lambda _: None
     came: Callable[[asyncio.BaseTransport], Callable[[], None]] = lambda _: lambda: None
+    portions: Portions = OF_CLIENTS
     open: int = 0
 
 
@@ -45,7 +53,7 @@ class Handler(PiecewiseHandler):
     __slots__ = ("_counted", "_gone", "_head_bytes", "_http")
 
     def __init__(self, http: Http, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(http.portions, *arguments, **options)
         self._http = http
         self._counted = False
         self._gone: Callable[[], None] = lambda: None
@@ -91,9 +99,12 @@ class Handler(PiecewiseHandler):
             return _Nameless(status=417)
         if message is not None:
             self._http.unreadable(request.remote)
-        answer = super().handle_error(request, status, exc, None if message is None else "Bad request")
+        answer = super().handle_error(request, status, exc, message)
         assert isinstance(answer, web.Response)  # aiohttp promises a stream, which may be less
-        nameless = _Nameless(body=answer.body, status=answer.status, headers=answer.headers)
+        if message is None:
+            nameless = _Nameless(body=answer.body, status=answer.status, headers=answer.headers)
+        else:
+            nameless = _Nameless(body=_UNREADABLE, status=answer.status, content_type="application/json")
         nameless.force_close()
         return nameless
 

@@ -13,9 +13,10 @@ from server.application.limits.key_rates import KeyRates
 from server.application.messages.broadcasting import Broadcaster
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.bootstrap.api_keys import read_keys
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
-from server.domain.backends import ApiKey, ApiKeys, Scope, digest
+from server.domain.backends import ApiKeys
 from server.ports.metrics import Metrics
 from server.settings.model import Settings
 
@@ -35,7 +36,7 @@ def compose(
     settings: Settings, stores: Stores, metrics: Metrics, readiness: Readiness, check_read: Callable[[], None]
 ) -> Backends:
     """Wire the parts. Backends write past the limits of single users, and past slow mode: their key has a rate."""
-    keys, rates = ApiKeys(_keys(settings)), KeyRates(settings.limits, time.monotonic)
+    keys, rates = ApiKeys(read_keys(settings)), KeyRates(settings.limits, time.monotonic)
     publisher = Publisher(stores.log, stores.bus.broadcast, time.time_ns, new_message_id, metrics)
     door = Door(keys, rates.take, lambda: readiness.stopping, lambda: str(new_message_id(now_ms())), metrics)
     table: Table = [
@@ -47,7 +48,7 @@ def compose(
     return Backends(door, table, keys, rates.sweep)
 
 
-def _keys(settings: Settings) -> list[ApiKey]:
-    """Return the keys of `MARU_API_KEYS`, which have no names of their own."""
-    texts = (key.get_secret_value() for key in settings.api_keys)
-    return [ApiKey(f"key-{number}", digest(text), frozenset(Scope)) for number, text in enumerate(texts, 1)]
+def has_own_port(settings: Settings) -> bool:
+    """Say whether the API has a port of its own, or an address, instead of the internal ones."""
+    host, port = settings.api_host, settings.api_port
+    return port not in (None, settings.internal_port or None) or host not in (None, settings.internal_host)

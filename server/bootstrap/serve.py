@@ -14,11 +14,14 @@ from server.api import metrics, probes
 from server.api.affinity import Affinity
 from server.api.handler import Http
 from server.api.listener import Handlers, Listeners, itself
+from server.api.pieces import OF_BACKENDS
 from server.bootstrap import demo
+from server.bootstrap.api_keys import Reloading
+from server.bootstrap.backends import has_own_port
 from server.bootstrap.clients import tell_of_proxies
 from server.bootstrap.keys import tell_of_doubts
 from server.bootstrap.replica import Replica, compose
-from server.bootstrap.room import find_room
+from server.bootstrap.room import Room, find_room
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import tell_of_any_issuer
 from server.gateway.websocket.capacity import Capacity
@@ -29,6 +32,10 @@ from server.settings.errors import StartRefused
 from server.settings.model import VERSION, Settings
 
 _log = structlog.get_logger("maru.server")
+
+
+LAST_S = 1.0
+"""Seconds of a drain in which no request of a backend is waited for."""
 
 
 class _Stopped(Exception):
@@ -56,6 +63,7 @@ async def _serve(
     replica = compose(settings, stores, tasks)
     for loop in replica.loops():
         tasks.create_task(loop)
+    resources.enter_context(Reloading(settings, replica.backends.keys))
     listeners = await resources.enter_async_context(Listeners())
     await _listen_all(settings, replica, listeners)
     garbage.settle()
@@ -63,7 +71,8 @@ async def _serve(
     await stop.wait()
     replica.readiness.stopping = True
     replica.lease.renew_soon()
-    await replica.drainer.run()
+    # Requests of backends may still be answered; of the drain's time, the end is for the listeners.
+    await asyncio.gather(replica.drainer.run(), replica.backends.door.finish(settings.drain_timeout - LAST_S))
     await replica.lease.leave()
     raise _Stopped
 
@@ -73,12 +82,13 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
     room = find_room(settings.max_connections)
     internal_port = await _listen(
         listeners,
-        _internal(replica),
+        _internal(replica, with_api=not has_own_port(settings)),
         "MARU_INTERNAL_",
         settings.internal_host,
         settings.internal_port,
-        Http(room.internal),
+        Http(room.internal, portions=OF_BACKENDS),
     )
+    api_port = await _listen_for_backends(settings, replica, listeners, room) or internal_port
     engine = replica.chat.eio
     visits = Visits(engine.crowds, engine.refusals, room.clients)
     http = Http(room.clients, engine.refuse_unreadable, visits.ask)
@@ -97,19 +107,32 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
         host=settings.host,
         port=port,
         internal_port=internal_port,
+        api_port=api_port,
         max_connections=room.clients,
         descriptors=room.descriptors,
         version=VERSION,
     )
 
 
-def _internal(replica: Replica) -> web.Application:
-    """The probes, the metrics and the API of backends."""
+async def _listen_for_backends(settings: Settings, replica: Replica, listeners: Listeners, room: Room) -> int | None:
+    """Listen on the port that backends have for themselves; None if they have none."""
+    if not has_own_port(settings):
+        return None
+    app = web.Application()
+    replica.backends.door.mount(app, replica.backends.table)
+    port = settings.internal_port if settings.api_port is None else settings.api_port
+    host, http = settings.api_host or settings.internal_host, Http(room.internal, portions=OF_BACKENDS)
+    return await _listen(listeners, app, "MARU_API_", host, port, http)
+
+
+def _internal(replica: Replica, *, with_api: bool) -> web.Application:
+    """The probes, the metrics and, unless it has a port of its own, the API of backends."""
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
     exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION)
     app.add_routes(metrics.routes(exposition.render))
-    replica.backends.door.mount(app, replica.backends.table)
+    if with_api:
+        replica.backends.door.mount(app, replica.backends.table)
     return app
 
 

@@ -20,6 +20,7 @@ from server.domain.rules import Rule
 from server.settings.errors import BadSetting
 from server.settings.model import PREFIX, Settings
 from server.settings.rules import shown
+from server.settings.secret_files import FROM_FILE
 
 ENV_FILE = Path(".env")
 """In the working directory."""
@@ -49,7 +50,7 @@ def describe(settings: Settings, env_file: Path = ENV_FILE) -> Iterator[Entry]:
     written = {name.upper() for name in _names_in(env_file)}
     for name, field in Settings.model_fields.items():
         variable = PREFIX + name.upper()
-        if f"{variable}_FILE" in present | written:
+        if name in FROM_FILE and f"{variable}_FILE" in present | written:
             origin = f"{variable}_FILE"
         elif variable in present:
             origin = "environment"

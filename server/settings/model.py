@@ -26,7 +26,15 @@ PREFIX = "MARU_"
 
 _HOUR = 3600.0
 
-_PRODUCTION = ("jwt_secret", "jwt_secret_previous", "jwt_public_key", "redis_url", "cluster_secret", "api_keys")
+_PRODUCTION = (
+    "jwt_secret",
+    "jwt_secret_previous",
+    "jwt_public_key",
+    "redis_url",
+    "cluster_secret",
+    "api_keys",
+    "api_keys_file",
+)
 """Fields that development leaves alone."""
 
 _OWN_RULES = {
@@ -84,6 +92,10 @@ class Settings(TokenSettings, BaseSettings):
     )
 
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, _ITEMS] = Field(default=(), repr=False)
+    api_keys_file: FilePath | None = None
+    # Without them, the backends' API is on the internal port.
+    api_host: str | None = None
+    api_port: Port | None = None
 
     redis_url: SecretStr | None = private("a redis:// URL")
     redis_url_file: FilePath | None = None

@@ -37,7 +37,8 @@ def everything() -> dict[str, Any]:
         },
         "redis": {"url": "redis://:hunter2@redis:6379/0", "prefix": "chat:", "waitReplicas": 1},
         "cluster": {"existingSecret": "maru-secrets", "existingSecretKey": "it"},
-        "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"]},
+        "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"], "fileSecret": "backends", "fileSecretKey": "all"},
+        "api": {"port": 8081, "servicePort": 8000, "annotations": {"example.com/a": "b"}},
         "config": {
             "allowedOrigins": ["https://chat.example.com", "https://app.example.com"],
             "trustedProxies": ["10.0.0.0/8", "2001:db8::7"],
@@ -86,6 +87,7 @@ def everything() -> dict[str, Any]:
         "networkPolicy": {
             "clientsFrom": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
             "internalFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "backendsFrom": [{"podSelector": {"matchLabels": {"app": "shop"}}}],
             "metricsNamespace": "prometheus",
             "egress": {
                 "storePorts": [6380],

@@ -308,6 +308,39 @@ def test_secrets_come_from_where_they_are() -> None:
     assert rendered.of("Secret") == []
 
 
+KEYS = {"apiKeys": {"existingSecret": "keys"}}
+
+
+def test_backends_have_a_service() -> None:
+    """It leads to the replicas that are ready, at the internal port; without keys there is none."""
+    (service,) = [item for item in render(AUTH, KEYS).of("Service") if item["metadata"]["name"] == "chat-maru-api"]
+    assert "clusterIP" not in _spec(service)
+    assert "publishNotReadyAddresses" not in _spec(service)
+    assert [(port["port"], port["targetPort"]) for port in _spec(service)["ports"]] == [(80, "internal")]
+    assert [item["metadata"]["name"] for item in render(AUTH).of("Service")] == ["chat-maru", "chat-maru-internal"]
+
+
+def test_backends_have_a_port_of_their_own(everything: dict[str, Any]) -> None:
+    """The container, the Service and the NetworkPolicy name it."""
+    rendered = render(everything)
+    assert {"name": "api", "containerPort": 8081, "protocol": "TCP"} in rendered.container["ports"]
+    (service,) = [item for item in rendered.of("Service") if item["metadata"]["name"] == "team-chat-api"]
+    assert [(port["port"], port["targetPort"]) for port in _spec(service)["ports"]] == [(8000, "api")]
+    (rule,) = [rule for rule in _spec(rendered.one("NetworkPolicy"))["ingress"] if rule["ports"][0]["port"] == "api"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app": "shop"}}}]
+
+
+def test_named_keys_are_mounted(everything: dict[str, Any]) -> None:
+    """As a folder: a file that is mounted alone would keep its first content, and SIGHUP bring nothing."""
+    rendered = render(everything)
+    assert {"name": "api-keys", "mountPath": "/etc/maru/api-keys", "readOnly": True} in rendered.container[
+        "volumeMounts"
+    ]
+    (volume,) = [volume for volume in rendered.pod["spec"]["volumes"] if volume["name"] == "api-keys"]
+    assert volume["secret"]["secretName"] == "backends"
+    assert volume["secret"]["items"] == [{"key": "all", "path": "api-keys.json"}]
+
+
 def test_what_the_chart_was_told_wins(everything: dict[str, Any]) -> None:
     """Variables of other ConfigMaps come first, so that they can't replace the chart's; Kubernetes takes the last."""
     sources = render(everything).container["envFrom"]

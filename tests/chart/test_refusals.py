@@ -105,6 +105,7 @@ SCHEMA: list[tuple[Values, str]] = [
 ]
 
 MAY_BE_NULL = {
+    "api.port",
     *(
         "minReadySeconds",
         "config.maxOutbound",
@@ -216,6 +217,8 @@ TEMPLATES: list[tuple[Values, str]] = [
     ),
     ({"redis": {"existingSecret": f"redis://:{SECRET}@redis"}}, "redis.existingSecret: expected the name of a Secret"),
     ({"apiKeys": {"existingSecret": f"{SECRET},b"}}, "apiKeys.existingSecret: expected the name of a Secret"),
+    ({"apiKeys": {"fileSecret": f"{SECRET},b"}}, "apiKeys.fileSecret: expected the name of a Secret"),
+    ({"apiKeys": {"fileSecretKey": SECRET + "/"}}, "apiKeys.fileSecretKey: expected a key of the Secret"),
     ({"redis": {"existingSecretKey": f"redis://:{SECRET}@redis"}}, "redis.existingSecretKey: expected a key of the"),
     (
         {

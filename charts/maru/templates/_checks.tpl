@@ -77,6 +77,13 @@
 {{- fail (printf "%sKey: expected a key of the Secret (letters, digits, -, _ and .), not what is under it" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $file := $values.apiKeys.fileSecret -}}
+{{- if or (gt (len $file) 253) (not (regexMatch "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$" $file)) -}}
+{{- fail "apiKeys.fileSecret: expected the name of a Secret (a-z, 0-9, - and .), not what is in it" -}}
+{{- end -}}
+{{- if not (regexMatch "^[-._a-zA-Z0-9]{1,253}$" $values.apiKeys.fileSecretKey) -}}
+{{- fail "apiKeys.fileSecretKey: expected a key of the Secret (letters, digits, -, _ and .), not what is under it" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "maru.checkSecrets" -}}

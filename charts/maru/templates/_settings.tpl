@@ -3,6 +3,16 @@
 {{- if or .Values.redis.url .Values.redis.existingSecret -}}true{{- end -}}
 {{- end -}}
 
+{{/* "true" where backends have keys, else empty. */}}
+{{- define "maru.backends" -}}
+{{- if or .Values.apiKeys.keys .Values.apiKeys.existingSecret .Values.apiKeys.fileSecret -}}true{{- end -}}
+{{- end -}}
+
+{{/* The name of the port where the HTTP API is. */}}
+{{- define "maru.apiPort" -}}
+{{- ternary "api" "internal" (not (kindIs "invalid" .Values.api.port)) -}}
+{{- end -}}
+
 {{/* "true" where the embedded log is in a volume that outlives the pod, else empty. */}}
 {{- define "maru.persistent" -}}
 {{- if and (not (include "maru.shared" .)) .Values.persistence.enabled -}}true{{- end -}}
@@ -81,6 +91,8 @@ server must refuse to start, and not fall back to a log of its own. */}}
   {{- end -}}
 {{- end -}}
 {{- with $config.trustedProxies }}{{- $_ := set $env "MARU_TRUSTED_PROXIES" (join "," .) }}{{- end -}}
+{{- with .Values.api.port }}{{- $_ := set $env "MARU_API_PORT" (include "maru.digits" .) }}{{- $_ := set $env "MARU_API_HOST" $config.host }}{{- end -}}
+{{- if .Values.apiKeys.fileSecret }}{{- $_ := set $env "MARU_API_KEYS_FILE" "/etc/maru/api-keys/api-keys.json" }}{{- end -}}
 {{- with .Values.auth.issuer }}{{- $_ := set $env "MARU_JWT_ISSUER" . }}{{- end -}}
 {{- with .Values.auth.audience }}{{- $_ := set $env "MARU_JWT_AUDIENCE" . }}{{- end -}}
 {{- with .Values.auth.previousUntil }}{{- $_ := set $env "MARU_JWT_SECRET_PREVIOUS_UNTIL" . }}{{- end -}}
