@@ -119,7 +119,7 @@ sbom: $(VENV)/.sbom ## what is installed, as CycloneDX files in build/sbom: the 
 	cd $(DEMO) && npm sbom --package-lock-only --sbom-format cyclonedx > ../../build/sbom/demo.json
 
 clean: ## remove what was built, installed and cached
-	rm -rf $(VENV) $(DEMO)/node_modules $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) $(DEMO)/node_modules $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info clients/*/build clients/*/*.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,4 +1,4 @@
-"""docs/http-api.md, run as it stands: each example in the language that it is written in, against a real server."""
+"""The examples for backends, run as they stand: each in the language that it is written in, against a real server."""
 
 import asyncio
 import json
@@ -16,8 +16,23 @@ from tests.harness.server import ROOT, ServerProcess
 
 DOCUMENT = (ROOT / "docs/http-api.md").read_text("utf-8")
 
-BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-"""Language and text of each example, in the order of the page."""
+README = (ROOT / "README.md").read_text("utf-8").partition("\n## For backends\n")[2].partition("\n## ")[0]
+
+SDK = (ROOT / "clients/python-backend/README.md").read_text("utf-8")
+
+Block = tuple[str, str]
+"""Language and text of an example."""
+
+
+def blocks(document: str) -> list[Block]:
+    """The examples, in the order of the page."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(DOCUMENT)
+
+ADDRESS = "http://127.0.0.1:9090"
+"""Stands in examples for the server's."""
 
 KEY = "canary-of-the-examples-0f1e2d3c4b5a"
 
@@ -40,11 +55,12 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 async def run(server: ServerProcess, *command: str, stdin: str) -> str:
     """Run a program that reads its text from stdin; return what it prints."""
+    address = f"http://127.0.0.1:{server.internal_port}"
     program = shutil.which(command[0])
     assert program is not None, f"{command[0]} not found: install it"
     env = {
         "PATH": os.environ["PATH"],
-        "MARU": f"http://127.0.0.1:{server.internal_port}",
+        "MARU": address,
         "KEY": KEY,
         "PYTHONPATH": str(ROOT / "clients/python-backend"),
     }
@@ -53,7 +69,7 @@ async def run(server: ServerProcess, *command: str, stdin: str) -> str:
         program, *command[1:], env=env, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(RUN_S):
-        output, _ = await process.communicate(stdin.encode())
+        output, _ = await process.communicate(stdin.replace(ADDRESS, address).encode())
     assert process.returncode == 0, output.decode()
     return output.decode()
 
@@ -79,6 +95,15 @@ async def test_node(server: ServerProcess) -> None:
 
 
 async def test_python(server: ServerProcess) -> None:
-    """Each program runs."""
-    for program in [text for language, text in BLOCKS if language == "python"]:
+    """Each program of each page runs."""
+    programs = [text for page in (DOCUMENT, README, SDK) for language, text in blocks(page) if language == "python"]
+    assert len(programs) == 3
+    for program in programs:
         assert await run(server, sys.executable, "-", stdin=program)
+
+
+async def test_the_readme(server: ServerProcess) -> None:
+    """Its curl writes a message."""
+    ((_, command),) = [block for block in blocks(README) if block[0] == "sh"]
+    answer = json.loads(await run(server, "bash", "-eu", stdin=command))
+    assert answer["message"]["text"] == "Your order is on its way"
