@@ -1,0 +1,45 @@
+"""The HTTP API's operations without use cases: each answers, or fails, as a test says. And a request that fits each."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from server.api.backends import broadcast, history, messages, openapi
+from server.api.backends.table import PREFIX, Call, Operation, Reply, Table
+from server.domain.errors import MaruError
+
+NOBODY: Any = None
+"""In place of a use case: no handler of these is called."""
+
+OPERATIONS: Table = [
+    *messages.operations(NOBODY),
+    *history.operations(NOBODY),
+    *broadcast.operations(NOBODY),
+    *openapi.operations([]),
+]
+
+PATH = {"channel": "room:1", "id": "a-message", "user": "alice"}
+"""Values of the names in paths."""
+
+AUTHOR = {"id": "alice", "name": "Alice"}
+
+BODIES: dict[str, dict[str, Any]] = {
+    "postMessage": {"author": AUTHOR, "text": "hi"},
+    "editMessage": {"text": "ho"},
+    "broadcast": {"author": AUTHOR, "text": "hi", "channels": ["room:1"]},
+}
+"""A body for each operation that has one."""
+
+
+def path(operation: Operation[Any, Any]) -> str:
+    """Return a path that the operation takes."""
+    return PREFIX + re.sub(r"{(\w+)}", lambda found: PATH[found[1]], operation.path)
+
+
+def fails_with(error: MaruError | Exception) -> Table:
+    """Return the operations, each of which fails."""
+
+    async def handle(_: Call[Any, Any]) -> Reply:
+        raise error
+
+    return [replace(operation, handle=handle) for operation in OPERATIONS]
