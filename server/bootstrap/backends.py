@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
-from server.api.backends import broadcast, history, messages, openapi
+from server.api.backends import broadcast, history, members, messages, openapi, revocations
 from server.api.backends.door import Door
 from server.api.backends.table import Table
 from server.api.probes import Readiness
@@ -13,6 +13,7 @@ from server.application.limits.key_rates import KeyRates
 from server.application.messages.broadcasting import Broadcaster
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.bootstrap import orders
 from server.bootstrap.api_keys import read_keys
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
@@ -43,6 +44,8 @@ def compose(
         *messages.operations(publisher),
         *history.operations(History(stores.log, check_read)),
         *broadcast.operations(Broadcaster(publisher)),
+        *revocations.operations(orders.revoking(settings, stores)),
+        *members.operations(orders.removing(stores)),
     ]
     table += openapi.operations(table)
     return Backends(door, table, keys, rates.sweep)

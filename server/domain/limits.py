@@ -27,6 +27,9 @@ MAX_OFFSET = 2**53 - 1
 MAX_TOKEN_CHARS = 16 * 1024
 """Characters of a JWT: some hundred grants fit. A longer token is not parsed."""
 
+MAX_TOKEN_ID_CHARS = 128
+"""Characters of a token's id (`jti`)."""
+
 MAX_RESUME_CHANNELS = 500
 """Positions in a CONNECT payload."""
 

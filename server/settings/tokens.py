@@ -33,6 +33,9 @@ class TokenSettings(BaseModel):
     jwt_audience: str | None = None
     jwt_leeway: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     jwt_max_lifetime: Seconds = Field(default=0.0, ge=0, le=100 * _YEAR, description="a duration up to 36500d; 0: any")
+    revocation_life: Seconds = Field(
+        default=_YEAR * 30 / 365, ge=60, le=100 * _YEAR, description="a duration from 1m to 36500d"
+    )
     token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, BeforeValidator(values.json_object)] = Field(
         default={}, description="a JSON object of channel patterns and the actions join, send, moderate and edit_others"

@@ -31,6 +31,12 @@ class Operation(StrEnum):
     DELETE_MESSAGE = "deleteMessage"
     READ_MESSAGES = "readMessages"
     BROADCAST = "broadcast"
+    REVOKE = "revoke"
+    READ_REVOCATIONS = "readRevocations"
+    LIFT_REVOCATION = "liftRevocation"
+    REMOVE_MEMBER = "removeMember"
+    END_SESSIONS = "endSessions"
+    ASK_REFRESH = "askRefresh"
     READ_DESCRIPTION = "readDescription"
 
 

@@ -32,6 +32,7 @@ def everything() -> dict[str, Any]:
             "audience": "chat",
             "leeway": "2s",
             "maxLifetime": "12h",
+            "revocationLife": "7d",
             "tokenGrace": 1,
             "defaultGrants": {"room:*": ["join", "send"]},
         },

@@ -210,6 +210,8 @@ TEMPLATES: list[tuple[Values, str]] = [
         "auth.previousUntil: 2027-01-31, expected a date and time such as 2027-01-31T12:00:00Z",
     ),
     ({"auth": {"maxLifetime": "36501d"}}, "auth.maxLifetime: 36501d, expected a duration up to 36500d"),
+    ({"auth": {"revocationLife": "36501d"}}, "auth.revocationLife: 36501d, expected a duration from 1m to 36500d"),
+    ({"auth": {"revocationLife": "59s"}}, "auth.revocationLife: 59s, expected a duration from 1m to 36500d"),
     ({"auth": {"leeway": "6m"}}, "auth.leeway: 6m, expected a duration from 0 to 5m"),
     (
         {"auth": {"existingSecret": f"{SECRET}_"}},

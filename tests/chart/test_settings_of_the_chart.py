@@ -98,6 +98,7 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     }
     assert (settings.jwt_issuer, settings.jwt_audience) == ("https://login.example.com", "chat")
     assert (settings.jwt_leeway, settings.token_grace, settings.jwt_max_lifetime) == (2, 1, 43_200)
+    assert settings.revocation_life == 7 * 24 * 3_600
     assert settings.jwt_public_key is not None
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"

@@ -160,6 +160,15 @@ class RawSocket:
         self.session = json.loads(answer[len("40/chat,") :])["sid"]
         return await self.event("session:ready")
 
+    async def refused(self, token: str) -> str:
+        """CONNECT with a token that is to be refused; return the code."""
+        await self.say(connect({"token": token}))
+        answer = await self.text()
+        if not answer.startswith("44/chat,"):
+            raise AssertionError(f"expected CONNECT_ERROR, got {answer[:200]}")
+        code: str = json.loads(answer[len("44/chat,") :])["message"]
+        return code
+
     # Sending
 
     async def send(self, data: bytes) -> None:

@@ -61,6 +61,10 @@
 {{- if gt (include "maru.milliseconds" (include "maru.digits" $auth.maxLifetime) | int64) 3153600000000 -}}
 {{- fail (printf "auth.maxLifetime: %v, expected a duration up to 36500d" $auth.maxLifetime) -}}
 {{- end -}}
+{{- $life := include "maru.milliseconds" (include "maru.digits" $auth.revocationLife) | int64 -}}
+{{- if or (lt $life 60000) (gt $life 3153600000000) -}}
+{{- fail (printf "auth.revocationLife: %v, expected a duration from 1m to 36500d" $auth.revocationLife) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}

@@ -76,6 +76,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_ALLOWED_ORIGINS" (join "," $config.allowedOrigins)
       "MARU_JWT_LEEWAY" (include "maru.digits" .Values.auth.leeway)
       "MARU_JWT_MAX_LIFETIME" (include "maru.digits" .Values.auth.maxLifetime)
+      "MARU_REVOCATION_LIFE" (include "maru.digits" .Values.auth.revocationLife)
       "MARU_TOKEN_GRACE" (include "maru.digits" .Values.auth.tokenGrace) -}}
 {{- range $name, $variable := dict
       "pingInterval" "MARU_PING_INTERVAL" "pingTimeout" "MARU_PING_TIMEOUT" "maxChannels" "MARU_MAX_CHANNELS"

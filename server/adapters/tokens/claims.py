@@ -10,9 +10,6 @@ from server.domain.errors import Unauthenticated
 from server.domain.identity import MAX_NAME_CHARS, MAX_USER_CHARS, Action, UserId
 from server.domain.texts import is_breaking, is_visible, visible
 
-MAX_TOKEN_ID_CHARS = 128
-"""Bound of `jti`."""
-
 MAX_TIER_CHARS = 64
 """Bound of `tier`. A setting names no longer one."""
 

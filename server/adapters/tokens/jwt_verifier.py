@@ -15,7 +15,6 @@ import orjson
 
 from server.adapters.tokens import compact
 from server.adapters.tokens.claims import (
-    MAX_TOKEN_ID_CHARS,
     display_name,
     grant_pattern,
     known_actions,
@@ -30,7 +29,7 @@ from server.adapters.tokens.keys import SIGNATURE_CHECKS, Key
 from server.adapters.tokens.remembered import Remembered, Verified
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action, CompiledGrants, Grants, Identity
-from server.domain.limits import MAX_TOKEN_CHARS
+from server.domain.limits import MAX_TOKEN_CHARS, MAX_TOKEN_ID_CHARS
 from server.ports.metrics import SILENT, TokenMetrics
 from server.ports.token_verifier import TokenVerifier
 

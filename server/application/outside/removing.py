@@ -13,6 +13,9 @@ from server.ports.revocations import Revocations
 REFRESH_MS = 30 * MS_PER_S
 """Time for a session to refresh its token, once it is asked to."""
 
+MAX_DENY_S = 30 * 24 * 3_600
+"""How long a denial may last: 30 days."""
+
 
 class Removing:
     """The use cases. A user that is not there is no error. `now_ms` is wall-clock time in milliseconds.

@@ -40,6 +40,7 @@ def test_defaults(env: Any) -> None:
         "jwt_audience": None,
         "jwt_leeway": 5.0,
         "jwt_max_lifetime": 0.0,
+        "revocation_life": 2_592_000.0,
         "token_grace": 5.0,
         "default_grants": {},
         "api_keys": (),
