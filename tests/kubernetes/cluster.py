@@ -3,51 +3,21 @@
 import asyncio
 import contextlib
 import itertools
-import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-import aiohttp
-
 from tests.harness.ingress import Ingress
-from tests.harness.server import ServerProcess
 from tests.kubernetes.api.kinds import DEPLOYMENT
 from tests.kubernetes.api.store import Refused, Store
+from tests.kubernetes.containers import Containers, PodProcess, Stop
 from tests.kubernetes.controller import Progress, plan
 from tests.kubernetes.manifest import Deployment, deployment, environment
-from tests.kubernetes.pod import Do, Pod
+from tests.kubernetes.pod import Pod
 
 TICK_S = 0.05
 """Seconds between two looks at the state machines; far below every number in a manifest."""
-
-
-class PodProcess(ServerProcess):
-    """The container of a pod: its environment comes from the applied objects, and its ports are free."""
-
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
-        super().__init__(folder)
-        system = {name: value for name, value in self._env.items() if not name.startswith("MARU_")}
-        place = {"MARU_HOST": "127.0.0.1", "MARU_PORT": str(self.port)}
-        internal = {"MARU_INTERNAL_HOST": "127.0.0.1", "MARU_INTERNAL_PORT": str(self.internal_port)}
-        self._env = system | env | place | internal
-        self.ports = {"MARU_PORT": self.port, "MARU_INTERNAL_PORT": self.internal_port}
-        self.launched = asyncio.Event()  # set when there is a process to signal
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """How a container ended. Times are of the monotonic clock; `connections` is their number when SIGTERM came."""
-
-    pod: str
-    told_at: float | None
-    ended_at: float
-    code: int
-    killed: bool
-    connections: int
-    drain_timeout_s: float
 
 
 class Cluster:
@@ -67,16 +37,13 @@ class Cluster:
         endpoints_delay_s: float = 0.3,
     ) -> None:
         self.pods: list[Pod] = []  # until they are gone
-        self.stops: list[Stop] = []  # of containers, in the order of their ends
         self.fewest_serving = 0  # since the last call of `watch`
         self._store, self._namespace, self._name = store, namespace, name
-        self._ingress, self._folder, self._delay_s = ingress, folder, endpoints_delay_s
-        self._processes: dict[Pod, PodProcess] = {}  # the latest container of each pod
-        self._told: dict[Pod, float] = {}  # when SIGTERM was sent
+        self._ingress, self._delay_s = ingress, endpoints_delay_s
+        self._containers = Containers(folder, self._environment)
         self._numbers = itertools.count(1)  # for names
         self._progress = Progress()
         self._endpoints: list[int] = []  # ports of the serving pods, as nginx is to know them
-        self._http = aiohttp.ClientSession()  # for probes
         self._tasks = asyncio.TaskGroup()  # actions of kubelets
         self._running: asyncio.Task[None] | None = None  # `_run`
 
@@ -91,18 +58,21 @@ class Cluster:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
         finally:
-            for process in self._processes.values():
-                await process.__aexit__()
-            await self._http.close()
+            await self._containers.close()
 
     @property
     def serving(self) -> list[Pod]:
         """The pods behind the Service."""
         return [pod for pod in self.pods if pod.serving]
 
+    @property
+    def stops(self) -> list[Stop]:
+        """The ends of containers, in their order."""
+        return self._containers.stops
+
     def process(self, pod: Pod) -> PodProcess:
         """A pod's container."""
-        return self._processes[pod]
+        return self._containers.process(pod)
 
     def watch(self) -> None:
         """Begin to count the fewest serving pods."""
@@ -132,7 +102,7 @@ class Cluster:
 
     def _story(self) -> str:
         """Describe the pods, with the last output of each."""
-        pods = [(pod, self._processes.get(pod)) for pod in self.pods]
+        pods = [(pod, self._containers.find(pod)) for pod in self.pods]
         told = [
             f"{pod.name} ready={pod.ready} deleted={pod.deleted_at} restarts={pod.restarts}\n"
             f"{process.output[-1_000:] if process else 'never ran'}"
@@ -155,7 +125,7 @@ class Cluster:
             self.pods.append(Pod(f"pod-{next(self._numbers)}", wanted.template, now))
         for pod in self.pods:
             for action in pod.due(now):
-                self._tasks.create_task(self._do(pod, action))
+                self._tasks.create_task(self._containers.do(pod, action))
         self.pods = [pod for pod in self.pods if not pod.gone]
         self.fewest_serving = min(self.fewest_serving, len(self.serving))
         self._route()
@@ -163,53 +133,10 @@ class Cluster:
         self._store.report(DEPLOYMENT, self._namespace, self._name, status)
 
     def _route(self) -> None:
-        ports = [self._processes[pod].port for pod in self.serving]
+        ports = [self.process(pod).port for pod in self.serving]
         if ports != self._endpoints:
             self._endpoints = ports
             asyncio.get_running_loop().call_later(self._delay_s, self._ingress.route, ports)
 
-    async def _do(self, pod: Pod, action: Do) -> None:
-        match action:
-            case Do.START:
-                await self._start(pod)
-            case Do.TERMINATE:
-                self._told[pod] = time.monotonic()
-                await self._signal(pod, signal.SIGTERM)
-            case Do.KILL:
-                await self._signal(pod, signal.SIGKILL)
-            case _:
-                pod.answered(action, await self._ask(pod, action), time.monotonic())
-
-    async def _start(self, pod: Pod) -> None:
-        folder = self._folder / f"{pod.name}-{pod.restarts}"
-        folder.mkdir()
-        env = environment(self._store, self._namespace, pod.template)
-        process = self._processes[pod] = PodProcess(folder, env)
-        await process.launch()
-        process.launched.set()
-        code = await process.ended()
-        now = time.monotonic()
-        had = next((line["connections"] for line in process.lines if line.get("event") == "stopping"), 0)
-        timeout_s = float(env["MARU_DRAIN_TIMEOUT"])
-        self.stops.append(Stop(pod.name, self._told.pop(pod, None), now, code, pod.killed, had, timeout_s))
-        pod.exited(now)
-
-    async def _signal(self, pod: Pod, number: signal.Signals) -> None:
-        process = self._processes[pod]
-        await process.launched.wait()
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    async def _ask(self, pod: Pod, action: Do) -> bool:
-        probe = pod.template.probe(action)
-        assert probe is not None
-        process = self._processes.get(pod)
-        if process is None:
-            return False
-        url = f"http://127.0.0.1:{process.ports[probe.port]}{probe.path}"
-        timeout = aiohttp.ClientTimeout(probe.timeout_s)
-        try:
-            async with self._http.get(url, timeout=timeout) as response:
-                return response.status < 400
-        except (aiohttp.ClientError, TimeoutError):
-            return False
+    async def _environment(self, pod: Pod) -> Mapping[str, str]:
+        return environment(self._store, self._namespace, pod.template)

@@ -6,10 +6,9 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tests.kubernetes.api.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, Json
-from tests.kubernetes.api.store import Store
+from tests.kubernetes.api.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, Json, Kind
 
 PROBES = ("startup", "readiness", "liveness")
 
@@ -26,6 +25,14 @@ GRACE_S = 30
 PROGRESS_DEADLINE_S = 600
 PORTS = {8080: "MARU_PORT", 9090: "MARU_INTERNAL_PORT"}
 """The server's variable for each port of the container."""
+
+
+class Objects(Protocol):
+    """The applied objects."""
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Json:
+        """Return an object."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ class Deployment:
     template: Template
 
 
-def deployment(store: Store, namespace: str, name: str) -> Deployment:
+def deployment(store: Objects, namespace: str, name: str) -> Deployment:
     """Read the applied Deployment. Raises `Refused` if there is none, `ValueError` if its strategy is not simulated."""
     body = store.get(DEPLOYMENT, namespace, name)
     spec = body["spec"]
@@ -94,11 +101,11 @@ def deployment(store: Store, namespace: str, name: str) -> Deployment:
         unavailable=unavailable or (0 if surge else 1),
         min_ready_s=spec.get("minReadySeconds", 0),
         progress_deadline_s=spec.get("progressDeadlineSeconds", PROGRESS_DEADLINE_S),
-        template=_template(spec["template"]),
+        template=pod_template(spec["template"]),
     )
 
 
-def environment(store: Store, namespace: str, template: Template) -> dict[str, str]:
+def environment(store: Objects, namespace: str, template: Template) -> dict[str, str]:
     """Return the container's variables as of now: a restarted container reads its ConfigMap again. Raises `Refused`."""
     found: dict[str, str] = {}
     for source in template.env_from:
@@ -108,7 +115,8 @@ def environment(store: Store, namespace: str, template: Template) -> dict[str, s
     return found
 
 
-def _template(body: Json) -> Template:
+def pod_template(body: Json) -> Template:
+    """Read the template of a pod, or a pod."""
     pod = body["spec"]
     (container,) = pod["containers"]
     ports = {port.get("name"): port["containerPort"] for port in container.get("ports", ())}
@@ -141,7 +149,7 @@ def _share(value: int | str, replicas: int, rounded: Any) -> int:
     return value if isinstance(value, int) else rounded(int(value.removesuffix("%")) * replicas / 100)
 
 
-def _all(store: Store, namespace: str, source: Json) -> Iterator[tuple[str, str]]:
+def _all(store: Objects, namespace: str, source: Json) -> Iterator[tuple[str, str]]:
     prefix = source.get("prefix", "")
     if "configMapRef" in source:
         data = store.get(CONFIG_MAP, namespace, source["configMapRef"]["name"]).get("data", {})
@@ -150,7 +158,7 @@ def _all(store: Store, namespace: str, source: Json) -> Iterator[tuple[str, str]
     return ((prefix + name, value) for name, value in data.items())
 
 
-def _one(store: Store, namespace: str, variable: Json) -> str:
+def _one(store: Objects, namespace: str, variable: Json) -> str:
     if "value" in variable:
         return str(variable["value"])
     reference = variable["valueFrom"]
@@ -162,6 +170,6 @@ def _one(store: Store, namespace: str, variable: Json) -> str:
     return value
 
 
-def _secret(store: Store, namespace: str, name: str) -> dict[str, str]:
+def _secret(store: Objects, namespace: str, name: str) -> dict[str, str]:
     data = store.get(SECRET, namespace, name).get("data", {})
     return {key: base64.b64decode(value).decode() for key, value in data.items()}

@@ -1,4 +1,4 @@
-"""Helm releases by the real Helm engine, against the fake API server."""
+"""Helm releases by the real Helm engine."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,33 +8,21 @@ from typing import Any, Self
 import helm_python as helm
 
 from tests.kubernetes.api.kinds import Json
-from tests.kubernetes.api.server import FakeApiServer
-
-NAMESPACE = "chat"
-
-KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-clusters: [{{name: fake, cluster: {{server: "{url}"}}}}]
-users: [{{name: nobody, user: {{}}}}]
-contexts: [{{name: fake, context: {{cluster: fake, user: nobody, namespace: {namespace}}}}}]
-current-context: fake
-"""
 
 
 class Releases:
-    """A release of a chart: installs, upgrades and rolls back. Use as an async context manager.
+    """A release of a chart: installs, upgrades and rolls back. Use as an async context manager; entering asks `access`
+    for the way to an API server.
 
     Each call returns when Helm does, `--wait` included. Helm runs in a thread, so the cluster goes on meanwhile.
     """
 
-    def __init__(self, api: FakeApiServer, chart: Path, name: str) -> None:
-        self._api, self._chart, self._name = api, chart, name
+    def __init__(self, access: Callable[[], helm.Config], chart: Path, name: str) -> None:
+        self._access, self._chart, self._name = access, chart, name
         self._open: helm.Config | None = None
 
     async def __aenter__(self) -> Self:
-        kubeconfig = KUBECONFIG.format(url=self._api.url, namespace=NAMESPACE)
-        self._open = helm.Config(kubeconfig_content=kubeconfig, namespace=NAMESPACE)
+        self._open = self._access()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from tests.kubernetes.api.kinds import DEPLOYMENT, KINDS, SECRET, Json
-from tests.kubernetes.api.server import FakeApiServer
-from tests.kubernetes.releases import NAMESPACE, Releases
+from tests.kubernetes.api.server import NAMESPACE, FakeApiServer
+from tests.kubernetes.releases import Releases
 
 CHART_YAML = "apiVersion: v2\nname: tiny\nversion: 0.1.0\n"
 
@@ -56,7 +56,7 @@ async def api() -> AsyncIterator[FakeApiServer]:
 @pytest_asyncio.fixture
 async def releases(api: FakeApiServer, chart: Path) -> AsyncIterator[Releases]:
     """Return the tiny chart, not installed yet."""
-    async with Releases(api, chart, "tiny") as releases:
+    async with Releases(api.access, chart, "tiny") as releases:
         yield releases
 
 

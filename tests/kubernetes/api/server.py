@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
+import helm_python as helm
 import yaml
 from aiohttp import web
 
@@ -15,6 +16,17 @@ from tests.kubernetes.api.store import Refused, Store
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 APPLY = "application/apply-patch+yaml"
+
+NAMESPACE = "chat"
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{{name: fake, cluster: {{server: "{url}"}}}}]
+users: [{{name: nobody, user: {{}}}}]
+contexts: [{{name: fake, context: {{cluster: fake, user: nobody, namespace: {namespace}}}}}]
+current-context: fake
+"""
 
 
 class FakeApiServer:
@@ -50,6 +62,12 @@ class FakeApiServer:
     def url(self) -> str:
         """The address for Helm."""
         return self._url
+
+    def access(self) -> helm.Config:
+        """Return Helm's way in."""
+        return helm.Config(
+            kubeconfig_content=KUBECONFIG.format(url=self._url, namespace=NAMESPACE), namespace=NAMESPACE
+        )
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()

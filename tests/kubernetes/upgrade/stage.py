@@ -18,9 +18,9 @@ from tests.harness.redis import RedisProcess
 from tests.harness.server import ROOT
 from tests.harness.server import SECRET as JWT_SECRET
 from tests.kubernetes.api.kinds import DEPLOYMENT, SECRET, Json
-from tests.kubernetes.api.server import FakeApiServer
+from tests.kubernetes.api.server import NAMESPACE, FakeApiServer
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.releases import NAMESPACE, Releases
+from tests.kubernetes.releases import Releases
 from tests.kubernetes.upgrade.verdict import Observed
 
 CHART = ROOT / "charts/maru"
@@ -70,7 +70,7 @@ class Stage:
         self.redis = RedisProcess(folder / "redis")
         (folder / "ingress").mkdir()
         self.ingress = Ingress(folder / "ingress")
-        self.releases = Releases(self.api, CHART, RELEASE)
+        self.releases = Releases(self.api.access, CHART, RELEASE)
         self.cluster = Cluster(
             self.api.store, NAMESPACE, RELEASE, self.ingress, folder, endpoints_delay_s=endpoints_delay_s
         )

@@ -12,7 +12,7 @@ from server.domain.messages import Position
 from tests.clients.crowd import Report
 from tests.clients.witness import Witness
 from tests.doubles.samples import ROOM, new_message
-from tests.kubernetes.cluster import Stop
+from tests.kubernetes.containers import Stop
 from tests.kubernetes.upgrade.verdict import Observed, judge, pace
 
 COUNT = 5

@@ -10,7 +10,7 @@ from typing import Any
 from server.application.life.drainer import DrainTiming
 from server.domain.events import Event, MessageCreated
 from tests.clients.crowd import Report
-from tests.kubernetes.cluster import Stop
+from tests.kubernetes.containers import Stop
 
 GAP_S = 5.0
 """The longest silence of a client, at the 99th percentile of all clients."""
