@@ -39,6 +39,9 @@ NODE_PEER := bench/peers/node
 BUN_PEER := bench/peers/bun
 PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json $(BUN_PEER)/node_modules/.package-lock.json
 OXIDE_PEER := build/bench/oxide/release/oxide-peer
+PLANE := tests/kubernetes/plane
+PLANE_BUILT := build/plane
+PLANE_PROGRAMS := $(addprefix $(PLANE_BUILT)/,etcd kube-apiserver kube-controller-manager kube-scheduler)
 APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
 LOCK := $(COMPILE) setup.cfg $(UPGRADE)
@@ -46,7 +49,7 @@ LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test clients-test compose-test image-test kind-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
+.PHONY: help run test clients-test compose-test image-test kind-test cluster-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
 	demo others toolchains commands peers
 
 help: ## list the targets
@@ -74,6 +77,11 @@ image-test: $(VENV)/.test ## the image under the chart's security context, by po
 
 kind-test: $(VENV)/.test $(VENV)/.loadtest ## install, load, upgrade and roll back in a kind cluster; needs docker, kind, kubectl, helm
 	deploy/kind-test.sh
+
+cluster-test: commands demo $(VENV)/.loadtest $(VENV)/.bench ## upgrades, drains and lost nodes on a real Kubernetes control plane, which is built once, in 10 minutes; needs Go
+	@command -v go >/dev/null || { echo 'cluster-test builds a Kubernetes control plane, and did not find go: install Go 1.26 or newer' >&2; exit 1; }
+	@$(MAKE) --silent $(PLANE_PROGRAMS)
+	CLUSTER_TEST=1 $(BIN)/python -m pytest $(PLANE) $(ARGS)
 
 fuzz: $(VENV)/.test ## search for packets, frames and handshakes that harm the server; FUZZ_S=3600: seconds for each of five searches
 	MARU_FUZZ_S=$(or $(FUZZ_S),60) $(BIN)/python -m pytest tests/integration/test_fuzz.py
@@ -182,6 +190,19 @@ $(OTHERS_BUILT)/rust/debug/puppet: $(OTHERS)/rust/Cargo.lock $(OTHERS)/rust/src/
 
 $(OTHERS_BUILT)/go/puppet: $(OTHERS)/go/go.sum $(OTHERS)/go/main.go
 	go build -C $(OTHERS)/go -mod=readonly -p $(CLIENT_JOBS) -o $(abspath $@) .
+
+# The programs say which Kubernetes they are, as its own build lets them.
+$(PLANE_BUILT)/kube-%: $(PLANE)/go/go.sum
+	@echo 'building kube-$*'
+	version=$$(go list -C $(PLANE)/go -mod=readonly -m -f '{{.Version}}' k8s.io/kubernetes) && \
+	at=k8s.io/component-base/version && \
+	CGO_ENABLED=0 go build -C $(PLANE)/go -mod=readonly -trimpath -o $(abspath $@) \
+		-ldflags "-s -w -X $$at.gitVersion=$$version -X $$at.gitMajor=1 -X $$at.gitMinor=$$(echo $$version | cut -d. -f2)" \
+		k8s.io/kubernetes/cmd/kube-$*
+
+$(PLANE_BUILT)/etcd: $(PLANE)/go/go.sum
+	@echo 'building etcd'
+	CGO_ENABLED=0 go build -C $(PLANE)/go -mod=readonly -trimpath -ldflags '-s -w' -o $(abspath $@) go.etcd.io/etcd/server/v3
 
 commands:
 	@set -eu; PATH="$$PATH:/usr/sbin"; packages=; for entry in $(TEST_COMMANDS); do \

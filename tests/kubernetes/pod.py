@@ -61,6 +61,16 @@ class Pod:
         self._start_at = self.born_at
 
     @property
+    def running(self) -> bool:
+        """Whether there is a container."""
+        return self._running
+
+    @property
+    def started(self) -> bool:
+        """Whether the container's startup probe has passed."""
+        return self._started
+
+    @property
     def serving(self) -> bool:
         """Whether the pod is among the Service's endpoints."""
         return self.ready and self.deleted_at is None

@@ -97,7 +97,7 @@ class Stage:
         """Return the log of every channel, read without a server."""
         log = RedisMessageLog(self.redis.url, max_events=EVERYTHING, max_age_ms=FOR_EVER_MS)
         async with log:
-            return {channel: await _whole(log, channel) for channel in CHANNELS}
+            return await whole_logs(log)
 
     def _secret(self) -> Json:
         keys = {"jwt-secret": JWT_SECRET, "redis-url": self.redis.url}
@@ -121,6 +121,11 @@ async def observe(
     # Not before: nginx logs a WebSocket when it is closed.
     turned_away = stage.ingress.turned_away()
     return Observed(logs, members, stops, talked_at, turned_away, frozenset(killed()))
+
+
+async def whole_logs(log: RedisMessageLog) -> dict[str, list[Event]]:
+    """Return the log of every channel."""
+    return {channel: await _whole(log, channel) for channel in CHANNELS}
 
 
 async def _whole(log: RedisMessageLog, channel: str) -> list[Event]:

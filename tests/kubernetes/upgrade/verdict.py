@@ -28,7 +28,8 @@ Logs = Mapping[str, Sequence[Event]]
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The input of a verdict. `talked_at` separates the first connections from the reconnects; `turned_away` are the
-    handshakes that nginx had to take to another replica; `killed` are the pods that the test itself killed."""
+    handshakes that nginx had to take to another replica; `killed` are the pods that the test itself killed. `gap_s` is
+    the longest silence of a client that is allowed, at the 99th percentile."""
 
     logs: Logs
     members: Sequence[Report]
@@ -36,6 +37,7 @@ class Observed:
     talked_at: float
     turned_away: Sequence[Mapping[str, Any]]
     killed: frozenset[str] = frozenset()
+    gap_s: float = GAP_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def judge(observed: Observed) -> Verdict:
         *(fault for member in observed.members for fault in _member_faults(member, observed.logs[member.channel])),
         *_stop_faults(observed),
     ]
-    if p99 >= GAP_S:
-        faults.append(f"a hundredth of the clients heard nothing for {p99:.1f} s or more, allowed are {GAP_S} s")
+    if p99 >= observed.gap_s:
+        faults.append(f"a hundredth of the clients heard nothing for {p99:.1f} s or more, allowed: {observed.gap_s} s")
     if not observed.killed and peak > pace * PACE_SLACK:
         faults.append(f"{peak} clients reconnected within one second, the drains' pace was {pace:.0f} a second")
     if not observed.killed and away:
