@@ -140,6 +140,10 @@ class MemoryMessageLog(MessageLog):
         """Return the channel's last position."""
         return self._channel(channel).head
 
+    def names(self) -> list[ChannelName]:
+        """Return all channels that ever had an event."""
+        return [*self._channels]
+
     def all_debts(self, patterns: Sequence[str]) -> dict[ChannelName, Debt]:
         """Return what all covered channels owe an endpoint that has nothing yet."""
         logs = ((name, self._trimmed(name)) for name in self._channels if covers(patterns, name))

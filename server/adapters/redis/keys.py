@@ -143,6 +143,11 @@ def control(prefix: str = PREFIX) -> str:
     return f"{prefix}control"
 
 
+def erasures(prefix: str = PREFIX) -> str:
+    """HASH: by id, the erasures that were asked for (adapters/erasures.py)."""
+    return f"{prefix}erasures"
+
+
 def leases(prefix: str = PREFIX) -> str:
     """ZSET: the ids of replicas by the end of their leases, ms."""
     return f"{prefix}{{replicas}}:leases"

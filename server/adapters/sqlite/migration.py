@@ -57,6 +57,8 @@ epoch TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT 
 CREATE INDEX letters ON webhook_letters (endpoint, id);
 """
 
+_TO_4 = "CREATE TABLE erasures (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
+
 _DELETED = """
 SELECT m.channel_id, m.offset, e.payload FROM events m
 JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset AND e.message_id IS NULL
@@ -71,6 +73,8 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
         _erase_deleted(db)
     if version < 3:  # noqa: PLR2004
         _execute(db, _TO_3)
+    if version < 4:  # noqa: PLR2004
+        _execute(db, _TO_4)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

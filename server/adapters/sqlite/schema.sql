@@ -1,4 +1,4 @@
--- Version 3 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
+-- Version 4 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
 
 -- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
 -- `clock`: the time by which the log judged age last (log_clock.py), the evidence for the next start.
@@ -105,3 +105,6 @@ CREATE TABLE webhook_letters (
     failed_at INTEGER NOT NULL
 );
 CREATE INDEX letters ON webhook_letters (endpoint, id);
+
+-- The erasures of users' messages that were asked for (ports/erasures.py). `record` is their JSON (adapters/erasures.py).
+CREATE TABLE erasures (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;

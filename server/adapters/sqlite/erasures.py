@@ -1,0 +1,96 @@
+"""Erasures in the log's file, and its index of authors."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from server.adapters.erasures import decode_erasure, encode_erasure
+from server.adapters.sqlite.database import DEADLINE_S
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.channels import ChannelName
+from server.domain.erasures import Erasure
+from server.domain.errors import Overloaded, Unavailable
+from server.domain.identity import UserId
+from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
+
+T = TypeVar("T")
+
+PAGE = 500
+"""Channels that are asked for at once: no append is written meanwhile."""
+
+_CHANNELS = """
+SELECT a.channel_id, c.name FROM authors a JOIN channels c ON c.id = a.channel_id
+WHERE a.author = ? AND a.channel_id > ? ORDER BY a.channel_id LIMIT ?
+"""
+
+
+class SqliteErasures(Erasures):
+    """Keeps erasures in the file of a log, which its thread writes and reads."""
+
+    def __init__(self, log: SqliteMessageLog, limit: int = ERASURES_LIMIT) -> None:
+        self._log, self._limit = log, limit
+
+    async def add(self, erasure: Erasure) -> Erasure:
+        """Keep the erasure. Promises 1, 2, 6."""
+
+        def work(db: sqlite3.Connection) -> Erasure:
+            found = db.execute("SELECT record FROM erasures WHERE id = ?", (erasure.id,)).fetchone()
+            if found is not None:
+                return _known(found[0])
+            kept = _all(db)
+            old = [each for each in kept if each.done_at is not None and each.done_at < erasure.began_at - KEPT_MS]
+            if len(kept) - len(old) >= self._limit:
+                raise Overloaded(f"{self._limit} erasures are kept; wait until some are a day old")
+            db.executemany("DELETE FROM erasures WHERE id = ?", [(each.id,) for each in old])
+            db.execute("INSERT INTO erasures (id, record) VALUES (?, ?)", (erasure.id, encode_erasure(erasure)))
+            return erasure
+
+        return await self._do(work)
+
+    async def find(self, id: str) -> Erasure | None:
+        """Return the erasure. Promises 1, 5, 6."""
+
+        def work(db: sqlite3.Connection) -> Erasure | None:
+            found = db.execute("SELECT record FROM erasures WHERE id = ?", (id,)).fetchone()
+            return None if found is None else decode_erasure(found[0])
+
+        return await self._do(work)
+
+    async def all(self) -> Sequence[Erasure]:
+        """Return all. Promises 1, 5, 6."""
+        return sorted(await self._do(_all), key=lambda each: (each.began_at, each.id))
+
+    async def replace(self, old: Erasure, new: Erasure) -> bool:
+        """Write if nobody else has. Promises 1, 3, 6."""
+        words = encode_erasure(new), old.id, encode_erasure(old)
+
+        def work(db: sqlite3.Connection) -> bool:
+            changed = db.execute("UPDATE erasures SET record = ? WHERE id = ? AND record = ?", words)
+            return changed.rowcount > 0
+
+        return await self._do(work)
+
+    async def channels(self, user: UserId, after: str | None) -> tuple[Sequence[ChannelName], str | None]:
+        """Read the index of authors. Promises 4, 6."""
+        rows = await self._do(lambda db: db.execute(_CHANNELS, (user, int(after or 0), PAGE)).fetchall())
+        return [ChannelName(name) for _, name in rows], str(rows[-1][0]) if len(rows) == PAGE else None
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._log.do(work)
+        except TimeoutError as error:
+            raise Unavailable(f"the message log's writer did not answer within {DEADLINE_S:.0f} s") from error
+
+
+def _all(db: sqlite3.Connection) -> list[Erasure]:
+    rows = db.execute("SELECT record FROM erasures")
+    return [erasure for (raw,) in rows if (erasure := decode_erasure(raw)) is not None]
+
+
+def _known(raw: bytes) -> Erasure:
+    erasure = decode_erasure(raw)
+    if erasure is None:
+        raise Unavailable("the erasure with this id was asked for by a newer version of the server")
+    return erasure

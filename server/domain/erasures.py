@@ -1,0 +1,62 @@
+"""Erasing all messages of a user, as it is kept: so that a crash neither forgets it nor loses count.
+
+Times are whole milliseconds since the Unix epoch, UTC.
+"""
+
+import hashlib
+
+from server.domain.channels import ChannelName
+from server.domain.identity import UserId
+from server.domain.replicas import ReplicaId
+from server.domain.values import value
+
+ID_CHARS = 32
+"""Of the id of an erasure."""
+
+SLACK_MS = 60_000
+"""Clocks of replicas may differ by so much: messages up to so much after the request are erased, too."""
+
+
+@value
+class Step:
+    """Messages that are being deleted: those of the user with offsets above `after`, up to `until`. `planned` of them
+    were there when the step began."""
+
+    channel: ChannelName
+    after: int
+    until: int
+    planned: int
+
+
+@value
+class Erasure:
+    """The messages of a user are to be erased that were written until `asked_at`.
+
+    `erased` counts the messages of all steps before `step`. A step that was begun is always brought to its end, and
+    counts as it was planned: so the count is exact, also if a crash comes between a deletion and its note. `leader` is
+    the replica that does the work.
+    """
+
+    id: str
+    user: UserId
+    began_at: int
+    asked_at: int
+    erased: int = 0
+    step: Step | None = None
+    leader: ReplicaId | None = None
+    done_at: int | None = None
+
+    @property
+    def covers_until(self) -> int:
+        """The time of the last message to be erased."""
+        return self.asked_at + SLACK_MS
+
+    @property
+    def planned(self) -> int:
+        """The messages that are erased when the present step is at its end."""
+        return self.erased + (0 if self.step is None else self.step.planned)
+
+
+def erasure_id(user: UserId, key: str) -> str:
+    """Return the id of the erasure that a request with an idempotency key asks for."""
+    return hashlib.sha256(f"{len(user)}:{user}:{key}".encode()).hexdigest()[:ID_CHARS]

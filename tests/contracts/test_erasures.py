@@ -1,0 +1,223 @@
+"""The promises of the store of erasures, by their numbers, held by every adapter."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+import pytest
+
+from server.adapters.memory.erasures import MemoryErasures
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.redis import keys
+from server.adapters.redis.erasures import RedisErasures
+from server.adapters.redis.link import connect
+from server.adapters.redis.message_log import RedisMessageLog
+from server.adapters.redis.pipeline import Pipeline
+from server.adapters.sqlite.erasures import SqliteErasures
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.domain.channels import ChannelName
+from server.domain.drafts import Deletion
+from server.domain.erasures import Erasure, Step
+from server.domain.errors import Overloaded, Unavailable
+from server.domain.identity import UserId
+from server.domain.replicas import ReplicaId
+from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
+from server.ports.message_log import MessageLog
+from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
+from tests.harness.process import free_port
+from tests.harness.redis import RedisProcess
+
+RETENTION_MS = 1_000_000 * HOUR_MS
+ALICE, STEP = UserId("alice"), Step(ChannelName("room:1"), 3, 90, 64)
+
+_numbers = count(1)
+
+
+class Opened(NamedTuple):
+    """A log, and the erasures of its messages."""
+
+    log: MessageLog
+    erasures: Erasures
+
+
+class Stores(Protocol):
+    """A store of one kind, empty at first."""
+
+    async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
+        """Open it; also again, as after a restart."""
+        ...
+
+
+class InMemory(Stores):
+    """As long as the process lives."""
+
+    def __init__(self) -> None:
+        self._opened: Opened | None = None
+
+    async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
+        log = MemoryMessageLog(max_events=100_000, max_age_ms=RETENTION_MS)
+        self._opened = self._opened or Opened(log, MemoryErasures(log, limit))
+        return self._opened
+
+
+class InSqlite(Stores):
+    """A file, which each opening opens anew."""
+
+    def __init__(self, path: Path, closing: AsyncExitStack) -> None:
+        self._path, self._closing, self._last = path, closing, AsyncExitStack()
+
+    async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
+        await self._last.aclose()
+        self._last = AsyncExitStack()
+        log = SqliteMessageLog(self._path, max_events=100_000, max_age_ms=RETENTION_MS)
+        await self._last.enter_async_context(log)
+        self._closing.push_async_callback(self._last.aclose)
+        return Opened(log, SqliteErasures(log, limit))
+
+
+class InRedis(Stores):
+    """Keys of the test's own."""
+
+    def __init__(self, process: RedisProcess, closing: AsyncExitStack) -> None:
+        self.process, self.prefix, self._closing = process, f"erasures-{next(_numbers)}:", closing
+
+    async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
+        pipeline = Pipeline(connect(self.process.url))
+        self._closing.push_async_callback(pipeline.aclose)
+        log = RedisMessageLog(self.process.url, max_events=100_000, max_age_ms=RETENTION_MS, prefix=self.prefix)
+        await self._closing.enter_async_context(log)
+        return Opened(log, RedisErasures(pipeline, prefix=self.prefix, limit=limit))
+
+
+@pytest.fixture
+async def closing() -> AsyncIterator[AsyncExitStack]:
+    """Closes the stores that a test has opened."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def in_redis(redis_server: RedisProcess, closing: AsyncExitStack) -> InRedis:
+    """A store in Redis."""
+    return InRedis(redis_server, closing)
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
+    """A store of each kind."""
+    match request.param:
+        case "memory":
+            return InMemory()
+        case "sqlite":
+            return InSqlite(tmp_path / "maru.db", closing)
+        case _:
+            in_redis: InRedis = request.getfixturevalue("in_redis")
+            return in_redis
+
+
+def erasure(id: str, user: str = "alice", began_at: int = NOW_MS) -> Erasure:
+    """An erasure that nobody works on."""
+    return Erasure(id, UserId(user), began_at, began_at)
+
+
+async def test_1_erasures_are_kept(stores: Stores) -> None:
+    """With every field, by the time at which they began, and for whoever opens the store anew."""
+    _, erasures = await stores.open()
+    assert (await erasures.all(), await erasures.find("a")) == ([], None)
+    first, second = erasure("b", user='7:al"ice ∂'), erasure("a", began_at=NOW_MS + 1)
+    for each in (second, first):
+        assert await erasures.add(each) == each
+    full = replace(second, asked_at=NOW_MS + 9, erased=7, step=STEP, leader=ReplicaId("one"), done_at=NOW_MS + 10)
+    assert await erasures.replace(second, full)
+    _, again = await stores.open()
+    assert await again.all() == [first, full]
+    assert await again.find("a") == full
+
+
+async def test_2_an_id_is_a_single_erasure(stores: Stores) -> None:
+    """A second one is not kept; the first is returned as it is by now."""
+    _, erasures = await stores.open()
+    first = erasure("a")
+    await erasures.add(first)
+    led = replace(first, leader=ReplicaId("one"))
+    await erasures.replace(first, led)
+    assert await erasures.add(erasure("a", began_at=NOW_MS + 5)) == led
+    assert await erasures.all() == [led]
+
+
+async def test_2_what_is_done_is_forgotten_after_a_day(stores: Stores) -> None:
+    """And makes room; what is not done is kept, whatever its age."""
+    _, erasures = await stores.open(limit=2)
+    done, waits = erasure("done"), erasure("waits")
+    for each in (done, waits):
+        await erasures.add(each)
+    assert await erasures.replace(done, replace(done, done_at=NOW_MS + 1))
+    with pytest.raises(Overloaded):
+        await erasures.add(erasure("next", began_at=NOW_MS + KEPT_MS))
+    late = erasure("next", began_at=NOW_MS + KEPT_MS + 2)
+    assert await erasures.add(late) == late
+    assert await erasures.all() == [waits, late]
+
+
+async def test_3_only_the_present_state_is_replaced(stores: Stores) -> None:
+    """Of two that replace the same, one succeeds; an unknown erasure is not made."""
+    _, erasures = await stores.open()
+    first = erasure("a")
+    await erasures.add(first)
+    led = [replace(first, leader=ReplicaId(name)) for name in ("one", "two")]
+    results = await asyncio.gather(*(erasures.replace(first, each) for each in led))
+    assert sorted(results) == [False, True]
+    assert await erasures.find("a") == led[results.index(True)]
+    assert not await erasures.replace(erasure("b"), replace(erasure("b"), erased=1))
+    assert await erasures.find("b") is None
+
+
+async def test_4_each_channel_of_a_user_is_found(stores: Stores) -> None:
+    """However many; also if all of the user's messages there are deleted; those of another user need not be."""
+    log, erasures = await stores.open()
+    names = [ChannelName(f"room:{number}") for number in range(1_050)]
+    others = [ChannelName("dm:alice:bob")]
+    await asyncio.gather(*(log.append(new_message(number, name)) for number, name in enumerate(names)))
+    await log.append(new_message(5_000, others[0], user="alic"))
+    await log.append(new_message(5_001, others[0], user="alice:dm"))
+    await log.append(Deletion(names[0], some_id(0), NOW_MS))
+    found, after = list[ChannelName](), None
+    while True:
+        page, after = await erasures.channels(ALICE, after)
+        found += page
+        if after is None:
+            break
+    assert len(found) == len(set(found))
+    assert set(found) - set(others) == set(names)
+
+
+async def test_5_an_entry_that_can_not_be_read_is_passed_over(in_redis: InRedis) -> None:
+    """Of a newer version, or damaged: it is no erasure, and none takes its id."""
+    _, erasures = await in_redis.open()
+    for id, raw in {"newer": b'{"v":2}', "damaged": b"\xff", "odd": b'{"v":1,"id":"odd","user":7}'}.items():
+        await in_redis.process.command("HSET", keys.erasures(in_redis.prefix), id, raw)
+    assert (await erasures.all(), await erasures.find("newer")) == ([], None)
+    with pytest.raises(Unavailable):
+        await erasures.add(erasure("newer"))
+
+
+async def test_6_without_the_store_every_call_is_an_error() -> None:
+    """Within two seconds."""
+    pipeline = Pipeline(connect(f"redis://127.0.0.1:{free_port()}"))
+    erasures, began = RedisErasures(pipeline), monotonic()
+    calls = (
+        erasures.add(erasure("a")),
+        erasures.find("a"),
+        erasures.all(),
+        erasures.replace(erasure("a"), erasure("a")),
+        erasures.channels(ALICE, None),
+    )
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 5
+    assert monotonic() - began < 2.0
+    await pipeline.aclose()
