@@ -182,7 +182,9 @@ async def test_4_each_channel_of_a_user_is_found(stores: Stores) -> None:
     log, erasures = await stores.open()
     names = [ChannelName(f"room:{number}") for number in range(1_050)]
     others = [ChannelName("dm:alice:bob")]
-    await asyncio.gather(*(log.append(new_message(number, name)) for number, name in enumerate(names)))
+    for start in range(0, len(names), 50):
+        drafts = [new_message(start + number, name) for number, name in enumerate(names[start : start + 50])]
+        await asyncio.gather(*map(log.append, drafts))
     await log.append(new_message(5_000, others[0], user="alic"))
     await log.append(new_message(5_001, others[0], user="alice:dm"))
     await log.append(Deletion(names[0], some_id(0), NOW_MS))
