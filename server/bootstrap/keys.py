@@ -93,5 +93,5 @@ def with_dev_secret(settings: Settings) -> Settings:
         secret = kept_secret(path)
     except SecretUnusable as error:
         raise StartRefused(str(error)) from None
-    own = {"jwt_secret": SecretStr(secret), "jwt_secret_previous": None, "jwt_public_key": None}
-    return settings.model_copy(update=own)
+    others = dict.fromkeys(("jwt_secret_previous", "jwt_public_key", "jwt_jwks_url"))
+    return settings.model_copy(update={"jwt_secret": SecretStr(secret), **others})

@@ -34,7 +34,7 @@ from server.bootstrap.ids import new_message_id
 from server.bootstrap.numbers import Numbers
 from server.bootstrap.orders import Heeded
 from server.bootstrap.stores.open import Stores
-from server.bootstrap.tokens import verifier
+from server.bootstrap.tokens import Tokens
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
@@ -75,6 +75,7 @@ class Replica:
     hub: Hub
     rings: Rings
     sessions: Sessions
+    tokens: Tokens
     stores: Stores
     metrics: Counters
     traffic: Traffic
@@ -96,6 +97,7 @@ class Replica:
             self.hub.compare(),
             self.hub.sweep(),
             self.sessions.run(),
+            *self.tokens.loops(self.sessions),
             *self.obey(),
             self.chat.eio.registry.run(),
             collect_when_idle(),
@@ -110,6 +112,7 @@ class Replica:
         be judged."""
         await self.stores.bus.link.wait()
         await self.heeded.revoked.loaded.wait()
+        await self.tokens.ready()
         self.readiness.started = True
         self.lease.renew_soon()
         _log.info("ready")
@@ -120,6 +123,7 @@ class Replica:
         """The numbers that `/readyz` gives beside the state."""
         return {
             "linked": self.stores.bus.link.is_set(),
+            "keys": self.tokens.known,
             "connections": len(self.chat.eio.sockets),
             "sessions": len(self.sessions),
             "channels": self.hub.hosted,
@@ -150,6 +154,8 @@ class Replica:
             overload=self.overload.load,
             revocations=len(self.heeded.revoked),
             denials=len(self.heeded.denials.until),
+            jwks_age_s=self.tokens.age_s,
+            jwks_keys=self.tokens.count,
         )
 
 
@@ -183,16 +189,9 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         log, hub, transport, rooms, settings.max_channels, counters, overload.check_read, denials=heeded.denials
     )
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
-    grace_ms = round(settings.token_grace * 1000)
+    keys, grace_ms = Tokens(settings, counters), round(settings.token_grace * 1000)
     sessions = Sessions(
-        verifier(settings, counters),
-        transport,
-        subscriptions.end,
-        now_ms,
-        grace_ms,
-        limiter,
-        revoked=heeded.revoked,
-        metrics=counters,
+        keys.verifier, transport, subscriptions.end, now_ms, grace_ms, limiter, revoked=heeded.revoked, metrics=counters
     )
     slow_mode = _slow_mode(Rules(settings.channel_rules))
     fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
@@ -229,6 +228,7 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         hub,
         rings,
         sessions,
+        keys,
         stores,
         counters,
         traffic,

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.events import MessageEvent
-from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
+from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
+from server.ports.token_verifier import TokenMetrics
 
 
 @dataclass(slots=True)
@@ -85,6 +86,10 @@ class Snapshot:
     """Revocations of tokens that are held."""
     denials: int = 0
     """Users that are denied a channel, for each channel."""
+    jwks_age_s: float = 0.0
+    """How old the issuer's keys are; at the start, how long they have been missing; 0: they come from no issuer."""
+    jwks_keys: int = 0
+    """How many keys that issuer has."""
 
 
 TakeSnapshot = Callable[[], Snapshot]
@@ -177,18 +182,6 @@ class ChannelMetrics(Protocol):
 
     def replayed(self, source: ReplaySource) -> None:
         """A client that joins or resumes is given events."""
-        ...
-
-
-class TokenMetrics(Protocol):
-    """How tokens are judged. The promises of `Metrics` hold."""
-
-    def token_verified(self, origin: KeyOrigin) -> None:
-        """A token was found good, for the first time or again."""
-        ...
-
-    def jwks_fetched(self, outcome: JwksFetch) -> None:
-        """The issuer was asked for its keys."""
         ...
 
 

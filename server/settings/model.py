@@ -30,6 +30,7 @@ _PRODUCTION = (
     "jwt_secret",
     "jwt_secret_previous",
     "jwt_public_key",
+    "jwt_jwks_url",
     "redis_url",
     "cluster_secret",
     "api_keys",
@@ -216,9 +217,9 @@ class Settings(TokenSettings, BaseSettings):
 
     @model_validator(mode="after")
     def _a_key(self) -> Self:
-        if not (self.jwt_secret or self.jwt_public_key or self.dev):
+        if not (self.jwt_secret or self.jwt_public_key or self.jwt_jwks_url or self.dev):
             raise ValueError(
                 "MARU_JWT_SECRET: not set, expected a text of 32 bytes or more; make one: openssl rand -hex 32 "
-                "(or set MARU_JWT_PUBLIC_KEY; or, to try it out, MARU_DEV=1)"
+                "(or set MARU_JWT_PUBLIC_KEY or MARU_JWT_JWKS_URL; or, to try it out, MARU_DEV=1)"
             )
         return self

@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -22,6 +23,7 @@ _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )  # RFC 3339, section 5.6
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII | re.IGNORECASE)
+_URL_TEXT = re.compile(r"[!-~]{1,2048}", re.ASCII)
 _API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
 
@@ -147,8 +149,17 @@ def pem_text(value: str) -> str:
         raise ValueError("expected PEM text, or the path of a PEM file that can be read") from None
 
 
-def not_yet(value: object) -> object:
-    """Refuse any value: the name is reserved for a later version."""
-    if value is not None:
-        raise ValueError("not supported yet; set MARU_JWT_PUBLIC_KEY to the issuer's public key")
+def http_url(value: str) -> str:
+    """Return an http or https URL unchanged. Raises `ValueError`, which does not repeat it: it may hold a password."""
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        raise ValueError("expected a URL such as https://id.example.com/jwks.json") from None
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or not _URL_TEXT.fullmatch(value):
+        raise ValueError("expected a URL such as https://id.example.com/jwks.json")
+    if "@" in url.netloc:
+        raise ValueError("has a user or a password before its host; remove them")
+    if url.fragment:
+        raise ValueError("has a fragment ('#'), which no server is asked for; remove it")
     return value

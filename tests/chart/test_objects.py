@@ -275,6 +275,20 @@ def test_the_network_policy(everything: dict[str, Any]) -> None:
     assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6380, 7000]
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("https://id.example/keys", 443), ("http://id.example/a:7", 80), ("https://[2001:db8::1]:8443/keys", 8443)],
+)
+def test_the_issuer_can_be_reached(url: str, port: int) -> None:
+    """On the port of its URL, anywhere or at the named peers."""
+    issuer = {"auth": {"jwksUrl": url, "jwksInsecure": True}}
+    rule = _spec(render(issuer).one("NetworkPolicy"))["egress"][-1]
+    assert rule == {"ports": [{"port": port, "protocol": "TCP"}]}
+    peers = [{"ipBlock": {"cidr": "192.0.2.7/32"}}]
+    rule = _spec(render(issuer, {"networkPolicy": {"egress": {"issuerTo": peers}}}).one("NetworkPolicy"))["egress"][-1]
+    assert rule == {"ports": [{"port": port, "protocol": "TCP"}], "to": peers}
+
+
 def test_egress_that_is_not_restricted() -> None:
     """Then the policy says nothing of it."""
     spec = _spec(render(AUTH, REDIS, {"networkPolicy": {"egress": {"enabled": False}}}).one("NetworkPolicy"))

@@ -209,6 +209,15 @@ TEMPLATES: list[tuple[Values, str]] = [
         {"auth": {"previousSecret": "maru-secrets", "previousUntil": "2027-01-31"}},
         "auth.previousUntil: 2027-01-31, expected a date and time such as 2027-01-31T12:00:00Z",
     ),
+    (
+        {"auth": {"existingSecret": "", "jwksUrl": f"https://{SECRET}@id.example"}},
+        "auth.jwksUrl: expected a URL such as https://id.example.com/jwks.json, without a user or a password",
+    ),
+    ({"auth": {"existingSecret": "", "jwksUrl": "http://id.example"}}, "auth.jwksUrl: http, expected https"),
+    (
+        {"auth": {"jwksUrl": "https://id.example"}},
+        "auth: auth.existingSecret and auth.jwksUrl are set, expected one of",
+    ),
     ({"auth": {"maxLifetime": "36501d"}}, "auth.maxLifetime: 36501d, expected a duration up to 36500d"),
     ({"auth": {"revocationLife": "36501d"}}, "auth.revocationLife: 36501d, expected a duration from 1m to 36500d"),
     ({"auth": {"revocationLife": "59s"}}, "auth.revocationLife: 59s, expected a duration from 1m to 36500d"),

@@ -21,14 +21,13 @@ NOWHERE = Path("no.env")
 
 NOT_IN_THE_CHART = {
     "MARU_DEV",
-    "MARU_JWT_JWKS_URL",
     "MARU_JWT_SECRET_FILE",
     "MARU_JWT_SECRET_PREVIOUS_FILE",
     "MARU_JWT_PUBLIC_KEY_FILE",
     "MARU_REDIS_URL_FILE",
     "MARU_CLUSTER_SECRET_FILE",
 }
-"""For a desk only; not there yet; in Kubernetes, secrets come as variables."""
+"""For a desk only; in Kubernetes, secrets come as variables."""
 
 SECRETS = {
     "MARU_JWT_SECRET": "only-for-tests-0123456789abcdef0123456789",
@@ -40,6 +39,9 @@ SECRETS = {
 
 
 PREVIOUS = {"auth": {"previousSecret": "maru-secrets", "previousUntil": "2027-01-31T12:00:00Z"}}
+
+
+ISSUER = {"auth": {"jwksUrl": "http://id.example:8080/keys", "jwksInsecure": True}}
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +56,7 @@ def environment(rendered: Rendered) -> dict[str, str]:
     """What the container's process would be given; secrets of the user's own are those above."""
     found: dict[str, str] = dict(rendered.one("ConfigMap", rendered.one("Deployment")["metadata"]["name"])["data"])
     made = {item["metadata"]["name"]: item["stringData"] for item in rendered.of("Secret")}
-    for variable in rendered.container["env"]:
+    for variable in rendered.container["env"] or []:
         name = variable["name"]
         reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
         own = made.get(reference.get("name"), {}).get(reference.get("key"), SECRETS.get(name, ""))
@@ -115,6 +117,7 @@ def test_no_setting_is_out_of_reach(everything: dict[str, Any]) -> None:
     given = (
         environment(render(everything, {"config": {"maxOutbound": "256MiB", "maxLogBytes": "6GiB"}})).keys()
         | environment(render(AUTH, PREVIOUS)).keys()
+        | environment(render(ISSUER)).keys()
     )
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert known - given == NOT_IN_THE_CHART
@@ -126,6 +129,12 @@ def test_a_previous_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _loaded(render(AUTH, PREVIOUS), monkeypatch)
     assert settings.jwt_secret_previous is not None
     assert settings.jwt_secret_previous_until == datetime(2027, 1, 31, 12, tzinfo=UTC)
+
+
+def test_an_issuers_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By https, or by http if that is allowed."""
+    settings = _loaded(render(ISSUER), monkeypatch)
+    assert (settings.jwt_jwks_url, settings.jwt_jwks_insecure) == ("http://id.example:8080/keys", True)
 
 
 def test_replicas_with_redis_share_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,11 +93,11 @@
 {{- define "maru.checkSecrets" -}}
 {{- $auth := .Values.auth -}}
 {{- $given := list -}}
-{{- range list "existingSecret" "jwtSecret" "jwtPublicKey" -}}
+{{- range list "existingSecret" "jwtSecret" "jwtPublicKey" "jwksUrl" -}}
   {{- if get $auth . -}}{{- $given = append $given (printf "auth.%s" .) -}}{{- end -}}
 {{- end -}}
 {{- if not $given -}}
-{{- fail "auth: no key to verify tokens with. Set auth.existingSecret (a Secret with the HS256 secret under its key jwt-secret), auth.jwtPublicKey (PEM), or, to try it out, auth.jwtSecret" -}}
+{{- fail "auth: no key to verify tokens with. Set auth.existingSecret (a Secret with the HS256 secret under its key jwt-secret), auth.jwtPublicKey (PEM), auth.jwksUrl, or, to try it out, auth.jwtSecret" -}}
 {{- end -}}
 {{- if gt (len $given) 1 -}}
 {{- fail (printf "auth: %s are set, expected one of them" (join " and " $given)) -}}
@@ -140,6 +140,12 @@
 {{- end -}}
 {{- if and $auth.jwtPublicKey (not (contains "PUBLIC KEY-----" $auth.jwtPublicKey)) -}}
 {{- fail "auth.jwtPublicKey: holds no public key in PEM (-----BEGIN PUBLIC KEY-----)" -}}
+{{- end -}}
+{{- if and $auth.jwksUrl (not (regexMatch "^https?://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$" $auth.jwksUrl)) -}}
+{{- fail "auth.jwksUrl: expected a URL such as https://id.example.com/jwks.json, without a user or a password" -}}
+{{- end -}}
+{{- if and (hasPrefix "http://" $auth.jwksUrl) (not $auth.jwksInsecure) -}}
+{{- fail "auth.jwksUrl: http, expected https: whoever is between could make tokens for everybody. If nobody can be, set auth.jwksInsecure" -}}
 {{- end -}}
 {{- if and .Values.redis.url (not (regexMatch "^(redis|rediss)([+]sentinel)?://." .Values.redis.url)) -}}
 {{- fail "redis.url: expected redis://[user:password@]host:port/db, rediss://..., redis+sentinel://... or rediss+sentinel://..." -}}

@@ -98,6 +98,8 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- with .Values.auth.audience }}{{- $_ := set $env "MARU_JWT_AUDIENCE" . }}{{- end -}}
 {{- with .Values.auth.previousUntil }}{{- $_ := set $env "MARU_JWT_SECRET_PREVIOUS_UNTIL" . }}{{- end -}}
 {{- with .Values.auth.jwtPublicKey }}{{- $_ := set $env "MARU_JWT_PUBLIC_KEY" . }}{{- end -}}
+{{- with .Values.auth.jwksUrl }}{{- $_ := set $env "MARU_JWT_JWKS_URL" . }}{{- end -}}
+{{- if .Values.auth.jwksInsecure }}{{- $_ := set $env "MARU_JWT_JWKS_INSECURE" "1" }}{{- end -}}
 {{- with .Values.auth.defaultGrants }}{{- $_ := set $env "MARU_DEFAULT_GRANTS" (toJson .) }}{{- end -}}
 {{- if not (kindIs "map" $config.limits) }}{{- $_ := set $env "MARU_LIMITS" "off" -}}
 {{- else if $config.limits }}{{- $_ := set $env "MARU_LIMITS" (toJson $config.limits) }}{{- end -}}

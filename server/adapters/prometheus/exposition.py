@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from server.adapters.prometheus.counters import Counters, CounterSet, Histogram
 from server.domain.outcomes import CloseReason
-from server.ports.metrics import TakeSnapshot, Traffic
+from server.ports.metrics import Snapshot, TakeSnapshot, Traffic
 
 MEDIA_TYPES = ("application/openmetrics-text", "text/plain")
 """The formats of an answer: OpenMetrics 1.0, or Prometheus' text format 0.0.4."""
@@ -80,9 +80,8 @@ class Exposition(Collector):
         yield GaugeMetricFamily("maru_log_limit", "Bound of that size.", size.limit, unit="bytes")
         yield GaugeMetricFamily("maru_log_full", "1 while messages are refused for lack of room.", size.full)
         yield GaugeMetricFamily("maru_overload_state", "0 calm, 1 busy, 2 hot.", now.overload)
-        yield GaugeMetricFamily("maru_revocations", "Revocations of tokens in force.", now.revocations)
-        yield GaugeMetricFamily("maru_denials", "Users that are denied a channel.", now.denials)
         yield CounterMetricFamily("maru_rings_evicted", "Channels whose recent events made room.", now.rings_evicted)
+        yield from _of_tokens_now(now)
 
     def _of_connections(self) -> Iterator[Metric]:
         counters, traffic = self._counters, self._traffic
@@ -141,6 +140,13 @@ class Exposition(Collector):
         yield GaugeMetricFamily("maru_drain", "How long the drain has taken.", counters.drain_s, unit="seconds")
         yield CounterMetricFamily("maru_drain_notified", "Sessions told of the drain.", counters.drain_notices)
         yield _labelled("maru_drain_closed", "Connections gone in the drain.", "how", counters.drain_ends)
+
+
+def _of_tokens_now(now: Snapshot) -> Iterator[Metric]:
+    yield GaugeMetricFamily("maru_revocations", "Revocations of tokens in force.", now.revocations)
+    yield GaugeMetricFamily("maru_denials", "Users that are denied a channel.", now.denials)
+    yield GaugeMetricFamily("maru_jwks_age", "Age of the issuer's keys.", now.jwks_age_s, unit="seconds")
+    yield GaugeMetricFamily("maru_jwks_keys", "Keys of the issuer.", now.jwks_keys)
 
 
 def _labelled(name: str, text: str, label: str, counts: CounterSet) -> Metric:

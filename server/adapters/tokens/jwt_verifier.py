@@ -30,8 +30,8 @@ from server.adapters.tokens.remembered import Remembered, Verified
 from server.domain.errors import TokenExpired, Unauthenticated
 from server.domain.identity import Action, CompiledGrants, Grants, Identity
 from server.domain.limits import MAX_TOKEN_CHARS, MAX_TOKEN_ID_CHARS
-from server.ports.metrics import SILENT, TokenMetrics
-from server.ports.token_verifier import TokenVerifier
+from server.ports.metrics import SILENT
+from server.ports.token_verifier import TokenMetrics, TokenVerifier
 
 MAX_GRANTS = 1_000
 """Bound of the patterns in a token: they are kept as long as its session."""

@@ -80,7 +80,26 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "grants deep": ({"DEFAULT_GRANTS": "[" * 100_000}, "MARU_DEFAULT_GRANTS: expected a JSON object such as"),
     "line break": ({"PORT": "1\n2"}, r"MARU_PORT: expected a port from 0 to 65535 (0: any that is free), got '1\n2'"),
-    "jwks": ({"JWT_JWKS_URL": "https://id.example"}, "MARU_JWT_JWKS_URL: not supported yet; set MARU_JWT_PUBLIC_KEY"),
+    "jwks, too": (
+        {"JWT_JWKS_URL": "https://id.example"},
+        "MARU_JWT_SECRET, MARU_JWT_JWKS_URL: both are set, expected one of them",
+    ),
+    "jwks and all": (
+        {"JWT_JWKS_URL": "https://id.example", "JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----canary"},
+        "MARU_JWT_SECRET, MARU_JWT_PUBLIC_KEY, MARU_JWT_JWKS_URL: all are set, expected one of them",
+    ),
+    "jwks by http": (
+        {"JWT_SECRET": "", "JWT_JWKS_URL": "http://id.example/canary"},
+        "MARU_JWT_JWKS_URL: http, expected https: whoever is between here and the issuer could make",
+    ),
+    "jwks with a password": (
+        {"JWT_SECRET": "", "JWT_JWKS_URL": "https://canary:canary@id.example"},
+        "MARU_JWT_JWKS_URL: has a user or a password before its host; remove them",
+    ),
+    "jwks no URL": (
+        {"JWT_SECRET": "", "JWT_JWKS_URL": "id.example/canary"},
+        "MARU_JWT_JWKS_URL: expected a URL such as https://id.example.com/jwks.json",
+    ),
     "redis log": ({"MESSAGE_LOG": "redis"}, "MARU_MESSAGE_LOG: redis needs MARU_REDIS_URL, which is not set"),
     "redis broadcast": ({"BROADCAST": "redis"}, "MARU_BROADCAST: redis needs MARU_REDIS_URL, which is not set"),
     "a broadcast without its log": (

@@ -36,6 +36,7 @@ def test_defaults(env: Any) -> None:
         "jwt_public_key": None,
         "jwt_public_key_file": None,
         "jwt_jwks_url": None,
+        "jwt_jwks_insecure": False,
         "jwt_issuer": None,
         "jwt_audience": None,
         "jwt_leeway": 5.0,
