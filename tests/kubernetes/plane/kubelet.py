@@ -128,8 +128,8 @@ class Kubelet:
         """`kill -9` a pod's container."""
         await self._containers.process(pod).kill()
 
-    def connections_port(self, pod: Pod) -> int | None:
-        """The port at which a pod counts its connections."""
+    def internal_port(self, pod: Pod) -> int | None:
+        """The internal port of a pod with a container."""
         process = self._containers.find(pod)
         return None if process is None or not pod.running else process.internal_port
 

@@ -31,7 +31,7 @@ from tests.kubernetes.plane.timeline import Timeline
 from tests.kubernetes.pod import Pod
 from tests.kubernetes.releases import Releases
 from tests.kubernetes.upgrade.stage import CHANNELS, CHART, KEYS, RELEASE, VALUES, whole_logs
-from tests.kubernetes.upgrade.verdict import GAP_S, Observed
+from tests.kubernetes.upgrade.verdict import GAP_S, Observed, judge
 
 SETTLED_S = 60.0
 
@@ -219,6 +219,22 @@ class Stage:
 
     def _story(self) -> str:
         return "\n".join(node.story() for node in self.nodes)
+
+
+LIE_S = 5.0
+"""A readiness probe notices after three periods of a second that a replica is not ready."""
+
+
+def faults(stage: Stage, observed: Observed, floor: int) -> list[str]:
+    """Judge a scenario; return what is wrong. `floor` is the fewest ready endpoints that are allowed."""
+    found = list(judge(observed).faults)
+    fewest = stage.proxy.fewest_ready(observed.talked_at)
+    if fewest < floor:
+        found.append(f"{fewest} endpoints were ready, allowed are no fewer than {floor}")
+    lie = stage.timeline.longest_lie_s()
+    if lie > LIE_S:
+        found.append(f"for {lie:.1f} s a replica got clients, and said that it is not ready")
+    return found
 
 
 async def observe(

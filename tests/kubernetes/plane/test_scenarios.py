@@ -14,7 +14,7 @@ from tests.conftest import Figure
 from tests.kubernetes.api.kinds import Json
 from tests.kubernetes.plane.picture import draw
 from tests.kubernetes.plane.processes import NODE_LOST_S, ControlPlane
-from tests.kubernetes.plane.stage import Stage, observe
+from tests.kubernetes.plane.stage import Stage, faults, observe
 from tests.kubernetes.upgrade.stage import VALUES
 from tests.kubernetes.upgrade.verdict import Observed, judge
 
@@ -40,15 +40,12 @@ HEARTBEATS: Json = {"config": {"pingInterval": "3s", "pingTimeout": "3s"}}
 """So that clients notice soon that a node is gone."""
 
 
-def check(figure: Figure, stage: Stage, observed: Observed, floor: int | None = None, **more: object) -> None:
+def check(figure: Figure, stage: Stage, observed: Observed, floor: int = 0, **more: object) -> None:
     """Print the verdict, and hold the scenario to it. `floor` is the fewest ready endpoints that are allowed."""
-    verdict = judge(observed)
     fewest = stage.proxy.fewest_ready(observed.talked_at)
-    figures: Mapping[str, object] = {**verdict.figures, "fewest ready": fewest, **more}
+    figures: Mapping[str, object] = {**judge(observed).figures, "fewest ready": fewest, **more}
     figure(", ".join(f"{name}: {value}" for name, value in figures.items()))
-    assert list(verdict.faults) == []
-    if floor is not None:
-        assert fewest >= floor, f"{fewest} endpoints were ready, allowed are no fewer than {floor}"
+    assert faults(stage, observed, floor) == []
 
 
 async def test_an_upgrade(plane: ControlPlane, tmp_path: Path, figure: Figure) -> None:

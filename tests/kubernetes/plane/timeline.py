@@ -18,12 +18,14 @@ ANSWER_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Counts at a moment of the monotonic clock: pods with a container, ready endpoints, connected clients."""
+    """Counts at a moment of the monotonic clock: pods with a container, ready endpoints, connected clients, and pods
+    that get clients though they say that they are not ready."""
 
     at: float
     pods: int
     ready: int
     connections: int
+    lying: int
 
 
 class Timeline:
@@ -46,6 +48,14 @@ class Timeline:
         with contextlib.suppress(asyncio.CancelledError):
             await self._running
 
+    def longest_lie_s(self) -> float:
+        """Return for how long a pod got clients at a stretch, and said that it is not ready."""
+        longest, since = 0.0, None
+        for moment in self.moments:
+            since = (since or moment.at) if moment.lying else None
+            longest = max(longest, 0.0 if since is None else moment.at - since)
+        return longest
+
     async def _run(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_S)) as http:
             while True:
@@ -53,17 +63,20 @@ class Timeline:
                 await asyncio.sleep(EVERY_S)
 
     async def _look(self, http: aiohttp.ClientSession) -> None:
-        ports = [port for node in self._nodes() for pod in node.pods if (port := node.connections_port(pod))]
-        counts = await asyncio.gather(*(_connections(http, port) for port in ports))
+        pods = [(pod, port) for node in self._nodes() for pod in node.pods if (port := node.internal_port(pod))]
+        serving = [pod.serving for pod, _ in pods]
+        answers = await asyncio.gather(*(_answer(http, port) for _, port in pods))
         ready = self._proxy.ready[-1][1] if self._proxy.ready else 0
-        self.moments.append(Moment(time.monotonic(), len(ports), ready, sum(counts)))
+        lying = sum(counts and not says for counts, (says, _) in zip(serving, answers, strict=True))
+        connections = sum(count for _, count in answers)
+        self.moments.append(Moment(time.monotonic(), len(pods), ready, connections, lying))
 
 
-async def _connections(http: aiohttp.ClientSession, port: int) -> int:
-    """Return the connections of a server; none if it does not answer."""
+async def _answer(http: aiohttp.ClientSession, port: int) -> tuple[bool, int]:
+    """Return whether a server says that it is ready, and its connections. A server that does not answer says nothing
+    against it."""
     try:
         async with http.get(f"http://127.0.0.1:{port}/readyz") as response:
-            found: int = (await response.json())["connections"]
-            return found
+            return response.status < 400, (await response.json())["connections"]
     except (aiohttp.ClientError, TimeoutError):
-        return 0
+        return True, 0
