@@ -114,13 +114,15 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Tokens that are refused: those of `user` that were issued before `issued_before`, or the token `jti`."""
+    """Tokens that are refused: those of `user` that were issued before `issued_before` (all of them, if `ban`), or the
+    token `jti`. It is forgotten at `expires_at`, when no such token can be good any more."""
 
     id: str
     user: str | None
     jti: str | None
-    issued_before: datetime | None
-    expires_at: datetime | None
+    issued_before: datetime
+    expires_at: datetime
+    ban: bool = False
 
 
 def parsed(read: Callable[[Json], T], body: Json) -> T:
@@ -153,13 +155,24 @@ def deliveries(body: Json) -> tuple[Delivery, ...]:
 
 def revocation(body: Json) -> Revocation:
     """Read a revocation."""
-    times = (_time(body.get(name)) for name in ("issued_before", "expires_at"))
-    return Revocation(body["id"], body.get("user"), body.get("jti"), *times)
+    return Revocation(
+        body["id"],
+        body.get("user"),
+        body.get("jti"),
+        datetime.fromisoformat(body["issued_before"]),
+        datetime.fromisoformat(body["expires_at"]),
+        body.get("ban", False),
+    )
 
 
 def revocations(body: Json) -> tuple[Revocation, ...]:
     """Read a list of them."""
     return tuple(revocation(each) for each in body["revocations"])
+
+
+def expiry(body: Json) -> datetime:
+    """Read the time at which something ends."""
+    return datetime.fromisoformat(body["expires_at"])
 
 
 def message(body: Json) -> Message | Tombstone:

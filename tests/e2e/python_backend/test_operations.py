@@ -2,19 +2,24 @@
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
 from maru_backend import Author, MaruBackend, MaruError, Message, Tombstone
+from tests.clients.raw import RawSocket
 from tests.e2e.python_backend.conftest import KEY, client_of
 from tests.harness.server import ServerProcess
+from tests.harness.tokens import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Call = Callable[[MaruBackend, str], Awaitable[None]]
+Call = Callable[[MaruBackend, str, ServerProcess], Awaitable[None]]
 
 CALLS: dict[str, Call] = {}
 """By the names of operations."""
@@ -43,7 +48,7 @@ async def written(backend: MaruBackend, channel: str, text: str) -> Message:
 
 
 @of("postMessage")
-async def _(backend: MaruBackend, name: str) -> None:
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     first = await backend.post_message(name, Author("ann", "Ann"), "Hello 😀", data={"x": [1, None]}, key="k1")
     again = await backend.post_message(name, Author("ann", "Ann"), "Hello", key="k1")
     reply = await backend.post_message(name, "bob", "Hi", reply_to=first.message.id)
@@ -58,7 +63,7 @@ async def _(backend: MaruBackend, name: str) -> None:
 
 
 @of("readMessages")
-async def _(backend: MaruBackend, name: str) -> None:
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     texts = [f"text {number}" for number in range(5)]
     for text in texts:
         await written(backend, name, text)
@@ -71,7 +76,7 @@ async def _(backend: MaruBackend, name: str) -> None:
 
 
 @of("editMessage")
-async def _(backend: MaruBackend, name: str) -> None:
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     message = await written(backend, name, "Helo")
     edited = (await backend.edit_message(name, message.id, "Hello")).message
     assert isinstance(edited, Message)
@@ -84,7 +89,7 @@ async def _(backend: MaruBackend, name: str) -> None:
 
 
 @of("deleteMessage")
-async def _(backend: MaruBackend, name: str) -> None:
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     message = await written(backend, name, "Hello")
     for _ in range(2):
         await backend.delete_message(name, message.id)
@@ -95,7 +100,7 @@ async def _(backend: MaruBackend, name: str) -> None:
 
 
 @of("broadcast")
-async def _(backend: MaruBackend, name: str) -> None:
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     channels = [f"{name}:{number}" for number in range(20)]
     result = await backend.broadcast([*channels, "No channel"], Author("news", "News"), "Hello", data={"x": 1})
     assert [each.channel for each in result.results] == [*channels, "No channel"]
@@ -105,8 +110,77 @@ async def _(backend: MaruBackend, name: str) -> None:
 
 
 @of("readDescription")
-async def _(backend: MaruBackend, name: str) -> None:
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert (await backend.read_description())["openapi"].startswith("3.1")
+
+
+@asynccontextmanager
+async def session_of(server: ServerProcess, user: str, name: str) -> AsyncIterator[RawSocket]:
+    """A client that is in the channel."""
+    client = await RawSocket.chat(server.port, token(user, iat=int(time.time()) - 60))
+    try:
+        assert (await client.ask("channel:join", {"channel": name}))["ok"]
+        yield client
+    finally:
+        client.vanish()
+
+
+@of("removeMember")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    async with session_of(server, "carl", name) as client:
+        await backend.remove_member(name, "carl", deny_s=60)
+        assert await client.event("channel:removed") == {"channel": name, "code": "permission_denied"}
+        assert (await client.ask("channel:join", {"channel": name}))["error"]["code"] == "permission_denied"
+        await backend.remove_member(name, "carl", deny_s=0)
+        assert (await client.ask("channel:join", {"channel": name}))["ok"]
+    await backend.remove_member(name, "nobody")
+
+
+@of("endSessions")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    async with session_of(server, "dora", name) as client:
+        await backend.end_sessions("dora")
+        assert (await client.event("session:terminated"))["code"] == "unauthenticated"
+    await backend.end_sessions("nobody", reconnect=True)
+
+
+@of("askRefresh")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    async with session_of(server, "emil", name) as client:
+        ends = await backend.ask_refresh("emil")
+        body = await client.event("session:expiring")
+        assert body["reason"] == "refresh"
+        assert abs((ends - datetime.fromisoformat(body["expires_at"])).total_seconds()) < 5
+
+
+@of("revoke")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    async with session_of(server, "frida", name) as client:
+        revoked = await backend.revoke(user="frida")
+        assert (await client.event("session:terminated"))["code"] == "token_revoked"
+    assert (revoked.user, revoked.jti, revoked.ban) == ("frida", None, False)
+    assert revoked.issued_before < revoked.expires_at
+    early = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert (await backend.revoke(user="greta", issued_before=early)).issued_before == early
+    with pytest.raises(MaruError, match="bad_request"):
+        await backend.revoke(user="frida", jti="x")
+    with pytest.raises(ValueError, match="time zone"):
+        await backend.revoke(user="frida", issued_before=datetime(2026, 1, 2))  # noqa: DTZ001  # what is tested
+
+
+@of("readRevocations")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    made = {await backend.revoke(jti=f"{name}-token"), await backend.revoke(user=name, ban=True)}
+    assert made <= set(await backend.read_revocations())
+
+
+@of("liftRevocation")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    made = await backend.revoke(user=name)
+    await backend.lift_revocation(made.id)
+    assert made not in await backend.read_revocations()
+    with pytest.raises(MaruError, match="not_found"):
+        await backend.lift_revocation(made.id)
 
 
 async def operations(server: ServerProcess) -> set[str]:
@@ -129,7 +203,7 @@ async def test_every_operation_is_a_method_and_is_called_here(server: ServerProc
 async def test_the_operation_does_what_it_says(server: ServerProcess, name: str, operation: str) -> None:
     """Each on a channel of its own."""
     async with client_of(server) as backend:
-        await CALLS[operation](backend, name)
+        await CALLS[operation](backend, name, server)
 
 
 async def test_refusals_are_told_with_all_that_the_server_says(server: ServerProcess, name: str) -> None:

@@ -1,0 +1,54 @@
+"""Operations on users: out of a channel, out altogether, their tokens."""
+
+from datetime import datetime
+
+from maru_backend import values
+from maru_backend.calls import segment
+from maru_backend.operations import Operations, given
+from maru_backend.values import Revocation
+
+
+class Users(Operations):
+    """Remove, end, revoke. Each returns when the order is kept; it takes effect on every replica within a second."""
+
+    async def remove_member(self, channel: str, user: str, *, deny_s: int | None = None) -> None:
+        """Remove a user from a channel, and keep them out for `deny_s` seconds (30 days at most; 0 ends an earlier
+        denial). A user who is not there is no error."""
+        path = f"/channels/{segment(channel)}/members/{segment(user)}"
+        await self._do("removeMember", "DELETE", path, query={"deny_s": deny_s})
+
+    async def end_sessions(self, user: str, *, reconnect: bool = False) -> None:
+        """End all sessions of a user: their clients stay away until people sign in again. With `reconnect` they come
+        back at once, each with a new connection. A good token stays good: see `revoke`."""
+        query = {"reconnect": "true"} if reconnect else {}
+        await self._do("endSessions", "DELETE", f"/users/{segment(user)}/sessions", query=query)
+
+    async def ask_refresh(self, user: str) -> datetime:
+        """Let all sessions of a user bring a new token, since what the old says is no longer so. Sessions that have not
+        by the time that is returned end."""
+        return await self._call("askRefresh", "POST", f"/users/{segment(user)}/refresh", values.expiry)
+
+    async def revoke(
+        self,
+        *,
+        user: str | None = None,
+        jti: str | None = None,
+        issued_before: datetime | None = None,
+        ban: bool = False,
+    ) -> Revocation:
+        """Refuse tokens, and end their sessions: those of `user` that were issued before a time (by default, now), or
+        the token `jti`. `ban`: also those that are issued to the user later, until `lift_revocation`."""
+        if issued_before is not None and issued_before.tzinfo is None:
+            raise ValueError("issued_before has no time zone")
+        before = None if issued_before is None else issued_before.isoformat()
+        body = given(user=user, jti=jti, issued_before=before, ban=ban or None)
+        return await self._call("revoke", "POST", "/revocations", values.revocation, body=body)
+
+    async def read_revocations(self) -> tuple[Revocation, ...]:
+        """List the revocations in force, the next to expire first."""
+        return await self._call("readRevocations", "GET", "/revocations", values.revocations)
+
+    async def lift_revocation(self, id: str) -> None:
+        """Let the tokens of a revocation be good again. `not_found`: it is not there, or was lifted by an earlier try
+        whose answer was lost."""
+        await self._do("liftRevocation", "DELETE", f"/revocations/{segment(id)}")
