@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -27,7 +27,7 @@ from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
-from server.bootstrap import backends, clients
+from server.bootstrap import backends, clients, webhooks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
@@ -35,6 +35,7 @@ from server.bootstrap.numbers import Numbers
 from server.bootstrap.orders import Heeded
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
+from server.bootstrap.webhooks import WiredWebhooks
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
@@ -87,6 +88,7 @@ class Replica:
     heeded: Heeded
     obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
     """The tasks that obey orders of backends."""
+    webhooks: WiredWebhooks
     sweeps: tuple[Callable[[], None], ...]
     """Forget buckets that are full."""
 
@@ -104,6 +106,7 @@ class Replica:
             measure_lag(self.metrics, self.overload, time.monotonic),
             self.lease.run(Numbers(self.snapshot, self.traffic, self.metrics)),
             *self.stores.bus.loops,
+            *self.webhooks.dispatchers.loops(),
             forget_full(self.sweeps),
         )
 
@@ -173,8 +176,8 @@ def _most_channels() -> int:
     return max(HOSTED_LIMIT, memory_limit() // MEMORY_OF_A_CHANNEL)
 
 
-def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Replica:
-    """Wire the parts."""
+def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup, resources: AsyncExitStack) -> Replica:
+    """Wire the parts. `resources` closes them."""
     heeded, log, broadcast = Heeded(), stores.log, stores.bus.broadcast
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
@@ -239,5 +242,6 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup) -> Rep
         Lease(stores.bus.replicas, lambda: _state(readiness)),
         heeded,
         heeded.loops(stores, sessions, subscriptions, connections, tasks, counters),
+        webhooks.compose(settings, stores, resources),
         sweeps,
     )

@@ -60,7 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _serve(
     settings: Settings, stop: asyncio.Event, stores: Stores, tasks: asyncio.TaskGroup, resources: AsyncExitStack
 ) -> None:
-    replica = compose(settings, stores, tasks)
+    replica = compose(settings, stores, tasks, resources)
     for loop in replica.loops():
         tasks.create_task(loop)
     resources.enter_context(Reloading(settings, replica.backends.keys))
@@ -72,7 +72,11 @@ async def _serve(
     replica.readiness.stopping = True
     replica.lease.renew_soon()
     # Requests of backends may still be answered; of the drain's time, the end is for the listeners.
-    await asyncio.gather(replica.drainer.run(), replica.backends.door.finish(settings.drain_timeout - LAST_S))
+    await asyncio.gather(
+        replica.drainer.run(),
+        replica.backends.door.finish(settings.drain_timeout - LAST_S),
+        replica.webhooks.dispatchers.stop(settings.drain_timeout - LAST_S),
+    )
     await replica.lease.leave()
     raise _Stopped
 
@@ -129,7 +133,7 @@ def _internal(replica: Replica, *, with_api: bool) -> web.Application:
     """The probes, the metrics and, unless it has a port of its own, the API of backends."""
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
-    exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION)
+    exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION, [replica.webhooks.metrics])
     app.add_routes(metrics.routes(exposition.render))
     if with_api:
         replica.backends.door.mount(app, replica.backends.table)

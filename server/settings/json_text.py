@@ -1,21 +1,32 @@
-"""Read JSON objects that stand in a variable, or in a file that it names."""
+"""Read JSON objects and lists that stand in a variable, or in a file that it names."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 MAX_FILE_BYTES = 1 << 20
 """Of a file with JSON: some ten thousand rules fit."""
 
+Read = TypeVar("Read")
+
 
 def read_object(text: str, expected: str) -> dict[str, Any]:
     """Parse a JSON object. Raises `ValueError`, also if a name stands in an object twice."""
+    return _read(text, dict, expected)
+
+
+def read_list(text: str, expected: str) -> list[Any]:
+    """Parse a JSON list. Raises `ValueError`, as above."""
+    return _read(text, list, expected)
+
+
+def _read(text: str, kind: type[Read], expected: str) -> Read:
     try:
         found = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         doubled = str(error) if isinstance(error, _DoubleError) else None
         raise ValueError(doubled or f"expected {expected}") from None
-    if not isinstance(found, dict):
+    if not isinstance(found, kind):
         raise ValueError(f"expected {expected}")  # noqa: TRY004  # pydantic shows only a ValueError
     return found
 

@@ -13,10 +13,12 @@ from server.domain.proxies import Network
 from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
 from server.domain.rules import Rule
+from server.domain.webhooks import Endpoint
 from server.settings import rates, rules, secret_files, values
 from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
 from server.settings.fields import FilePath, Seconds, private
 from server.settings.tokens import TokenSettings
+from server.settings.webhooks import endpoints
 
 VERSION = "0.1.0"
 """The server's version, in `session:ready`, `--version`, the logs and the metrics. setup.cfg has the same number."""
@@ -47,6 +49,7 @@ _OWN_RULES = {
     "limits",
     "limit_tiers",
     "channel_rules",
+    "webhooks",
 }
 """Fields that may have spaces and line ends around their parts."""
 
@@ -155,6 +158,10 @@ class Settings(TokenSettings, BaseSettings):
     channel_rules: Annotated[dict[str, Rule], NoDecode, BeforeValidator(rules.rules)] = Field(
         default={}, description="a JSON object of channel patterns and their rules, or the path of a file that has it"
     )
+    webhooks: Annotated[tuple[Endpoint, ...], NoDecode, BeforeValidator(endpoints)] = Field(
+        default=(), repr=False, description="a JSON list of endpoints, or the path of a file that has it"
+    )
+    webhooks_file: FilePath | None = None
     max_connections: int = Field(
         default=0, ge=0, le=10_000_000, description="a number up to 10000000; 0: as the descriptors allow"
     )

@@ -40,6 +40,7 @@ def everything() -> dict[str, Any]:
         "cluster": {"existingSecret": "maru-secrets", "existingSecretKey": "it"},
         "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"], "fileSecret": "backends", "fileSecretKey": "all"},
         "api": {"port": 8081, "servicePort": 8000, "annotations": {"example.com/a": "b"}},
+        "webhooks": {"existingSecret": "maru-secrets", "existingSecretKey": "hooks"},
         "config": {
             "allowedOrigins": ["https://chat.example.com", "https://app.example.com"],
             "trustedProxies": ["10.0.0.0/8", "2001:db8::7"],
@@ -92,6 +93,7 @@ def everything() -> dict[str, Any]:
             "metricsNamespace": "prometheus",
             "egress": {
                 "storePorts": [6380],
+                "webhookPorts": [443, 8443],
                 "to": [{"ports": [{"port": 7000, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}],
             },
         },

@@ -55,6 +55,24 @@ CASES = {
     "MaruControlLate": Case(
         3, {'maru_control_age_seconds{$,pod="a"}': "6+60x20"}, {'maru_control_age_seconds{$,pod="a"}': "0.3 7 0.3x20"}
     ),
+    "MaruWebhookOff": Case(
+        2,
+        {
+            'maru_webhook_off{$,pod="a",endpoint="crm"}': "0x4 1x20",
+            'maru_webhook_off{$,pod="b",endpoint="crm"}': "0x24",
+        },
+        {'maru_webhook_off{$,pod="a",endpoint="crm"}': "0x24"},
+    ),
+    "MaruWebhookLate": Case(
+        8,
+        {'maru_webhook_oldest_seconds{$,pod="a",endpoint="crm"}': "301+15x40"},
+        {'maru_webhook_oldest_seconds{$,pod="a",endpoint="crm"}': "400x8 0x32"},
+    ),
+    "MaruWebhookDeadLetters": Case(
+        3,
+        {'maru_webhook_dead_letters_total{$,pod="a",endpoint="crm"}': "0x4 3x20"},
+        {'maru_webhook_dead_letters_total{$,pod="a",endpoint="crm"}': "3x24"},
+    ),
     "MaruLogEvicts": Case(7, {'maru_log_evicts{$,pod="a"}': "1x40"}, {'maru_log_evicts{$,pod="a"}': "0x40"}),
     "MaruSendsUnavailable": Case(
         8,

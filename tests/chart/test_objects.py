@@ -272,7 +272,7 @@ def test_the_network_policy(everything: dict[str, Any]) -> None:
     assert ours == {"namespaceSelector": {"matchLabels": {"name": "ingress"}}}
     pod = render(everything).one("Pod")["metadata"]["labels"]
     assert tests["podSelector"]["matchLabels"].items() <= pod.items()
-    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6380, 7000]
+    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6380, 443, 8443, 7000]
 
 
 @pytest.mark.parametrize(

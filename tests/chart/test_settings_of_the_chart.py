@@ -26,6 +26,7 @@ NOT_IN_THE_CHART = {
     "MARU_JWT_PUBLIC_KEY_FILE",
     "MARU_REDIS_URL_FILE",
     "MARU_CLUSTER_SECRET_FILE",
+    "MARU_WEBHOOKS_FILE",
 }
 """For a desk only; in Kubernetes, secrets come as variables."""
 
@@ -34,6 +35,7 @@ SECRETS = {
     "MARU_JWT_SECRET_PREVIOUS": "only-for-tests-before-0123456789abcdef0123",
     "MARU_REDIS_URL": "redis://redis:6379/0",
     "MARU_CLUSTER_SECRET": "only-for-tests-of-a-cluster-0123456789abcdef",
+    "MARU_WEBHOOKS": '[{"name": "crm", "url": "http://crm:8000/maru", "secret": "whsec_%s"}]' % ("A" * 32),
     "MARU_API_KEYS": "one-key-of-a-backend,another-key-of-one",
 }
 

@@ -7,8 +7,10 @@ import pytest
 
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
+from server.adapters.prometheus.webhooks import WebhookCounters
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
+from server.domain.webhooks import Outcome
 from server.ports.metrics import Snapshot, Traffic
 from server.wire.words import Command
 from tests.harness.scrape import OPENMETRICS
@@ -24,7 +26,8 @@ def shown(accept: str = "") -> str:
         connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0, ring_bytes=0, rings_evicted=0
     )
     counters = Counters(tuple(Command), lambda: 0.0)
-    return Exposition(counters, Traffic(), lambda: snapshot, "1").render(accept)[0].decode()
+    webhooks = WebhookCounters(["crm"])
+    return Exposition(counters, Traffic(), lambda: snapshot, "1", [webhooks]).render(accept)[0].decode()
 
 
 def test_the_table_is_the_scrape() -> None:
@@ -55,6 +58,7 @@ def test_labels_and_unit_are_those_of_the_samples(name: str, unit: str, labels: 
         (ReplaySource, lambda: row("maru_replays_total")),
         (KeyOrigin, lambda: set(row("maru_tokens_verified_total")) & set(KeyOrigin)),
         (JwksFetch, lambda: row("maru_jwks_fetches_total")),
+        (Outcome, lambda: row("maru_webhook_attempts_total")),
         (DrainEnd, lambda: row("maru_drain_closed_total")),
     ],
 )

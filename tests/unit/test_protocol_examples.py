@@ -91,7 +91,7 @@ async def server() -> AsyncIterator[Server]:
         broadcast=BroadcastKind.MEMORY,
     )
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        replica = compose(settings, await open_stores(settings, stack), tasks)
+        replica = compose(settings, await open_stores(settings, stack), tasks, stack)
         loops = [tasks.create_task(loop) for loop in replica.loops()]
         app = web.Application()
         replica.chat.attach(app)

@@ -70,7 +70,7 @@
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
 {{- define "maru.checkSecretNames" -}}
 {{- $values := .Values -}}
-{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "cluster.existingSecret" "apiKeys.existingSecret" -}}
+{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "cluster.existingSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
 {{- $path := splitList "." $name -}}
 {{- $at := get $values (first $path) -}}
 {{- $secret := get $at (last $path) -}}
@@ -196,7 +196,7 @@
 {{- end -}}
 
 {{- define "maru.checkEnv" -}}
-{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_JWT_SECRET_PREVIOUS" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_API_KEYS") -}}
+{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_JWT_SECRET_PREVIOUS" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_WEBHOOKS" "MARU_API_KEYS") -}}
 {{- range .Values.extraEnv -}}
 {{- if eq (upper .name) "MARU_DEV" -}}
 {{- fail "extraEnv: MARU_DEV gives everybody tokens for every user; it is for a desk, not for a cluster" -}}

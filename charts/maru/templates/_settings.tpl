@@ -121,6 +121,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_JWT_SECRET" (dict "at" .Values.auth "inline" .Values.auth.jwtSecret)
       "MARU_REDIS_URL" (dict "at" .Values.redis "inline" .Values.redis.url)
       "MARU_CLUSTER_SECRET" (dict "at" .Values.cluster "inline" "")
+      "MARU_WEBHOOKS" (dict "at" .Values.webhooks "inline" "")
       "MARU_API_KEYS" (dict "at" .Values.apiKeys "inline" .Values.apiKeys.keys) -}}
   {{- if $source.at.existingSecret -}}
     {{- $_ := set $found $variable (dict "name" $source.at.existingSecret "key" $source.at.existingSecretKey) -}}

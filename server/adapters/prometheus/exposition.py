@@ -1,6 +1,6 @@
 """Showing the counts to Prometheus: at each scrape the library's metrics are made, in a registry of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -22,18 +22,26 @@ MEDIA_TYPES = ("application/openmetrics-text", "text/plain")
 
 
 class Exposition(Collector):
-    """Answers a scrape: counts, traffic, a snapshot of that moment, the process and its garbage collector.
+    """Answers a scrape: counts, traffic, a snapshot of that moment, the process and its garbage collector, and `more`.
 
     May be asked in any thread: it changes nothing, and copies in one step any value that the loop may be adding to.
     """
 
-    def __init__(self, counters: Counters, traffic: Traffic, take_snapshot: TakeSnapshot, version: str) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        traffic: Traffic,
+        take_snapshot: TakeSnapshot,
+        version: str,
+        more: Iterable[Collector] = (),
+    ) -> None:
         self._counters = counters
         self._traffic = traffic
         self._take_snapshot = take_snapshot
         self._version = version
         self._registry = CollectorRegistry()
-        self._registry.register(self)
+        for collector in (self, *more):
+            self._registry.register(collector)
         ProcessCollector(namespace="maru", registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

@@ -24,7 +24,7 @@ async def test_channels_are_compared_with_the_log_whatever_the_store_is(kind: Me
         sqlite_path=tmp_path / "maru.db",
     )
     async with AsyncExitStack() as resources, asyncio.TaskGroup() as tasks:
-        replica = compose(settings, await open_stores(settings, resources), tasks)
+        replica = compose(settings, await open_stores(settings, resources), tasks, resources)
         loops = replica.loops()
         assert {Hub.run.__name__, Hub.compare.__name__} <= {getattr(loop, "__name__", "") for loop in loops}
         for loop in loops:

@@ -69,6 +69,8 @@ def test_defaults(env: Any) -> None:
         "limits": {bucket: asdict(rate) for bucket, rate in DEFAULTS.items()},
         "limit_tiers": {},
         "channel_rules": {},
+        "webhooks": (),
+        "webhooks_file": None,
         "max_connections": 0,
         "trusted_proxies": None,
         "address_connections": 4_000,

@@ -47,7 +47,7 @@ class Courier:
         metrics: WebhookMetrics,
         clocks: Clocks,
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._log = log
         self._store = store
         self._sender = sender
@@ -63,26 +63,26 @@ class Courier:
         accepted = self._accepted.get(debt.channel)
         if accepted is not None and accepted[0] == debt.delivered:
             return PassOver(accepted[1])
-        replay = await self._log.read(debt.channel, debt.delivered.offset, events_to_read(self._endpoint, debt))
-        return next_step(self._endpoint, debt, replay, until, self._bodies.notice, self._clocks.wall_ms())
+        replay = await self._log.read(debt.channel, debt.delivered.offset, events_to_read(self.endpoint, debt))
+        return next_step(self.endpoint, debt, replay, until, self._bodies.notice, self._clocks.wall_ms())
 
     async def send(self, step: Tell | TellOfGap) -> Answer:
         """Send the request of a step."""
         id, body = self.request(step)
         began = self._clocks.monotonic()
-        answer = await self._sender.post(self._endpoint, id, body)
-        self._metrics.webhook_answered(self._endpoint.name, answer.outcome, self._clocks.monotonic() - began)
+        answer = await self._sender.post(self.endpoint, id, body)
+        self._metrics.webhook_answered(self.endpoint.name, answer.outcome, self._clocks.monotonic() - began)
         return answer
 
     def request(self, step: Tell | TellOfGap) -> tuple[str, bytes]:
         """Return the id and the body of a step's request."""
         if isinstance(step, TellOfGap):
-            id, notices, at = gap_id(self._endpoint.name, step.gap), [self._bodies.notice(step.gap)], step.gap.at
+            id, notices, at = gap_id(self.endpoint.name, step.gap), [self._bodies.notice(step.gap)], step.gap.at
         else:
             event = step.events[-1]
-            id = request_id(self._endpoint.name, event.channel, event.epoch, step.first, step.last)
+            id = request_id(self.endpoint.name, event.channel, event.epoch, step.first, step.last)
             notices, at = list(step.bodies), event.at
-        alone = self._endpoint.batch == 1 and len(notices) == 1
+        alone = self.endpoint.batch == 1 and len(notices) == 1
         return id, notices[0] if alone else self._bodies.batch(notices, at)
 
     async def resend(self, letter: DeadLetter) -> Answer | None:
@@ -93,7 +93,7 @@ class Courier:
         if kept.head.epoch != letter.epoch or behind >= letter.last:
             return None
         replay = await self._log.read(letter.channel, behind, letter.last - behind)
-        wanted = [event for event in message_events(replay.events) if self._endpoint.wants(event)]
+        wanted = [event for event in message_events(replay.events) if self.endpoint.wants(event)]
         if not wanted:
             return None
         bodies = [self._bodies.notice(event) for event in wanted]
@@ -107,15 +107,15 @@ class Courier:
         if len(self._accepted) >= MAX_ACCEPTED:
             del self._accepted[next(iter(self._accepted))]
         self._accepted[debt.channel] = (debt.delivered, to)
-        await self._store.deliver(self._endpoint.name, debt.channel, debt.delivered, to)
+        await self._store.deliver(self.endpoint.name, debt.channel, debt.delivered, to)
         del self._accepted[debt.channel]
         if isinstance(step, TellOfGap):
-            self._metrics.webhook_gapped(self._endpoint.name)
+            self._metrics.webhook_gapped(self.endpoint.name)
 
     async def bury(self, debt: Debt, step: Tell, reason: str) -> bool:
         """Put the events of a step into the dead letters; return whether they are there now. Raises `Unavailable`."""
         letter = DeadLetter("", debt.channel, step.to.epoch, step.first, step.last, reason, self._clocks.wall_ms())
-        buried = await self._store.bury(self._endpoint.name, debt.delivered, letter, step.to)
+        buried = await self._store.bury(self.endpoint.name, debt.delivered, letter, step.to)
         if buried:
-            self._metrics.webhook_buried(self._endpoint.name)
+            self._metrics.webhook_buried(self.endpoint.name)
         return buried

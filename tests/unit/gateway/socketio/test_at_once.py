@@ -105,7 +105,7 @@ async def _connected() -> AsyncIterator[Scene]:
     ours, peer = tcp_pair()
     peer.setblocking(False)
     async with AsyncExitStack() as resources, asyncio.TaskGroup() as tasks:
-        server = compose(settings, replace(await open_stores(settings, resources), log=log), tasks)
+        server = compose(settings, replace(await open_stores(settings, resources), log=log), tasks, resources)
         hearing = tasks.create_task(server.hub.run())
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         assert server.chat.eio.accept(transport, PlainHandshake({}), b"")
