@@ -7,8 +7,11 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
+from maru_backend import MaruBackend
 from tests.harness.page import DESKTOP, ChatPage, chromium
 from tests.harness.server import ServerProcess
+
+KEY = "a-key-of-the-tests-for-the-demo-page"
 
 Visit = Callable[[str], Awaitable[ChatPage]]
 
@@ -53,3 +56,33 @@ async def test_a_channel_that_is_not_granted(tmp_path: Path) -> None:
         await expect(page.composer).to_be_disabled()
         await expect(page.messages).to_contain_text("You have no access to this channel.")
         await page.picture("refused-channel")
+
+
+async def test_a_backend_removes_asks_ends_and_revokes(tmp_path: Path) -> None:
+    """Each is told in its own words; who was signed out may sign in again, unless they are banned."""
+    async with (
+        page_of(tmp_path, {"MARU_DEV": "insecure-public", "MARU_API_KEYS": KEY}) as (server, visit),
+        MaruBackend(f"http://127.0.0.1:{server.internal_port}", KEY) as backend,
+    ):
+        page = await visit("alice")
+        await page.say("Hello")
+        await page.sees("Hello")
+        await backend.remove_member("room:random", "alice", deny_s=60)
+        await expect(page.toast).to_have_text("#random: you no longer have access to this channel.")
+        await page.picture("removed-elsewhere")
+        await backend.remove_member("room:lobby", "alice", deny_s=60)
+        await expect(page.composer).to_be_disabled()
+        await expect(page.composer).to_have_attribute("placeholder", "You no longer have access to this channel")
+        await page.picture("removed")
+        async with page.page.expect_request("**/dev/token*"):
+            await backend.ask_refresh("alice")
+        await backend.end_sessions("alice")
+        await expect(page.notice).to_contain_text("You are signed out: you have to sign in again.")
+        await page.picture("signed-out")
+        await page.notice.get_by_role("button").click()
+        await page.is_online()
+        await backend.revoke(user="alice", ban=True)
+        await expect(page.notice).to_contain_text("You are signed out: your access was withdrawn.")
+        await page.picture("revoked")
+        await page.notice.get_by_role("button").click()
+        await expect(page.notice).to_contain_text("You are signed out: your access was withdrawn.")

@@ -175,7 +175,7 @@ export class Rooms {
     const room = this.#rooms.get(lost.channel);
     if (!room) return;
     this.#closed(room, lost, true);
-    this.#hooks.told(`#${channelLabel(room.name)}: ${lowered(room.closed)}.`);
+    if (room !== this.active) this.#hooks.told(`#${channelLabel(room.name)}: ${lowered(room.closed)}.`);
   }
 
   /** A send or a join is tried again later. @param {import("./maru/index.js").Events["delayed"]} delay */
