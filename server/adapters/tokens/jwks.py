@@ -107,7 +107,14 @@ def _key(entry: object) -> tuple[str, Key]:
 
 
 def _number(entry: Mapping[str, Any], name: str) -> int:
-    return int.from_bytes(decode_base64url(entry[name].encode()), "big")
+    return int.from_bytes(_octets(entry, name), "big")
+
+
+def _octets(entry: Mapping[str, Any], name: str) -> bytes:
+    text = entry[name]
+    if not isinstance(text, str):
+        raise TypeError
+    return decode_base64url(text.encode())
 
 
 def _rsa(entry: Mapping[str, Any]) -> Any:
@@ -126,7 +133,7 @@ def _p256(entry: Mapping[str, Any]) -> Any:
 def _ed25519(entry: Mapping[str, Any]) -> Any:
     if entry["crv"] != "Ed25519":
         raise ValueError("its curve is not Ed25519")
-    return Ed25519PublicKey.from_public_bytes(decode_base64url(entry["x"].encode()))
+    return Ed25519PublicKey.from_public_bytes(_octets(entry, "x"))
 
 
 _MAKERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {"RSA": _rsa, "EC": _p256, "OKP": _ed25519}
