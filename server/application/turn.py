@@ -2,6 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 TURN_S = 0.001
 """Seconds of work without a pause. Several clients may work in a turn of the event loop, and a handshake takes some
@@ -24,3 +28,12 @@ class Turn:
         """Let every other task that is ready run, then begin a new turn."""
         await asyncio.sleep(0)
         self._ends = time.monotonic() + TURN_S
+
+
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield the items for a loop whose body waits for nothing; other tasks get their turns in between."""
+    turn = Turn()
+    for item in items:
+        if turn.over():
+            await turn.pass_on()
+        yield item

@@ -11,6 +11,7 @@ from server.application.channels.hosting import HOSTED_LIMIT
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.messages.publisher import Publisher
+from server.application.outside.denials import Denials
 from server.domain.rings import Rings
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
@@ -42,6 +43,7 @@ async def replica(
     clock: Callable[[], float] | None = None,
     metrics: Metrics = SILENT,
     hosted: int = HOSTED_LIMIT,
+    denials: Denials | None = None,
 ) -> AsyncIterator[Replica]:
     """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
 
@@ -55,8 +57,10 @@ async def replica(
     async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
             hub = Hub(log, broadcast, transport, transport, tasks, now, metrics, rings=rings, limit=hosted)
-            publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(_numbers)), metrics, now)
-            subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics)
+            publisher = Publisher(
+                log, broadcast, lambda: NOW_NS, lambda _: some_id(next(_numbers)), metrics, now, denials=denials
+            )
+            subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics, denials=denials)
             made.set_result(Replica(log, hub, rings, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 
     living = asyncio.create_task(live())

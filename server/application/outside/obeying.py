@@ -12,7 +12,7 @@ from server.application.outside.moving import Mover
 from server.application.outside.revoked_tokens import RevokedTokens, token_revoked
 from server.application.sessions.session import Session
 from server.application.sessions.sessions import Sessions
-from server.application.turn import Turn
+from server.application.turn import in_turns
 from server.domain.channels import ChannelName
 from server.domain.control import (
     Denial,
@@ -69,7 +69,7 @@ class Obeying:
         """Obey until cancelled. An order at which the program fails is logged, and holds up no other."""
         async for heard in self._control.listen():
             try:
-                await self._obey(heard)
+                await self.obey(heard)
             except Exception:  # a fault at an order must not let the replica miss the others
                 if isinstance(heard, Resync):
                     raise  # nobody would be admitted
@@ -82,7 +82,8 @@ class Obeying:
             self._revoked.sweep()
             self._denials.sweep()
 
-    async def _obey(self, heard: Heard) -> None:
+    async def obey(self, heard: Heard) -> None:
+        """Obey an order; for `Resync`, load the store, however long it is away."""
         match heard:
             case Resync():
                 await self._load()
@@ -111,10 +112,7 @@ class Obeying:
         self._revoked.replace(held.revocations)
         _log.info("control.loaded", revocations=len(self._revoked), denials=len(self._denials.until))
         await self._sessions.end_where(self._revoked.concern, token_revoked())
-        turn = Turn()
-        for user, channel in tuple(self._denials.until):
-            if turn.over():
-                await turn.pass_on()
+        async for user, channel in in_turns(tuple(self._denials.until)):
             await self._remove(channel, self._sessions.of(user))
 
     async def _read(self) -> Held:
@@ -128,19 +126,13 @@ class Obeying:
 
     async def _revoke(self, revocation: Revocation) -> None:
         self._revoked.add(revocation)
-        found: Collection[Session] = ()
-        if revocation.user is not None:
-            found = self._sessions.of(revocation.user)
-        elif revocation.token_id is not None:
-            found = self._sessions.by_token(revocation.token_id)
+        user, token_id = revocation.user, revocation.token_id or ""
+        found = self._sessions.by_token(token_id) if user is None else self._sessions.of(user)
         concerned = [session for session in found if self._revoked.concern(session.identity)]
         await self._sessions.end_all(concerned, token_revoked())
 
     async def _remove(self, channel: ChannelName, sessions: Collection[Session]) -> None:
-        turn = Turn()
-        for session in sessions:
-            if turn.over():
-                await turn.pass_on()
+        async for session in in_turns(sessions):
             self._subscriptions.remove(session.id, channel)
 
     async def _end(self, user: UserId, reconnect: bool) -> None:

@@ -1,13 +1,18 @@
 """The tokens that are good no longer, in the memory of this replica."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from server.domain.control import Revocation
 from server.domain.errors import TokenRevoked
 from server.domain.identity import Identity, UserId
 
 MS_PER_S = 1_000
+
+_Concerned = tuple[UserId | None, str | None]
+"""A user, or the id of a token; the other is None."""
+
+_NONE: Mapping[str, Revocation] = {}
 
 
 class RevokedTokens:
@@ -20,8 +25,7 @@ class RevokedTokens:
         self._now_ms = now_ms
         self.loaded = asyncio.Event()
         self._all: dict[str, Revocation] = {}  # by their ids
-        self._of_user: dict[UserId, dict[str, Revocation]] = {}  # by user, then by id
-        self._of_token: dict[str, dict[str, Revocation]] = {}  # by `jti`, then by id
+        self._alike: dict[_Concerned, dict[str, Revocation]] = {}  # by the user or the token, then by id
 
     def __len__(self) -> int:
         """How many are held."""
@@ -31,22 +35,21 @@ class RevokedTokens:
         """Heed a revocation; adding it again changes nothing."""
         if revocation.expires_at > self._now_ms():
             self._all[revocation.id] = revocation
-            self._place(revocation)[revocation.id] = revocation
+            self._alike.setdefault(_concerned(revocation), {})[revocation.id] = revocation
 
     def lift(self, id: str) -> None:
         """Heed the revocation with this id no longer."""
         revocation = self._all.pop(id, None)
         if revocation is not None:
-            place = self._place(revocation)
-            del place[id]
-            if not place:
-                self._forget_place(revocation)
+            concerned = _concerned(revocation)
+            del self._alike[concerned][id]
+            if not self._alike[concerned]:
+                del self._alike[concerned]
 
     def replace(self, revocations: Iterable[Revocation]) -> None:
         """Heed these in place of all others, from now on."""
         self._all.clear()
-        self._of_user.clear()
-        self._of_token.clear()
+        self._alike.clear()
         for revocation in revocations:
             self.add(revocation)
         self.loaded.set()
@@ -61,27 +64,21 @@ class RevokedTokens:
         """Say whether the token is good no longer."""
         if not self._all:
             return False
-        now, user, token_id = self._now_ms(), identity.user, identity.token_id
-        if any(_concerns(each, identity, now) for each in self._of_user.get(user, {}).values()):
+        now, token_id = self._now_ms(), identity.token_id
+        by_user = self._alike.get((identity.user, None), _NONE)
+        if any(_concerns(each, identity, now) for each in by_user.values()):
             return True
-        return token_id is not None and any(each.expires_at > now for each in self._of_token.get(token_id, {}).values())
+        by_token = _NONE if token_id is None else self._alike.get((None, token_id), _NONE)
+        return any(each.expires_at > now for each in by_token.values())
 
     def check(self, identity: Identity) -> None:
         """Raise `TokenRevoked` if the token is good no longer."""
         if self._all and self.concern(identity):
             raise token_revoked()
 
-    def _place(self, revocation: Revocation) -> dict[str, Revocation]:
-        if revocation.user is not None:
-            return self._of_user.setdefault(revocation.user, {})
-        assert revocation.token_id is not None  # a revocation has either
-        return self._of_token.setdefault(revocation.token_id, {})
 
-    def _forget_place(self, revocation: Revocation) -> None:
-        if revocation.user is not None:
-            del self._of_user[revocation.user]
-        elif revocation.token_id is not None:
-            del self._of_token[revocation.token_id]
+def _concerned(revocation: Revocation) -> _Concerned:
+    return revocation.user, revocation.token_id
 
 
 def token_revoked() -> TokenRevoked:

@@ -9,7 +9,7 @@ from server.application.limits.limiter import Limiter
 from server.application.outside.revoked_tokens import MS_PER_S, RevokedTokens
 from server.application.sessions.index import Index
 from server.application.sessions.session import Session, session_ended
-from server.application.turn import Turn
+from server.application.turn import in_turns
 from server.domain.control import RefreshAsked
 from server.domain.errors import MaruError, TokenExpired, Unauthenticated
 from server.domain.identity import Identity, SessionId, UserId
@@ -167,10 +167,8 @@ class Sessions:
 
     async def end_all(self, sessions: Iterable[Session], error: MaruError) -> int:
         """Terminate sessions, in turns with other work; return how many were open."""
-        turn, count = Turn(), 0
-        for session in sessions:
-            if turn.over():
-                await turn.pass_on()
+        count = 0
+        async for session in in_turns(sessions):
             count += not session.ended
             self.terminate(session, error)
         return count
@@ -178,10 +176,8 @@ class Sessions:
     async def end_where(self, concerned: Callable[[Identity], bool], error: MaruError) -> int:
         """Terminate the sessions whose latest token is concerned, in turns with other work; return how many those are.
         A session that opens meanwhile is not looked at."""
-        turn, count = Turn(), 0
-        for session in tuple(self._open.values()):
-            if turn.over():
-                await turn.pass_on()
+        count = 0
+        async for session in in_turns(tuple(self._open.values())):
             if not session.ended and concerned(session.identity):
                 self.terminate(session, error)
                 count += 1
