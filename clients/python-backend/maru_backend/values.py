@@ -115,7 +115,7 @@ class Broadcast:
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """Tokens that are refused: those of `user` that were issued before `issued_before` (all of them, if `ban`), or the
-    token `jti`. It is forgotten at `expires_at`, when no such token can be good any more."""
+    token `jti`, until `expires_at`."""
 
     id: str
     user: str | None
