@@ -24,14 +24,15 @@ class HttpSender(WebhookSender):
     """Sends requests through one pool of connections, which begins with the first request. A dispatcher bounds how many
     there are."""
 
-    def __init__(self, user_agent: str) -> None:
+    def __init__(self, user_agent: str, timeout_s: float = TIMEOUT_S) -> None:
         self._user_agent = user_agent
+        self._timeout_s = timeout_s
         self._session: ClientSession | None = None
 
     async def post(self, endpoint: Endpoint, id: str, body: bytes) -> Answer:
         headers = {"content-type": "application/json", **signed(endpoint.keys, id, int(time.time()), body)}
         if self._session is None:
-            self._session = _session(self._user_agent)
+            self._session = _session(self._user_agent, self._timeout_s)
         try:
             async with self._session.post(endpoint.url, data=body, headers=headers, allow_redirects=False) as response:
                 status, wish = response.status, response.headers.get("retry-after")
@@ -49,11 +50,11 @@ class HttpSender(WebhookSender):
             await self._session.close()
 
 
-def _session(user_agent: str) -> ClientSession:
+def _session(user_agent: str, timeout_s: float) -> ClientSession:
     return ClientSession(
         connector=TCPConnector(limit=0, keepalive_timeout=IDLE_S),
         cookie_jar=DummyCookieJar(),
-        timeout=ClientTimeout(total=TIMEOUT_S),
+        timeout=ClientTimeout(total=timeout_s),
         headers={"user-agent": user_agent, "accept-encoding": "identity"},
         auto_decompress=False,
         trust_env=False,
