@@ -51,11 +51,6 @@ class Erasure:
         """The time of the last message to be erased."""
         return self.asked_at + SLACK_MS
 
-    @property
-    def planned(self) -> int:
-        """The messages that are erased when the present step is at its end."""
-        return self.erased + (0 if self.step is None else self.step.planned)
-
 
 def erasure_id(user: UserId, key: str) -> str:
     """Return the id of the erasure that a request with an idempotency key asks for."""
