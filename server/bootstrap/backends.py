@@ -1,16 +1,18 @@
 """The HTTP API of backends, wired: keys, table and door."""
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
-from server.api.backends import broadcast, history, members, messages, openapi, revocations
+from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations
 from server.api.backends.door import Door
 from server.api.backends.table import Table
 from server.api.probes import Readiness
 from server.application.limits.key_rates import KeyRates
 from server.application.messages.broadcasting import Broadcaster
+from server.application.messages.erasures import Eraser
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.bootstrap import orders
@@ -18,6 +20,7 @@ from server.bootstrap.api_keys import read_keys
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
 from server.domain.backends import ApiKeys
+from server.domain.rates import Bucket
 from server.ports.metrics import Metrics
 from server.settings.model import Settings
 
@@ -29,6 +32,7 @@ class Backends:
     door: Door
     table: Table
     keys: ApiKeys
+    eraser: Eraser
     sweep: Callable[[], None]
     """Forgets buckets that are full."""
 
@@ -40,15 +44,29 @@ def compose(
     keys, rates = ApiKeys(read_keys(settings)), KeyRates(settings.limits, time.monotonic)
     publisher = Publisher(stores.log, stores.bus.broadcast, time.time_ns, new_message_id, metrics)
     door = Door(keys, rates.take, lambda: readiness.stopping, lambda: str(new_message_id(now_ms())), metrics)
+    eraser = _eraser(settings, stores)
     table: Table = [
         *messages.operations(publisher),
         *history.operations(History(stores.log, check_read)),
         *broadcast.operations(Broadcaster(publisher)),
         *revocations.operations(orders.revoking(settings, stores)),
         *members.operations(orders.removing(stores)),
+        *erasures.operations(eraser, lambda: readiness.stopping),
     ]
     table += openapi.operations(table)
-    return Backends(door, table, keys, rates.sweep)
+    return Backends(door, table, keys, eraser, rates.sweep)
+
+
+def _eraser(settings: Settings, stores: Stores) -> Eraser:
+    return Eraser(
+        stores.log,
+        stores.bus.broadcast,
+        stores.erasures,
+        stores.bus.replicas,
+        rate=settings.limits.get(Bucket.CHANNEL),
+        now_ms=now_ms,
+        new_id=lambda: secrets.token_hex(16),
+    )
 
 
 def has_own_port(settings: Settings) -> bool:

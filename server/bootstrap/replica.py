@@ -101,6 +101,7 @@ class Replica:
             self.sessions.run(),
             *self.tokens.loops(self.sessions),
             *self.obey(),
+            self.backends.eraser.run(),
             self.chat.eio.registry.run(),
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
@@ -157,6 +158,8 @@ class Replica:
             overload=self.overload.load,
             revocations=len(self.heeded.revoked),
             denials=len(self.heeded.denials.until),
+            erased=self.backends.eraser.erased,
+            erasures=self.backends.eraser.unfinished,
             jwks_age_s=self.tokens.age_s,
             jwks_keys=self.tokens.count,
         )

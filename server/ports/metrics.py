@@ -46,7 +46,7 @@ class LogSize:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `hints_refused`,
+    """What a replica holds at this moment. `link_losses`, `rings_evicted`, `hints_dropped`, `hints_refused`, `erased`,
     `signals_dropped`, `signals_refused`, `emits_refused`, `trims_refused` and `log_lines_dropped` only grow."""
 
     connections: int
@@ -69,6 +69,10 @@ class Snapshot:
     """Signals that had no room to wait, or could not be sent."""
     signals_refused: int = 0
     """Signals that no replica of the cluster has sealed."""
+    erased: int = 0
+    """Messages that were erased with all of their users, by this replica."""
+    erasures: int = 0
+    """Erasures that are not done."""
     control_age_s: float = 0.0
     """Seconds since the list of orders was last read to its end."""
     replicas: int = 1

@@ -37,6 +37,7 @@ class Operation(StrEnum):
     REMOVE_MEMBER = "removeMember"
     END_SESSIONS = "endSessions"
     ASK_REFRESH = "askRefresh"
+    ERASE_MESSAGES = "eraseMessages"
     READ_DESCRIPTION = "readDescription"
 
 

@@ -73,6 +73,11 @@ CASES = {
         {'maru_webhook_dead_letters_total{$,pod="a",endpoint="crm"}': "0x4 3x20"},
         {'maru_webhook_dead_letters_total{$,pod="a",endpoint="crm"}': "3x24"},
     ),
+    "MaruErasureStuck": Case(
+        130,
+        {'maru_erasures{$,pod="a"}': "1x200", 'maru_erased_messages_total{$,pod="a"}': "7x200"},
+        {'maru_erasures{$,pod="a"}': "1x200", 'maru_erased_messages_total{$,pod="a"}': "0+64x200"},
+    ),
     "MaruLogEvicts": Case(7, {'maru_log_evicts{$,pod="a"}': "1x40"}, {'maru_log_evicts{$,pod="a"}': "0x40"}),
     "MaruSendsUnavailable": Case(
         8,

@@ -1,11 +1,15 @@
 """Operations on users: out of a channel, out altogether, their tokens."""
 
 from datetime import datetime
+from typing import Any
 
 from maru_backend import values
-from maru_backend.calls import segment
+from maru_backend.calls import new_key, segment
 from maru_backend.operations import Operations, given
-from maru_backend.values import Revocation
+from maru_backend.values import Erasure, Revocation
+
+ERASE_WAIT_S = 8
+"""How long the server may work before it answers: less than a try takes at most."""
 
 
 class Users(Operations):
@@ -27,6 +31,13 @@ class Users(Operations):
         """Let all sessions of a user bring a new token, since what the old says is no longer so. Sessions that have not
         by the time that is returned end."""
         return await self._call("askRefresh", "POST", f"/users/{segment(user)}/refresh", values.expiry)
+
+    async def erase_messages(self, user: str, *, key: str | None = None) -> Erasure:
+        """Erase all messages of a user, in all channels. Returns within 10 s: if it is not `done` by then, the server
+        goes on, and the same call, with the same `key`, tells how far it is."""
+        more: dict[str, Any] = {"query": {"wait_s": ERASE_WAIT_S}, "key": key or new_key()}
+        path = f"/users/{segment(user)}/messages"
+        return await self._call("eraseMessages", "DELETE", path, values.erasure, **more)
 
     async def revoke(
         self,

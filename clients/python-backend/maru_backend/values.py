@@ -125,6 +125,14 @@ class Revocation:
     ban: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """How many messages of a user are erased. `done`: there are no more."""
+
+    erased: int
+    done: bool
+
+
 def parsed(read: Callable[[Json], T], body: Json) -> T:
     """Read an answer. Raises `MaruError`: `bad_answer` if it is not as described."""
     try:
@@ -168,6 +176,11 @@ def revocation(body: Json) -> Revocation:
 def revocations(body: Json) -> tuple[Revocation, ...]:
     """Read a list of them."""
     return tuple(revocation(each) for each in body["revocations"])
+
+
+def erasure(body: Json) -> Erasure:
+    """Read how far an erasure is."""
+    return Erasure(body["erased"], body["done"])
 
 
 def expiry(body: Json) -> datetime:

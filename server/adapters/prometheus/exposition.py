@@ -67,18 +67,15 @@ class Exposition(Collector):
 
     def _of_the_snapshot(self) -> Iterator[Metric]:
         now = self._take_snapshot()
+        yield from _of_the_cluster(now)
         yield GaugeMetricFamily("maru_connections", "Open WebSockets.", now.connections)
         yield GaugeMetricFamily("maru_sessions", "Admitted sessions.", now.sessions)
         yield GaugeMetricFamily("maru_channels_hosted", "Channels with members here.", now.channels_hosted)
         yield GaugeMetricFamily("maru_broker_link_up", "1 where the other replicas can be reached.", now.link_up)
         yield CounterMetricFamily("maru_broker_link_losses", "How often that link was lost.", now.link_losses)
-        yield GaugeMetricFamily("maru_control_age", "How late orders may be.", now.control_age_s, unit="seconds")
-        yield GaugeMetricFamily("maru_replicas", "Replicas that live.", now.replicas)
         yield GaugeMetricFamily("maru_rings", "Memory of recent events.", now.ring_bytes, unit="bytes")
         yield CounterMetricFamily("maru_hints_dropped", "Hints that had no room to wait.", now.hints_dropped)
         yield CounterMetricFamily("maru_hints_refused", "Hints that nobody here has sealed.", now.hints_refused)
-        yield CounterMetricFamily("maru_signals_dropped", "Signals without room.", now.signals_dropped)
-        yield CounterMetricFamily("maru_signals_refused", "Signals that nobody here sealed.", now.signals_refused)
         yield CounterMetricFamily("maru_emits_refused", "Events of others not passed on.", now.emits_refused)
         yield GaugeMetricFamily("maru_log_evicts", "1 where the store may drop messages.", now.log_evicts)
         yield CounterMetricFamily("maru_trims_refused", "Old events kept in doubt of a clock.", now.trims_refused)
@@ -155,6 +152,15 @@ def _of_tokens_now(now: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("maru_denials", "Users that are denied a channel.", now.denials)
     yield GaugeMetricFamily("maru_jwks_age", "Age of the issuer's keys.", now.jwks_age_s, unit="seconds")
     yield GaugeMetricFamily("maru_jwks_keys", "Keys of the issuer.", now.jwks_keys)
+
+
+def _of_the_cluster(now: Snapshot) -> Iterator[Metric]:
+    yield CounterMetricFamily("maru_signals_dropped", "Signals without room.", now.signals_dropped)
+    yield CounterMetricFamily("maru_signals_refused", "Signals that nobody here sealed.", now.signals_refused)
+    yield GaugeMetricFamily("maru_control_age", "How late orders may be.", now.control_age_s, unit="seconds")
+    yield GaugeMetricFamily("maru_erasures", "Erasures that are not done.", now.erasures)
+    yield CounterMetricFamily("maru_erased_messages", "Messages erased here.", now.erased)
+    yield GaugeMetricFamily("maru_replicas", "Replicas that live.", now.replicas)
 
 
 def _labelled(name: str, text: str, label: str, counts: CounterSet) -> Metric:

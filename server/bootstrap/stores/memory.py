@@ -4,6 +4,7 @@ import asyncio
 
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.control import MemoryControl
+from server.adapters.memory.erasures import MemoryErasures
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.replicas import MemoryReplicas
 from server.adapters.memory.revocations import MemoryRevocations
@@ -12,6 +13,7 @@ from server.adapters.memory.webhooks import MemoryWebhooks
 from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus
 from server.domain.rates import Bucket
+from server.ports.erasures import Erasures
 from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
 from server.settings.model import VERSION, Settings
@@ -38,6 +40,11 @@ def open_bus() -> Bus:
     broadcast = MemoryBroadcast()
     replicas = MemoryReplicas(new_replica_id(), version=VERSION)
     return Bus(broadcast, MemoryControl(), MemorySignals(broadcast), replicas, link, link_losses=lambda: 0)
+
+
+def open_erasures(log: MemoryMessageLog) -> Erasures:
+    """Erasures of that log's messages."""
+    return MemoryErasures(log)
 
 
 def open_revocations() -> Revocations:

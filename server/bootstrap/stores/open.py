@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from server.bootstrap.stores.record import Bus
+from server.ports.erasures import Erasures
 from server.ports.message_log import MessageLog
 from server.ports.metrics import LogSize
 from server.ports.revocations import Revocations
@@ -28,6 +29,8 @@ class Stores:
     """Return random bytes that all replicas of the store share. Raises `Unavailable`."""
     webhooks: Webhooks
     """The debts of the log to the endpoints of webhooks."""
+    erasures: Erasures
+    """The erasures of users' messages that were asked for."""
 
 
 async def _own_secret() -> bytes:
@@ -45,7 +48,14 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
             from server.bootstrap.stores import memory
 
             kept = memory.open_log(settings)
-            return Stores(kept, memory.open_bus(), memory.open_revocations(), _own_secret, memory.open_webhooks(kept))
+            return Stores(
+                kept,
+                memory.open_bus(),
+                memory.open_revocations(),
+                _own_secret,
+                memory.open_webhooks(kept),
+                memory.open_erasures(kept),
+            )
         case MessageLogKind.SQLITE:
             from server.bootstrap.stores import memory, sqlite
 
@@ -56,9 +66,16 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
                 log_size=lambda: LogSize(log.space.used, log.space.limit, log.space.full),
                 loops=(log.watch(),),
             )
-            return Stores(log, bus, sqlite.open_revocations(log), _own_secret, sqlite.open_webhooks(log))
+            return Stores(
+                log,
+                bus,
+                sqlite.open_revocations(log),
+                _own_secret,
+                sqlite.open_webhooks(log),
+                sqlite.open_erasures(log),
+            )
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
-            shared, linked, revocations, webhooks = await redis.open_stores(settings, resources)
-            return Stores(shared, linked, revocations, partial(redis.secret, settings), webhooks)
+            shared, linked, revocations, webhooks, erasures = await redis.open_stores(settings, resources)
+            return Stores(shared, linked, revocations, partial(redis.secret, settings), webhooks, erasures)

@@ -9,6 +9,7 @@ from server.adapters.redis import exposure, link
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.control import RedisControl
+from server.adapters.redis.erasures import RedisErasures
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import Pipeline
@@ -22,6 +23,7 @@ from server.bootstrap.cluster import hint_secret
 from server.bootstrap.ids import new_replica_id
 from server.bootstrap.stores.record import Bus, EmitHeard
 from server.domain.rates import Bucket
+from server.ports.erasures import Erasures
 from server.ports.message_log import MessageLog
 from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
@@ -31,9 +33,11 @@ from server.settings.model import VERSION, Settings
 _log = structlog.get_logger("maru.server")
 
 
-async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[MessageLog, Bus, Revocations, Webhooks]:
-    """Open the log, the link to the other replicas, the revocations, and what the log owes. Raises `StartRefused` if
-    waiting for Redis would not help."""
+async def open_stores(
+    settings: Settings, resources: AsyncExitStack
+) -> tuple[MessageLog, Bus, Revocations, Webhooks, Erasures]:
+    """Open the log, the link to the other replicas, the revocations, the debts of the log, and the erasures. Raises
+    `StartRefused` if waiting for Redis would not help."""
     assert settings.redis_url is not None  # the settings refuse Redis without it
     url, master = settings.redis_url.get_secret_value(), Master()
     await _check(url)
@@ -57,7 +61,9 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> tuple[Me
     resources.push_async_callback(revocations.aclose)
     webhooks = RedisWebhooks(log, url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
     resources.push_async_callback(webhooks.aclose)
-    return log, bus, revocations, webhooks
+    pipeline = Pipeline(link.connect(url), master, settings.redis_wait_replicas)
+    resources.push_async_callback(pipeline.aclose)
+    return log, bus, revocations, webhooks, RedisErasures(pipeline, prefix=settings.redis_prefix)
 
 
 async def secret(settings: Settings) -> bytes:

@@ -3,10 +3,12 @@
 from contextlib import AsyncExitStack
 
 from server.adapters.sqlite.database import LogUnusable
+from server.adapters.sqlite.erasures import SqliteErasures
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.adapters.sqlite.revocations import SqliteRevocations
 from server.adapters.sqlite.webhooks import SqliteWebhooks
 from server.domain.rates import Bucket
+from server.ports.erasures import Erasures
 from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
 from server.settings.errors import StartRefused
@@ -31,6 +33,11 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessa
 def open_revocations(log: SqliteMessageLog) -> Revocations:
     """The revocations in the log's file."""
     return SqliteRevocations(log)
+
+
+def open_erasures(log: SqliteMessageLog) -> Erasures:
+    """The erasures, in the log's file."""
+    return SqliteErasures(log)
 
 
 def open_webhooks(log: SqliteMessageLog) -> Webhooks:

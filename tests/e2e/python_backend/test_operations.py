@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from maru_backend import Author, MaruBackend, MaruError, Message, Tombstone
+from maru_backend import Author, Erasure, MaruBackend, MaruError, Message, Tombstone
 from tests.clients.raw import RawSocket
 from tests.e2e.python_backend.conftest import KEY, client_of
 from tests.harness.server import ServerProcess
@@ -181,6 +181,17 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert made not in await backend.read_revocations()
     with pytest.raises(MaruError, match="not_found"):
         await backend.lift_revocation(made.id)
+
+
+@of("eraseMessages")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    user = f"eraser/{name}"
+    for number in range(3):
+        await backend.post_message(name, user, f"number {number}")
+    assert await backend.erase_messages(user, key="once") == Erasure(3, done=True)
+    assert await backend.erase_messages(user, key="once") == Erasure(3, done=True)
+    assert await backend.erase_messages(user) == Erasure(0, done=True)
+    assert all(isinstance(each, Tombstone) for each in (await backend.read_messages(name)).messages)
 
 
 async def operations(server: ServerProcess) -> set[str]:
