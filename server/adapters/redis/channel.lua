@@ -67,28 +67,31 @@ local function owing(epoch, offset)
   if not open then
     return
   end
-  local function covered(patterns)
-    for pattern in string.gmatch(patterns, '[^,]+') do
-      if pattern == CHANNEL or string.byte(pattern, -1) == 42   -- an asterisk
-        and string.sub(pattern, 1, -2) == string.sub(CHANNEL, 1, #pattern - 1) then
-        return true
+  local here, prefix, owed, covered = epoch .. ' ', string.sub(STORE, 1, -6) .. 'debts:'
+  for name, phase, patterns in string.gmatch(open, '(%S+) %d+ (%l) (%S+)') do
+    if patterns ~= '*' and not covered then
+      function covered(patterns)
+        for pattern in string.gmatch(patterns, '[^,]+') do
+          if pattern == CHANNEL or string.byte(pattern, -1) == 42   -- an asterisk
+            and string.sub(pattern, 1, -2) == string.sub(CHANNEL, 1, #pattern - 1) then
+            return true
+          end
+        end
       end
     end
-  end
-  local owed = {}
-  for name, phase, patterns in string.gmatch(open, '(%S+) %d+ (%l) (%S+)') do
     if patterns == '*' or covered(patterns) then
-      local key, debt = string.sub(STORE, 1, -6) .. 'debts:' .. name
-      local found = redis.call('HGET', key, CHANNEL)
-      local was, place, after, begins = string.match(found or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
-      if not was then
-        -- An endpoint that is being opened from the start gets all that is kept.
-        debt = epoch .. ' ' .. whole(phase == 's' and floor or offset)
-      elseif was ~= epoch and after ~= epoch then
-        debt = table.concat({was, place, epoch, whole(math.min(tonumber(begins) or tonumber(place), offset))}, ' ')
-      end
-      if debt then
-        owed[#owed + 1], owed[#owed + 2] = key, debt
+      local debt = redis.call('HGET', prefix .. name, CHANNEL)
+      if not debt or string.sub(debt, 1, #here) ~= here then
+        local was, place, after, begins = string.match(debt or '', '^(%S+) (%d+) ?(%S*) ?(%d*)$')
+        if not was then
+          -- An endpoint that is being opened from the start gets all that is kept.
+          debt = here .. whole(phase == 's' and floor or offset)
+        else
+          local last = after == epoch and begins or math.min(tonumber(begins) or tonumber(place), offset)
+          debt = table.concat({was, place, epoch, whole(tonumber(last))}, ' ')
+        end
+        owed = owed or {}
+        owed[#owed + 1], owed[#owed + 2] = prefix .. name, debt
       end
     end
   end

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import structlog
 from redis.exceptions import RedisError
 
+from server.adapters.clock import now_ms
 from server.adapters.redis import keys
+from server.adapters.redis.endpoints import Endpoints
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.channels import ChannelName
@@ -71,6 +73,7 @@ class Sweep:
         self._answered = answered
         self._silence_ms = max(SILENCE_MS, max_age_ms // 10)
         self._authors = Script(pipeline, "authors")
+        self._endpoints = Endpoints(pipeline, prefix)
         self._partition = secrets.randbelow(len(keys.PARTITIONS))
         self._cursors: dict[str, int] = {}  # of the partition's indexes that are not read to the end
         self._busy: set[ChannelName] = set()  # they have more to remove
@@ -136,6 +139,7 @@ class Sweep:
             await self._check_authors(partition, members)
         channels = await self._scan(idle, begun)
         if not self._cursors:
+            await self._forget_endpoints(partition)
             self._partition = (self._partition + 1) % len(keys.PARTITIONS)
         return [ChannelName(channel.decode()) for channel in channels]
 
@@ -155,6 +159,13 @@ class Sweep:
             names.append(keys.meta(channel, self._prefix))
             arguments += (member, channel)
         await self._authors(tuple(names), *arguments)
+
+    async def _forget_endpoints(self, partition: str) -> None:
+        """Forget endpoints of webhooks that nobody opens any more, unless a clock is in doubt."""
+        now = self._monotonic() * 1000 + (self._clock or 0)
+        if self.trusted and self._agreed and abs(now - now_ms()) < JUMP_MS:
+            for endpoint in await self._endpoints.forget_old(partition, now):
+                _log.info("webhooks.endpoint_forgotten", endpoint=endpoint, partition=partition)
 
     async def _prepare(self) -> None:
         """Give every partition its id, so that a full Redis can tell the epochs of channels without events."""
