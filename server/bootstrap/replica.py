@@ -13,7 +13,6 @@ import structlog
 from server.adapters.clock import now_ms
 from server.adapters.prometheus.counters import Counters
 from server.api.probes import Readiness
-from server.application.channels.hosting import HOSTED_LIMIT
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.life.drainer import Drainer, DrainTiming
@@ -28,18 +27,19 @@ from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
 from server.bootstrap import backends, clients, webhooks
+from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.numbers import Numbers
 from server.bootstrap.orders import Heeded
+from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
 from server.bootstrap.webhooks import WiredWebhooks
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
-from server.domain.rules import Rules
 from server.gateway.chat.buckets import BUCKETS
 from server.gateway.chat.connections import SocketConnections
 from server.gateway.chat.handlers import channels, messages
@@ -50,19 +50,12 @@ from server.gateway.socketio.rooms import Rooms
 from server.gateway.socketio.server import ChatServer
 from server.gateway.websocket.outbox import Outbox
 from server.logs.command_line import command_line
-from server.logs.configure import lines_dropped
-from server.ports.metrics import Snapshot, Traffic
+from server.ports.hooks import Hooks
+from server.ports.metrics import Traffic
 from server.process.garbage import collect_when_idle
-from server.process.memory import memory_limit
 from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
 from server.wire.messages import encode, erase
-
-OUTBOUND_SHARE = 4
-"""Frames that wait for clients that do not read may take a quarter of the memory, unless a setting says otherwise."""
-
-MEMORY_OF_A_CHANNEL = 16 * 1024
-"""A replica with much memory hosts more channels: one for so many bytes, an eighth of which it takes."""
 
 _log = structlog.get_logger("maru.server")
 
@@ -89,6 +82,7 @@ class Replica:
     obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
     """The tasks that obey orders of backends."""
     webhooks: WiredWebhooks
+    asks: Asks
     sweeps: tuple[Callable[[], None], ...]
     """Forget buckets that are full."""
 
@@ -134,36 +128,6 @@ class Replica:
             "tasks": len(asyncio.all_tasks()),
         }
 
-    def snapshot(self) -> Snapshot:
-        """The state that a scrape reads."""
-        return Snapshot(
-            connections=len(self.chat.eio.sockets),
-            sessions=len(self.sessions),
-            channels_hosted=self.hub.hosted,
-            link_up=self.stores.bus.link.is_set(),
-            link_losses=self.stores.bus.link_losses(),
-            ring_bytes=self.rings.size,
-            rings_evicted=self.rings.evicted,
-            hints_dropped=self.stores.bus.broadcast.dropped,
-            hints_refused=self.stores.bus.hints_refused(),
-            signals_dropped=self.stores.bus.signals.dropped,
-            signals_refused=self.stores.bus.signals_refused(),
-            control_age_s=self.stores.bus.control.age_s,
-            replicas=self.lease.living,
-            emits_refused=self.stores.bus.emits_refused(),
-            log_evicts=self.stores.bus.log_evicts(),
-            trims_refused=self.stores.bus.trims_refused(),
-            log_lines_dropped=lines_dropped(),
-            log_size=self.stores.bus.log_size(),
-            overload=self.overload.load,
-            revocations=len(self.heeded.revoked),
-            denials=len(self.heeded.denials.until),
-            erased=self.backends.eraser.erased,
-            erasures=self.backends.eraser.unfinished,
-            jwks_age_s=self.tokens.age_s,
-            jwks_keys=self.tokens.count,
-        )
-
 
 def _state(readiness: Readiness) -> ReplicaState:
     if readiness.stopping:
@@ -171,38 +135,52 @@ def _state(readiness: Readiness) -> ReplicaState:
     return ReplicaState.SERVING if readiness.started else ReplicaState.STARTING
 
 
-def _slow_mode(rules: Rules) -> SlowMode | None:
-    return SlowMode(rules, time.monotonic) if rules.slows else None
-
-
-def _most_channels() -> int:
-    return max(HOSTED_LIMIT, memory_limit() // MEMORY_OF_A_CHANNEL)
-
-
-def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup, resources: AsyncExitStack) -> Replica:
-    """Wire the parts. `resources` closes them."""
+def compose(
+    settings: Settings,
+    stores: Stores,
+    tasks: asyncio.TaskGroup,
+    resources: AsyncExitStack,
+    hooks: Hooks | None = None,
+) -> Replica:
+    """Wire the parts. `resources` closes them; `hooks` asks a backend, if any is asked."""
     heeded, log, broadcast = Heeded(), stores.log, stores.bus.broadcast
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
-    max_outbound = settings.max_outbound or memory_limit() // OUTBOUND_SHARE
-    outbox = Outbox(asyncio.get_running_loop(), max_outbound, traffic, counters)
+    outbox = Outbox(asyncio.get_running_loop(), most_outbound(settings), traffic, counters)
     rooms, overload = Rooms(outbox), Overload(outbox.memory.look, Random())  # noqa: S311  # jitter
     greeting = pushes.greeting(settings.ping_interval, settings.ping_timeout, settings.max_channels, VERSION)
     transport = SocketTransport(rooms, outbox, greeting, counters, time.time)
     stores.bus.hear_emits(transport.tell)
     rings = Rings(encode, erase, settings.max_rings)
-    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=_most_channels())
+    hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=most_channels())
+    asks = Asks(hooks, settings, counters)
     subscriptions = Subscriptions(
-        log, hub, transport, rooms, settings.max_channels, counters, overload.check_read, denials=heeded.denials
+        log,
+        hub,
+        transport,
+        rooms,
+        settings.max_channels,
+        counters,
+        overload.check_read,
+        denials=heeded.denials,
+        asks=asks.joins,
     )
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     keys, grace_ms = Tokens(settings, counters), round(settings.token_grace * 1000)
     sessions = Sessions(
         keys.verifier, transport, subscriptions.end, now_ms, grace_ms, limiter, revoked=heeded.revoked, metrics=counters
     )
-    slow_mode = _slow_mode(Rules(settings.channel_rules))
+    slow_mode = SlowMode(asks.rules, time.monotonic) if asks.rules.slows else None
     fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
     publisher = Publisher(
-        log, broadcast, time.time_ns, new_message_id, counters, slow_mode=slow_mode, fresh=fresh, denials=heeded.denials
+        log,
+        broadcast,
+        time.time_ns,
+        new_message_id,
+        counters,
+        slow_mode=slow_mode,
+        fresh=fresh,
+        denials=heeded.denials,
+        asking=asks.asking,
     )
     handlers = {
         **channels.handlers(subscriptions),
@@ -246,5 +224,6 @@ def compose(settings: Settings, stores: Stores, tasks: asyncio.TaskGroup, resour
         heeded,
         heeded.loops(stores, sessions, subscriptions, connections, tasks, counters),
         webhooks.compose(settings, stores, resources),
+        asks,
         sweeps,
     )

@@ -5,6 +5,7 @@ import errno
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -17,11 +18,13 @@ from server.api.listener import Handlers, Listeners, itself
 from server.api.pieces import OF_BACKENDS
 from server.bootstrap import demo
 from server.bootstrap.api_keys import Reloading
+from server.bootstrap.asking import open_hooks
 from server.bootstrap.backends import has_own_port
 from server.bootstrap.clients import tell_of_proxies
 from server.bootstrap.keys import tell_of_doubts
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.room import Room, find_room
+from server.bootstrap.snapshots import snapshot
 from server.bootstrap.stores.open import Stores, open_stores
 from server.bootstrap.tokens import tell_of_any_issuer
 from server.gateway.websocket.capacity import Capacity
@@ -60,7 +63,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _serve(
     settings: Settings, stop: asyncio.Event, stores: Stores, tasks: asyncio.TaskGroup, resources: AsyncExitStack
 ) -> None:
-    replica = compose(settings, stores, tasks, resources)
+    replica = compose(settings, stores, tasks, resources, await open_hooks(settings, resources))
     for loop in replica.loops():
         tasks.create_task(loop)
     resources.enter_context(Reloading(settings, replica.backends.keys))
@@ -133,7 +136,9 @@ def _internal(replica: Replica, *, with_api: bool) -> web.Application:
     """The probes, the metrics and, unless it has a port of its own, the API of backends."""
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
-    exposition = Exposition(replica.metrics, replica.traffic, replica.snapshot, VERSION, [replica.webhooks.metrics])
+    exposition = Exposition(
+        replica.metrics, replica.traffic, partial(snapshot, replica), VERSION, [replica.webhooks.metrics]
+    )
     app.add_routes(metrics.routes(exposition.render))
     if with_api:
         replica.backends.door.mount(app, replica.backends.table)

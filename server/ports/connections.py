@@ -47,3 +47,19 @@ class Connections(Protocol):
     def abort(self) -> Sequence[ConnectionId]:
         """Cut off every connection that is left, at once; return them, including those that `shut` has closed."""
         ...
+
+
+class DrainMetrics(Protocol):
+    """How a drain proceeds. The promises of `Metrics` hold."""
+
+    def draining(self, active: bool) -> None:
+        """A drain begins (its time is measured from here), or has ended. Repeating the call changes nothing."""
+        ...
+
+    def drain_notified(self, count: int = 1) -> None:
+        """That many sessions were told that the server drains."""
+        ...
+
+    def drain_closed(self, how: DrainEnd, count: int = 1) -> None:
+        """That many connections went during the drain."""
+        ...

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.events import MessageEvent
-from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
+from server.domain.hooks import Hook
+from server.domain.outcomes import CloseReason, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
+from server.ports.connections import DrainMetrics
+from server.ports.hooks import HookMetrics
 from server.ports.token_verifier import TokenMetrics
 
 
@@ -84,6 +87,10 @@ class Snapshot:
     log_lines_dropped: int = 0
     """Log lines that nobody read in time, or that could not be written."""
     log_size: LogSize = LogSize()
+    asks_in_flight: int = 0
+    """Questions to the backend before commands, under way."""
+    hooks_open: frozenset[Hook] = frozenset()
+    """The hooks whose backend is left alone at the moment, since it gave too few verdicts."""
     overload: int = 0
     """0: all is done; 1: new handshakes are left undone; 2: reads of history, too."""
     revocations: int = 0
@@ -197,22 +204,6 @@ class LoopMetrics(Protocol):
         ...
 
 
-class DrainMetrics(Protocol):
-    """How a drain proceeds. The promises of `Metrics` hold."""
-
-    def draining(self, active: bool) -> None:
-        """A drain begins (its time is measured from here), or has ended. Repeating the call changes nothing."""
-        ...
-
-    def drain_notified(self, count: int = 1) -> None:
-        """That many sessions were told that the server drains."""
-        ...
-
-    def drain_closed(self, how: DrainEnd, count: int = 1) -> None:
-        """That many connections went during the drain."""
-        ...
-
-
 class Metrics(
     ConnectionMetrics,
     SessionMetrics,
@@ -221,6 +212,7 @@ class Metrics(
     TokenMetrics,
     MessageMetrics,
     ChannelMetrics,
+    HookMetrics,
     LoopMetrics,
     DrainMetrics,
     Protocol,

@@ -12,9 +12,9 @@ from server.domain.limits import MAX_RESUME_CHANNELS
 from server.domain.proxies import Network
 from server.domain.rates import DEFAULTS, Bucket
 from server.domain.rings import RINGS_BYTES
-from server.domain.rules import Rule
 from server.domain.webhooks import Endpoint
-from server.settings import rates, rules, secret_files, values
+from server.settings import rates, secret_files, values
+from server.settings.asking import AskingSettings
 from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
 from server.settings.fields import FilePath, Seconds, private
 from server.settings.tokens import TokenSettings
@@ -63,7 +63,7 @@ _ITEMS = BeforeValidator(values.items)
 _LOWER = BeforeValidator(values.lower)
 
 
-class Settings(TokenSettings, BaseSettings):
+class Settings(TokenSettings, AskingSettings, BaseSettings):
     """The settings of a server process; a field `port` is the variable `MARU_PORT`.
 
     A field whose default depends on another field stands below that field. An error quotes `description` as the
@@ -154,9 +154,6 @@ class Settings(TokenSettings, BaseSettings):
     )
     limit_tiers: Annotated[dict[str, dict[Bucket, Rate]], NoDecode, BeforeValidator(rates.tiers)] = Field(
         default={}, description="a JSON object of tiers and their buckets"
-    )
-    channel_rules: Annotated[dict[str, Rule], NoDecode, BeforeValidator(rules.rules)] = Field(
-        default={}, description="a JSON object of channel patterns and their rules, or the path of a file that has it"
     )
     webhooks: Annotated[tuple[Endpoint, ...], NoDecode, BeforeValidator(endpoints)] = Field(
         default=(), repr=False, description="a JSON list of endpoints, or the path of a file that has it"

@@ -6,7 +6,16 @@ from typing import Any
 
 from server.settings import values
 
-FROM_FILE = ("jwt_secret", "jwt_secret_previous", "jwt_public_key", "redis_url", "cluster_secret", "webhooks")
+FROM_FILE = (
+    "jwt_secret",
+    "jwt_secret_previous",
+    "jwt_public_key",
+    "redis_url",
+    "cluster_secret",
+    "webhooks",
+    "hook_secret",
+    "hook_secret_previous",
+)
 """Fields whose secret may stand in a file, named by the variable with `_FILE` at its end."""
 
 MAX_SECRET_BYTES = 64 * 1024

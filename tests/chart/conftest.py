@@ -41,6 +41,12 @@ def everything() -> dict[str, Any]:
         "apiKeys": {"keys": ["k" * 32, "another-key-that-is-long"], "fileSecret": "backends", "fileSecretKey": "all"},
         "api": {"port": 8081, "servicePort": 8000, "annotations": {"example.com/a": "b"}},
         "webhooks": {"existingSecret": "maru-secrets", "existingSecretKey": "hooks"},
+        "hook": {
+            "url": "https://app.example.com:8443/maru",
+            "secret": f"whsec_{'c2Vj' * 11}",
+            "previousSecret": "maru-secrets",
+            "previousSecretKey": "it",
+        },
         "config": {
             "allowedOrigins": ["https://chat.example.com", "https://app.example.com"],
             "trustedProxies": ["10.0.0.0/8", "2001:db8::7"],
@@ -52,7 +58,8 @@ def everything() -> dict[str, Any]:
             "limits": {"send_user": [20, 100], "address": [0, 0]},
             "limitTiers": {"bot": {"session": [500, 1_000_000]}},
             "channelRules": {
-                "room:*": {"slow_mode_s": 2.5, "retention_events": 2_000_000, "retention_age": "7d", "receipts": 50}
+                "room:*": {"slow_mode_s": 2.5, "retention_events": 2_000_000, "retention_age": "7d", "receipts": 50},
+                "room:42": {"hooks": ["join", "send"], "hook_failure": "open"},
             },
         },
         "drain": {"preStopSleepSeconds": 10, "timeoutSeconds": 40, "marginSeconds": 5},

@@ -171,6 +171,20 @@ CASES = {
         {'maru_admission_refusals_total{$,reason="connections"}': "0+3x80"},
         {'maru_admission_refusals_total{$,reason="busy"}': "0+3x80"},
     ),
+    "MaruHookNoVerdict": Case(
+        8,
+        {
+            'maru_hook_asks_total{$,hook="send",outcome="timed_out"}': "0+10x60",
+            'maru_hook_asks_total{$,hook="send",outcome="accepted"}': "0+90x60",
+        },
+        {
+            'maru_hook_asks_total{$,hook="send",outcome="rejected"}': "0+90x60",
+            'maru_hook_asks_total{$,hook="send",outcome="bad_answer"}': "0x60",
+        },
+    ),
+    "MaruHookSlow": Case(
+        21, _histogram("maru_hook_ask_seconds", "0.5", "1.0", 90), _histogram("maru_hook_ask_seconds", "0.5", "1.0", 99)
+    ),
     "MaruAdmissionRefused": Case(
         18,
         {'maru_admission_refusals_total{$,reason="rate"}': "0+3x80"},

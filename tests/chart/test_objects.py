@@ -272,7 +272,18 @@ def test_the_network_policy(everything: dict[str, Any]) -> None:
     assert ours == {"namespaceSelector": {"matchLabels": {"name": "ingress"}}}
     pod = render(everything).one("Pod")["metadata"]["labels"]
     assert tests["podSelector"]["matchLabels"].items() <= pod.items()
-    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6380, 443, 8443, 7000]
+    assert [port["port"] for rule in spec["egress"] for port in rule["ports"]] == [53, 53, 6380, 443, 8443, 8443, 7000]
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("https://app", 443), ("http://app/x", 80), ("http://app:8000?x", 8000), ("https://[fd00::7]:8443/", 8443)],
+)
+def test_the_backend_that_is_asked_can_be_reached(url: str, port: int) -> None:
+    """The policy opens its port, and no other."""
+    hook = {"hook": {"url": url, "existingSecret": "hook"}}
+    spec = _spec(render(AUTH, hook).one("NetworkPolicy"))
+    assert spec["egress"][1:] == [{"ports": [{"port": port, "protocol": "TCP"}]}]
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,18 @@ TEMPLATES: list[tuple[Values, str]] = [
         "extraEnv: MARU_CLUSTER_SECRET is set by the chart",
     ),
     ({"cluster": {"existingSecret": f"{SECRET}_"}}, "cluster.existingSecret: expected the name of a Secret"),
+    ({"hook": {"url": "https://a"}}, "hook.url: set without a secret, by which the backend knows who asks"),
+    ({"hook": {"existingSecret": "a"}}, "hook: a secret is set, and hook.url is not"),
+    ({"hook": {"url": f"https://{SECRET}@a", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),
+    ({"hook": {"url": "https://a", "secret": SECRET}}, "hook.secret: expected whsec_ and 24 to 64 bytes in base64"),
+    (
+        {"hook": {"url": "https://a", "secret": SECRET, "existingSecret": "a"}},
+        "hook: hook.secret and hook.existingSecret are set, expected one of them",
+    ),
+    (
+        {"config": {"channelRules": {"room:*": {"hooks": ["send"]}}}},
+        "config.channelRules: room:* names hooks, and hook.url is not set",
+    ),
     ({"apiKeys": {"keys": ["k" * 16], "existingSecret": "b"}}, "apiKeys.keys and apiKeys.existingSecret are set"),
     ({"updateStrategy": {"type": "RollingUpdate"}}, "RollingUpdate never finishes with the SQLite log in a volume"),
     (

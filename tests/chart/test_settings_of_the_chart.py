@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.domain.gcra import Rate
+from server.domain.hooks import Hook, HookFailure
 from server.domain.rates import DEFAULTS, OFF, Bucket, replaced
 from server.domain.rules import Rule
 from server.settings.choices import BroadcastKind, MessageLogKind
@@ -27,6 +28,8 @@ NOT_IN_THE_CHART = {
     "MARU_REDIS_URL_FILE",
     "MARU_CLUSTER_SECRET_FILE",
     "MARU_WEBHOOKS_FILE",
+    "MARU_HOOK_SECRET_FILE",
+    "MARU_HOOK_SECRET_PREVIOUS_FILE",
 }
 """For a desk only; in Kubernetes, secrets come as variables."""
 
@@ -36,6 +39,7 @@ SECRETS = {
     "MARU_REDIS_URL": "redis://redis:6379/0",
     "MARU_CLUSTER_SECRET": "only-for-tests-of-a-cluster-0123456789abcdef",
     "MARU_WEBHOOKS": '[{"name": "crm", "url": "http://crm:8000/maru", "secret": "whsec_%s"}]' % ("A" * 32),
+    "MARU_HOOK_SECRET_PREVIOUS": f"whsec_{'YmVm' * 11}",
     "MARU_API_KEYS": "one-key-of-a-backend,another-key-of-one",
 }
 
@@ -108,6 +112,10 @@ def test_every_value_reaches_the_server(everything: dict[str, Any], monkeypatch:
     assert settings.redis_url.get_secret_value() == "redis://:hunter2@redis:6379/0"
     assert (settings.redis_prefix, settings.redis_wait_replicas) == ("chat:", 1)
     assert [key.get_secret_value() for key in settings.api_keys] == ["k" * 32, "another-key-that-is-long"]
+    assert settings.hook_url is not None
+    assert settings.hook_url.get_secret_value() == "https://app.example.com:8443/maru"
+    assert settings.hook_secret is not None
+    assert settings.hook_secret_previous is not None
     assert (settings.admission_rate, settings.admission_burst) == (0, 10_000)
     assert (settings.max_outbound, settings.max_rings, settings.max_log_bytes) == (256 << 20, 32 << 20, 6 << 30)
     assert settings.log_level == "debug"
@@ -172,7 +180,8 @@ def test_limits_and_rules(everything: dict[str, Any], monkeypatch: pytest.Monkey
     assert settings.limits == replaced(DEFAULTS, {Bucket.SEND: Rate(20, 100), Bucket.ADDRESS: OFF})
     assert settings.limit_tiers == {"bot": {Bucket.SESSION: Rate(500, 1_000_000)}}
     assert settings.channel_rules == {
-        "room:*": Rule(2.5, retention_events=2_000_000, retention_age_s=7 * 86_400.0, receipts=50)
+        "room:*": Rule(2.5, retention_events=2_000_000, retention_age_s=7 * 86_400.0, receipts=50),
+        "room:42": Rule(hooks=frozenset({Hook.JOIN, Hook.SEND}), hook_failure=HookFailure.OPEN),
     }
 
 

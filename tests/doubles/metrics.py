@@ -3,6 +3,7 @@
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
 from server.domain.events import MessageEvent
+from server.domain.hooks import AskOutcome, Hook
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics, Snapshot, Traffic
@@ -67,6 +68,12 @@ class RecordingMetrics(Metrics):
 
     def duplicate_dropped(self) -> None:
         self.told.append(("duplicate_dropped",))
+
+    def asked(self, hook: Hook, outcome: AskOutcome, seconds: float | None) -> None:
+        self.told.append(("asked", hook, outcome))
+
+    def let_through(self, hook: Hook) -> None:
+        self.told.append(("let_through", hook))
 
     def resumed(self, not_resumable: NotResumable | None) -> None:
         self.told.append(("resumed", not_resumable))

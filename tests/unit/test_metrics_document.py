@@ -8,6 +8,7 @@ import pytest
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
 from server.adapters.prometheus.webhooks import WebhookCounters
+from server.domain.hooks import AskOutcome
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.domain.webhooks import Outcome
@@ -54,6 +55,7 @@ def test_labels_and_unit_are_those_of_the_samples(name: str, unit: str, labels: 
     [
         (CloseReason, lambda: re.findall(r"^\| `(\w+)` \| [^|]+ \|$", DOCUMENT, re.MULTILINE)),
         (Refusal, lambda: row("maru_admission_refusals_total")),
+        (AskOutcome, lambda: row("maru_hook_asks_total")),
         (NotResumable, lambda: row("maru_resumes_total")),
         (ReplaySource, lambda: row("maru_replays_total")),
         (KeyOrigin, lambda: set(row("maru_tokens_verified_total")) & set(KeyOrigin)),

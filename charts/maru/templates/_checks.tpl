@@ -70,7 +70,7 @@
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
 {{- define "maru.checkSecretNames" -}}
 {{- $values := .Values -}}
-{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "cluster.existingSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
+{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "cluster.existingSecret" "hook.existingSecret" "hook.previousSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
 {{- $path := splitList "." $name -}}
 {{- $at := get $values (first $path) -}}
 {{- $secret := get $at (last $path) -}}
@@ -117,8 +117,23 @@
 {{- if and .Values.apiKeys.keys .Values.apiKeys.existingSecret -}}
 {{- fail "apiKeys: apiKeys.keys and apiKeys.existingSecret are set, expected one of them" -}}
 {{- end -}}
+{{- $hook := .Values.hook -}}
+{{- if and $hook.secret $hook.existingSecret -}}
+{{- fail "hook: hook.secret and hook.existingSecret are set, expected one of them" -}}
+{{- end -}}
+{{- if and $hook.url (not (or $hook.secret $hook.existingSecret)) -}}
+{{- fail "hook.url: set without a secret, by which the backend knows who asks. Set hook.existingSecret" -}}
+{{- end -}}
+{{- if and (not $hook.url) (or $hook.secret $hook.existingSecret $hook.previousSecret) -}}
+{{- fail "hook: a secret is set, and hook.url is not. Set hook.url, or unset the secret" -}}
+{{- end -}}
+{{- range $pattern, $rule := .Values.config.channelRules -}}
+  {{- if and $rule.hooks (not $hook.url) -}}
+  {{- fail (printf "config.channelRules: %s names hooks, and hook.url is not set: there is no backend to ask" $pattern) -}}
+  {{- end -}}
+{{- end -}}
 {{- $places := dict -}}
-{{- range $group, $inline := dict "auth" $auth.jwtSecret "redis" .Values.redis.url "apiKeys" .Values.apiKeys.keys -}}
+{{- range $group, $inline := dict "auth" $auth.jwtSecret "redis" .Values.redis.url "hook" $hook.secret "apiKeys" .Values.apiKeys.keys -}}
   {{- if $inline -}}
     {{- $key := (get $.Values $group).existingSecretKey -}}
     {{- with get $places $key -}}
@@ -149,6 +164,12 @@
 {{- end -}}
 {{- if and .Values.redis.url (not (regexMatch "^(redis|rediss)([+]sentinel)?://." .Values.redis.url)) -}}
 {{- fail "redis.url: expected redis://[user:password@]host:port/db, rediss://..., redis+sentinel://... or rediss+sentinel://..." -}}
+{{- end -}}
+{{- if and .Values.hook.url (not (regexMatch "^https?://[^@/#?]+([/?][^#]*)?$" .Values.hook.url)) -}}
+{{- fail "hook.url: expected a URL such as https://app.example.com/maru, or one of http, without a user and without #" -}}
+{{- end -}}
+{{- if and .Values.hook.secret (not (regexMatch "^whsec_[A-Za-z0-9+/=]{32,88}$" .Values.hook.secret)) -}}
+{{- fail "hook.secret: expected whsec_ and 24 to 64 bytes in base64; make one: echo \"whsec_$(openssl rand -base64 32)\"" -}}
 {{- end -}}
 {{- range $index, $key := .Values.apiKeys.keys -}}
 {{- if not (regexMatch "^[!-+\\--~]{16,256}$" $key) -}}

@@ -104,8 +104,16 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- if not (kindIs "map" $config.limits) }}{{- $_ := set $env "MARU_LIMITS" "off" -}}
 {{- else if $config.limits }}{{- $_ := set $env "MARU_LIMITS" (toJson $config.limits) }}{{- end -}}
 {{- with $config.limitTiers }}{{- $_ := set $env "MARU_LIMIT_TIERS" (toJson .) }}{{- end -}}
+{{- with .Values.hook.url }}{{- $_ := set $env "MARU_HOOK_URL" . }}{{- end -}}
 {{- with $config.channelRules }}{{- $_ := set $env "MARU_CHANNEL_RULES" (toJson .) }}{{- end -}}
 {{- toYaml $env -}}
+{{- end -}}
+
+{{/* The port of the backend that is asked. */}}
+{{- define "maru.hookPort" -}}
+{{- $url := urlParse .Values.hook.url -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
 {{- end -}}
 
 {{/* The topic of events that other processes emit, in database 0. */}}
@@ -122,6 +130,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_REDIS_URL" (dict "at" .Values.redis "inline" .Values.redis.url)
       "MARU_CLUSTER_SECRET" (dict "at" .Values.cluster "inline" "")
       "MARU_WEBHOOKS" (dict "at" .Values.webhooks "inline" "")
+      "MARU_HOOK_SECRET" (dict "at" .Values.hook "inline" .Values.hook.secret)
       "MARU_API_KEYS" (dict "at" .Values.apiKeys "inline" .Values.apiKeys.keys) -}}
   {{- if $source.at.existingSecret -}}
     {{- $_ := set $found $variable (dict "name" $source.at.existingSecret "key" $source.at.existingSecretKey) -}}
@@ -132,6 +141,9 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- with .Values.auth.previousSecret -}}
   {{- $_ := set $found "MARU_JWT_SECRET_PREVIOUS" (dict "name" . "key" $.Values.auth.previousSecretKey) -}}
 {{- end -}}
+{{- with .Values.hook.previousSecret -}}
+  {{- $_ := set $found "MARU_HOOK_SECRET_PREVIOUS" (dict "name" . "key" $.Values.hook.previousSecretKey) -}}
+{{- end -}}
 {{- toYaml $found -}}
 {{- end -}}
 
@@ -140,6 +152,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- $data := dict -}}
 {{- if and .Values.auth.jwtSecret (not .Values.auth.existingSecret) }}{{- $_ := set $data .Values.auth.existingSecretKey .Values.auth.jwtSecret }}{{- end -}}
 {{- if and .Values.redis.url (not .Values.redis.existingSecret) }}{{- $_ := set $data .Values.redis.existingSecretKey .Values.redis.url }}{{- end -}}
+{{- if and .Values.hook.secret (not .Values.hook.existingSecret) }}{{- $_ := set $data .Values.hook.existingSecretKey .Values.hook.secret }}{{- end -}}
 {{- if and .Values.apiKeys.keys (not .Values.apiKeys.existingSecret) }}{{- $_ := set $data .Values.apiKeys.existingSecretKey (join "," .Values.apiKeys.keys) }}{{- end -}}
 {{- if $data }}{{- toYaml $data }}{{- end -}}
 {{- end -}}

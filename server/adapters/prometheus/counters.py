@@ -11,6 +11,7 @@ from math import inf
 
 from server.domain.errors import TABLE, Internal, RateLimited, TokenExpired, TokenRevoked, Unauthenticated
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent
+from server.domain.hooks import AskOutcome, Hook
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.rates import SCOPES
 from server.domain.recovery import NotResumable
@@ -105,14 +106,16 @@ class Counters(Metrics):
         self.tokens = CounterSet(*KeyOrigin)
         self.jwks_fetches = CounterSet(*JwksFetch)
         # Times of a message's way: into the log; from its publication to its members.
-        self.append_times = Histogram()
-        self.write_times = Histogram()
+        self.append_times, self.write_times = Histogram(), Histogram()
         # Channels: delivered events by kind, healed gaps, repeated hints, faults, resumes by result, replays by
         # source.
         self.events = CounterSet(*EVENTS.values())
         self.gaps = self.duplicates = self.quarantines = 0
         self.resumes = CounterSet(RECOVERED, *NotResumable)
         self.replays = CounterSet(*ReplaySource)
+        # Commands that a backend was to be asked about, by hook and outcome; how long it took; those let through.
+        self.asks = {(str(hook), str(outcome)): 0 for hook in Hook for outcome in AskOutcome}
+        self.ask_times, self.lets_through = Histogram(), CounterSet(*Hook)
         # Delays of the event loop's timers.
         self.lags = Histogram()
         # The drain: whether it is under way, sessions told, connections gone by how, its times.
@@ -192,6 +195,14 @@ class Counters(Metrics):
 
     def replayed(self, source: ReplaySource) -> None:
         self.replays.add(source)
+
+    def asked(self, hook: Hook, outcome: AskOutcome, seconds: float | None) -> None:
+        self.asks[hook.value, outcome.value] += 1
+        if seconds is not None:
+            self.ask_times.add(seconds)
+
+    def let_through(self, hook: Hook) -> None:
+        self.lets_through.add(hook)
 
     def loop_lagged(self, seconds: float) -> None:
         self.lags.add(seconds)

@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from server.adapters.prometheus.counters import Counters, CounterSet, Histogram
+from server.domain.hooks import Hook
 from server.domain.outcomes import CloseReason
 from server.ports.metrics import Snapshot, TakeSnapshot, Traffic
 
@@ -61,6 +62,7 @@ class Exposition(Collector):
         yield from self._of_tokens()
         yield from self._of_messages()
         yield from self._of_backends()
+        yield from self._of_hooks()
         yield from self._of_channels()
         yield from self._of_the_drain()
         yield _times("maru_loop_lag", "How much too late the event loop ran a timer.", self._counters.lags)
@@ -138,6 +140,20 @@ class Exposition(Collector):
         yield CounterMetricFamily("maru_channel_faults", "Channels left alone after a fault.", counters.quarantines)
         yield _labelled("maru_resumes", "Channels resumed from a position.", "result", counters.resumes)
         yield _labelled("maru_replays", "Joins and resumes that were given events.", "source", counters.replays)
+
+    def _of_hooks(self) -> Iterator[Metric]:
+        counters, now = self._counters, self._take_snapshot()
+        asks = CounterMetricFamily("maru_hook_asks", "Commands to ask a backend about.", labels=("hook", "outcome"))
+        for key, count in tuple(counters.asks.items()):
+            asks.add_metric(key, count)
+        yield asks
+        yield _times("maru_hook_ask", "From a question to its verdict, or to none.", counters.ask_times)
+        yield _labelled("maru_hook_let_through", "Commands done without a verdict.", "hook", counters.lets_through)
+        yield GaugeMetricFamily("maru_hook_asks_in_flight", "Questions under way.", now.asks_in_flight)
+        opened = GaugeMetricFamily("maru_hook_circuit_open", "1 while the backend is left alone.", labels=("hook",))
+        for hook in Hook:
+            opened.add_metric((hook.value,), hook in now.hooks_open)
+        yield opened
 
     def _of_the_drain(self) -> Iterator[Metric]:
         counters = self._counters

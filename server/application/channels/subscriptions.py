@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from server.application.channels.asked_resuming import AskedResuming
 from server.application.channels.hosting import HostedChannel
 from server.application.channels.hub import Hub
 from server.application.channels.new_channels import NewChannels
@@ -9,10 +10,11 @@ from server.application.channels.resuming import Joined, Resuming
 from server.application.deadline import deadline
 from server.application.life.overload import always
 from server.application.outside.denials import Denials
+from server.application.outside.join_asks import JoinAsks
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.events import Event
-from server.domain.identity import Action, Identity, SessionId
+from server.domain.identity import Action, Identity, SessionId, UserId
 from server.domain.messages import Position
 from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved
@@ -45,6 +47,7 @@ class Subscriptions:
         check_read: Callable[[], None] = always,
         *,
         denials: Denials | None = None,
+        asks: JoinAsks | None = None,
     ) -> None:
         self._log = log
         self._hub = hub
@@ -55,7 +58,9 @@ class Subscriptions:
         self._check_read = check_read
         self._denials = Denials() if denials is None else denials
         self._new_channels = NewChannels(hub.clock)
-        self._resuming = Resuming(self.join, hub, transport, membership)
+        resuming = Resuming(self._enter, hub, transport, membership)
+        self._resuming = resuming if asks is None else AskedResuming(resuming, asks, transport, membership)
+        self._asks = asks  # None if no backend is asked
 
     def hosts(self, channel: ChannelName) -> bool:
         """Say whether the channel's events are delivered here."""
@@ -77,6 +82,19 @@ class Subscriptions:
         `TooManyChannels`, `RateLimited`, `Unavailable`, `Overloaded`; and `Unauthenticated` if the session has ended
         meanwhile.
         """
+        await self._enter(session, identity, channel, answer, since, history, self._asks)
+
+    async def _enter(
+        self,
+        session: SessionId,
+        identity: Identity,
+        channel: ChannelName,
+        answer: Callable[[Joined], None],
+        since: Position | None,
+        history: int = 0,
+        asks: JoinAsks | None = None,
+    ) -> None:
+        """As `join`, with `asks` in place of a backend that is asked; None: it has been asked."""
         self._denials.authorize(identity, Action.JOIN, channel)
         if history and since is None:
             self._check_read()
@@ -86,6 +104,8 @@ class Subscriptions:
             self._new_channels.check(session)
         with self._hub.quarantine.guard(channel):
             async with deadline():
+                if asks is not None and asks.asks(channel):
+                    await asks.before_join(session, identity, channel)
                 joined = await self._arrive(session, channel, since, history)
                 self._denials.check(identity, Action.JOIN, channel)  # the user may have been removed meanwhile
                 # From here to the end of the step nothing awaits: an await would let an event go before its answer.
@@ -101,6 +121,8 @@ class Subscriptions:
         Return None, and do nothing, if something has, or if the session is to be refused: `join` tells why.
         """
         if not self._denials.allow(identity, Action.JOIN, channel) or not self._has_room(session, channel):
+            return None
+        if self._asks is not None and self._asks.asks(channel):
             return None
         hosted = self._hub.host_at_once(channel) if self._membership.present(session) else None
         if hosted is None:
@@ -120,6 +142,16 @@ class Subscriptions:
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Enter each channel from its position. See `Resuming.resume`."""
         await self._resuming.resume(session, identity, positions)
+
+    def ask_again(self, user: UserId, channel: ChannelName) -> None:
+        """Ask a backend before the user's next join, whatever it has accepted. Call this if the user is removed."""
+        if self._asks is not None:
+            self._asks.accepted.forget(user, channel)
+
+    def ask_all_again(self) -> None:
+        """As `ask_again`, of everybody: removals may have been missed."""
+        if self._asks is not None:
+            self._asks.accepted.clear()
 
     def gone(self, session: SessionId) -> None:
         """Wait for nothing any more on behalf of a session whose connection is gone. It ends later, by `end`."""

@@ -14,8 +14,7 @@ import structlog
 
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
-from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import DrainMetrics
+from server.ports.connections import ConnectionId, Connections, DrainMetrics
 
 NOTICES_PER_TURN = 200
 """Clients that are told in one turn of the event loop, which takes some milliseconds. Answers to others, and pings, get

@@ -10,15 +10,18 @@ from server.application.commands import Delete, Edit, Send
 from server.application.deadline import COMMAND_DEADLINE_S, deadline, watch_over
 from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.slow_mode import SlowMode
+from server.application.messages.authorship import author_of, authorize_edit, moderator
 from server.application.messages.submission import Submission
+from server.application.outside.asking import Asker, Asking
 from server.application.outside.denials import Denials
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
-from server.domain.errors import MaruError, Overloaded, RateLimited
+from server.domain.errors import MaruError, Overloaded, RateLimited, Unavailable
 from server.domain.events import MessageCreated, MessageEvent
-from server.domain.identity import Action, Author, Identity, UserId, authorize, authorize_change, authorize_changes
-from server.domain.messages import Message, MessageId, Tombstone, author_digest
+from server.domain.hooks import Hook
+from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
+from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Done, MessageLog
 from server.ports.metrics import SILENT, MessageMetrics
@@ -50,6 +53,7 @@ class Publisher:
         slow_mode: SlowMode | None = None,
         fresh: FreshChannels | None = None,
         denials: Denials | None = None,
+        asking: Asking | None = None,
     ) -> None:
         self._log = log
         self.broadcast = broadcast
@@ -60,17 +64,35 @@ class Publisher:
         self._slow_mode = slow_mode  # None if no channel is slow
         self._fresh = fresh  # None if users may make any number of channels
         self._denials = Denials() if denials is None else denials
+        self._asking = asking  # None if no backend is asked
+        self.asks = None if asking is None else asking.asker(Hook.SEND)
+        """Says of a channel whether a backend is asked before a message is written; None if of none."""
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
-    async def send(self, identity: Identity, command: Send) -> Appended:
-        """Write a message. Raises `PermissionDenied`, `RateLimited`, `Unavailable`, `Overloaded`."""
-        draft = self._new_message(identity, command)
+    async def send(self, identity: Identity, command: Send, session: Asker | None = None) -> Appended:
+        """Write a message. Raises `PermissionDenied`, `RateLimited`, `Unavailable`, `Overloaded`.
+
+        `session` is the client's, about which a backend may be asked; None: the message is not a client's.
+        """
+        channel = self._admit(identity, command)
         async with deadline():
             try:
-                return await self._publish(draft)
+                if session is not None and self._asking is not None:
+                    command = await self._judged(self._asking, session, command)
+                return await self._publish(self._draft(identity, channel, command))
             except _NOT_WRITTEN:
-                self._give_back(identity, draft)
+                self._give_back(identity, channel, command.key)
                 raise
+
+    async def _judged(self, asking: Asking, session: Asker, command: Send) -> Send:
+        channel = ChannelName(command.channel)
+        try:
+            command = await asking.before_send(session, command)
+        except Unavailable:
+            self._give_back(session.identity, channel, command.key)
+            raise
+        self._denials.authorize(session.identity, Action.SEND, channel)  # grants may be gone meanwhile
+        return command
 
     @property
     def crowded(self) -> bool:
@@ -84,13 +106,14 @@ class Publisher:
         sender has failed. The messages of a sender are written in the order of the calls, or not at all, as promise 12
         of `MessageLog` says. Raises `PermissionDenied`, `RateLimited`, and calls nothing then.
         """
-        draft = self._new_message(identity, command)
+        draft = self._draft(identity, self._admit(identity, command), command)
         if self._slow_mode is not None:
             done = partial(self._told, done, identity, draft)
         submission = Submission(self, watch_over(COMMAND_DEADLINE_S), sender, done)
         self._log.submit(draft, sender, submission.written)
 
-    def _new_message(self, identity: Identity, command: Send) -> NewMessage:
+    def _admit(self, identity: Identity, command: Send) -> ChannelName:
+        """Check the grants and the rates of a message, and count it."""
         channel = ChannelName(command.channel)
         if self._denials.until:
             self._denials.check(identity, Action.SEND, channel)
@@ -99,6 +122,9 @@ class Publisher:
             self._fresh.check(identity, channel)
         if self._slow_mode is not None:
             self._slow_mode.take(identity, channel, command.key)
+        return channel
+
+    def _draft(self, identity: Identity, channel: ChannelName, command: Send) -> NewMessage:
         at = self._now_ns() // NS_PER_MS
         reply_to = None if command.reply_to is None else MessageId(command.reply_to)
         # By position: with the names, a call with so many fields takes twice as long.
@@ -108,21 +134,26 @@ class Publisher:
 
     def _told(self, done: Done, identity: Identity, draft: NewMessage, outcome: Appended | Exception) -> None:
         if isinstance(outcome, _NOT_WRITTEN):
-            self._give_back(identity, draft)
+            self._give_back(identity, draft.channel, draft.key)
         done(outcome)
 
-    def _give_back(self, identity: Identity, draft: NewMessage) -> None:
+    def _give_back(self, identity: Identity, channel: ChannelName, key: str | None) -> None:
         """Let the user send again at once, in a slow channel that has refused the message for another reason."""
         if self._slow_mode is not None:
-            self._slow_mode.give_back(identity, draft.channel, draft.key)
+            self._slow_mode.give_back(identity, channel, key)
 
-    async def edit(self, identity: Identity, command: Edit) -> Appended:
-        """Give a message a new text. Raises `PermissionDenied`, `NotFound`, `Conflict`, `Unavailable`, `Overloaded`."""
+    async def edit(self, identity: Identity, command: Edit, session: Asker | None = None) -> Appended:
+        """Give a message a new text; `session` as in `send`. Raises `PermissionDenied`, `NotFound`, `Conflict`,
+        `Unavailable`, `Overloaded`."""
         async with deadline():
             channel, id = ChannelName(command.channel), MessageId(command.id)
             message = await self._find(identity, Action.EDIT_OTHERS, channel, id)
             if message is None:
                 raise already_deleted()
+            if session is not None and self._asking is not None:
+                command = await self._asking.before_edit(session, command)
+                self._denials.check(session.identity, Action.EDIT_OTHERS, channel)
+                authorize_edit(session.identity, message)
             return await self._publish(
                 Revision(
                     channel=channel,
@@ -131,7 +162,7 @@ class Publisher:
                     data=command.data,
                     keep_data=command.keeps_data,
                     at=self._now_ns() // NS_PER_MS,
-                    by=_moderator(identity, message),
+                    by=moderator(identity, message),
                 )
             )
 
@@ -140,7 +171,7 @@ class Publisher:
         async with deadline():
             channel, id = ChannelName(command.channel), MessageId(command.id)
             message = await self._find(identity, Action.MODERATE, channel, id)
-            by = None if message is None else _moderator(identity, message)
+            by = None if message is None else moderator(identity, message)
             return await self._publish(Deletion(channel=channel, id=id, at=self._now_ns() // NS_PER_MS, by=by))
 
     async def _find(self, identity: Identity, others: Action, channel: ChannelName, id: MessageId) -> Message | None:
@@ -149,7 +180,7 @@ class Publisher:
         self._denials.check(identity, others, channel)
         authorize_changes(identity, others, channel)
         message = await self._log.message(channel, id)
-        authorize_change(identity, _author(identity, id, message), others, channel)
+        authorize_change(identity, author_of(identity, id, message), others, channel)
         if message is None:
             raise not_found()
         return None if isinstance(message, Tombstone) else message
@@ -210,19 +241,3 @@ class Publisher:
     async def _hint(self, event: MessageEvent) -> None:
         with contextlib.suppress(MaruError):  # the sender tries again, and hubs find a lost hint by comparing
             await self.broadcast.publish(event)
-
-
-def _author(identity: Identity, id: MessageId, message: Message | Tombstone | None) -> UserId | None:
-    """Return the message's author; of a deleted message, whose author is only known by a digest, if it is this user."""
-    match message:
-        case Message():
-            return message.author.id
-        case Tombstone() if message.author == author_digest(id, identity.user):
-            return identity.user
-        case _:
-            return None
-
-
-def _moderator(identity: Identity, message: Message) -> Author | None:
-    """Return who changes the message, if that is not its author."""
-    return None if identity.user == message.author.id else identity.author

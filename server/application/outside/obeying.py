@@ -94,6 +94,7 @@ class Obeying:
             case MemberRemoved(channel, user, denied_until):
                 if denied_until is not None:
                     self._denials.apply(Denial(channel, user, denied_until))
+                self._subscriptions.ask_again(user, channel)
                 await self._remove(channel, self._sessions.of(user))
             case SessionsEnded(user, reconnect):
                 await self._end(user, reconnect)
@@ -110,6 +111,7 @@ class Obeying:
         held = await self._read()
         self._denials.replace(held.denials)
         self._revoked.replace(held.revocations)
+        self._subscriptions.ask_all_again()
         _log.info("control.loaded", revocations=len(self._revoked), denials=len(self._denials.until))
         await self._sessions.end_where(self._revoked.concern, token_revoked())
         async for user, channel in in_turns(tuple(self._denials.until)):

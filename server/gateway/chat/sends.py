@@ -48,12 +48,15 @@ class Sends:
 
     def submit(self, session: Session, payload: object, sender: Sender, reply: SendReply) -> bool:
         """Begin a send, and return True; `reply` is called once, perhaps before this returns. Return False, and do
-        nothing, if it is to be refused, since the refusal must wait for the commands before it; or if many messages
-        wait: then each client has one under way."""
+        nothing, if it is to be refused, since the refusal must wait for the commands before it; if a backend is asked
+        before; or if many messages wait: then each client has one under way."""
         if session.ended or self._publisher.crowded:
             return False
         try:
             command = Send.parse(payload)
+            asks = self._publisher.asks
+            if asks is not None and asks(ChannelName(command.channel)):
+                return False
             sending = _Sending(self, session, command.channel, reply)
             self._publisher.submit(session.identity, command, sender, sending.done)
         except MaruError:

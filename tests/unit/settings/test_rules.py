@@ -24,6 +24,7 @@ EVERY_RULE = {
     "typing": 0,
     "auto_follow": True,
 }
+BACKEND = {"HOOK_URL": "http://127.0.0.1/hook", "HOOK_SECRET": "whsec_" + "c2VjcmV0" * 4}
 PARSED = Rule(
     slow_mode_s=5.0,
     hooks=frozenset({Hook.SEND, Hook.JOIN}),
@@ -41,18 +42,18 @@ def test_every_rule(env: Any, tmp_path: Path) -> None:
     """Each key of the protocol is a rule; they stand in the variable, or in a file."""
     rules = json.dumps({"room:*": EVERY_RULE, "room:quiet": {}})
     (tmp_path / "rules.json").write_text(rules)
-    settings = env(CHANNEL_RULES=rules)
+    settings = env(**BACKEND, CHANNEL_RULES=rules)
     assert settings.channel_rules == {"room:*": PARSED, "room:quiet": Rule()}
-    assert env(CHANNEL_RULES=str(tmp_path / "rules.json")).channel_rules == settings.channel_rules
+    assert env(**BACKEND, CHANNEL_RULES=str(tmp_path / "rules.json")).channel_rules == settings.channel_rules
     assert list(KEYS) == list(EVERY_RULE)
 
 
 def test_describe_shows_what_could_be_set(env: Any) -> None:
     """`config` writes rules as JSON that means the same if it is set."""
-    settings = env(CHANNEL_RULES=json.dumps({"a": EVERY_RULE, "b": {"slow_mode_s": 2.5}, "c": {}}))
+    settings = env(**BACKEND, CHANNEL_RULES=json.dumps({"a": EVERY_RULE, "b": {"slow_mode_s": 2.5}, "c": {}}))
     shown = {entry.variable: entry.value for entry in describe(settings)}["MARU_CHANNEL_RULES"]
     assert json.loads(shown)["b"] == {"slow_mode_s": 2.5}
-    assert env(CHANNEL_RULES=shown).channel_rules == settings.channel_rules
+    assert env(**BACKEND, CHANNEL_RULES=shown).channel_rules == settings.channel_rules
 
 
 def of_a(rules: object) -> str:
@@ -93,7 +94,7 @@ WRONG = {
 def test_a_fault_stops_the_start(env: Any, value: str, line: str) -> None:
     """A single line that names the pattern and the rule at fault."""
     with pytest.raises(BadSetting) as refused:
-        env(CHANNEL_RULES=value)
+        env(**BACKEND, CHANNEL_RULES=value)
     assert str(refused.value).startswith(f"MARU_CHANNEL_RULES: {line}")
     assert "\n" not in str(refused.value)
 
@@ -103,4 +104,4 @@ def test_a_bad_file_stops_the_start(env: Any, tmp_path: Path, content: bytes) ->
     """A file that is no text, or too large, is named."""
     (tmp_path / "rules.json").write_bytes(content)
     with pytest.raises(BadSetting, match=r"MARU_CHANNEL_RULES: .*rules\.json"):
-        env(CHANNEL_RULES="rules.json")
+        env(**BACKEND, CHANNEL_RULES="rules.json")

@@ -15,10 +15,10 @@ def handlers(publisher: Publisher, history: History) -> Handlers:
     """The commands that write to the log and read it."""
 
     async def send(session: Session, command: Send, reply: Reply) -> None:
-        reply(sent(await publisher.send(session.identity, command)))
+        reply(sent(await publisher.send(session.identity, command, session)))
 
     async def edit(session: Session, command: Edit, reply: Reply) -> None:
-        appended = await publisher.edit(session.identity, command)
+        appended = await publisher.edit(session.identity, command, session)
         reply(Done(_written(appended), appended.event.offset))
 
     async def delete(session: Session, command: Delete, reply: Reply) -> None:

@@ -15,8 +15,8 @@ from server.application.life.drainer import NOTICES_PER_TURN, Drainer, DrainTimi
 from server.domain.identity import SessionId
 from server.domain.outcomes import DrainEnd
 from server.domain.pushes import SessionDraining
-from server.ports.connections import ConnectionId, Connections
-from server.ports.metrics import SILENT, DrainMetrics
+from server.ports.connections import ConnectionId, Connections, DrainMetrics
+from server.ports.metrics import SILENT
 
 TIMING = DrainTiming(20.0)
 
