@@ -1,4 +1,4 @@
-"""Circuit breakers: stop asking for a while whoever does not answer."""
+"""Circuit breakers: stop calling a service for a while if it does not answer."""
 
 from collections import deque
 

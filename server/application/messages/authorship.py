@@ -21,5 +21,5 @@ def authorize_edit(identity: Identity, message: Message) -> None:
 
 
 def moderator(identity: Identity, message: Message) -> Author | None:
-    """Return who changes the message, if that is not its author."""
+    """Return the user that changes the message, if that is not its author."""
     return None if identity.user == message.author.id else identity.author
