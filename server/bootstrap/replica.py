@@ -31,7 +31,6 @@ from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
-from server.bootstrap.numbers import Numbers
 from server.bootstrap.orders import Heeded
 from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
@@ -87,7 +86,8 @@ class Replica:
     """Forget buckets that are full."""
 
     def loops(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        """The tasks that run until the end of the process. If a task ends by itself, the process ends."""
+        """The tasks that run until the end of the process, beside the lease. If a task ends by itself, the process
+        ends."""
         return (
             self.hub.run(),
             self.hub.compare(),
@@ -99,7 +99,6 @@ class Replica:
             self.chat.eio.registry.run(),
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
-            self.lease.run(Numbers(self.snapshot, self.traffic, self.metrics)),
             *self.stores.bus.loops,
             *self.webhooks.dispatchers.loops(),
             forget_full(self.sweeps),

@@ -22,6 +22,7 @@ from server.bootstrap.asking import open_hooks
 from server.bootstrap.backends import has_own_port
 from server.bootstrap.clients import tell_of_proxies
 from server.bootstrap.keys import tell_of_doubts
+from server.bootstrap.numbers import Numbers
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.room import Room, find_room
 from server.bootstrap.snapshots import snapshot
@@ -64,7 +65,8 @@ async def _serve(
     settings: Settings, stop: asyncio.Event, stores: Stores, tasks: asyncio.TaskGroup, resources: AsyncExitStack
 ) -> None:
     replica = compose(settings, stores, tasks, resources, await open_hooks(settings, resources))
-    for loop in replica.loops():
+    numbers = Numbers(partial(snapshot, replica), replica.traffic, replica.metrics)
+    for loop in (*replica.loops(), replica.lease.run(numbers)):
         tasks.create_task(loop)
     resources.enter_context(Reloading(settings, replica.backends.keys))
     listeners = await resources.enter_async_context(Listeners())
