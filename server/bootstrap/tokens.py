@@ -1,7 +1,7 @@
 """Tokens as the settings say: verifying and making."""
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
@@ -35,8 +35,8 @@ def tell_of_any_issuer(settings: Settings) -> None:
 class Tokens:
     """The verifier of tokens, and the issuer of its keys, if they come from one."""
 
-    def __init__(self, settings: Settings, metrics: TokenMetrics) -> None:
-        self._issuer = _issuer(settings, metrics)
+    def __init__(self, settings: Settings, metrics: TokenMetrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._issuer = _issuer(settings, metrics, clock)
         self.verifier = _verifier(settings, self._issuer or FixedKeys(*token_keys(settings)), metrics)
 
     def loops(self, sessions: Sessions) -> tuple[Coroutine[Any, Any, None], ...]:
@@ -74,11 +74,11 @@ class Tokens:
         return 0 if self._issuer is None else len(self._issuer.good)
 
 
-def _issuer(settings: Settings, metrics: TokenMetrics) -> IssuerKeys | None:
+def _issuer(settings: Settings, metrics: TokenMetrics, clock: Callable[[], float]) -> IssuerKeys | None:
     if settings.jwt_jwks_url is None:
         return None
     fetch = fetcher(settings.jwt_jwks_url, f"Maru/{VERSION}")
-    return IssuerKeys(fetch, time.monotonic, Random(), metrics)  # noqa: S311  # jitter
+    return IssuerKeys(fetch, clock, Random(), metrics)  # noqa: S311  # jitter
 
 
 def _verifier(settings: Settings, keys: KeySource, metrics: TokenMetrics) -> JwtVerifier:

@@ -111,7 +111,7 @@ class Issuer:
     async def _up(self) -> None:
         app = web.Application()
         app.router.add_get("/keys", self._handle)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.0)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "localhost", self._port, ssl_context=self._tls).start()
 
