@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from server.api.backends import broadcast, history, messages, openapi
+from server.api.backends import broadcast, history, members, messages, openapi, revocations
 from server.api.backends.table import PREFIX, Call, Operation, Reply, Table
 from server.domain.errors import MaruError
 
@@ -15,6 +15,8 @@ OPERATIONS: Table = [
     *messages.operations(NOBODY),
     *history.operations(NOBODY),
     *broadcast.operations(NOBODY),
+    *revocations.operations(NOBODY),
+    *members.operations(NOBODY),
     *openapi.operations([]),
 ]
 
@@ -26,6 +28,7 @@ AUTHOR = {"id": "alice", "name": "Alice"}
 BODIES: dict[str, dict[str, Any]] = {
     "postMessage": {"author": AUTHOR, "text": "hi"},
     "editMessage": {"text": "ho"},
+    "revoke": {"user": "alice"},
     "broadcast": {"author": AUTHOR, "text": "hi", "channels": ["room:1"]},
 }
 """A body for each operation that has one."""

@@ -42,7 +42,7 @@ class Stage:
             "MARU_API_KEYS": LISTED,
             "MARU_API_KEYS_FILE": str(self.file),
             "MARU_API_PORT": str(self.port),
-            "MARU_LIMITS": '{"api_key": [50, 20]}',
+            "MARU_LIMITS": '{"api_key": [1, 20]}',
             "MARU_LOG_LEVEL": "debug",
         }
         self.server = ServerProcess(folder, env)
@@ -102,7 +102,7 @@ async def test_keys_of_a_file(stage: Stage) -> None:
         answers = [await backend.post("room:1") for _ in range(30)]
         refused = next(each for each in answers if each.status == 429)
         assert (refused.body["error"]["details"], refused.headers["Retry-After"]) == ({"limit": "api_key"}, "1")
-        assert 1 <= refused.body["error"]["retry_after_ms"] <= 21
+        assert 1 <= refused.body["error"]["retry_after_ms"] <= 1_000
     assert await stage.status(LISTED, "POST") == 200
 
 
@@ -125,7 +125,7 @@ async def test_a_key_is_shown_nowhere(stage: Stage) -> None:
     assert await stage.server.terminate() == 0
     seen.append(stage.server.output)
     assert [key for key in keys for text in seen if key in text] == []
-    assert len([line for line in stage.server.lines if line.get("key") in {"shop", "key-1"}]) == 12
+    assert len([line for line in stage.server.lines if line.get("key") in {"shop", "key-1"}]) == 6
 
 
 async def test_a_drain(stage: Stage) -> None:
