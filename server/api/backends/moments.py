@@ -49,7 +49,7 @@ Moment = Annotated[
                 {"type": "string", "format": "date-time"},
                 {"type": "number", "minimum": 0},
             ],
-            "examples": ["2026-11-29T12:00:00Z", 1_796_000_000],
+            "examples": ["2025-11-29T12:00:00Z", 1_764_000_000],
         }
     ),
 ]
