@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from maru_backend.calls import Calls, Json, Request
+from maru_backend.calls import TIMEOUT, Calls, Json, Request
 from maru_backend.errors import MaruError
 from maru_backend.values import Delivery, deliveries, parsed
 
@@ -28,6 +28,8 @@ async def broadcast(calls: Calls, channels: Sequence[str], content: Json, key: s
         except MaruError as failure:
             if len(outcomes) < len(channels):
                 raise
+            if failure.code == TIMEOUT:
+                break  # the time was up during this try: the outcomes before it tell more
             results = tuple(Delivery(channels[place], error=failure) for place in open_places)
         outcomes.update(zip(open_places, results, strict=True))
         open_places = [place for place in open_places if _may_pass(outcomes[place])]

@@ -73,6 +73,11 @@ class Calls:
         """Of the server, as it was given."""
         return str(self._url)
 
+    @property
+    def patience(self) -> Patience:
+        """How long calls are tried."""
+        return self._patience
+
     async def __aenter__(self) -> Self:
         if self._session is not None:
             raise RuntimeError("entered already: make another client")

@@ -1,15 +1,21 @@
 """Operations on users: out of a channel, out altogether, their tokens."""
 
+import asyncio
 from datetime import datetime
-from typing import Any
 
 from maru_backend import values
-from maru_backend.calls import new_key, segment
+from maru_backend.calls import Request, new_key, segment
 from maru_backend.operations import Operations, given
-from maru_backend.values import Erasure, Revocation
+from maru_backend.values import Erasure, Revocation, parsed
 
-ERASE_WAIT_S = 8
-"""How long the server may work before it answers: less than a try takes at most."""
+ERASE_S = 600.0
+"""For 100,000 messages of one user, and some more."""
+
+WAIT_S = 5.0
+"""So long a request waits for the end of an erasure; the next goes on to wait."""
+
+PAUSE_S = 0.2
+"""Between two such requests: a server that stops answers at once."""
 
 
 class Users(Operations):
@@ -32,12 +38,23 @@ class Users(Operations):
         by the time that is returned end."""
         return await self._call("askRefresh", "POST", f"/users/{segment(user)}/refresh", values.expiry)
 
-    async def erase_messages(self, user: str, *, key: str | None = None) -> Erasure:
-        """Erase all messages of a user, in all channels. Returns within 10 s: if it is not `done` by then, the server
-        goes on, and the same call, with the same `key`, tells how far it is."""
-        more: dict[str, Any] = {"query": {"wait_s": ERASE_WAIT_S}, "key": key or new_key()}
-        path = f"/users/{segment(user)}/messages"
-        return await self._call("eraseMessages", "DELETE", path, values.erasure, **more)
+    async def erase_messages(self, user: str, *, within: float = ERASE_S, key: str | None = None) -> Erasure:
+        """Erase all that a user has written, in all channels, from every store, page and replay.
+
+        Returns when all of it is gone; or after `within` seconds, with `done` false: the server goes on with it, also
+        through crashes, and a call with the `key` of the result waits for the same erasure again.
+        """
+        loop, key = asyncio.get_running_loop(), key or new_key()
+        deadline = loop.time() + within
+        path, longest = f"/users/{segment(user)}/messages", min(WAIT_S, self._calls.patience.attempt / 2)
+        while True:
+            wait_s = int(max(0.0, min(longest, deadline - loop.time())))
+            request = Request("eraseMessages", "DELETE", path, query={"wait_s": wait_s}, key=key)
+            answer = await self._calls.answer(request)
+            erasure = parsed(lambda body: Erasure(body["erased"], body["done"], key), answer)
+            if erasure.done or loop.time() + PAUSE_S >= deadline:
+                return erasure
+            await asyncio.sleep(PAUSE_S)
 
     async def revoke(
         self,

@@ -127,10 +127,12 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """How many messages of a user are erased. `done`: there are no more."""
+    """How many messages of a user are erased, and whether that is all. Asked again with the same `key`, the server
+    tells how far it is."""
 
     erased: int
     done: bool
+    key: str
 
 
 def parsed(read: Callable[[Json], T], body: Json) -> T:
@@ -176,11 +178,6 @@ def revocation(body: Json) -> Revocation:
 def revocations(body: Json) -> tuple[Revocation, ...]:
     """Read a list of them."""
     return tuple(revocation(each) for each in body["revocations"])
-
-
-def erasure(body: Json) -> Erasure:
-    """Read how far an erasure is."""
-    return Erasure(body["erased"], body["done"])
 
 
 def expiry(body: Json) -> datetime:

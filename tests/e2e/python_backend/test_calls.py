@@ -236,6 +236,20 @@ async def test_a_client_is_entered_once_and_closed() -> None:
                 await closed
 
 
+async def test_an_erasure_is_asked_for_until_it_is_done() -> None:
+    """Under one key, and each time for less than a try may last; or until its time is over."""
+    undone, done = (200, {"erased": 5, "done": False}), (200, {"erased": 9, "done": True})
+    async with Scripted.serving(undone, LOST, undone, done) as server, client(server.url) as backend:
+        erasure = await backend.erase_messages("a/b")
+    assert (erasure.erased, erasure.done) == (9, True)
+    assert {heard.key for heard in server.heard} == {erasure.key}
+    assert {heard.raw_path for heard in server.heard} == {"/api/v1/users/a%2Fb/messages?wait_s=1"}
+    async with Scripted.serving(undone) as server, client(server.url) as backend:
+        erasure = await backend.erase_messages("ann", within=0.5, key="mine")
+    assert (erasure.erased, erasure.done, erasure.key) == (5, False, "mine")
+    assert len(server.heard) > 1
+
+
 # Broadcasts
 
 

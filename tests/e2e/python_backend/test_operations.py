@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from maru_backend import Author, Erasure, MaruBackend, MaruError, Message, Tombstone
+from maru_backend import Author, MaruBackend, MaruError, Message, Tombstone
 from tests.clients.raw import RawSocket
 from tests.e2e.python_backend.conftest import KEY, client_of
 from tests.harness.server import ServerProcess
@@ -153,6 +153,20 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
         assert abs((ends - datetime.fromisoformat(body["expires_at"])).total_seconds()) < 5
 
 
+@of("eraseMessages")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    for number in range(3):
+        await backend.post_message(f"{name}:{number}", "ines", "forget me")
+        await backend.post_message(f"{name}:{number}", "jane", "keep me")
+    erasure = await backend.erase_messages("ines")
+    assert (erasure.erased, erasure.done) == (3, True)
+    assert await backend.erase_messages("ines", key=erasure.key) == erasure
+    gone, kept = (await backend.read_messages(f"{name}:1")).messages
+    assert isinstance(gone, Tombstone)
+    assert isinstance(kept, Message)
+    assert (await backend.erase_messages("nobody")).erased == 0
+
+
 @of("revoke")
 async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     async with session_of(server, "frida", name) as client:
@@ -181,17 +195,6 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert made not in await backend.read_revocations()
     with pytest.raises(MaruError, match="not_found"):
         await backend.lift_revocation(made.id)
-
-
-@of("eraseMessages")
-async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
-    user = f"eraser/{name}"
-    for number in range(3):
-        await backend.post_message(name, user, f"number {number}")
-    assert await backend.erase_messages(user, key="once") == Erasure(3, done=True)
-    assert await backend.erase_messages(user, key="once") == Erasure(3, done=True)
-    assert await backend.erase_messages(user) == Erasure(0, done=True)
-    assert all(isinstance(each, Tombstone) for each in (await backend.read_messages(name)).messages)
 
 
 async def operations(server: ServerProcess) -> set[str]:
