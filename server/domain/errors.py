@@ -99,7 +99,7 @@ class TokenInQuery(Unauthenticated):
 class PermissionDenied(MaruError):
     code = "permission_denied"
     status = 403
-    meaning = "The token's grants do not allow this action in this channel."
+    meaning = "The token's grants do not allow this action in this channel, or a backend has removed the user from it."
     remedy = "Do not retry; ask for the grant, then `auth:refresh`."
 
 
