@@ -1,10 +1,12 @@
 """The demo page in Chromium when the server says no: people read why, in words, and what will happen next."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from aiohttp import web
 from playwright.async_api import expect
 
 from maru_backend import MaruBackend
@@ -12,6 +14,12 @@ from tests.harness.page import DESKTOP, ChatPage, chromium
 from tests.harness.server import ServerProcess
 
 KEY = "a-key-of-the-tests-for-the-demo-page"
+
+HOOK_SECRET = "whsec_bWFydS10ZXN0cy1vZi10aGUtZGVtby1wYWdlLTEyMw=="
+
+RULES = {"room:lobby": {"hooks": ["send"]}, "room:club": {"hooks": ["join"]}}
+
+REASONS = {"send": "No links in this room, please", "join": "Members only"}
 
 Visit = Callable[[str], Awaitable[ChatPage]]
 
@@ -56,6 +64,44 @@ async def test_a_channel_that_is_not_granted(tmp_path: Path) -> None:
         await expect(page.composer).to_be_disabled()
         await expect(page.messages).to_contain_text("You have no access to this channel.")
         await page.picture("refused-channel")
+
+
+@asynccontextmanager
+async def moderation() -> AsyncIterator[str]:
+    """An application that is asked before joins and sends: it refuses links, and lets nobody into the club."""
+
+    async def judge(request: web.Request) -> web.Response:
+        asked = await request.json()
+        bad = asked["hook"] == "join" or "http" in asked["text"]
+        verdict = {"action": "reject", "reason": REASONS[asked["hook"]]} if bad else {"action": "accept"}
+        return web.json_response(verdict)
+
+    app = web.Application()
+    app.router.add_post("/", judge)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+async def test_rules_of_the_application_speak_for_themselves(tmp_path: Path) -> None:
+    """Refusals by a hook are told with the reason that the application gave; what it accepts is sent."""
+    async with moderation() as url:
+        env = {"MARU_HOOK_URL": url, "MARU_HOOK_SECRET": HOOK_SECRET, "MARU_CHANNEL_RULES": json.dumps(RULES)}
+        async with page_of(tmp_path, env) as (_, visit):
+            page = await visit("alice")
+            await page.say("Good morning")
+            await page.sees("Good morning")
+            await page.say("Buy at http://spam.example")
+            refused = await page.sees("Buy at http://spam.example", "failed")
+            await expect(refused).to_contain_text("Not sent: it was refused here: “No links in this room, please”")
+            await page.picture("refused-by-rule")
+            await page.add("room:club")
+            await expect(page.messages).to_contain_text("You have no access to this channel: “Members only”.")
+            await page.picture("refused-club")
 
 
 async def test_a_backend_removes_asks_ends_and_revokes(tmp_path: Path) -> None:
