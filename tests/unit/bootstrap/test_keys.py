@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from server.bootstrap.keys import check_key, tell_of_doubts, token_keys
+from server.domain.outcomes import KeyOrigin
 from server.settings.choices import Development
 from server.settings.errors import BadSetting, StartRefused
 from server.settings.model import Settings
@@ -88,6 +89,20 @@ def test_fit_keys_pass() -> None:
     assert [key.algorithm for key in token_keys(settings(secret=SECRET))] == ["HS256"]
     check_key(settings(public_key=pem(PRIVATE_KEY)))
     assert [key.algorithm for key in token_keys(settings(public_key=pem(PRIVATE_KEY)))] == ["EdDSA"]
+
+
+def test_a_previous_secret_is_the_second_key() -> None:
+    """With its end, if it has one; one that is unfit is named by its variable. A secret of a simple pattern passes."""
+    held: dict[str, Any] = {"jwt_secret": SecretStr("k7" * 20), "jwt_secret_previous": SecretStr("j6" * 20)}
+    given = Settings(_env_file=None, **held, jwt_secret_previous_until="2027-01-31T12:00:00Z")
+    check_key(given)
+    assert [(key.origin, key.until_s) for key in token_keys(given)] == [
+        (KeyOrigin.CURRENT, None),
+        (KeyOrigin.PREVIOUS, 1_801_396_800.0),
+    ]
+    pasted = SecretStr("-----BEGIN PUBLIC KEY-----\ncanary\n-----END PUBLIC KEY-----\n")
+    with pytest.raises(BadSetting, match="MARU_JWT_SECRET_PREVIOUS: empty, or a PEM key or JWK"):
+        token_keys(Settings(_env_file=None, **{**held, "jwt_secret_previous": pasted}))
 
 
 def test_development_may_have_no_key_yet() -> None:
