@@ -1,6 +1,7 @@
 """Keys: the settings' key is judged, in one line that names the variable, without the key in it."""
 
 import re
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_fit_keys_pass() -> None:
 def test_a_previous_secret_is_the_second_key() -> None:
     """With its end, if it has one; one that is unfit is named by its variable. A secret of a simple pattern passes."""
     held: dict[str, Any] = {"jwt_secret": SecretStr("k7" * 20), "jwt_secret_previous": SecretStr("j6" * 20)}
-    given = Settings(_env_file=None, **held, jwt_secret_previous_until="2027-01-31T12:00:00Z")
+    given = Settings(_env_file=None, **held, jwt_secret_previous_until=datetime(2027, 1, 31, 12, tzinfo=UTC))
     check_key(given)
     assert [(key.origin, key.until_s) for key in token_keys(given)] == [
         (KeyOrigin.CURRENT, None),
