@@ -18,6 +18,7 @@ from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
 from server.domain.gcra import Rate
 from server.ports.message_log import MessageLog
+from tests.contracts.webhook_stores import InMemory, InRedis, InSqlite, LosingStore, WebhookStore
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
@@ -155,3 +156,21 @@ async def log(store: LogStore) -> AsyncIterator[MessageLog]:
 def channel() -> ChannelName:
     """A channel that no other test uses: the store may be shared."""
     return ChannelName(f"contract:{next(_numbers)}")
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStore:
+    """A store of each kind, empty."""
+    match request.param:
+        case "memory":
+            return InMemory()
+        case "sqlite":
+            return InSqlite(tmp_path)
+        case _:
+            return InRedis(request.getfixturevalue("redis_server"))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def losing_store(request: pytest.FixtureRequest) -> LosingStore:
+    """A store of each kind that can lose a channel, empty."""
+    return InMemory() if request.param == "memory" else InRedis(request.getfixturevalue("redis_server"))

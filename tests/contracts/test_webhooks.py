@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -15,29 +14,11 @@ from server.domain.errors import BadRequest, Conflict
 from server.domain.messages import Position
 from server.domain.replicas import ReplicaId
 from server.ports.webhooks import Webhooks
-from tests.contracts.webhook_stores import LETTERS, InMemory, InRedis, InSqlite, LosingStore, Owing, WebhookStore
+from tests.contracts.webhook_stores import LETTERS, LosingStore, Owing, WebhookStore
 from tests.doubles.samples import NOW_MS, new_message, some_id
 
 ONE, TWO = ReplicaId("one"), ReplicaId("two")
 CRM = "crm"
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStore:
-    """A store of each kind, empty."""
-    match request.param:
-        case "memory":
-            return InMemory()
-        case "sqlite":
-            return InSqlite(tmp_path)
-        case _:
-            return InRedis(request.getfixturevalue("redis_server"))
-
-
-@pytest.fixture(params=["memory", "redis"])
-def losing_store(request: pytest.FixtureRequest) -> LosingStore:
-    """A store of each kind that can lose a channel, empty."""
-    return InMemory() if request.param == "memory" else InRedis(request.getfixturevalue("redis_server"))
 
 
 @pytest.fixture

@@ -94,7 +94,6 @@ class InSqlite(WebhookStore):
             max_age_ms=MAX_AGE_MS,
             now_ms=self.clock,
             monotonic_ms=self.clock,
-            sweep_interval_s=0.05,
         )
         async with log:
             yield Owing(log, SqliteWebhooks(log, self.clock, dead_letters=LETTERS))
