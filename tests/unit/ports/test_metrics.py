@@ -19,6 +19,8 @@ def test_the_silent_one_knows_every_call() -> None:
         "origin": KeyOrigin.CURRENT,
         "outcome": JwksFetch.OK,
         "not_resumable": None,
+        "operation": "x",
+        "status": 200,
         "source": ReplaySource.LOG,
         "active": True,
         "how": DrainEnd.LEFT,
