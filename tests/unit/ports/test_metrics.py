@@ -29,5 +29,5 @@ def test_the_silent_one_knows_every_call() -> None:
     assert len(calls) >= 16
     for name in calls:
         call = getattr(SILENT, name)
-        given = [arguments[needed] for needed in inspect.signature(call).parameters if needed != "count"]
+        given = [arguments.get(needed, "x") for needed in inspect.signature(call).parameters if needed != "count"]
         assert call(*given) is None
