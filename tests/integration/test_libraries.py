@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +10,15 @@ import pytest
 import socketio
 
 from server.gateway.websocket.connection import PART_WAIT_S
-from tests.clients.javascript import node
-from tests.harness.program import Program
-from tests.harness.server import ROOT, ServerProcess
+from tests.clients.library import CALM_S, Line, Page
+from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
-from tests.harness.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHAT = "/chat"
-CALM_S = 40.0
-"""The longest that a library may take to come back."""
-
 QUIET_S = 2.0
 """How long a library is watched that must not come back. It would come back within a tenth of that."""
-
-Line = dict[str, Any]
-
-
-class Page:
-    """A Node process with socket.io-client. Use as an async context manager; `lines` is what it said."""
-
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-        self._changed = asyncio.Event()
-        self._program = Program(*node(ROOT / "tests/clients/options.mjs"), react=self._heard)
-
-    async def __aenter__(self) -> "Page":
-        await self._program.__aenter__()
-        return self
-
-    async def __aexit__(self, *failure: Any) -> None:
-        await self._program.__aexit__(*failure)
-
-    def do(self, what: str, name: str, **fields: object) -> None:
-        """Give a command."""
-        self._program.say({"do": what, "name": name, **fields})
-
-    def of(self, name: str, kind: str) -> list[Line]:
-        """What a socket has said of a kind."""
-        return [line for line in self.lines if (line["name"], line["is"]) == (name, kind)]
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for a line after which this holds."""
-        await until(holds, self._changed, CALM_S, lambda: str(self.lines[-5:]))
-
-    def _heard(self, line: Line) -> None:
-        self.lines.append(line)
-        self._changed.set()
 
 
 def ends(server: ServerProcess) -> list[str]:

@@ -64,6 +64,7 @@ class Obeying:
         self._sessions = sessions
         self._subscriptions = subscriptions
         self._mover = mover
+        self._told = False  # of an unknown order
 
     async def run(self) -> None:
         """Obey until cancelled. An order at which the program fails is logged, and holds up no other."""
@@ -102,9 +103,15 @@ class Obeying:
                 for session in self._sessions.of(user):
                     self._sessions.ask(session, heard)
             case UnknownOrder():
-                _log.warning("control.order_unknown", remedy="a newer version gives it; update this replica")
+                self._tell_of_unknown()
             case _:
                 assert_never(heard)
+
+    def _tell_of_unknown(self) -> None:
+        """Say it once: a newer version may give thousands."""
+        if not self._told:
+            _log.warning("control.order_unknown", remedy="a newer version gives it; update this replica")
+        self._told = True
 
     async def _load(self) -> None:
         """Take the store's entries in place of those in memory, and bring the sessions in line with them."""
@@ -119,11 +126,14 @@ class Obeying:
 
     async def _read(self) -> Held:
         """Read the store, however long it is away."""
+        told = False
         while True:
             try:
                 return await self._store.load()
             except MaruError as error:
-                _log.warning("control.not_loaded", problem=error.message, admits=self._revoked.loaded.is_set())
+                if not told:
+                    _log.warning("control.not_loaded", problem=error.message, admits=self._revoked.loaded.is_set())
+                told = True
             await asyncio.sleep(RETRY_S)
 
     async def _revoke(self, revocation: Revocation) -> None:

@@ -232,13 +232,18 @@ def test_a_store_that_stays_away_at_the_start() -> None:
         house = House()
         house.tokens.issue("good", identity("alice"))
         house.store.away = True
-        async with house.living():
-            with pytest.raises(Unavailable):
-                await house.sessions.admit("good")
-            assert asyncio.get_running_loop().time() >= COMMAND_DEADLINE_S
-            house.store.away = False
-            await asyncio.sleep(RETRY_S)
-            assert (await house.sessions.admit("good")).user == ALICE
+        with capture_logs() as lines:
+            async with house.living():
+                with pytest.raises(Unavailable):
+                    await house.sessions.admit("good")
+                assert asyncio.get_running_loop().time() >= COMMAND_DEADLINE_S
+                house.store.away = False
+                await asyncio.sleep(RETRY_S)
+                assert (await house.sessions.admit("good")).user == ALICE
+        assert [(line["event"], line.get("admits")) for line in lines] == [
+            ("control.not_loaded", False),
+            ("control.loaded", None),
+        ]
 
     virtually(scenario)
 
@@ -579,11 +584,12 @@ def test_a_store_that_says_nothing() -> None:
 
 
 async def test_an_order_that_fails_holds_up_nobody(house: House) -> None:
-    """It is logged, without names; so is an order of a newer version. The next one is obeyed."""
+    """It is logged, without names; so is, once, an order of a newer version. The next one is obeyed."""
     house.session("alice's", identity("alice"))
     house.sockets.broken = True
     with capture_logs() as lines:
         await house.removing.end(ALICE, reconnect=True)
+        await house.control.append(UnknownOrder())
         await house.control.append(UnknownOrder())
         await house.removing.end(ALICE)
         await house.obeyed()
