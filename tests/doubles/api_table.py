@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from server.api.backends import broadcast, history, members, messages, openapi, revocations
+from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations
 from server.api.backends.table import PREFIX, Call, Operation, Reply, Table
 from server.domain.errors import MaruError
 
@@ -17,6 +17,7 @@ OPERATIONS: Table = [
     *broadcast.operations(NOBODY),
     *revocations.operations(NOBODY),
     *members.operations(NOBODY),
+    *erasures.operations(NOBODY, NOBODY),
     *openapi.operations([]),
 ]
 
