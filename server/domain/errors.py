@@ -99,8 +99,11 @@ class TokenInQuery(Unauthenticated):
 class PermissionDenied(MaruError):
     code = "permission_denied"
     status = 403
-    meaning = "The token's grants do not allow this action in this channel, or a backend has removed the user from it."
-    remedy = "Do not retry; ask for the grant, then `auth:refresh`."
+    meaning = (
+        "The token's grants do not allow this action in this channel, a backend has removed the user from it, or a "
+        "hook refuses it."
+    )
+    remedy = "Do not retry; ask for the grant, then `auth:refresh`. Show `details.reason`, if it is there."
 
 
 class NotJoined(MaruError):
@@ -160,7 +163,10 @@ class Unavailable(MaruError):
     code = "unavailable"
     retryable = True
     status = 503
-    meaning = "The message log or the broker cannot be reached; the command may or may not have taken effect."
+    meaning = (
+        "The message log or the broker cannot be reached, or a hook gives no verdict; the command may or may not have "
+        "taken effect."
+    )
     remedy = "Back off, then send the same command with the same key."
 
 
