@@ -1,12 +1,13 @@
-"""The HTTP API of backends, wired: keys, table and door."""
+"""The HTTP API of backends, wired: keys, table and door; and their webhooks."""
 
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
-from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations
+from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations, webhooks
 from server.api.backends.door import Door
 from server.api.backends.table import Table
 from server.api.probes import Readiness
@@ -19,6 +20,7 @@ from server.bootstrap import orders
 from server.bootstrap.api_keys import read_keys
 from server.bootstrap.ids import new_message_id
 from server.bootstrap.stores.open import Stores
+from server.bootstrap.webhooks import WiredWebhooks, compose_webhooks
 from server.domain.backends import ApiKeys
 from server.domain.rates import Bucket
 from server.ports.metrics import Metrics
@@ -27,24 +29,31 @@ from server.settings.model import Settings
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The parts of the API."""
+    """The parts of the API, and of webhooks."""
 
     door: Door
     table: Table
     keys: ApiKeys
     eraser: Eraser
+    webhooks: WiredWebhooks
     sweep: Callable[[], None]
     """Forgets buckets that are full."""
 
 
 def compose(
-    settings: Settings, stores: Stores, metrics: Metrics, readiness: Readiness, check_read: Callable[[], None]
+    settings: Settings,
+    stores: Stores,
+    metrics: Metrics,
+    readiness: Readiness,
+    check_read: Callable[[], None],
+    resources: AsyncExitStack,
 ) -> Backends:
-    """Wire the parts. Backends write past the limits of single users, and past slow mode: their key has a rate."""
+    """Wire the parts; `resources` closes them. Backends write past the limits of single users, and past slow mode: a key
+    has a rate."""
     keys, rates = ApiKeys(read_keys(settings)), KeyRates(settings.limits, time.monotonic)
     publisher = Publisher(stores.log, stores.bus.broadcast, time.time_ns, new_message_id, metrics)
     door = Door(keys, rates.take, lambda: readiness.stopping, lambda: str(new_message_id(now_ms())), metrics)
-    eraser = _eraser(settings, stores)
+    eraser, told = _eraser(settings, stores), compose_webhooks(settings, stores, resources)
     table: Table = [
         *messages.operations(publisher),
         *history.operations(History(stores.log, check_read)),
@@ -52,9 +61,10 @@ def compose(
         *revocations.operations(orders.revoking(settings, stores)),
         *members.operations(orders.removing(stores)),
         *erasures.operations(eraser, lambda: readiness.stopping),
+        *webhooks.operations(told.dead_letters),
     ]
     table += openapi.operations(table)
-    return Backends(door, table, keys, eraser, rates.sweep)
+    return Backends(door, table, keys, eraser, told, rates.sweep)
 
 
 def _eraser(settings: Settings, stores: Stores) -> Eraser:

@@ -26,7 +26,7 @@ from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.sessions.sessions import Sessions
-from server.bootstrap import backends, clients, webhooks
+from server.bootstrap import backends, clients
 from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
@@ -35,7 +35,6 @@ from server.bootstrap.orders import Heeded
 from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
-from server.bootstrap.webhooks import WiredWebhooks
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
@@ -80,7 +79,6 @@ class Replica:
     heeded: Heeded
     obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
     """The tasks that obey orders of backends."""
-    webhooks: WiredWebhooks
     asks: Asks
     sweeps: tuple[Callable[[], None], ...]
     """Forget buckets that are full."""
@@ -100,7 +98,7 @@ class Replica:
             collect_when_idle(),
             measure_lag(self.metrics, self.overload, time.monotonic),
             *self.stores.bus.loops,
-            *self.webhooks.dispatchers.loops(),
+            *self.backends.webhooks.dispatchers.loops(),
             forget_full(self.sweeps),
         )
 
@@ -202,7 +200,7 @@ def compose(
         metrics=counters,
     )
     connections = SocketConnections(chat.eio, rooms, transport)
-    api = backends.compose(settings, stores, counters, readiness, overload.check_read)
+    api = backends.compose(settings, stores, counters, readiness, overload.check_read, resources)
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
     sweeps = (*(each.sweep for each in (limiter, slow_mode, fresh) if each is not None), api.sweep)
     return Replica(
@@ -222,7 +220,6 @@ def compose(
         Lease(stores.bus.replicas, lambda: _state(readiness)),
         heeded,
         heeded.loops(stores, sessions, subscriptions, connections, tasks, counters),
-        webhooks.compose(settings, stores, resources),
         asks,
         sweeps,
     )

@@ -80,7 +80,7 @@ async def _serve(
     await asyncio.gather(
         replica.drainer.run(),
         replica.backends.door.finish(settings.drain_timeout - LAST_S),
-        replica.webhooks.dispatchers.stop(settings.drain_timeout - LAST_S),
+        replica.backends.webhooks.dispatchers.stop(settings.drain_timeout - LAST_S),
     )
     await replica.lease.leave()
     raise _Stopped
@@ -139,7 +139,7 @@ def _internal(replica: Replica, *, with_api: bool) -> web.Application:
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
     exposition = Exposition(
-        replica.metrics, replica.traffic, partial(snapshot, replica), VERSION, [replica.webhooks.metrics]
+        replica.metrics, replica.traffic, partial(snapshot, replica), VERSION, [replica.backends.webhooks.metrics]
     )
     app.add_routes(metrics.routes(exposition.render))
     if with_api:

@@ -28,7 +28,7 @@ class WiredWebhooks:
     metrics: WebhookCounters
 
 
-def compose(settings: Settings, stores: Stores, resources: AsyncExitStack) -> WiredWebhooks:
+def compose_webhooks(settings: Settings, stores: Stores, resources: AsyncExitStack) -> WiredWebhooks:
     """Wire the parts. `resources` closes their connections."""
     clocks, metrics = Clocks(time.monotonic, now_ms), WebhookCounters(each.name for each in settings.webhooks)
     sender = HttpSender(f"Maru/{VERSION}")

@@ -66,6 +66,18 @@ class DeadLetter:
     failed_at: int
 
 
+@value
+class Replayed:
+    """The fate of dead letters that were sent again. `replayed` and `gone` are dead letters no longer: the endpoint has
+    the former, and the log no longer has the events of the latter. At a failure the rest is not tried: `failed` is the
+    answer to it. `more`: some letters were not tried."""
+
+    replayed: int = 0
+    gone: int = 0
+    failed: str | None = None
+    more: bool = False
+
+
 class Leads:
     """Which replica leads each endpoint, for stores that live in a single process. A lead takes `seconds`."""
 

@@ -1,9 +1,10 @@
-"""The bodies of requests to webhooks: `{type, timestamp, data}`, as Standard Webhooks has it."""
+"""The bodies of requests to webhooks: `{type, timestamp, data}`, as Standard Webhooks has it; and dead letters."""
 
 from collections.abc import Sequence
 
 import orjson
 
+from server.domain.dispatching import DeadLetter, Replayed
 from server.domain.events import MessageEvent
 from server.domain.messages import Position
 from server.domain.webhooks import ChannelGap, WebhookType, type_of
@@ -23,6 +24,30 @@ def notice(event: MessageEvent | ChannelGap) -> bytes:
 def batch(notices: Sequence[bytes], at: int) -> bytes:
     """Several events as the body of a request. Its time is that of its last event."""
     return _object("batch", at, b'{"events":[%b]}' % b",".join(notices))
+
+
+def dead_letters(letters: Sequence[DeadLetter], *, more: bool) -> Json:
+    """A page of dead letters."""
+    page: Json = {"letters": [_dead_letter(letter) for letter in letters]}
+    return page | ({"next": letters[-1].id} if more else {})
+
+
+def replayed(value: Replayed) -> Json:
+    """The fate of dead letters that were sent again."""
+    body: Json = {"replayed": value.replayed, "gone": value.gone, "more": value.more}
+    return body if value.failed is None else body | {"failed": value.failed}
+
+
+def _dead_letter(letter: DeadLetter) -> Json:
+    return {
+        "id": letter.id,
+        "channel": letter.channel,
+        "epoch": letter.epoch,
+        "first": letter.first,
+        "last": letter.last,
+        "reason": letter.reason,
+        "failed_at": timestamp(letter.failed_at),
+    }
 
 
 def _object(kind: str, at: int, data: bytes) -> bytes:

@@ -38,6 +38,8 @@ class Operation(StrEnum):
     END_SESSIONS = "endSessions"
     ASK_REFRESH = "askRefresh"
     ERASE_MESSAGES = "eraseMessages"
+    READ_DEAD_LETTERS = "readDeadLetters"
+    REPLAY_DEAD_LETTERS = "replayDeadLetters"
     READ_DESCRIPTION = "readDescription"
 
 

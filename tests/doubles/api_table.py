@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations
+from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations, webhooks
 from server.api.backends.table import PREFIX, Call, Operation, Reply, Table
 from server.domain.errors import MaruError
 
@@ -18,10 +18,11 @@ OPERATIONS: Table = [
     *revocations.operations(NOBODY),
     *members.operations(NOBODY),
     *erasures.operations(NOBODY, NOBODY),
+    *webhooks.operations(NOBODY),
     *openapi.operations([]),
 ]
 
-PATH = {"channel": "room:1", "id": "a-message", "user": "alice"}
+PATH = {"channel": "room:1", "id": "a-message", "user": "alice", "name": "crm"}
 """Values of the names in paths."""
 
 AUTHOR = {"id": "alice", "name": "Alice"}
@@ -31,6 +32,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "editMessage": {"text": "ho"},
     "revoke": {"user": "alice"},
     "broadcast": {"author": AUTHOR, "text": "hi", "channels": ["room:1"]},
+    "replayDeadLetters": {"ids": ["1"]},
 }
 """A body for each operation that has one."""
 

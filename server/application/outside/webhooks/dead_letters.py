@@ -1,10 +1,9 @@
 """Dead letters in the hands of operators: they are listed, and sent again."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from server.application.outside.webhooks.courier import Clocks, Courier
-from server.domain.dispatching import DeadLetter
+from server.domain.dispatching import DeadLetter, Replayed
 from server.domain.errors import NotFound
 from server.domain.webhooks import Outcome
 from server.ports.webhooks import Webhooks
@@ -16,18 +15,6 @@ REPLAY_S = 5.0
 """A call begins no further request after so long."""
 
 _PAGE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What became of letters. `replayed` and `gone` are dead letters no longer: the endpoint has the former, and the
-    log no longer has the events of the latter. At a failure the rest is not tried: `failed` is the answer to it.
-    `more`: some letters were not tried."""
-
-    replayed: int = 0
-    gone: int = 0
-    failed: str | None = None
-    more: bool = False
 
 
 class DeadLetters:

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from server.application.outside.webhooks import dead_letters as letters
-from server.application.outside.webhooks.dead_letters import DeadLetters, Replayed
+from server.application.outside.webhooks.dead_letters import DeadLetters
 from server.domain.channels import ChannelName
-from server.domain.dispatching import DeadLetter
+from server.domain.dispatching import DeadLetter, Replayed
 from server.domain.errors import NotFound
 from server.domain.messages import Position
 from server.domain.webhooks import Answer, Endpoint, Outcome, types_of
