@@ -48,7 +48,7 @@ def compose(
     check_read: Callable[[], None],
     resources: AsyncExitStack,
 ) -> Backends:
-    """Wire the parts; `resources` closes them. Backends write past the limits of single users, and past slow mode: a key
+    """Wire the parts; `resources` closes them. Backends write past the limits of users, and past slow mode: their key
     has a rate."""
     keys, rates = ApiKeys(read_keys(settings)), KeyRates(settings.limits, time.monotonic)
     publisher = Publisher(stores.log, stores.bus.broadcast, time.time_ns, new_message_id, metrics)

@@ -1,11 +1,15 @@
 """Webhooks of real servers: each event at least once, in the order of its channel, with the same id, whatever fails."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from tests.harness.backend import API_ENV, call
 from tests.harness.cluster import ready
@@ -15,6 +19,12 @@ from tests.harness.server import ServerProcess
 
 TAKEOVER_S = 20.0
 """The lead of a killed replica ends after 10 s, and another replica asks every 3 s; the machine may be busy."""
+
+OUTAGE_S = float(os.environ.get("WEBHOOK_OUTAGE_S", "1"))
+"""How long a receiver is away; 30 is a longer proof of the same."""
+
+CHANNELS = int(os.environ.get("WEBHOOK_CHANNELS", "4000"))
+"""Channels with events for an endpoint at the same time; 10000 is a longer proof of the same."""
 
 ROOMS = ("room:a", "room:b", "room:c")
 
@@ -173,3 +183,164 @@ async def test_a_drain_hands_over_at_once(tmp_path: Path, receiver: WebhookRecei
         assert await two.terminate() == 0
     assert receiver.offsets("crm", "room:a") == [1, 2, 3, 4, 5, 6]
     assert len(receiver.received["crm"]) == 6
+
+
+class Faulty:
+    """Endpoints that fail each in its own way, for the first event of `room:a`, and then take everything. `room:b` is
+    always taken. `poison` refuses the second event for ever; `gone` wants nothing more."""
+
+    NAMES = ("fails", "hangs", "redirects", "busy", "cut", "poison", "gone")
+
+    def __init__(self, receiver: WebhookReceiver) -> None:
+        self.receiver = receiver
+        self.mended = False
+        receiver.replies = {name: getattr(self, name) for name in self.NAMES}
+
+    def _fails_now(self, received: Received) -> bool:
+        first_of_a = received.channel == "room:a" and received.offsets == [1]
+        tries = [each for each in self.receiver.received[received.endpoint] if each.id == received.id]
+        return first_of_a and len(tries) == 1
+
+    async def fails(self, received: Received) -> int:
+        """A fault of the receiver."""
+        return 500 if self._fails_now(received) else 200
+
+    async def hangs(self, received: Received) -> int:
+        """No answer, longer than is waited for."""
+        if self._fails_now(received):
+            await asyncio.sleep(3_600)
+        return 200
+
+    async def redirects(self, received: Received) -> web.StreamResponse:
+        """Elsewhere: nobody goes there."""
+        if self._fails_now(received):
+            return web.Response(status=302, headers={"location": self.receiver.url("elsewhere")})
+        return web.Response()
+
+    async def busy(self, received: Received) -> web.StreamResponse:
+        """Later."""
+        if self._fails_now(received):
+            return web.Response(status=429, headers={"retry-after": "4"})
+        return web.Response()
+
+    async def cut(self, received: Received) -> int:
+        """No answer at all."""
+        if self._fails_now(received):
+            raise ConnectionResetError
+        return 200
+
+    async def poison(self, received: Received) -> int:
+        """Not this event."""
+        bad = received.channel == "room:a" and received.offsets == [2] and not self.mended
+        return 422 if bad else 200
+
+    async def gone(self, _: Received) -> int:
+        """No more."""
+        return 410
+
+    def tries(self, name: str, offset: int = 1) -> list[Received]:
+        """The requests for an event of `room:a`."""
+        return [each for each in self.receiver.received[name] if (each.channel, each.offsets) == ("room:a", [offset])]
+
+
+async def test_receivers_that_fail(tmp_path: Path, receiver: WebhookReceiver) -> None:
+    """5xx, a hang, 302, 429 with Retry-After, a reset: the same request comes again, later events wait for it, other
+    channels do not. Poison goes to the dead letters, and can be sent again. 410 is the end."""
+    faulty = Faulty(receiver)
+    told = setting(*(receiver.endpoint(name) for name in Faulty.NAMES))
+    async with ServerProcess(tmp_path, {"MARU_MESSAGE_LOG": "memory", **API_ENV, **told}) as server:
+        for name in Faulty.NAMES:
+            await leads(server, name)
+        for text in "xyz":
+            for room in ("room:a", "room:b"):
+                await post(server, room, text)
+        await receiver.until(lambda: all(receiver.offsets(name, "room:b") == [1, 2, 3] for name in Faulty.NAMES[:-1]))
+        others = ("fails", "hangs", "redirects", "busy", "cut")
+        await receiver.until(lambda: all(receiver.offsets(name, "room:a") == [1, 2, 3] for name in others), 40)
+        for name in others:
+            ids_are_stable(receiver, name)
+            assert len(faulty.tries(name)) == 2
+        assert not receiver.received["elsewhere"]
+        first, second = faulty.tries("busy")
+        assert second.at - first.at >= 4.0
+        await receiver.until(lambda: receiver.offsets("poison", "room:a") == [1, 3], 40)
+        assert len(faulty.tries("poison", 2)) == 5
+        assert len(receiver.received["gone"]) <= 2  # both channels at once
+        await _replay(server, faulty)
+        assert {line["event"] for line in server.faults()} == {"webhook.off", "webhook.gave_up"}
+        assert await server.terminate() == 0
+
+
+async def _replay(server: ServerProcess, faulty: Faulty) -> None:
+    """Send the dead letter again: it stays while the endpoint refuses it."""
+    status, page = await call(server, "GET", "/webhooks/poison/dead")
+    (letter,) = page["letters"]
+    assert (status, letter["channel"], letter["first"], letter["last"]) == (200, "room:a", 2, 2)
+    assert letter["reason"] == "refused; last answer: refused (422)"
+    status, body = await call(server, "POST", "/webhooks/poison/dead/replay", {"ids": [letter["id"]]})
+    assert (status, body) == (200, {"replayed": 0, "gone": 0, "failed": "refused (422)", "more": True})
+    faulty.mended = True
+    status, body = await call(server, "POST", "/webhooks/poison/dead/replay", {"from": 0, "to": time.time() + 60})
+    assert (status, body) == (200, {"replayed": 1, "gone": 0, "more": False})
+    assert len({each.id for each in faulty.tries("poison", 2)}) == 1
+    assert faulty.receiver.offsets("poison", "room:a") == [1, 3, 2]
+    assert (await call(server, "GET", "/webhooks/poison/dead"))[1] == {"letters": []}
+
+
+async def test_a_receiver_that_is_away(tmp_path: Path, receiver: WebhookReceiver) -> None:
+    """For `WEBHOOK_OUTAGE_S` seconds: then it has everything, in order, and was not stormed meanwhile."""
+    await receiver.close()
+    told = setting(receiver.endpoint("crm"), receiver.endpoint("batched", batch=100))
+    async with ServerProcess(tmp_path, {**API_ENV, **told}) as server:
+        for name in ("crm", "batched"):
+            await leads(server, name)
+        rooms = [f"room:{number}" for number in range(8)]
+        for room in rooms:
+            await post(server, room, "a", "b", "c")
+        await server.lines_of("webhook.down", 2)
+        await asyncio.sleep(OUTAGE_S)
+        await receiver.open()
+        await receiver.until(
+            lambda: all(receiver.offsets(name, room) == [1, 2, 3] for name in ("crm", "batched") for room in rooms),
+            OUTAGE_S + 30,
+        )
+        assert len(receiver.received["crm"]) == 24
+        assert all(each.body["type"] == "batch" for each in receiver.received["batched"])
+        await server.lines_of("webhook.up", 2)
+        await server.terminate()
+    for name in ("crm", "batched"):
+        ids_are_stable(receiver, name)
+
+
+@pytest.mark.alone
+async def test_thousands_of_channels_drain_evenly(tmp_path: Path, receiver: WebhookReceiver) -> None:
+    """Each has two messages: no channel has its second before nearly all have their first, and each event comes once.
+    The rate is printed."""
+    count = CHANNELS
+    held = asyncio.Event()
+
+    async def hold(_: Received) -> int:
+        await held.wait()
+        return 204
+
+    receiver.replies["crm"] = hold
+    order: list[str] = []
+    told = setting(receiver.endpoint("crm"))
+    async with ServerProcess(tmp_path, {"MARU_MESSAGE_LOG": "memory", **API_ENV, **told}) as server:
+        await leads(server, "crm")
+        names = [f"room:{number}" for number in range(count)]
+        for _ in range(2):
+            for first in range(0, count, 1_000):
+                body = {"author": {"id": "alice"}, "text": "hello", "channels": names[first : first + 1_000]}
+                status, answer = await call(server, "POST", "/broadcast", body)
+                assert (status, answer["failed"]) == (200, 0)
+        began = time.monotonic()
+        held.set()
+        await receiver.until(lambda: len(receiver.taken["crm"]) == 2 * count, 90)
+        took = time.monotonic() - began
+        await server.terminate()
+    order = [each.channel for each in receiver.taken["crm"]]
+    first_half = set(order[: count + 16])
+    assert len(first_half) >= count - 16
+    assert len({each.id for each in receiver.received["crm"]}) == len(receiver.received["crm"]) == 2 * count
+    print(f"\n{2 * count} requests about {count} channels in {took:.1f} s: {2 * count / took:.0f} a second")  # noqa: T201

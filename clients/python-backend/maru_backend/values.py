@@ -135,6 +135,38 @@ class Erasure:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A request to a webhook that was given up: the events `first` to `last` of the channel's log."""
+
+    id: str
+    channel: str
+    epoch: str
+    first: int
+    last: int
+    reason: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Dead letters, oldest first. `next` is None if there are no more."""
+
+    letters: tuple[DeadLetter, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How many requests the endpoint has taken by now, and of how many the events are no longer kept. `failed`: the
+    answer that ended the replay, None if all went well. `more`: some are left."""
+
+    replayed: int
+    gone: int
+    failed: str | None
+    more: bool
+
+
 def parsed(read: Callable[[Json], T], body: Json) -> T:
     """Read an answer. Raises `MaruError`: `bad_answer` if it is not as described."""
     try:
@@ -219,3 +251,25 @@ def _author(body: Json | None) -> Author | None:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def dead_letters(body: Json) -> DeadLetters:
+    """Read a page of dead letters."""
+    return DeadLetters(tuple(_dead_letter(each) for each in body["letters"]), body.get("next"))
+
+
+def replayed(body: Json) -> Replayed:
+    """Read the outcome of a replay."""
+    return Replayed(body["replayed"], body["gone"], body.get("failed"), body["more"])
+
+
+def _dead_letter(body: Json) -> DeadLetter:
+    return DeadLetter(
+        body["id"],
+        body["channel"],
+        body["epoch"],
+        body["first"],
+        body["last"],
+        body["reason"],
+        datetime.fromisoformat(body["failed_at"]),
+    )

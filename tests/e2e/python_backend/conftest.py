@@ -9,11 +9,20 @@ import pytest
 import pytest_asyncio
 
 from maru_backend import MaruBackend, Patience
+from tests.harness.receiver import setting
 from tests.harness.server import ServerProcess
 
 KEY = "canary-api-key-7f3a4b1c5d6e"
 
-ENV = {"MARU_API_KEYS": KEY}
+ENDPOINT = "crm"
+"""A webhook that nothing is sent to: it wants a channel that nobody has."""
+
+ENV = {
+    "MARU_API_KEYS": KEY,
+    **setting(
+        {"name": ENDPOINT, "url": "http://127.0.0.1:9/", "secret": f"whsec_{'A' * 32}", "channels": ["webhook.none"]}
+    ),
+}
 
 
 @pytest.fixture(autouse=True)

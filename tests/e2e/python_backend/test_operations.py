@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from maru_backend import Author, MaruBackend, MaruError, Message, Tombstone
+from maru_backend import Author, DeadLetters, MaruBackend, MaruError, Message, Replayed, Tombstone
 from tests.clients.raw import RawSocket
-from tests.e2e.python_backend.conftest import KEY, client_of
+from tests.e2e.python_backend.conftest import ENDPOINT, KEY, client_of
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -195,6 +195,23 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert made not in await backend.read_revocations()
     with pytest.raises(MaruError, match="not_found"):
         await backend.lift_revocation(made.id)
+
+
+@of("readDeadLetters")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    assert await backend.read_dead_letters(ENDPOINT, limit=5) == DeadLetters((), None)
+    with pytest.raises(MaruError, match="not_found"):
+        await backend.read_dead_letters("nobody", after="1")
+
+
+@of("replayDeadLetters")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    early, now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime.now(UTC)
+    none = Replayed(replayed=0, gone=0, failed=None, more=False)
+    assert await backend.replay_dead_letters(ENDPOINT, start=early, end=now) == none
+    assert await backend.replay_dead_letters(ENDPOINT, ids=["1", "2"]) == none
+    with pytest.raises(MaruError, match="bad_request"):
+        await backend.replay_dead_letters(ENDPOINT)
 
 
 async def operations(server: ServerProcess) -> set[str]:
