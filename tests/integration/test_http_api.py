@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 
 from server.api.backends.reading import BODY_S
 from tests.clients.backend import API_KEY, Answered, Backend
+from tests.clients.bystander import Bystander
 from tests.clients.raw import RawSocket
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
@@ -171,6 +172,28 @@ async def test_half_a_body_costs_a_moment(server: ServerProcess, backend: Backen
     assert json.loads(body)["error"]["message"] == f"the body did not come within {BODY_S:g} s"
     assert asyncio.get_running_loop().time() - began >= BODY_S
     client.vanish()
+
+
+async def test_a_client_that_goes_is_told_of(server: ServerProcess) -> None:
+    """Its line says that it got no answer, and nothing of it is left."""
+    client = await RawSocket.dial(server.internal_port)
+    await client.send(
+        b"POST /api/v1/broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Request-Id: gone\r\n"
+        b"Content-Length: 100\r\nAuthorization: Bearer " + API_KEY.encode() + b"\r\n\r\n{"
+    )
+    client.vanish()
+    line = await server.logged(lambda line: line.get("request") == "gone")
+    assert (line["act"], line["key"], line["outcome"], line["status"]) == ("broadcast", "key-1", "cut_off", 499)
+
+
+async def test_broadcasts_harm_nobody(server: ServerProcess, backend: Backend) -> None:
+    """While backends write as much as they can, clients are answered as ever."""
+    body = {"author": {"id": "alice"}, "text": "to all", "channels": [f"load:{number}" for number in range(1_000)]}
+    async with Bystander(server.url) as bystander:
+        load = [asyncio.ensure_future(backend.ask("POST", "/broadcast", body)) for _ in range(6)]
+        while not all(each.done() for each in load):
+            await bystander.unharmed()
+        assert [made(await each)["failed"] for each in load] == [0] * 6
 
 
 @pytest.mark.parametrize(
