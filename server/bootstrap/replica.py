@@ -25,13 +25,13 @@ from server.application.limits.limiter import Limiter
 from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.application.outside.entries import Entries
 from server.application.sessions.sessions import Sessions
-from server.bootstrap import backends, clients
+from server.bootstrap import backends, clients, orders
 from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.ids import new_message_id
-from server.bootstrap.orders import Heeded
 from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
@@ -76,7 +76,7 @@ class Replica:
     drainer: Drainer
     overload: Overload
     lease: Lease
-    heeded: Heeded
+    entries: Entries
     obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
     """The tasks that obey orders of backends."""
     asks: Asks
@@ -106,7 +106,7 @@ class Replica:
         """Report the replica as ready as soon as the other replicas can be reached for the first time, and tokens can
         be judged."""
         await self.stores.bus.link.wait()
-        await self.heeded.revoked.loaded.wait()
+        await self.entries.revoked.loaded.wait()
         await self.tokens.ready()
         self.readiness.started = True
         self.lease.renew_soon()
@@ -140,7 +140,7 @@ def compose(
     hooks: Hooks | None = None,
 ) -> Replica:
     """Wire the parts. `resources` closes them; `hooks` asks a backend, if any is asked."""
-    heeded, log, broadcast = Heeded(), stores.log, stores.bus.broadcast
+    entries, log, broadcast = Entries(now_ms), stores.log, stores.bus.broadcast
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     outbox = Outbox(asyncio.get_running_loop(), most_outbound(settings), traffic, counters)
     rooms, overload = Rooms(outbox), Overload(outbox.memory.look, Random())  # noqa: S311  # jitter
@@ -158,13 +158,20 @@ def compose(
         settings.max_channels,
         counters,
         overload.check_read,
-        denials=heeded.denials,
+        denials=entries.denials,
         asks=asks.joins,
     )
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     keys, grace_ms = Tokens(settings, counters), round(settings.token_grace * 1000)
     sessions = Sessions(
-        keys.verifier, transport, subscriptions.end, now_ms, grace_ms, limiter, revoked=heeded.revoked, metrics=counters
+        keys.verifier,
+        transport,
+        subscriptions.end,
+        now_ms,
+        grace_ms,
+        limiter,
+        revoked=entries.revoked,
+        metrics=counters,
     )
     slow_mode = SlowMode(asks.rules, time.monotonic) if asks.rules.slows else None
     fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
@@ -176,12 +183,12 @@ def compose(
         counters,
         slow_mode=slow_mode,
         fresh=fresh,
-        denials=heeded.denials,
+        denials=entries.denials,
         asking=asks.asking,
     )
     handlers = {
         **channels.handlers(subscriptions),
-        **messages.handlers(publisher, History(log, overload.check_read, denials=heeded.denials)),
+        **messages.handlers(publisher, History(log, overload.check_read, denials=entries.denials)),
         **session_handlers.handlers(sessions, subscriptions),
     }
     cookies, readiness = SharedCookies(settings, stores.secret), Readiness()
@@ -218,8 +225,8 @@ def compose(
         drainer,
         overload,
         Lease(stores.bus.replicas, lambda: _state(readiness)),
-        heeded,
-        heeded.loops(stores, sessions, subscriptions, connections, tasks, counters),
+        entries,
+        orders.loops(entries, stores, sessions, subscriptions, connections=connections, tasks=tasks, metrics=counters),
         asks,
         sweeps,
     )

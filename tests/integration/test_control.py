@@ -253,7 +253,7 @@ async def test_sessions_begin_anew(scene: Scene) -> None:
     tab = await scene.chat("mover")
     assert await call(scene.server, "DELETE", "/users/mover/sessions?reconnect=true") == (204, None)
     notice = await tab.event("session:draining")
-    assert notice == {"reconnect_in_ms": 0, "deadline_ms": 500}
+    assert notice == {"reconnect_in_ms": 0, "deadline_ms": 1000}
     assert (await tab.ask("message:send", {"channel": "room:1", "text": "on the way out"}))["ok"]
     frame = await tab.closed()
     assert (frame.code, frame.reason) == (1012, "server restarts")

@@ -9,7 +9,7 @@ from server.domain.pushes import SessionDraining
 from server.ports.connections import ConnectionId, Connections
 from server.ports.metrics import SILENT, SessionMetrics
 
-GRACE_S = 0.5
+GRACE_S = 1.0
 """From the notice until a connection is closed: clients that heed it have a new connection by then."""
 
 RECONNECT = "reconnect"

@@ -7,9 +7,9 @@ from typing import assert_never
 import structlog
 
 from server.application.channels.subscriptions import Subscriptions
-from server.application.outside.denials import Denials
+from server.application.outside.entries import Entries
 from server.application.outside.moving import Mover
-from server.application.outside.revoked_tokens import RevokedTokens, token_revoked
+from server.application.outside.revoked_tokens import token_revoked
 from server.application.sessions.session import Session
 from server.application.sessions.sessions import Sessions
 from server.application.turn import in_turns
@@ -44,23 +44,22 @@ class Obeying:
     """Applies orders to the sessions of this replica.
 
     The entries of the store are loaded at the start, and again whenever orders may have been missed. If the store is
-    away then, the replica goes on with the entries that it has.
+    away then, the replica goes on with the entries that it has; if it came back older, it is given the recent entries
+    again.
     """
 
     def __init__(
         self,
         control: Control,
         store: Revocations,
-        revoked: RevokedTokens,
-        denials: Denials,
+        entries: Entries,
         sessions: Sessions,
         subscriptions: Subscriptions,
         mover: Mover,
     ) -> None:
         self._control = control
         self._store = store
-        self._revoked = revoked
-        self._denials = denials
+        self._entries = entries
         self._sessions = sessions
         self._subscriptions = subscriptions
         self._mover = mover
@@ -80,8 +79,7 @@ class Obeying:
         """Forget entries that have expired, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            self._revoked.sweep()
-            self._denials.sweep()
+            self._entries.sweep()
 
     async def obey(self, heard: Heard) -> None:
         """Obey an order; for `Resync`, load the store, however long it is away."""
@@ -91,10 +89,10 @@ class Obeying:
             case Revoked(revocation):
                 await self._revoke(revocation)
             case RevocationLifted(id):
-                self._revoked.lift(id)
+                self._entries.lift(id)
             case MemberRemoved(channel, user, denied_until):
                 if denied_until is not None:
-                    self._denials.apply(Denial(channel, user, denied_until))
+                    self._entries.deny(Denial(channel, user, denied_until))
                 self._subscriptions.ask_again(user, channel)
                 await self._remove(channel, self._sessions.of(user))
             case SessionsEnded(user, reconnect):
@@ -115,14 +113,29 @@ class Obeying:
 
     async def _load(self) -> None:
         """Take the store's entries in place of those in memory, and bring the sessions in line with them."""
-        held = await self._read()
-        self._denials.replace(held.denials)
-        self._revoked.replace(held.revocations)
+        missing = self._entries.replace(await self._read())
         self._subscriptions.ask_all_again()
-        _log.info("control.loaded", revocations=len(self._revoked), denials=len(self._denials.until))
-        await self._sessions.end_where(self._revoked.concern, token_revoked())
-        async for user, channel in in_turns(tuple(self._denials.until)):
+        revoked, denied = self._entries.revoked, self._entries.denials.until
+        _log.info("control.loaded", revocations=len(revoked), denials=len(denied))
+        await self._sessions.end_where(revoked.concern, token_revoked())
+        async for user, channel in in_turns(tuple(denied)):
             await self._remove(channel, self._sessions.of(user))
+        await self._give_back(missing)
+
+    async def _give_back(self, missing: Held) -> None:
+        """Give the store the entries that it has lost. If it can't be given all, they stay in memory, and the next load
+        tries again."""
+        if not (missing.revocations or missing.denials):
+            return
+        try:
+            for revocation in missing.revocations:
+                await self._store.add(revocation)
+            for denial in missing.denials:
+                await self._store.deny(denial)
+        except MaruError as error:
+            _log.warning("control.not_given_back", problem=error.message)
+        else:
+            _log.warning("control.given_back", revocations=len(missing.revocations), denials=len(missing.denials))
 
     async def _read(self) -> Held:
         """Read the store, however long it is away."""
@@ -132,15 +145,17 @@ class Obeying:
                 return await self._store.load()
             except MaruError as error:
                 if not told:
-                    _log.warning("control.not_loaded", problem=error.message, admits=self._revoked.loaded.is_set())
+                    _log.warning(
+                        "control.not_loaded", problem=error.message, admits=self._entries.revoked.loaded.is_set()
+                    )
                 told = True
             await asyncio.sleep(RETRY_S)
 
     async def _revoke(self, revocation: Revocation) -> None:
-        self._revoked.add(revocation)
+        self._entries.revoke(revocation)
         user, token_id = revocation.user, revocation.token_id or ""
         found = self._sessions.by_token(token_id) if user is None else self._sessions.of(user)
-        concerned = [session for session in found if self._revoked.concern(session.identity)]
+        concerned = [session for session in found if self._entries.revoked.concern(session.identity)]
         await self._sessions.end_all(concerned, token_revoked())
 
     async def _remove(self, channel: ChannelName, sessions: Collection[Session]) -> None:

@@ -14,11 +14,11 @@ from server.adapters.memory.revocations import MemoryRevocations
 from server.application.commands import Delete, Edit, ReadHistory, Send
 from server.application.deadline import COMMAND_DEADLINE_S
 from server.application.messages.history import History
-from server.application.outside.denials import Denials
+from server.application.outside.entries import Entries
 from server.application.outside.moving import GRACE_S, RECONNECT, Mover
 from server.application.outside.obeying import RETRY_S, SWEEP_S, Obeying
+from server.application.outside.recent import RECENT_MS
 from server.application.outside.removing import REFRESH_MS, Removing
-from server.application.outside.revoked_tokens import RevokedTokens
 from server.application.outside.revoking import AHEAD_MS, Revoking
 from server.application.sessions.session import Session
 from server.application.sessions.sessions import Sessions
@@ -28,6 +28,7 @@ from server.domain.drafts import Sender
 from server.domain.errors import (
     BadRequest,
     NotFound,
+    Overloaded,
     PermissionDenied,
     TokenExpired,
     TokenRevoked,
@@ -96,7 +97,7 @@ class Store(MemoryRevocations):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.away = self.silent = self.broken = False
+        self.away = self.silent = self.broken = self.full = False
 
     async def _reach(self) -> None:
         if self.silent:
@@ -108,6 +109,8 @@ class Store(MemoryRevocations):
 
     async def add(self, revocation: Revocation) -> None:
         await self._reach()
+        if self.full:
+            raise Overloaded("no room")
         await super().add(revocation)
 
     async def remove(self, id: str) -> bool:
@@ -145,7 +148,8 @@ class House:
     ids: int = 0
 
     def __post_init__(self) -> None:
-        self.revoked, self.denials = RevokedTokens(self.clock), Denials(self.clock)
+        self.entries = Entries(self.clock)
+        self.revoked, self.denials = self.entries.revoked, self.entries.denials
         self.log = FaultyLog(MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS))
         self.history = History(self.log, denials=self.denials)
         self.store = Store(self.clock)
@@ -174,9 +178,7 @@ class House:
                 metrics=self.metrics,
             )
             mover = Mover(self.sockets, tasks, self.metrics)
-            self.obeying = Obeying(
-                self.control, self.store, self.revoked, self.denials, self.sessions, one.subscriptions, mover
-            )
+            self.obeying = Obeying(self.control, self.store, self.entries, self.sessions, one.subscriptions, mover)
             loops = [tasks.create_task(self.obeying.run()), tasks.create_task(self.obeying.sweep())]
             await self.obeyed()
             yield self
@@ -640,3 +642,50 @@ async def test_sessions_end_by_what_their_tokens_are(house: House) -> None:
     assert set(house.transport.ended.values()) == {error}
     assert not kept.ended
     assert await house.sessions.end_all([kept, kept], error) == 1
+
+
+# A store that comes back older
+
+
+async def test_a_store_that_has_lost_entries_is_given_them_again(house: House) -> None:
+    """Those of the last hour: what was revoked stays revoked, also for replicas that start later. What was lifted or
+    ended since does not come back."""
+    older = await house.revoking.revoke_user(BOB)
+    await house.obeyed()
+    house.clock.now += RECENT_MS
+    kept = await house.revoking.revoke_user(ALICE)
+    lifted = await house.revoking.revoke_token("lifted")
+    await house.revoking.lift(lifted.id)
+    await house.removing.remove(ROOM, ALICE, 60)
+    await house.removing.remove(HALL, ALICE, 60)
+    await house.removing.remove(HALL, ALICE, 0)
+    await house.obeyed()
+    for id in (older.id, kept.id):
+        await house.store.remove(id)
+    until = house.clock.now + 60_000
+    await house.store.deny(Denial(ROOM, ALICE, 0))
+    await house.store.deny(Denial(HALL, ALICE, until))
+    with capture_logs() as lines:
+        await house.obeying.obey(Resync())
+    assert await house.store.load() == Held((kept,), (Denial(ROOM, ALICE, until),))
+    assert house.denials.until == {(ALICE, ROOM): until}
+    assert (house.revoked.concern(identity("alice")), house.revoked.concern(identity("bob"))) == (True, False)
+    assert [line["event"] for line in lines] == ["control.loaded", "control.given_back"]
+    with capture_logs() as lines:
+        await house.obeying.obey(Resync())
+    assert [line["event"] for line in lines] == ["control.loaded"]
+
+
+async def test_a_store_that_can_not_be_given_entries(house: House) -> None:
+    """They stay in force here, and the next load tries again."""
+    made = await house.revoking.revoke_user(ALICE)
+    await house.obeyed()
+    await house.store.remove(made.id)
+    house.store.full = True
+    with capture_logs() as lines:
+        await house.obeying.obey(Resync())
+    assert [line["event"] for line in lines] == ["control.loaded", "control.not_given_back"]
+    assert house.revoked.concern(identity("alice"))
+    house.store.full = False
+    await house.obeying.obey(Resync())
+    assert (await house.store.load()).revocations == (made,)
