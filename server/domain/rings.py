@@ -65,12 +65,11 @@ class Ring:
             self.clear()
             events = self._events
         if event.deletes:
-            self._set(self._rings.without_deleted([*events, event]))
-        else:
-            events.append(event)
-            size = ENTRY_BYTES + getsizeof(event.json)  # `_memory` and `_grow`, in a step
-            self.size += size
-            self._rings.size += size
+            self._erase(event)
+        events.append(event)
+        size = ENTRY_BYTES + getsizeof(event.json)  # `_memory` and `_grow`, in a step
+        self.size += size
+        self._rings.size += size
         if len(self._events) > RING_LIMIT or self.size > RING_BYTES:
             self._drop_oldest()
         self._rings.used(self)
@@ -108,6 +107,13 @@ class Ring:
         self._set([])
         self._rings.emptied(self)
 
+    def _erase(self, deletion: EncodedEvent) -> None:
+        """Erase what the ring has of the deleted message. The messages of earlier deletions are erased already."""
+        for index, event in enumerate(self._events):
+            if event.message == deletion.message and not event.deletes:
+                self._events[index] = erased = self._rings.erase(event)
+                self._grow(_memory(erased) - _memory(event))
+
     def _set(self, events: list[EncodedEvent]) -> None:
         self._events = events
         self._grow(sum(map(_memory, events)) - self.size)
@@ -136,7 +142,7 @@ class Rings:
 
     def __init__(self, encode: Encode, erase: Erase, budget: int = RINGS_BYTES) -> None:
         self.encode = encode
-        self._erase = erase
+        self.erase = erase
         self._budget = budget
         self._filled: OrderedDict[Ring, None] = OrderedDict()  # rings with events, the least recently used first
         self._latest: Ring | None = None  # the ring that was used last, if it has events
@@ -164,7 +170,7 @@ class Rings:
         gone = {event.message for event in events if event.deletes}
         if not gone:
             return [*events]
-        return [self._erase(event) if event.message in gone and not event.deletes else event for event in events]
+        return [self.erase(event) if event.message in gone and not event.deletes else event for event in events]
 
 
 def merge(after: int, upto: int, *sources: Iterable[EncodedEvent]) -> list[EncodedEvent] | None:

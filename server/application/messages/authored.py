@@ -8,8 +8,8 @@ from server.domain.gcra import UNLIMITED, Pace, Rate, pace
 from server.domain.messages import Message, MessageId
 from server.ports.message_log import MessageLog
 
-PAGE = 200
-"""Messages that are looked at in one read."""
+PAGE = 32
+"""Messages that are looked at in one read: as many as a step has, so that none is read twice."""
 
 REFILL_S = 1.0
 """A channel whose rate is used up waits for so long, so that its next step is no single message."""

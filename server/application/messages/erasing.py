@@ -22,7 +22,7 @@ from server.ports.broadcast import Broadcast
 from server.ports.erasures import Erasures
 from server.ports.message_log import MessageLog
 
-STEP = 64
+STEP = 32
 """Messages of a step: some milliseconds of the log's time."""
 
 REST_CAP_S = 0.5
