@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from tests.harness.dead_letters import bury
 from tests.harness.protocol_document import alike
+from tests.harness.receiver import WebhookReceiver, setting
 from tests.harness.server import ROOT, ServerProcess
 
 DOCUMENT = (ROOT / "docs/http-api.md").read_text("utf-8")
@@ -46,11 +48,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """A server with the key of the examples."""
-    async with ServerProcess(tmp_path_factory.mktemp("server"), {"MARU_API_KEYS": KEY}) as process:
-        yield process
-        assert process.faults() == []
-        assert KEY not in process.output
+    """A server with the key of the examples, and with a webhook that has refused some events."""
+    folder = tmp_path_factory.mktemp("server")
+    await bury(folder, "crm", "room:41", 2)
+    async with WebhookReceiver() as receiver:
+        crm = setting(receiver.endpoint("crm", channels=["room:41"]))
+        async with ServerProcess(folder, {"MARU_API_KEYS": KEY} | crm) as process:
+            yield process
+            assert process.faults() == []
+            assert KEY not in process.output
 
 
 async def run(server: ServerProcess, *command: str, stdin: str) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from maru_backend.answers import deliveries, parsed
 from maru_backend.calls import TIMEOUT, Calls, Json, Request
 from maru_backend.errors import MaruError
-from maru_backend.values import Delivery, deliveries, parsed
+from maru_backend.values import Delivery
 
 OPERATION = "broadcast"
 

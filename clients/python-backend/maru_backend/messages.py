@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import Any
 
-from maru_backend import values
+from maru_backend import answers
 from maru_backend.broadcasting import broadcast
 from maru_backend.calls import new_key, segment
 from maru_backend.operations import Operations, given
@@ -33,7 +33,9 @@ class Messages(Operations):
         program that was restarted writes it once too: within 24 h a repetition returns the first message.
         """
         body = _content(author, text, data, reply_to)
-        return await self._call("postMessage", "POST", _messages(channel), values.sent, body=body, key=key or new_key())
+        return await self._call(
+            "postMessage", "POST", _messages(channel), answers.sent, body=body, key=key or new_key()
+        )
 
     async def edit_message(self, channel: str, id: str, text: str, *, data: Data | EllipsisType | None = ...) -> Edited:
         """Give a message a new text. Its data stays as it is unless `data` is given; None removes it.
@@ -41,7 +43,7 @@ class Messages(Operations):
         After a lost answer the edit may be made twice, with the same outcome.
         """
         body = {"text": text} if data is ... else {"text": text, "data": data}
-        return await self._call("editMessage", "PATCH", _message(channel, id), values.edited, body=body)
+        return await self._call("editMessage", "PATCH", _message(channel, id), answers.edited, body=body)
 
     async def delete_message(self, channel: str, id: str) -> None:
         """Delete a message; its text is in no answer and in no store from then on. Twice is once."""
@@ -52,7 +54,7 @@ class Messages(Operations):
     ) -> Page:
         """Read messages in their present state, oldest first: the newest, or those beyond an offset, at most 100."""
         query = {"before": before, "after": after, "limit": limit}
-        return await self._call("readMessages", "GET", _messages(channel), values.page, query=query)
+        return await self._call("readMessages", "GET", _messages(channel), answers.page, query=query)
 
     async def broadcast(
         self,

@@ -3,10 +3,11 @@
 import asyncio
 from datetime import datetime
 
-from maru_backend import values
+from maru_backend import answers
+from maru_backend.answers import parsed
 from maru_backend.calls import Request, new_key, segment
-from maru_backend.operations import Operations, given
-from maru_backend.values import Erasure, Revocation, parsed
+from maru_backend.operations import Operations, given, timestamp
+from maru_backend.values import Erasure, Revocation
 
 ERASE_S = 600.0
 """For 100,000 messages of one user, and some more."""
@@ -36,7 +37,7 @@ class Users(Operations):
     async def ask_refresh(self, user: str) -> datetime:
         """Let all sessions of a user bring a new token, since what the old says is no longer so. Sessions that have not
         by the time that is returned end."""
-        return await self._call("askRefresh", "POST", f"/users/{segment(user)}/refresh", values.expiry)
+        return await self._call("askRefresh", "POST", f"/users/{segment(user)}/refresh", answers.expiry)
 
     async def erase_messages(self, user: str, *, within: float = ERASE_S, key: str | None = None) -> Erasure:
         """Erase all that a user has written, in all channels, from every store, page and replay.
@@ -66,15 +67,12 @@ class Users(Operations):
     ) -> Revocation:
         """Refuse tokens, and end their sessions: those of `user` that were issued before a time (by default, now), or
         the token `jti`. `ban`: also those that are issued to the user later, until `lift_revocation`."""
-        if issued_before is not None and issued_before.tzinfo is None:
-            raise ValueError("issued_before has no time zone")
-        before = None if issued_before is None else issued_before.isoformat()
-        body = given(user=user, jti=jti, issued_before=before, ban=ban or None)
-        return await self._call("revoke", "POST", "/revocations", values.revocation, body=body)
+        body = given(user=user, jti=jti, issued_before=timestamp(issued_before), ban=ban or None)
+        return await self._call("revoke", "POST", "/revocations", answers.revocation, body=body)
 
     async def read_revocations(self) -> tuple[Revocation, ...]:
         """List the revocations in force, the next to expire first."""
-        return await self._call("readRevocations", "GET", "/revocations", values.revocations)
+        return await self._call("readRevocations", "GET", "/revocations", answers.revocations)
 
     async def lift_revocation(self, id: str) -> None:
         """Let the tokens of a revocation be good again. `not_found`: it is not there, or was lifted by an earlier try

@@ -9,20 +9,16 @@ import pytest
 import pytest_asyncio
 
 from maru_backend import MaruBackend, Patience
-from tests.harness.receiver import setting
+from tests.harness.dead_letters import bury
+from tests.harness.receiver import WebhookReceiver, setting
 from tests.harness.server import ServerProcess
 
 KEY = "canary-api-key-7f3a4b1c5d6e"
 
-ENDPOINT = "crm"
-"""A webhook that nothing is sent to: it wants a channel that nobody has."""
+ENV = {"MARU_API_KEYS": KEY}
 
-ENV = {
-    "MARU_API_KEYS": KEY,
-    **setting(
-        {"name": ENDPOINT, "url": "http://127.0.0.1:9/", "secret": f"whsec_{'A' * 32}", "channels": ["webhook.none"]}
-    ),
-}
+LETTERS = "room:letters"
+"""The channel of the events that were refused."""
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +31,15 @@ def canary(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """A server that outlives the tests that share it."""
-    async with ServerProcess(tmp_path_factory.mktemp("server"), ENV) as process:
-        yield process
-        assert process.faults() == []
-        assert KEY not in process.output
+    """A server that outlives the tests that share it, with a webhook that has refused some events."""
+    folder = tmp_path_factory.mktemp("server")
+    await bury(folder, "crm", LETTERS, 4)
+    async with WebhookReceiver() as receiver:
+        crm = setting(receiver.endpoint("crm", channels=[LETTERS]))
+        async with ServerProcess(folder, ENV | crm) as process:
+            yield process
+            assert process.faults() == []
+            assert KEY not in process.output
 
 
 @pytest_asyncio.fixture(loop_scope="module")

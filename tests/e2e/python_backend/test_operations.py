@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from maru_backend import Author, DeadLetters, MaruBackend, MaruError, Message, Replayed, Tombstone
+from maru_backend import Author, MaruBackend, MaruError, Message, Replay, Tombstone
 from tests.clients.raw import RawSocket
-from tests.e2e.python_backend.conftest import ENDPOINT, KEY, client_of
+from tests.e2e.python_backend.conftest import KEY, LETTERS, client_of
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -167,6 +167,30 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert (await backend.erase_messages("nobody")).erased == 0
 
 
+@of("readDeadLetters")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    page = await backend.read_dead_letters("crm", limit=1)
+    (letter,) = page.letters
+    assert (letter.channel, letter.first, letter.last, letter.reason) == (LETTERS, 1, 1, "refused (400)")
+    assert page.next is not None
+    rest = await backend.read_dead_letters("crm", after=page.next)
+    assert ([each.first for each in rest.letters], rest.next) == ([2, 3, 4], None)
+    with pytest.raises(MaruError, match="not_found"):
+        await backend.read_dead_letters("nobody")
+
+
+@of("replayDeadLetters")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    letters = (await backend.read_dead_letters("crm")).letters
+    by_id = await backend.replay_dead_letters("crm", ids=[letters[0].id, letters[1].id])
+    assert by_id == Replay(replayed=2, gone=0, failed=None, more=False)
+    by_time = await backend.replay_dead_letters("crm", since=letters[0].failed_at, until=datetime.now(UTC))
+    assert by_time == Replay(replayed=2, gone=0, failed=None, more=False)
+    assert (await backend.read_dead_letters("crm")).letters == ()
+    with pytest.raises(MaruError, match="bad_request"):
+        await backend.replay_dead_letters("crm")
+
+
 @of("revoke")
 async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     async with session_of(server, "frida", name) as client:
@@ -195,23 +219,6 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert made not in await backend.read_revocations()
     with pytest.raises(MaruError, match="not_found"):
         await backend.lift_revocation(made.id)
-
-
-@of("readDeadLetters")
-async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
-    assert await backend.read_dead_letters(ENDPOINT, limit=5) == DeadLetters((), None)
-    with pytest.raises(MaruError, match="not_found"):
-        await backend.read_dead_letters("nobody", after="1")
-
-
-@of("replayDeadLetters")
-async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
-    early, now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime.now(UTC)
-    none = Replayed(replayed=0, gone=0, failed=None, more=False)
-    assert await backend.replay_dead_letters(ENDPOINT, start=early, end=now) == none
-    assert await backend.replay_dead_letters(ENDPOINT, ids=["1", "2"]) == none
-    with pytest.raises(MaruError, match="bad_request"):
-        await backend.replay_dead_letters(ENDPOINT)
 
 
 async def operations(server: ServerProcess) -> set[str]:
