@@ -355,6 +355,8 @@ async def test_7_letters_are_taken_once(owing: Owing, channel: ChannelName) -> N
     assert sorted(each.first for each in await owing.webhooks.take(CRM, wanted)) == [1, 3]
     assert await owing.webhooks.take(CRM, wanted) == []
     assert await owing.webhooks.dead(CRM, None, 10) == letters[1:2]
+    assert await owing.webhooks.take(CRM, [letters[1].id]) == letters[1:2]
+    assert await owing.webhooks.dead(CRM, None, 10) == []
     with pytest.raises(BadRequest):
         await owing.webhooks.dead(CRM, "no id", 10)
 

@@ -51,6 +51,11 @@ SELECT json_group_array(json_array(id, channel, epoch, first, last, reason, fail
 )
 """
 
+_TAKE = """
+DELETE FROM webhook_letters WHERE endpoint = ? AND id = ?
+RETURNING id, channel, epoch, first, last, reason, failed_at
+"""
+
 
 class SqliteWebhooks(Webhooks):
     """The debts of a log. `now_ms` is wall-clock time in milliseconds; leads are those of this process."""
@@ -143,18 +148,13 @@ class SqliteWebhooks(Webhooks):
         return [_letter(row) for row in sorted(await self._read(_LETTERS, (endpoint, above, limit)))]
 
     async def take(self, endpoint: str, ids: Sequence[str]) -> Sequence[DeadLetter]:
-        wanted = [(endpoint, number) for id in ids if (number := _number(id)) is not None]
-        return await self._do(
-            lambda db: [
-                _letter(row)
-                for row in execute_rows(
-                    db,
-                    "DELETE FROM webhook_letters WHERE (endpoint, id) IN (VALUES {rows})"
-                    " RETURNING id, channel, epoch, first, last, reason, failed_at",
-                    wanted,
-                )
-            ]
-        )
+        wanted = [number for id in ids if (number := _number(id)) is not None]
+
+        # A statement each: SQLite 3.40 finds nothing for `(endpoint, id) IN (VALUES (?, ?))` with the index `letters`.
+        def work(db: sqlite3.Connection) -> list[DeadLetter]:
+            return [_letter(row) for number in wanted for row in db.execute(_TAKE, (endpoint, number)).fetchall()]
+
+        return await self._do(work)
 
     def _move(
         self, db: sqlite3.Connection, endpoint: str, channel: ChannelName, delivered: Position, to: Position
