@@ -1,6 +1,6 @@
 """Every adapter behind the port it implements: a further adapter is one class and one param here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,8 @@ from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
 from server.domain.gcra import Rate
+from server.domain.retention import Retention
+from server.domain.rules import Rule
 from server.ports.message_log import MessageLog
 from tests.contracts.webhook_stores import InMemory, InRedis, InSqlite, LosingStore, WebhookStore
 from tests.doubles import newer_version
@@ -35,7 +37,12 @@ class LogStore(Protocol):
     """Whether a deletion takes the text out of the log's events."""
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
+        self,
+        *,
+        max_events: int = 100_000,
+        max_age_ms: int = 1_000 * HOUR_MS,
+        rules: Mapping[str, Rule] | None = None,
+        rate: Rate | None = None,
     ) -> AbstractAsyncContextManager[MessageLog]:
         """Return a log over the storage. Only one may be open at a time."""
         ...
@@ -57,7 +64,12 @@ class MemoryStore(LogStore):
         self._log: MemoryMessageLog | None = None
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
+        self,
+        *,
+        max_events: int = 100_000,
+        max_age_ms: int = 1_000 * HOUR_MS,
+        rules: Mapping[str, Rule] | None = None,
+        rate: Rate | None = None,
     ) -> AbstractAsyncContextManager[MessageLog]:
         self._log = self._log or MemoryMessageLog(
             max_events=max_events,
@@ -66,6 +78,7 @@ class MemoryStore(LogStore):
             now_ms=self.clock,
             clock=lambda: self.clock() / 1_000,
         )
+        self._log.retention = Retention(max_events, max_age_ms, rules)  # as a restart would have it
         return nullcontext(self._log)
 
     def lose(self) -> None:
@@ -84,12 +97,18 @@ class SqliteStore(LogStore):
         self._path = directory / "maru.db"
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
+        self,
+        *,
+        max_events: int = 100_000,
+        max_age_ms: int = 1_000 * HOUR_MS,
+        rules: Mapping[str, Rule] | None = None,
+        rate: Rate | None = None,
     ) -> AbstractAsyncContextManager[MessageLog]:
         return SqliteMessageLog(
             self._path,
             max_events=max_events,
             max_age_ms=max_age_ms,
+            rules=rules,
             rate=rate,
             now_ms=self.clock,
             monotonic_ms=self.clock,
@@ -111,11 +130,16 @@ class RedisStore(LogStore):
         self._process = process
 
     def open(
-        self, *, max_events: int = 100_000, max_age_ms: int = 1_000 * HOUR_MS, rate: Rate | None = None
+        self,
+        *,
+        max_events: int = 100_000,
+        max_age_ms: int = 1_000 * HOUR_MS,
+        rules: Mapping[str, Rule] | None = None,
+        rate: Rate | None = None,
     ) -> AbstractAsyncContextManager[MessageLog]:
         clocks = Clocks(own=self.clock, store=self.clock)
         return RedisMessageLog(
-            self._process.url, max_events=max_events, max_age_ms=max_age_ms, rate=rate, clocks=clocks
+            self._process.url, max_events=max_events, max_age_ms=max_age_ms, rules=rules, rate=rate, clocks=clocks
         )
 
     def lose(self) -> None:

@@ -22,6 +22,7 @@ from server.domain.events import (
 )
 from server.domain.identity import Author, UserId
 from server.domain.messages import Message, Tombstone, author_digest
+from server.domain.rules import Rule
 from server.ports.message_log import MessageLog, Page
 from tests.contracts.conftest import LogStore
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
@@ -568,6 +569,63 @@ async def test_8_what_is_too_old_is_dropped(store: LogStore, channel: ChannelNam
         assert creations(await log.history(channel, None, None, 10)) == [4]
         assert creations(await log.history(idle, None, None, 10)) == []
         assert (await log.append(new_message(9, idle))).event.offset == 4
+
+
+async def floors(log: MessageLog, *channels: ChannelName) -> list[int]:
+    """Up to where the channels keep nothing."""
+    return [(await log.read(channel, 0, 0)).floor for channel in channels]
+
+
+async def test_8_a_rule_says_how_many_events_a_channel_keeps(store: LogStore, channel: ChannelName) -> None:
+    """Fewer or more than the others, which go on as if there were no rules."""
+    few, many = ChannelName(f"{channel}:few"), ChannelName(f"{channel}:many")
+    rules = {few: Rule(retention_events=2), f"{channel}:m*": Rule(retention_events=5), "*": Rule(slow_mode_s=1)}
+    async with store.open(max_events=3, rules=rules) as log:
+        for name in (few, channel, many):
+            await fill(log, name, 6)
+        assert await floors(log, few, channel, many) == [4, 3, 1]
+        assert offsets((await log.read(many, 1, 10)).events) == [2, 3, 4, 5, 6]
+        assert creations(await log.history(few, None, None, 10)) == [5, 6]
+
+
+async def test_8_a_rule_says_for_how_long_a_channel_keeps_them(store: LogStore, channel: ChannelName) -> None:
+    """In channels that nobody writes to, too; a channel without a rule keeps them as long as always."""
+    brief, long = ChannelName(f"{channel}:brief"), ChannelName(f"{channel}:long")
+    rules: dict[str, Rule] = {brief: Rule(retention_age_s=600), long: Rule(retention_age_s=7 * 86_400)}
+    async with store.open(max_age_ms=HOUR_MS, rules=rules) as log:
+        for name in (brief, channel, long):
+            await fill(log, name, 3)
+        for later, kept in ((600_001, [3, 0, 0]), (HOUR_MS - 600_000, [3, 3, 0])):
+            store.clock.now += later
+
+            async def trimmed(kept: list[int] = kept) -> bool:
+                return await floors(log, brief, channel, long) == kept
+
+            await eventually(trimmed)
+        assert (await log.append(new_message(9, brief))).event.offset == 4
+        assert offsets((await log.read(long, 0, 10)).events) == [1, 2, 3]
+
+
+async def test_8_a_rule_that_is_lowered_at_a_restart(store: LogStore, channel: ChannelName) -> None:
+    """Holds from then on: by age soon, by number soon after the next message. A rule that is raised does not bring
+    back what has been dropped."""
+    old = ChannelName(f"{channel}:old")
+    async with store.open(max_events=10, rules={f"{channel}*": Rule(retention_events=100)}) as log:
+        for name in (channel, old):
+            await fill(log, name, 20)
+        assert await floors(log, channel, old) == [0, 0]
+    store.clock.now += HOUR_MS + 1
+    rules: dict[str, Rule] = {channel: Rule(retention_events=2), old: Rule(retention_events=100, retention_age_s=3_600)}
+    async with store.open(max_events=10, rules=rules) as log:
+
+        async def trimmed() -> bool:
+            return await floors(log, old, channel) == [20, 19]
+
+        await log.append(new_message(99, channel))
+        await eventually(trimmed)
+        assert creations(await log.history(channel, None, None, 10)) == [20, 21]
+    async with store.open(max_events=10, rules={f"{channel}*": Rule(retention_events=100)}) as log:
+        assert await floors(log, channel) == [19]
 
 
 async def test_8_an_entry_of_an_unknown_kind_counts_and_ages(store: LogStore, channel: ChannelName) -> None:

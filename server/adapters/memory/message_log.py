@@ -6,7 +6,7 @@ No method awaits: each runs without a break on the event loop, so each is a tran
 import os
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
@@ -29,6 +29,8 @@ from server.domain.gcra import Rate
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
+from server.domain.retention import Retention
+from server.domain.rules import Rule
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
 _Key = tuple[ChannelName, UserId, str]
@@ -47,9 +49,9 @@ class _Keyed:
 class MemoryMessageLog(MessageLog):
     """A log that lives and dies with the process.
 
-    `max_events` and `max_age_ms` are a channel's retention. The age of an event and of a key counts by `now_ms`, from
-    when it was written; `rate`, that of a channel's events, by `clock`, in seconds. `store_id` is the identity of the
-    log: logs with different ids have different epochs.
+    `max_events` and `max_age_ms` are the retention of a channel, if no rule says another. The age of an event and of a
+    key counts by `now_ms`, from when it was written; `rate`, that of a channel's events, by `clock`, in seconds.
+    `store_id` is the identity of the log: logs with different ids have different epochs.
     """
 
     def __init__(
@@ -57,13 +59,13 @@ class MemoryMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
+        rules: Mapping[str, Rule] | None = None,
         rate: Rate | None = None,
         now_ms: Callable[[], int] = now_ms,
         clock: Callable[[], float] = time.monotonic,
         store_id: bytes | None = None,
     ) -> None:
-        self._max_events = max_events
-        self._max_age_ms = max_age_ms
+        self.retention = Retention(max_events, max_age_ms, rules)  # read at each use
         self._rates = ChannelRates(rate, clock)
         self._now_ms = now_ms
         self._store_id = os.urandom(STORE_ID_BYTES) if store_id is None else store_id
@@ -94,16 +96,17 @@ class MemoryMessageLog(MessageLog):
 
     def _append(self, draft: Draft) -> Appended:
         now = self._now_ms()
-        oldest = now - self._max_age_ms
+        kept = self.retention.of(draft.channel)
+        oldest = now - kept.age_ms
         if self._keys:
             self._expire_keys(now)
         channel = self._channel(draft.channel)
-        if channel.is_over(self._max_events, oldest):
-            channel.trim(self._max_events, oldest)
+        if channel.is_over(kept.events, oldest):
+            channel.trim(kept.events, oldest)
         if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
             return Appended(first, duplicate=True)
-        kept = channel.messages.get(draft.id)
-        appended = decide(draft, kept.last if kept else None, channel.next)
+        message = channel.messages.get(draft.id)
+        appended = decide(draft, message.last if message else None, channel.next)
         if not appended.duplicate:
             self._rates.take(draft.channel, self._rates.clock())
             self.debts.append(draft.channel, channel.head)
@@ -112,8 +115,8 @@ class MemoryMessageLog(MessageLog):
             if isinstance(draft, NewMessage) and draft.key is not None:
                 expires_at = now + KEY_LIFETIME_MS
                 self._keys[_key(draft, draft.key)] = _Keyed(appended.event.offset, draft.id, draft.at, expires_at)
-            if channel.is_over(self._max_events, oldest):
-                channel.trim(self._max_events, oldest)
+            if channel.is_over(kept.events, oldest):
+                channel.trim(kept.events, oldest)
         return appended
 
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
@@ -157,7 +160,8 @@ class MemoryMessageLog(MessageLog):
 
     def _trimmed(self, name: ChannelName) -> Channel:
         channel = self._channel(name)
-        channel.trim(self._max_events, self._now_ms() - self._max_age_ms)
+        kept = self.retention.of(name)
+        channel.trim(kept.events, self._now_ms() - kept.age_ms)
         return channel
 
     def _expire_keys(self, now: int) -> None:

@@ -6,7 +6,7 @@ Redis may take the last second with it (docs/operations.md).
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -37,6 +37,8 @@ from server.domain.errors import Unavailable
 from server.domain.events import Event, MessageCreated
 from server.domain.gcra import Rate, pace
 from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.retention import Retention
+from server.domain.rules import Rule
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
 Topic = Callable[[ChannelName], str]
@@ -59,6 +61,7 @@ class RedisMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
+        rules: Mapping[str, Rule] | None = None,
         rate: Rate | None = None,
         prefix: str = keys.PREFIX,
         wait_replicas: int = 0,
@@ -81,7 +84,7 @@ class RedisMessageLog(MessageLog):
         self.sweep = Sweep(self._reads, self.tend, prefix, max_age_ms, self._seen.answered)
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
-        self._max_events, self._max_age_ms, self._clocks = max_events, max_age_ms, clocks or Clocks()
+        self._kept, self._clocks = Retention(max_events, max_age_ms, rules).of, clocks or Clocks()
         self._prefix = prefix
         paced = None if rate is None else pace(rate)
         self._rate = ("", "") if paced is None else (paced.interval * 1_000, paced.room * 1_000)  # ms
@@ -121,7 +124,7 @@ class RedisMessageLog(MessageLog):
         names = (*self.keys(channel), authors, rate)
         topic = "" if self._topic is None else self._topic(channel)
         opening = self.opening(channel)
-        return ("EVALSHA", self._append, len(names), *names, *opening, self._max_events, topic, *self._rate)
+        return ("EVALSHA", self._append, len(names), *names, *opening, self._kept(channel).events, topic, *self._rate)
 
     def _outcomes(self, channel: ChannelName, drafts: Sequence[Draft], answer: Any) -> list[Outcome]:
         epoch, published, *answers = answer
@@ -214,7 +217,7 @@ class RedisMessageLog(MessageLog):
             run,
             "" if self._clocks.store is None else self._clocks.store(),
             self._clocks.own() if self.sweep.trusted else "",
-            self._max_age_ms,
+            self._kept(channel).age_ms,
             channel,
             keys.bucket(channel),
             keys.of_channel(channel, self._prefix)[-1],

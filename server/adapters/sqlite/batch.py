@@ -22,6 +22,7 @@ from server.domain.errors import MaruError, Overloaded, Unavailable
 from server.domain.events import MessageCreated, MessageEdited, MessageEvent, erased
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Position
+from server.domain.retention import Retention
 
 SPARE_TRIMS = 64
 """A batch drops as many events of a channel as it adds, and up to this many more: after the bound was lowered, the
@@ -51,7 +52,7 @@ class Batch:
         db: sqlite3.Connection,
         channels: Channels,
         now_ms: int,
-        max_events: int,
+        retention: Retention,
         *,
         debts: Debts | None = None,
         rates: ChannelRates | None = None,
@@ -63,7 +64,7 @@ class Batch:
         self._channels = channels
         self._debts = debts or Debts()
         self._now_ms = now_ms
-        self._max_events = max_events
+        self._retention = retention
         self._rates = rates or ChannelRates(None)
         self._now = self._rates.clock()
         self._taken: list[ChannelName] = []  # the channels of the events that `rates` has counted
@@ -222,7 +223,7 @@ class Batch:
 
     def _trimmed(self, channel: Channel) -> tuple[int, int] | None:
         """Return the channel's id and new floor if it has grown over its bound."""
-        excess = channel.head - channel.floor - self._max_events
+        excess = channel.head - channel.floor - self._retention.of(channel.name).events
         if excess <= 0 or channel.id is None:
             return None
         channel.floor += min(excess, channel.head - self._heads[channel.name] + SPARE_TRIMS)

@@ -24,6 +24,8 @@ from server.domain.drafts import Draft, Sender
 from server.domain.events import Event
 from server.domain.gcra import Rate
 from server.domain.messages import Message, MessageId, Position, Tombstone
+from server.domain.retention import Retention
+from server.domain.rules import Rule
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
 T = TypeVar("T")
@@ -40,10 +42,10 @@ class SqliteMessageLog(MessageLog):
     """A log in the file `path` (and `path`-wal, -shm, .lock beside it), for a single server at a time.
 
     An async context manager. Entering opens and checks the file, or makes it and its directory; it raises
-    `LogUnusable`. Leaving writes the drafts that wait. `max_events` and `max_age_ms` are a channel's retention; the age
-    of events and keys counts by `now_ms`, from when they were written. Events over the count are dropped with the next
-    append, events that are too old within `sweep_interval_s`. `rate` is that of a channel's events. `max_bytes` bounds
-    the whole log (`space.py`): over it, nothing is written but deletions.
+    `LogUnusable`. Leaving writes the drafts that wait. `max_events` and `max_age_ms` are the retention of a
+    channel, if no rule says another; the age of events and keys counts by `now_ms`, from when they were written. Events
+    over the count are dropped with the next append, events that are too old within `sweep_interval_s`. `rate` is that
+    of a channel's events. `max_bytes` bounds the whole log (`space.py`): over it, nothing is written but deletions.
     """
 
     def __init__(  # noqa: PLR0913  # the settings of a log, and a test's time
@@ -52,6 +54,7 @@ class SqliteMessageLog(MessageLog):
         *,
         max_events: int,
         max_age_ms: int,
+        rules: Mapping[str, Rule] | None = None,
         rate: Rate | None = None,
         now_ms: Callable[[], int] = now_ms,
         monotonic_ms: Callable[[], int] = _monotonic_ms,
@@ -60,12 +63,11 @@ class SqliteMessageLog(MessageLog):
     ) -> None:
         self._path = path
         self.space = Space(path, max_bytes)
-        self._max_events = max_events
+        self._retention = Retention(max_events, max_age_ms, rules)
         self._rates = ChannelRates(rate, lambda: monotonic_ms() / 1_000)
         self._now_ms = now_ms
         self._sweep = Sweep(
-            max_events=max_events,
-            max_age_ms=max_age_ms,
+            self._retention,
             now_ms=now_ms,
             monotonic_ms=monotonic_ms,
             interval_s=sweep_interval_s,
@@ -130,7 +132,7 @@ class SqliteMessageLog(MessageLog):
                 file,
                 store_id,
                 loop=loop,
-                max_events=self._max_events,
+                retention=self._retention,
                 debts=self.debts,
                 rates=self._rates,
                 now_ms=self._now_ms,

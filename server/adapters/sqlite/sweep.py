@@ -11,7 +11,9 @@ from server.adapters.sqlite.debts import forget_old
 from server.adapters.sqlite.erasing import STEP_EDITS, erase_edits
 from server.adapters.sqlite.events import drop
 from server.adapters.sqlite.log_clock import LogClock
+from server.domain.channels import ChannelName
 from server.domain.limits import KEY_LIFETIME_MS
+from server.domain.retention import Retention
 
 STEP_ROWS = 1_000
 """Events, channels and keys that a step looks at or drops, at most: some 10 ms, in which no append is written."""
@@ -31,12 +33,12 @@ coalesce(
 """
 
 _DUE = """
-SELECT c.id, c.head, c.floor FROM channels c
+SELECT c.id, c.name, c.head, c.floor, {oldest} FROM channels c
 WHERE c.id > ? AND c.id <= ? AND (c.head - c.floor > ? OR {oldest} < ?) ORDER BY c.id
 """.replace("{oldest}", _OLDEST)
 
 _HELD_BACK = """
-SELECT EXISTS (SELECT 1 FROM channels c WHERE c.id > ? AND c.id <= ? AND {oldest} >= ? AND {oldest} < ?)
+SELECT c.name, {oldest} FROM channels c WHERE c.id > ? AND c.id <= ? AND {oldest} < ?
 """.replace("{oldest}", _OLDEST)
 
 _AGED = """
@@ -62,19 +64,17 @@ class Sweep:
 
     def __init__(
         self,
+        retention: Retention,
         *,
-        max_events: int,
-        max_age_ms: int,
         now_ms: Callable[[], int],
         monotonic_ms: Callable[[], int],
         interval_s: float,
     ) -> None:
-        self._max_events = max_events
-        self._max_age_ms = max_age_ms
+        self._retention = retention
         self._now_ms = now_ms
         self._interval_s = interval_s
-        self.clock = LogClock(now_ms, monotonic_ms, max_age_ms)
-        self._budget = AgeBudget(max_age_ms)
+        self.clock = LogClock(now_ms, monotonic_ms, retention.default.age_ms)
+        self._budget = AgeBudget(retention.default.age_ms)
         self._refused = False  # in this pass
         self._warned = False  # since the clocks agreed the last time
         self.refusals = 0
@@ -104,7 +104,7 @@ class Sweep:
         keys_left = _purge_keys(db, now)
         if self.clock.trusted:
             _mend_keys(db, now + KEY_LIFETIME_MS)
-        channels_left = self._trim_channels(db, now - self._max_age_ms)
+        channels_left = self._trim_channels(db, now)
         self._budget.save(db)
         self.erased = erase_edits(db)
         if keys_left or channels_left or self.erased == STEP_EDITS:
@@ -123,19 +123,22 @@ class Sweep:
         self._warned = self._refused
         self._refused = False
 
-    def _trim_channels(self, db: sqlite3.Connection, oldest: int) -> bool:
+    def _trim_channels(self, db: sqlite3.Connection, now: int) -> bool:
         """Trim the next few channels. Returns whether more are left."""
-        up_to = self._done_with + STEP_ROWS
-        self._refused = self._refused or self._held_back(db, oldest, up_to)
-        due = db.execute(_DUE, (self._done_with, up_to, self._max_events, oldest)).fetchall()
+        up_to, least = self._done_with + STEP_ROWS, self._retention.least
+        self._refused = self._refused or self._held_back(db, now, up_to)
+        due = db.execute(_DUE, (self._done_with, up_to, least.events, now - least.age_ms)).fetchall()
         budget = STEP_ROWS
-        for id, head, floor in due:
-            over = max(floor, head - self._max_events)
-            aged = _aged(db, id, floor, oldest) - over
-            allowed = min(max(aged, 0), self._budget.left)
+        for id, name, head, floor, written in due:
+            kept = self._retention.of(ChannelName(name))
+            over = max(floor, head - kept.events)
+            aged = _aged(db, id, floor, now - kept.age_ms) - over if written < now - kept.age_ms else 0
+            allowed = min(max(aged, 0), self._budget.left_for(kept.age_ms))
             self._refused = self._refused or allowed < aged
             reached = min(over + allowed, floor + budget)
-            self._budget.left -= max(0, reached - over)
+            if reached == floor:  # within the bounds of its rule
+                continue
+            self._budget.take(max(0, reached - over), kept.age_ms)
             budget -= reached - floor
             drop(db, [(id, reached)])
             db.execute("UPDATE channels SET floor = ? WHERE id = ?", (reached, id))
@@ -145,14 +148,14 @@ class Sweep:
         self._done_with = up_to
         return bool(db.execute("SELECT EXISTS (SELECT 1 FROM channels WHERE id > ?)", (up_to,)).fetchone()[0])
 
-    def _held_back(self, db: sqlite3.Connection, oldest: int, up_to: int) -> bool:
+    def _held_back(self, db: sqlite3.Connection, now: int, up_to: int) -> bool:
         """Whether an event of the next few channels is too old by the wall clock, which is not believed."""
         if self.clock.trusted:
             return False
-        (found,) = db.execute(
-            _HELD_BACK, (self._done_with, up_to, oldest, self._now_ms() - self._max_age_ms)
-        ).fetchone()
-        return bool(found)
+        wall, least = self._now_ms(), self._retention.least
+        found = db.execute(_HELD_BACK, (self._done_with, up_to, wall - least.age_ms))
+        ages = ((oldest, self._retention.of(ChannelName(name)).age_ms) for name, oldest in found)
+        return any(now - age_ms <= oldest < wall - age_ms for oldest, age_ms in ages)
 
 
 def _aged(db: sqlite3.Connection, channel_id: int, floor: int, oldest: int) -> int:

@@ -25,6 +25,7 @@ from server.adapters.sqlite.sweep import PACE_S, Sweep
 from server.adapters.sqlite.wal import Wal
 from server.domain.channel_rates import ChannelRates
 from server.domain.errors import Overloaded, RateLimited, Unavailable
+from server.domain.retention import Retention
 
 BATCH_LIMIT = 512
 """Drafts in a transaction. A larger batch gains nothing, and its first draft waits longer."""
@@ -47,7 +48,7 @@ class Writer:
         store_id: bytes,
         *,
         loop: asyncio.AbstractEventLoop,
-        max_events: int,
+        retention: Retention,
         debts: Debts,
         rates: ChannelRates,
         now_ms: Callable[[], int],
@@ -59,7 +60,7 @@ class Writer:
         self._wal = Wal(self._connection, space)
         self._space = space
         self._channels, self._debts = Channels(store_id), debts
-        self._max_events = max_events
+        self._retention = retention
         self._rates = rates
         self._now_ms = now_ms
         self._sweep = sweep
@@ -163,7 +164,7 @@ class Writer:
             db,
             self._channels,
             now,
-            self._max_events,
+            self._retention,
             debts=self._debts,
             rates=self._rates,
             trusting=trusting,

@@ -24,6 +24,7 @@ def open_log(settings: Settings) -> MemoryMessageLog:
     return MemoryMessageLog(
         max_events=settings.retention_events,
         max_age_ms=round(settings.retention_age * 1000),
+        rules=settings.channel_rules,
         rate=settings.limits.get(Bucket.CHANNEL),
     )
 

@@ -48,6 +48,7 @@ async def open_stores(
         master,
         max_events=settings.retention_events,
         max_age_ms=round(settings.retention_age * 1000),
+        rules=settings.channel_rules,
         rate=settings.limits.get(Bucket.CHANNEL),
         prefix=settings.redis_prefix,
         wait_replicas=settings.redis_wait_replicas,

@@ -21,6 +21,7 @@ async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessa
         settings.sqlite_path,
         max_events=settings.retention_events,
         max_age_ms=round(settings.retention_age * 1000),
+        rules=settings.channel_rules,
         rate=settings.limits.get(Bucket.CHANNEL),
         max_bytes=settings.max_log_bytes,
     )

@@ -17,6 +17,7 @@ from server.adapters.sqlite.log_clock import TRUST_MS
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.adapters.sqlite.sweep import STEP_ROWS, Sweep
 from server.domain.limits import KEY_LIFETIME_MS
+from server.domain.retention import Retention
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, new_message
 from tests.unit.adapters.sqlite_cases import DEADLINE_S
 
@@ -59,14 +60,15 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def write(db: sqlite3.Connection, numbers: range, now: int) -> None:
     """Append messages with keys at this time."""
-    Batch(db, Channels(b"store"), now, 10**9).run([new_message(number, key=f"k{number}") for number in numbers])
+    Batch(db, Channels(b"store"), now, Retention(10**9, 1)).run(
+        [new_message(number, key=f"k{number}") for number in numbers]
+    )
 
 
 def opened(clocks: Clocks) -> Sweep:
     """The sweep of a server that starts now."""
     return Sweep(
-        max_events=10**9,
-        max_age_ms=MAX_AGE_MS,
+        Retention(10**9, MAX_AGE_MS),
         now_ms=lambda: clocks.wall,
         monotonic_ms=lambda: clocks.monotonic,
         interval_s=60.0,
@@ -187,6 +189,19 @@ def test_an_hour_of_a_clock_that_was_ahead_ends(
         assert budget.left == kept
         budget.left = 0
         budget.save(db)
+
+
+def test_a_short_rule_counts_less() -> None:
+    """Of a channel that keeps an hour, more goes in an hour of honest work than of a channel that keeps a month."""
+    budget = age_budget.AgeBudget(30 * DAY_MS)
+    budget.left = 100
+    assert [budget.left_for(age) for age in (365 * DAY_MS, 30 * DAY_MS, DAY_MS, HOUR_MS)] == [100, 100, 166, 4_000]
+    budget.take(40, HOUR_MS)
+    assert budget.left == 99
+    budget.take(40, 30 * DAY_MS)
+    assert budget.left == 59
+    budget.take(4_000, HOUR_MS)
+    assert budget.left == 0
 
 
 def test_keys_of_a_clock_that_was_ahead_do_not_stop_the_purge(db: sqlite3.Connection, clocks: Clocks) -> None:

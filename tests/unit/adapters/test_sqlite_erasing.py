@@ -20,6 +20,7 @@ from server.domain.appending import Appended, created, revised
 from server.domain.drafts import Deletion, Draft, Revision
 from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent, erased
 from server.domain.messages import Message, Position, Tombstone
+from server.domain.retention import Retention
 from tests.doubles.samples import NOW_MS, ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import DEADLINE_S, log_at
 
@@ -119,7 +120,7 @@ def closing_log(path: Path) -> Iterator[sqlite3.Connection]:
 def write(db: sqlite3.Connection, drafts: list[Draft]) -> None:
     """Write drafts in a transaction, without a log that sweeps."""
     db.execute("BEGIN")
-    Batch(db, Channels(b"store"), now_ms(), 10**6).run(drafts)
+    Batch(db, Channels(b"store"), now_ms(), Retention(10**6, 1)).run(drafts)
     db.execute("COMMIT")
 
 

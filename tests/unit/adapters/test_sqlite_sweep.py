@@ -13,6 +13,8 @@ from server.adapters.sqlite.database import open_writer, prepare
 from server.adapters.sqlite.sweep import PACE_S, STEP_ROWS, Sweep
 from server.domain.channels import ChannelName
 from server.domain.limits import KEY_LIFETIME_MS
+from server.domain.retention import Retention
+from server.domain.rules import Rule
 from tests.doubles.samples import NOW_MS, ROOM, new_message
 
 INTERVAL_S = 60.0
@@ -33,7 +35,7 @@ def write(db: sqlite3.Connection, channel: ChannelName, numbers: range, now: int
     """Append messages with these numbers in one transaction at this time."""
     db.execute("BEGIN IMMEDIATE")
     drafts = [new_message(number, channel, key=f"k{number}" if keyed else None) for number in numbers]
-    Batch(db, Channels(b"store"), now, UNBOUNDED).run(drafts)
+    Batch(db, Channels(b"store"), now, Retention(UNBOUNDED, 1)).run(drafts)
     db.execute("COMMIT")
 
 
@@ -44,7 +46,7 @@ def sweep(now: int, *, max_events: int = UNBOUNDED, max_age_ms: int = MAX_AGE_MS
 
 def agreeing(clock: Callable[[], int], max_events: int, max_age_ms: int) -> Sweep:
     """A sweep whose clocks have agreed for long."""
-    pass_ = Sweep(max_events=max_events, max_age_ms=max_age_ms, now_ms=clock, monotonic_ms=clock, interval_s=INTERVAL_S)
+    pass_ = Sweep(Retention(max_events, max_age_ms), now_ms=clock, monotonic_ms=clock, interval_s=INTERVAL_S)
     pass_.clock.start(None)
     return pass_
 
@@ -76,7 +78,7 @@ def test_every_channel_has_its_turn(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     for number in range(2 * STEP_ROWS + 2):
         now = NOW_MS if number % 2 else NOW_MS + MAX_AGE_MS
-        Batch(db, channels, now, UNBOUNDED).run([new_message(1, ChannelName(f"c:{number}"))])
+        Batch(db, channels, now, Retention(UNBOUNDED, 1)).run([new_message(1, ChannelName(f"c:{number}"))])
     db.execute("COMMIT")
     pass_ = sweep(NOW_MS + MAX_AGE_MS + 1)
     assert [pass_.step(db) for _ in range(3)] == [PACE_S, PACE_S, INTERVAL_S]
@@ -95,7 +97,7 @@ def test_a_lowered_bound_is_reached_by_appends_too(db: sqlite3.Connection) -> No
     write(db, ROOM, range(500), NOW_MS)
     seen: list[int] = []
     for number in range(1_000, 1_008):
-        Batch(db, Channels(b"store"), NOW_MS, 20).run([new_message(number)])
+        Batch(db, Channels(b"store"), NOW_MS, Retention(20, 1)).run([new_message(number)])
         head = 501 + len(seen)
         seen.append(head - floors(db)[0][0])
     assert seen[0] > 400
@@ -124,3 +126,19 @@ def test_after_a_failure_the_pass_begins_anew(db: sqlite3.Connection) -> None:
     assert pass_.step(db) == PACE_S
     assert pass_.step(db) == INTERVAL_S
     assert floors(db) == [(STEP_ROWS + 5, None, None)]
+
+
+def test_rules_cost_only_channels_that_have_more_to_drop(db: sqlite3.Connection) -> None:
+    """A channel is within its own rule, or it is trimmed by that; the least bound of all is no other channel's."""
+    brief, few, plain = ChannelName("brief"), ChannelName("few"), ChannelName("plain")
+    for channel in (brief, few, plain):
+        write(db, channel, range(100 * len(channel), 100 * len(channel) + 20), NOW_MS)
+    rules: dict[str, Rule] = {brief: Rule(retention_age_s=MAX_AGE_MS / 2_000), few: Rule(retention_events=5)}
+    clock = NOW_MS + MAX_AGE_MS // 2 + 1
+    pass_ = Sweep(
+        Retention(UNBOUNDED, MAX_AGE_MS, rules), now_ms=lambda: clock, monotonic_ms=lambda: clock, interval_s=INTERVAL_S
+    )
+    pass_.clock.start(None)
+    assert pass_.step(db) == INTERVAL_S
+    assert [floor for floor, *_ in floors(db)] == [20, 15, 0]
+    assert pass_.refusals == 0
