@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from server.adapters.clock import now_ms
 from server.adapters.orders import decode_revocation, encode_revocation
@@ -57,15 +57,16 @@ class SqliteRevocations(Revocations):
         await self._do(work)
 
     async def load(self) -> Held:
-        def work(db: sqlite3.Connection) -> Held:
-            now = (self._now_ms(),)
-            rows = db.execute("SELECT entry FROM revocations WHERE expires_at > ?", now)
-            revocations = [revocation for (raw,) in rows if (revocation := decode_revocation(raw)) is not None]
-            rows = db.execute("SELECT channel, user, expires_at FROM denials WHERE expires_at > ?", now)
-            denials = [Denial(ChannelName(channel), UserId(user), until) for channel, user, until in rows]
-            return Held(revocations, denials)
+        now = (self._now_ms(),)
 
-        return await self._do(work)
+        def work(db: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
+            revoked = db.execute("SELECT entry FROM revocations WHERE expires_at > ?", now).fetchall()
+            return revoked, db.execute(
+                "SELECT channel, user, expires_at FROM denials WHERE expires_at > ?", now
+            ).fetchall()
+
+        # Decoded in another thread: the writer's has more urgent work.
+        return await asyncio.to_thread(_held, *await self._do(work))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -84,3 +85,10 @@ class SqliteRevocations(Revocations):
     def _forget(self, db: sqlite3.Connection, table: str) -> None:
         """Drop the entries that have expired."""
         db.execute(f"DELETE FROM {table} WHERE expires_at <= ?", (self._now_ms(),))  # noqa: S608  # as above
+
+
+def _held(revoked: list[Any], denied: list[Any]) -> Held:
+    return Held(
+        [revocation for (raw,) in revoked if (revocation := decode_revocation(raw)) is not None],
+        [Denial(ChannelName(channel), UserId(user), until) for channel, user, until in denied],
+    )

@@ -9,6 +9,7 @@ from server.api.backends.moments import Moment
 from server.api.backends.table import Answer, Body, Call, NoBody, NoParams, Operation, Params, Reply
 from server.application.commands import Id
 from server.application.outside.revoking import Revoking
+from server.application.turn import in_turns
 from server.domain.backends import Scope
 from server.domain.errors import BadRequest, NotFound
 from server.domain.identity import UserId
@@ -98,7 +99,8 @@ def operations(revoking: Revoking) -> list[Operation[Any, Any]]:
         return Reply(control.revocation(revocation))
 
     async def read(_: Call[NoParams, NoBody]) -> Reply:
-        return Reply({"revocations": [control.revocation(each) for each in await revoking.revocations()]})
+        found = await revoking.revocations()
+        return Reply({"revocations": [control.revocation(each) async for each in in_turns(found)]})
 
     async def lift(call: Call[OfRevocation, NoBody]) -> Reply:
         await revoking.lift(call.params.id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from server.application.turn import in_turns
 from server.domain.channels import ChannelName
 from server.domain.control import Denial
 from server.domain.errors import PermissionDenied
@@ -31,11 +32,13 @@ class Denials:
         else:
             self.until.pop(key, None)
 
-    def replace(self, denials: Iterable[Denial]) -> None:
-        """Heed these in place of all others."""
+    async def replace(self, denials: Iterable[Denial]) -> None:
+        """Heed these in place of all others, as this returns. There may be many: other tasks get their turns."""
+        loading = Denials(self._now_ms)
+        async for denial in in_turns(denials):
+            loading.apply(denial)
         self.until.clear()
-        for denial in denials:
-            self.apply(denial)
+        self.until.update(loading.until)
 
     def sweep(self) -> None:
         """Forget those that have expired."""

@@ -17,12 +17,12 @@ class Entries:
         self.denials = Denials(now_ms)
         self._recent = Recent(now_ms)
 
-    def replace(self, held: Held) -> Held:
+    async def replace(self, held: Held) -> Held:
         """Heed the entries of the store in place of those in memory. Return recent entries that it lacks, which are
         heeded, too."""
         missing = self._recent.missing(held)
-        self.denials.replace((*held.denials, *missing.denials))
-        self.revoked.replace((*held.revocations, *missing.revocations))
+        await self.denials.replace((*held.denials, *missing.denials))
+        await self.revoked.replace((*held.revocations, *missing.revocations))
         return missing
 
     def revoke(self, revocation: Revocation) -> None:

@@ -113,7 +113,7 @@ class Obeying:
 
     async def _load(self) -> None:
         """Take the store's entries in place of those in memory, and bring the sessions in line with them."""
-        missing = self._entries.replace(await self._read())
+        missing = await self._entries.replace(await self._read())
         self._subscriptions.ask_all_again()
         revoked, denied = self._entries.revoked, self._entries.denials.until
         _log.info("control.loaded", revocations=len(revoked), denials=len(denied))

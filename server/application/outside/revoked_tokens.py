@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
+from server.application.turn import in_turns
 from server.domain.control import Revocation
 from server.domain.errors import TokenRevoked
 from server.domain.identity import Identity, UserId
@@ -46,12 +47,12 @@ class RevokedTokens:
             if not self._alike[concerned]:
                 del self._alike[concerned]
 
-    def replace(self, revocations: Iterable[Revocation]) -> None:
-        """Heed these in place of all others, from now on."""
-        self._all.clear()
-        self._alike.clear()
-        for revocation in revocations:
-            self.add(revocation)
+    async def replace(self, revocations: Iterable[Revocation]) -> None:
+        """Heed these in place of all others, as this returns. There may be many: other tasks get their turns."""
+        loading = RevokedTokens(self._now_ms)
+        async for revocation in in_turns(revocations):
+            loading.add(revocation)
+        self._all, self._alike = loading._all, loading._alike
         self.loaded.set()
 
     def sweep(self) -> None:

@@ -70,10 +70,10 @@ def test_a_later_denial_counts(denials: Denials) -> None:
     assert not denials.until
 
 
-def test_all_are_replaced(denials: Denials) -> None:
+async def test_all_are_replaced(denials: Denials) -> None:
     """By those of the store, in the same object: publishers hold on to it."""
     until = denials.until
-    denials.replace([replace(DENIAL, channel=HALL)])
+    await denials.replace([replace(DENIAL, channel=HALL)])
     assert denials.allow(ALICE, Action.JOIN, ROOM)
     assert not denials.allow(ALICE, Action.JOIN, HALL)
     assert denials.until is until

@@ -222,7 +222,7 @@ async def test_nobody_is_judged_before_the_store_was_read(house: House) -> None:
     waiting = asyncio.create_task(house.sessions.admit("good"))
     await turns(10)
     assert not waiting.done()
-    house.revoked.replace([])
+    await house.revoked.replace([])
     assert (await waiting).user == ALICE
     assert house.sessions.admit_at_once("good") is not None
 

@@ -101,11 +101,11 @@ def test_each_is_lifted_by_itself(revoked: RevokedTokens) -> None:
     assert not revoked.concern(identity("alice", token_id="t1"))
 
 
-def test_all_are_replaced(revoked: RevokedTokens) -> None:
+async def test_all_are_replaced(revoked: RevokedTokens) -> None:
     """The store's take the place of those in memory; from then on tokens can be judged."""
     revoked.add(BAN)
     assert not revoked.loaded.is_set()
-    revoked.replace([BY_TOKEN])
+    await revoked.replace([BY_TOKEN])
     assert revoked.loaded.is_set()
     assert not revoked.concern(identity("alice"))
     assert revoked.concern(identity("alice", token_id="t1"))
