@@ -54,9 +54,9 @@ def _endpoint(number: int, given: object) -> Endpoint:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"endpoint {number}: name: expected 1 to 32 of a-z, 0-9, - and _, such as 'crm'")
     for key in given:
-        if key not in _KEYS:
-            raise ValueError(f"{name}: {key!r} is unknown; expected some of {', '.join(_KEYS)}")
-    fields = {key: _field(name, key, given) for key in _KEYS if key in given or key in _REQUIRED}
+        if key not in FIELDS:
+            raise ValueError(f"{name}: {key!r} is unknown; expected some of {', '.join(FIELDS)}")
+    fields = {key: _field(name, key, given) for key in FIELDS if key in given or key in _REQUIRED}
     secrets = [fields[key] for key in ("secret", "previous_secret") if key in fields]
     return Endpoint(
         name=name,
@@ -73,7 +73,7 @@ def _field(name: str, key: str, given: Mapping[str, Any]) -> Any:
     if key not in given:
         raise ValueError(f"{name}: {key} is missing")
     try:
-        return _KEYS[key](given[key])
+        return FIELDS[key](given[key])
     except ValueError as error:
         raise ValueError(f"{name}: {key}: {error}") from None
 
@@ -135,7 +135,7 @@ def _from(given: object) -> str:
 
 
 _REQUIRED = ("url", "secret")
-_KEYS: Mapping[str, Callable[[object], Any]] = {
+FIELDS: Mapping[str, Callable[[object], Any]] = {
     "name": _text,
     "url": _url,
     "secret": _secret,
