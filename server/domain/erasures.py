@@ -4,6 +4,7 @@ Times are whole milliseconds since the Unix epoch, UTC.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
@@ -50,6 +51,14 @@ class Erasure:
     def covers_until(self) -> int:
         """The time of the last message to be erased."""
         return self.asked_at + SLACK_MS
+
+
+def forgettable(kept: Sequence[Erasure], now: int, kept_ms: int, limit: int) -> list[Erasure]:
+    """Return the erasures that are to be forgotten before another is kept at this time: those that were done long ago,
+    and so many others that are done, the oldest first, that there are fewer than `limit`."""
+    done = sorted((each for each in kept if each.done_at is not None), key=lambda each: each.done_at or 0)
+    old = sum((each.done_at or 0) < now - kept_ms for each in done)
+    return done[: max(old, len(kept) - limit + 1)]
 
 
 def erasure_id(user: UserId, key: str) -> str:

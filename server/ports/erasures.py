@@ -8,7 +8,7 @@ from server.domain.erasures import Erasure
 from server.domain.identity import UserId
 
 ERASURES_LIMIT = 1_000
-"""Erasures that are kept."""
+"""Erasures that are kept. The oldest that are done go first."""
 
 KEPT_MS = 24 * 3_600_000
 """For so long an erasure is kept that is done: as long as idempotency keys are."""
@@ -19,8 +19,9 @@ class Erasures(Protocol):
 
     1. Kept: when `add` or `replace` has returned, the erasure is in every later `all` and `find`, by anyone, and after
        a crash (as far as the log outlives it).
-    2. `add` keeps an erasure; if one has its id, that one is returned, and nothing changes. An erasure that was done
-       more than `KEPT_MS` before the new one began may be forgotten. `Overloaded` if `ERASURES_LIMIT` are kept.
+    2. `add` keeps an erasure; if another has its id, that is returned, and nothing changes. Erasures that were done
+       more than `KEPT_MS` before the new erasure began are forgotten; and so are the oldest that are done, if
+       `ERASURES_LIMIT` are kept. `Overloaded` if none of them is done.
     3. `replace` writes only if the erasure is still as `old`: of two replicas that replace the same, one gets True.
     4. `channels` gives a page of channels, and the next page's cursor, None at the end. All pages together have each
        channel in which the user had written before the first was asked for; they may have others.

@@ -151,17 +151,32 @@ async def test_2_an_id_is_a_single_erasure(stores: Stores) -> None:
 
 
 async def test_2_what_is_done_is_forgotten_after_a_day(stores: Stores) -> None:
-    """And makes room; what is not done is kept, whatever its age."""
-    _, erasures = await stores.open(limit=2)
+    """What is not done is kept, whatever its age."""
+    _, erasures = await stores.open()
     done, waits = erasure("done"), erasure("waits")
     for each in (done, waits):
         await erasures.add(each)
-    assert await erasures.replace(done, replace(done, done_at=NOW_MS + 1))
-    with pytest.raises(Overloaded):
-        await erasures.add(erasure("next", began_at=NOW_MS + KEPT_MS))
-    late = erasure("next", began_at=NOW_MS + KEPT_MS + 2)
+    over = replace(done, done_at=NOW_MS + 1)
+    assert await erasures.replace(done, over)
+    soon, late = erasure("soon", began_at=NOW_MS + KEPT_MS), erasure("late", began_at=NOW_MS + KEPT_MS + 2)
+    assert await erasures.add(soon) == soon
+    assert await erasures.all() == [over, waits, soon]
     assert await erasures.add(late) == late
-    assert await erasures.all() == [waits, late]
+    assert await erasures.all() == [waits, soon, late]
+
+
+async def test_2_what_was_done_first_makes_room(stores: Stores) -> None:
+    """If there are as many as may be; an erasure that is under way never does."""
+    _, erasures = await stores.open(limit=2)
+    waits, done = erasure("waits"), erasure("done", began_at=NOW_MS + 1)
+    for each in (waits, done):
+        await erasures.add(each)
+    with pytest.raises(Overloaded):
+        await erasures.add(erasure("next"))
+    await erasures.replace(done, replace(done, done_at=NOW_MS + 5))
+    assert await erasures.add(erasure("next", began_at=NOW_MS + 2)) == erasure("next", began_at=NOW_MS + 2)
+    assert [each.id for each in await erasures.all()] == ["waits", "next"]
+    assert await erasures.add(erasure("waits", began_at=NOW_MS + 3)) == waits
 
 
 async def test_3_only_the_present_state_is_replaced(stores: Stores) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.domain.channels import ChannelName
-from server.domain.erasures import Erasure
+from server.domain.erasures import Erasure, forgettable
 from server.domain.errors import Overloaded
 from server.domain.identity import UserId
 from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
@@ -19,11 +19,14 @@ class MemoryErasures(Erasures):
 
     async def add(self, erasure: Erasure) -> Erasure:
         """Keep the erasure. Promises 1, 2."""
-        oldest = erasure.began_at - KEPT_MS
-        self._kept = {id: kept for id, kept in self._kept.items() if kept.done_at is None or kept.done_at >= oldest}
-        if erasure.id not in self._kept and len(self._kept) >= self._limit:
-            raise Overloaded(f"{self._limit} erasures are kept; wait until some are a day old")
-        return self._kept.setdefault(erasure.id, erasure)
+        if erasure.id in self._kept:
+            return self._kept[erasure.id]
+        for old in forgettable(await self.all(), erasure.began_at, KEPT_MS, self._limit):
+            del self._kept[old.id]
+        if len(self._kept) >= self._limit:
+            raise Overloaded(f"{self._limit} erasures are under way; wait until some are done")
+        self._kept[erasure.id] = erasure
+        return erasure
 
     async def find(self, id: str) -> Erasure | None:
         """Return the erasure. Promise 1."""

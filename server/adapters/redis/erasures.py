@@ -10,7 +10,7 @@ from server.adapters.redis import keys
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.channels import ChannelName
-from server.domain.erasures import Erasure
+from server.domain.erasures import Erasure, forgettable
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import UserId
 from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
@@ -29,16 +29,17 @@ class RedisErasures(Erasures):
 
     async def add(self, erasure: Erasure) -> Erasure:
         """Keep the erasure. Promises 1, 2, 6."""
-        kept = await self.all()
-        for old in kept:
-            if old.done_at is not None and old.done_at < erasure.began_at - KEPT_MS:
-                await self._swap((self._key,), old.id, encode_erasure(old), "", 0)
-        state, found = await self._swap((self._key,), erasure.id, "", encode_erasure(erasure), self._limit)
+        found = await self.find(erasure.id)
+        if found is not None:
+            return found
+        for old in forgettable(await self.all(), erasure.began_at, KEPT_MS, self._limit):
+            await self._swap((self._key,), old.id, encode_erasure(old), "", 0)
+        state, present = await self._swap((self._key,), erasure.id, "", encode_erasure(erasure), self._limit)
         if state == b"full":
-            raise Overloaded(f"{self._limit} erasures are kept; wait until some are a day old")
+            raise Overloaded(f"{self._limit} erasures are under way; wait until some are done")
         if state == b"kept":
             return erasure
-        return _known(found)
+        return _known(present)
 
     async def find(self, id: str) -> Erasure | None:
         """Return the erasure. Promises 1, 5, 6."""

@@ -9,7 +9,7 @@ from server.adapters.erasures import decode_erasure, encode_erasure
 from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
-from server.domain.erasures import Erasure
+from server.domain.erasures import Erasure, forgettable
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import UserId
 from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
@@ -39,9 +39,9 @@ class SqliteErasures(Erasures):
             if found is not None:
                 return _known(found[0])
             kept = _all(db)
-            old = [each for each in kept if each.done_at is not None and each.done_at < erasure.began_at - KEPT_MS]
+            old = forgettable(kept, erasure.began_at, KEPT_MS, self._limit)
             if len(kept) - len(old) >= self._limit:
-                raise Overloaded(f"{self._limit} erasures are kept; wait until some are a day old")
+                raise Overloaded(f"{self._limit} erasures are under way; wait until some are done")
             db.executemany("DELETE FROM erasures WHERE id = ?", [(each.id,) for each in old])
             db.execute("INSERT INTO erasures (id, record) VALUES (?, ?)", (erasure.id, encode_erasure(erasure)))
             return erasure
