@@ -11,7 +11,9 @@ from server.application.channels.hosting import HOSTED_LIMIT
 from server.application.channels.hub import Hub
 from server.application.channels.subscriptions import Subscriptions
 from server.application.messages.publisher import Publisher
+from server.application.outside.asking import Asking
 from server.application.outside.denials import Denials
+from server.application.outside.join_asks import JoinAsks
 from server.domain.rings import Rings
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import MessageLog
@@ -44,10 +46,12 @@ async def replica(
     metrics: Metrics = SILENT,
     hosted: int = HOSTED_LIMIT,
     denials: Denials | None = None,
+    asking: Asking | None = None,
 ) -> AsyncIterator[Replica]:
     """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
 
-    `clock` is the hub's, in seconds; without one, the loop's. At most `hosted` channels are hosted.
+    `clock` is the hub's, in seconds; without one, the loop's. At most `hosted` channels are hosted. `asking` asks a
+    backend.
     """
     transport = RecordingTransport()
     rings = sample_rings()
@@ -58,9 +62,19 @@ async def replica(
         async with asyncio.TaskGroup() as tasks:
             hub = Hub(log, broadcast, transport, transport, tasks, now, metrics, rings=rings, limit=hosted)
             publisher = Publisher(
-                log, broadcast, lambda: NOW_NS, lambda _: some_id(next(_numbers)), metrics, now, denials=denials
+                log,
+                broadcast,
+                lambda: NOW_NS,
+                lambda _: some_id(next(_numbers)),
+                metrics,
+                now,
+                denials=denials,
+                asking=asking,
             )
-            subscriptions = Subscriptions(log, hub, transport, transport, MAX_CHANNELS, metrics, denials=denials)
+            asks = None if asking is None else JoinAsks(asking)
+            subscriptions = Subscriptions(
+                log, hub, transport, transport, MAX_CHANNELS, metrics, denials=denials, asks=asks
+            )
             made.set_result(Replica(log, hub, rings, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 
     living = asyncio.create_task(live())

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -52,8 +53,9 @@ class HttpHooks(Hooks):
         except TimeoutError:
             raise NoVerdict(AskOutcome.TIMED_OUT, f"no answer within {ASK_S:g} s") from None
         except ClientConnectorError as error:
-            why = f"no connection ({error.os_error.strerror or type(error).__name__})"
-            raise NoVerdict(AskOutcome.UNREACHABLE, why) from None
+            number = error.os_error.errno
+            why = type(error).__name__ if number is None else os.strerror(number)  # a name that is unknown has none
+            raise NoVerdict(AskOutcome.UNREACHABLE, f"no connection ({why})") from None
         except (ClientError, OSError, ValueError) as error:  # aiohttp raises a ValueError for answers that are no HTTP
             raise NoVerdict(AskOutcome.UNREACHABLE, f"no HTTP answer ({type(error).__name__})") from None
 
