@@ -164,8 +164,8 @@ class Unavailable(MaruError):
     retryable = True
     status = 503
     meaning = (
-        "The message log or the broker cannot be reached, or a hook gives no verdict; the command may or may not have "
-        "taken effect."
+        "The message log, the broker or the tokens' issuer cannot be reached, or a hook gives no verdict; the command "
+        "may or may not have taken effect."
     )
     remedy = "Back off, then send the same command with the same key."
 

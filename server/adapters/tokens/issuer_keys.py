@@ -94,8 +94,8 @@ class IssuerKeys(KeySource):
 
     def find(self, kid: str | None, now_s: float, *, asked: bool = False) -> Sequence[Key] | None:
         good = self.good
-        if kid is None and len(good) == 1:
-            return tuple(good.values())
+        if kid is None and good and self._ring.single:
+            return tuple(good.values())  # the key, and a key that has just gone and may come back
         if kid is None and good:
             raise Unauthenticated("the token has no 'kid', and its issuer has several keys")
         if kid is not None:

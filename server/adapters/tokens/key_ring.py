@@ -25,6 +25,7 @@ class KeyRing:
     def __init__(self) -> None:
         self._good: dict[str, Key] = {}  # by `kid`
         self._held: dict[str, _Held] = {}  # by the key's id: the good, and those with another key's `kid` since
+        self.single = False  # whether the last fetch had a single key
         self._gone_since: dict[str, float] = {}  # by the key's id: the first fetch without it
         self._withdrawn: OrderedDict[str, None] = OrderedDict()  # names, the oldest first
 
@@ -63,6 +64,7 @@ class KeyRing:
                 held[id], gone_since[id] = former, since
                 good.setdefault(former.kid, former.key)
         self._good, self._held, self._gone_since = good, held, gone_since
+        self.single = len(fetched) == 1
         self._remember(withdrawn.values())
         return frozenset(withdrawn)
 

@@ -122,10 +122,16 @@ async def test_the_kid_names_the_key() -> None:
 
 @played
 async def test_a_single_key_needs_no_kid() -> None:
-    """The set has no other."""
+    """The set has no other. A key that takes its place is good at once, the former until it is withdrawn."""
     async with stage(jwk(A, "a")) as scene:
         assert (await scene.verify(A, None)).user == "alice"
         assert isinstance(await scene.refusal(B, None), Unauthenticated)
+        scene.publish(jwk(B, "b"))
+        await scene.until(300.0)
+        assert (await scene.verify(B, None)).user == "alice"
+        assert (await scene.verify(A, None)).user == "alice"
+        await scene.until(380.0)
+        assert isinstance(await scene.refusal(A, None), Unauthenticated)
 
 
 @played
