@@ -10,15 +10,16 @@ import pytest
 from tests.clients.backend import API_KEY
 from tests.harness.server import ROOT, ServerProcess
 
-EXAMPLES = "15"
+EXAMPLES = "8"
 """Requests for each operation, at random but the same in each run."""
 
-SEARCH_S = 110.0
+SEARCH_S = 220.0
+"""It takes half a minute on a quiet machine."""
 
 HOOKS = "tests.doubles.schemathesis_formats"
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(260)
 async def test_nothing_is_found(tmp_path: Path) -> None:
     """No answer that is not described, no sound request refused, no unsound one taken, no method or key overlooked."""
     async with ServerProcess(tmp_path, {"MARU_API_KEYS": API_KEY, "MARU_MESSAGE_LOG": "memory"}) as server:

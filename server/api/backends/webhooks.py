@@ -37,8 +37,18 @@ LetterId = Annotated[Id, Field(description="The id of a dead letter.")]
 
 _EITHER: Any = {
     "oneOf": [
-        {"required": ["ids"], "properties": {"from": {"type": "null"}, "to": {"type": "null"}}},
-        {"required": ["from", "to"], "properties": {"ids": {"type": "null"}}},
+        {
+            "required": ["ids"],
+            "properties": {"ids": {"type": "array"}, "from": {"type": "null"}, "to": {"type": "null"}},
+        },
+        {
+            "required": ["from", "to"],
+            "properties": {
+                "ids": {"type": "null"},
+                "from": {"type": ["string", "number"]},
+                "to": {"type": ["string", "number"]},
+            },
+        },
     ]
 }
 
@@ -49,7 +59,7 @@ class OfDeadLetters(Params):
     name: Endpoint
     after: Annotated[Id, Field(description="Letters behind this id: `next` of the page before.")] | None = None
     limit: Annotated[
-        int, BeforeValidator(whole), Field(ge=1, le=MAX_LETTERS, description="How many letters, at most.")
+        int, Field(ge=1, le=MAX_LETTERS, description="How many letters, at most."), BeforeValidator(whole)
     ] = LETTERS
 
 
