@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 import socketio
 
+from maru_bot.bot import MaruBot
+from maru_bot.errors import MaruError
 from tests.clients.library import CALM_S, Page
 from tests.harness.backend import API_ENV, call
 from tests.harness.server import ServerProcess
@@ -43,6 +45,32 @@ class Python:
             while len(self.said) < count:
                 self._changed.clear()
                 await self._changed.wait()
+
+
+async def test_the_bot_stays_away(tmp_path: Path) -> None:
+    """After a revocation, and after the end of its sessions: it asks for no further token, and says why it ended."""
+    asked: list[str] = []
+
+    def fresh() -> str:
+        asked.append(token("bot", jti=f"bot-{len(asked)}"))
+        return asked[-1]
+
+    async with ServerProcess(tmp_path, API_ENV) as server:
+        for path, body, code in (
+            ("/revocations", {"user": "bot", "ban": True}, "token_revoked"),
+            ("/users/bot/sessions", None, "unauthenticated"),
+        ):
+            asked.clear()
+            async with asyncio.timeout(CALM_S), MaruBot(server.url, fresh) as bot:
+                await bot.send("room:1", "here I am")
+                status, answer = await call(server, "DELETE" if body is None else "POST", path, body)
+                assert status in (201, 204)
+                with pytest.raises(MaruError) as told:
+                    await anext(aiter(bot.channel("room:1")))
+            assert (told.value.code, len(asked)) == (code, 1)
+            if body is not None:
+                await call(server, "DELETE", f"/revocations/{answer['id']}")
+        await server.settled(connections=0, sessions=0)
 
 
 async def test_libraries_stay_away_or_come_back(tmp_path: Path) -> None:

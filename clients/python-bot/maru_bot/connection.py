@@ -22,7 +22,7 @@ import socketio
 from socketio.exceptions import SocketIOError
 from socketio.packet import Packet
 
-from maru_bot.errors import MaruError, transient
+from maru_bot.errors import MaruError, Terminated, transient
 from maru_bot.events import Json
 from maru_bot.payload import StrictJson, check
 
@@ -203,7 +203,8 @@ class Connection:
         if self.done:
             return
         if name == "session:terminated":
-            self._terminated = MaruError.from_wire(body)
+            error = MaruError.from_wire(body)
+            self._terminated = error if error.code == "token_expired" else Terminated.from_wire(body)
         self._protocol_guard(lambda: self._heard(name, body))
         if name == "session:ready" and not self._ready.done():
             self._ready.set_result(body)

@@ -42,6 +42,10 @@ class MaruError(Exception):
         )
 
 
+class Terminated(MaruError):
+    """The server has ended the session on purpose: the client stays away, though another token might be accepted."""
+
+
 def transient(code: str, message: str) -> MaruError:
     """Make an error that time can heal."""
     return MaruError(code, message, retryable=True)

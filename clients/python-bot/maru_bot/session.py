@@ -11,7 +11,7 @@ from maru_bot.attempt import Attempt
 from maru_bot.channel import Channel
 from maru_bot.channels import Channels
 from maru_bot.connection import Connection
-from maru_bot.errors import Backoff, MaruError
+from maru_bot.errors import Backoff, MaruError, Terminated
 from maru_bot.events import Json
 from maru_bot.tokens import TOKEN_REFUSED, GetToken, TokenSource
 
@@ -118,7 +118,8 @@ class Session:
                     attempt = self._replacements.popleft()
                     continue
                 await self._cancel_replacements()
-                again = self._tokens.refused(error.code) if error.code in TOKEN_REFUSED else error.retryable
+                renewable = error.code in TOKEN_REFUSED and not isinstance(error, Terminated)
+                again = self._tokens.refused(error.code) if renewable else error.retryable
                 if not again:
                     raise error
                 failures = 0 if self._ready_at and time.monotonic() - self._ready_at >= STEADY_S else failures + 1

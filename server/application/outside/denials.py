@@ -7,6 +7,7 @@ from server.domain.channels import ChannelName
 from server.domain.control import Denial
 from server.domain.errors import PermissionDenied
 from server.domain.identity import Action, Identity, UserId, allows, authorize
+from server.wire.words import timestamp
 
 
 def _never() -> int:
@@ -54,9 +55,10 @@ class Denials:
     def check(self, identity: Identity, action: Action, channel: ChannelName) -> None:
         """Raise `PermissionDenied` if nothing is granted to the user there."""
         if self.until and self.cover(identity.user, channel):
+            until = timestamp(self.until[identity.user, channel])
             raise PermissionDenied(
-                f"the user was removed from '{channel}'",
-                details={"action": action.value, "channel": channel, "reason": "removed"},
+                f"the user was removed from '{channel}' until {until}",
+                details={"action": action.value, "channel": channel, "denied_until": until},
             )
 
     def allow(self, identity: Identity, action: Action, channel: ChannelName) -> bool:

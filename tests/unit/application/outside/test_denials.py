@@ -9,6 +9,7 @@ from server.domain.channels import ChannelName
 from server.domain.control import Denial
 from server.domain.errors import PermissionDenied
 from server.domain.identity import Action, UserId
+from server.wire.words import timestamp
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity
 
@@ -33,10 +34,10 @@ def denials(clock: Clock) -> Denials:
 
 @pytest.mark.parametrize("action", Action)
 def test_it_is_as_if_nothing_were_granted(denials: Denials, action: Action) -> None:
-    """To this user in this channel, whatever the action; the refusal says why."""
+    """To this user in this channel, whatever the action; the refusal says until when."""
     with pytest.raises(PermissionDenied) as refused:
         denials.authorize(ALICE, action, ROOM)
-    assert refused.value.details == {"action": action, "channel": ROOM, "reason": "removed"}
+    assert refused.value.details == {"action": action, "channel": ROOM, "denied_until": timestamp(DENIAL.expires_at)}
     assert not denials.allow(ALICE, action, ROOM)
     for identity_, channel in ((ALICE, HALL), (identity("bob"), ROOM)):
         denials.authorize(identity_, action, channel)

@@ -42,6 +42,7 @@ from server.domain.outcomes import DrainEnd
 from server.domain.pushes import ChannelRemoved, SessionDraining, SessionExpiring
 from server.ports.connections import ConnectionId, Connections
 from server.ports.revocations import Held
+from server.wire.words import timestamp
 from tests.doubles.chaotic_broadcast import Broker
 from tests.doubles.clock import Clock
 from tests.doubles.faulty_log import FaultyLog, Gate
@@ -411,7 +412,7 @@ async def test_a_member_is_removed(house: House) -> None:
 
 
 async def refusals(house: House, alice: Session, id: MessageId) -> list[object]:
-    """Try everything in the room; return the reasons of the refusals."""
+    """Try everything in the room; return until when it is refused."""
     who, reasons = alice.identity, list[object]()
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: house.subscriptions.join(alice.id, who, ROOM, lambda _: None),
@@ -424,7 +425,7 @@ async def refusals(house: House, alice: Session, id: MessageId) -> list[object]:
         try:
             await call()
         except PermissionDenied as error:
-            reasons.append((error.details or {})["reason"])
+            reasons.append((error.details or {})["denied_until"])
     with suppress(PermissionDenied):
         house.publisher.submit(who, Send(channel=ROOM, text="fast"), Sender(), lambda _: None)
         reasons.append("submitted")
@@ -442,7 +443,7 @@ async def test_a_member_is_denied(house: House) -> None:
     await house.removing.remove(ROOM, ALICE)
     await house.obeyed()
     assert (await house.store.load()).denials == (Denial(ROOM, ALICE, NOW_MS + 60_000),)
-    assert await refusals(house, alice, event.message.id) == ["removed"] * 5
+    assert await refusals(house, alice, event.message.id) == [timestamp(NOW_MS + 60_000)] * 5
     await house.subscriptions.resume(alice.id, alice.identity, {ROOM: Position(event.epoch, 0)})
     assert house.inbox == [ChannelRemoved(ROOM, PermissionDenied)]
     await house.removing.remove(ROOM, ALICE, 0)
