@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
@@ -16,7 +16,7 @@ from server.domain.messages import Position
 from tests.contracts.webhook_stores import InMemory, InRedis, LosingStore, Owing, WebhookStore
 from tests.doubles.samples import NOW_MS, new_message
 
-CHANNELS = 3
+CHANNELS = 2
 ENDPOINTS = 2
 
 _examples = count(1)
@@ -31,17 +31,18 @@ faultless = st.one_of(
     st.tuples(st.just("append"), channel, st.integers(1, 3)),
     st.tuples(st.just("append"), channel, st.integers(1, 3)),
     st.tuples(st.just("open"), endpoint, st.booleans()),
-    st.tuples(st.just("deliver"), endpoint, st.integers(1, 4)),
-    st.tuples(st.just("deliver"), endpoint, st.integers(1, 4)),
+    st.tuples(st.just("deliver"), endpoint, st.sampled_from([1, 2, 9])),
+    st.tuples(st.just("deliver"), endpoint, st.sampled_from([1, 2, 9])),
     st.tuples(st.just("bury"), endpoint, st.integers(1, 2)),
     st.tuples(st.just("race"), endpoint, channel),
     st.tuples(st.just("late"), endpoint, channel),
     st.tuples(st.just("reopen"), endpoint, channel),
 )
 examples = settings(
-    max_examples=20,
+    max_examples=8,
     deadline=None,
     derandomize=True,
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -152,7 +153,7 @@ async def run(store: WebhookStore, script: Sequence[tuple[str, int, int]]) -> Wo
     """Do the steps, then bring everything forward."""
     async with AsyncExitStack() as closing:
         world = World(store, await closing.enter_async_context(store.open()), f"model:{next(_examples)}")
-        for step in script:
+        for step in [("open", 0, 0), *script]:
             if step[0] == "reopen":
                 await closing.aclose()
                 world.owing = await closing.enter_async_context(store.open())
@@ -184,7 +185,7 @@ async def do(world: World, kind: str, first: int, second: int) -> None:
             await world.come_late(endpoint)
 
 
-@given(script=st.lists(faultless, min_size=8, max_size=40))
+@given(script=st.lists(faultless, min_size=20, max_size=40))
 @examples
 async def test_no_event_is_skipped(webhook_store: WebhookStore, script: Sequence[tuple[str, int, int]]) -> None:
     """Every endpoint gets every event that was appended after it was opened, and no channel owes anything then."""
@@ -195,7 +196,7 @@ async def test_no_event_is_skipped(webhook_store: WebhookStore, script: Sequence
 losing = st.one_of(faultless, faultless, faultless, st.tuples(st.just("lose"), channel, channel))
 
 
-@given(script=st.lists(losing, min_size=8, max_size=40))
+@given(script=st.lists(losing, min_size=20, max_size=40))
 @examples
 async def test_no_event_is_skipped_after_losses(
     losing_store: LosingStore, script: Sequence[tuple[str, int, int]]

@@ -1,0 +1,153 @@
+"""What open endpoints of webhooks cost an append: CPU time of this process, and of Redis, with 0, 1 and 4 of them.
+
+    python -m bench.debts [--rounds 40]
+
+Logs with each number of endpoints take turns, and the differences of a turn are compared: other work of the machine
+meets them all. `paid` turns are those in which a dispatcher pays each debt before the next append. The last line is the
+cost of asking an idle store for debts.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+
+from bench.processes import cpu_s
+from server.adapters.redis.message_log import RedisMessageLog
+from server.adapters.redis.webhooks import RedisWebhooks
+from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.adapters.sqlite.webhooks import SqliteWebhooks
+from server.domain.channels import ChannelName
+from server.domain.drafts import NewMessage
+from server.domain.identity import Author, UserId
+from server.domain.messages import ID_RANDOM_BYTES, message_id
+from server.ports.message_log import MessageLog
+from server.ports.webhooks import Webhooks
+from tests.harness.redis import RedisProcess
+
+CHANNELS = tuple(ChannelName(f"room:{number}") for number in range(16))
+ENDPOINTS = (0, 1, 4)
+KEPT = 300
+"""Events that a channel keeps, so that no log is larger than another."""
+REPEATS = 16
+"""Appends of all channels in a turn."""
+POLLS = 200
+
+_numbers = count(1)
+
+Log = tuple[MessageLog, Webhooks]
+
+
+def draft(channel: ChannelName) -> NewMessage:
+    """Return a message of 64 characters."""
+    at = time.time_ns() // 1_000_000
+    return NewMessage(
+        channel=channel,
+        id=message_id(at, os.urandom(ID_RANDOM_BYTES)),
+        author=Author(UserId("user"), "User"),
+        text="x" * 64,
+        data=None,
+        reply_to=None,
+        key=None,
+        at=at,
+    )
+
+
+async def send(log: MessageLog, each: int) -> None:
+    """Append so many messages to each channel, all at once."""
+    await asyncio.gather(*(log.append(draft(channel)) for channel in CHANNELS for _ in range(each)))
+
+
+async def pay(webhooks: Webhooks, log: MessageLog, endpoints: int) -> None:
+    """Pay all debts."""
+    for number in range(endpoints):
+        page, _ = await webhooks.debts(f"crm-{number}", None, 1_000)
+        for debt in page:
+            head = (await log.read(debt.channel, 0, 0)).head
+            await webhooks.deliver(f"crm-{number}", debt.channel, debt.delivered, head)
+
+
+async def compare(name: str, logs: dict[int, Log], cpu: Callable[[], tuple[float, ...]], rounds: int) -> None:
+    """Print what each number of endpoints adds to an append."""
+    for each in (1, 16):
+        for paid in (False, True):
+            spent: dict[int, list[list[float]]] = {number: [] for number in logs}
+            for _ in range(rounds):
+                for number, (log, webhooks) in logs.items():
+                    total = [0.0] * len(cpu())
+                    for _ in range(REPEATS if not paid else REPEATS // 8):
+                        if paid:
+                            await pay(webhooks, log, number)
+                        before = cpu()
+                        await send(log, each)
+                        total = [sum_ + now - then for sum_, now, then in zip(total, cpu(), before, strict=True)]
+                    sends = (REPEATS if not paid else REPEATS // 8) * len(CHANNELS) * each
+                    spent[number].append([part / sends * 1e6 for part in total])
+            for number, turns in spent.items():
+                own = [statistics.median(part) for part in zip(*turns, strict=True)]
+                added = [
+                    statistics.median(turn[part] - base[part] for turn, base in zip(turns, spent[0], strict=True))
+                    for part in range(len(own))
+                ]
+                figures = ", ".join(f"{value:.1f} ({more:+.2f})" for value, more in zip(own, added, strict=True))
+                state = "paid" if paid else "owed"
+                print(
+                    f"{name}, {each:2} a channel at once, {state}, {number} endpoints: us a send {figures}", flush=True
+                )
+
+
+async def idle(name: str, webhooks: Webhooks, cpu: Callable[[], tuple[float, ...]]) -> None:
+    """Print what it costs to ask for debts if there are none."""
+    before = cpu()
+    for _ in range(POLLS):
+        await webhooks.debts("nobody", None, 100)
+    parts = ", ".join(f"{(now - then) / POLLS * 1e6:.0f}" for now, then in zip(cpu(), before, strict=True))
+    print(f"{name}, an idle endpoint: us a look {parts}", flush=True)
+
+
+async def opened(log: MessageLog, webhooks: Webhooks, endpoints: int) -> Log:
+    """Open the endpoints."""
+    for number in range(endpoints):
+        await webhooks.open(f"crm-{number}")
+    return log, webhooks
+
+
+async def main() -> None:
+    """Measure both stores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40)
+    rounds = parser.parse_args().rounds
+    async with AsyncExitStack() as closing:
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
+        redis = await closing.enter_async_context(RedisProcess(folder / "redis", ("--appendonly", "no")))
+        logs: dict[int, Log] = {}
+        for number in ENDPOINTS:
+            bounds = {"max_events": KEPT, "max_age_ms": 10**12}
+            file = SqliteMessageLog(folder / f"{number}.db", **bounds)
+            await closing.enter_async_context(file)
+            logs[number] = await opened(file, SqliteWebhooks(file), number)
+        await compare("SQLite", logs, lambda: (time.process_time(),), rounds)
+        await idle("SQLite", logs[4][1], lambda: (time.process_time(),))
+        for number in ENDPOINTS:
+            prefix = f"bench-{number}:"
+            shared = RedisMessageLog(redis.url, max_events=KEPT, max_age_ms=10**12, prefix=prefix)
+            await closing.enter_async_context(shared)
+            webhooks = RedisWebhooks(shared, redis.url, prefix=prefix)
+            closing.push_async_callback(webhooks.aclose)
+            logs[number] = await opened(shared, webhooks, number)
+
+        def cpu() -> tuple[float, ...]:
+            return time.process_time(), cpu_s([redis.pid])
+
+        await compare("Redis (the server's, Redis')", logs, cpu, rounds)
+        await idle("Redis (the server's, Redis')", logs[4][1], cpu)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
