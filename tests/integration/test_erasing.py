@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import aiohttp
@@ -22,6 +23,7 @@ from server.domain.limits import MAX_PAGE
 from server.domain.messages import ID_RANDOM_BYTES, message_id
 from server.ports.message_log import MessageLog
 from tests.clients.raw import RawSocket
+from tests.conftest import Figure
 from tests.doubles.samples import HOUR_MS
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
@@ -33,6 +35,8 @@ KEY = "key-of-a-backend-0123456789"
 CHANNELS = [ChannelName(f"room:{number}") for number in range(3)]
 RETENTION_MS = 1_000_000 * HOUR_MS
 DEADLINE_S = 60.0
+
+STRANGERS_WAIT_S = 0.5
 
 EACH = 150
 """Messages of the user in each channel."""
@@ -130,11 +134,11 @@ def draft(channel: ChannelName, user: str) -> NewMessage:
     return NewMessage(channel, id, Author(UserId(user), user), text, {"x": text}, None, f"k{number}", now)
 
 
-async def seed(store: Store) -> None:
+async def seed(store: Store, each: int = EACH) -> None:
     """Write the messages of the user, of which some are edited, between those of others."""
     async with store.open() as log:
         for channel in CHANNELS:
-            for _ in range(EACH // 50):
+            for _ in range(each // 50):
                 drafts = [draft(channel, user) for _ in range(50) for user in ("alice", "bob")]
                 await asyncio.gather(*map(log.append, drafts))
                 first = drafts[0]
@@ -185,6 +189,26 @@ async def test_through_a_kill_each_message_counts_once(store: Store, tmp_path: P
 
         await polled(is_gone, DEADLINE_S, lambda: "the text has left the store", every_s=0.2)
         assert await store.holds(b"others 1")
+
+
+@pytest.mark.alone
+async def test_others_hardly_wait(store: Store, tmp_path: Path, figure: Figure) -> None:
+    """Who sends in one of the channels meanwhile is answered as quickly as promise P12 says."""
+    await seed(store, 10 * 50)
+    (folder := tmp_path / "server").mkdir()
+    async with ServerProcess(folder, store.env | {"MARU_API_KEYS": KEY}) as server:
+        other = await RawSocket.chat(server.port, token("carol"))
+        await other.ask("channel:join", {"channel": CHANNELS[0]})
+        erasing, waits = asyncio.create_task(erase(server)), list[float]()
+        while not erasing.done():
+            began = time.perf_counter()
+            assert (await other.ask("message:send", {"channel": CHANNELS[0], "text": "hello"}))["ok"]
+            waits.append(time.perf_counter() - began)
+            await asyncio.wait([erasing], timeout=0.02)
+        assert (await erasing)["done"]
+        other.vanish()
+        figure(f"{len(waits)} acks, p50 {median(waits) * 1000:.0f} ms, max {max(waits) * 1000:.0f} ms")
+        assert sorted(waits)[int(0.98 * len(waits))] < STRANGERS_WAIT_S
 
 
 async def look(server: ServerProcess) -> None:
