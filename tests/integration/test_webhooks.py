@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tests.harness.backend import API_ENV, call
 from tests.harness.cluster import ready
-from tests.harness.receiver import Received, WebhookReceiver, setting
+from tests.harness.receiver import SECRET, Received, WebhookReceiver, setting
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 
@@ -268,6 +268,8 @@ async def test_receivers_that_fail(tmp_path: Path, receiver: WebhookReceiver) ->
         assert len(receiver.received["gone"]) <= 2  # both channels at once
         await _replay(server, faulty)
         assert {line["event"] for line in server.faults()} == {"webhook.off", "webhook.gave_up"}
+        assert SECRET[6:] not in server.output
+        assert receiver.url("") not in server.output
         assert await server.terminate() == 0
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from server.application.outside.webhooks.courier import Clocks
 from server.application.outside.webhooks.dispatcher import Dispatcher
 from server.domain.dispatching import Debt
@@ -17,6 +19,8 @@ EVERY_S = 5.0
 SAMPLE = 200
 """Channels that are looked at, at most: if more owe something, the events are an estimate, and the next measurement
 looks at other channels."""
+
+_log = structlog.get_logger("maru.webhooks")
 
 
 class Lag:
@@ -46,12 +50,16 @@ class Lag:
                     await self._measure(dispatcher.endpoint.name)
 
     async def _measure(self, name: str) -> None:
-        """Measure an endpoint. If the store is away, the last measurement stays."""
+        """Measure an endpoint. If the store is away, or there is a fault, the last measurement stays."""
         try:
             channels = await self._store.owed(name)
             debts, self._after[name] = await self._store.debts(name, self._after.get(name), SAMPLE)
             events, oldest_s = await self._look_at(debts)
         except Unavailable:
+            return
+        except Exception:  # noqa: BLE001 of this endpoint's measurement, and of nothing else
+            _log.exception("webhook.fault", endpoint=name)
+            self._metrics.webhook_fault(name)
             return
         scale = max(1.0, channels / len(debts)) if debts else 0.0
         self._metrics.webhook_lagged(name, channels, round(events * scale), oldest_s)

@@ -423,8 +423,8 @@ def test_a_fault_costs_its_endpoint_some_seconds() -> None:
             await stage.send("b", 2)
             await asyncio.sleep(2)
             assert stage.receiver.offsets("b") == [1, 2]
-            store.broken = frozenset(["debts"])
-            await asyncio.sleep(2)
+            store.broken = frozenset(["debts", "owed"])
+            await asyncio.sleep(6)
             store.broken = frozenset()
             await stage.settled()
         assert stage.receiver.offsets("a") == [1, 2]
