@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 
-from bench.processes import cpu_s
+from bench.processes import main_thread_s
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.webhooks import RedisWebhooks
 from server.adapters.sqlite.message_log import SqliteMessageLog
@@ -35,6 +35,7 @@ CHANNELS = tuple(ChannelName(f"room:{number}") for number in range(16))
 ENDPOINTS = (0, 1, 4)
 KEPT = 300
 """Events that a channel keeps, so that no log is larger than another."""
+AGE_MS = 10**12
 REPEATS = 16
 """Appends of all channels in a turn."""
 POLLS = 200
@@ -128,22 +129,21 @@ async def main() -> None:
         redis = await closing.enter_async_context(RedisProcess(folder / "redis", ("--appendonly", "no")))
         logs: dict[int, Log] = {}
         for number in ENDPOINTS:
-            bounds = {"max_events": KEPT, "max_age_ms": 10**12}
-            file = SqliteMessageLog(folder / f"{number}.db", **bounds)
+            file = SqliteMessageLog(folder / f"{number}.db", max_events=KEPT, max_age_ms=AGE_MS)
             await closing.enter_async_context(file)
             logs[number] = await opened(file, SqliteWebhooks(file), number)
         await compare("SQLite", logs, lambda: (time.process_time(),), rounds)
         await idle("SQLite", logs[4][1], lambda: (time.process_time(),))
         for number in ENDPOINTS:
             prefix = f"bench-{number}:"
-            shared = RedisMessageLog(redis.url, max_events=KEPT, max_age_ms=10**12, prefix=prefix)
+            shared = RedisMessageLog(redis.url, max_events=KEPT, max_age_ms=AGE_MS, prefix=prefix)
             await closing.enter_async_context(shared)
             webhooks = RedisWebhooks(shared, redis.url, prefix=prefix)
             closing.push_async_callback(webhooks.aclose)
             logs[number] = await opened(shared, webhooks, number)
 
         def cpu() -> tuple[float, ...]:
-            return time.process_time(), cpu_s([redis.pid])
+            return time.process_time(), main_thread_s(redis.pid)
 
         await compare("Redis (the server's, Redis')", logs, cpu, rounds)
         await idle("Redis (the server's, Redis')", logs[4][1], cpu)
