@@ -38,6 +38,18 @@ def test_what_is_wise_is_not_warned_of() -> None:
         assert "WARNING" not in render(SAFE, scraped, {"networkPolicy": who}).notes
 
 
+def test_backends_that_reach_nothing_are_thought_of() -> None:
+    """Where they ask is told, and that the policy holds them off, until they are named; nothing without keys."""
+    keys: Values = {"apiKeys": {"fileSecret": "backends"}}
+    warning, peers = "the NetworkPolicy lets no backend reach the HTTP API", [{"podSelector": {}}]
+    assert warning in render(SAFE, keys).notes
+    assert "http://chat-maru-api.talk:80/api/v1/" in render(SAFE, keys).notes
+    assert warning not in render(SAFE, keys, {"networkPolicy": {"backendsFrom": peers}}).notes
+    assert warning not in render(SAFE, keys, {"networkPolicy": {"internalFrom": peers}}).notes
+    assert warning in render(SAFE, keys, {"api": {"port": 8081}, "networkPolicy": {"internalFrom": peers}}).notes
+    assert "/api/v1/" not in render(SAFE).notes
+
+
 def test_a_redis_elsewhere_is_thought_of() -> None:
     """The policy's egress would hold it off: a note says so, until it is named or nothing is restricted."""
     note = "pods of this cluster at the ports 6379, 26379. If Redis is\nelsewhere"

@@ -108,7 +108,7 @@ class Door:
             return "ok", await handler(request)
         except MaruError as error:
             answer = refused(error)
-            if self._stopping():
+            if self._stopping() or isinstance(error, Unauthenticated):  # a wrong key costs its client the connection
                 answer.force_close()
             return error.code, answer
         except web.HTTPMethodNotAllowed as error:

@@ -143,6 +143,7 @@ async def test_without_its_key_nothing_is_done(operation: Operation[Any, Any], k
             answered = await api.ask(operation, key, **given)
             assert (answered.status, answered.error["code"]) == (401, "unauthenticated")
             assert answered.headers["WWW-Authenticate"] == "Bearer"
+            assert answered.headers["Connection"] == "close"
 
 
 @every_with_key
