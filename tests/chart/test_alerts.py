@@ -136,6 +136,20 @@ CASES = {
         {"maru_log_lines_dropped_total{$}": "0x20 1x40"},
         {"maru_log_lines_dropped_total{$}": "3x60"},
     ),
+    "MaruIssuerAway": Case(
+        20,
+        {
+            'maru_jwks_age_seconds{$,pod="a"}': "0+15x100",
+            'maru_jwks_fetches_total{$,pod="a",outcome="late"}': "0+0.5x100",
+            'maru_jwks_fetches_total{$,pod="a",outcome="ok"}': "1x100",
+        },
+        {
+            'maru_jwks_age_seconds{$,pod="a"}': "0+15x100",
+            'maru_jwks_fetches_total{$,pod="a",outcome="late"}': "0x100",
+            'maru_jwks_age_seconds{$,pod="b"}': "0+15x50 0+15x50",
+            'maru_jwks_fetches_total{$,pod="b",outcome="late"}': "0+0.5x100",
+        },
+    ),
     "MaruTokenInQuery": Case(
         10,
         {'maru_admission_refusals_total{$,reason="token_in_query"}': "0x20 1x40"},

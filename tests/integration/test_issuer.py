@@ -4,9 +4,10 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession, web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -70,13 +71,14 @@ async def test_from_the_start_to_a_rotation(tmp_path: Path) -> None:
         issuer.down()
         async with served(tmp_path, issuer) as process:
             assert await ready(process) == (503, False)
+            await process.lines_of("jwks.failed", 1)
             issuer.up()
             await process.logged(lambda line: line["event"] == "ready", timeout=20.0)
             assert await ready(process) == (200, True)
             assert await connected(process, sign(A, "a")) == "ok"
             began = len(issuer.requests)
             issuer.keys = [jwk(RSA, "r"), jwk(B, "b"), jwk(A, "a")]
-            assert await timed(process, sign(B, "b")) == "ok"
+            assert await connected(process, sign(B, "b")) == "ok"
             assert len(issuer.requests) == began + 1
             for token in (sign(A, "a"), sign(RSA, "r"), sign(B, "b", "bob")):
                 assert await connected(process, token) == "ok"
@@ -92,35 +94,28 @@ async def test_from_the_start_to_a_rotation(tmp_path: Path) -> None:
             assert samples['maru_jwks_fetches_total{outcome="unreachable"}'] >= 1
 
 
-async def test_an_issuer_that_goes_down_or_hangs(tmp_path: Path) -> None:
-    """Two servers: known keys go on; an unknown key is `unavailable` in time, and is asked for once in 10 s, however
-    many ask."""
+@pytest.mark.alone
+async def test_an_issuer_that_hangs_and_goes_down(tmp_path: Path) -> None:
+    """Known keys go on; a token of an unknown key is `unavailable` in time, and has the keys fetched once in 10 s,
+    however many ask."""
 
     async def hang(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(5.0)
         return web.Response(status=500)
 
-    async with AsyncExitStack() as stack:
-        scenes = []
-        for name in ("down", "hangs"):
-            folder = tmp_path / name
-            folder.mkdir()
-            issuer = stack.enter_context(Issuer(folder))
-            issuer.keys = [jwk(A, "a")]
-            process = await stack.enter_async_context(served(folder, issuer))
+    with Issuer(tmp_path) as issuer:
+        issuer.keys = [jwk(A, "a")]
+        async with served(tmp_path, issuer) as process:
             await process.logged(lambda line: line["event"] == "ready")
-            scenes.append((issuer, process))
-        down, hanging = (issuer for issuer, _ in scenes)
-        down.down()
-        hanging.answer = hang
-        for issuer, process in scenes:
+            issuer.answer = hang
             began, asked = time.monotonic(), len(issuer.requests)
             codes = await asyncio.gather(*[timed(process, sign(B, f"b{number}")) for number in range(10)])
             assert set(codes) == {"unavailable"}
-            assert await timed(process, sign(B, "b")) == "unavailable"
+            (failed,) = await process.lines_of("jwks.failed", 1)
+            assert failed["outcome"] == "late"
+            issuer.down()
             assert await timed(process, sign(A, "a")) == "ok"
-            failed = await process.lines_of("jwks.failed", 1)
-            if time.monotonic() - began < ASK_S:
-                assert len(failed) == 1
-                assert len(issuer.requests) - asked == (issuer is hanging)
-            assert failed[0]["outcome"] == ("late" if issuer is hanging else "unreachable")
+            assert await timed(process, sign(B, "b")) == "unavailable"
+            assert time.monotonic() - began < ASK_S, "the machine is too busy for this test"
+            assert len(issuer.requests) == asked + 1
+            assert len(await process.lines_of("jwks.failed", 1)) == 1
