@@ -41,7 +41,8 @@ def test_what_is_wise_is_not_warned_of() -> None:
 def test_backends_that_reach_nothing_are_thought_of() -> None:
     """Where they ask is told, and that the policy holds them off, until they are named; nothing without keys."""
     keys: Values = {"apiKeys": {"fileSecret": "backends"}}
-    warning, peers = "the NetworkPolicy lets no backend reach the HTTP API", [{"podSelector": {}}]
+    warning = "the NetworkPolicy lets no backend reach the HTTP API"
+    peers: list[Values] = [{"podSelector": {}}]
     assert warning in render(SAFE, keys).notes
     assert "http://chat-maru-api.talk:80/api/v1/" in render(SAFE, keys).notes
     assert warning not in render(SAFE, keys, {"networkPolicy": {"backendsFrom": peers}}).notes
