@@ -1,6 +1,6 @@
 """What open endpoints of webhooks cost an append: CPU time of this process, and of Redis, with 0, 1 and 4 of them.
 
-    python -m bench.debts [--rounds 40]
+    python -m bench.debts [--rounds 40] [--stores sqlite,redis]
 
 Logs with each number of endpoints take turns, and the differences of a turn are compared: other work of the machine
 meets them all. `paid` turns are those in which a dispatcher pays each debt before the next append. The last line is the
@@ -65,13 +65,14 @@ async def send(log: MessageLog, each: int) -> None:
     await asyncio.gather(*(log.append(draft(channel)) for channel in CHANNELS for _ in range(each)))
 
 
-async def pay(webhooks: Webhooks, log: MessageLog, endpoints: int) -> None:
-    """Pay all debts."""
-    for number in range(endpoints):
+async def pay(webhooks: Webhooks, log: MessageLog) -> None:
+    """Pay all debts; work as much if there are none, so that what follows finds the processor's caches as cold."""
+    for number in range(ENDPOINTS[-1]):
         page, _ = await webhooks.debts(f"crm-{number}", None, 1_000)
-        for debt in page:
-            head = (await log.read(debt.channel, 0, 0)).head
-            await webhooks.deliver(f"crm-{number}", debt.channel, debt.delivered, head)
+        for channel in CHANNELS:
+            head = (await log.read(channel, 0, 0)).head
+            delivered = next((debt.delivered for debt in page if debt.channel == channel), head)
+            await webhooks.deliver(f"crm-{number}", channel, delivered, head)
 
 
 async def compare(name: str, logs: dict[int, Log], cpu: Callable[[], tuple[float, ...]], rounds: int) -> None:
@@ -84,7 +85,7 @@ async def compare(name: str, logs: dict[int, Log], cpu: Callable[[], tuple[float
                     total = [0.0] * len(cpu())
                     for _ in range(REPEATS if not paid else REPEATS // 8):
                         if paid:
-                            await pay(webhooks, log, number)
+                            await pay(webhooks, log)
                         before = cpu()
                         await send(log, each)
                         total = [sum_ + now - then for sum_, now, then in zip(total, cpu(), before, strict=True)]
@@ -119,34 +120,46 @@ async def opened(log: MessageLog, webhooks: Webhooks, endpoints: int) -> Log:
     return log, webhooks
 
 
+async def sqlite(closing: AsyncExitStack, folder: Path, rounds: int) -> None:
+    """Measure a file."""
+    logs: dict[int, Log] = {}
+    for number in ENDPOINTS:
+        log = SqliteMessageLog(folder / f"{number}.db", max_events=KEPT, max_age_ms=AGE_MS)
+        await closing.enter_async_context(log)
+        logs[number] = await opened(log, SqliteWebhooks(log), number)
+    await compare("SQLite", logs, lambda: (time.process_time(),), rounds)
+    await idle("SQLite", logs[4][1], lambda: (time.process_time(),))
+
+
+async def redis(closing: AsyncExitStack, folder: Path, rounds: int) -> None:
+    """Measure a Redis of its own."""
+    process = await closing.enter_async_context(RedisProcess(folder / "redis", ("--appendonly", "no")))
+    logs: dict[int, Log] = {}
+    for number in ENDPOINTS:
+        prefix = f"bench-{number}:"
+        log = RedisMessageLog(process.url, max_events=KEPT, max_age_ms=AGE_MS, prefix=prefix)
+        await closing.enter_async_context(log)
+        webhooks = RedisWebhooks(log, process.url, prefix=prefix)
+        closing.push_async_callback(webhooks.aclose)
+        logs[number] = await opened(log, webhooks, number)
+
+    def cpu() -> tuple[float, ...]:
+        return time.process_time(), main_thread_s(process.pid)
+
+    await compare("Redis (the server's, Redis')", logs, cpu, rounds)
+    await idle("Redis (the server's, Redis')", logs[4][1], cpu)
+
+
 async def main() -> None:
-    """Measure both stores."""
+    """Measure the stores that are named, or both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
-    async with AsyncExitStack() as closing:
-        folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
-        redis = await closing.enter_async_context(RedisProcess(folder / "redis", ("--appendonly", "no")))
-        logs: dict[int, Log] = {}
-        for number in ENDPOINTS:
-            file = SqliteMessageLog(folder / f"{number}.db", max_events=KEPT, max_age_ms=AGE_MS)
-            await closing.enter_async_context(file)
-            logs[number] = await opened(file, SqliteWebhooks(file), number)
-        await compare("SQLite", logs, lambda: (time.process_time(),), rounds)
-        await idle("SQLite", logs[4][1], lambda: (time.process_time(),))
-        for number in ENDPOINTS:
-            prefix = f"bench-{number}:"
-            shared = RedisMessageLog(redis.url, max_events=KEPT, max_age_ms=AGE_MS, prefix=prefix)
-            await closing.enter_async_context(shared)
-            webhooks = RedisWebhooks(shared, redis.url, prefix=prefix)
-            closing.push_async_callback(webhooks.aclose)
-            logs[number] = await opened(shared, webhooks, number)
-
-        def cpu() -> tuple[float, ...]:
-            return time.process_time(), main_thread_s(redis.pid)
-
-        await compare("Redis (the server's, Redis')", logs, cpu, rounds)
-        await idle("Redis (the server's, Redis')", logs[4][1], cpu)
+    parser.add_argument("--stores", default="sqlite,redis")
+    options = parser.parse_args()
+    for store in options.stores.split(","):
+        async with AsyncExitStack() as closing:
+            folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
+            await {"sqlite": sqlite, "redis": redis}[store](closing, folder, options.rounds)
 
 
 if __name__ == "__main__":

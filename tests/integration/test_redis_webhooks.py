@@ -180,6 +180,7 @@ async def test_a_strange_key_refuses_what_it_would_lose(
         if keys.partition(name) != keys.partition(channel)
     )
     await owing.send(other, 2)
+    assert [debt.channel for debt in await owing.debts()] == [other]
     await redis.command("DEL", strange)
     await owing.send(channel, 3)
     assert {debt.channel for debt in await owing.debts()} == {channel, other}

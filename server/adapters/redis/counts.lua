@@ -5,8 +5,8 @@
 
 local found = {}
 for number, key in ipairs(KEYS) do
-  local fields = redis.call('HLEN', key)
-  if fields > 0 then
+  local fields = redis.pcall('HLEN', key)   -- another kind of key must not hide the others
+  if type(fields) == 'number' and fields > 0 then
     found[#found + 1], found[#found + 2] = number, fields
   end
 end
