@@ -13,6 +13,7 @@ from tests.clients.raw import RawSocket
 from tests.harness.backend import API_ENV, call
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
+from tests.harness.watched import Watched
 from tests.integration.conftest import Scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -277,6 +278,23 @@ async def test_sessions_are_asked_to_refresh(scene: Scene) -> None:
     await tab.leave()
     assert (await call(scene.server, "POST", "/users/nobody/refresh"))[0] == 200
     await scene.clean()
+
+
+async def test_metrics_tell(server: ServerProcess) -> None:
+    """How many entries are in force, and why sessions were ended."""
+    watched = Watched(server)
+    await watched.begin()
+    await revoked(server, {"jti": "unused"})
+    assert await call(server, "DELETE", "/channels/room:1/members/nobody?deny_s=60") == (204, None)
+    for user in ("counted-1", "counted-2"):
+        client = await watched.chat(user)
+        assert (await call(server, "DELETE", f"/users/{user}/sessions"))[0] == 204
+        await ended(client, "unauthenticated")
+        client.vanish()
+    growth = await watched.grown(
+        {"maru_revocations": 1, "maru_denials": 1, 'maru_sessions_ended_total{cause="unauthenticated"}': 2}
+    )
+    assert growth['maru_sessions_ended_total{cause="token_revoked"}'] == 0
 
 
 @pytest_asyncio.fixture(loop_scope="module")
