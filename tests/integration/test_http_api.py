@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from openapi_spec_validator import validate
@@ -223,6 +224,15 @@ async def test_the_description(backend: Backend) -> None:
     assert answer.headers["Cache-Control"].startswith("public")
     same = await backend.ask("GET", "/openapi.json", If_None_Match=answer.headers["ETag"])
     assert (same.status, same.body) == (304, None)
+
+
+async def test_clients_do_not_reach_it(server: ServerProcess) -> None:
+    """The port of clients has none of it, with or without a key."""
+    for key in (API_KEY, None):
+        async with aiohttp.ClientSession() as http:
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+            async with http.get(f"http://127.0.0.1:{server.port}/api/v1/openapi.json", headers=headers) as answer:
+                assert answer.status == 404
 
 
 async def test_the_audit(server: ServerProcess, backend: Backend) -> None:

@@ -56,18 +56,12 @@ class Audit:
         """Write the line of an act that is over."""
         if act.key is None and not self._has_room():
             return
-        trace = {} if act.trace is None else {"trace": act.trace}
-        self._log.info(
-            "act",
-            act=act.name,
-            key=act.key,
-            **act.target,
-            outcome=outcome,
-            status=status,
-            request=act.request_id,
-            ms=round(seconds * 1000, 2),
-            **trace,
-        )
+        own = {"act": act.name, "key": act.key}
+        told = {"outcome": outcome, "status": status, "request": act.request_id, "ms": round(seconds * 1000, 2)}
+        if act.trace is not None:
+            told["trace"] = act.trace
+        # The line's own fields win over parameters of the same name.
+        self._log.info("act", **(own | act.target | told | own))
 
     def _has_room(self) -> bool:
         second = int(self._clock())

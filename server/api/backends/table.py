@@ -10,7 +10,7 @@ To add operations:
 5. Write the handler: `async def post(call: Call[MyParams, MyBody]) -> Reply`. Everything is parsed and allowed by then.
    Call a use case; raise `MaruError`; put into `call.target` what was acted upon (ids, never texts).
 6. List in `codes` what the use case raises, beside what every operation may answer.
-7. Add the operations in `server/bootstrap/backends.py`, and their rows in `tests/integration/test_http_api_table.py`.
+7. Add the operations in `server/bootstrap/backends.py`, and a request for each in `tests/doubles/api_table.py`.
 8. Add a method of that name to `clients/python-backend`, a call of it to `tests/e2e/python_backend/test_operations.py`,
    and an example to `docs/http-api.md`.
 """
