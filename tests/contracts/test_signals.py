@@ -219,3 +219,26 @@ async def test_a_signal_of_a_newer_version_is_passed_over(
     in_redis.signals.publish(read(channel, 2))
     assert await ears.signals(1) == [read(channel, 2)]
     assert in_redis.signals.refused == 0
+
+
+async def test_replicas_without_signals_are_not_harmed(
+    in_redis: Side, redis_server: RedisProcess, channel: ChannelName
+) -> None:
+    """A replica that has no use for signals passes over them, at no cost. A version before signals judges the same
+    bytes as a hint: it finds no seal, and delivers nothing."""
+    bus = RedisBus(redis_server.url)
+    deaf, topic = RedisBroadcast(bus, SEAL), keys.topic(channel)
+    listening = asyncio.create_task(bus.run())
+    try:
+        await deaf.subscribe(channel)
+        in_redis.signals.publish(read(channel, 1))
+        await in_redis.broadcast.publish(event(1, channel=channel))
+        hints = deaf.listen()
+        async with asyncio.timeout(DEADLINE_S):
+            assert [await anext(hints), await anext(hints)] == [LinkRestored(), event(1, channel=channel)]
+        assert deaf.refused == 0
+        assert deaf.believed(channel, topic, sealed(encode_signal(read(channel, 1)), topic, SEAL)) is None
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await bus.aclose()
