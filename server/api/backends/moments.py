@@ -40,16 +40,20 @@ def _seconds(text: str) -> float:
     return _NONE if found.tzinfo is None else found.timestamp()
 
 
-Moment = Annotated[
-    int,
-    BeforeValidator(moment),
-    WithJsonSchema(
+def _described(**bounds: int) -> WithJsonSchema:
+    return WithJsonSchema(
         {
             "anyOf": [
                 {"type": "string", "format": "date-time"},
-                {"type": "number", "minimum": 0},
+                {"type": "number", "minimum": 0, **bounds},
             ],
             "examples": ["2025-11-29T12:00:00Z", 1_764_000_000],
         }
-    ),
-]
+    )
+
+
+Moment = Annotated[int, BeforeValidator(moment), _described()]
+"""A time of the past: its operation says how late it may be."""
+
+AnyMoment = Annotated[int, BeforeValidator(moment), _described(exclusiveMaximum=YEAR_10000_S)]
+"""A time of the past or the future."""

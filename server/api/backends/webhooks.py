@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from server.api.backends.fields import whole
-from server.api.backends.moments import Moment
+from server.api.backends.moments import AnyMoment
 from server.api.backends.table import Answer, Body, Call, NoBody, Operation, Params, Reply
 from server.application.commands import Id
 from server.application.outside.webhooks.dead_letters import MAX_REPLAYED, DeadLetters
@@ -79,8 +79,8 @@ class Replay(Body):
     ids: (
         Annotated[list[LetterId], Field(min_length=1, max_length=MAX_REPLAYED, description="The letters' ids.")] | None
     ) = None
-    start: Moment | None = Field(default=None, alias="from", description="Letters that failed then, or later.")
-    end: Moment | None = Field(default=None, alias="to", description="Letters that failed before then.")
+    start: AnyMoment | None = Field(default=None, alias="from", description="Letters that failed then, or later.")
+    end: AnyMoment | None = Field(default=None, alias="to", description="Letters that failed before then.")
 
     @classmethod
     def parse(cls, payload: object) -> Self:
