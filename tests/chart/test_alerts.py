@@ -75,8 +75,8 @@ CASES = {
     ),
     "MaruErasureStuck": Case(
         130,
-        {'maru_erasures{$,pod="a"}': "1x200", 'maru_erased_messages_total{$,pod="a"}': "7x200"},
-        {'maru_erasures{$,pod="a"}': "1x200", 'maru_erased_messages_total{$,pod="a"}': "0+64x200"},
+        {'maru_erasures{$,pod="a"}': "1x600", 'maru_erased_messages_total{$,pod="a"}': "7x600"},
+        {'maru_erasures{$,pod="a"}': "1x600", 'maru_erased_messages_total{$,pod="a"}': "0+64x600"},
     ),
     "MaruLogEvicts": Case(7, {'maru_log_evicts{$,pod="a"}': "1x40"}, {'maru_log_evicts{$,pod="a"}': "0x40"}),
     "MaruSendsUnavailable": Case(
