@@ -7,15 +7,20 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
+from server.adapters.hooks.backend import http_hooks
+from server.domain.channels import ChannelName
+from server.domain.hooks import Accept, Hook, NoVerdict, Question, Reject
+from server.domain.identity import SessionId, UserId
+from server.domain.signing import SigningKey
 from tests.clients.frames import masked
 from tests.clients.raw import RawSocket, event
 from tests.harness.backend import API_ENV, call
@@ -37,8 +42,8 @@ RULES = {
     "room:s:*": {"hooks": ["send"], "slow_mode_s": 60},
 }
 ENV = {**API_ENV, "MARU_MESSAGE_LOG": "memory", "MARU_CHANNEL_RULES": json.dumps(RULES)}
-IN_TIME_S = 1.5
-"""A question has 1 s; the rest is for the machine."""
+IN_TIME_S = 3.0
+"""A question has 1 s; the rest is for a machine that has much to do. test_hook_victims.py is stricter."""
 
 _numbers = itertools.count()
 
@@ -58,7 +63,7 @@ async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hoo
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def asking(backend: HookBackend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server that asks it, and logs no fault."""
-    async with ServerProcess(tmp_path_factory.mktemp("server"), ENV | backend.env) as server:
+    async with ServerProcess(tmp_path_factory.mktemp("server"), ENV | backend.env | LIMITS) as server:
         yield server
         assert await server.terminate() == 0
         assert server.faults() == []
@@ -155,7 +160,7 @@ async def test_a_join_is_refused_and_so_is_a_resume(asking: ServerProcess) -> No
 
 
 async def test_no_verdict_is_unavailable_or_let_through(backend: HookBackend, tmp_path: Path) -> None:
-    """Whatever is wrong with the answer, within 1.5 s, as the rule says; and it is counted, and told once."""
+    """Whatever is wrong with the answer, in time, as the rule says; and it is counted, and told once."""
     async with ServerProcess(tmp_path, ENV | backend.env) as server:
         await asyncio.gather(*(_unavailable(server, how) for how in FAILURES))
         await asyncio.gather(*(_let_through(server, how) for how in (*FAILURES, "reject")))
@@ -256,66 +261,58 @@ async def test_a_drain_answers_what_is_asked_about(backend: HookBackend, tmp_pat
         assert await stopping == 0
 
 
-async def test_a_client_that_floods_costs_one_question_at_a_time(backend: HookBackend, tmp_path: Path) -> None:
+async def test_a_client_that_floods_costs_one_question_at_a_time(asking: ServerProcess, backend: HookBackend) -> None:
     """The limits hold, and another user of the channel waits for its own question only."""
-    async with ServerProcess(tmp_path, ENV | backend.env | LIMITS) as server:
-        room, flooder, other = channel("slow"), await chat(server, "mallory"), await chat(server)
-        await flooder.send(masked(event("message:send", {"channel": room, "text": "x"}, ack=1)) * 300)
-        for _ in range(3):
-            began = time.monotonic()
-            assert (await send(other, room))["ok"]
-            assert time.monotonic() - began < IN_TIME_S
-            assert read(await scraped(server.internal_port))["maru_hook_asks_in_flight"] <= 1
-        users = [question["user"] for question in await backend.asked(room)]
-        assert users.count("mallory") <= 51
-        flooder.vanish()
-        other.vanish()
+    room, flooder, other = channel("slow"), await chat(asking, "mallory"), await chat(asking, "bob")
+    await flooder.send(masked(event("message:send", {"channel": room, "text": "x"}, ack=1)) * 300)
+    for _ in range(3):
+        began = time.monotonic()
+        assert (await send(other, room))["ok"]
+        assert time.monotonic() - began < IN_TIME_S
+        assert read(await scraped(asking.internal_port))["maru_hook_asks_in_flight"] <= 1
+    users = [question["user"] for question in await backend.asked(room)]
+    assert users.count("mallory") <= 51
+    flooder.vanish()
+    other.vanish()
 
 
-async def test_a_backend_that_is_away(backend: HookBackend, tmp_path: Path) -> None:
+async def test_a_backend_that_is_away(asking: ServerProcess, backend: HookBackend) -> None:
     """Connections are refused: no verdict, at once. When it is back, it is asked again."""
-    async with ServerProcess(tmp_path, ENV | backend.env) as server:
-        client, room = await chat(server), channel("judge")
-        await backend.stop()
-        try:
-            began = time.monotonic()
-            assert (await send(client, room))["error"]["code"] == "unavailable"
-            assert time.monotonic() - began < IN_TIME_S
-        finally:
-            await backend.start()
-        assert (await send(client, room))["ok"]
-        client.vanish()
+    client, room = await chat(asking), channel("judge")
+    await backend.stop()
+    try:
+        began = time.monotonic()
+        assert (await send(client, room))["error"]["code"] == "unavailable"
+        assert time.monotonic() - began < IN_TIME_S
+    finally:
+        await backend.start()
+    assert (await send(client, room))["ok"]
+    client.vanish()
 
 
-PROGRAMS = {
-    "python": ("hook.py", [sys.executable]),
-    "js": ("hook.mjs", ["node"]),
-}
+PROGRAMS = {"python": ("hook.py", sys.executable), "js": ("hook.mjs", "node")}
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
 async def test_the_backends_of_the_document(language: str, tmp_path: Path) -> None:
-    """Those of PROTOCOL.md run as they stand there, and believe nobody who does not sign."""
+    """Those of PROTOCOL.md run as they stand there, are asked as by a server, and believe nobody who does not sign."""
     name, command = PROGRAMS[language]
     (program,) = examples(section("Hooks"), language)
     (tmp_path / name).write_text(program)
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *command, name, cwd=tmp_path, env=os.environ | {"PORT": str(port), "MARU_HOOK_SECRET": SECRET}, stdout=DEVNULL
-    )
-    hook = {"MARU_HOOK_URL": f"http://127.0.0.1:{port}/maru", "MARU_HOOK_SECRET": SECRET}
+    url = f"http://127.0.0.1:{port}/maru"
+    environment = os.environ | {"PORT": str(port), "MARU_HOOK_SECRET": SECRET}
+    process = await asyncio.create_subprocess_exec(command, name, cwd=tmp_path, env=environment, stdout=DEVNULL)
+    question = Question(Hook.SEND, UserId("alice"), SessionId("s"), ChannelName("room:1"), "hello")
     try:
-        async with ServerProcess(tmp_path, ENV | hook) as server:
-            client, room = await chat(server), channel("judge")
-            await polled(partial(_listens, port), 10.0, lambda: f"{name} does not listen")
-            assert (await client.ask("channel:join", {"channel": room}))["ok"]
-            assert (await send(client, room, "hello"))["ok"]
-            assert (await send(client, room, "a badword"))["error"]["details"] == {"reason": "Be kind."}
-            client.vanish()
-        async with aiohttp.ClientSession() as session:
-            forged = {"webhook-id": "x", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,AAAA"}
-            async with session.post(hook["MARU_HOOK_URL"], data=b"{}", headers=forged) as response:
-                assert response.status >= 400
+        await polled(partial(_listens, port), 20.0, lambda: f"{name} does not listen")
+        async with http_hooks(url, [SigningKey.parse(SECRET)], "Maru/test") as hooks:
+            assert await hooks.ask(question) == Accept()
+            assert await hooks.ask(replace(question, text="a badword")) == Reject("Be kind.")
+            assert await hooks.ask(replace(question, hook=Hook.JOIN, text=None)) == Accept()
+        async with http_hooks(url, [SigningKey(b"another key, of 32 bytes, as it is")], "Maru/test") as hooks:
+            with pytest.raises(NoVerdict):
+                await hooks.ask(question)
     finally:
         process.kill()
         await process.wait()
