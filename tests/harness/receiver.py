@@ -97,7 +97,7 @@ class WebhookReceiver:
             await self._runner.cleanup()
             self._runner = None
 
-    async def until(self, holds: Callable[[], bool], timeout: float = 15.0) -> None:
+    async def until(self, holds: Callable[[], bool], timeout: float = 30.0) -> None:
         """Wait until a condition on the requests holds."""
         await until(holds, self._changed, timeout, lambda: f"{self._counts()}")
 

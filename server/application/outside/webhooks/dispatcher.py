@@ -105,9 +105,18 @@ class Dispatcher:
         await self._ended.wait()
         led, self._leads_until = self.leads, 0.0
         if led:
-            with suppress(Unavailable):  # then the lead ends by itself
-                await self._store.hand_over(self.endpoint.name, self._replica)
-                _log.info("webhook.handed_over", endpoint=self.endpoint.name)
+            await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Lead no more. If that fails, the lead ends by itself."""
+        try:
+            await self._store.hand_over(self.endpoint.name, self._replica)
+        except Unavailable:
+            pass
+        except Exception:  # noqa: BLE001 the drain goes on
+            _log.exception("webhook.fault", endpoint=self.endpoint.name)
+        else:
+            _log.info("webhook.handed_over", endpoint=self.endpoint.name)
 
     async def _turn(self) -> None:
         """Do the next thing: lead, wait, read a page, or begin a step for a channel."""

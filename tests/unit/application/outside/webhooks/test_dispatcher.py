@@ -372,14 +372,15 @@ def test_a_store_that_is_away() -> None:
     virtually(scenario)
 
 
-def test_a_store_that_is_away_at_the_end() -> None:
-    """The lead ends by itself."""
+@pytest.mark.parametrize("how", ["away", "broken"])
+def test_a_store_that_is_away_at_the_end(how: str) -> None:
+    """The lead ends by itself, and so does the drain."""
 
     async def scenario() -> None:
         stage = WebhookStage()
         store = Away(stage.log, stage.clocks.monotonic)
         async with stage.running(store=store) as one:
-            store.away = frozenset(["hand_over"])
+            setattr(store, how, frozenset(["hand_over"]))
             await one.stop(10)
 
     virtually(scenario)
