@@ -73,7 +73,7 @@ async def test_from_the_start_to_a_rotation(tmp_path: Path) -> None:
             assert await ready(process) == (503, False)
             await process.lines_of("jwks.failed", 1)
             issuer.up()
-            await process.logged(lambda line: line["event"] == "ready", timeout=20.0)
+            await process.logged(lambda line: line["event"] == "ready", timeout=30.0)
             assert await ready(process) == (200, True)
             assert await connected(process, sign(A, "a")) == "ok"
             began = len(issuer.requests)
@@ -106,7 +106,7 @@ async def test_an_issuer_that_hangs_and_goes_down(tmp_path: Path) -> None:
     with Issuer(tmp_path) as issuer:
         issuer.keys = [jwk(A, "a")]
         async with served(tmp_path, issuer) as process:
-            await process.logged(lambda line: line["event"] == "ready")
+            await process.logged(lambda line: line["event"] == "ready", timeout=30.0)
             issuer.answer = hang
             began, asked = time.monotonic(), len(issuer.requests)
             codes = await asyncio.gather(*[timed(process, sign(B, f"b{number}")) for number in range(10)])
