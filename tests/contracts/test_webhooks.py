@@ -300,6 +300,21 @@ async def test_6_a_loss_is_owed(losing_store: LosingStore, channel: ChannelName,
         assert await all_debts(owing.webhooks) == []
 
 
+async def test_6_events_behind_a_gap_are_not_passed_over(losing_store: LosingStore, channel: ChannelName) -> None:
+    """A dispatcher that has read the debt before the first event of the new epoch can't move it behind that."""
+    async with losing_store.open() as owing:
+        await owing.webhooks.open(CRM)
+        at, last = await start(owing, channel), await send(owing, channel, 1, 3)
+        assert await owing.webhooks.deliver(CRM, channel, at, replace(last, offset=2))
+        await losing_store.lose(owing, channel)
+        [debt] = await all_debts(owing.webhooks)
+        head = await send(owing, channel, 4, 5)
+        assert not await owing.webhooks.deliver(CRM, channel, debt.delivered, debt.place(head))
+        [debt] = await all_debts(owing.webhooks)
+        assert debt.place(head) == replace(head, offset=0)
+        assert await owing.webhooks.deliver(CRM, channel, debt.delivered, debt.place(head))
+
+
 async def test_6_a_gap_alone_can_be_told(losing_store: LosingStore, channel: ChannelName) -> None:
     """If nothing was written since, the debt ends with it."""
     async with losing_store.open() as owing:

@@ -102,8 +102,8 @@ class World:
         if (taken := await self.take(endpoint, events)) is None:
             return False
         debt, to = taken
-        assert await self.owing.webhooks.deliver(endpoint, debt.channel, debt.delivered, to)
-        self.late[endpoint].append((debt.channel, debt.delivered))
+        if await self.owing.webhooks.deliver(endpoint, debt.channel, debt.delivered, to):
+            self.late[endpoint].append((debt.channel, debt.delivered))
         return True
 
     async def bury(self, endpoint: str, events: int) -> None:

@@ -51,7 +51,10 @@ class MemoryWebhooks(Webhooks):
     async def deliver(self, endpoint: str, channel: ChannelName, delivered: Position, to: Position) -> bool:
         owed, head = self._owed(endpoint), self._log.head(channel)
         debt = owed.get(channel)
-        if debt is None or debt.delivered != delivered or to.epoch != head.epoch or to.offset > head.offset:
+        if debt is None or debt.delivered != delivered:
+            return False
+        most = head if delivered.epoch == head.epoch else debt.place(head)
+        if to.epoch != head.epoch or to.offset > most.offset:
             return False
         if to == head:
             del owed[channel]
