@@ -9,10 +9,11 @@ from tests.e2e.python_backend.conftest import client_of
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import until
 
-WRITERS, EACH, KILLS = 8, 25, (40, 120)
+WRITERS, EACH, KILLS = 8, 15, (30, 80)
 """Loops that send, messages of each, and after how many answers the server is killed."""
 
 CHANNELS, ROUNDS = 40, 12
+"""Of the loop that broadcasts."""
 
 
 async def texts_of(backend: MaruBackend, channel: str) -> list[str]:
@@ -56,8 +57,10 @@ class Progress:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_sends_survive_kill_9(mortal: ServerProcess, name: str) -> None:
-    """Eight loops send through two kills: each message is in the log once, in the order of its loop."""
+async def test_sends_and_broadcasts_survive_kill_9(mortal: ServerProcess, name: str) -> None:
+    """Eight loops send, and another broadcasts to forty channels, through two kills: each message is in the log once,
+    in the order of its loop, and so is each broadcast in each channel."""
+    channels = [f"{name}:{number}" for number in range(CHANNELS)]
     progress = Progress()
     async with client_of(mortal) as backend, asyncio.TaskGroup() as tasks:
 
@@ -66,31 +69,19 @@ async def test_sends_survive_kill_9(mortal: ServerProcess, name: str) -> None:
                 sent = await backend.post_message(name, f"w{writer}", f"{writer}/{number:02}")
                 progress.note(sent.message.id)
 
-        writers = [tasks.create_task(write(writer)) for writer in range(WRITERS)]
-        await progress.kills(mortal, KILLS)
-        await asyncio.wait(writers)
-        texts = await texts_of(backend, name)
-    assert len(set(progress.answers)) == len(progress.answers) == len(texts) == WRITERS * EACH
-    for writer in range(WRITERS):
-        assert [text for text in texts if text.startswith(f"{writer}/")] == [f"{writer}/{n:02}" for n in range(EACH)]
-
-
-@pytest.mark.asyncio(loop_scope="module")
-async def test_broadcasts_survive_kill_9(mortal: ServerProcess, name: str) -> None:
-    """A loop of broadcasts to forty channels through a kill: each channel has each of them once, in order."""
-    channels = [f"{name}:{number}" for number in range(CHANNELS)]
-    progress = Progress()
-    async with client_of(mortal) as backend, asyncio.TaskGroup() as tasks:
-
         async def spread() -> None:
             for number in range(ROUNDS):
                 result = await backend.broadcast(channels, "news", f"issue {number}")
                 assert result.failed == ()
                 progress.note(result.key)
 
-        spreading = tasks.create_task(spread())
-        await progress.kills(mortal, (3,))
-        await spreading
+        loops = [tasks.create_task(write(writer)) for writer in range(WRITERS)] + [tasks.create_task(spread())]
+        await progress.kills(mortal, KILLS)
+        await asyncio.wait(loops)
+        texts = await texts_of(backend, name)
         for channel in channels[:: CHANNELS // 8]:
             assert await texts_of(backend, channel) == [f"issue {number}" for number in range(ROUNDS)]
-    assert len(set(progress.answers)) == ROUNDS
+    assert len(texts) == WRITERS * EACH
+    assert len(set(progress.answers)) == len(progress.answers) == WRITERS * EACH + ROUNDS
+    for writer in range(WRITERS):
+        assert [text for text in texts if text.startswith(f"{writer}/")] == [f"{writer}/{n:02}" for n in range(EACH)]
