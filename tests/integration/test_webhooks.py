@@ -23,7 +23,7 @@ TAKEOVER_S = 40.0
 OUTAGE_S = float(os.environ.get("WEBHOOK_OUTAGE_S", "1"))
 """How long a receiver is away; 30 is a longer proof of the same."""
 
-CHANNELS = int(os.environ.get("WEBHOOK_CHANNELS", "4000"))
+CHANNELS = int(os.environ.get("WEBHOOK_CHANNELS", "2000"))
 """Channels with events for an endpoint at the same time; 10000 is a longer proof of the same."""
 
 ROOMS = ("room:a", "room:b", "room:c")
