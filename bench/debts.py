@@ -1,6 +1,6 @@
 """What open endpoints of webhooks cost an append: CPU time of this process, and of Redis, with 0, 1 and 4 of them.
 
-    python -m bench.debts [--rounds 40] [--stores sqlite,redis]
+    python -m bench.debts [--rounds 40] [--stores sqlite,redis] [--each 1,16]
 
 Logs with each number of endpoints take turns, and the differences of a turn are compared: other work of the machine
 meets them all. `paid` turns are those in which a dispatcher pays each debt before the next append. The last line is the
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -43,6 +44,14 @@ POLLS = 200
 _numbers = count(1)
 
 Log = tuple[MessageLog, Webhooks]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How many rounds, and messages for each channel at once."""
+
+    rounds: int
+    each: tuple[int, ...]
 
 
 def draft(channel: ChannelName) -> NewMessage:
@@ -75,12 +84,12 @@ async def pay(webhooks: Webhooks, log: MessageLog) -> None:
             await webhooks.deliver(f"crm-{number}", channel, delivered, head)
 
 
-async def compare(name: str, logs: dict[int, Log], cpu: Callable[[], tuple[float, ...]], rounds: int) -> None:
+async def compare(name: str, logs: dict[int, Log], cpu: Callable[[], tuple[float, ...]], work: Work) -> None:
     """Print what each number of endpoints adds to an append."""
-    for each in (1, 16):
+    for each in work.each:
         for paid in (False, True):
             spent: dict[int, list[list[float]]] = {number: [] for number in logs}
-            for _ in range(rounds):
+            for _ in range(work.rounds):
                 for number, (log, webhooks) in logs.items():
                     total = [0.0] * len(cpu())
                     for _ in range(REPEATS if not paid else REPEATS // 8):
@@ -120,18 +129,18 @@ async def opened(log: MessageLog, webhooks: Webhooks, endpoints: int) -> Log:
     return log, webhooks
 
 
-async def sqlite(closing: AsyncExitStack, folder: Path, rounds: int) -> None:
+async def sqlite(closing: AsyncExitStack, folder: Path, work: Work) -> None:
     """Measure a file."""
     logs: dict[int, Log] = {}
     for number in ENDPOINTS:
         log = SqliteMessageLog(folder / f"{number}.db", max_events=KEPT, max_age_ms=AGE_MS)
         await closing.enter_async_context(log)
         logs[number] = await opened(log, SqliteWebhooks(log), number)
-    await compare("SQLite", logs, lambda: (time.process_time(),), rounds)
+    await compare("SQLite", logs, lambda: (time.process_time(),), work)
     await idle("SQLite", logs[4][1], lambda: (time.process_time(),))
 
 
-async def redis(closing: AsyncExitStack, folder: Path, rounds: int) -> None:
+async def redis(closing: AsyncExitStack, folder: Path, work: Work) -> None:
     """Measure a Redis of its own."""
     process = await closing.enter_async_context(RedisProcess(folder / "redis", ("--appendonly", "no")))
     logs: dict[int, Log] = {}
@@ -146,7 +155,7 @@ async def redis(closing: AsyncExitStack, folder: Path, rounds: int) -> None:
     def cpu() -> tuple[float, ...]:
         return time.process_time(), main_thread_s(process.pid)
 
-    await compare("Redis (the server's, Redis')", logs, cpu, rounds)
+    await compare("Redis (the server's, Redis')", logs, cpu, work)
     await idle("Redis (the server's, Redis')", logs[4][1], cpu)
 
 
@@ -155,11 +164,13 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--stores", default="sqlite,redis")
+    parser.add_argument("--each", default="1,16", help="messages a channel at once")
     options = parser.parse_args()
+    work = Work(options.rounds, tuple(map(int, options.each.split(","))))
     for store in options.stores.split(","):
         async with AsyncExitStack() as closing:
             folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
-            await {"sqlite": sqlite, "redis": redis}[store](closing, folder, options.rounds)
+            await {"sqlite": sqlite, "redis": redis}[store](closing, folder, work)
 
 
 if __name__ == "__main__":

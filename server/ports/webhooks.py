@@ -41,9 +41,9 @@ class Webhooks(Protocol):
        debt that was there all the time is found, at least once. `owed` counts the channels.
     6. Losses: if the log has lost events of a channel and begun a new epoch, the debt stays at its place in the old
        epoch. The endpoint's events stand behind `Debt.place`; what was between is a gap, of which it is to be told,
-       before `deliver` moves the debt from the one to the other. It moves no further: if events were written in the
-       new epoch since the `Debt` was read, its place may be behind them, and `deliver` returns False. A store that
-       knows of a loss owes that to every endpoint, also if the channel owed nothing.
+       before `deliver` moves the debt from the one to the other. It moves no further, but to the floor: if events
+       were written in the new epoch since the `Debt` was read, its place may be behind them, and `deliver` returns
+       False. A store that knows of a loss owes that to every endpoint, also if the channel owed nothing.
     7. Dead letters are kept in order, `DEAD_LETTERS` at most; `take` removes them. A kill within `bury` may leave the
        letter of events that are delivered all the same.
     8. Every call raises `Unavailable` within 2 s; `open` with `from_start` takes its time over a large log, and can be

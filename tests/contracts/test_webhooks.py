@@ -315,6 +315,20 @@ async def test_6_events_behind_a_gap_are_not_passed_over(losing_store: LosingSto
         assert await owing.webhooks.deliver(CRM, channel, debt.delivered, debt.place(head))
 
 
+async def test_6_a_gap_reaches_what_is_kept(losing_store: LosingStore, channel: ChannelName) -> None:
+    """If retention has passed the place in the new epoch, the endpoint goes on at the floor."""
+    async with losing_store.open(max_events=4) as owing:
+        await owing.webhooks.open(CRM)
+        await send(owing, channel, 1, 2)
+        await losing_store.lose(owing, channel)
+        for number in range(3, 9):
+            await send(owing, channel, number, number)
+        assert (await owing.log.read(channel, 0, 0)).floor == 2
+        [debt], head = await all_debts(owing.webhooks), (await owing.log.read(channel, 0, 0)).head
+        assert not await owing.webhooks.deliver(CRM, channel, debt.delivered, replace(head, offset=3))
+        assert await owing.webhooks.deliver(CRM, channel, debt.delivered, replace(head, offset=2))
+
+
 async def test_6_a_gap_alone_can_be_told(losing_store: LosingStore, channel: ChannelName) -> None:
     """If nothing was written since, the debt ends with it."""
     async with losing_store.open() as owing:

@@ -147,6 +147,10 @@ class MemoryMessageLog(MessageLog):
         """Return all channels that ever had an event."""
         return [*self._channels]
 
+    def floor(self, channel: ChannelName) -> int:
+        """Return the highest offset of the channel that is not kept."""
+        return self._channel(channel).floor
+
     def all_debts(self, patterns: Sequence[str]) -> dict[ChannelName, Debt]:
         """Return what all covered channels owe an endpoint that has nothing yet."""
         logs = ((name, self._trimmed(name)) for name in self._channels if covers(patterns, name))

@@ -53,8 +53,10 @@ class MemoryWebhooks(Webhooks):
         debt = owed.get(channel)
         if debt is None or debt.delivered != delivered:
             return False
-        most = head if delivered.epoch == head.epoch else debt.place(head)
-        if to.epoch != head.epoch or to.offset > most.offset:
+        most = head.offset
+        if delivered.epoch != head.epoch:
+            most = max(debt.place(head).offset, self._log.floor(channel))
+        if to.epoch != head.epoch or to.offset > most:
             return False
         if to == head:
             del owed[channel]

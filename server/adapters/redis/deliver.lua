@@ -11,9 +11,10 @@ if not debt or debt ~= place and string.sub(debt, 1, #place + 1) ~= place .. ' '
 end
 local most = head
 if ARGV[13] ~= epoch then
-  -- Out of an epoch that is over. The caller may not know that events were written since: it must not pass them over.
+  -- Out of an epoch that is over. The caller may not know that events were written since: it must not pass them over,
+  -- unless they are gone.
   local begins = string.match(debt, ' (%d+)$', #place + 1)
-  most = math.min(head, tonumber(begins) or tonumber(ARGV[14]))
+  most = math.max(floor, math.min(head, tonumber(begins) or tonumber(ARGV[14])))
 end
 if ARGV[15] ~= epoch or tonumber(ARGV[16]) > most then
   return '0'
