@@ -18,6 +18,11 @@ WARNINGS: list[tuple[Values, str]] = [
     ),
     ({**SAFE, "networkPolicy": {"enabled": False}}, "WARNING: there is no NetworkPolicy"),
     ({**AUTH, "redis": {"url": "redis://a"}}, "WARNING: secrets were given as values"),
+    ({**SAFE, "apiKeys": {"keys": ["k" * 32]}}, "WARNING: secrets were given as values"),
+    (
+        {**SAFE, "hook": {"url": "https://a.example", "secret": f"whsec_{'c2Vj' * 11}"}},
+        "WARNING: secrets were given as values",
+    ),
 ]
 
 

@@ -157,9 +157,17 @@ TEMPLATES: list[tuple[Values, str]] = [
         {"extraEnv": [{"name": "MARU_CLUSTER_SECRET", "value": "x"}]},
         "extraEnv: MARU_CLUSTER_SECRET is set by the chart",
     ),
+    (
+        {"extraEnv": [{"name": "MARU_HOOK_SECRET_PREVIOUS", "value": "x"}]},
+        "extraEnv: MARU_HOOK_SECRET_PREVIOUS is set by the chart",
+    ),
     ({"cluster": {"existingSecret": f"{SECRET}_"}}, "cluster.existingSecret: expected the name of a Secret"),
     ({"hook": {"url": "https://a"}}, "hook.url: set without a secret, by which the backend knows who asks"),
     ({"hook": {"existingSecret": "a"}}, "hook: a secret is set, and hook.url is not"),
+    ({"hook": {"url": "https://a b", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),
+    ({"hook": {"url": "https://a/b c", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),
+    ({"hook": {"url": "https://:443/", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),
+    ({"hook": {"url": "https://a:123456/", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),
     ({"hook": {"url": f"https://{SECRET}@a", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),
     ({"hook": {"url": "https://a", "secret": SECRET}}, "hook.secret: expected whsec_ and 24 to 64 bytes in base64"),
     (
@@ -223,6 +231,10 @@ TEMPLATES: list[tuple[Values, str]] = [
     ),
     (
         {"auth": {"existingSecret": "", "jwksUrl": f"https://{SECRET}@id.example"}},
+        "auth.jwksUrl: expected a URL such as https://id.example.com/jwks.json, without a user or a password",
+    ),
+    (
+        {"auth": {"existingSecret": "", "jwksUrl": f"https://a b:{SECRET}@id.example"}},
         "auth.jwksUrl: expected a URL such as https://id.example.com/jwks.json, without a user or a password",
     ),
     ({"auth": {"existingSecret": "", "jwksUrl": "http://id.example"}}, "auth.jwksUrl: http, expected https"),

@@ -156,7 +156,7 @@
 {{- if and $auth.jwtPublicKey (not (contains "PUBLIC KEY-----" $auth.jwtPublicKey)) -}}
 {{- fail "auth.jwtPublicKey: holds no public key in PEM (-----BEGIN PUBLIC KEY-----)" -}}
 {{- end -}}
-{{- if and $auth.jwksUrl (not (regexMatch "^https?://[^/?#@[:space:]]+([/?][^#[:space:]]*)?$" $auth.jwksUrl)) -}}
+{{- if and $auth.jwksUrl (not (regexMatch "^https?://([^]@/#?:[[:space:]]+|[[][0-9A-Fa-f:.]+[]])(:[1-9][0-9]{0,4})?([/?][^#[:space:]]*)?$" $auth.jwksUrl)) -}}
 {{- fail "auth.jwksUrl: expected a URL such as https://id.example.com/jwks.json, without a user or a password" -}}
 {{- end -}}
 {{- if and (hasPrefix "http://" $auth.jwksUrl) (not $auth.jwksInsecure) -}}
@@ -165,7 +165,7 @@
 {{- if and .Values.redis.url (not (regexMatch "^(redis|rediss)([+]sentinel)?://." .Values.redis.url)) -}}
 {{- fail "redis.url: expected redis://[user:password@]host:port/db, rediss://..., redis+sentinel://... or rediss+sentinel://..." -}}
 {{- end -}}
-{{- if and .Values.hook.url (not (regexMatch "^https?://[^@/#?]+([/?][^#]*)?$" .Values.hook.url)) -}}
+{{- if and .Values.hook.url (not (regexMatch "^https?://([^]@/#?:[[:space:]]+|[[][0-9A-Fa-f:.]+[]])(:[1-9][0-9]{0,4})?([/?][^#[:space:]]*)?$" .Values.hook.url)) -}}
 {{- fail "hook.url: expected a URL such as https://app.example.com/maru, or one of http, without a user and without #" -}}
 {{- end -}}
 {{- if and .Values.hook.secret (not (regexMatch "^whsec_[A-Za-z0-9+/=]{32,88}$" .Values.hook.secret)) -}}
@@ -217,7 +217,7 @@
 {{- end -}}
 
 {{- define "maru.checkEnv" -}}
-{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_JWT_SECRET_PREVIOUS" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_WEBHOOKS" "MARU_API_KEYS") -}}
+{{- $own := concat (include "maru.settings" . | fromYaml | keys) (list "MARU_JWT_SECRET" "MARU_JWT_SECRET_PREVIOUS" "MARU_REDIS_URL" "MARU_CLUSTER_SECRET" "MARU_WEBHOOKS" "MARU_HOOK_SECRET" "MARU_HOOK_SECRET_PREVIOUS" "MARU_API_KEYS") -}}
 {{- range .Values.extraEnv -}}
 {{- if eq (upper .name) "MARU_DEV" -}}
 {{- fail "extraEnv: MARU_DEV gives everybody tokens for every user; it is for a desk, not for a cluster" -}}

@@ -109,11 +109,10 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- toYaml $env -}}
 {{- end -}}
 
-{{/* The port of the backend that is asked. */}}
-{{- define "maru.hookPort" -}}
-{{- $url := urlParse .Values.hook.url -}}
-{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
-{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
+{{/* The port of a URL. Not by urlParse: its errors repeat the URL, and come before the checks do. */}}
+{{- define "maru.urlPort" -}}
+{{- $port := regexFind "^https?://[^/?#]*" . | regexFind ":[0-9]+$" | trimPrefix ":" -}}
+{{- default (ternary "443" "80" (hasPrefix "https:" .)) $port -}}
 {{- end -}}
 
 {{/* The topic of events that other processes emit, in database 0. */}}
