@@ -41,7 +41,7 @@ class Place:
         self._paced, self._earned = paced, 0.0  # of deletions
         self._after = 0  # all messages up to this offset have been looked at
         self._end: int | None = None  # the head when the channel was read first
-        self._backoff_s = BACKOFF_S
+        self.failures = 0  # one after the other
 
     async def look(self, log: MessageLog, erasure: Erasure, most: int, now: float) -> Found | None:
         """Return the next messages, `most` at most, perhaps none; None if the rate allows none now. Raises
@@ -61,7 +61,7 @@ class Place:
             until = page.messages[-1].offset if page.messages else self._end
             ended = not page.more or until >= self._end
         found = Found(Step(self.channel, self._after, until, len(taken)), [message.id for message in taken], ended)
-        self._after, self._backoff_s = until, BACKOFF_S
+        self._after = until
         self._earned = max(self._earned, now) + len(taken) * self._paced.interval
         return found
 
@@ -69,8 +69,8 @@ class Place:
         """Wait, longer each time, and begin again behind an offset."""
         if back_to is not None:
             self._after = back_to
-        self.ready_at = now + self._backoff_s
-        self._backoff_s = min(2 * self._backoff_s, BACKOFF_CAP_S)
+        self.ready_at = now + min(BACKOFF_S * 2**self.failures, BACKOFF_CAP_S)
+        self.failures += 1
 
     def _allowed(self, now: float) -> int:
         if not self._paced.interval:

@@ -35,11 +35,22 @@ TRIES = 10
 """Of a deletion. After that its channel waits."""
 
 OPEN_LIMIT = 32
-"""Channels that are worked on in turn: while the rate of one is used up, others go on."""
+"""Channels that are worked on in turn: while the rate of one is used up, others go on. Those that fail do not count."""
+
+PATIENCE = 3
+"""Failures of a channel, one after the other, after which nothing is expected of it soon."""
 
 
 class Lost(Exception):
     """Another replica does the work now."""
+
+
+class HeldUp(Exception):
+    """All that is left to be done is in channels that can't be read or written."""
+
+    def __init__(self, channel: ChannelName) -> None:
+        super().__init__(channel)
+        self.channel = channel
 
 
 class Work:
@@ -71,7 +82,7 @@ class Work:
         return self._state.erased + self._gained
 
     async def run(self) -> None:
-        """Work until it is done. Raises `Lost`. May be cancelled at any time, and go on elsewhere."""
+        """Work until it is done. Raises `Lost`, `HeldUp`. May be cancelled at any time, and go on elsewhere."""
         if self._state.step is not None:
             await self._resume(self._state.step)
         while True:
@@ -81,8 +92,8 @@ class Work:
                 return
 
     async def _resume(self, step: Step) -> None:
-        """Delete the rest of a step that was begun."""
-        while True:
+        """Delete the rest of a step that was begun. Raises `HeldUp`."""
+        for _ in range(PATIENCE):
             with suppress(MaruError):
                 page = await self._log.history(step.channel, step.until + 1, step.after, PAGE)
                 rest = [each.id for each in page.messages if isinstance(each, Message) and is_due(each, self._state)]
@@ -90,9 +101,10 @@ class Work:
                     self._gained = step.planned
                     return
             await asyncio.sleep(RETRY_S)
+        raise HeldUp(step.channel)
 
     async def _scan(self) -> None:
-        """Look through all channels, once."""
+        """Look through all channels, once. Raises `HeldUp`: then the rest of a step, if any, is for the next scan."""
         self._names, self._cursor, self._named = deque(), None, False
         places = deque[Place]()
         while True:
@@ -102,6 +114,9 @@ class Work:
             now = self._clock()
             place = next((each for each in places if each.ready_at <= now), None)
             if place is None:
+                if all(each.failures >= PATIENCE for each in places):
+                    await self._save(None)
+                    raise HeldUp(places[0].channel)
                 await asyncio.sleep(min(each.ready_at for each in places) - now)
                 continue
             places.remove(place)
@@ -111,7 +126,7 @@ class Work:
 
     async def _open(self, places: deque[Place]) -> None:
         """Fill up the channels that are worked on."""
-        while len(places) < OPEN_LIMIT:
+        while sum(each.failures < PATIENCE for each in places) < OPEN_LIMIT:
             if self._names:
                 places.append(Place(self._names.popleft(), self._paced))
             elif self._named:
@@ -138,13 +153,13 @@ class Work:
 
     async def _do(self, place: Place, found: Found) -> bool:
         """Delete the messages of a step. Return whether all are gone."""
-        if not found.ids:
-            return True
-        await self._save(found.step)
-        self._gained = await self._delete_all(place.channel, found.ids)
-        if self._gained < len(found.ids):
-            place.postpone(self._clock(), back_to=found.step.after)
-            return False
+        if found.ids:
+            await self._save(found.step)
+            self._gained = await self._delete_all(place.channel, found.ids)
+            if self._gained < len(found.ids):
+                place.postpone(self._clock(), back_to=found.step.after)
+                return False
+        place.failures = 0
         return True
 
     async def _delete_all(self, channel: ChannelName, ids: list[MessageId]) -> int:

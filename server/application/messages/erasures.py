@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from server.application.messages.erasing import Lost, Work
+from server.application.messages.erasing import HeldUp, Lost, Work
 from server.domain.erasures import Erasure, erasure_id
 from server.domain.errors import MaruError
 from server.domain.gcra import Rate
@@ -31,8 +31,10 @@ POLL_S = 0.05
 POLL_CAP_S = 0.5
 """How often a request looks whether its erasure is done, if another replica does it."""
 
-FAULT_S = 60.0
-"""An erasure that failed by a fault of the server is tried again after this time."""
+PAUSE_S = 10.0
+PAUSE_CAP_S = 600.0
+"""An erasure that can't go on, because of a channel or by a fault of the server, is tried again after this time, which
+doubles: others have its place meanwhile."""
 
 _log = structlog.get_logger("maru.erasures")
 
@@ -43,6 +45,14 @@ class Progress:
 
     erased: int
     done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Until when an erasure is left alone, and how long that is."""
+
+    until: float
+    seconds: float
 
 
 class Eraser:
@@ -64,7 +74,7 @@ class Eraser:
         self._log, self._broadcast, self._erasures, self._replicas = log, broadcast, erasures, replicas
         self._rate, self._now_ms, self._new_id, self._clock = rate, now_ms, new_id, clock
         self._work: dict[str, Work] = {}  # under way here
-        self._faults: dict[str, float] = {}  # until when these are left alone
+        self._pauses: dict[str, Pause] = {}  # of erasures that could not go on
         self._due = asyncio.Event()  # something is to be done
         self._erased = 0  # messages, by work that has ended
 
@@ -130,8 +140,10 @@ class Eraser:
         firsts = dict[UserId, Erasure]()
         for erasure in kept:
             firsts.setdefault(erasure.user, erasure)
+        self._pauses = {each.id: self._pauses[each.id] for each in kept if each.id in self._pauses}
         for erasure in firsts.values():
-            free = erasure.id not in self._work and self._faults.get(erasure.id, 0.0) <= now
+            paused = self._pauses.get(erasure.id)
+            free = erasure.id not in self._work and (paused is None or paused.until <= now)
             if free and erasure.leader not in living and len(self._work) < AT_ONCE:
                 led = replace(erasure, leader=self._replicas.id)
                 if await self._erasures.replace(erasure, led):
@@ -156,14 +168,21 @@ class Eraser:
             await work.run()
         except Lost:
             _log.info("erasure.elsewhere", id=id)
+        except HeldUp as held_up:
+            _log.warning("erasure.held_up", id=id, channel=held_up.channel, pause_s=self._pause(id))
         except Exception:  # noqa: BLE001  # our own fault: the server goes on, and tries again
-            self._faults[id] = self._clock() + FAULT_S
-            _log.exception("erasure.failed", id=id)
+            _log.exception("erasure.failed", id=id, pause_s=self._pause(id))
         else:
-            self._faults.pop(id, None)
             _log.info("erasure.done", id=id, erased=work.erased)
         finally:
             del self._work[id]
             self._erased += work.erased - began
             work.ended.set()
             self._due.set()
+
+    def _pause(self, id: str) -> float:
+        """Leave an erasure alone for a time, which is returned."""
+        last = self._pauses.get(id)
+        seconds = PAUSE_S if last is None else min(2 * last.seconds, PAUSE_CAP_S)
+        self._pauses[id] = Pause(self._clock() + seconds, seconds)
+        return seconds

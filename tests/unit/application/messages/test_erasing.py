@@ -14,7 +14,7 @@ from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.replicas import MemoryReplicas
 from server.application.messages.authored import REFILL_S
 from server.application.messages.erasing import OPEN_LIMIT, RETRY_S, STEP, TRIES
-from server.application.messages.erasures import FAULT_S, LOOK_S, Eraser, Progress
+from server.application.messages.erasures import AT_ONCE, LOOK_S, PAUSE_S, Eraser, Progress
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft
@@ -461,6 +461,53 @@ def test_a_channel_that_can_not_be_read_holds_up_no_other() -> None:
     virtually(scenario)
 
 
+def test_damaged_channels_hold_up_no_other_user() -> None:
+    """Also if as many erasures wait for them as there may be at a time: they are tried again, ever more seldom."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        users = [UserId(f"user-{number}") for number in range(AT_ONCE + 1)]
+        for user in users:
+            for number in range(OPEN_LIMIT):
+                await stage.write(1, channel := ChannelName(f"damaged:{number}"), user)
+                stage.log.unreadable.add(channel)
+            await stage.write(STEP + 1, OTHER, user)
+        await stage.write(1, OTHER)
+        async with stage.running() as eraser:
+            asked = [asyncio.create_task(eraser.erase(user, "key", ENOUGH_S, never)) for user in users]
+            await turns(1)
+            assert await erase(eraser) == Progress(1, done=False)  # the memory gives every channel to everybody
+            assert await asyncio.gather(*asked) == [Progress(STEP + 1, done=False)] * len(users)
+            stage.log.unreadable.clear()
+            for user in users:
+                assert await eraser.erase(user, "key", 100, never) == Progress(OPEN_LIMIT + STEP + 1, done=True)
+
+    virtually(scenario)
+
+
+def test_a_channel_that_refuses_deletions_holds_up_no_other_user() -> None:
+    """What is gone of its step counts, and the rest is found again; a step of a dead replica there goes no further."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.write(3)
+        await stage.store.add(Erasure("a", ALICE, NOW_MS, NOW_MS))
+        await stage.write(3, user="bob")
+        await stage.store.add(Erasure("b", BOB, NOW_MS, NOW_MS, step=Step(ROOM, 0, 6, 3), leader=ReplicaId("gone")))
+        stage.log.refusals = [Unavailable("away")] * 1_000
+        await stage.write(1, OTHER, "carol")
+        async with stage.running() as eraser:
+            await asyncio.sleep(3 * TRIES)
+            assert eraser.erased == 0
+            stage.log.refusals.clear()
+            assert await eraser.erase(UserId("carol"), None, ENOUGH_S, never) == Progress(1, done=True)
+            await asyncio.sleep(300)
+            kept = [await stage.store.find(id) for id in ("a", "b")]
+            assert [(each.erased, each.done_at) for each in kept if each is not None] == [(3, NOW_MS)] * 2
+
+    virtually(scenario)
+
+
 def test_the_rest_of_a_step_is_tried_until_it_is_done() -> None:
     """Also if its channel can't be read when the work is taken up."""
 
@@ -511,7 +558,7 @@ def test_a_fault_of_ours_is_tried_again_later() -> None:
         await stage.write(5)
         stage.log.refusals = [ZeroDivisionError("a bug")]
         async with stage.running() as eraser:
-            assert await erase(eraser, FAULT_S - 1) == Progress(0, done=False)
+            assert await erase(eraser, PAUSE_S - 1) == Progress(0, done=False)
             assert await erase(eraser, 3 * LOOK_S) == Progress(5, done=True)
 
     virtually(scenario)
