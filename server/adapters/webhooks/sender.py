@@ -1,5 +1,6 @@
 """Requests to webhooks by aiohttp's client."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -12,6 +13,9 @@ from server.ports.webhook_sender import TIMEOUT_S, WebhookSender
 
 MAX_ANSWER_BYTES = 64 * 1024
 """Of an answer's body. Nothing of it is used: it is read so that the connection can be used again."""
+
+BODY_S = 1.0
+"""Time for an answer's body."""
 
 MAX_HEADER_BYTES = 8_190
 """Of a line of the answer's head."""
@@ -36,7 +40,7 @@ class HttpSender(WebhookSender):
         try:
             async with self._session.post(endpoint.url, data=body, headers=headers, allow_redirects=False) as response:
                 status, wish = response.status, response.headers.get("retry-after")
-                if not await _is_short(response):
+                if not await _is_read(response):
                     response.close()
         except TimeoutError:
             return Answer(Outcome.TIMED_OUT)
@@ -63,11 +67,15 @@ def _session(user_agent: str, timeout_s: float) -> ClientSession:
     )
 
 
-async def _is_short(response: ClientResponse) -> bool:
-    """Read the answer's body up to its bound; return whether that was all."""
+async def _is_read(response: ClientResponse) -> bool:
+    """Read the answer's body up to its bounds; return whether that was all. The status counts, whatever the body is."""
     read = 0
-    async for piece in response.content.iter_any():
-        read += len(piece)
-        if read > MAX_ANSWER_BYTES:
-            return False
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in response.content.iter_any():
+                read += len(piece)
+                if read > MAX_ANSWER_BYTES:
+                    return False
+    except (TimeoutError, ClientError, OSError, ValueError):
+        return False
     return True
