@@ -69,6 +69,7 @@ async def _serve(
     for loop in (*replica.loops(), replica.lease.run(numbers)):
         tasks.create_task(loop)
     resources.enter_context(Reloading(settings, replica.backends.keys))
+    await replica.backends.webhooks.dispatchers.opened()
     listeners = await resources.enter_async_context(Listeners())
     await _listen_all(settings, replica, listeners)
     garbage.settle()

@@ -13,6 +13,7 @@ from server.application.outside.webhooks.dead_letters import DeadLetters
 from server.application.outside.webhooks.dispatcher import Dispatcher
 from server.application.outside.webhooks.dispatchers import Dispatchers
 from server.application.outside.webhooks.lag import Lag
+from server.application.outside.webhooks.leading import Lead
 from server.application.outside.webhooks.schedule import Schedule
 from server.bootstrap.stores.open import Stores
 from server.settings.model import VERSION, Settings
@@ -35,9 +36,11 @@ def compose_webhooks(settings: Settings, stores: Stores, resources: AsyncExitSta
     resources.push_async_callback(sender.aclose)
     bodies, log, store = Bodies(wire.notice, wire.batch), stores.log, stores.webhooks
     couriers = [Courier(each, log, store, sender, bodies, metrics, clocks) for each in settings.webhooks]
+    id = stores.bus.replicas.id
+    leads = [Lead(each, id, store, metrics, clocks) for each in settings.webhooks]
     dispatchers = [
-        Dispatcher(courier.endpoint, stores.bus.replicas.id, store, courier, Schedule(Random()), metrics, clocks)  # noqa: S311  # jitter
-        for courier in couriers
+        Dispatcher(courier.endpoint, lead, store, courier, Schedule(Random()), metrics, clocks)  # noqa: S311  # jitter
+        for courier, lead in zip(couriers, leads, strict=True)
     ]
     return WiredWebhooks(
         Dispatchers(dispatchers, Lag(dispatchers, log, store, metrics, clocks)),

@@ -29,8 +29,9 @@ class Webhooks(Protocol):
     2. `open` opens an endpoint for the channels that its patterns cover (none: for all). A new endpoint begins at the
        present heads or, `from_start`, with all that the log keeps. For an open endpoint, only the patterns change:
        channels that they cover no longer owe nothing new, others begin at their present heads. The leader calls it
-       at the beginning and every `OPEN_AGAIN_S`, so that a store that has lost the endpoint gets it back. An endpoint
-       that was not opened for `FORGOTTEN_S` is forgotten, with its debts and dead letters.
+       at the beginning and every `OPEN_AGAIN_S`, so that a store that has lost the endpoint gets it back; `from_start`
+       if it was open before, since the store has owed it nothing meanwhile. An endpoint that was not opened for
+       `FORGOTTEN_S` is forgotten, with its debts and dead letters.
     3. `deliver` and `bury` move a debt from the place `delivered` to `to`, and return True. If the debt is at another
        place by now, or `to` is not in the channel's log (any more), they return False and change nothing. A debt that
        has reached the head of its log is gone in the same step, and no append in between loses its event.

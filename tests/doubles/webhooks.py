@@ -15,6 +15,7 @@ from server.application.outside.webhooks.dead_letters import DeadLetters
 from server.application.outside.webhooks.dispatcher import Dispatcher
 from server.application.outside.webhooks.dispatchers import Dispatchers
 from server.application.outside.webhooks.lag import Lag
+from server.application.outside.webhooks.leading import Lead
 from server.application.outside.webhooks.schedule import Schedule
 from server.domain.channels import ChannelName
 from server.domain.replicas import ReplicaId
@@ -155,7 +156,7 @@ class WebhookStage:
         dispatchers = [
             Dispatcher(
                 each,
-                ReplicaId(name),
+                Lead(each, ReplicaId(name), store, self.metrics, self.clocks),
                 store,
                 couriers[each.name],
                 Schedule(Random(7)),

@@ -117,6 +117,20 @@ async def all_lead(server: ServerProcess, since: int = 0) -> None:
         await leads(server, name, since)
 
 
+async def test_a_ready_server_owes_its_first_event(tmp_path: Path, receiver: WebhookReceiver) -> None:
+    """To each new endpoint: it is open before anybody is let in. (The loops open endpoints side by side: with several,
+    some are late.)"""
+    (tmp_path / "redis").mkdir()
+    names = [f"new{number}" for number in range(4)]
+    async with RedisProcess(tmp_path / "redis") as redis:
+        env = {"MARU_REDIS_URL": redis.url, **API_ENV, **setting(*(receiver.endpoint(name) for name in names))}
+        async with ServerProcess(tmp_path, env) as server:
+            await ready(server)
+            await post(server, "room:a", "first")
+            await receiver.until(lambda: all(receiver.offsets(name, "room:a") == [1] for name in names))
+            await server.terminate()
+
+
 async def test_kill_the_dispatching_replica_at_every_step(tmp_path: Path, receiver: WebhookReceiver) -> None:
     """Before it sends, while the receiver has the request, and between the answer and the note of it: the other replica
     goes on. Until then nothing comes twice."""

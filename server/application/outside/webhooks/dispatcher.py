@@ -8,17 +8,14 @@ from contextlib import suppress
 import structlog
 
 from server.application.outside.webhooks.courier import Clocks, Courier
+from server.application.outside.webhooks.leading import Lead
 from server.application.outside.webhooks.schedule import MAX_AGE_S, Schedule, Verdict
 from server.application.outside.webhooks.steps import PassOver, Tell, TellOfGap
 from server.domain.dispatching import Debt
 from server.domain.errors import Unavailable
-from server.domain.replicas import ReplicaId
 from server.domain.webhooks import Answer, Endpoint
 from server.ports.webhook_metrics import WebhookMetrics
-from server.ports.webhooks import LEAD_S, OPEN_AGAIN_S, Webhooks
-
-RENEW_S = 3.0
-"""How often the lead is renewed, or asked for: three renewals may fail."""
+from server.ports.webhooks import Webhooks
 
 POLL_S = 0.2
 """After a round that found nothing to do, the next begins so much later, and after a long round as much later as it
@@ -51,7 +48,7 @@ class Dispatcher:
     def __init__(
         self,
         endpoint: Endpoint,
-        replica: ReplicaId,
+        lead: Lead,
         store: Webhooks,
         courier: Courier,
         schedule: Schedule,
@@ -59,7 +56,7 @@ class Dispatcher:
         clocks: Clocks,
     ) -> None:
         self.endpoint = endpoint
-        self._replica = replica
+        self.lead = lead
         self._store = store
         self._courier = courier
         self._schedule = schedule
@@ -70,18 +67,10 @@ class Dispatcher:
         self._after: str | None = None  # where the next page begins
         self._began = 0  # steps that were begun in this round
         self._round_at = 0.0  # when this round began, on the clock
-        self._open_at = 0.0  # on the clock: when the endpoint is opened, again, if this replica leads it
-        self._leads_until = 0.0  # on the clock; not renewed by then, another replica may lead
-        self._renew_at = 0.0  # on the clock
         self._changed = asyncio.Event()  # a step has ended, or the dispatcher is to end
         self._stopping = False
         self._ended = asyncio.Event()  # no step is under way, and none will begin
         self._steps: set[asyncio.Task[None]] = set()  # steps that are under way
-
-    @property
-    def leads(self) -> bool:
-        """Whether this replica leads the endpoint."""
-        return self._clock() < self._leads_until
 
     async def run(self) -> None:
         """Dispatch until `stop`, whatever happens."""
@@ -103,28 +92,15 @@ class Dispatcher:
         self._stopping = True
         self._changed.set()
         await self._ended.wait()
-        led, self._leads_until = self.leads, 0.0
-        if led:
-            await self._hand_over()
-
-    async def _hand_over(self) -> None:
-        """Lead no more. If that fails, the lead ends by itself."""
-        try:
-            await self._store.hand_over(self.endpoint.name, self._replica)
-        except Unavailable:
-            pass
-        except Exception:  # noqa: BLE001 the drain goes on
-            _log.exception("webhook.fault", endpoint=self.endpoint.name)
-        else:
-            _log.info("webhook.handed_over", endpoint=self.endpoint.name)
+        await self.lead.end()
 
     async def _turn(self) -> None:
         """Do the next thing: lead, wait, read a page, or begin a step for a channel."""
         now = self._clock()
-        if now >= self._renew_at:
-            await self._lead(now)
-        rest = self._renew_at - self._clock()
-        if not self.leads:
+        if self.lead.rest_s <= 0:
+            await self.lead.renew()
+        rest = self.lead.rest_s
+        if not self.lead.held:
             self._page.clear()  # another replica may have dealt with these
             await self._pause(rest)
             return
@@ -137,24 +113,6 @@ class Dispatcher:
             self._begin(self._page.popleft())
         else:
             self._page.popleft()
-
-    async def _lead(self, now: float) -> None:
-        led = self.leads
-        leads = await self._store.lead(self.endpoint.name, self._replica)
-        self._renew_at = now + RENEW_S
-        self._leads_until = now + LEAD_S if leads else 0.0
-        self._metrics.webhook_led(self.endpoint.name, leads)
-        if leads and now >= self._open_at:
-            await self._open()
-            self._open_at = now + OPEN_AGAIN_S
-        if leads != led:
-            _log.info("webhook.leads" if leads else "webhook.follows", endpoint=self.endpoint.name)
-
-    async def _open(self) -> None:
-        """Let the log owe its events to the endpoint, also if the store has come back without it."""
-        endpoint = self.endpoint
-        if await self._store.open(endpoint.name, endpoint.channels, from_start=endpoint.from_start):
-            _log.info("webhook.opened", endpoint=endpoint.name, begins="start" if endpoint.from_start else "now")
 
     async def _read_on(self, rest: float) -> None:
         """Read the next debts of the round, or begin a round: at once if the one before has found something to do."""

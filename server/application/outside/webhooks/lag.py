@@ -46,7 +46,7 @@ class Lag:
         while True:
             await asyncio.sleep(EVERY_S)
             for dispatcher in self._dispatchers:
-                if dispatcher.leads:
+                if dispatcher.lead.held:
                     await self._measure(dispatcher.endpoint.name)
 
     async def _measure(self, name: str) -> None:

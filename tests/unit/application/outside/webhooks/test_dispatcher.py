@@ -10,7 +10,8 @@ from server.adapters.memory.webhooks import MemoryWebhooks
 from server.application.outside.webhooks import courier as couriers
 from server.application.outside.webhooks import dispatcher as dispatchers
 from server.application.outside.webhooks import schedule as schedules
-from server.application.outside.webhooks.dispatcher import FINISH_S, RENEW_S
+from server.application.outside.webhooks.dispatcher import FINISH_S
+from server.application.outside.webhooks.leading import RENEW_S
 from server.application.outside.webhooks.schedule import IN_FLIGHT
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter, Debt
