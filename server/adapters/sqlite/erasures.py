@@ -1,20 +1,15 @@
 """Erasures in the log's file, and its index of authors."""
 
-import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from server.adapters.erasures import decode_erasure, encode_erasure
-from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
 from server.domain.erasures import Erasure, forgettable
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import UserId
 from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
-
-T = TypeVar("T")
 
 PAGE = 500
 """Channels that are asked for at once: no append is written meanwhile."""
@@ -46,7 +41,7 @@ class SqliteErasures(Erasures):
             db.execute("INSERT INTO erasures (id, record) VALUES (?, ?)", (erasure.id, encode_erasure(erasure)))
             return erasure
 
-        return await self._do(work)
+        return await self._log.do(work)
 
     async def find(self, id: str) -> Erasure | None:
         """Return the erasure. Promises 1, 5, 6."""
@@ -55,11 +50,11 @@ class SqliteErasures(Erasures):
             found = db.execute("SELECT record FROM erasures WHERE id = ?", (id,)).fetchone()
             return None if found is None else decode_erasure(found[0])
 
-        return await self._do(work)
+        return await self._log.do(work)
 
     async def all(self) -> Sequence[Erasure]:
         """Return all. Promises 1, 5, 6."""
-        return sorted(await self._do(_all), key=lambda each: (each.began_at, each.id))
+        return sorted(await self._log.do(_all), key=lambda each: (each.began_at, each.id))
 
     async def replace(self, old: Erasure, new: Erasure) -> bool:
         """Write if nobody else has. Promises 1, 3, 6."""
@@ -69,19 +64,12 @@ class SqliteErasures(Erasures):
             changed = db.execute("UPDATE erasures SET record = ? WHERE id = ? AND record = ?", words)
             return changed.rowcount > 0
 
-        return await self._do(work)
+        return await self._log.do(work)
 
     async def channels(self, user: UserId, after: str | None) -> tuple[Sequence[ChannelName], str | None]:
         """Read the index of authors. Promises 4, 6."""
-        rows = await self._do(lambda db: db.execute(_CHANNELS, (user, int(after or 0), PAGE)).fetchall())
+        rows = await self._log.do(lambda db: db.execute(_CHANNELS, (user, int(after or 0), PAGE)).fetchall())
         return [ChannelName(name) for _, name in rows], str(rows[-1][0]) if len(rows) == PAGE else None
-
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await self._log.do(work)
-        except TimeoutError as error:
-            raise Unavailable(f"the message log's writer did not answer within {DEADLINE_S:.0f} s") from error
 
 
 def _all(db: sqlite3.Connection) -> list[Erasure]:

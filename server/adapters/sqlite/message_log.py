@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from server.adapters.clock import now_ms
-from server.adapters.sqlite.database import exclusive, prepare
+from server.adapters.sqlite.database import DEADLINE_S, exclusive, prepare
 from server.adapters.sqlite.debts import Debts
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.reader import Reader
@@ -21,6 +21,7 @@ from server.domain.appending import Appended
 from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
+from server.domain.errors import Unavailable
 from server.domain.events import Event
 from server.domain.gcra import Rate
 from server.domain.messages import Message, MessageId, Position, Tombstone
@@ -110,9 +111,16 @@ class SqliteMessageLog(MessageLog):
     def note(self, event: Event) -> None:
         """Nothing: the file is this process' own, and can't come back older while the process lives."""
 
-    def do(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Do other work with the file: see `Intake.do`. It must not last: no append is written meanwhile."""
-        return self._intake.do(work)
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do other work with the file: see `Intake.do`. It must not last: no append is written meanwhile.
+
+        Raises `Unavailable` if it is not done in time; it may be done all the same.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._intake.do(work)
+        except TimeoutError as error:
+            raise Unavailable(f"the message log's writer did not answer within {DEADLINE_S:.0f} s") from error
 
     @property
     def trims_refused(self) -> int:

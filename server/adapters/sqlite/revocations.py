@@ -3,19 +3,16 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from server.adapters.clock import now_ms
 from server.adapters.orders import decode_revocation, encode_revocation
-from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.domain.channels import ChannelName
 from server.domain.control import Denial, Revocation
-from server.domain.errors import Overloaded, Unavailable
+from server.domain.errors import Overloaded
 from server.domain.identity import UserId
 from server.ports.revocations import ENTRIES_LIMIT, Held, Revocations
-
-T = TypeVar("T")
 
 
 class SqliteRevocations(Revocations):
@@ -34,14 +31,14 @@ class SqliteRevocations(Revocations):
             self._make_room(db, "revocations")
             db.execute("INSERT OR REPLACE INTO revocations (id, entry, expires_at) VALUES (?, ?, ?)", entry)
 
-        await self._do(work)
+        await self._log.do(work)
 
     async def remove(self, id: str) -> bool:
         def work(db: sqlite3.Connection) -> bool:
             self._forget(db, "revocations")
             return db.execute("DELETE FROM revocations WHERE id = ?", (id,)).rowcount > 0
 
-        return await self._do(work)
+        return await self._log.do(work)
 
     async def deny(self, denial: Denial) -> None:
         key = (denial.user, denial.channel)
@@ -54,7 +51,7 @@ class SqliteRevocations(Revocations):
                     "INSERT INTO denials (user, channel, expires_at) VALUES (?, ?, ?)", (*key, denial.expires_at)
                 )
 
-        await self._do(work)
+        await self._log.do(work)
 
     async def load(self) -> Held:
         now = (self._now_ms(),)
@@ -66,14 +63,7 @@ class SqliteRevocations(Revocations):
             ).fetchall()
 
         # Decoded in another thread: the writer's has more urgent work.
-        return await asyncio.to_thread(_held, *await self._do(work))
-
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await self._log.do(work)
-        except TimeoutError as error:
-            raise Unavailable(f"the message log's writer did not answer within {DEADLINE_S:.0f} s") from error
+        return await asyncio.to_thread(_held, *await self._log.do(work))
 
     def _make_room(self, db: sqlite3.Connection, table: str) -> None:
         """Raise `Overloaded` if there is none."""

@@ -1,27 +1,23 @@
 """Webhooks in the log's file: the thread that appends writes what a channel owes, and moves it."""
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
 from server.adapters.clock import now_ms
-from server.adapters.sqlite.database import DEADLINE_S
 from server.adapters.sqlite.debts import STARTED
 from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.adapters.sqlite.rows import execute_rows
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter, Debt, Leads, covers
-from server.domain.errors import BadRequest, Unavailable
+from server.domain.errors import BadRequest
 from server.domain.messages import Position
 from server.domain.replicas import ReplicaId
 from server.ports.webhooks import DEAD_LETTERS, LEAD_S, Webhooks
-
-T = TypeVar("T")
 
 REFRESH_MS = 3_600_000
 """How late it is noted that an endpoint was opened again."""
@@ -84,9 +80,9 @@ class SqliteWebhooks(Webhooks):
                 self._log.debts.forget()
             return row is None, starting
 
-        is_new, starting = await self._do(work)
+        is_new, starting = await self._log.do(work)
         while starting != STARTED:
-            starting = await self._do(partial(self._begin, endpoint, patterns, starting))
+            starting = await self._log.do(partial(self._begin, endpoint, patterns, starting))
         return is_new
 
     def _begin(self, endpoint: str, patterns: Sequence[str], after: int, db: sqlite3.Connection) -> int:
@@ -119,7 +115,7 @@ class SqliteWebhooks(Webhooks):
         return await self._log.reader.query(_COUNT, (endpoint,), lambda row: int(row[0]) if row else 0)
 
     async def deliver(self, endpoint: str, channel: ChannelName, delivered: Position, to: Position) -> bool:
-        return await self._do(lambda db: self._move(db, endpoint, channel, delivered, to))
+        return await self._log.do(lambda db: self._move(db, endpoint, channel, delivered, to))
 
     async def bury(self, endpoint: str, delivered: Position, letter: DeadLetter, to: Position) -> bool:
         row = (endpoint, letter.channel, letter.epoch, letter.first, letter.last, letter.reason, letter.failed_at)
@@ -139,7 +135,7 @@ class SqliteWebhooks(Webhooks):
             )
             return True
 
-        return await self._do(work)
+        return await self._log.do(work)
 
     async def dead(self, endpoint: str, after: str | None, limit: int) -> Sequence[DeadLetter]:
         above = 0 if after is None else _number(after)
@@ -154,7 +150,7 @@ class SqliteWebhooks(Webhooks):
         def work(db: sqlite3.Connection) -> list[DeadLetter]:
             return [_letter(row) for number in wanted for row in db.execute(_TAKE, (endpoint, number)).fetchall()]
 
-        return await self._do(work)
+        return await self._log.do(work)
 
     def _move(
         self, db: sqlite3.Connection, endpoint: str, channel: ChannelName, delivered: Position, to: Position
@@ -177,13 +173,6 @@ class SqliteWebhooks(Webhooks):
 
     async def _read(self, sql: str, arguments: tuple[object, ...]) -> Any:
         return await self._log.reader.query(sql, arguments, lambda row: orjson.loads(row[0]) if row else [])
-
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                return await self._log.do(work)
-        except TimeoutError as error:
-            raise Unavailable(f"the message log's writer did not answer within {DEADLINE_S:.0f} s") from error
 
 
 def _number(id: str) -> int | None:

@@ -30,7 +30,6 @@ MAX_RSA_BITS = 8_192
 MAX_EXPONENT_BITS = 64
 """Of an RSA key: larger keys cost whoever checks them more than whoever signs."""
 
-_P256_BYTES = 32
 _NAMES = {"EdDSA": ("EdDSA", "Ed25519")}
 """How a key may name its algorithm, if not by the token's name for it (RFC 9864)."""
 
