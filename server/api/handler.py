@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
@@ -38,13 +38,32 @@ _UNREADABLE = orjson.dumps(errors.http_body(BadRequest("the request is malformed
 class Http:
     """The HTTP connections of a listener, which are at most `limit`: the next ones are closed unheard. `unreadable` is
     told of each request that can't be parsed: the peer's address, or None. `came` is told of each connection, and
-    returns what is to be called at its end. `portions`: how they are read."""
+    returns what is to be called at its end. `portions`: how they are read. `renews`: at the limit the newest comes in,
+    and the connection that was silent for the longest is closed; unless handlers are at work for all of them."""
 
     limit: int
     unreadable: Callable[[str | None], None] = lambda _: None
     came: Callable[[asyncio.BaseTransport], Callable[[], None]] = lambda _: lambda: None
     portions: Portions = OF_CLIENTS
+    renews: bool = False
     open: int = 0
+    _heard: "dict[Handler, None]" = field(default_factory=dict)  # if it renews: all, by when they were heard of
+
+    def hear(self, handler: "Handler") -> None:
+        """Remember that it was heard of just now."""
+        if self.renews:
+            self._heard.pop(handler, None)
+            self._heard[handler] = None
+
+    def forget(self, handler: "Handler") -> None:
+        """Remember it no more."""
+        self._heard.pop(handler, None)
+
+    def surplus(self, newest: "Handler") -> "Handler":
+        """Return the connection to be closed, now that there are too many."""
+        found = next((handler for handler in self._heard if handler.rests and handler is not newest), newest)
+        self.forget(found)
+        return found
 
 
 class Handler(PiecewiseHandler):
@@ -65,8 +84,19 @@ class Handler(PiecewiseHandler):
         self._http.open += 1
         self._counted = True
         self._gone = self._http.came(transport)
+        self._http.hear(self)
         if self._http.open > self._http.limit:
-            cast(asyncio.Transport, transport).abort()  # uvloop's is no subclass
+            self._http.surplus(self).abort()
+
+    @property
+    def rests(self) -> bool:
+        """Whether no handler of a request is at work: one is waited for, or has been answered."""
+        return self._current_request is None
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Count it no more: it is gone, or has become a WebSocket, as its own task says. That task may still wait for
@@ -76,11 +106,13 @@ class Handler(PiecewiseHandler):
             self._http.open -= 1
             self._counted = False
             self._gone()
+        self._http.forget(self)
         super().connection_lost(exc)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     def _parse(self, data: bytes) -> None:
+        self._http.hear(self)
         waiting, count = self._waiter, self._request_count
         super()._parse(data)
         if self._request_count != count or waiting is None or waiting.done():

@@ -92,11 +92,11 @@ async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners
     room = find_room(settings.max_connections)
     internal_port = await _listen(
         listeners,
-        _internal(replica, with_api=not has_own_port(settings)),
+        _internal(replica, room.internal, with_api=not has_own_port(settings)),
         "MARU_INTERNAL_",
         settings.internal_host,
         settings.internal_port,
-        Http(room.internal, portions=OF_BACKENDS),
+        Http(room.internal, portions=OF_BACKENDS, renews=True),
     )
     api_port = await _listen_for_backends(settings, replica, listeners, room) or internal_port
     engine = replica.chat.eio
@@ -129,13 +129,13 @@ async def _listen_for_backends(settings: Settings, replica: Replica, listeners: 
     if not has_own_port(settings):
         return None
     app = web.Application()
-    replica.backends.door.mount(app, replica.backends.table)
+    replica.backends.door.mount(app, replica.backends.table, room.internal)
     port = settings.internal_port if settings.api_port is None else settings.api_port
-    host, http = settings.api_host or settings.internal_host, Http(room.internal, portions=OF_BACKENDS)
+    host, http = settings.api_host or settings.internal_host, Http(room.internal, portions=OF_BACKENDS, renews=True)
     return await _listen(listeners, app, "MARU_API_", host, port, http)
 
 
-def _internal(replica: Replica, *, with_api: bool) -> web.Application:
+def _internal(replica: Replica, connections: int, *, with_api: bool) -> web.Application:
     """The probes, the metrics and, unless it has a port of its own, the API of backends."""
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
@@ -144,7 +144,7 @@ def _internal(replica: Replica, *, with_api: bool) -> web.Application:
     )
     app.add_routes(metrics.routes(exposition.render))
     if with_api:
-        replica.backends.door.mount(app, replica.backends.table)
+        replica.backends.door.mount(app, replica.backends.table, connections)
     return app
 
 

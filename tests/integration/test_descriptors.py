@@ -6,12 +6,14 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from bench.processes import cpu_s
 from tests.clients.raw import RawSocket, handshake
 from tests.conftest import Figure
+from tests.harness.backend import API_ENV, API_KEY, call
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.harness.waiting import polled
@@ -51,6 +53,12 @@ def crowd(port: int, sent: bytes) -> Iterator[list[socket.socket]]:
             with contextlib.suppress(OSError):
                 client.sendall(sent)
         yield sockets
+
+
+HALF_A_BODY = (
+    f"POST /api/v1/channels/room:1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
+    'Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"'
+).encode()
 
 
 async def test_the_soft_limit_is_raised_and_said(tight: ServerProcess) -> None:
@@ -98,3 +106,21 @@ async def test_a_newcomer_without_room_is_told_when_to_come_back(tight: ServerPr
         head, _ = await refused.whole_response()
         assert head.startswith(b"HTTP/1.1 503 ")
         assert 1 <= int(head.partition(b"Retry-After: ")[2][:1]) <= 5
+
+
+async def test_backends_keep_no_probe_out(tmp_path: Path) -> None:
+    """However many connections they hold, and whatever they have sent on them. Then a backend can ask again."""
+    async with ServerProcess(tmp_path, API_ENV, ("-c", START)) as server, aiohttp.ClientSession() as session:
+        for sent in (b"", b"GET /liv", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", HALF_A_BODY):
+            with crowd(server.internal_port, sent):
+                for path in ("livez", "readyz", "metrics") * 5:
+                    async with session.get(
+                        f"http://127.0.0.1:{server.internal_port}/{path}", headers={"Connection": "close"}
+                    ) as answer:
+                        assert answer.status == 200
+
+        async def asks() -> bool:
+            return (await call(server, "GET", "/channels/room:1/messages"))[0] == 200
+
+        await polled(asks, 10.0, lambda: "a backend is not answered")
+        assert server.faults() == []

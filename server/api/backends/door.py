@@ -53,12 +53,15 @@ class Door:
         self._new_id = new_id
         self._metrics = metrics
         self._audit = Audit(time.monotonic)
+        self._most = MAX_UNDER_WAY
         self._under_way = 0  # requests
         self._idle = asyncio.Event()  # set while there are none
         self._idle.set()
 
-    def mount(self, app: web.Application, table: Table) -> None:
-        """Serve the operations of the table."""
+    def mount(self, app: web.Application, table: Table, connections: int) -> None:
+        """Serve the operations of the table, on a port that has so many connections: half of them, at the least, are
+        left to others."""
+        self._most = min(MAX_UNDER_WAY, connections // 2)
         app.middlewares.append(self._middleware())
         for operation in table:
             # A name in a path takes whatever stands there, also nothing: its field judges it.
@@ -123,8 +126,8 @@ class Door:
     def _check_room(self) -> None:
         if self._stopping():
             raise Unavailable("this server is stopping; ask again, another one answers")
-        if self._under_way > MAX_UNDER_WAY:
-            raise Overloaded(f"more than {MAX_UNDER_WAY} requests are under way")
+        if self._under_way > self._most:
+            raise Overloaded(f"more than {self._most} requests are under way")
 
     def _handler(self, operation: Operation[Any, Any]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:

@@ -80,7 +80,7 @@ async def site(
     ids = count(1)
     door = Door(ApiKeys(KEYS), take, stopping, lambda: f"r{next(ids)}", metrics or RecordingMetrics())
     app = web.Application()
-    door.mount(app, table)
+    door.mount(app, table, 1_000)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)
