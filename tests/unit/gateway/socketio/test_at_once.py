@@ -106,7 +106,7 @@ async def _connected() -> AsyncIterator[Scene]:
     peer.setblocking(False)
     async with AsyncExitStack() as resources, asyncio.TaskGroup() as tasks:
         server = compose(settings, replace(await open_stores(settings, resources), log=log), tasks, resources)
-        server.entries.revoked.replace(())  # nothing is revoked, as the store says at the start
+        await server.entries.revoked.replace(())  # nothing is revoked, as the store says at the start
         hearing = tasks.create_task(server.hub.run())
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         assert server.chat.eio.accept(transport, PlainHandshake({}), b"")
