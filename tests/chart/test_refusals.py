@@ -80,6 +80,8 @@ SCHEMA: list[tuple[Values, str]] = [
     ({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}, "additional properties 'add' not allowed"),
     ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "seccompProfile/type': value must be one of"),
     ({"extraVolumes": [{"name": "data"}]}, "at '/extraVolumes/0/name': 'not' failed"),
+    ({"config": {"channelRules": {"Room *": {}}}}, "invalid propertyName 'Room *'"),
+    ({"auth": {"defaultGrants": {"room:*:x": []}}}, "invalid propertyName 'room:*:x'"),
     ({"extraEnv": [{"value": "a"}]}, "at '/extraEnv/0': missing property 'name'"),
     (
         {"metrics": {"serviceMonitor": {"interval": "soon"}}},
@@ -162,6 +164,10 @@ TEMPLATES: list[tuple[Values, str]] = [
         "extraEnv: MARU_HOOK_SECRET_PREVIOUS is set by the chart",
     ),
     ({"cluster": {"existingSecret": f"{SECRET}_"}}, "cluster.existingSecret: expected the name of a Secret"),
+    (
+        {"config": {"channelRules": {"room:*": {"retention_age": "10ms"}}}},
+        "config.channelRules: room:*: retention_age: 10ms, expected a duration from 1s to 36500d",
+    ),
     ({"hook": {"url": "https://a"}}, "hook.url: set without a secret, by which the backend knows who asks"),
     ({"hook": {"existingSecret": "a"}}, "hook: a secret is set, and hook.url is not"),
     ({"hook": {"url": "https://a b", "existingSecret": "a"}}, "hook.url: expected a URL such as https://app"),

@@ -45,6 +45,14 @@
 {{- if or (lt $age 1000) (gt $age 3153600000000) -}}
 {{- fail (printf "config.retentionAge: %v, expected a duration from 1s to 36500d" .Values.config.retentionAge) -}}
 {{- end -}}
+{{- range $pattern, $rule := .Values.config.channelRules -}}
+{{- with $rule.retention_age -}}
+{{- $kept := include "maru.milliseconds" (include "maru.digits" .) | int64 -}}
+{{- if or (lt $kept 1000) (gt $kept 3153600000000) -}}
+{{- fail (printf "config.channelRules: %s: retention_age: %v, expected a duration from 1s to 36500d" $pattern .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $config := .Values.config -}}
 {{- range list "pingInterval" "pingTimeout" -}}
 {{- $wait := include "maru.milliseconds" (include "maru.digits" (get $config .)) | int64 -}}
