@@ -29,7 +29,7 @@ class NewBroadcast(NewMessage):
     """A message to be written to each of the channels."""
 
     channels: Annotated[
-        list[str],
+        list[Annotated[str, Field(json_schema_extra={"format": "channel-name"})]],
         Field(
             min_length=1,
             max_length=MAX_CHANNELS,
