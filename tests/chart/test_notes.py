@@ -66,6 +66,26 @@ def test_a_redis_elsewhere_is_thought_of() -> None:
     assert note not in render(AUTH).notes
 
 
+def test_receivers_on_other_ports_are_thought_of() -> None:
+    """With webhooks, until something else is let out or nothing is restricted."""
+    webhooks: Values = {"webhooks": {"existingSecret": "hooks"}}
+    note = "the NetworkPolicy lets webhooks out to these ports alone: "
+    assert f"{note}443." in render(SAFE, webhooks).notes
+    ports = {"networkPolicy": {"egress": {"webhookPorts": [443, 8080]}}}
+    assert f"{note}443, 8080." in render(SAFE, webhooks, ports).notes
+    assert note not in render(SAFE).notes
+    assert note not in render(SAFE, webhooks, {"networkPolicy": {"egress": {"enabled": False}}}).notes
+
+
+@pytest.mark.parametrize("key", [{"jwtPublicKey": "PEM"}, {"jwksUrl": "https://id.example/keys"}])
+def test_a_seal_by_the_password_of_redis_is_told_of(key: Values) -> None:
+    """Without a secret of tokens, until the cluster has a secret of its own."""
+    note = "the replicas seal what they tell each other with Redis' password"
+    assert note in render(REDIS, {"auth": key}).notes
+    assert note not in render(REDIS, {"auth": key, "cluster": {"existingSecret": "cluster"}}).notes
+    assert note not in render(SAFE).notes
+
+
 def test_pages_of_any_origin_are_told_of() -> None:
     """Until the origins are named."""
     note = "pages of any origin may open connections"
