@@ -29,6 +29,8 @@ MAX_PEM_KEYS = 16
 """Of a text. A token is tried with each key of its algorithm."""
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,64})-----[^-]*-----END \1-----")
+_PEM_LINE = re.compile(r"-{3,} ?(BEGIN|END)\b|\b(BEGIN|END) [A-Z0-9 ]{1,64}-{3,}", re.IGNORECASE)
+"""A line that begins or ends a block, perhaps damaged."""
 
 _HS256 = HMACAlgorithm(HMACAlgorithm.SHA256)
 
@@ -84,6 +86,8 @@ def public_keys(pem: str) -> list[Key]:
     if "PRIVATE KEY" in pem:
         raise ValueError("holds a private key; the server takes the public key alone")
     blocks = [found[0] for found in _PEM_BLOCK.finditer(pem)] or [pem]
+    if blocks != [pem] and _PEM_LINE.search(_PEM_BLOCK.sub("", pem)):
+        raise ValueError("holds a damaged block beside whole ones; expected -----BEGIN … to -----END … for each key")
     if len(blocks) > MAX_PEM_KEYS:
         raise ValueError(f"holds {len(blocks)} keys, expected at most {MAX_PEM_KEYS}")
     keys: list[Key] = []

@@ -86,6 +86,25 @@ def test_a_bad_block_is_named() -> None:
         public_keys(good[:40])
 
 
+@pytest.mark.parametrize(
+    ("part", "damaged"),
+    [
+        ("-----END PUBLIC KEY-----", ""),
+        ("-----BEGIN PUBLIC KEY-----", ""),
+        ("-----END", "----END"),
+        ("-----BEGIN", "----BEGIN"),
+        ("END PUBLIC", "END RSA PUBLIC"),
+        ("BEGIN PUBLIC", "begin public"),
+    ],
+)
+def test_a_damaged_block_is_not_passed_over(part: str, damaged: str) -> None:
+    """Its tokens would be refused, and nobody would know why; first or last."""
+    good, other = pem(RSA_KEY), pem(ec.generate_private_key(ec.SECP256R1()))
+    for text in (good + other.replace(part, damaged), other.replace(part, damaged) + good):
+        with pytest.raises(ValueError, match="damaged block"):
+            public_keys(text)
+
+
 def test_keys_are_not_shown() -> None:
     """The repr of a key holds nothing of its material."""
     assert repr(secret_key(SECRET)).startswith("Key(algorithm='HS256', origin=")
