@@ -27,6 +27,7 @@ class Revocations(Protocol):
        that have not expired. An entry that takes the place of another needs no room.
     3. An entry that has expired is held no longer.
     4. Honest: every method returns within 2 s, or raises `Unavailable`; then its change may be in the store or not.
+       `load` may take longer if there are many entries, but not if the store is away.
     5. An entry that can't be read is passed over.
     """
 

@@ -232,7 +232,13 @@ async def test_entries_that_redis_can_not_give(redis_server: RedisProcess, closi
     (revoked, _), (denied, _) = keys.revoked(stores.prefix), keys.denied(stores.prefix)
     for entry in ("", "[]", '{"v":2,"id":"x"}', '{"v":1}', "x" * 20_000):
         await redis_server.command("HSET", revoked, f"bad {len(entry)}", entry)
-    for name, until in (("alice:room", "1"), ("3:bob:room:1", "never"), ("9:alice", "1"), ("nothing", "")):
+    for name, until in (
+        ("alice:room", "1"),
+        ("3:bob:room:1", "never"),
+        ("9:alice", "1"),
+        ("nothing", ""),
+        ("3:eve:room", "9" * 40),
+    ):
         await redis_server.command("HSET", denied, name, until)
     assert same(await store.load(), [kept], [refused])
     await redis_server.command("DEL", revoked)

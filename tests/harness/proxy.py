@@ -24,11 +24,12 @@ class Proxy:
     """Forwards 127.0.0.1:`port` to `upstream_port` of the same host. Use as an async context manager.
 
     `relay` makes the relay of each connection. While `swallowing`, the server's bytes reach no client, as on a dying
-    network; the clients' bytes still reach the server.
+    network; the clients' bytes still reach the server. Those of the server arrive `delay_s` late.
     """
 
-    def __init__(self, upstream_port: int, relay: Callable[[], Relay] = Relay) -> None:
+    def __init__(self, upstream_port: int, relay: Callable[[], Relay] = Relay, delay_s: float = 0.0) -> None:
         self.swallowing = False
+        self._delay_s = delay_s
         self.port = 0
         self.upstream_port, self._relay = upstream_port, relay
         self._server: asyncio.Server | None = None
@@ -74,7 +75,7 @@ class Proxy:
 
         ways = (
             asyncio.create_task(_forward(reader, up_writer, relay.from_client)),
-            asyncio.create_task(_forward(up_reader, writer, from_server)),
+            asyncio.create_task(_forward(up_reader, writer, from_server, self._delay_s)),
         )
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -86,8 +87,9 @@ class Proxy:
 
 
 async def _forward(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, goes_on: Callable[[bytes], bytes]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, goes_on: Callable[[bytes], bytes], delay_s: float = 0.0
 ) -> None:
     while chunk := await reader.read(CHUNK):
+        await asyncio.sleep(delay_s)
         writer.write(goes_on(chunk))
         await writer.drain()

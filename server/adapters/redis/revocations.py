@@ -7,6 +7,7 @@ from itertools import starmap
 from redis.exceptions import ResponseError
 
 from server.adapters.clock import now_ms
+from server.adapters.codec import MAX_TIME_MS
 from server.adapters.orders import decode_revocation, encode_revocation
 from server.adapters.redis import keys
 from server.adapters.redis.link import connect
@@ -20,8 +21,8 @@ from server.ports.revocations import ENTRIES_LIMIT, Held, Revocations
 PAGE = 1_000
 """Entries that are read at once: Redis serves others in between."""
 
-LOAD_S = 2.0
-"""Time to read them all."""
+LOAD_S = 20.0
+"""Time to read them all, however many there are and however far Redis is; each page has 2 s."""
 
 _NO_ROOM = -1
 
@@ -104,6 +105,7 @@ def _held(revoked: dict[bytes, bytes], denied: dict[bytes, bytes], now: int) -> 
 def _denial(name: bytes, until: bytes) -> Denial | None:
     try:
         user, channel = keys.denied_member(name.decode())
-        return Denial(channel, user, int(until))
+        expires_at = int(until)
     except ValueError:
         return None
+    return Denial(channel, user, expires_at) if expires_at <= MAX_TIME_MS else None

@@ -13,6 +13,9 @@ from server.ports.revocations import Revocations
 AHEAD_MS = 5 * MS_PER_S
 """How far `issued_before` may be ahead of this replica's clock: so much may clocks differ."""
 
+LIST_S = 10.0
+"""Time to list the revocations: there may be very many. If the store is away, it is known within 2 s."""
+
 
 class Revoking:
     """The use cases of revocations. `now_ms` is wall-clock time in milliseconds; `new_id` makes ids.
@@ -79,6 +82,6 @@ class Revoking:
 
     async def revocations(self) -> Sequence[Revocation]:
         """Return the revocations in force, the next to expire first. Raises `Unavailable`."""
-        async with deadline():
+        async with deadline(LIST_S):
             held = await self._store.load()
         return sorted(held.revocations, key=lambda revocation: (revocation.expires_at, revocation.id))
