@@ -32,7 +32,7 @@ def loops(  # everything that orders are about
     """Return the maker of the tasks that obey orders."""
     mover = Mover(connections, tasks, metrics)
     obeying = Obeying(stores.bus.control, stores.revocations, entries, sessions, subscriptions, mover)
-    return lambda: (obeying.run(), obeying.sweep())
+    return lambda: (obeying.run(), obeying.give(), obeying.sweep())
 
 
 def revoking(settings: Settings, stores: Stores) -> Revoking:

@@ -86,7 +86,10 @@ Order = Revoked | RevocationLifted | MemberRemoved | SessionsEnded | RefreshAske
 
 @value
 class Resync:
-    """Orders may have been missed before this moment: load what the stores hold."""
+    """Orders may have been missed before this moment: load what the stores hold. `lost`: not because the list is
+    bounded, but because it came back older, and so may have the stores."""
+
+    lost: bool = False
 
 
 Heard = Order | Resync

@@ -16,7 +16,7 @@ class Control(Protocol):
        connections in between and however often, and whether or not the broadcast works.
     2. One order: all replicas hear the orders in the sequence in which they were appended, each once.
     3. Honest: `Resync` comes first, then the orders that were appended after it. It comes again if orders may have been
-       missed: the list keeps a bounded number, or came back older than its reader.
+       missed: the list keeps a bounded number, or came back older than its reader, which `lost` says.
     4. Bounded: `append` raises `Unavailable` within 2 s; then the order may be in the list or not.
     5. An entry that can't be read, or is of a kind that a newer version wrote, is `UnknownOrder`: it holds up nobody.
     6. A single task of a replica iterates over `listen`; it waits while the store is away, and ends only if it is

@@ -17,7 +17,7 @@ from server.adapters.orders import encode_order
 from server.adapters.redis import keys
 from server.adapters.redis.connection import Command
 from server.adapters.redis.exchange import Exchange
-from server.adapters.redis.heard import HeardOrders
+from server.adapters.redis.heard import HeardOrders, has_lost
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
@@ -118,11 +118,13 @@ class RedisControl(Control):
         if not heard.begun:
             heard.begin(await self._info())
             return [Resync()]
-        stands, entries = await self._read(heard)
-        if not stands:
-            heard.step_back(await self._info())
-            return [Resync()]
-        return heard.take(entries, PAGE)
+        if not heard.unsure:
+            stands, entries = await self._read(heard)
+            if stands:
+                return heard.take(entries, PAGE)
+        info = await self._info()
+        heard.step_back(info)
+        return [Resync(lost=has_lost(info, self._limit))]
 
     async def _info(self) -> Any:
         """Return what Redis says about the stream; None if there is none. Raises `Unavailable`."""

@@ -29,6 +29,7 @@ class HeardOrders:
 
     def __init__(self) -> None:
         self.begun = False  # the place is known
+        self.unsure = False  # the list may have changed, and nothing at the place would show it
         self.at_end = False  # the last read found no more than it could take
         self.place = NOWHERE  # all entries up to here are heard
         self.anchored = False  # an entry stood at the place when it was read
@@ -41,16 +42,18 @@ class HeardOrders:
         self.begun, self._floor = True, self.place
 
     def step_back(self, info: Any) -> None:
-        """Go back, since the entry at the place is gone. `info` as above: the stream may be shorter than the place."""
+        """Go back, since the entry at the place is gone, or none stood there. `info` as above: the stream may be
+        shorter than the place."""
         end, _ = _end_of(info)
         self._floor = min(self._floor, end)
         back = (max(self.place[0] - BACK_MS, 0), 0)
         self.place, self.anchored, self.at_end = min(max(back, self._floor), end), False, False
+        self.unsure = False
 
     def interrupt(self) -> None:
         """Note that a read has failed: the next must not wait. If no entry stands at the place, nothing would show that
-        those behind it were trimmed meanwhile: begin again."""
-        self.at_end, self.begun = False, self.begun and self.anchored
+        those behind it were trimmed meanwhile, or that the list is another."""
+        self.at_end, self.unsure = False, self.begun and not self.anchored
 
     def take(self, entries: Sequence[Any], most: int) -> list[Order]:
         """Move behind these entries, of which a read takes `most`; return the orders among them that are new."""
@@ -77,6 +80,12 @@ def entry_id(raw: bytes) -> EntryId:
     """Return the id of an entry, as numbers that can be compared."""
     milliseconds, _, number = raw.partition(b"-")
     return int(milliseconds), int(number)
+
+
+def has_lost(info: Any, limit: int) -> bool:
+    """Say whether an entry that is gone was lost: the stream, of which `info` tells, has room for `limit` entries, so
+    it was not trimmed."""
+    return info is None or int(dict(zip(info[::2], info[1::2], strict=False))[b"length"]) < limit
 
 
 def _end_of(info: Any) -> tuple[EntryId, bool]:

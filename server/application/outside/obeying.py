@@ -37,6 +37,8 @@ RETRY_S = 0.25
 SWEEP_S = 60.0
 """Between two looks for entries that have expired, which are not heeded in the meantime either."""
 
+_NOTHING = Held((), ())
+
 _log = structlog.get_logger("maru.control")
 
 
@@ -44,8 +46,8 @@ class Obeying:
     """Applies orders to the sessions of this replica.
 
     The entries of the store are loaded at the start, and again whenever orders may have been missed. If the store is
-    away then, the replica goes on with the entries that it has; if it came back older, it is given the recent entries
-    again.
+    away then, the replica goes on with the entries that it has; if it came back older, it is given the entries again
+    that it has lost.
     """
 
     def __init__(
@@ -64,6 +66,9 @@ class Obeying:
         self._subscriptions = subscriptions
         self._mover = mover
         self._told = False  # of an unknown order
+        self._lost = False  # the store has lost entries, and has not been given them again
+        self._owed = _NOTHING  # what the store is to be given
+        self._owes = asyncio.Event()
 
     async def run(self) -> None:
         """Obey until cancelled. An order at which the program fails is logged, and holds up no other."""
@@ -75,6 +80,12 @@ class Obeying:
                     raise  # nobody would be admitted
                 _log.exception("control.order_failed", order=type(heard).__name__)
 
+    async def give(self) -> None:
+        """Give the store what it has lost, until cancelled: there may be much, and no order waits for it."""
+        while True:
+            await self._owes.wait()
+            await self.give_back()
+
     async def sweep(self) -> None:
         """Forget entries that have expired, until cancelled."""
         while True:
@@ -84,7 +95,8 @@ class Obeying:
     async def obey(self, heard: Heard) -> None:
         """Obey an order; for `Resync`, load the store, however long it is away."""
         match heard:
-            case Resync():
+            case Resync(lost):
+                self._lost = self._lost or lost
                 await self._load()
             case Revoked(revocation):
                 await self._revoke(revocation)
@@ -113,28 +125,33 @@ class Obeying:
 
     async def _load(self) -> None:
         """Take the store's entries in place of those in memory, and bring the sessions in line with them."""
-        missing = await self._entries.replace(await self._read())
+        missing = await self._entries.replace(await self._read(), lost=self._lost)
         self._subscriptions.ask_all_again()
         revoked, denied = self._entries.revoked, self._entries.denials.until
         _log.info("control.loaded", revocations=len(revoked), denials=len(denied))
         await self._sessions.end_where(revoked.concern, token_revoked())
         async for user, channel in in_turns(tuple(denied)):
             await self._remove(channel, self._sessions.of(user))
-        await self._give_back(missing)
+        self._owed = missing
+        self._owes.set()
 
-    async def _give_back(self, missing: Held) -> None:
-        """Give the store the entries that it has lost. If it can't be given all, they stay in memory, and the next load
-        tries again."""
-        if not (missing.revocations or missing.denials):
-            return
+    async def give_back(self) -> None:
+        """Give the store the entries that the last load found missing. If it can't be given all, they stay in memory,
+        and the next load tries again."""
+        self._owes.clear()
+        missing, self._owed = self._owed, _NOTHING
         try:
             for revocation in missing.revocations:
-                await self._store.add(revocation)
+                if self._entries.heeds(revocation):  # it may have been lifted meanwhile
+                    await self._store.add(revocation)
             for denial in missing.denials:
-                await self._store.deny(denial)
+                if self._entries.heeds(denial):
+                    await self._store.deny(denial)
         except MaruError as error:
             _log.warning("control.not_given_back", problem=error.message)
-        else:
+            return
+        self._lost = self._owes.is_set()  # another load was under way
+        if missing.revocations or missing.denials:
             _log.warning("control.given_back", revocations=len(missing.revocations), denials=len(missing.denials))
 
     async def _read(self) -> Held:

@@ -1,27 +1,33 @@
 """Entries that orders have brought lately. A store that comes back older than its replicas may lack them."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from server.domain.channels import ChannelName
 from server.domain.control import Denial, Revocation
 from server.domain.identity import UserId
-from server.ports.revocations import Held
+from server.ports.revocations import ENTRIES_LIMIT, Held
 
 RECENT_MS = 3_600_000
 """How long an entry is recent. Stores lose seconds, but may be away for long before they come back."""
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 class Recent:
-    """Changes of entries in the last `RECENT_MS`. `now_ms` is wall-clock time in milliseconds."""
+    """Changes of entries in the last `RECENT_MS`, the last `limit` of each kind. `now_ms` is wall-clock time in
+    milliseconds."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], limit: int = ENTRIES_LIMIT) -> None:
         self._now_ms = now_ms
+        self._limit = limit  # many that expire soon, or only end denials, may come in an hour
         self._revocations: dict[str, tuple[Revocation, int]] = {}  # by id, with the time at which it was heard of
         self._denials: dict[tuple[UserId, ChannelName], tuple[Denial, int]] = {}
 
     def revoked(self, revocation: Revocation) -> None:
         """Note a revocation."""
-        self._revocations[revocation.id] = (revocation, self._now_ms())
+        _keep(self._revocations, revocation.id, (revocation, self._now_ms()), self._limit)
 
     def lifted(self, id: str) -> None:
         """Note that a revocation was lifted."""
@@ -29,7 +35,7 @@ class Recent:
 
     def denied(self, denial: Denial) -> None:
         """Note a denial, or its end."""
-        self._denials[denial.user, denial.channel] = (denial, self._now_ms())
+        _keep(self._denials, (denial.user, denial.channel), (denial, self._now_ms()), self._limit)
 
     def sweep(self) -> None:
         """Forget what is not recent any more."""
@@ -51,3 +57,11 @@ class Recent:
                 if until.get(key, 0) != (each.expires_at if each.expires_at > now else 0)
             ],
         )
+
+
+def _keep(entries: dict[K, V], key: K, entry: V, limit: int) -> None:
+    """Put an entry behind the others; beyond the limit the oldest goes."""
+    entries.pop(key, None)
+    entries[key] = entry
+    if len(entries) > limit:
+        del entries[next(iter(entries))]

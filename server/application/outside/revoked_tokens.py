@@ -1,7 +1,7 @@
 """The tokens that are good no longer, in the memory of this replica."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from server.application.turn import in_turns
 from server.domain.control import Revocation
@@ -31,6 +31,14 @@ class RevokedTokens:
     def __len__(self) -> int:
         """How many are held."""
         return len(self._all)
+
+    def __contains__(self, id: str) -> bool:
+        """Say whether the revocation with this id is held."""
+        return id in self._all
+
+    def all(self) -> Sequence[Revocation]:
+        """Return those that are held: a copy."""
+        return tuple(self._all.values())
 
     def add(self, revocation: Revocation) -> None:
         """Heed a revocation; adding it again changes nothing."""

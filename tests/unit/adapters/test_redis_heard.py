@@ -3,7 +3,7 @@
 from typing import Any
 
 from server.adapters.orders import encode_order
-from server.adapters.redis.heard import BACK_MS, NOWHERE, REMEMBERED, HeardOrders
+from server.adapters.redis.heard import BACK_MS, NOWHERE, REMEMBERED, HeardOrders, has_lost
 from server.domain.control import Order, SessionsEnded
 from server.domain.identity import UserId
 
@@ -66,15 +66,21 @@ def test_a_reader_does_not_go_back_behind_the_orders_that_it_remembers() -> None
     assert heard.place == (NOW + 10, 0)
 
 
-def test_a_failed_read_without_an_anchor_begins_again() -> None:
-    """Nothing would show that entries were trimmed."""
+def test_a_failed_read_without_an_anchor_is_no_proof() -> None:
+    """Nothing would show that entries were trimmed; but none may be passed over either, the first of all included."""
     heard = HeardOrders()
     heard.begin(None)
-    assert (heard.begun, heard.anchored) == (True, False)
-    heard.interrupt()
-    assert (heard.begun, heard.at_end) == (False, False)
-    heard.begin(info(NOW))
     heard.take([], 500)
-    assert (heard.begun, heard.at_end) == (True, True)
+    assert (heard.unsure, heard.at_end) == (False, True)
     heard.interrupt()
-    assert (heard.begun, heard.at_end) == (True, False)
+    assert (heard.unsure, heard.at_end) == (True, False)
+    heard.step_back(info(NOW))
+    assert (heard.unsure, heard.place) == (False, NOWHERE)
+    assert heard.take([entry(1, NOW)], 500) == [order(1)]
+    heard.interrupt()
+    assert (heard.unsure, heard.at_end) == (False, False)
+
+
+def test_an_entry_that_is_gone_was_lost_or_trimmed() -> None:
+    """Trimmed only if the list is full."""
+    assert [has_lost(rest, limit=1) for rest in (None, info(NOW, stands=False), info(NOW))] == [True, True, False]

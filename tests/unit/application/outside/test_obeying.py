@@ -17,7 +17,7 @@ from server.application.messages.history import History
 from server.application.outside.entries import Entries
 from server.application.outside.moving import GRACE_S, RECONNECT, Mover
 from server.application.outside.obeying import RETRY_S, SWEEP_S, Obeying
-from server.application.outside.recent import RECENT_MS
+from server.application.outside.recent import RECENT_MS, Recent
 from server.application.outside.removing import REFRESH_MS, Removing
 from server.application.outside.revoking import AHEAD_MS, Revoking
 from server.application.sessions.session import Session
@@ -180,7 +180,9 @@ class House:
             )
             mover = Mover(self.sockets, tasks, self.metrics)
             self.obeying = Obeying(self.control, self.store, self.entries, self.sessions, one.subscriptions, mover)
-            loops = [tasks.create_task(self.obeying.run()), tasks.create_task(self.obeying.sweep())]
+            loops = [
+                tasks.create_task(loop) for loop in (self.obeying.run(), self.obeying.give(), self.obeying.sweep())
+            ]
             await self.obeyed()
             yield self
             for loop in loops:
@@ -190,6 +192,13 @@ class House:
         """Admit a session."""
         self.inbox = self.transport.connect(SessionId(name))
         return self.sessions.open(SessionId(name), who)
+
+    async def resynced(self, *, lost: bool = False) -> list[str]:
+        """Load the store, and give it what it lacks; return the events that were logged."""
+        with capture_logs() as lines:
+            await self.obeying.obey(Resync(lost))
+            await self.obeying.give_back()
+        return [line["event"] for line in lines]
 
     async def obeyed(self) -> None:
         """Wait until all orders are obeyed."""
@@ -666,15 +675,11 @@ async def test_a_store_that_has_lost_entries_is_given_them_again(house: House) -
     until = house.clock.now + 60_000
     await house.store.deny(Denial(ROOM, ALICE, 0))
     await house.store.deny(Denial(HALL, ALICE, until))
-    with capture_logs() as lines:
-        await house.obeying.obey(Resync())
+    assert await house.resynced() == ["control.loaded", "control.given_back"]
     assert await house.store.load() == Held((kept,), (Denial(ROOM, ALICE, until),))
     assert house.denials.until == {(ALICE, ROOM): until}
     assert (house.revoked.concern(identity("alice")), house.revoked.concern(identity("bob"))) == (True, False)
-    assert [line["event"] for line in lines] == ["control.loaded", "control.given_back"]
-    with capture_logs() as lines:
-        await house.obeying.obey(Resync())
-    assert [line["event"] for line in lines] == ["control.loaded"]
+    assert await house.resynced() == ["control.loaded"]
 
 
 async def test_a_store_that_can_not_be_given_entries(house: House) -> None:
@@ -683,10 +688,50 @@ async def test_a_store_that_can_not_be_given_entries(house: House) -> None:
     await house.obeyed()
     await house.store.remove(made.id)
     house.store.full = True
-    with capture_logs() as lines:
-        await house.obeying.obey(Resync())
-    assert [line["event"] for line in lines] == ["control.loaded", "control.not_given_back"]
+    assert await house.resynced() == ["control.loaded", "control.not_given_back"]
     assert house.revoked.concern(identity("alice"))
     house.store.full = False
     await house.obeying.obey(Resync())
+    await house.obeying.give_back()
     assert (await house.store.load()).revocations == (made,)
+
+
+async def test_a_store_that_was_emptied_is_given_all(house: House) -> None:
+    """Also entries that are old, or that were read from it; not those that were lifted before they could be given, or
+    that the store has. If it can't be given them at once, the next load tries again."""
+    old = await house.revoking.revoke_user(BOB)
+    lifted = await house.revoking.revoke_token("lifted")
+    kept = await house.revoking.revoke_token("kept")
+    for channel in (ROOM, HALL):
+        await house.removing.remove(channel, ALICE, 2 * HOUR_MS // 1000)
+    await house.obeyed()
+    until = house.clock.now + 2 * HOUR_MS
+    house.clock.now += RECENT_MS
+    for id in (old.id, lifted.id):
+        await house.store.remove(id)
+    for channel in (ROOM, HALL):
+        await house.store.deny(Denial(channel, ALICE, 0))
+    house.store.full = True
+    assert await house.resynced(lost=True) == ["control.loaded", "control.not_given_back"]
+    house.store.full = False
+    await house.obeying.obey(Resync())
+    house.entries.lift(lifted.id)
+    house.entries.deny(Denial(HALL, ALICE, 0))
+    await house.obeying.give_back()
+    held = await house.store.load()
+    assert ({*held.revocations}, {*held.denials}) == ({old, kept}, {Denial(ROOM, ALICE, until)})
+    assert house.revoked.concern(identity("bob"))
+    await house.store.remove(old.id)
+    await house.obeying.obey(Resync())
+    assert not house.revoked.concern(identity("bob"))
+
+
+def test_recent_entries_are_bounded() -> None:
+    """A backend may end denials, or revoke for a minute, again and again: the oldest are forgotten."""
+    recent = Recent(lambda: NOW_MS, limit=2)
+    for number in (1, 2, 1, 3):
+        recent.denied(Denial(ROOM, UserId(f"u{number}"), NOW_MS + 1))
+        recent.revoked(replace(revocation("thief"), id=f"r{number}"))
+    missing = recent.missing(Held((), ()))
+    assert [denial.user for denial in missing.denials] == ["u1", "u3"]
+    assert [revocation.id for revocation in missing.revocations] == ["r1", "r3"]
