@@ -17,8 +17,8 @@ def hint_secret(settings: Settings) -> bytes:
     """Return the secret of hints. Each use derives keys of its own from it.
 
     That is `MARU_CLUSTER_SECRET`, or else a secret that all replicas share anyway: `MARU_JWT_SECRET`; with public
-    keys or an issuer, Redis' password, with which the log itself can be written. Without any of them nothing is secret, and the log
-    says so.
+    keys or an issuer, Redis' password, with which the log itself can be written. Without any of them nothing is secret,
+    and the log says so.
     """
     for given in (settings.cluster_secret, settings.jwt_secret):
         if given is not None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.chart.conftest import PUBLIC_KEY
 from tests.chart.rendered import AUTH, REDIS, Values, render
 
 SAFE: Values = {**AUTH, **REDIS, "replicaCount": 2}
@@ -77,7 +78,7 @@ def test_receivers_on_other_ports_are_thought_of() -> None:
     assert note not in render(SAFE, webhooks, {"networkPolicy": {"egress": {"enabled": False}}}).notes
 
 
-@pytest.mark.parametrize("key", [{"jwtPublicKey": "PEM"}, {"jwksUrl": "https://id.example/keys"}])
+@pytest.mark.parametrize("key", [{"jwtPublicKey": PUBLIC_KEY}, {"jwksUrl": "https://id.example/keys"}])
 def test_a_seal_by_the_password_of_redis_is_told_of(key: Values) -> None:
     """Without a secret of tokens, until the cluster has a secret of its own."""
     note = "the replicas seal what they tell each other with Redis' password"
