@@ -19,6 +19,8 @@ _FIELDS = {"key_sha256", "scopes"}
 def read(path: Path) -> list[ApiKey]:
     """Return the keys of a file. Raises `ValueError`."""
     try:
+        if path.is_fifo():  # it would be waited for, perhaps for ever
+            raise ValueError("expected a file, which can be read again; this is a pipe")
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,13 @@ def test_a_bad_file_is_refused(file: Path, given: Any, problem: str) -> None:
 def test_a_missing_file_is_refused(file: Path) -> None:
     """As one that can't be read."""
     with pytest.raises(BadSetting, match=r"MARU_API_KEYS_FILE: the file can't be read \(No such file or directory\)"):
+        read_keys(settings(file))
+
+
+def test_a_pipe_is_refused(file: Path) -> None:
+    """It would be waited for, and no signal would have the keys read again."""
+    os.mkfifo(file)
+    with pytest.raises(BadSetting, match=r"MARU_API_KEYS_FILE: expected a file"):
         read_keys(settings(file))
 
 
