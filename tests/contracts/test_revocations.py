@@ -171,6 +171,8 @@ async def test_no_more_than_the_bound(stores: Stores) -> None:
     assert same(await store.load(), entries, refused)
     refused[0] = denial("u0", 2 * HOUR_MS)
     await store.deny(refused[0])
+    entries[1] = revocation("1", 2 * HOUR_MS)
+    await store.add(entries[1])
     await store.remove("0")
     entries[0] = revocation("one more")
     await store.add(entries[0])

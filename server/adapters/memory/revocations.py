@@ -1,6 +1,6 @@
 """Revocations and denials within a single process."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from server.adapters.clock import now_ms
 from server.domain.channels import ChannelName
@@ -20,30 +20,30 @@ class MemoryRevocations(Revocations):
         self._denials: dict[tuple[UserId, ChannelName], Denial] = {}
 
     async def add(self, revocation: Revocation) -> None:
-        if len(self._revocations) >= self._limit:
+        if revocation.id not in self._revocations and len(self._revocations) >= self._limit:
             self._sweep()
-            self._check_room(self._revocations)
+            if len(self._revocations) >= self._limit:
+                raise too_many(self._limit)
         self._revocations[revocation.id] = revocation
 
     async def remove(self, id: str) -> bool:
-        self._sweep()
-        return self._revocations.pop(id, None) is not None
+        revocation = self._revocations.pop(id, None)
+        return revocation is not None and revocation.expires_at > self._now_ms()
 
     async def deny(self, denial: Denial) -> None:
         key = (denial.user, denial.channel)
         self._denials.pop(key, None)
-        self._sweep()
-        if denial.expires_at > self._now_ms():
-            self._check_room(self._denials)
-            self._denials[key] = denial
+        if denial.expires_at <= self._now_ms():
+            return
+        if len(self._denials) >= self._limit:
+            self._sweep()
+            if len(self._denials) >= self._limit:
+                raise too_many(self._limit)
+        self._denials[key] = denial
 
     async def load(self) -> Held:
         self._sweep()
         return Held(tuple(self._revocations.values()), tuple(self._denials.values()))
-
-    def _check_room(self, entries: Iterable[object]) -> None:
-        if len(tuple(entries)) >= self._limit:
-            raise too_many(self._limit)
 
     def _sweep(self) -> None:
         """Forget the entries that have expired."""

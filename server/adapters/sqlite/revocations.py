@@ -28,8 +28,9 @@ class SqliteRevocations(Revocations):
         entry = (revocation.id, encode_revocation(revocation), revocation.expires_at)
 
         def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM revocations WHERE id = ?", (revocation.id,))
             self._make_room(db, "revocations")
-            db.execute("INSERT OR REPLACE INTO revocations (id, entry, expires_at) VALUES (?, ?, ?)", entry)
+            db.execute("INSERT INTO revocations (id, entry, expires_at) VALUES (?, ?, ?)", entry)
 
         await self._log.do(work)
 
