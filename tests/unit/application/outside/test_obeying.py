@@ -552,6 +552,17 @@ async def test_a_token_that_ends_before_the_refresh_is_due(house: House) -> None
     assert len(house.inbox) == 2
 
 
+async def test_a_token_of_after_the_order_need_not_be_refreshed(house: House) -> None:
+    """A replica that was cut off hears an order late: clients that have signed in since would have no time left."""
+    house.session("alice's", identity("alice", issued_at=NOW_S + 1, expires_at=NOW_MS + HOUR_MS))
+    await house.removing.ask(ALICE)
+    await house.obeyed()
+    assert house.inbox == []
+    house.clock.now = NOW_MS + REFRESH_MS
+    house.sessions.expire()
+    assert house.ended() == {}
+
+
 # Faults
 
 
