@@ -22,9 +22,11 @@ def end_at_once(number: int, _: object) -> None:
 
 
 def on_stop_signals() -> None:
-    """Make every stop signal end the process at once.
+    """Make every stop signal end the process at once, and SIGHUP do nothing until the keys can be read again.
 
     Call this first in a process: the kernel drops the signals of process 1 (as in a container) until it handles them.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, end_at_once)
+    # Else a word to all replicas that keys have changed would end those that start. These read the new keys anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
