@@ -27,6 +27,9 @@ _RETRIED = frozenset({408, 429, 502, 503, 504})
 _ANSWER_BYTES = 32 * 1024 * 1024
 """An answer that is larger is none of Maru's: a full page of the longest messages has 5 MiB."""
 
+_DIGITS = 12
+"""Digits of a `Retry-After` that are read: its wait is longer than any patience then."""
+
 TIMEOUT = "timeout"
 
 _log = logging.getLogger("maru_backend")
@@ -179,7 +182,7 @@ def _read(response: aiohttp.ClientResponse, body: bytes, request_id: str) -> Jso
     request_id = response.headers.get("X-Request-Id", request_id)
     try:
         value = json.loads(body) if body and len(body) <= _ANSWER_BYTES else None
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if status in (200, 201, 204):
         if status == 204:  # noqa: PLR2004  # No Content
@@ -207,7 +210,7 @@ def _foreign(status: int, request_id: str) -> MaruError:
 
 def _retry_after(response: aiohttp.ClientResponse) -> int | None:
     seconds = response.headers.get("Retry-After", "")
-    return int(seconds) * MS if seconds.isascii() and seconds.isdigit() else None
+    return int(seconds[:_DIGITS]) * MS if seconds.isascii() and seconds.isdigit() else None
 
 
 def _encoded(body: Json) -> bytes:

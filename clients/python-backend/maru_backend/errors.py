@@ -8,6 +8,9 @@ from typing import Any
 MS = 1_000
 """Milliseconds in a second."""
 
+_LONGEST_MS = 366 * 24 * 3_600 * MS
+"""A longer wait is as good as that."""
+
 
 class MaruError(Exception):
     """A call that was refused, or that could not be made.
@@ -52,7 +55,7 @@ class MaruError(Exception):
             envelope["code"],
             str(envelope.get("message", "the server gave no reason")),
             retryable=envelope.get("retryable") is True,
-            retry_after_ms=wait if isinstance(wait, int) else None,
+            retry_after_ms=min(wait, _LONGEST_MS) if isinstance(wait, int) else None,
             details=details if isinstance(details, dict) else None,
             status=status,
             request_id=request_id,

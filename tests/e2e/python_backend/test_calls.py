@@ -109,6 +109,32 @@ async def test_an_answer_that_is_none_of_marus_says_so(answer: Any) -> None:
     assert len(server.heard) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "code"),
+    [
+        (200, "[" * 200_000, {}, "bad_answer"),
+        (503, "", {"Retry-After": "9" * 5_000}, "unavailable"),
+        (
+            429,
+            f'{{"error": {{"code": "rate_limited", "retryable": true, "retry_after_ms": {"9" * 400}}}}}',
+            {},
+            "rate_limited",
+        ),
+    ],
+)
+async def test_an_absurd_answer_is_an_error_as_any_other(
+    status: int, body: str, headers: dict[str, str], code: str
+) -> None:
+    """Nested too deeply, or asking for a wait beyond all numbers."""
+
+    async def absurd(_: Any) -> web.Response:
+        return web.Response(status=status, text=body, headers=headers)
+
+    async with Scripted.serving(absurd) as server:
+        assert (await refused(server)).code == code
+    assert len(server.heard) == 1
+
+
 async def test_a_redirection_is_not_followed() -> None:
     """The key goes to no other server."""
     async with Scripted.serving(sent()) as other:
