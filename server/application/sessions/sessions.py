@@ -141,9 +141,10 @@ class Sessions:
             self._by_token.add(token_id, session)
 
     def ask(self, session: Session, asked: RefreshAsked) -> None:
-        """Tell a session to refresh its token. It ends at the time that the order says, unless it does, or has a token
-        that was issued since: orders may come late."""
-        if not session.ended and (session.identity.issued_at or 0) <= asked.asked_at // MS_PER_S:
+        """Tell a session to refresh its token. It ends at the time that the order says, unless it does. If the order
+        comes too late for that, a token that was issued since is good enough."""
+        late = asked.ends_at <= self._now_ms()
+        if not session.ended and not (late and (session.identity.issued_at or 0) > asked.asked_at // MS_PER_S):
             session.asked = asked
             ends_at = min(asked.ends_at, session.identity.expires_at)
             self._transport.push(session.id, SessionExpiring(ends_at, reason="refresh"))
