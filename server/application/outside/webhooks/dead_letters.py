@@ -1,5 +1,6 @@
 """Dead letters in the hands of operators: they are listed, and sent again."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from server.application.outside.webhooks.courier import Clocks, Courier
@@ -13,6 +14,9 @@ MAX_REPLAYED = 100
 
 REPLAY_S = 5.0
 """A call begins no further request after so long."""
+
+ANSWER_S = 9.0
+"""A call is answered after so long, though the endpoint hangs: callers wait 10 s."""
 
 _PAGE = 1_000
 
@@ -41,7 +45,12 @@ class DeadLetters:
         for letter in letters[:MAX_REPLAYED]:
             if self._clocks.monotonic() - began > REPLAY_S:
                 return Replayed(replayed, gone, more=True)
-            answer = await courier.resend(letter)
+            try:
+                async with asyncio.timeout(began + ANSWER_S - self._clocks.monotonic()):
+                    answer = await courier.resend(letter)
+            except TimeoutError:  # of the first letter, or of what a later one had left: it will be the first
+                failed = None if replayed + gone else Outcome.TIMED_OUT.value
+                return Replayed(replayed, gone, failed, more=True)
             if answer is not None and answer.outcome is not Outcome.ACCEPTED:
                 return Replayed(replayed, gone, answer.told(), more=True)
             await self._store.take(endpoint, [letter.id])

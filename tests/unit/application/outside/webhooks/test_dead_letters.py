@@ -127,6 +127,24 @@ def test_a_replay_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     virtually(scenario)
 
 
+def test_a_replay_to_an_endpoint_that_hangs() -> None:
+    """It is answered before its caller gives up: as a failure, unless letters before were taken."""
+
+    async def scenario() -> None:
+        stage = WebhookStage()
+        dead = await refused(stage, 3)
+        stage.receiver.rule = always(Outcome.ACCEPTED, 200)
+        stage.receiver.took_s = 60.0
+        began = stage.clocks.monotonic()
+        assert await dead.replay("crm", everything) == Replayed(failed="timed_out", more=True)
+        assert stage.clocks.monotonic() - began == letters.ANSWER_S
+        stage.receiver.took_s = 4.9
+        assert await dead.replay("crm", everything) == Replayed(replayed=1, more=True)
+        assert len(await dead.page("crm", None, 10)) == 2
+
+    virtually(scenario)
+
+
 def test_a_batch_is_sent_again_as_a_batch() -> None:
     """Also if the endpoint takes single events by now: its id is that of the batch."""
 
