@@ -1,9 +1,10 @@
 """Operations on webhooks: the dead letters of an endpoint."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from server.api.backends.fields import whole
 from server.api.backends.moments import AnyMoment
@@ -22,15 +23,25 @@ MAX_LETTERS = 1_000
 LETTERS = 100
 """Of a page, if the request does not say."""
 
+_NAME = "[a-z0-9][a-z0-9_-]*"
+
+
+def _named(value: str) -> str:
+    if not re.fullmatch(_NAME, value, re.ASCII):
+        raise ValueError("expected 1 to 32 of a-z, 0-9, - and _, as in MARU_WEBHOOKS")
+    return value
+
+
 Endpoint = Annotated[
     str,
     Field(
         min_length=1,
         max_length=32,
-        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        json_schema_extra={"pattern": f"^{_NAME}$"},
         description="The name of an endpoint in `MARU_WEBHOOKS`.",
         examples=["crm"],
     ),
+    AfterValidator(_named),
 ]
 
 LetterId = Annotated[Id, Field(description="The id of a dead letter.")]
