@@ -132,7 +132,7 @@ def _not_null(schema: Json) -> Json:
 def _headers(operation: Operation[Any, Any]) -> list[Json]:
     found = []
     if operation.idempotent:
-        text = "Within 24 hours, a repeat with the same key and author is the first message."
+        text = "Within 24 hours, a repeat with the same key, for the same user, finds what the first request has done."
         found.append(_header(IDEMPOTENCY_KEY, text, {"type": "string", "pattern": KEY_PATTERN}))
     if operation.tagged:
         found.append(_header(hdrs.IF_NONE_MATCH, "The `ETag` of an earlier answer.", {"type": "string"}))
