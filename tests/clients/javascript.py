@@ -151,6 +151,8 @@ class CoreJsClient(Account):
                 self.states.append(line["state"])
             case "reset":
                 self.reset(line["channel"], line)
+            case "delayed":
+                pass  # the core tries again
             case _:  # a removal: something was missed
                 self.faults.append(json.dumps(line))
         self.changed.set()

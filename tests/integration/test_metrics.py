@@ -51,13 +51,13 @@ def commands(name: str, code: str = "ok") -> str:
 
 async def test_everything_is_there_before_anything_happens(watched: Watched) -> None:
     """A counter that is missing until its first event hides that event from an alert. All are at zero; the few that
-    are not are the process's, its version, its link and its log."""
+    are not are the process's, its version, its link, its log, and its own lease."""
     shown = own(await watched.now())
     told = {line.split()[2] for line in (await scraped(watched.server.internal_port)).splitlines() if "# TYPE" in line}
     documented = set(re.findall(r"^\| `(maru_\w+)`", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
     assert {name for name in told if name.startswith("maru_")} == documented
     moving = {name for name, value in shown.items() if value and "loop_lag" not in name and "build_info" not in name}
-    assert moving == {"maru_broker_link_up", "maru_log_bytes", "maru_log_limit_bytes"}
+    assert moving == {"maru_broker_link_up", "maru_log_bytes", "maru_log_limit_bytes", "maru_replicas"}
 
 
 async def test_promtool_accepts_a_scrape(watched: Watched) -> None:
