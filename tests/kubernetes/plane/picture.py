@@ -14,9 +14,9 @@ def draw(file: Path, timeline: Timeline, since: float) -> None:
     pyplot = import_module("matplotlib.pyplot")
     pyplot.switch_backend("Agg")
     pyplot.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
-    moments = [moment for moment in timeline.moments if moment.at >= since]
+    moments = [moment for moment in timeline.moments if since <= moment.at <= timeline.talked_until]
     seconds = [moment.at - since for moment in moments]
-    attempts = sorted(at - since for at in timeline.attempts if at >= since)
+    attempts = sorted(at - since for at in timeline.attempts if since <= at <= timeline.talked_until)
     whole = range(int(seconds[-1]) + 1)
     rates = [bisect_left(attempts, second + 1) - bisect_left(attempts, second) for second in whole]
     figure = pyplot.figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")

@@ -252,6 +252,7 @@ async def observe(
             await crowd.talk()
             await deed()
             await crowd.hush()
+            stage.timeline.talked_until = time.monotonic()
             logs = await stage.logs()
             members = await crowd.report({channel: len(log) for channel, log in logs.items()})
         stops = stage.stops

@@ -36,6 +36,10 @@ EMBEDDED: Json = {name: value for name, value in VALUES.items() if name != "redi
 RECREATED_S = 25.0
 """The longest silence while a single replica is replaced: its drain, and the start of the next."""
 
+LOST_S = 6.0 + 20.0 + NODE_LOST_S + 8.0
+"""The longest silence after the loss of a node: a client notices by its heartbeats; if its next handshake goes to the
+lost node, too, it waits for its own timeout, of 20 s, and comes back after a pause."""
+
 HEARTBEATS: Json = {"config": {"pingInterval": "3s", "pingTimeout": "3s"}}
 """So that clients notice soon that a node is gone."""
 
@@ -180,8 +184,11 @@ async def test_a_node_vanishes(plane: ControlPlane, tmp_path: Path, figure: Figu
         await gone.vanish()
         rest = [node for node in stage.nodes if node is not gone]
         await stage.until(lambda: sum(pod.serving for node in rest for pod in node.pods) == 2)
+        # All are back: until then messages wait in the clients, and come into the log one after the other.
+        everybody = sum(part.members for part in CLIENTS)
+        await stage.until(lambda: stage.timeline.moments[-1].connections >= everybody)
 
-    observed = await observe(stage, CLIENTS, deed, killed=lambda: lost, gap_s=NODE_LOST_S + 20.0)
+    observed = await observe(stage, CLIENTS, deed, killed=lambda: lost, gap_s=LOST_S)
     check(figure, stage, observed)
 
 

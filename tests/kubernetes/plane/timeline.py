@@ -30,12 +30,13 @@ class Moment:
 
 class Timeline:
     """Looks at the cluster four times a second. Use as an async context manager. `attempts` are the moments at which
-    clients connected."""
+    clients connected; they talked until `talked_until`."""
 
     def __init__(self, nodes: Callable[[], Sequence[Kubelet]], proxy: Proxy) -> None:
         self._nodes, self._proxy = nodes, proxy
         self.moments: list[Moment] = []
         self.attempts: list[float] = []
+        self.talked_until = 0.0
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
