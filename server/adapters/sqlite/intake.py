@@ -29,6 +29,10 @@ CROWDED = WAITING_LIMIT // 4
 draft of each client, however many."""
 
 
+HANDED_LIMIT = 1_000
+"""Pieces of other work and groups of drafts that wait for the writer. Over it, other work is `Unavailable`."""
+
+
 class WriterFailed(Exception):
     """Nothing can be written any more, by a fault of the program: the process must end, to be started again."""
 
@@ -94,6 +98,8 @@ class Intake:
         job = Job(work, self._loop)
         if self.ended:
             job.answer.set_exception(Unavailable(self.ended))
+        elif self.handed.qsize() >= HANDED_LIMIT:
+            job.answer.set_exception(Unavailable("too much work waits for the message log's file; try again later"))
         else:
             self.hand_over()
             self.handed.put(job)

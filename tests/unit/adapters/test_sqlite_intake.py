@@ -246,3 +246,13 @@ def test_an_outcome_that_is_not_taken_costs_no_other(monkeypatch: pytest.MonkeyP
     asyncio.run(scenario())
     assert [str(fault) for fault in faults] == ["a fault of the caller"]
     assert [str(outcome) for outcome in refused] == [FAILED]
+
+
+async def test_other_work_that_waits_is_bounded() -> None:
+    """While the writer takes nothing, no work is kept beyond the bound: its caller is told at once."""
+    waiting = Intake(asyncio.get_running_loop())
+    kept = [waiting.do(lambda _: None) for _ in range(intake.HANDED_LIMIT)]
+    with pytest.raises(Unavailable, match="too much work waits"):
+        await waiting.do(lambda _: None)
+    assert waiting.handed.qsize() == intake.HANDED_LIMIT
+    assert not any(future.done() for future in kept)
