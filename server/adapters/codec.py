@@ -3,7 +3,8 @@
 Shape: `{"v": 1, "t": kind, "c": channel, "e": epoch, "o": offset, "a": at, ...}`. The kinds `created` and `edited` have
 `"m"`, the whole message; `deleted` has `"i"`, the id of the message, and `"b"`, the moderator who deleted it, if one
 did; `erased` has `"i"`, `"n"`, the offset of the message's creation, `"w"`, the kind of the event that stood there, and
-`"u"`, the digest of the author, if it is known.
+`"u"`, the digest of the author, if it is known; `reacted` has `"i"` and `"r"`, a list of `[emoji, count, [user ...]]`;
+`published` has `"n"`, its name, `"w"`, its author, `"d"`, its data, and `"k"`, its key.
 A later version may add kinds (lower-case letters and `_`): this one reads them as `UnknownEvent`. Decoding checks the
 type and the range of every field that it needs: bytes from a shared broker are a stranger's until then.
 """
@@ -16,17 +17,21 @@ import orjson
 from server.domain.channels import ChannelName
 from server.domain.events import (
     Event,
+    EventPublished,
+    LogEvent,
     MessageChange,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessageErased,
     MessageEvent,
+    ReactionChanged,
     UnknownEvent,
 )
 from server.domain.identity import Author, UserId
 from server.domain.limits import MAX_OFFSET
 from server.domain.messages import Message, MessageId
+from server.domain.reactions import Reacted, Reactions
 
 VERSION = 1
 """Of the shape above. A reader refuses another version."""
@@ -42,7 +47,7 @@ class DecodeError(ValueError):
     """The bytes are no event of a known version: they are damaged, or a stranger's."""
 
 
-def encode_event(event: MessageEvent) -> bytes:
+def encode_event(event: LogEvent) -> bytes:
     """Return the bytes of an event with its position: a single line."""
     match event:
         case MessageCreated():
@@ -54,12 +59,37 @@ def encode_event(event: MessageEvent) -> bytes:
             return orjson.dumps(_place_fields(event) | {"t": "deleted", "i": event.id} | by)
         case MessageErased():
             was = "edited" if event.edited else "created"
-            author = {} if event.author is None else {"u": event.author}
-            kept = {"t": "erased", "i": event.id, "n": event.created_offset, "w": was} | author
+            digest = {} if event.author is None else {"u": event.author}
+            kept = {"t": "erased", "i": event.id, "n": event.created_offset, "w": was} | digest
             return orjson.dumps(_place_fields(event) | kept)
+        case ReactionChanged():
+            reacted = {"t": "reacted", "i": event.id, "r": encode_reactions(event.reactions)}
+            return orjson.dumps(_place_fields(event) | reacted)
+        case EventPublished():
+            author = [event.author.id, event.author.name]
+            content = {"t": "published", "n": event.name, "w": author, "d": event.data, "k": event.key}
+            return orjson.dumps(_place_fields(event) | content)
 
 
-def _place_fields(event: MessageEvent) -> dict[str, Any]:
+def encode_reactions(reactions: Reactions) -> list[Any]:
+    """Return reactions as JSON."""
+    return [[each.emoji, each.count, list(each.users)] for each in reactions]
+
+
+def decode_reactions(value: object) -> Reactions:
+    """Return the reactions of this JSON. Raises `TypeError`, `ValueError`."""
+    if not isinstance(value, list):
+        raise TypeError("expected reactions")
+    return tuple([Reacted(_text(emoji), _offset(count), _users(users)) for emoji, count, users in value])
+
+
+def _users(value: object) -> tuple[UserId, ...]:
+    if not isinstance(value, list):
+        raise TypeError("expected users")
+    return tuple([UserId(_text(user)) for user in value])
+
+
+def _place_fields(event: LogEvent) -> dict[str, Any]:
     return {"v": VERSION, "c": event.channel, "e": event.epoch, "o": event.offset, "a": event.at}
 
 
@@ -93,6 +123,14 @@ def _event(fields: dict[str, Any]) -> Event:
             author = fields.get("u")  # an earlier version did not write it
             digest = None if author is None else _text(author)
             return MessageErased(channel, epoch, offset, at, id, created_offset, edited, digest)
+        case "reacted":
+            return ReactionChanged(
+                channel, epoch, offset, at, MessageId(_text(fields["i"])), decode_reactions(fields["r"])
+            )
+        case "published":
+            name, key = _text(fields["n"]), fields["k"]
+            key = None if key is None else _text(key)
+            return EventPublished(channel, epoch, offset, at, name, _author(fields["w"]), fields["d"], key)
         case str(kind) if _KIND.fullmatch(kind):
             return UnknownEvent(channel, epoch, offset, at, kind)
         case _:
@@ -100,9 +138,11 @@ def _event(fields: dict[str, Any]) -> Event:
 
 
 def known(event: Event) -> MessageEvent:
-    """Return the event, which must be of a known kind. Raises `DecodeError`."""
+    """Return the event, which must be that of a message. Raises `DecodeError`."""
     if isinstance(event, UnknownEvent):
         raise DecodeError(f"expected an event of a message, found the unknown kind {event.kind!r}")
+    if isinstance(event, ReactionChanged | EventPublished):
+        raise DecodeError(f"expected an event of a message, found {type(event).__name__}")
     return event
 
 
@@ -117,6 +157,9 @@ def state_of(event: Event) -> MessageChange:
 def _change_fields(kind: str, event: MessageCreated | MessageEdited) -> dict[str, Any]:
     """Return the fields of a change in a single step, since a log writes very many."""
     message = event.message
+    later: dict[str, Any] = {"mentions": message.mentions} if message.mentions else {}
+    if message.reactions:
+        later["reactions"] = encode_reactions(message.reactions)
     return {
         "v": VERSION,
         "c": event.channel,
@@ -137,19 +180,17 @@ def _change_fields(kind: str, event: MessageCreated | MessageEdited) -> dict[str
             "version": message.version,
             "offset": message.offset,
             "edited_by": None if message.edited_by is None else [message.edited_by.id, message.edited_by.name],
+            **later,
         },
     }
 
 
 def _message(fields: dict[str, Any]) -> Message:
-    author = _user(fields["author"])
-    if author is None:
-        raise TypeError("expected an author")
     edited_at = fields["edited_at"]
     return Message(
         id=MessageId(_text(fields["id"])),
         channel=ChannelName(_text(fields["channel"])),
-        author=author,
+        author=_author(fields["author"]),
         text=_text(fields["text"]),
         data=_object(fields["data"]),
         reply_to=None if fields["reply_to"] is None else MessageId(_text(fields["reply_to"])),
@@ -159,7 +200,16 @@ def _message(fields: dict[str, Any]) -> Message:
         version=_offset(fields["version"]),
         offset=_offset(fields["offset"]),
         edited_by=_user(fields.get("edited_by")),  # an earlier version did not write it
+        mentions=_users(fields.get("mentions", [])),  # written if there are some
+        reactions=decode_reactions(fields.get("reactions", [])),
     )
+
+
+def _author(value: object) -> Author:
+    author = _user(value)
+    if author is None:
+        raise TypeError("expected an author")
+    return author
 
 
 def _user(value: object) -> Author | None:

@@ -12,15 +12,15 @@ from typing import Any
 import orjson
 
 from server.domain.channels import ChannelName
-from server.domain.identity import UserId
+from server.domain.identity import Author, UserId
 from server.domain.limits import MAX_EPOCH_CHARS, MAX_OFFSET
-from server.domain.signals import PresenceChanged, ReadUpdated, Signal, TypingChanged
+from server.domain.signals import EventEmitted, PresenceChanged, ReadUpdated, Signal, TypingChanged
 from server.ports.signals import SIGNALS_LIMIT
 
 VERSION = 1
 """Of the shape above."""
 
-MAX_BYTES = 4 * 1024
+MAX_BYTES = 16 * 1024
 """Of a signal; a longer one is not parsed."""
 
 
@@ -37,6 +37,8 @@ def _fields(signal: Signal) -> dict[str, Any]:
             return {"k": "read", "user": user, "offset": offset}
         case PresenceChanged(_, epoch, version):
             return {"k": "presence", "epoch": epoch, "version": version}
+        case EventEmitted(_, name, author, data):
+            return {"k": "event", "name": name, "author": [author.id, author.name], "data": data}
 
 
 def decode_signal(channel: ChannelName, raw: bytes) -> Signal | None:
@@ -58,6 +60,8 @@ def _signal(channel: ChannelName, fields: dict[str, Any]) -> Signal | None:
             return ReadUpdated(channel, UserId(user), offset)
         case {"k": "presence", "epoch": str(epoch), "version": int(version)} if _in_range(version):
             return PresenceChanged(channel, epoch, version) if 0 < len(epoch) <= MAX_EPOCH_CHARS else None
+        case {"k": "event", "name": str(name), "author": [str(user), str() | None as user_name], "data": data}:
+            return EventEmitted(channel, name, Author(UserId(user), user_name), data)
         case _:
             return None
 

@@ -26,6 +26,7 @@ from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
 from server.application.outside.entries import Entries
+from server.application.people.hearing import Hearing
 from server.application.sessions.sessions import Sessions
 from server.bootstrap import backends, clients, orders
 from server.bootstrap.asking import Asks
@@ -77,6 +78,7 @@ class Replica:
     overload: Overload
     lease: Lease
     entries: Entries
+    hearing: Hearing
     obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
     """The tasks that obey orders of backends."""
     asks: Asks
@@ -93,6 +95,7 @@ class Replica:
             self.sessions.run(),
             *self.tokens.loops(self.sessions),
             *self.obey(),
+            self.hearing.run(),
             self.backends.eraser.run(),
             self.chat.eio.registry.run(),
             collect_when_idle(),
@@ -226,6 +229,7 @@ def compose(
         overload,
         Lease(stores.bus.replicas, lambda: _state(readiness)),
         entries,
+        Hearing(stores.bus.signals),
         orders.loops(entries, stores, sessions, subscriptions, connections=connections, tasks=tasks, metrics=counters),
         asks,
         sweeps,

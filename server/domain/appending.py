@@ -7,9 +7,17 @@ Pure: an adapter looks up what its log holds of the message, asks, then writes. 
 from dataclasses import replace
 from typing import assert_never
 
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision
+from server.domain.drafts import Deletion, Draft, NewMessage, Record, Revision
 from server.domain.errors import Conflict, NotFound, RateLimited
-from server.domain.events import MessageChange, MessageCreated, MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import (
+    EventPublished,
+    MessageChange,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageEvent,
+    ReactionChanged,
+)
 from server.domain.messages import Message, MessageId, Position
 from server.domain.rates import Bucket
 from server.domain.values import value
@@ -22,6 +30,18 @@ class Appended:
     to all replicas by itself, so nobody else needs to."""
 
     event: MessageEvent
+    duplicate: bool
+    hinted: bool = False
+
+
+@value
+class Settled:
+    """A reaction is as its user wants it. `event` tells of the change; None if that is too little to be told
+    (`reactions.is_told`), or if the reaction was so before (`duplicate`). `position` is that of the event, or of the
+    message's last event so far. `hinted` as in `Appended`."""
+
+    position: Position
+    event: ReactionChanged | None
     duplicate: bool
     hinted: bool = False
 
@@ -64,8 +84,16 @@ def created(draft: NewMessage, position: Position) -> MessageCreated:
         None,
         1,
         position.offset,
+        None,
+        draft.mentions,
     )
     return MessageCreated(draft.channel, position.epoch, position.offset, draft.at, message)
+
+
+def published(draft: Record, position: Position) -> EventPublished:
+    """Return the event that a record becomes at `position`."""
+    place = (draft.channel, position.epoch, position.offset, draft.at)
+    return EventPublished(*place, draft.name, draft.author, draft.data, draft.key)
 
 
 def recreated(repeat: NewMessage, id: MessageId, at: int, position: Position) -> MessageCreated:

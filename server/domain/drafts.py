@@ -1,16 +1,20 @@
 """Drafts: changes that are to be appended to a channel's log, and have no offset yet."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from server.domain.channels import ChannelName
-from server.domain.identity import Author
+from server.domain.identity import Author, UserId
 from server.domain.messages import Data, MessageId
 from server.domain.values import value
 
 
 @value
 class NewMessage:
-    """A message to be written. Drafts with the same (channel, author, `key`) within 24 h are the same message."""
+    """A message to be written. Drafts with the same (channel, author, `key`) within 24 h are the same message.
+
+    `marks`: the author's reading mark moves to the message, in the same step.
+    """
 
     channel: ChannelName
     id: MessageId
@@ -20,6 +24,8 @@ class NewMessage:
     reply_to: MessageId | None
     key: str | None
     at: int
+    mentions: tuple[UserId, ...] = ()
+    marks: bool = True
 
 
 @value
@@ -46,6 +52,31 @@ class Deletion:
     by: Author | None = None
 
 
+@value
+class Reaction:
+    """A user reacts to a message with an emoji, or takes that back (`add` is False)."""
+
+    channel: ChannelName
+    id: MessageId
+    emoji: str
+    user: UserId
+    add: bool
+    at: int
+
+
+@value
+class Record:
+    """An event of an application to be written. Drafts with the same (channel, author, `key`) within 24 h are the same
+    event; keys of events and of messages do not meet. `data` is any JSON value."""
+
+    channel: ChannelName
+    name: str
+    author: Author
+    data: Any
+    key: str | None
+    at: int
+
+
 @dataclass(slots=True, eq=False)
 class Sender:
     """A client whose drafts are given to the log without waiting for each other.
@@ -58,4 +89,4 @@ class Sender:
 
 
 Draft = NewMessage | Revision | Deletion
-"""Everything that can be appended to a log. Closed: match it exhaustively."""
+"""Changes of messages. Closed: match it exhaustively."""

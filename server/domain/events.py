@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import field
+from typing import Any
 
 from server.domain.channels import ChannelName
 from server.domain.identity import Author
 from server.domain.messages import Message, MessageId, Tombstone, author_digest
+from server.domain.reactions import Reactions
 from server.domain.values import value
 
 
@@ -64,6 +66,34 @@ class MessageErased:
 
 
 @value
+class ReactionChanged:
+    """The reactions to a message have changed; `reactions` is their whole state. Not every change is an event
+    (`reactions.is_told`)."""
+
+    channel: ChannelName
+    epoch: str
+    offset: int
+    at: int
+    id: MessageId
+    reactions: Reactions
+
+
+@value
+class EventPublished:
+    """An application has published an event. It is no message: it is not edited, not counted as unread, and stands in
+    no page of history. `data` is any JSON value."""
+
+    channel: ChannelName
+    epoch: str
+    offset: int
+    at: int
+    name: str
+    author: Author
+    data: Any
+    key: str | None
+
+
+@value
 class UnknownEvent:
     """An entry of a kind that this version does not know: a newer version, which shares the log, has written it.
 
@@ -79,16 +109,20 @@ class UnknownEvent:
 
 
 MessageChange = MessageCreated | MessageEdited | MessageDeleted
-"""The events that an append writes: the last of a message is the message's state. Closed: match it exhaustively."""
+"""The changes of a message's content: the last of a message is its state, beside its reactions. Closed: match it
+exhaustively."""
 
 MessageEvent = MessageChange | MessageErased
+"""What a draft of a message becomes, and what is left of it. Closed: match it exhaustively."""
+
+LogEvent = MessageEvent | ReactionChanged | EventPublished
 """The events that clients are given. Closed: match it exhaustively."""
 
-Event = MessageEvent | UnknownEvent
+Event = LogEvent | UnknownEvent
 """An entry of a log. Closed: match it exhaustively."""
 
 
-def message_events(events: Iterable[Event]) -> tuple[MessageEvent, ...]:
+def log_events(events: Iterable[Event]) -> tuple[LogEvent, ...]:
     """Return the events that clients are given: all except those of an unknown kind."""
     return tuple([event for event in events if not isinstance(event, UnknownEvent)])
 

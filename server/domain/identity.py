@@ -29,6 +29,8 @@ class Action(StrEnum):
     SEND = "send"
     MODERATE = "moderate"
     EDIT_OTHERS = "edit_others"
+    REACT = "react"
+    PUBLISH = "publish"
 
 
 Grants = Mapping[str, frozenset[Action]]

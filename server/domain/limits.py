@@ -47,3 +47,9 @@ MAX_PAYLOAD = 65_536
 
 MAX_HEADER_BYTES = 16 * 1024
 """Bytes of a line of an HTTP request: a large token or a large cookie fits. nginx-sticky has the same bound."""
+
+TYPING_MS = 3_000
+"""A user's typing is told to a channel at most once in so many milliseconds."""
+
+TYPING_EXPIRES_MS = 8_000
+"""A client takes a user's typing to be over if it hears nothing more for so many milliseconds."""

@@ -12,6 +12,7 @@ from typing import Any, NewType
 
 from server.domain.channels import ChannelName
 from server.domain.identity import Author, UserId
+from server.domain.reactions import Reactions
 from server.domain.values import value
 
 MessageId = NewType("MessageId", str)
@@ -49,9 +50,20 @@ class Message:
     offset: int
     edited_by: Author | None = None
     """The moderator who made the last edit; None if the author did, or if there was none."""
+    mentions: tuple[UserId, ...] = ()
+    """The users that the author has named, or `EVERYBODY` alone. An edit does not change them."""
+    reactions: Reactions = ()
+    """The reactions at that moment. The event of a creation has none."""
     json: bytes | None = field(default=None, init=False, repr=False, compare=False)
     """The message as it is sent to clients, from the answer to its author until it is delivered; made, and forgotten,
     by server/wire/messages.py alone. It is no part of the value: a copy has none."""
+
+
+MAX_MENTIONS = 50
+"""Users that a message may name."""
+
+EVERYBODY = UserId("*")
+"""Named in the place of users: the message is for every reader of the channel."""
 
 
 @value

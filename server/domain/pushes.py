@@ -9,6 +9,7 @@ from server.domain.identity import SessionId, UserId
 from server.domain.messages import Position
 from server.domain.recovery import NotResumable
 from server.domain.rings import EncodedEvent
+from server.domain.signals import EventEmitted, ReadUpdated, TypingChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +69,6 @@ class Emitted:
     arguments: Sequence[object]
 
 
-ChannelPush = Emitted
-"""What is said to everybody in a channel beside the events of its log: ephemeral, so a slow reader goes without."""
+ChannelPush = Emitted | TypingChanged | ReadUpdated | EventEmitted
+"""What is said to everybody in a channel beside the events of its log: ephemeral, so a slow reader goes without.
+Closed: match it exhaustively."""

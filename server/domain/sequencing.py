@@ -5,7 +5,7 @@ Pure: no clock, no await, no logger. The hub asks, then acts.
 
 from collections.abc import Iterable
 
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageErased
+from server.domain.events import Event, EventPublished, MessageCreated, MessageEdited, UnknownEvent
 from server.domain.messages import Position
 from server.domain.values import value
 
@@ -49,10 +49,12 @@ def fingerprint(event: Event) -> Fingerprint:
             return event.at, event.message.id
         case MessageEdited():
             return event.at, event.message.id
-        case MessageDeleted() | MessageErased():
-            return event.at, event.id
-        case _:
+        case EventPublished():
+            return event.at, event.name
+        case UnknownEvent():
             return event.at, event.kind
+        case _:
+            return event.at, event.id
 
 
 class Sequencer:

@@ -1,7 +1,9 @@
 """Signals: what holds for a moment, and stands in no log (PROTOCOL.md, "Typing and reading")."""
 
+from typing import Any
+
 from server.domain.channels import ChannelName
-from server.domain.identity import UserId
+from server.domain.identity import Author, UserId
 from server.domain.values import value
 
 
@@ -32,5 +34,15 @@ class PresenceChanged:
     version: int
 
 
-Signal = TypingChanged | ReadUpdated | PresenceChanged
+@value
+class EventEmitted:
+    """An application's event that is in no log. `data` is any JSON value."""
+
+    channel: ChannelName
+    name: str
+    author: Author
+    data: Any
+
+
+Signal = TypingChanged | ReadUpdated | PresenceChanged | EventEmitted
 """Closed: match it exhaustively."""

@@ -8,7 +8,16 @@ from uuid import UUID, uuid5
 
 from server.domain.channels import ChannelName
 from server.domain.dispatching import covers, fits
-from server.domain.events import Event, MessageCreated, MessageDeleted, MessageEdited, MessageErased, UnknownEvent
+from server.domain.events import (
+    Event,
+    EventPublished,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    ReactionChanged,
+    UnknownEvent,
+)
 from server.domain.messages import Position
 from server.domain.recovery import NotResumable
 from server.domain.signing import SigningKey
@@ -143,6 +152,10 @@ def type_of(event: Event) -> WebhookType | None:
             return WebhookType.MESSAGE_EDITED if event.edited else WebhookType.MESSAGE_CREATED
         case MessageDeleted():
             return WebhookType.MESSAGE_DELETED
+        case ReactionChanged():
+            return WebhookType.REACTION_CHANGED
+        case EventPublished():
+            return WebhookType.EVENT_PUBLISHED
         case UnknownEvent():
             return None
         case _:

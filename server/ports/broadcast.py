@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageEvent
+from server.domain.events import Event, LogEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Broadcast(Protocol):
         """How many hints had no room, since the start. Promise 5."""
         ...
 
-    def publish(self, event: MessageEvent) -> Awaitable[None]:
+    def publish(self, event: LogEvent) -> Awaitable[None]:
         """Hint at an event that the log has. An adapter that never waits returns `PUBLISHED`. Promises 1, 4."""
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.domain.hooks import Hook
 from server.domain.outcomes import CloseReason, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
@@ -171,7 +171,7 @@ class MessageMetrics(Protocol):
 class ChannelMetrics(Protocol):
     """Events of hosted channels. The promises of `Metrics` hold."""
 
-    def ordered(self, event: MessageEvent) -> None:
+    def ordered(self, event: LogEvent) -> None:
         """The hub delivered an event in its order: once for each event and replica."""
         ...
 

@@ -1,10 +1,11 @@
 """Reaching the clients that are connected to this replica."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
 from server.domain.rings import EncodedEvent
@@ -25,12 +26,13 @@ class Transport(Protocol):
     7. Ephemeral: what is told to a channel is dropped, and counted, for a member that does not keep up.
     """
 
-    def deliver(self, event: MessageEvent) -> EncodedEvent:
+    def deliver(self, event: LogEvent) -> EncodedEvent:
         """Give the event to every session in its channel, and return it as it was encoded. Promises 1-4."""
         ...
 
-    def tell(self, channel: ChannelName, push: ChannelPush) -> None:
-        """Give something that is in no log to every session in the channel. Promises 1, 2, 4, 7."""
+    def tell(self, channel: ChannelName, push: ChannelPush, skip: Collection[SessionId] = ()) -> None:
+        """Give something that is in no log to every session in the channel, except those in `skip`. Promises 1, 2, 4,
+        7."""
         ...
 
     def push(self, session: SessionId, push: Push) -> None:

@@ -8,15 +8,19 @@ import orjson
 from server.domain.appending import Appended
 from server.domain.events import (
     Event,
+    EventPublished,
+    LogEvent,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessageErased,
     MessageEvent,
+    ReactionChanged,
     UnknownEvent,
 )
 from server.domain.identity import Author
 from server.domain.messages import Message, Position, Tombstone
+from server.domain.reactions import Reactions
 from server.domain.recovery import NotResumable
 from server.domain.rings import EncodedEvent
 from server.ports.message_log import Page
@@ -26,6 +30,8 @@ from server.wire.words import Json, ServerEvent, timestamp
 _CREATED = ServerEvent.MESSAGE_CREATED.value
 _EDITED = ServerEvent.MESSAGE_EDITED.value
 _DELETED = ServerEvent.MESSAGE_DELETED.value
+_REACTED = "reaction:changed"
+_PUBLISHED = "event:published"
 
 
 def message(value: Message | Tombstone) -> Json:
@@ -44,10 +50,16 @@ def message(value: Message | Tombstone) -> Json:
         "created_at": timestamp(value.created_at),
         "edited_at": None if value.edited_at is None else timestamp(value.edited_at),
         "version": value.version,
-        "reactions": {},
+        "mentions": value.mentions,
+        "reactions": reactions(value.reactions),
         "offset": value.offset,
     }
     return body if value.edited_by is None else body | {"edited_by": author(value.edited_by)}
+
+
+def reactions(value: Reactions) -> Json:
+    """The reactions to a message, by emoji."""
+    return {each.emoji: {"count": each.count, "users": each.users} for each in value}
 
 
 def author(value: Author) -> Json:
@@ -95,11 +107,21 @@ def encode(event: Event) -> EncodedEvent:
         case MessageDeleted():
             gone = orjson.dumps(subject(event))
             return EncodedEvent(event.offset, _DELETED, _body(event, gone), event.id, deletes=True)
+        case ReactionChanged():
+            body = _place(event) | {"id": event.id, "reactions": reactions(event.reactions)}
+            return EncodedEvent(event.offset, _REACTED, _compact(body), None, deletes=False)
+        case EventPublished():
+            content = {"name": event.name, "author": author(event.author), "data": event.data, "key": event.key}
+            return EncodedEvent(event.offset, _PUBLISHED, _compact(_place(event) | content), None, deletes=False)
         case UnknownEvent():
             return EncodedEvent(event.offset, "", b"", None, deletes=False)
 
 
-def _body(event: MessageEvent, subject: bytes) -> bytes:
+def _place(event: LogEvent) -> Json:
+    return {"channel": event.channel, "epoch": event.epoch, "offset": event.offset, "at": timestamp(event.at)}
+
+
+def _body(event: LogEvent, subject: bytes) -> bytes:
     """Return the JSON of an event with the JSON of its message. It takes the memory of its bytes alone (`_compact`)."""
     return b'{"channel":%b,"epoch":%b,"offset":%d,"at":"%b","message":%b}' % (
         orjson.dumps(event.channel),

@@ -1,11 +1,23 @@
 """Pushes to a session as JSON."""
 
+from collections.abc import Sequence
+
 from server.domain import limits
 from server.domain.errors import MaruError
 from server.domain.limits import MAX_PAYLOAD
-from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
+from server.domain.pushes import (
+    ChannelPush,
+    ChannelRemoved,
+    ChannelResumed,
+    Emitted,
+    Push,
+    SessionDraining,
+    SessionExpiring,
+    SessionReady,
+)
 from server.domain.recovery import REPLAY_LIMIT
-from server.wire.messages import replayed
+from server.domain.signals import EventEmitted, ReadUpdated, TypingChanged
+from server.wire.messages import author, replayed
 from server.wire.words import Json, ServerEvent, timestamp
 
 
@@ -26,6 +38,20 @@ def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
         case SessionDraining(reconnect_in_ms, deadline_ms):
             body = {"reconnect_in_ms": reconnect_in_ms, "deadline_ms": deadline_ms}
             return ServerEvent.SESSION_DRAINING, body
+
+
+def told(value: ChannelPush) -> tuple[str, Sequence[object]]:
+    """Return the name and the arguments of what is said to a channel."""
+    match value:
+        case Emitted(name, arguments):
+            return name, arguments
+        case TypingChanged(channel, user, typing):
+            body: Json = {"channel": channel, "user": user, "typing": typing, "expires_in_ms": limits.TYPING_EXPIRES_MS}
+            return "typing:changed", [body]
+        case ReadUpdated(channel, user, offset):
+            return "read:updated", [{"channel": channel, "user": user, "offset": offset}]
+        case EventEmitted(channel, name, by, data):
+            return "event:published", [{"channel": channel, "name": name, "author": author(by), "data": data}]
 
 
 def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, version: str) -> Json:

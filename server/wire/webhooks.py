@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import orjson
 
 from server.domain.dispatching import DeadLetter, Replayed
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.domain.messages import Position
 from server.domain.webhooks import ChannelGap, WebhookType, type_of
 from server.wire.messages import encode
 from server.wire.words import Json, timestamp
 
 
-def notice(event: MessageEvent | ChannelGap) -> bytes:
+def notice(event: LogEvent | ChannelGap) -> bytes:
     """An event as the body of a request. `data` is the event as clients are given it."""
     if isinstance(event, ChannelGap):
         return _object(WebhookType.CHANNEL_GAP, event.at, orjson.dumps(_gap(event)))

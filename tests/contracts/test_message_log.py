@@ -12,11 +12,11 @@ from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
 from server.domain.errors import MaruError, NotFound
 from server.domain.events import (
     Event,
+    LogEvent,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessageErased,
-    MessageEvent,
     erased,
     without_deleted,
 )
@@ -42,7 +42,7 @@ def deletion(number: int, channel: ChannelName) -> Deletion:
     return Deletion(channel, some_id(number), at=NOW_MS + 20_000 + number)
 
 
-async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[MessageEvent]:
+async def fill(log: MessageLog, channel: ChannelName, upto: int) -> list[LogEvent]:
     """Append messages 1 .. upto to the empty channel."""
     return [(await log.append(new_message(number, channel))).event for number in range(1, upto + 1)]
 

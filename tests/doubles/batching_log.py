@@ -10,7 +10,7 @@ from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
 from server.domain.errors import Overloaded, Unavailable
-from server.domain.events import Event, MessageEvent
+from server.domain.events import Event, LogEvent
 from server.domain.messages import Message, MessageId, Tombstone
 from server.ports.message_log import Done, MessageLog, Page, Replay
 
@@ -34,7 +34,7 @@ class BatchingLog(MessageLog):
         self._keeps_order = keeps_order
         self._waiting: deque[_Waiting] = deque()
         self._begun: list[_Waiting] = []
-        self.written: list[MessageEvent] = []
+        self.written: list[LogEvent] = []
         self.full = self.crowded_now = False
 
     def __len__(self) -> int:

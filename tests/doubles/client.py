@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from server.application.channels.resuming import Joined
 from server.domain.events import (
     Event,
+    LogEvent,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
-    MessageEvent,
     erased,
-    message_events,
+    log_events,
 )
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
@@ -97,7 +97,7 @@ class Follower:
         self.position = resumed.position
 
     def _live(self, event: object) -> None:
-        assert isinstance(event, MessageEvent)
+        assert isinstance(event, LogEvent)
         assert self.position is not None, f"offset {event.offset} came to one who is not in the channel"
         assert event.epoch == self.position.epoch
         [written] = self._known_between(self.position, event.offset)
@@ -118,7 +118,7 @@ class Follower:
             self._check_replay(events, self._known_between(start, position.offset))
         self.position = position
 
-    def _check_replay(self, given: Sequence[EncodedEvent], known: Sequence[MessageEvent]) -> None:
+    def _check_replay(self, given: Sequence[EncodedEvent], known: Sequence[LogEvent]) -> None:
         """Assert that a replay is exactly the known events, without the text of the messages that are deleted in it; a
         message that is deleted later may have lost its text already."""
         assert len(given) == len(known), "not exactly the events that were asked for"
@@ -130,12 +130,12 @@ class Follower:
             else:
                 assert one == erase(whole) or (one == whole and whole.message not in deleted)
 
-    def _known_between(self, after: Position, upto: int) -> list[MessageEvent]:
+    def _known_between(self, after: Position, upto: int) -> list[LogEvent]:
         """The events that a client is given of the log's entries after a position, up to an offset."""
         entries = (self._truth[after.epoch, offset] for offset in range(after.offset + 1, upto + 1))
-        return [*message_events(entries)]
+        return [*log_events(entries)]
 
-    def _is(self, event: MessageEvent, written: MessageEvent) -> bool:
+    def _is(self, event: LogEvent, written: LogEvent) -> bool:
         if isinstance(written, MessageCreated | MessageEdited) and written.message.id in self._deleted:
             return event in (written, erased(written))
         return event == written

@@ -2,7 +2,7 @@
 
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.domain.hooks import AskOutcome, Hook
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
@@ -54,7 +54,7 @@ class RecordingMetrics(Metrics):
     def appended(self, seconds: float) -> None:
         self.told.append(("appended", seconds))
 
-    def ordered(self, event: MessageEvent) -> None:
+    def ordered(self, event: LogEvent) -> None:
         self.told.append(("ordered", event))
 
     def published_to_written(self, seconds: float) -> None:

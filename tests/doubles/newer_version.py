@@ -15,7 +15,7 @@ from server.domain.channels import ChannelName
 from server.domain.events import UnknownEvent
 from tests.harness.seal import SEAL
 
-KIND = "reacted"
+KIND = "pinned"
 
 ENTRY = f"{KIND} {{at}} {{at}} 👍 x"
 """Of a stream in Redis."""

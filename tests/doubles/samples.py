@@ -6,7 +6,7 @@ from random import Random
 from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
-from server.domain.events import Event, MessageCreated, MessageEvent, UnknownEvent
+from server.domain.events import Event, LogEvent, MessageCreated, UnknownEvent
 from server.domain.identity import Action, Author, CompiledGrants, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id
 from server.domain.rings import RINGS_BYTES, EncodedEvent, Rings
@@ -63,10 +63,10 @@ def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> Messa
 
 def unknown(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> UnknownEvent:
     """The entry of an unknown kind at this offset."""
-    return UnknownEvent(channel, epoch, offset, NOW_MS + offset, "reacted")
+    return UnknownEvent(channel, epoch, offset, NOW_MS + offset, "pinned")
 
 
-def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[MessageEvent, ...]:
+def event_range(after: int, upto: int, epoch: str = "one", channel: ChannelName = ROOM) -> tuple[LogEvent, ...]:
     """The creations at the offsets after + 1 .. upto."""
     return tuple(event(offset, epoch, channel) for offset in range(after + 1, upto + 1))
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
-from server.domain.events import Event, MessageEvent
+from server.domain.events import Event, LogEvent
 from server.domain.identity import SessionId
 from server.domain.pushes import ChannelPush, Push
 from server.domain.rings import EncodedEvent
@@ -49,7 +49,7 @@ class RecordingTransport(Transport, Membership):
                 self._changed.clear()
                 await self._changed.wait()
 
-    def deliver(self, event: MessageEvent) -> EncodedEvent:
+    def deliver(self, event: LogEvent) -> EncodedEvent:
         if event == self.poison:
             raise ValueError("this event can't be encoded")
         for session in self._members.get(event.channel, {}):
@@ -57,9 +57,10 @@ class RecordingTransport(Transport, Membership):
         self._changed.set()
         return encode(event)
 
-    def tell(self, channel: ChannelName, push: ChannelPush) -> None:
+    def tell(self, channel: ChannelName, push: ChannelPush, skip: Collection[SessionId] = ()) -> None:
         for session in self._members.get(channel, {}):
-            self._inboxes[session].append(push)
+            if session not in skip:
+                self._inboxes[session].append(push)
         self._changed.set()
 
     def push(self, session: SessionId, push: Push) -> None:

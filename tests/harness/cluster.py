@@ -14,7 +14,7 @@ from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
 from server.domain.errors import Unavailable
-from server.domain.events import Event, MessageEvent
+from server.domain.events import Event, LogEvent
 from server.domain.identity import Author, UserId
 from server.domain.messages import ID_RANDOM_BYTES, message_id
 from tests.harness.nginx import Method, NginxProcess
@@ -85,7 +85,7 @@ class Cluster:
                 if len(found) >= replay.head.offset:
                     return found
 
-    async def write(self, channel: str, count: int) -> list[MessageEvent]:
+    async def write(self, channel: str, count: int) -> list[LogEvent]:
         """Write messages as a publisher does that dies before it publishes a hint."""
         async with self.log() as log:
             return [(await log.append(ghost_message(channel, f"unheard {number}"))).event for number in range(count)]

@@ -6,13 +6,13 @@ from server.adapters.redis import keys
 from server.adapters.redis.hints import encode_hint, sealed
 from server.adapters.redis.seal import Seal
 from server.bootstrap.cluster import hint_secret
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.settings.model import Settings
 from tests.harness.server import SECRET
 
 SEAL = Seal(hint_secret(Settings(_env_file=None, jwt_secret=SecretStr(SECRET))))
 
 
-def hint_at(event: MessageEvent) -> bytes:
+def hint_at(event: LogEvent) -> bytes:
     """Return the hint at an event, sealed."""
     return sealed(encode_hint(event), keys.topic(event.channel), SEAL)

@@ -16,7 +16,7 @@ from server.adapters.redis import keys
 from server.adapters.redis.hints import encode_hint, sealed
 from server.domain.appending import created
 from server.domain.channels import ChannelName
-from server.domain.events import MessageDeleted, MessageEdited, MessageErased, MessageEvent
+from server.domain.events import LogEvent, MessageDeleted, MessageEdited, MessageErased
 from server.domain.messages import Position
 from tests.clients.raw import RawSocket
 from tests.doubles.samples import NOW_MS, event, new_message
@@ -214,7 +214,7 @@ async def test_no_field_of_a_hint_ends_a_process(foreign: Scene) -> None:
     version may seal it: each that is refused is counted, and the channel goes on."""
     message = new_message(1, ROOM, key="k")
     place = Position("forged", 1)
-    events: list[MessageEvent] = [
+    events: list[LogEvent] = [
         created(message, place),
         MessageEdited(ROOM, "forged", 2, message.at, replace(created(message, place).message, data={"a": {"b": 1}})),
         MessageDeleted(ROOM, "forged", 3, message.at, message.id),

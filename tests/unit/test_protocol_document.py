@@ -16,7 +16,7 @@ from server.adapters.tokens import jwt_verifier
 from server.application import commands, deadline
 from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits
-from server.domain.events import MessageDeleted, MessageEdited, MessageEvent
+from server.domain.events import LogEvent, MessageDeleted, MessageEdited
 from server.domain.hooks import Hook, HookFailure
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
@@ -250,13 +250,13 @@ def test_the_table_of_libraries_is_whole() -> None:
 # Examples, against the shapes of the code
 
 
-def deleted(offset: int) -> MessageEvent:
+def deleted(offset: int) -> LogEvent:
     """A deletion."""
     gone = event(offset)
     return MessageDeleted(gone.channel, gone.epoch, gone.offset, gone.at, gone.message.id)
 
 
-def edited(offset: int) -> MessageEvent:
+def edited(offset: int) -> LogEvent:
     """An edit."""
     new = event(offset)
     return MessageEdited(new.channel, new.epoch, new.offset, new.at, new.message)
@@ -267,7 +267,7 @@ def resumed(reason: NotResumable | None) -> Push:
     return ChannelResumed(event(1).channel, Position("one", 1), reason, () if reason else encoded([event(1)]))
 
 
-def log_event(value: MessageEvent) -> tuple[str, dict[str, Any]]:
+def log_event(value: LogEvent) -> tuple[str, dict[str, Any]]:
     """The name and the body of an event."""
     encoded = messages.encode(value)
     return encoded.name, orjson.loads(encoded.json)

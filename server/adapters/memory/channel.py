@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from server.domain.events import (
     Event,
+    LogEvent,
     MessageChange,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
-    MessageEvent,
     erased,
     state_after,
 )
@@ -51,7 +51,7 @@ class Channel:
     def next(self) -> Position:
         return Position(self.epoch, self.floor + len(self.events) + 1)
 
-    def add(self, event: MessageEvent, now: int) -> None:
+    def add(self, event: LogEvent, now: int) -> None:
         self.events.append(event)
         self.written.append(now)
         if isinstance(event, MessageCreated):

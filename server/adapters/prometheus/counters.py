@@ -10,7 +10,7 @@ from itertools import accumulate
 from math import inf
 
 from server.domain.errors import TABLE, Internal, RateLimited, TokenExpired, TokenRevoked, Unauthenticated
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageErased, MessageEvent
+from server.domain.events import LogEvent, MessageCreated, MessageDeleted, MessageEdited, MessageErased
 from server.domain.hooks import AskOutcome, Hook
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.rates import SCOPES
@@ -37,7 +37,7 @@ UNKNOWN = "unknown"
 RECOVERED = "recovered"
 """The result of a resume that was given all events that it missed."""
 
-EVENTS: Mapping[type[MessageEvent], str] = {
+EVENTS: Mapping[type[LogEvent], str] = {
     MessageCreated: "message:created",
     MessageEdited: "message:edited",
     MessageDeleted: "message:deleted",
@@ -172,7 +172,7 @@ class Counters(Metrics):
     def published_to_written(self, seconds: float) -> None:
         self.write_times.add(seconds)
 
-    def ordered(self, event: MessageEvent) -> None:
+    def ordered(self, event: LogEvent) -> None:
         name = EVENTS.get(type(event))
         if name is None:
             if isinstance(event, MessageErased):  # counted as the event that stood in its place

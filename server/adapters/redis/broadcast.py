@@ -16,7 +16,7 @@ from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.refusals import Refusals
 from server.adapters.redis.seal import Seal
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageEvent
+from server.domain.events import Event, LogEvent
 from server.ports.broadcast import Broadcast, Hint
 
 MAX_PROBLEM_CHARS = 200
@@ -46,7 +46,7 @@ class RedisBroadcast(Broadcast):
         """How many hints were not believed."""
         return self._refusals.count
 
-    async def publish(self, event: MessageEvent) -> None:
+    async def publish(self, event: LogEvent) -> None:
         """Publish behind everything published before. Promises 1, 4."""
         topic = self._bus.topic(event.channel)
         await self._bus.publish(topic, sealed(encode_hint(event), topic, self._seal))

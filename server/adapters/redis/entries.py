@@ -5,6 +5,10 @@
               e AT WRITTEN OFFSET CREATED_AT VERSION BEFORE CONTENT   an edit, with the message's whole new state
               d AT WRITTEN ID [BY]                              a deletion
               x AT WRITTEN OFFSET WAS ID                        in the place of an edit (WAS is 1) or a creation
+              r AT WRITTEN JSON                                 reactions: a list of the message's id, and of the
+                                                                emojis (codec.py)
+              p AT WRITTEN JSON                                 an event of an application: a list of its name, its
+                                                                author's id and name, its data, its key
     state     as the event that made it, but                    of a message in its current state
               d OFFSET AT [BY]                                  of the deletion
     CONTENT   HEAD_BYTES DATA_BYTES BY_BYTES HEAD DATA BY TEXT  without a space after the third number's
@@ -23,16 +27,18 @@ from typing import Any
 
 import orjson
 
-from server.adapters.codec import MAX_TIME_MS, DecodeError
+from server.adapters.codec import MAX_TIME_MS, DecodeError, decode_reactions, encode_reactions
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
 from server.domain.events import (
     Event,
+    EventPublished,
+    LogEvent,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessageErased,
-    MessageEvent,
+    ReactionChanged,
     UnknownEvent,
 )
 from server.domain.identity import Author, UserId
@@ -54,7 +60,7 @@ def encode_content(draft: NewMessage) -> bytes:
     return _content(draft)
 
 
-def encode_entry(event: MessageEvent) -> bytes:
+def encode_entry(event: LogEvent) -> bytes:
     """Return the entry of an event, written when it was made."""
     match event:
         case MessageCreated() | MessageEdited():
@@ -66,6 +72,13 @@ def encode_entry(event: MessageEvent) -> bytes:
         case MessageErased():
             was = "1" if event.edited else event.author or "0"
             return b"x %d %d %d %b %b" % (event.at, event.at, event.created_offset, was.encode(), event.id.encode())
+        case ReactionChanged():
+            reacted = orjson.dumps([event.id, encode_reactions(event.reactions)])
+            return b"r %d %d %b" % (event.at, event.at, reacted)
+        case EventPublished():
+            author = event.author
+            content = orjson.dumps([event.name, author.id, author.name, event.data, event.key])
+            return b"p %d %d %b" % (event.at, event.at, content)
 
 
 def encode_data(data: Any) -> bytes:
@@ -116,6 +129,14 @@ def decode_entry(channel: ChannelName, epoch: str, offset: int, packed: bytes) -
                 _, _, _, created_offset, was, id = words
                 place, author = _offset(created_offset), _author_digest(was)
                 return MessageErased(channel, epoch, offset, at, MessageId(id.decode()), place, was == b"1", author)
+            case b"r":
+                id, reactions = orjson.loads(packed.split(b" ", 3)[3])
+                return ReactionChanged(channel, epoch, offset, at, MessageId(_text(id)), decode_reactions(reactions))
+            case b"p":
+                name, user, user_name, data, key = orjson.loads(packed.split(b" ", 3)[3])
+                publisher = _author(user, user_name)
+                key = None if key is None else _text(key)
+                return EventPublished(channel, epoch, offset, at, _text(name), publisher, data, key)
             case kind:
                 if not _KIND.fullmatch(kind):
                     raise ValueError("the kind is no word")

@@ -8,7 +8,7 @@ from server.adapters.codec import DecodeError
 from server.adapters.redis.entries import decode_entry, encode_entry
 from server.adapters.redis.seal import SEAL_CHARS, Seal
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageCreated, MessageEdited, MessageEvent
+from server.domain.events import Event, LogEvent, MessageCreated, MessageEdited
 from server.domain.limits import MAX_DATA_DEPTH, MAX_EPOCH_CHARS, MAX_OFFSET
 from server.domain.nesting import is_deeper
 
@@ -16,7 +16,7 @@ MAX_BYTES = 256 * 1024
 """Of a hint; the largest message takes less, however it is escaped."""
 
 
-def encode_hint(event: MessageEvent) -> bytes:
+def encode_hint(event: LogEvent) -> bytes:
     """Return the hint at an event, without a seal."""
     return b"%b %d %b" % (event.epoch.encode(), event.offset, encode_entry(event))
 

@@ -18,7 +18,7 @@ from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
 from server.domain.errors import MaruError, Overloaded, RateLimited, Unavailable
-from server.domain.events import MessageCreated, MessageEvent
+from server.domain.events import LogEvent, MessageCreated
 from server.domain.hooks import Hook
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
 from server.domain.messages import Message, MessageId, Tombstone
@@ -229,7 +229,7 @@ class Publisher:
         if self._fresh is not None and isinstance(event, MessageCreated) and not appended.duplicate:
             self._fresh.made(event.message.author.id)
 
-    def hint_late(self, event: MessageEvent) -> None:
+    def hint_late(self, event: LogEvent) -> None:
         """Hint at an event whose sender has given up."""
         self.keep(asyncio.ensure_future(self._hint(event)))
 
@@ -238,6 +238,6 @@ class Publisher:
         self._hinting.add(hinting)
         hinting.add_done_callback(self._hinting.discard)
 
-    async def _hint(self, event: MessageEvent) -> None:
+    async def _hint(self, event: LogEvent) -> None:
         with contextlib.suppress(MaruError):  # the sender tries again, and hubs find a lost hint by comparing
             await self.broadcast.publish(event)

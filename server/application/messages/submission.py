@@ -9,7 +9,7 @@ from server.application.deadline import COMMAND_DEADLINE_S, Watch
 from server.domain.appending import Appended
 from server.domain.drafts import Sender
 from server.domain.errors import Unavailable
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.ports.broadcast import PUBLISHED, Broadcast
 from server.ports.message_log import Done
 from server.ports.metrics import MessageMetrics
@@ -28,7 +28,7 @@ class Office(Protocol):
     def wrote_first(self, appended: Appended) -> None:
         """Take note of the first event of a channel."""
 
-    def hint_late(self, event: MessageEvent) -> None:
+    def hint_late(self, event: LogEvent) -> None:
         """Hint at an event whose sender has been told that its message may be lost."""
 
 

@@ -1,12 +1,12 @@
 """The `Transport` port over Socket.IO: encode once, frame once, give the same bytes to every member."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, RateLimited
-from server.domain.events import MessageEvent
+from server.domain.events import LogEvent
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
 from server.domain.pushes import ChannelPush, Push
@@ -40,7 +40,7 @@ class SocketTransport(Transport):
         self._now_s = now_s
         self._unwritten: list[int] = []  # when the events of this turn were published
 
-    def deliver(self, event: MessageEvent) -> EncodedEvent:
+    def deliver(self, event: LogEvent) -> EncodedEvent:
         """Give the event to every session in its channel, and return it as it was encoded. Promises 1-4."""
         channel, encoded = event.channel, messages.encode(event)
         members = self._rooms.audience(channel)
@@ -55,13 +55,19 @@ class SocketTransport(Transport):
             self._unwritten.append(event.at)
         return encoded
 
-    def tell(self, channel: ChannelName, push: ChannelPush) -> None:
-        """Give something that is in no log to every session in the channel. Promises 1, 2, 4, 7."""
-        if self._rooms.has_members(channel):
-            frame = packet_frames.event(push.name, *push.arguments)
-            self._outbox.write_all(
-                ("ephemeral", channel), frame, partial(self._rooms.audience, channel), ephemeral=True
-            )
+    def tell(self, channel: ChannelName, push: ChannelPush, skip: Collection[SessionId] = ()) -> None:
+        """Give something that is in no log to every session in the channel, except those in `skip`. Promises 1, 2, 4,
+        7."""
+        if not self._rooms.has_members(channel):
+            return
+        name, arguments = pushes.told(push)
+        frame, skipped = packet_frames.event(name, *arguments), frozenset(skip)
+        if skipped:
+            audience = partial(self._rooms.audience_without, channel, skipped)
+            self._outbox.write_all(("ephemeral", channel, skipped), frame, audience, ephemeral=True)
+        else:
+            audience = partial(self._rooms.audience, channel)
+            self._outbox.write_all(("ephemeral", channel), frame, audience, ephemeral=True)
 
     def push(self, session: SessionId, push: Push) -> None:
         """Give something to a session. Promises 1-4."""

@@ -55,6 +55,10 @@ class Rooms(socketio.AsyncManager, Membership):
         """The members' writers: a view, which follows who enters and leaves."""
         return self._members.get(channel, _NOBODY).values()
 
+    def audience_without(self, channel: ChannelName, skip: Collection[SessionId]) -> Collection[Writer]:
+        """The writers of the members that are not in `skip`."""
+        return [writer for member, writer in self._members.get(channel, _NOBODY).items() if member not in skip]
+
     # The port
 
     def enter(self, session: SessionId, channel: ChannelName) -> None:

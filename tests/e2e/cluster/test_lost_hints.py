@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.adapters.redis import keys
-from server.domain.events import MessageCreated, MessageEvent
+from server.domain.events import LogEvent, MessageCreated
 from server.domain.messages import MessageId
 from tests.clients.group import Group
 from tests.e2e.cluster.gathering import check, gather
@@ -30,14 +30,14 @@ INVENTED = 1_000
 Figure = Callable[[str], None]
 
 
-async def hint(cluster: Cluster, events: list[MessageEvent]) -> None:
+async def hint(cluster: Cluster, events: list[LogEvent]) -> None:
     """Tell the replicas, in this order."""
     async with cluster.redis.client() as client:
         for event in events:
             await client.publish(keys.topic(event.channel), hint_at(event))
 
 
-def invented(event: MessageEvent) -> list[MessageEvent]:
+def invented(event: LogEvent) -> list[LogEvent]:
     """Two events that no log holds: one far ahead of this one, one of another epoch."""
     assert isinstance(event, MessageCreated)
     offset = event.offset + INVENTED
@@ -45,7 +45,7 @@ def invented(event: MessageEvent) -> list[MessageEvent]:
     return [ahead, replace(ahead, epoch="another")]
 
 
-async def heard_by_all(group: Group, events: list[MessageEvent], timeout: float) -> None:
+async def heard_by_all(group: Group, events: list[LogEvent], timeout: float) -> None:
     """Wait until every member has been told of each event."""
     for event in events:
         for client in group.members.values():
@@ -74,7 +74,7 @@ async def test_hints_in_chaos(tmp_path: Path, figure: Figure) -> None:
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster(tmp_path))
         group = await gather(stack, cluster, CHANNELS)
-        past: list[MessageEvent] = []
+        past: list[LogEvent] = []
         told = 0
         async with group.talking(RATE):
             for _ in range(BURSTS):

@@ -11,7 +11,7 @@ from server.adapters.redis.hints import cut_seal, decode_hint, encode_hint, seal
 from server.adapters.redis.own import OWN_LIMIT, OwnEvents
 from server.adapters.redis.seal import SEAL_CHARS, Seal
 from server.domain.channels import ChannelName
-from server.domain.events import MessageCreated, MessageDeleted, MessageEdited, MessageEvent, erased
+from server.domain.events import LogEvent, MessageCreated, MessageDeleted, MessageEdited, erased
 from server.domain.identity import Author, UserId
 from tests.doubles.samples import NOW_MS, ROOM, event, some_id
 
@@ -24,7 +24,7 @@ data = st.none() | st.dictionaries(texts, st.none() | st.integers(-9, 9) | texts
 
 
 @st.composite
-def events(draw: st.DrawFn) -> MessageEvent:
+def events(draw: st.DrawFn) -> LogEvent:
     """Events of every kind."""
     by = draw(st.none() | st.just(MODERATOR))
     reply_to, key = draw(st.none() | st.just(some_id(9))), draw(st.none() | texts)
@@ -33,18 +33,18 @@ def events(draw: st.DrawFn) -> MessageEvent:
     created = MessageCreated(ROOM, "epoch", 1, first.created_at, first)
     edited = MessageEdited(ROOM, "epoch", 2, NOW_MS + 7, second)
     deleted = MessageDeleted(ROOM, "epoch", 3, NOW_MS, first.id, by)
-    every: list[MessageEvent] = [created, edited, deleted, erased(created), erased(edited)]
+    every: list[LogEvent] = [created, edited, deleted, erased(created), erased(edited)]
     return draw(st.sampled_from(every))
 
 
 @given(event=events())
-def test_an_event_comes_back_from_its_hint(event: MessageEvent) -> None:
+def test_an_event_comes_back_from_its_hint(event: LogEvent) -> None:
     """With every character that texts and data may hold."""
     assert decode_hint(ROOM, encode_hint(event)) == event
 
 
 @given(event=events())
-def test_the_seal_of_a_hint_is_cut_off_and_fits(event: MessageEvent) -> None:
+def test_the_seal_of_a_hint_is_cut_off_and_fits(event: LogEvent) -> None:
     """Whatever the hint holds; it fits that very hint, on that topic, under that secret."""
     hint = encode_hint(event)
     payload = sealed(hint, TOPIC, SEAL)

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from server.domain.identity import UserId
-from server.domain.signals import PresenceChanged, ReadUpdated, Signal, TypingChanged
+from server.domain.signals import EventEmitted, PresenceChanged, ReadUpdated, Signal, TypingChanged
 from tests.doubles.samples import ROOM
 
 
@@ -16,4 +16,4 @@ def test_signals_are_values() -> None:
 
 def test_the_set_is_closed() -> None:
     """A further kind is a change of every match."""
-    assert get_args(Signal) == (TypingChanged, ReadUpdated, PresenceChanged)
+    assert get_args(Signal) == (TypingChanged, ReadUpdated, PresenceChanged, EventEmitted)

@@ -13,16 +13,20 @@ from server.domain.drafts import Revision
 from server.domain.errors import TABLE, BadRequest, Internal, MaruError, PermissionDenied, RateLimited, TokenExpired
 from server.domain.events import (
     Event,
+    EventPublished,
+    LogEvent,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessageEvent,
+    ReactionChanged,
     UnknownEvent,
     erased,
 )
 from server.domain.identity import Author, SessionId, UserId
 from server.domain.messages import Position, Tombstone
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
+from server.domain.reactions import Reacted
 from server.domain.recovery import NotResumable
 from server.ports.message_log import Page
 from server.wire import errors, messages, pushes, words
@@ -43,6 +47,7 @@ MESSAGE: dict[str, Any] = {
     "created_at": AT,
     "edited_at": None,
     "version": 1,
+    "mentions": [],
     "reactions": {},
     "offset": 1,
 }
@@ -130,6 +135,31 @@ PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
 }
 
 
+REACTIONS = (Reacted("👍", 12, (UserId("bob"), UserId("ann"))), Reacted("+1", 1, (UserId("bob"),)))
+OTHERS: list[tuple[LogEvent, dict[str, Any]]] = [
+    (
+        ReactionChanged(ROOM, "one", 1, NOW_MS + 1, some_id(1), REACTIONS),
+        PLACE
+        | {
+            "id": some_id(1),
+            "reactions": {"👍": {"count": 12, "users": ["bob", "ann"]}, "+1": {"count": 1, "users": ["bob"]}},
+        },
+    ),
+    (
+        EventPublished(ROOM, "one", 1, NOW_MS + 1, "order.paid", Author(UserId("shop"), None), [1, None], "k"),
+        PLACE | {"name": "order.paid", "author": {"id": "shop", "name": None}, "data": [1, None], "key": "k"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("value", "body"), OTHERS, ids=["reaction:changed", "event:published"])
+def test_events_beside_messages(value: LogEvent, body: dict[str, Any], request: pytest.FixtureRequest) -> None:
+    """They carry their position, and no text that a deletion would have to take away."""
+    said = messages.encode(value)
+    assert (said.name, said.offset, said.message) == (request.node.callspec.id, value.offset, None)
+    assert said.json == orjson.dumps(body)
+
+
 @pytest.mark.parametrize(("value", "body"), LOG_EVENTS.values(), ids=LOG_EVENTS)
 def test_log_events(value: MessageEvent, body: dict[str, Any], request: pytest.FixtureRequest) -> None:
     """A log event carries its position and the message's state, byte for byte as the whole encoded at once."""
@@ -191,8 +221,9 @@ def test_the_json_of_a_message_is_no_part_of_it() -> None:
 
 def test_every_event_that_clients_are_given_has_a_name() -> None:
     """And no other: an event of an unknown kind can't be put on the wire, says the type checker."""
-    assert {type(value) for value, _ in LOG_EVENTS.values()} == set(get_args(MessageEvent))
-    assert set(get_args(Event)) - set(get_args(MessageEvent)) == {UnknownEvent}
+    told = {type(value) for value in [value for value, _ in LOG_EVENTS.values()] + [value for value, _ in OTHERS]}
+    assert told == set(get_args(LogEvent))
+    assert set(get_args(Event)) - set(get_args(LogEvent)) == {UnknownEvent}
 
 
 @pytest.mark.parametrize(("push", "name", "body"), PUSHES.values(), ids=PUSHES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from server.application.outside.webhooks.steps import Encode, PassOver, Step, Tell, TellOfGap, events_to_read, next_step
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter, Debt
-from server.domain.events import message_events
+from server.domain.events import log_events
 from server.domain.messages import Position
 from server.domain.webhooks import Answer, Endpoint, gap_id, request_id
 from server.ports.message_log import MessageLog
@@ -93,7 +93,7 @@ class Courier:
         if kept.head.epoch != letter.epoch or behind >= letter.last:
             return None
         replay = await self._log.read(letter.channel, behind, letter.last - behind)
-        wanted = [event for event in message_events(replay.events) if self.endpoint.wants(event)]
+        wanted = [event for event in log_events(replay.events) if self.endpoint.wants(event)]
         if not wanted:
             return None
         bodies = [self._bodies.notice(event) for event in wanted]

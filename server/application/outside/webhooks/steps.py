@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from server.domain.dispatching import Debt
-from server.domain.events import Event, MessageEvent, UnknownEvent
+from server.domain.events import Event, LogEvent, UnknownEvent
 from server.domain.messages import Position
 from server.domain.recovery import NotResumable
 from server.domain.values import value
 from server.domain.webhooks import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, ChannelGap, Endpoint
 from server.ports.message_log import Replay
 
-Encode = Callable[[MessageEvent | ChannelGap], bytes]
+Encode = Callable[[LogEvent | ChannelGap], bytes]
 """Encode an event as the JSON object that stands in a request."""
 
 
@@ -28,7 +28,7 @@ class Tell:
     first: int
     last: int
     to: Position
-    events: Sequence[MessageEvent]
+    events: Sequence[LogEvent]
     bodies: Sequence[bytes]
 
 
@@ -68,7 +68,7 @@ def next_step(endpoint: Endpoint, debt: Debt, replay: Replay, until: int | None,
 
 
 def _tell(endpoint: Endpoint, events: Sequence[Event], until: int | None, encode: Encode) -> Step:
-    told, bodies, size = list[MessageEvent](), list[bytes](), 0
+    told, bodies, size = list[LogEvent](), list[bytes](), 0
     to = events[-1].offset
     for event in events:
         if isinstance(event, UnknownEvent) or not endpoint.wants(event):

@@ -9,7 +9,7 @@ import pytest
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.repair import GAP_S
 from server.application.channels.resuming import Joined
-from server.domain.events import Event, MessageEvent, UnknownEvent, message_events
+from server.domain.events import Event, LogEvent, UnknownEvent, log_events
 from server.domain.identity import SessionId
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
@@ -78,7 +78,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 def offsets(events: Sequence[object]) -> list[int]:
     """What a test compares; whatever is no event that a client may be given, fails."""
-    given = [event for event in events if isinstance(event, MessageEvent | EncodedEvent)]
+    given = [event for event in events if isinstance(event, LogEvent | EncodedEvent)]
     assert len(given) == len(events)
     assert all(event.name for event in given if isinstance(event, EncodedEvent))
     return [event.offset for event in given]
@@ -145,9 +145,7 @@ async def test_a_resume_across_it_recovers(scene: Scene) -> None:
     """From a replica that does not host the channel yet, too; and then live events follow."""
     written = await scene.write("m?m?")
     await scene.replica.subscriptions.resume(ALICE, WHO, {ROOM: Position(written[0].epoch, 1)})
-    assert scene.inbox == [
-        ChannelResumed(ROOM, Position(written[0].epoch, 4), None, encoded(message_events(written[1:])))
-    ]
+    assert scene.inbox == [ChannelResumed(ROOM, Position(written[0].epoch, 4), None, encoded(log_events(written[1:])))]
     await scene.hint(*await scene.write("m"))
     assert offsets(scene.inbox[1:]) == [5]
 

@@ -1,0 +1,55 @@
+"""Reading marks: how far each user has read each channel, and how much they have not (PROTOCOL.md, "Reading")."""
+
+from server.domain.channels import ChannelName
+from server.domain.identity import UserId
+from server.domain.messages import Message, Position, Tombstone
+from server.domain.values import value
+
+MAX_RECEIPTS = 100
+"""Marks that are told of a channel at once."""
+
+MAX_FOLLOWS = 1_000
+"""Channels that a user follows."""
+
+MAX_INBOX = 500
+"""Channels in a page of an inbox."""
+
+
+@value
+class Mark:
+    """A user's mark in a channel. `offset` 0: nothing is read. `unread`: messages that were created behind the mark and
+    are not deleted; `unread_mentions`: those of them that name the user, or everybody. Both are exact for the log up to
+    `head`."""
+
+    offset: int
+    unread: int
+    unread_mentions: int
+    head: Position
+
+
+@value
+class Marked:
+    """A mark after `mark`. `moved`: it was further back before."""
+
+    mark: Mark
+    moved: bool
+
+
+@value
+class Receipt:
+    """How far a user has read."""
+
+    user: UserId
+    offset: int
+
+
+@value
+class InboxEntry:
+    """A channel in an inbox. `last` is the message that was created last, in its current state; None if there is
+    none."""
+
+    channel: ChannelName
+    mark: Mark
+    last: Message | Tombstone | None
+    last_at: int | None
+    """When it was created, in milliseconds since the epoch; None if there is none."""

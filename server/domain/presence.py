@@ -1,0 +1,64 @@
+"""Presence: the users in a channel, and those online (PROTOCOL.md, "Presence")."""
+
+from server.domain.channels import ChannelName
+from server.domain.identity import UserId
+from server.domain.values import value
+
+NAMES_LIMIT = 500
+"""Members up to which a channel tells names."""
+
+NAMES_AGAIN = 400
+"""A channel that has told counts tells names again below this."""
+
+SHOWN_MEMBERS = 100
+"""Members that are named of a channel which tells counts: those that are there longest."""
+
+
+@value
+class Present:
+    """A user in a channel's roster. `name` is that of the user's first session there, `since` its time in milliseconds
+    since the epoch, by the store's clock where replicas share a store."""
+
+    user: UserId
+    name: str | None
+    since: int
+
+
+@value
+class RosterHead:
+    """The state of a roster: `version` grows by one with each user that enters or leaves, within an epoch."""
+
+    epoch: str
+    version: int
+    count: int
+
+
+@value
+class Roster:
+    """The users in a channel, those that are there longest first. `complete`: all of them."""
+
+    head: RosterHead
+    members: tuple[Present, ...]
+    complete: bool
+
+
+@value
+class RosterChanged:
+    """Users have left a channel's roster, then others have entered it. `head` is the state after that: the change of
+    the first user has the version `head.version - len(left) - len(joined) + 1`."""
+
+    channel: ChannelName
+    head: RosterHead
+    left: tuple[Present, ...]
+    joined: tuple[Present, ...]
+
+
+@value
+class UserStatus:
+    """Whether a user has a session anywhere. `last_seen`, in milliseconds since the epoch: when the last session
+    ended; None if the user is online, or if that was too long ago to be known."""
+
+    user: UserId
+    online: bool
+    sessions: int
+    last_seen: int | None
