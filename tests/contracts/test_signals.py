@@ -14,7 +14,7 @@ from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.signals import RedisSignals, sealed
-from server.adapters.signals import encode_signal
+from server.adapters.signals import MAX_BYTES, encode_signal
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.signals import PresenceChanged, ReadUpdated, Signal, TypingChanged
@@ -185,7 +185,7 @@ async def test_only_replicas_can_signal(in_redis: Side, redis_server: RedisProce
         sealed(good, topic, stranger),
         sealed(good, keys.topic(ChannelName(f"{channel}:other")), SEAL),
         sealed(good, topic, SEAL)[:-1],
-        sealed(b"9" * 10_000, topic, SEAL),
+        sealed(b"9" * (MAX_BYTES + 1), topic, SEAL),
         b"~" + hint,
     ]
     for payload in forged:
