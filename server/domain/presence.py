@@ -33,6 +33,10 @@ class RosterHead:
     count: int
 
 
+NOBODY = RosterHead("0", 0, 0)
+"""The head of a roster that nobody has entered, or that was forgotten."""
+
+
 @value
 class Roster:
     """The users in a channel, those that are there longest first. `complete`: all of them."""

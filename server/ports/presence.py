@@ -10,6 +10,12 @@ from server.domain.presence import Roster, RosterChanged, RosterHead, UserStatus
 ENTRIES_AT_ONCE = 1_000
 """Users in a call, at most."""
 
+CHANGES_LIMIT = 10_000
+"""Changes that may wait for the listener; over it all are dropped, and `RostersLost` is heard."""
+
+SEEN_S = 30 * 86_400
+"""How long is known when a user was last online."""
+
 
 class RostersLost:
     """Changes may have been missed, or entries of this replica lost: those of all channels are entered again, and
@@ -22,7 +28,8 @@ class Presence(Protocol):
     1. Sets: entering a user who was entered here, or elsewhere, changes neither roster nor version; so does leaving one
        that is still entered elsewhere. Tabs and replicas do not show.
     2. Versions: within an epoch, each user that enters or leaves the roster raises the version by one; entering a user
-       again keeps `name` and `since`. A roster that became empty and was forgotten, or was lost, has a new epoch.
+       again keeps `name` and `since`. A roster that became empty and was forgotten, or was lost, has a new epoch; as
+       long as nobody enters it, its head is `NOBODY`.
     3. Changes: each change is told to the replicas that have subscribed to the channel by `Broadcast.subscribe`, this
        one included. They may be lost, and may come in another order: after a version that does not follow, the roster
        is read. If many are lost `RostersLost` is heard.
@@ -31,7 +38,8 @@ class Presence(Protocol):
        entered elsewhere meanwhile stays, and nobody hears of it.
     5. Handing over: `hand_over(linger_s)` lets the entries hold for so long more, and then go: for a replica that ends.
     6. `Unavailable` within 2 s; the change may or may not have happened, and doing it again is safe. `renew` says
-       whether the lease still held: False: all entries of this replica are gone, or may be.
+       whether the lease still held: False: all entries of this replica are gone, or may be, and are to be entered
+       again. `enter` and `leave` are `Unavailable` from the end of the lease to the next `renew`.
     7. Rosters are judged by the store's clock alone.
     """
 
@@ -87,7 +95,7 @@ class Online(Protocol):
         """Return the status of users, at most `ENTRIES_AT_ONCE`, in their order. Promises 2, 3."""
         ...
 
-    def reaped(self) -> AsyncIterator[UserStatus]:
+    def reaped(self) -> AsyncIterator[UserStatus | RostersLost]:
         """Iterate over the users that went offline because a lease ended, as far as this replica removed them. A
         single task does. Promise 1."""
         ...

@@ -6,6 +6,8 @@ from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.control import MemoryControl
 from server.adapters.memory.erasures import MemoryErasures
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.memory.online import MemoryOnline
+from server.adapters.memory.presence import MemoryPresence
 from server.adapters.memory.replicas import MemoryReplicas
 from server.adapters.memory.revocations import MemoryRevocations
 from server.adapters.memory.signals import MemorySignals
@@ -40,7 +42,16 @@ def open_bus() -> Bus:
     link.set()
     broadcast = MemoryBroadcast()
     replicas = MemoryReplicas(new_replica_id(), version=VERSION)
-    return Bus(broadcast, MemoryControl(), MemorySignals(broadcast), replicas, link, link_losses=lambda: 0)
+    return Bus(
+        broadcast,
+        MemoryControl(),
+        MemorySignals(broadcast),
+        replicas,
+        MemoryPresence(broadcast.hears),
+        MemoryOnline(),
+        link,
+        link_losses=lambda: 0,
+    )
 
 
 def open_erasures(log: MemoryMessageLog) -> Erasures:

@@ -10,6 +10,7 @@ from server.domain.pushes import Emitted
 from server.ports.broadcast import Broadcast
 from server.ports.control import Control
 from server.ports.metrics import LogSize
+from server.ports.presence import Online, Presence
 from server.ports.replicas import Replicas
 from server.ports.signals import Signals
 
@@ -24,6 +25,8 @@ class Bus:
     control: Control
     signals: Signals
     replicas: Replicas
+    presence: Presence
+    online: Online
     link: asyncio.Event
     """Set while the other replicas can be reached."""
     link_losses: Callable[[], int]

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import structlog
 
+from server.adapters.memory.online import MemoryOnline
+from server.adapters.memory.presence import MemoryPresence
 from server.adapters.redis import exposure, link
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
@@ -93,6 +95,8 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
         control,
         signals,
         RedisReplicas(pipeline, new_replica_id(), version=VERSION, prefix=settings.redis_prefix),
+        MemoryPresence(lambda _: True),
+        MemoryOnline(),
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
