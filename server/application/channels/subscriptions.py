@@ -1,9 +1,9 @@
 """Joining and resuming channels: the missed events, then live events, with nothing lost or repeated between them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from server.application.channels.asked_resuming import AskedResuming
-from server.application.channels.hosting import HostedChannel
+from server.application.channels.catching_up import CatchingUp
 from server.application.channels.hub import Hub
 from server.application.channels.new_channels import NewChannels
 from server.application.channels.resuming import Joined, Resuming
@@ -12,20 +12,14 @@ from server.application.life.overload import always
 from server.application.outside.denials import Denials
 from server.application.outside.join_asks import JoinAsks
 from server.domain.channels import ChannelName
-from server.domain.errors import Overloaded, PermissionDenied, TooManyChannels, Unauthenticated
-from server.domain.events import Event
+from server.domain.errors import PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.identity import Action, Identity, SessionId, UserId
 from server.domain.messages import Position
-from server.domain.outcomes import ReplaySource
 from server.domain.pushes import ChannelRemoved
-from server.domain.recovery import REPLAY_LIMIT, NotResumable, check_resumable, newest_within
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, ChannelMetrics
 from server.ports.transport import Transport
-
-REPLAY_READS = 5
-"""Log reads in a join. The log and the ring overlap unless a channel gains a whole ring of events during a read."""
 
 
 class Subscriptions:
@@ -49,8 +43,8 @@ class Subscriptions:
         denials: Denials | None = None,
         asks: JoinAsks | None = None,
     ) -> None:
-        self._log = log
         self._hub = hub
+        self._catching_up = CatchingUp(log, hub, metrics)
         self._transport = transport
         self._membership = membership
         self._max_channels = max_channels
@@ -190,60 +184,7 @@ class Subscriptions:
         while True:
             hosted = await self._hub.host(channel, since)
             self._check_present(session)
-            joined = await self._catch_up(hosted, since, history)
+            joined = await self._catching_up.catch_up(hosted, since, history)
             self._check_present(session)
             if not hosted.released:
                 return joined
-
-    async def _catch_up(self, hosted: HostedChannel, since: Position | None, history: int) -> Joined:
-        """Return the events that lead up to the hub's position, without an await between looking and returning."""
-        opened_for, hosted.opened_for = hosted.opened_for, None
-        if since is not None and since is not opened_for and _is_beyond(since, hosted.sequencer.position):
-            # Another replica may have given the client events that this hub has not seen yet.
-            await self._hub.refresh(hosted)
-        floor = 0
-        logged: Sequence[Event] = ()
-        for _ in range(REPLAY_READS):
-            joined = _merge_from(hosted, since, history, floor, logged)
-            if isinstance(joined, Joined):
-                return self._counted(joined, logged)
-            replay = await self._log.read(hosted.name, joined, REPLAY_LIMIT)
-            if replay.head.epoch != hosted.sequencer.position.epoch:
-                await self._hub.refresh(hosted)
-                floor, logged = 0, ()
-            else:
-                floor, logged = replay.floor, replay.events
-        joined = _merge_from(hosted, since, history, floor, logged)
-        if isinstance(joined, Joined):
-            return self._counted(joined, logged)
-        raise Overloaded(f"'{hosted.name}' moves faster than it can be replayed")
-
-    def _counted(self, joined: Joined, logged: Sequence[Event]) -> Joined:
-        if joined.events:
-            self._metrics.replayed(ReplaySource.LOG if logged else ReplaySource.RING)
-        return joined
-
-
-def _is_beyond(since: Position, position: Position) -> bool:
-    return since.epoch != position.epoch or since.offset > position.offset
-
-
-def _merge_from(
-    hosted: HostedChannel, since: Position | None, history: int, floor: int, logged: Sequence[Event]
-) -> Joined | int:
-    """Return the events between the client's position and the hub's, from the ring and from events of the log; or the
-    offset after which the log has to be read for them."""
-    position = hosted.sequencer.position
-    missed = None if since is None else check_resumable(since, floor, position)
-    if since is None or missed is not None:
-        after = max(floor, position.offset - history)
-    else:
-        after = since.offset
-    events = hosted.ring.replay(after, position.offset, logged)
-    if events is None:
-        return after
-    told = tuple([event for event in events if event.name])
-    given = newest_within(told)
-    if since is not None and missed is None and len(given) < len(told):
-        return Joined(position, NotResumable.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())
-    return Joined(position, missed, tuple(given))

@@ -9,11 +9,12 @@ import orjson
 import pytest
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.application.channels.catching_up import REPLAY_READS
 from server.application.channels.hosting import EMPTY_LIMIT, LINGER_S
 from server.application.channels.new_channels import NEW_CHANNELS
 from server.application.channels.resume_queue import RESUMES
 from server.application.channels.resuming import Joined
-from server.application.channels.subscriptions import REPLAY_READS, Subscriptions
+from server.application.channels.subscriptions import Subscriptions
 from server.domain.channels import ChannelName
 from server.domain.errors import (
     Overloaded,
