@@ -1,6 +1,7 @@
 """Reading marks: how far each user has read each channel, and how much they have not (PROTOCOL.md, "Reading")."""
 
 from server.domain.channels import ChannelName
+from server.domain.errors import Conflict
 from server.domain.identity import UserId
 from server.domain.messages import Message, Position, Tombstone
 from server.domain.values import value
@@ -53,3 +54,8 @@ class InboxEntry:
     last: Message | Tombstone | None
     last_at: int | None
     """When it was created, in milliseconds since the epoch; None if there is none."""
+
+
+def too_many_follows() -> Conflict:
+    """Return the refusal of following a further channel."""
+    return Conflict(f"a user follows {MAX_FOLLOWS} channels at most")

@@ -7,13 +7,13 @@ import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
 from server.adapters.codec import known
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
 from server.adapters.memory.channel import Channel
 from server.adapters.memory.debts import Debts
+from server.adapters.memory.keys import Keyed, Keys
 from server.domain.appending import Appended, decide, recreated
 from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
@@ -22,28 +22,15 @@ from server.domain.drafts import Draft, NewMessage, Sender
 from server.domain.errors import MaruError, Unavailable
 from server.domain.events import (
     Event,
+    LogEvent,
     MessageEvent,
     state_after,
 )
 from server.domain.gcra import Rate
-from server.domain.identity import UserId
-from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.domain.retention import Retention
 from server.domain.rules import Rule
 from server.ports.message_log import Done, MessageLog, Page, Replay
-
-_Key = tuple[ChannelName, UserId, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Keyed:
-    """The first message of a key. Its event may have been dropped since."""
-
-    offset: int
-    id: MessageId
-    at: int
-    expires_at: int
 
 
 class MemoryMessageLog(MessageLog):
@@ -70,7 +57,8 @@ class MemoryMessageLog(MessageLog):
         self._now_ms = now_ms
         self._store_id = os.urandom(STORE_ID_BYTES) if store_id is None else store_id
         self._channels: dict[ChannelName, Channel] = {}
-        self._keys: dict[_Key, _Keyed] = {}  # in the order of writing, which is the order of expiring
+        self.keys = Keys(now_ms)  # of messages
+        self.record_keys = Keys(now_ms)  # of applications' events
         self.debts = Debts()  # to the endpoints of webhooks
 
     def forget(self, channel: ChannelName) -> None:
@@ -78,7 +66,8 @@ class MemoryMessageLog(MessageLog):
         lost = self._channel(channel).head
         self._channels[channel] = Channel(channel_epoch(lost.epoch.encode(), channel))
         self.debts.lose(channel, lost)
-        self._keys = {key: keyed for key, keyed in self._keys.items() if key[0] != channel}
+        self.keys.forget(channel)
+        self.record_keys.forget(channel)
 
     async def append(self, draft: Draft) -> Appended:
         return self._append(draft)
@@ -95,43 +84,60 @@ class MemoryMessageLog(MessageLog):
         done(outcome)
 
     def _append(self, draft: Draft) -> Appended:
-        now = self._now_ms()
-        kept = self.retention.of(draft.channel)
-        oldest = now - kept.age_ms
-        if self._keys:
-            self._expire_keys(now)
-        channel = self._channel(draft.channel)
-        if channel.is_over(kept.events, oldest):
-            channel.trim(kept.events, oldest)
+        channel = self.channel(draft.channel)
         if isinstance(draft, NewMessage) and (first := self._first(channel, draft)):
             return Appended(first, duplicate=True)
         message = channel.messages.get(draft.id)
-        appended = decide(draft, message.last if message else None, channel.next)
+        appended = decide(draft, message.present if message else None, channel.next)
         if not appended.duplicate:
-            self._rates.take(draft.channel, self._rates.clock())
-            self.debts.append(draft.channel, channel.head)
-            channel.add(appended.event, now)
-            self._channels[draft.channel] = channel
-            if isinstance(draft, NewMessage) and draft.key is not None:
-                expires_at = now + KEY_LIFETIME_MS
-                self._keys[_key(draft, draft.key)] = _Keyed(appended.event.offset, draft.id, draft.at, expires_at)
-            if channel.is_over(kept.events, oldest):
-                channel.trim(kept.events, oldest)
+            self.take(draft.channel)
+            self.write(channel, appended.event)
+            if isinstance(draft, NewMessage):
+                self._wrote(channel, draft, appended.event.offset)
         return appended
 
+    def _wrote(self, channel: Channel, draft: NewMessage, offset: int) -> None:
+        if draft.marks:
+            channel.move_mark(draft.author.id, offset)
+        if draft.key is not None:
+            self.keys.put((draft.channel, draft.author.id, draft.key), Keyed(offset, draft.id, draft.at))
+
+    def channel(self, name: ChannelName) -> Channel:
+        """Return the channel, without what is too old."""
+        channel = self._channel(name)
+        self._trim(name, channel, self._now_ms())
+        return channel
+
+    def take(self, name: ChannelName) -> None:
+        """Count an event that is to be written. Raises `RateLimited`."""
+        self._rates.take(name, self._rates.clock())
+
+    def write(self, channel: Channel, event: LogEvent) -> None:
+        """Write the event, which was counted, and has the next offset of the channel."""
+        now, name = self._now_ms(), event.channel
+        self.debts.append(name, channel.head)
+        channel.add(event, now)
+        self._channels[name] = channel
+        self._trim(name, channel, now)
+
+    def _trim(self, name: ChannelName, channel: Channel, now: int) -> None:
+        kept = self.retention.of(name)
+        if channel.is_over(kept.events, now - kept.age_ms):
+            channel.trim(kept.events, now - kept.age_ms)
+
     async def read(self, channel: ChannelName, after: int, limit: int) -> Replay:
-        log = self._trimmed(channel)
+        log = self.channel(channel)
         start = after - log.floor
         events = log.events[start : start + limit] if start >= 0 else []
         return Replay(log.floor, log.head, events)
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
-        log = self._trimmed(channel)
+        log = self.channel(channel)
         kept = log.messages.get(id)
-        return state_after(kept.last, kept.offset, log.at(kept.offset)) if kept else None
+        return state_after(kept.present, kept.offset, log.at(kept.offset)) if kept else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
-        log = self._trimmed(channel)
+        log = self.channel(channel)
         start = 0 if after is None else bisect_right(log.offsets, after)
         stop = len(log.offsets) if before is None else bisect_left(log.offsets, before)
         between = log.ids[start:stop]
@@ -153,7 +159,7 @@ class MemoryMessageLog(MessageLog):
 
     def all_debts(self, patterns: Sequence[str]) -> dict[ChannelName, Debt]:
         """Return what all covered channels owe an endpoint that has nothing yet."""
-        logs = ((name, self._trimmed(name)) for name in self._channels if covers(patterns, name))
+        logs = ((name, self.channel(name)) for name in self._channels if covers(patterns, name))
         return {name: Debt(name, Position(log.epoch, log.floor)) for name, log in logs if log.events}
 
     def note(self, event: Event) -> None:
@@ -162,28 +168,11 @@ class MemoryMessageLog(MessageLog):
     def _channel(self, name: ChannelName) -> Channel:
         return self._channels.get(name) or Channel(channel_epoch(self._store_id, name))
 
-    def _trimmed(self, name: ChannelName) -> Channel:
-        channel = self._channel(name)
-        kept = self.retention.of(name)
-        channel.trim(kept.events, self._now_ms() - kept.age_ms)
-        return channel
-
-    def _expire_keys(self, now: int) -> None:
-        while self._keys:
-            oldest = next(iter(self._keys))
-            if self._keys[oldest].expires_at > now:
-                return
-            del self._keys[oldest]
-
     def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
         """Return the event of the first message with the draft's key, or None."""
-        keyed = None if draft.key is None else self._keys.get(_key(draft, draft.key))
-        if keyed is None:
+        keyed = None if draft.key is None else self.keys.find((draft.channel, draft.author.id, draft.key))
+        if keyed is None or keyed.id is None:
             return None
         if keyed.offset > channel.floor:
             return known(channel.at(keyed.offset))
         return recreated(draft, keyed.id, keyed.at, Position(channel.epoch, keyed.offset))
-
-
-def _key(draft: NewMessage, key: str) -> _Key:
-    return (draft.channel, draft.author.id, key)

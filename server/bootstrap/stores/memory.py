@@ -5,15 +5,19 @@ import asyncio
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.control import MemoryControl
 from server.adapters.memory.erasures import MemoryErasures
+from server.adapters.memory.follows import MemoryFollows
+from server.adapters.memory.marks import MemoryMarks
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.online import MemoryOnline
 from server.adapters.memory.presence import MemoryPresence
+from server.adapters.memory.reactions import MemoryReactions
+from server.adapters.memory.records import MemoryRecords
 from server.adapters.memory.replicas import MemoryReplicas
 from server.adapters.memory.revocations import MemoryRevocations
 from server.adapters.memory.signals import MemorySignals
 from server.adapters.memory.webhooks import MemoryWebhooks
 from server.bootstrap.ids import new_replica_id
-from server.bootstrap.stores.record import Bus
+from server.bootstrap.stores.record import Bus, People
 from server.domain.rates import Bucket
 from server.ports.erasures import Erasures
 from server.ports.revocations import Revocations
@@ -34,6 +38,11 @@ def open_log(settings: Settings) -> MemoryMessageLog:
 def open_webhooks(log: MemoryMessageLog) -> Webhooks:
     """The debts of that log."""
     return MemoryWebhooks(log)
+
+
+def open_people(log: MemoryMessageLog) -> People:
+    """The reactions, the events of applications and the marks of that log, and the channels that users follow."""
+    return MemoryReactions(log), MemoryRecords(log), MemoryMarks(log), MemoryFollows(log)
 
 
 def open_bus() -> Bus:

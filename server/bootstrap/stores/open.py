@@ -6,14 +6,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from server.bootstrap.stores.record import Bus
+from server.adapters.refusing import Refusing
+from server.bootstrap.stores.record import Bus, People
 from server.ports.erasures import Erasures
+from server.ports.follows import Follows
+from server.ports.marks import Marks
 from server.ports.message_log import MessageLog
 from server.ports.metrics import LogSize
+from server.ports.reactions import Reactions
+from server.ports.records import Records
 from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
 from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
+
+_REFUSING: People = (Refusing(), Refusing(), Refusing(), Refusing())
 
 _OWN_SECRET = secrets.token_bytes(32)
 
@@ -31,6 +38,10 @@ class Stores:
     """The debts of the log to the endpoints of webhooks."""
     erasures: Erasures
     """The erasures of users' messages that were asked for."""
+    reactions: Reactions
+    records: Records
+    marks: Marks
+    follows: Follows
 
 
 async def _own_secret() -> bytes:
@@ -55,6 +66,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
                 _own_secret,
                 memory.open_webhooks(kept),
                 memory.open_erasures(kept),
+                *memory.open_people(kept),
             )
         case MessageLogKind.SQLITE:
             from server.bootstrap.stores import memory, sqlite
@@ -73,9 +85,11 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
                 _own_secret,
                 sqlite.open_webhooks(log),
                 sqlite.open_erasures(log),
+                *_REFUSING,
             )
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
             shared, linked, revocations, webhooks, erasures = await redis.open_stores(settings, resources)
-            return Stores(shared, linked, revocations, partial(redis.secret, settings), webhooks, erasures)
+            secret = partial(redis.secret, settings)
+            return Stores(shared, linked, revocations, secret, webhooks, erasures, *_REFUSING)

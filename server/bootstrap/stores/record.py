@@ -9,12 +9,19 @@ from server.domain.channels import ChannelName
 from server.domain.pushes import Emitted
 from server.ports.broadcast import Broadcast
 from server.ports.control import Control
+from server.ports.follows import Follows
+from server.ports.marks import Marks
 from server.ports.metrics import LogSize
 from server.ports.presence import Online, Presence
+from server.ports.reactions import Reactions
+from server.ports.records import Records
 from server.ports.replicas import Replicas
 from server.ports.signals import Signals
 
 EmitHeard = Callable[[ChannelName, Emitted], None]
+
+People = tuple[Reactions, Records, Marks, Follows]
+"""The parts of a log that are about people and applications."""
 
 
 @dataclass(frozen=True, slots=True)
