@@ -1,5 +1,8 @@
 """Presence: the users in a channel, and those online (PROTOCOL.md, "Presence")."""
 
+from collections.abc import Mapping
+from enum import StrEnum
+
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.values import value
@@ -66,3 +69,15 @@ class UserStatus:
     online: bool
     sessions: int
     last_seen: int | None
+
+
+class Departure(StrEnum):
+    """How a session ends, and with it its memberships."""
+
+    LEFT = "left"  # its client said so, or was told so
+    SILENT = "silent"  # its client answered no ping for a while
+    LOST = "lost"  # its connection ended: a page is loaded again, a network changes, the server moves its clients
+
+
+LINGER_S: Mapping[Departure, float] = {Departure.LEFT: 0.0, Departure.SILENT: 5.0, Departure.LOST: 10.0}
+"""How long a user stays in a roster after its last session there has ended so, unless it comes back."""

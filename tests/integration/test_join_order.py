@@ -49,7 +49,9 @@ busy the machine is."""
 class WithTasks(Subscriptions):
     """Handles every join by a task, also those that wait for nothing."""
 
-    def join_at_once(self, session: SessionId, identity: Identity, channel: ChannelName) -> Joined | None:
+    def join_at_once(
+        self, session: SessionId, identity: Identity, channel: ChannelName, *, told: bool = True
+    ) -> Joined | None:
         """Leave it to `join`."""
         return None
 
@@ -78,10 +80,12 @@ class WaitsBeforeAnswering(WithTasks):
         answer: Callable[[Joined], None],
         since: Position | None = None,
         history: int = 0,
+        *,
+        told: bool | None = True,
     ) -> None:
         """As the real one, then wait for a few messages, then answer."""
         held: list[Joined] = []
-        await super().join(session, identity, channel, held.append, since, history)
+        await super().join(session, identity, channel, held.append, since, history, told=told)
         for _ in range(TURNS):
             await asyncio.sleep(PACE_S)
         answer(held[0])

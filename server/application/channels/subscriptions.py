@@ -11,10 +11,12 @@ from server.application.deadline import deadline
 from server.application.life.overload import always
 from server.application.outside.denials import Denials
 from server.application.outside.join_asks import JoinAsks
+from server.application.people.attending import UNHEARD, Attending
 from server.domain.channels import ChannelName
 from server.domain.errors import PermissionDenied, TooManyChannels, Unauthenticated
 from server.domain.identity import Action, Identity, SessionId, UserId
 from server.domain.messages import Position
+from server.domain.presence import Departure
 from server.domain.pushes import ChannelRemoved
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
@@ -42,6 +44,7 @@ class Subscriptions:
         *,
         denials: Denials | None = None,
         asks: JoinAsks | None = None,
+        attending: Attending = UNHEARD,
     ) -> None:
         self._hub = hub
         self._catching_up = CatchingUp(log, hub, metrics)
@@ -55,6 +58,7 @@ class Subscriptions:
         resuming = Resuming(self._enter, hub, transport, membership)
         self._resuming = resuming if asks is None else AskedResuming(resuming, asks, transport, membership)
         self._asks = asks  # None if no backend is asked
+        self._attending = attending
 
     def hosts(self, channel: ChannelName) -> bool:
         """Say whether the channel's events are delivered here."""
@@ -68,17 +72,19 @@ class Subscriptions:
         answer: Callable[[Joined], None],
         since: Position | None = None,
         history: int = 0,
+        *,
+        told: bool | None = True,
     ) -> None:
         """Enter a channel, and call `answer` in the same step.
 
         `answer` is given the events that were missed after `since`; without `since`, or if those can't be given whole,
-        the last `history` events, or as many of them as make `REPLAY_BYTES`. Raises `PermissionDenied`,
-        `TooManyChannels`, `RateLimited`, `Unavailable`, `Overloaded`; and `Unauthenticated` if the session has ended
-        meanwhile.
+        the last `history` events, or as many of them as make `REPLAY_BYTES`. `told`: whether the session is given
+        presence events. Raises `PermissionDenied`, `TooManyChannels`, `RateLimited`, `Unavailable`, `Overloaded`; and
+        `Unauthenticated` if the session has ended meanwhile.
         """
-        await self._enter(session, identity, channel, answer, since, history, self._asks)
+        await self._enter(session, identity, channel, answer, since, history, self._asks, told=told)
 
-    async def _enter(
+    async def _enter(  # noqa: PLR0913  # as `join`
         self,
         session: SessionId,
         identity: Identity,
@@ -87,6 +93,8 @@ class Subscriptions:
         since: Position | None,
         history: int = 0,
         asks: JoinAsks | None = None,
+        *,
+        told: bool | None = None,
     ) -> None:
         """As `join`, with `asks` in place of a backend that is asked; None: it has been asked."""
         self._denials.authorize(identity, Action.JOIN, channel)
@@ -105,10 +113,13 @@ class Subscriptions:
                 # From here to the end of the step nothing awaits: an await would let an event go before its answer.
                 answer(joined)
                 self._membership.enter(session, channel)
+                self._attending.entered(session, identity, channel, told)
         if since is not None:
             self._metrics.resumed(joined.reason)
 
-    def join_at_once(self, session: SessionId, identity: Identity, channel: ChannelName) -> Joined | None:
+    def join_at_once(
+        self, session: SessionId, identity: Identity, channel: ChannelName, *, told: bool = True
+    ) -> Joined | None:
         """Enter a channel as `join` does, without asking for events, if nothing has to be waited for. Write the answer
         in the same step.
 
@@ -122,15 +133,17 @@ class Subscriptions:
         if hosted is None:
             return None
         self._membership.enter(session, channel)
+        self._attending.entered(session, identity, channel, told)
         return Joined(hosted.position, None, ())
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
         """Leave a channel; leaving a channel that was not joined is no error."""
         self._membership.leave(session, channel)
+        self._attending.left(session, channel)
 
-    def end(self, session: SessionId) -> None:
+    def end(self, session: SessionId, departure: Departure = Departure.LEFT) -> None:
         """Leave every channel, since the session ends: by its client, by its connection or by its token."""
-        self._membership.end(session)
+        self._attending.ended(session, self._membership.end(session), departure)
         self._new_channels.end(session)
 
     async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
@@ -161,6 +174,7 @@ class Subscriptions:
         """Take the session out of the channel, and tell its client; do nothing if it is not in."""
         if channel in self._membership.channels(session):
             self._membership.leave(session, channel)
+            self._attending.left(session, channel)
             self._transport.push(session, ChannelRemoved(channel, PermissionDenied))
 
     def _check_present(self, session: SessionId) -> None:
