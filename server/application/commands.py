@@ -3,73 +3,18 @@
 Strict (no text is taken for a number), tolerant (unknown fields are ignored), bounded (each field says how much).
 """
 
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from server.application.fields import Channel, Id, Json, Key, Mentions, Offset, Text, Token, channel, check_size
 from server.domain import channels
 from server.domain.channels import ChannelName
-from server.domain.errors import BadRequest, PayloadTooLarge
-from server.domain.limits import (
-    DEFAULT_PAGE,
-    MAX_DATA_BYTES,
-    MAX_DATA_DEPTH,
-    MAX_EPOCH_CHARS,
-    MAX_ID_CHARS,
-    MAX_JOIN_HISTORY,
-    MAX_KEY_CHARS,
-    MAX_OFFSET,
-    MAX_PAGE,
-    MAX_RESUME_CHANNELS,
-    MAX_TEXT_CHARS,
-    MAX_TOKEN_CHARS,
-)
+from server.domain.errors import BadRequest
+from server.domain.identity import UserId
+from server.domain.limits import DEFAULT_PAGE, MAX_EPOCH_CHARS, MAX_JOIN_HISTORY, MAX_PAGE, MAX_RESUME_CHANNELS
 from server.domain.messages import Position
-from server.domain.nesting import is_deeper
-from server.domain.numbers import is_kept
 from server.domain.texts import has_controls, with_line_feeds
-
-CHANNELS_REMEMBERED = 4_096
-"""Valid channel names that are cached (about 1 MiB): most commands name the same few."""
-
-
-@lru_cache(maxsize=CHANNELS_REMEMBERED)
-def _channel(text: str) -> ChannelName:
-    try:
-        return channels.channel_name(text)
-    except BadRequest as error:
-        raise ValueError(error.message.removeprefix("channel: ")) from error  # the field is named by `parse`
-
-
-def _sound(value: dict[str, Any]) -> dict[str, Any]:
-    if is_deeper(value, MAX_DATA_DEPTH):
-        raise ValueError(f"nested deeper than {MAX_DATA_DEPTH} levels")
-    if not is_kept(value):
-        raise ValueError("a whole number of more than 64 bits; send it as text")
-    return value
-
-
-Channel = Annotated[str, Field(max_length=channels.MAX_CHANNEL_CHARS), AfterValidator(_channel)]
-
-
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
-
-
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=_NO_CONTROLS)]
-
-
-Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
-
-
-Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
-
-
-Token = Annotated[str, Field(min_length=1, max_length=MAX_TOKEN_CHARS)]
-
-
-Json = Annotated[dict[str, Any], AfterValidator(_sound)]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -116,7 +61,7 @@ def channel_of(payload: object) -> ChannelName | None:
     if not isinstance(name, str) or len(name) > channels.MAX_CHANNEL_CHARS:
         return None
     try:
-        return _channel(name)
+        return channel(name)
     except ValueError:
         return None
 
@@ -167,18 +112,6 @@ class Content(Command):
         if "\r" in self.text:
             self.__dict__["text"] = with_line_feeds(self.text)
 
-    def check_size(self) -> None:
-        """Raise `PayloadTooLarge` if `data` has too many bytes, `BadRequest` if JSON can't carry it."""
-        try:
-            size = len(to_json(self.data))
-        except ValueError:  # a lone surrogate
-            raise BadRequest("data: holds what JSON can't carry", details={"field": "data"}) from None
-        if size > MAX_DATA_BYTES:
-            raise PayloadTooLarge(
-                f"data: {size} bytes of JSON, at most {MAX_DATA_BYTES}",
-                details={"field": "data", "bytes": size, "limit": MAX_DATA_BYTES},
-            )
-
     @classmethod
     def parse(cls, payload: object) -> Self:
         """As `Command.parse`, with the characters of `text`, and the bound on `data` in bytes."""
@@ -186,7 +119,7 @@ class Content(Command):
         if not command.text.isprintable():  # most are, which is found out in a moment
             command.clean_text()
         if command.data is not None:
-            command.check_size()
+            check_size(command.data)
         return command
 
 
@@ -195,7 +128,13 @@ class Send(Content):
 
     channel: Channel
     reply_to: Id | None = None
-    key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_CHARS, pattern=_NO_CONTROLS)] | None = None
+    key: Key | None = None
+    mentions: Mentions | None = None
+
+    @property
+    def mentioned(self) -> tuple[UserId, ...]:
+        """The users that the message names, each once."""
+        return tuple(map(UserId, self.mentions or ()))
 
 
 class Edit(Content):

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
+from server.domain.events import EventPublished, ReactionChanged
+from server.domain.identity import UserId
 from server.domain.messages import Message, Position, Tombstone
+from server.domain.reactions import Reactions
 from server.domain.rings import EncodedEvent
 
 REPLAY_LIMIT = 1_000
@@ -15,9 +18,9 @@ REPLAY_BYTES = 768 * 1024
 """Bytes of JSON in a replay or page, approximately: three quarters of the bound for a slow reader. 1,000 messages of
 300 characters fit."""
 
-ALWAYS_FITS = 15
+ALWAYS_FITS = 4
 """Replays of up to this many messages are not measured: they fit in any case. The largest message has 4,000 characters
-(24 KB, if JSON escapes all of them) and 8 KB of data."""
+(24 KB, if JSON escapes all of them), 8 KB of data, 50 mentions (26 KB), and 20 emojis with 10 users each (106 KB)."""
 
 _ENVELOPE_BYTES = 450
 """Bytes of a message in JSON without its text and data."""
@@ -25,7 +28,13 @@ _ENVELOPE_BYTES = 450
 _NAME_BYTES = len('"event":"message:created",,')
 """Bytes of an event in a replay beside its body: its name, and the comma behind it."""
 
-Item = TypeVar("Item", bound=EncodedEvent | Message | Tombstone)
+_USER_BYTES = len('"",')
+"""Bytes of a user in JSON beside the id."""
+
+_EMOJI_BYTES = len('"":{"count":5000,"users":[]},')
+"""Bytes of an emoji in JSON beside itself and its users."""
+
+Item = TypeVar("Item", bound=EncodedEvent | Message | Tombstone | EventPublished)
 
 
 class NotResumable(StrEnum):
@@ -37,14 +46,36 @@ class NotResumable(StrEnum):
     AHEAD_OF_LOG = "ahead_of_log"
 
 
-def json_size(item: EncodedEvent | Message | Tombstone) -> int:
-    """Return how many bytes of JSON the item takes: of an event exactly, of a message approximately."""
-    if isinstance(item, EncodedEvent):
-        return _NAME_BYTES + len(item.json)
-    if isinstance(item, Tombstone):
-        return _ENVELOPE_BYTES
-    data = 0 if item.data is None else len(json.dumps(item.data, ensure_ascii=False).encode())
-    return _ENVELOPE_BYTES + len(json.dumps(item.text, ensure_ascii=False).encode()) + data
+def json_size(item: EncodedEvent | Message | Tombstone | EventPublished | ReactionChanged) -> int:
+    """Return how many bytes of JSON the item takes: of an encoded event exactly, else approximately."""
+    match item:
+        case EncodedEvent():
+            return _NAME_BYTES + len(item.json)
+        case Tombstone():
+            return _ENVELOPE_BYTES
+        case EventPublished():
+            return _ENVELOPE_BYTES + _bytes(item.data)
+        case ReactionChanged():
+            return _ENVELOPE_BYTES + _reactions_size(item.reactions)
+        case Message():
+            size = _ENVELOPE_BYTES + _bytes(item.text)
+            if item.data is not None:
+                size += _bytes(item.data)
+            if item.mentions:
+                size += _users_size(item.mentions)
+            return size + _reactions_size(item.reactions) if item.reactions else size
+
+
+def _bytes(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+def _reactions_size(reactions: Reactions) -> int:
+    return sum(_EMOJI_BYTES + len(each.emoji.encode()) + _users_size(each.users) for each in reactions)
+
+
+def _users_size(users: Sequence[UserId]) -> int:
+    return sum(_USER_BYTES + len(user.encode()) for user in users)
 
 
 def newest_within(items: Sequence[Item], budget: int = REPLAY_BYTES) -> Sequence[Item]:

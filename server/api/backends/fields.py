@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from server.application.commands import Channel as ChannelText
-from server.application.commands import Command, Id
+from server.application.commands import Command
+from server.application.fields import Channel as ChannelText
+from server.application.fields import Id
 from server.domain.identity import MAX_NAME_CHARS, MAX_USER_CHARS, Author, UserId
 from server.domain.limits import MAX_OFFSET
 from server.domain.texts import is_breaking, is_visible, visible

@@ -2,23 +2,22 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from server.api.backends.fields import AuthorField, Channel, MessageKey, User, without_controls
 from server.api.backends.shapes import MessageState
 from server.api.backends.table import Answer, Body, Call, Operation, Params, Reply
-from server.application.commands import Content, Delete, Edit, Id, Send, Text
+from server.application.commands import Content, Delete, Edit, Send
+from server.application.fields import Id, Text, named
 from server.application.messages.publisher import Publisher
 from server.domain.appending import Appended
 from server.domain.backends import BACKEND, Scope, on_behalf_of
 from server.domain.errors import Conflict, NotFound
 from server.domain.limits import MAX_TEXT_CHARS
+from server.domain.messages import MAX_MENTIONS
 from server.wire import messages
 from server.wire.words import Json
 from server.wire.words import Operation as Name
-
-MAX_MENTIONS = 50
-"""Users that a message may mention."""
 
 REPLAYED = {"Idempotency-Replayed": "true"}
 """The header of an answer that tells of an earlier message."""
@@ -51,7 +50,11 @@ class NewMessage(MessageContent):
 
     author: AuthorField
     reply_to: Annotated[Id, Field(description="The id of the message that this one answers.")] | None = None
-    mentions: list[User] = Field(default=[], max_length=MAX_MENTIONS, description="Without effect in this version.")
+    mentions: Annotated[list[User], AfterValidator(named)] = Field(
+        default=[],
+        max_length=MAX_MENTIONS,
+        description="The ids of users whom the message is for in particular; or `*` alone: everybody.",
+    )
     mark_read: bool = Field(default=True, description="Without effect in this version.")
 
 
@@ -131,7 +134,10 @@ def operations(publisher: Publisher) -> list[Operation[Any, Any]]:
 
 def as_send(body: NewMessage, channel: str, key: str | None) -> Send:
     """Return the message as a command. Its parts have been checked."""
-    return Send.model_construct(channel=channel, text=body.text, data=body.data, reply_to=body.reply_to, key=key)
+    mentions = body.mentions or None
+    return Send.model_construct(
+        channel=channel, text=body.text, data=body.data, reply_to=body.reply_to, key=key, mentions=mentions
+    )
 
 
 def _changed(appended: Appended) -> Json:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from server.api.backends.fields import User
 from server.api.backends.moments import Moment
 from server.api.backends.table import Answer, Body, Call, NoBody, NoParams, Operation, Params, Reply
-from server.application.commands import Id
+from server.application.fields import Id
 from server.application.outside.revoking import Revoking
 from server.application.turn import in_turns
 from server.domain.backends import Scope

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from server.api.backends.fields import whole
 from server.api.backends.moments import AnyMoment
 from server.api.backends.table import Answer, Body, Call, NoBody, Operation, Params, Reply
-from server.application.commands import Id
+from server.application.fields import Id
 from server.application.outside.webhooks.dead_letters import MAX_REPLAYED, DeadLetters
 from server.domain.backends import Scope
 from server.domain.dispatching import DeadLetter

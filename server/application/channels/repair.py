@@ -7,7 +7,7 @@ from server.application.channels.delivery import Delivery
 from server.application.channels.hosting import HostedChannel, Hosting
 from server.application.channels.pace import Pace
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageCreated, MessageEdited
+from server.domain.events import Event, EventPublished, MessageCreated, MessageEdited, ReactionChanged
 from server.domain.messages import Position
 from server.domain.recovery import ALWAYS_FITS, REPLAY_LIMIT, NotResumable, json_size
 from server.domain.sequencing import Fingerprint, fingerprint
@@ -174,8 +174,14 @@ def _parts(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
     start = size = 0
     if len(events) > ALWAYS_FITS:
         for end, event in enumerate(events, 1):
-            size += json_size(event.message) if isinstance(event, MessageCreated | MessageEdited) else 0
+            size += _size(event)
             if size >= PART_BYTES:
                 yield events[start:end]
                 start, size = end, 0
     yield events[start:]
+
+
+def _size(event: Event) -> int:
+    if isinstance(event, MessageCreated | MessageEdited):
+        return json_size(event.message)
+    return json_size(event) if isinstance(event, EventPublished | ReactionChanged) else 0

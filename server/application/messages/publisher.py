@@ -1,7 +1,5 @@
 """Sending, editing and deleting: authorize, append, publish."""
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,16 +10,16 @@ from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.slow_mode import SlowMode
 from server.application.messages.authorship import author_of, authorize_edit, moderator
 from server.application.messages.submission import Submission
+from server.application.messages.writing import Writing
 from server.application.outside.asking import Asker, Asking
 from server.application.outside.denials import Denials
 from server.domain.appending import Appended, already_deleted, not_found
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Revision, Sender
-from server.domain.errors import MaruError, Overloaded, RateLimited, Unavailable
-from server.domain.events import LogEvent, MessageCreated
+from server.domain.drafts import Deletion, NewMessage, Revision, Sender
+from server.domain.errors import Overloaded, RateLimited, Unavailable
 from server.domain.hooks import Hook
 from server.domain.identity import Action, Identity, authorize, authorize_change, authorize_changes
-from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.messages import EVERYBODY, Message, MessageId, Tombstone
 from server.ports.broadcast import Broadcast
 from server.ports.message_log import Done, MessageLog
 from server.ports.metrics import SILENT, MessageMetrics
@@ -56,18 +54,15 @@ class Publisher:
         asking: Asking | None = None,
     ) -> None:
         self._log = log
-        self.broadcast = broadcast
+        self._writing = Writing(broadcast, metrics, clock, fresh)
         self._now_ns = now_ns
         self._new_id = new_id
-        self.metrics = metrics
-        self.clock = clock
         self._slow_mode = slow_mode  # None if no channel is slow
         self._fresh = fresh  # None if users may make any number of channels
         self._denials = Denials() if denials is None else denials
         self._asking = asking  # None if no backend is asked
         self.asks = None if asking is None else asking.asker(Hook.SEND)
         """Says of a channel whether a backend is asked before a message is written; None if of none."""
-        self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
     async def send(self, identity: Identity, command: Send, session: Asker | None = None) -> Appended:
         """Write a message. Raises `PermissionDenied`, `RateLimited`, `Unavailable`, `Overloaded`.
@@ -79,7 +74,7 @@ class Publisher:
             try:
                 if session is not None and self._asking is not None:
                     command = await self._judged(self._asking, session, command)
-                return await self._publish(self._draft(identity, channel, command))
+                return await self._writing.finish(self._log.append(self._draft(identity, channel, command)))
             except _NOT_WRITTEN:
                 self._give_back(identity, channel, command.key)
                 raise
@@ -109,7 +104,7 @@ class Publisher:
         draft = self._draft(identity, self._admit(identity, command), command)
         if self._slow_mode is not None:
             done = partial(self._told, done, identity, draft)
-        submission = Submission(self, watch_over(COMMAND_DEADLINE_S), sender, done)
+        submission = Submission(self._writing, watch_over(COMMAND_DEADLINE_S), sender, done)
         self._log.submit(draft, sender, submission.written)
 
     def _admit(self, identity: Identity, command: Send) -> ChannelName:
@@ -118,6 +113,8 @@ class Publisher:
         if self._denials.until:
             self._denials.check(identity, Action.SEND, channel)
         authorize(identity, Action.SEND, channel)
+        if command.mentions and EVERYBODY in command.mentions:
+            authorize(identity, Action.MODERATE, channel)
         if self._fresh is not None:
             self._fresh.check(identity, channel)
         if self._slow_mode is not None:
@@ -129,7 +126,15 @@ class Publisher:
         reply_to = None if command.reply_to is None else MessageId(command.reply_to)
         # By position: with the names, a call with so many fields takes twice as long.
         return NewMessage(
-            channel, self._new_id(at), identity.author, command.text, command.data, reply_to, command.key, at
+            channel,
+            self._new_id(at),
+            identity.author,
+            command.text,
+            command.data,
+            reply_to,
+            command.key,
+            at,
+            command.mentioned if command.mentions else (),
         )
 
     def _told(self, done: Done, identity: Identity, draft: NewMessage, outcome: Appended | Exception) -> None:
@@ -154,15 +159,17 @@ class Publisher:
                 command = await self._asking.before_edit(session, command)
                 self._denials.check(session.identity, Action.EDIT_OTHERS, channel)
                 authorize_edit(session.identity, message)
-            return await self._publish(
-                Revision(
-                    channel=channel,
-                    id=id,
-                    text=command.text,
-                    data=command.data,
-                    keep_data=command.keeps_data,
-                    at=self._now_ns() // NS_PER_MS,
-                    by=moderator(identity, message),
+            return await self._writing.finish(
+                self._log.append(
+                    Revision(
+                        channel=channel,
+                        id=id,
+                        text=command.text,
+                        data=command.data,
+                        keep_data=command.keeps_data,
+                        at=self._now_ns() // NS_PER_MS,
+                        by=moderator(identity, message),
+                    )
                 )
             )
 
@@ -172,7 +179,8 @@ class Publisher:
             channel, id = ChannelName(command.channel), MessageId(command.id)
             message = await self._find(identity, Action.MODERATE, channel, id)
             by = None if message is None else moderator(identity, message)
-            return await self._publish(Deletion(channel=channel, id=id, at=self._now_ns() // NS_PER_MS, by=by))
+            at = self._now_ns() // NS_PER_MS
+            return await self._writing.finish(self._log.append(Deletion(channel=channel, id=id, at=at, by=by)))
 
     async def _find(self, identity: Identity, others: Action, channel: ChannelName, id: MessageId) -> Message | None:
         """Return the message, which the identity may change; None if it is deleted. `others` is the action that allows
@@ -184,60 +192,3 @@ class Publisher:
         if message is None:
             raise not_found()
         return None if isinstance(message, Tombstone) else message
-
-    async def _publish(self, draft: Draft) -> Appended:
-        """Append, then hint. If the caller gives up waiting, the append goes on, and its event is hinted at all the
-        same."""
-        began = self.clock()
-        writing = asyncio.ensure_future(self._log.append(draft))
-        # A future of our own, which the caller may cancel without cancelling the append. `asyncio.shield` would be
-        # shorter, and makes a send 9 % slower.
-        answer: asyncio.Future[Appended] = writing.get_loop().create_future()
-        writing.add_done_callback(partial(self._written, answer, began))
-        try:
-            appended = await answer
-        except asyncio.CancelledError:
-            # The append may have ended in the same loop iteration, so that `_written` took the caller to be waiting.
-            if answer.done() and not answer.cancelled() and answer.exception() is None:
-                self.hint_late(answer.result().event)
-            raise
-        if not appended.hinted:
-            await self.broadcast.publish(appended.event)
-        return appended
-
-    def _written(self, answer: asyncio.Future[Appended], began: float, writing: asyncio.Future[Appended]) -> None:
-        """Resolve the caller's future with the result. If the caller has given up, hint at the event on its behalf."""
-        if writing.cancelled():
-            answer.cancel()
-            return
-        error = writing.exception()
-        if error is None:
-            self.metrics.appended(self.clock() - began)
-            if writing.result().event.offset == 1:
-                self.wrote_first(writing.result())
-        if answer.done():
-            if error is None:
-                self.hint_late(writing.result().event)
-        elif error is None:
-            answer.set_result(writing.result())
-        else:
-            answer.set_exception(error)
-
-    def wrote_first(self, appended: Appended) -> None:
-        """Count a channel that its first message has made."""
-        event = appended.event
-        if self._fresh is not None and isinstance(event, MessageCreated) and not appended.duplicate:
-            self._fresh.made(event.message.author.id)
-
-    def hint_late(self, event: LogEvent) -> None:
-        """Hint at an event whose sender has given up."""
-        self.keep(asyncio.ensure_future(self._hint(event)))
-
-    def keep(self, hinting: asyncio.Future[None]) -> None:
-        """Keep a task alive until it is done."""
-        self._hinting.add(hinting)
-        hinting.add_done_callback(self._hinting.discard)
-
-    async def _hint(self, event: LogEvent) -> None:
-        with contextlib.suppress(MaruError):  # the sender tries again, and hubs find a lost hint by comparing
-            await self.broadcast.publish(event)

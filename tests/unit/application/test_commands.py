@@ -62,6 +62,7 @@ def resume(count: int) -> dict[str, object]:
 
 
 DATA: list[object] = [None, {}, sized(8_192), nested(32), {"a": [1, 1.5, None, True, "é"], "": {}}]
+MENTIONS: list[object] = [None, [], ["*"], ["bob", "é", "u" * 128], [f"u{number}" for number in range(50)]]
 POSITIONS: list[object] = [None, resume(0), resume(500)]
 FITS: list[tuple[type[Command], str, object]] = [
     *((command, "channel", "a" * 128) for command in (Join, Leave, Send, Edit, Delete, ReadHistory)),
@@ -71,6 +72,7 @@ FITS: list[tuple[type[Command], str, object]] = [
     *((command, "id", id) for command in (Edit, Delete) for id in ("m", "m" * 64)),
     *((Send, "reply_to", id) for id in (None, "m", "m" * 64)),
     *((Send, "key", key) for key in (None, "k", "k" * 64)),
+    *((Send, "mentions", users) for users in MENTIONS),
     *((SincePosition, "epoch", epoch) for epoch in ("e", "e" * 64)),
     *((SincePosition, "offset", offset) for offset in (0, 2**53 - 1)),
     *((Join, "history", history) for history in (None, 0, 100)),
@@ -84,6 +86,8 @@ CONTROLS = ("\0", "\a", "\b", "\v", "\f", "\x1b", "\x1f", "\x7f", "\x80", "\x9b"
 """Control characters that a message's text can't have."""
 
 NO_DATA: list[object] = [[], "{}", 1, True, nested(33), nested(500), {"a": 2**64}, {"a": "\ud800"}, {"\ud800": 1}]
+NO_MENTIONS: list[object] = ["bob", {"bob": 1}, 1, [f"u{number}" for number in range(51)], ["*", "bob"], ["bob", "*"]]
+NO_USERS = ("", "u" * 129, "a\nb", "\ud800", None, 1, ["bob"])
 NO_POSITIONS: list[object] = [[], "room:1", 1, resume(501)]
 REFUSED: list[tuple[type[Command], str, object, str]] = [
     *(
@@ -104,6 +108,8 @@ REFUSED: list[tuple[type[Command], str, object, str]] = [
     *((command, "id", id, "id") for command in (Edit, Delete) for id in ("", "m" * 65, None, 1)),
     *((Send, "reply_to", id, "reply_to") for id in ("", "m" * 65, 1)),
     *((Send, "key", key, "key") for key in ("", "k" * 65, 1)),
+    *((Send, "mentions", users, "mentions") for users in NO_MENTIONS),
+    *((Send, "mentions", ["bob", user], "mentions.1") for user in NO_USERS),
     *((SincePosition, "epoch", epoch, "epoch") for epoch in ("", "e" * 65, None, 1)),
     *((SincePosition, "offset", offset, "offset") for offset in (-1, 2**53, 10**5_000, "1", 1.0, True, None)),
     *((Join, "history", history, "history") for history in (-1, 101, "1", 1.0, True)),
@@ -341,3 +347,10 @@ NAMED = {
 def test_a_payload_names_a_channel_or_none(payload: object, named: str | None) -> None:
     """For the log line: whatever else is wrong with the payload, and nothing that has not the form of a channel."""
     assert channel_of(payload) == named
+
+
+def test_a_user_is_mentioned_once() -> None:
+    """In the order of the payload; also everybody."""
+    assert Send.parse({**COMPLETE[Send], "mentions": ["bob", "al", "bob"]}).mentioned == ("bob", "al")
+    assert Send.parse({**COMPLETE[Send], "mentions": ["*", "*"]}).mentioned == ("*",)
+    assert Send.parse(COMPLETE[Send]).mentioned == ()

@@ -4,9 +4,14 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.adapters import codec
+from server.domain.events import EventPublished, ReactionChanged
+from server.domain.identity import UserId
 from server.domain.messages import Position, Tombstone
+from server.domain.reactions import Reacted
 from server.domain.recovery import (
     ALWAYS_FITS,
     REPLAY_BYTES,
@@ -18,7 +23,7 @@ from server.domain.recovery import (
     oldest_within,
 )
 from server.wire import messages
-from tests.doubles.samples import ROOM, encoded, event, event_range, some_id
+from tests.doubles.samples import NOW_MS, ROOM, encoded, event, event_range, some_id
 
 HEAD = Position("one", 5_000)
 
@@ -77,6 +82,26 @@ def test_an_item_without_text_has_the_size_of_its_envelope() -> None:
     assert json_size(Tombstone(some_id(1), ROOM, 1)) < 1_000
 
 
+@given(
+    st.lists(st.text(max_size=20).map(UserId), max_size=5).map(tuple),
+    st.lists(st.text(min_size=1, max_size=32), max_size=5, unique=True),
+)
+def test_mentions_reactions_and_events_are_measured(users: tuple[UserId, ...], emojis: list[str]) -> None:
+    """Not less than their bytes in UTF-8, and not more than the envelope over that."""
+    reactions = tuple(Reacted(emoji, 5_000, users) for emoji in emojis)
+    message = replace(event(1).message, mentions=users, reactions=reactions)
+    place = (ROOM, "one", 1, NOW_MS)
+    changed = ReactionChanged(*place, message.id, reactions)
+    published = EventPublished(*place, "order", message.author, [*users, *emojis], None)
+    content = sum(len(text.encode()) for text in (*users * (len(emojis) + 1), *emojis))
+    for item, least in (
+        (message, content),
+        (changed, content - sum(len(user.encode()) for user in users)),
+        (published, sum(len(text.encode()) for text in (*users, *emojis))),
+    ):
+        assert least <= json_size(item) <= 6 * least + 1_500
+
+
 def test_as_much_as_fits_is_given_from_either_end() -> None:
     """The newest or the oldest items, whole; all of them if they fit, or are so few that they always fit."""
     events = encoded(event_range(100, 140))
@@ -86,4 +111,7 @@ def test_as_much_as_fits_is_given_from_either_end() -> None:
     assert newest_within(events) == oldest_within(events) == events
     assert newest_within(events[:ALWAYS_FITS], 0) == events[:ALWAYS_FITS]
     assert newest_within(events, 0) == ()
-    assert ALWAYS_FITS * (24_000 + 8_192 + 1_000) < REPLAY_BYTES
+    widest = UserId("\U0001d566" * 128)
+    reactions = tuple(Reacted(chr(0x1F600 + number) * 32, 5_000, (widest,) * 10) for number in range(20))
+    largest = replace(event(1).message, text="\x01" * 4_000, mentions=(widest,) * 50, reactions=reactions)
+    assert ALWAYS_FITS * (len(orjson.dumps(messages.message(largest))) + 8_192 + 1_000) < REPLAY_BYTES

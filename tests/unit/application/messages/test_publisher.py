@@ -598,3 +598,25 @@ async def test_new_channels(waits: bool) -> None:
     assert [await send("room:d"), await send("room:a"), await send(ROOM)] == [*["new_channel_user"] * 2, "ok"]
     now += 10
     assert [await send("room:a"), await send("room:d"), await send("room:e")] == ["ok", "ok", "new_channel_user"]
+
+
+async def test_mentions_are_kept_and_outlast_an_edit(press: Press) -> None:
+    """In the log, in the order of the command."""
+    sent = await press.publisher.send(BOB, Send(channel=ROOM, text="hi", mentions=["al", "cy"]))
+    assert isinstance(sent.event, MessageCreated)
+    assert sent.event.message.mentions == ("al", "cy")
+    edit = Edit(channel=ROOM, id=sent.event.message.id, text="ho")
+    edited = await press.publisher.edit(identity("bob"), edit)
+    assert isinstance(edited.event, MessageEdited)
+    assert edited.event.message.mentions == ("al", "cy")
+
+
+async def test_only_moderators_mention_everybody(press: Press) -> None:
+    """Nothing is written for others."""
+    everybody = Send(channel=ROOM, text="all", mentions=["*"])
+    with pytest.raises(PermissionDenied, match="'moderate'"):
+        await press.publisher.send(BOB, everybody)
+    assert press.log.written == []
+    sent = await press.publisher.send(ALICE, everybody)
+    assert isinstance(sent.event, MessageCreated)
+    assert sent.event.message.mentions == ("*",)
