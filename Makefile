@@ -1,4 +1,4 @@
-# One verb per target. Everything is installed into .venv and clients/js-demo/node_modules, once per lock file;
+# One verb per target. Everything is installed into .venv and the node_modules of the clients, once per lock file;
 # a second call starts at once.
 
 # A Python >= 3.11 to make .venv with; empty: the first that is found.
@@ -30,6 +30,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := clients/js-demo
 DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
+CLIENT := clients/js
+CLIENT_MODULES := $(CLIENT)/node_modules/.package-lock.json
 OTHERS := tests/clients_of_others
 OTHERS_MODULES := $(OTHERS)/js/node_modules/.package-lock.json
 OTHERS_BUILT := build/clients_of_others
@@ -50,7 +52,7 @@ LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test clients-test compose-test image-test kind-test cluster-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
-	demo others toolchains commands peers
+	demo client others toolchains commands peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,8 +62,9 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 	else echo 'serving without the demo page: npm not found'; fi
 	@MARU_DEV=$${MARU_DEV:-1} exec $(BIN)/python -m server
 
-test: commands check demo others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
+test: commands check demo client others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
+	cd $(CLIENT) && npm test
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m alone
 
@@ -127,7 +130,7 @@ sbom: $(VENV)/.sbom ## what is installed, as CycloneDX files in build/sbom: the 
 	cd $(DEMO) && npm sbom --package-lock-only --sbom-format cyclonedx > ../../build/sbom/demo.json
 
 clean: ## remove what was built, installed and cached
-	rm -rf $(VENV) $(DEMO)/node_modules $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info clients/*/build clients/*/*.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) $(DEMO)/node_modules $(CLIENT)/node_modules $(CLIENT)/types $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info clients/*/build clients/*/*.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -157,12 +160,20 @@ $(VENV)/pyvenv.cfg:
 	}; \
 	"$$python" -m venv $(VENV)
 
-demo: ## bring the demo page's packages, and the browser client's
+demo: ## bring the demo page's packages
 	@command -v npm >/dev/null || { echo 'npm not found: install nodejs and npm' >&2; exit 1; }
 	@$(MAKE) --silent $(DEMO_MODULES)
 
 $(DEMO_MODULES): $(DEMO)/package-lock.json
 	cd $(DEMO) && npm ci --no-audit --no-fund
+	@touch $@
+
+client:
+	@command -v npm >/dev/null || { echo 'npm not found: install nodejs and npm' >&2; exit 1; }
+	@$(MAKE) --silent $(CLIENT_MODULES)
+
+$(CLIENT_MODULES): $(CLIENT)/package-lock.json
+	cd $(CLIENT) && npm ci --no-audit --no-fund
 	@touch $@
 
 others:

@@ -1,6 +1,7 @@
 """The demo page and its tokens: for development only, mounted by `MARU_DEV`.
 
-`GET /` and `GET /demo/*` serve `clients/js-demo/public`, `GET /vendor/*` the client library that npm installed.
+`GET /` and `GET /demo/*` serve `clients/js-demo/public`, `GET /js/src/*` the client in `clients/js/src`, and
+`GET /vendor/*` the client library that npm installed. The page's modules import `../../js/src/`, as on disk.
 `GET /dev/token?user=NAME` gives anybody a token for any user, so it answers this machine alone: asked from there, by a
 loopback name, through no proxy, by no page of another machine. Pages of this machine may be on any port.
 """
@@ -19,7 +20,7 @@ from server.domain.identity import MAX_USER_CHARS
 from server.domain.texts import visible
 from server.wire import errors, words
 
-CLIENT_LIBRARY = "node_modules/socket.io-client/dist/socket.io.esm.min.js"
+CLIENT_LIBRARY = "js-demo/node_modules/socket.io-client/dist/socket.io.esm.min.js"
 
 TOKEN_TTL_S = 3_600
 MAX_TTL_S = 24 * 3_600
@@ -62,8 +63,8 @@ The server itself is up: connect a Socket.IO client to /chat; GET /dev/token?use
 
 
 def available(root: Path) -> bool:
-    """Say whether the page can be served from `root`, which is `clients/js-demo`."""
-    return (root / CLIENT_LIBRARY).is_file() and (root / "public/index.html").is_file()
+    """Say whether the page can be served from `root`, which is `clients`."""
+    return all((root / name).is_file() for name in (CLIENT_LIBRARY, "js-demo/public/index.html", "js/src/index.js"))
 
 
 class Demo:
@@ -72,7 +73,8 @@ class Demo:
 
     def __init__(self, root: Path, mint: MintToken, *, public: bool) -> None:
         self._root = root
-        self._public = (root / "public").resolve()
+        self._page = (root / "js-demo/public").resolve()
+        self._client = (root / "js/src").resolve()
         self._mint = mint
         self._public_tokens = public
 
@@ -84,24 +86,22 @@ class Demo:
         return [
             web.get("/", self.index),
             web.get("/demo/{name:.+}", self.asset),
+            web.get("/js/src/{name:.+}", self.client),
             web.get("/vendor/socket.io.esm.min.js", self.library),
             token,
         ]
 
     async def index(self, _: web.Request) -> web.StreamResponse:
         """Serve the page."""
-        return web.FileResponse(self._public / "index.html", headers=_PAGE_HEADERS)
+        return web.FileResponse(self._page / "index.html", headers=_PAGE_HEADERS)
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         """Serve a file of the page."""
-        path = self._public / request.match_info["name"]
-        try:
-            found = path.resolve().is_relative_to(self._public) and path.is_file()
-        except (OSError, ValueError):  # a name that is too long for the file system, or holds a NUL
-            found = False
-        if not found:
-            raise web.HTTPNotFound
-        return web.FileResponse(path, headers=_PAGE_HEADERS)
+        return _file(self._page, request.match_info["name"])
+
+    async def client(self, request: web.Request) -> web.StreamResponse:
+        """Serve a file of the client."""
+        return _file(self._client, request.match_info["name"])
 
     async def library(self, _: web.Request) -> web.StreamResponse:
         """Serve the Socket.IO client."""
@@ -145,6 +145,17 @@ class Demo:
         if _is_loopback_origin(origin) if origin is not None else site in _OWN_SITES:
             return None
         return "a page of another machine asks; open the page from http://localhost"
+
+
+def _file(folder: Path, name: str) -> web.FileResponse:
+    path = folder / name
+    try:
+        found = path.resolve().is_relative_to(folder) and path.is_file()
+    except (OSError, ValueError):  # a name that is too long for the file system, or holds a NUL
+        found = False
+    if not found:
+        raise web.HTTPNotFound
+    return web.FileResponse(path, headers=_PAGE_HEADERS)
 
 
 def _refused(message: str) -> web.Response:

@@ -20,8 +20,8 @@ DEMO_GRANTS: Grants = {
 
 _log = structlog.get_logger("maru.server")
 
-DEMO = Path(__file__).parents[2] / "clients/js-demo"
-"""The page's folder; an installed package has none, and serves without the page."""
+CLIENTS = Path(__file__).parents[2] / "clients"
+"""The folder of the page and of its client; an installed package has none, and serves without the page."""
 
 
 def mount(settings: Settings, app: web.Application) -> None:
@@ -30,6 +30,6 @@ def mount(settings: Settings, app: web.Application) -> None:
     def mint_demo(user: str, ttl_s: int) -> str:
         return mint(settings, user, ttl_s, name=user, grants=DEMO_GRANTS)
 
-    app.add_routes(Demo(DEMO, mint_demo, public=settings.dev is Development.PUBLIC).routes())
-    if not demo.available(DEMO):
+    app.add_routes(Demo(CLIENTS, mint_demo, public=settings.dev is Development.PUBLIC).routes())
+    if not demo.available(CLIENTS):
         _log.warning("demo.missing", remedy="run `npm ci` in clients/js-demo; serving without the page")

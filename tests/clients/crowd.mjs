@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
-import { createMaru } from "../../clients/js-demo/public/maru/index.js";
+import { createMaru } from "../../clients/js/src/index.js";
 
 const here = createRequire(new URL("../../clients/js-demo/package.json", import.meta.url));
 const { io } = here("socket.io-client");

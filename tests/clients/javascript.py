@@ -10,12 +10,11 @@ from typing import Any, Self
 
 from tests.clients.account import LOG_EVENTS, Account, Json, Outgoing, Refused
 from tests.harness.program import Program
-from tests.harness.server import ROOT
 from tests.harness.waiting import until
 
 BARE = Path(__file__).parent / "bare.mjs"
 
-DRIVE = ROOT / "clients/js-demo/test/drive.js"
+CORE = Path(__file__).parent / "core.mjs"
 
 CONNECT_S = 20.0
 
@@ -85,7 +84,7 @@ class BareJsClient(Account):
 
 
 class CoreJsClient(Account):
-    """One user on our JavaScript core, as `clients/js-demo/test/drive.js` drives it. Use as an async context manager.
+    """One user on our JavaScript core, as `core.mjs` drives it. Use as an async context manager.
 
     `received` are the events as the core gave them to its application.
     """
@@ -102,7 +101,7 @@ class CoreJsClient(Account):
         super().__init__(changed, may_reset=may_reset)
         self.states: list[str] = []
         self._connect = {"url": url, "token": token, "options": options}
-        self._program = Program(*node(DRIVE), react=self._heard)
+        self._program = Program(*node(CORE), react=self._heard)
         self._numbers = itertools.count()
         self._owed: dict[int, asyncio.Future[Any]] = {}
 

@@ -168,6 +168,7 @@ PATHS = st.one_of(
             PATH + "&%ff=%00",
             "/session",
             "/demo/../x",
+            "/js/src/../x",
             "//",
             "http://[/x",
             "/%",

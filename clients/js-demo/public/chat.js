@@ -6,7 +6,7 @@ import { listenForAdding, renderChannels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { byId } from "./dom.js";
 import { channelLabel } from "./format.js";
-import { createMaru, newKey } from "./maru/index.js";
+import { createMaru, newKey } from "../../js/src/index.js";
 import { MessageList } from "./message_list.js";
 import { openMenu } from "./message_row.js";
 import { listenForNavigation, navigate } from "./navigation.js";

@@ -27,7 +27,7 @@ export class Rooms {
   #hooks;
   /** @type {Map<string, Room>} */ #rooms = new Map();
 
-  /** @param {string} me @param {import("./maru/index.js").Maru} maru @param {Hooks} hooks */
+  /** @param {string} me @param {import("../../js/src/index.js").Maru} maru @param {Hooks} hooks */
   constructor(me, maru, hooks) {
     this.#me = me;
     this.#maru = maru;
@@ -178,7 +178,7 @@ export class Rooms {
     if (room !== this.active) this.#hooks.told(`#${channelLabel(room.name)}: ${lowered(room.closed)}.`);
   }
 
-  /** A send or a join is tried again later. @param {import("./maru/index.js").Events["delayed"]} delay */
+  /** A send or a join is tried again later. @param {import("../../js/src/index.js").Events["delayed"]} delay */
   #delayed({ channel, key, error, waitMs }) {
     const when = secondsOf(waitMs);
     if (key === null) {

@@ -17,8 +17,8 @@ const STATES = {
 let toastTimer = 0;
 
 /**
- * @param {import("./maru/index.js").State} state
- * @param {import("./maru/index.js").MaruError|null} error the reason of the state
+ * @param {import("../../js/src/index.js").State} state
+ * @param {import("../../js/src/index.js").MaruError|null} error the reason of the state
  */
 export function showState(state, error) {
   byId("connection-state").dataset.state = state;

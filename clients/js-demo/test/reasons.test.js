@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { MaruError } from "../public/maru/index.js";
+import { MaruError } from "../../js/src/index.js";
 import { closedOf, delayOf, reasonOf, secondsOf } from "../public/reasons.js";
 
 const PROTOCOL = readFileSync(new URL("../../../PROTOCOL.md", import.meta.url), "utf8");

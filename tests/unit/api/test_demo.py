@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, web
+from yarl import URL
 
-from server.api.demo import MAX_TTL_S, TOKEN_TTL_S, Demo
+from server.api.demo import CLIENT_LIBRARY, MAX_TTL_S, TOKEN_TTL_S, Demo
 
 TOKEN_TEXT = "a token of {user} for {ttl} s"
 
@@ -151,3 +152,31 @@ async def test_a_missing_page_says_how_to_install_it(site: tuple[ClientSession, 
     async with client.get("/") as response:
         assert response.status == 404
         assert "npm ci" in await response.text()
+
+
+FILES = {CLIENT_LIBRARY: "library", "js-demo/public/index.html": "page", "js/src/index.js": "client", "js/secret": "no"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder of clients, with the least that the page needs, and a file that nobody may have."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+async def test_the_files_of_the_page_and_of_the_client(root: Path) -> None:
+    """Each folder is served as it is, and nothing beside it."""
+    app = web.Application()
+    app.add_routes(Demo(root, "{} {}".format, public=False).routes())
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    got = {}
+    async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        for path in ("/", "/js/src/index.js", "/js/src/none.js", "/js/src/..%2Fsecret", "/demo/..%2F..%2Fjs%2Fsecret"):
+            async with client.get(URL(path, encoded=True)) as response:
+                got[path] = (response.status, await response.text() if response.ok else "")
+    await runner.cleanup()
+    assert list(got.values()) == [(200, "page"), (200, "client"), (404, ""), (404, ""), (404, "")]

@@ -1,7 +1,7 @@
 /**
  * The client core on a real socket.io-client, driven over JSON lines: for tests written in another language.
  *
- *     node test/drive.js           one command per line on stdin, one report per line on stdout
+ *     node tests/clients/core.mjs  one command per line on stdin, one report per line on stdout
  *
  * Commands. `id` is any JSON value; the answer carries it back.
  *
@@ -35,13 +35,15 @@
  * stay in order and go out together. A token is never reported.
  */
 
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
-import { io } from "socket.io-client";
+import { createMaru } from "../../clients/js/src/index.js";
 
-import { createMaru } from "../public/maru/index.js";
+const here = createRequire(new URL("../../clients/js-demo/package.json", import.meta.url));
+const { io } = here("socket.io-client");
 
-/** @type {import("../public/maru/index.js").Maru|null} */
+/** @type {import("../../clients/js/src/index.js").Maru|null} */
 let maru = null;
 /** @type {any} */
 let socket = null;
@@ -70,7 +72,7 @@ function connect({ url, token, tokens = [token], options = {} }) {
   maru.connect();
 }
 
-/** @param {any} command @param {import("../public/maru/index.js").Maru} client */
+/** @param {any} command @param {import("../../clients/js/src/index.js").Maru} client */
 function run(command, client) {
   const { channel, message, text, data, key, replyTo, history, since, before, after, limit } = command;
   switch (command.do) {

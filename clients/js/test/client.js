@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { createMaru } from "../../public/maru/index.js";
+import { createMaru } from "../src/index.js";
 import { Clock, FakeServer, settled } from "./fake_server.js";
 
 export const ROOM = "room:lobby";

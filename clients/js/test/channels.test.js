@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MaruError } from "../../public/maru/index.js";
+import { MaruError } from "../src/index.js";
 import { joined, online, ROOM, setUp } from "./client.js";
 import { settled } from "./fake_server.js";
 

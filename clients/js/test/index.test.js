@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { newKey } from "../../public/maru/index.js";
+import { newKey } from "../src/index.js";
 import { joined, ROOM } from "./client.js";
 
 test("a listener that throws costs nobody an event", async () => {
@@ -28,7 +28,7 @@ test("keys are new each time, also without randomUUID (an insecure origin)", () 
 });
 
 test("the folder can be copied: it imports nothing but its own files", () => {
-  const folder = new URL("../../public/maru/", import.meta.url);
+  const folder = new URL("../src/", import.meta.url);
   const files = readdirSync(folder);
   const imported = files.flatMap((file) => {
     const source = readFileSync(new URL(file, folder), "utf8");
