@@ -7,6 +7,7 @@
  *
  * @typedef {{uid: string, id: string|null, key: string|null, author: {id: string, name: string|null}|null,
  *            text: string, at: number|null, edited: boolean, deleted: boolean, offset: number, asOf: number,
+ *            mentions: string[], reactions: import("./reactions.js").Reactions,
  *            state: "sent"|"pending"|"failed", reason: string}} Item
  */
 
@@ -25,7 +26,7 @@ export class Timeline {
   generation = 0; // changes when pages asked for earlier no longer fit
 
   /** @type {Map<string, Item>} */ #byId = new Map();
-  /** @type {Map<string, {offset: number, message: any}>} */ #early = new Map();
+  /** @type {Map<string, {change?: any, reacted?: any}>} the last events of each message */ #early = new Map();
 
   /** @param {string} me the user whose own sends are matched by key */
   constructor(me) {
@@ -43,6 +44,7 @@ export class Timeline {
     this.head = Math.max(this.head, event.offset);
     if (event.event === "message:created") return this.#created(event.message, event.offset);
     if (event.event === "message:edited" || event.event === "message:deleted") this.#change(event);
+    if (event.event === "reaction:changed") this.#reacted(event);
     return null;
   }
 
@@ -86,13 +88,16 @@ export class Timeline {
     this.generation += 1;
   }
 
-  /** A send begins (or begins again). @param {string} key @param {string} text @param {number} at */
-  pend(key, text, at) {
+  /**
+   * A send begins (or begins again).
+   * @param {string} key @param {string} text @param {number} at @param {string[]} [mentions]
+   */
+  pend(key, text, at, mentions = []) {
     const again = this.unsent.find((item) => item.key === key);
     if (again) return void Object.assign(again, { state: "pending", reason: "" });
     const author = { id: this.me, name: this.me };
     const reason = this.unsent.some((item) => item.state === "pending" && item.reason) ? BEHIND : "";
-    const fact = { edited: false, deleted: false, offset: 0, asOf: 0, reason };
+    const fact = { edited: false, deleted: false, offset: 0, asOf: 0, mentions, reactions: {}, reason };
     this.unsent.push({ uid: `k:${key}`, id: null, key, author, text, at, state: "pending", ...fact });
   }
 
@@ -134,8 +139,20 @@ export class Timeline {
   #change({ message, offset }) {
     const item = this.#byId.get(message.id);
     if (item) return take(item, message, offset);
-    if (this.#early.get(message.id)?.message.deleted) return;
-    this.#early.set(message.id, { offset, message });
+    if (this.#early.get(message.id)?.change?.message.deleted) return;
+    this.#keep(message.id, { change: { offset, message } });
+  }
+
+  /** @param {any} event */
+  #reacted({ id, offset, reactions }) {
+    const item = this.#byId.get(id);
+    if (item) react(item, reactions, offset);
+    else this.#keep(id, { reacted: { offset, reactions } });
+  }
+
+  /** @param {string} id @param {{change?: any, reacted?: any}} event of a message that is not loaded */
+  #keep(id, event) {
+    this.#early.set(id, { ...this.#early.get(id), ...event });
     if (this.#early.size > EARLY_LIMIT) this.#early.delete(this.#early.keys().next().value ?? "");
   }
 
@@ -147,8 +164,9 @@ export class Timeline {
       return known;
     }
     const item = toItem(message, asOf, uid);
-    const early = this.#early.get(message.id);
-    if (early) take(item, early.message, early.offset);
+    const { change, reacted } = this.#early.get(message.id) ?? {};
+    if (change) take(item, change.message, change.offset);
+    if (reacted) react(item, reacted.reactions, reacted.offset);
     this.#early.delete(message.id);
     this.#byId.set(message.id, item);
     let place = this.items.length;
@@ -179,8 +197,9 @@ export class Timeline {
 /** @param {any} message @param {number} asOf @returns {Item} */
 function toItem(message, asOf, uid = `m:${message.id}`) {
   const { id, key = null, author = null, offset } = message;
+  const mentions = message.mentions ?? [];
   const at = message.created_at ? Date.parse(message.created_at) : null;
-  return { uid, id, key, author, at, offset, asOf, state: "sent", reason: "", ...changeOf(message) };
+  return { uid, id, key, author, at, offset, asOf, mentions, state: "sent", reason: "", ...changeOf(message) };
 }
 
 /**
@@ -193,8 +212,13 @@ function take(item, message, asOf) {
   Object.assign(item, changeOf(message), { asOf: Math.max(asOf, item.asOf) });
 }
 
+/** Takes the reactions to a message, unless a newer state of it is known. @param {Item} item @param {any} reactions @param {number} asOf */
+function react(item, reactions, asOf) {
+  if (!item.deleted && asOf > item.asOf) Object.assign(item, { reactions, asOf });
+}
+
 /** The fields of a message that can change. @param {any} message */
 function changeOf(message) {
-  if (message.deleted) return { text: "", edited: false, deleted: true };
-  return { text: message.text, edited: Boolean(message.edited_at), deleted: false };
+  if (message.deleted) return { text: "", reactions: {}, edited: false, deleted: true };
+  return { text: message.text, reactions: message.reactions ?? {}, edited: Boolean(message.edited_at), deleted: false };
 }

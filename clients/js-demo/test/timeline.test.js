@@ -298,3 +298,42 @@ test("a send that is repeated after its message was deleted is shown as deleted"
   timeline.confirm("k", { message, offset: 1 });
   assert.deepEqual([state(timeline), timeline.unsent], [[[1, null]], []]);
 });
+
+const reacted = (offset, of, reactions) => ({ event: "reaction:changed", ...HEAD, offset, id: `m${of}`, reactions });
+const UP_BY = (...users) => ({ "👍": { count: users.length, users } });
+
+test("a page among reactions and edits, wherever it comes, ends in one state", () => {
+  const after = page([1, 2, 3], 3);
+  after.messages[1].reactions = UP_BY("ann");
+  const better = { text: "better", edited_at: AT, reactions: UP_BY("ann", "bob") };
+  const events = [
+    reacted(4, 2, UP_BY("ann", "bob")),
+    { event: "message:edited", ...HEAD, offset: 5, message: message(2, better) },
+    reacted(6, 2, UP_BY("bob")),
+  ];
+  for (let place = 0; place <= events.length; place++) {
+    const timeline = new Timeline("ann");
+    for (const event of events.slice(0, place)) timeline.apply(event);
+    timeline.page(after, "latest");
+    for (const event of events.slice(place)) timeline.apply(event);
+    assert.deepEqual(state(timeline)[1], [2, "better"]);
+    assert.deepEqual(timeline.items[1].reactions, UP_BY("bob"));
+  }
+});
+
+test("a deleted message has no reactions, and gets none", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page([1, 2, 3], 3), "latest");
+  timeline.apply(reacted(4, 2, UP_BY("bob")));
+  timeline.apply(deleted(5, 2));
+  timeline.apply(reacted(6, 2, UP_BY("bob")));
+  assert.deepEqual(timeline.items[1].reactions, {});
+});
+
+test("the mentions of a message are those that it was sent with", () => {
+  const timeline = new Timeline("ann");
+  timeline.pend("k1", "@Bob", 1, ["bob"]);
+  assert.deepEqual(timeline.unsent[0].mentions, ["bob"]);
+  timeline.confirm("k1", { offset: 1, message: message(1, { key: "k1", mentions: ["bob"] }) });
+  assert.deepEqual(timeline.items[0].mentions, ["bob"]);
+});
