@@ -35,6 +35,8 @@ class LogStore(Protocol):
     clock: Clock
     erases: bool = True
     """Whether a deletion takes the text out of the log's events."""
+    shared: bool = False
+    """Whether several logs may be open at once."""
 
     def open(
         self,
@@ -125,6 +127,8 @@ class SqliteStore(LogStore):
 class RedisStore(LogStore):
     """A Redis of the whole session: each test has channels of its own."""
 
+    shared = True
+
     def __init__(self, process: RedisProcess) -> None:
         self.clock = Clock()
         self._process = process
@@ -174,6 +178,18 @@ async def log(store: LogStore) -> AsyncIterator[MessageLog]:
     """A log of each kind, without a bound that a test would meet."""
     async with store.open() as opened:
         yield opened
+
+
+@pytest.fixture(params=["memory"])
+def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
+    """A store of each kind that keeps reactions, records, marks and follows, empty."""
+    match request.param:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return SqliteStore(tmp_path)
+        case _:
+            return RedisStore(request.getfixturevalue("redis_server"))
 
 
 @pytest.fixture

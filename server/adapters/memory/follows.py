@@ -15,8 +15,7 @@ class MemoryFollows(Follows):
 
     def __init__(self, log: MemoryMessageLog) -> None:
         self._log = log
-        self._channels: dict[UserId, set[ChannelName]] = {}
-        self._users: dict[ChannelName, dict[UserId, None]] = {}
+        self._channels, self._users = log.followed, log.followers
 
     async def follow(self, user: UserId, channel: ChannelName) -> bool:
         channels = self._channels.setdefault(user, set())

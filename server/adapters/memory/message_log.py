@@ -27,6 +27,7 @@ from server.domain.events import (
     state_after,
 )
 from server.domain.gcra import Rate
+from server.domain.identity import UserId
 from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.domain.retention import Retention
 from server.domain.rules import Rule
@@ -60,6 +61,8 @@ class MemoryMessageLog(MessageLog):
         self.keys = Keys(now_ms)  # of messages
         self.record_keys = Keys(now_ms)  # of applications' events
         self.debts = Debts()  # to the endpoints of webhooks
+        self.followed: dict[UserId, set[ChannelName]] = {}
+        self.followers: dict[ChannelName, dict[UserId, None]] = {}  # in the order in which they began to follow
 
     def forget(self, channel: ChannelName) -> None:
         """Lose the channel's log, as in a disaster. The channel is empty then, and in a new epoch."""
