@@ -20,19 +20,16 @@ from server.application.life.lease import Lease
 from server.application.life.loop_lag import measure_lag
 from server.application.life.overload import Overload
 from server.application.limits.forgetting import forget_full
-from server.application.limits.fresh_channels import FreshChannels
 from server.application.limits.limiter import Limiter
-from server.application.limits.slow_mode import SlowMode
 from server.application.messages.history import History
-from server.application.messages.publisher import Publisher
 from server.application.outside.entries import Entries
+from server.application.people.attending import Attendants
 from server.application.people.hearing import Hearing
 from server.application.sessions.sessions import Sessions
-from server.bootstrap import backends, clients, orders
+from server.bootstrap import backends, clients, orders, people, writing
 from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
-from server.bootstrap.ids import new_message_id
 from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
@@ -143,7 +140,7 @@ def compose(
     hooks: Hooks | None = None,
 ) -> Replica:
     """Wire the parts. `resources` closes them; `hooks` asks a backend, if any is asked."""
-    entries, log, broadcast = Entries(now_ms), stores.log, stores.bus.broadcast
+    entries, attendants, log, broadcast = Entries(now_ms), Attendants(), stores.log, stores.bus.broadcast
     counters, traffic = Counters(tuple(words.Command), time.monotonic), Traffic()
     outbox = Outbox(asyncio.get_running_loop(), most_outbound(settings), traffic, counters)
     rooms, overload = Rooms(outbox), Overload(outbox.memory.look, Random())  # noqa: S311  # jitter
@@ -163,6 +160,7 @@ def compose(
         overload.check_read,
         denials=entries.denials,
         asks=asks.joins,
+        attending=attendants,
     )
     limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
     keys, grace_ms = Tokens(settings, counters), round(settings.token_grace * 1000)
@@ -176,22 +174,22 @@ def compose(
         revoked=entries.revoked,
         metrics=counters,
     )
-    slow_mode = SlowMode(asks.rules, time.monotonic) if asks.rules.slows else None
-    fresh = FreshChannels(settings.limits, settings.limit_tiers, hub.has_events, time.monotonic) if limiter else None
-    publisher = Publisher(
-        log,
-        broadcast,
-        time.time_ns,
-        new_message_id,
-        counters,
-        slow_mode=slow_mode,
-        fresh=fresh,
+    publisher, forget_writers = writing.compose(settings, stores, hub, asks, entries.denials, counters)
+    company = people.compose(
+        stores,
+        transport,
+        rooms,
+        hub,
+        attendants,
+        sessions,
+        rules=asks.rules,
         denials=entries.denials,
-        asking=asks.asking,
+        metrics=counters,
     )
     handlers = {
         **channels.handlers(subscriptions),
         **messages.handlers(publisher, History(log, overload.check_read, denials=entries.denials)),
+        **company.handlers,
         **session_handlers.handlers(sessions, subscriptions),
     }
     cookies, readiness = SharedCookies(settings, stores.secret), Readiness()
@@ -212,7 +210,8 @@ def compose(
     connections = SocketConnections(chat.eio, rooms, transport)
     api = backends.compose(settings, stores, counters, readiness, overload.check_read, resources)
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    sweeps = (*(each.sweep for each in (limiter, slow_mode, fresh) if each is not None), api.sweep)
+    forget = () if limiter is None else (limiter.sweep,)
+    sweeps = (*forget, *forget_writers, api.sweep, *company.sweeps)
     return Replica(
         chat,
         cookies,
@@ -229,7 +228,7 @@ def compose(
         overload,
         Lease(stores.bus.replicas, lambda: _state(readiness)),
         entries,
-        Hearing(stores.bus.signals),
+        company.hearing,
         orders.loops(entries, stores, sessions, subscriptions, connections=connections, tasks=tasks, metrics=counters),
         asks,
         sweeps,

@@ -43,6 +43,9 @@ SCOPES = (
 )
 """The limits that a command may meet."""
 
+QUIET = frozenset({Bucket.MARK, Bucket.TYPING})
+"""The buckets for which no command is refused: over their rate a command is answered as if it were done."""
+
 Rates = Mapping[Bucket, Rate]
 """The rates of the buckets. A bucket that is not in it limits nothing."""
 

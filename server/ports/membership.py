@@ -37,6 +37,10 @@ class Membership(Protocol):
         """The channels that the session is in."""
         ...
 
+    def count(self, channel: ChannelName) -> int:
+        """How many sessions are in the channel."""
+        ...
+
     def members(self, channel: ChannelName) -> Collection[SessionId]:
         """The sessions that are in the channel."""
         ...

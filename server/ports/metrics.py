@@ -146,6 +146,10 @@ class CommandMetrics(Protocol):
         """A command was refused because of a rate; `scope` names the limit."""
         ...
 
+    def swallowed(self, command: str) -> None:
+        """A command was answered `ok`, and has no effect (now): it is over a rate, or nobody is to be told."""
+        ...
+
 
 class ApiMetrics(Protocol):
     """How requests of backends are answered. The promises of `Metrics` hold."""

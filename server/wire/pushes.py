@@ -47,7 +47,7 @@ def told(value: ChannelPush) -> tuple[str, Sequence[object]]:
             return name, arguments
         case TypingChanged(channel, user, typing):
             body: Json = {"channel": channel, "user": user, "typing": typing, "expires_in_ms": limits.TYPING_EXPIRES_MS}
-            return "typing:changed", [body]
+            return ServerEvent.TYPING_CHANGED.value, [body]
         case ReadUpdated(channel, user, offset):
             return "read:updated", [{"channel": channel, "user": user, "offset": offset}]
         case EventEmitted(channel, name, by, data):
@@ -67,6 +67,8 @@ def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, v
             "resume_channels": limits.MAX_RESUME_CHANNELS,
             "resume_events": REPLAY_LIMIT,
             "page": limits.MAX_PAGE,
+            "typing_ms": limits.TYPING_MS,
+            "typing_expires_ms": limits.TYPING_EXPIRES_MS,
         },
         "server": {"version": version},
     }

@@ -20,6 +20,8 @@ class Command(StrEnum):
     EDIT = "message:edit"
     DELETE = "message:delete"
     HISTORY = "history:read"
+    TYPING_START = "typing:start"
+    TYPING_STOP = "typing:stop"
     REFRESH = "auth:refresh"
 
 
@@ -49,6 +51,7 @@ class ServerEvent(StrEnum):
     MESSAGE_CREATED = "message:created"
     MESSAGE_EDITED = "message:edited"
     MESSAGE_DELETED = "message:deleted"
+    TYPING_CHANGED = "typing:changed"
     CHANNEL_RESUMED = "channel:resumed"
     CHANNEL_REMOVED = "channel:removed"
     SESSION_READY = "session:ready"

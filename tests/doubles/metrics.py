@@ -42,6 +42,9 @@ class RecordingMetrics(Metrics):
     def rate_limited(self, command: str, scope: str) -> None:
         self.told.append(("rate_limited", command, scope))
 
+    def swallowed(self, command: str) -> None:
+        self.told.append(("swallowed", command))
+
     def api_answered(self, operation: str, status: int, seconds: float) -> None:
         self.told.append(("api_answered", operation, status, seconds))
 

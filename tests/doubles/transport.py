@@ -37,6 +37,10 @@ class RecordingTransport(Transport, Membership):
         self._inboxes[session] = [] if inbox is None else inbox
         return self._inboxes[session]
 
+    def inbox(self, session: SessionId) -> list[object]:
+        """Return what the session was given."""
+        return self._inboxes[session]
+
     def disconnect(self, session: SessionId) -> None:
         """Let the session be gone, as a lost connection would."""
         self.end(session)
@@ -98,6 +102,9 @@ class RecordingTransport(Transport, Membership):
 
     def channels(self, session: SessionId) -> Collection[ChannelName]:
         return [channel for channel, members in self._members.items() if session in members]
+
+    def count(self, channel: ChannelName) -> int:
+        return len(self._members.get(channel, {}))
 
     def members(self, channel: ChannelName) -> Collection[SessionId]:
         return list(self._members.get(channel, {}))

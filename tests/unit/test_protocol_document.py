@@ -14,14 +14,25 @@ from pydantic import SecretStr
 
 from server.adapters.tokens import jwt_verifier
 from server.application import commands, deadline
+from server.application.people import commands as people
+from server.application.people import typing
 from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits
 from server.domain.events import LogEvent, MessageDeleted, MessageEdited
 from server.domain.hooks import Hook, HookFailure
 from server.domain.messages import Position
-from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionDraining, SessionExpiring, SessionReady
+from server.domain.pushes import (
+    ChannelPush,
+    ChannelRemoved,
+    ChannelResumed,
+    Push,
+    SessionDraining,
+    SessionExpiring,
+    SessionReady,
+)
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
 from server.domain.rules import SMALL_CHANNEL, PresenceDetail
+from server.domain.signals import TypingChanged
 from server.gateway.socketio import connecting, packets
 from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
@@ -42,6 +53,8 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.EDIT: commands.Edit,
     Command.DELETE: commands.Delete,
     Command.HISTORY: commands.ReadHistory,
+    Command.TYPING_START: people.InChannel,
+    Command.TYPING_STOP: people.InChannel,
     Command.REFRESH: commands.Refresh,
 }
 DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
@@ -66,7 +79,7 @@ def test_the_commands_are_those_of_the_code() -> None:
     assert re.findall(r"^\| \[`(\w+:\w+)`\]", section("Commands"), re.MULTILINE) == [*Command] == [*MODELS]
     reserved = set(re.findall(r"`(\w+:\w+)`", section("Not yet in this version")))
     assert reserved.isdisjoint([*Command, *ServerEvent])
-    assert reserved >= {"presence:read", "typing:start", "typing:stop", "read:mark", "reaction:add", "reaction:remove"}
+    assert reserved >= {"presence:read", "read:mark", "reaction:add", "reaction:remove"}
 
 
 def test_the_events_are_those_of_the_code() -> None:
@@ -91,7 +104,7 @@ def bounds(schema: dict[str, Any]) -> Iterator[float]:
         (commands.SincePosition, section("Connect").partition("A position has these fields")[2]),
         *((model, section(name)) for name, model in MODELS.items()),
     ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+    ids=["CONNECT", "position", *MODELS],
 )
 def test_the_field_tables_are_the_models(model: type[commands.Command], table: str) -> None:
     """Same fields in any order, required where the model says so, and each bound of the model in its row."""
@@ -173,6 +186,9 @@ def test_the_limits_are_those_of_the_code() -> None:
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
             "ping interval, milliseconds *": default["ping_interval"] * 1_000,
             "ping timeout, milliseconds *": default["ping_timeout"] * 1_000,
+            "users told to type at the same time, per channel": typing.MAX_TYPISTS,
+            "typing told again after, milliseconds": limits.TYPING_MS,
+            "typing over at the receiver after, milliseconds": limits.TYPING_EXPIRES_MS,
             "life of a key, hours": limits.KEY_LIFETIME_MS / 3_600_000,
             "`session:expiring` before `exp`, seconds": sessions.EXPIRY_NOTICE_MS / 1_000,
             "grace after `exp`, seconds *": default["token_grace"],
@@ -273,6 +289,12 @@ def log_event(value: LogEvent) -> tuple[str, dict[str, Any]]:
     return encoded.name, orjson.loads(encoded.json)
 
 
+def told(value: ChannelPush) -> tuple[str, Any]:
+    """The name and the body of what is said to a channel."""
+    name, [body] = pushes.told(value)
+    return name, body
+
+
 READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
 
 
@@ -282,6 +304,7 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         (ServerEvent.MESSAGE_CREATED, [log_event(event(1))]),
         (ServerEvent.MESSAGE_EDITED, [log_event(edited(2))]),
         (ServerEvent.MESSAGE_DELETED, [log_event(deleted(2))]),
+        (ServerEvent.TYPING_CHANGED, [told(TypingChanged(event(1).channel, identity.UserId("bob"), typing=True))]),
         (
             ServerEvent.CHANNEL_RESUMED,
             [pushes.push(resumed(None), {}), pushes.push(resumed(NotResumable.EPOCH_CHANGED), {})],

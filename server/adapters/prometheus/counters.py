@@ -16,7 +16,7 @@ from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, 
 from server.domain.rates import SCOPES
 from server.domain.recovery import NotResumable
 from server.ports.metrics import Metrics
-from server.wire.words import Operation
+from server.wire.words import Command, Operation
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of every histogram: from a commit to a broker's outage. 50 ms and 2 s, within which every
@@ -30,6 +30,9 @@ STATUSES = (200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 415, 429, 499
 
 ENDS = (*(error.code for error in (Unauthenticated, TokenExpired, TokenRevoked, RateLimited)), "reconnect")
 """Why a session is ended before its client leaves."""
+
+SWALLOWED = (Command.TYPING_START, Command.TYPING_STOP)
+"""The commands that may be answered without an effect."""
 
 UNKNOWN = "unknown"
 """The label of a value that is in no closed set."""
@@ -92,8 +95,8 @@ class Counters(Metrics):
         self.closes = CounterSet(*CloseReason)
         self.refusals = CounterSet(*Refusal)
         self.ephemerals = 0
-        # Sessions that were ended, by cause.
-        self.session_ends = CounterSet(*ENDS)
+        # Sessions that were ended, by cause; commands that were answered without an effect, by name.
+        self.session_ends, self.swallows = CounterSet(*ENDS), CounterSet(*SWALLOWED)
         # Commands by name and code, and the times of their answers.
         self.commands = {(str(name), code): 0 for name in (*commands, UNKNOWN) for code in CODES}
         self.command_times = Histogram()
@@ -154,6 +157,9 @@ class Counters(Metrics):
     def rate_limited(self, command: str, scope: str) -> None:
         key = (command, scope) if (command, scope) in self.rate_limits else (UNKNOWN, scope)
         self.rate_limits[key] = self.rate_limits.get(key, 0) + 1
+
+    def swallowed(self, command: str) -> None:
+        self.swallows.add(command)
 
     def api_answered(self, operation: str, status: int, seconds: float) -> None:
         known = (operation, status) in self.api_requests

@@ -120,6 +120,7 @@ class Exposition(Collector):
         for key, count in tuple(counters.rate_limits.items()):
             limited.add_metric(key, count)
         yield limited
+        yield _labelled("maru_swallowed", "Commands answered without an effect.", "command", counters.swallows)
         yield _times("maru_command", "From a command's arrival to its answer.", counters.command_times)
         yield _times("maru_log_append", "From a draft to its place in the log.", counters.append_times)
         yield _times("maru_publish_to_write", "From an event's time until its members have it.", counters.write_times)

@@ -1,5 +1,7 @@
 """Delivery: everything that the members of a hosted channel are given, and the channel's state that goes with it."""
 
+from collections.abc import Callable
+
 import structlog
 
 from server.application.channels.hosting import HostedChannel
@@ -24,6 +26,8 @@ class Delivery:
         self._transport = transport
         self._membership = membership
         self._metrics = metrics
+        self.acts: list[Callable[[Event], None]] = []
+        """What is done with each event behind its delivery."""
 
     def deliver(self, hosted: HostedChannel, events: tuple[Event, ...]) -> None:
         """Deliver the channel's next events, which its sequencer has put in order; of those that belong to a message
@@ -43,6 +47,8 @@ class Delivery:
                 delivered, hosted.last = event.offset, fingerprint(event)
                 hosted.ring.push(encoded)
                 self._log.note(event)
+                for act in self.acts:
+                    act(event)
         finally:
             if delivered < hosted.position.offset:
                 hosted.sequencer.reset(Position(hosted.position.epoch, delivered))

@@ -56,6 +56,10 @@ class Hub:
         repair = Repair(log, self._hosting, self._delivery, transport, membership, metrics)
         self._healing = Healing(self._hosting, repair, tasks, clock, self.quarantine)
 
+    def on_delivered(self, act: Callable[[Event], None]) -> None:
+        """Do this with each event behind its delivery, in the same step. It must not wait for anything, or raise."""
+        self._delivery.acts.append(act)
+
     @property
     def hosted(self) -> int:
         """How many channels are hosted."""

@@ -7,9 +7,9 @@ from math import inf
 from typing import Any
 
 from server.domain.buckets import Buckets
-from server.domain.gcra import UNLIMITED, Pace, pace, wait_s
+from server.domain.gcra import UNLIMITED, Pace, pace, take, wait_s
 from server.domain.identity import Identity, UserId
-from server.domain.rates import Bucket, Rates, replaced
+from server.domain.rates import QUIET, Bucket, Rates, replaced
 from server.domain.values import value
 
 _OF_USERS = frozenset({Bucket.SEND})
@@ -29,7 +29,8 @@ Plan = tuple[float, float, Bucket | None, float, float, Buckets[UserId] | None]
 its interval and room; and the buckets that hold it, if it is a user's. A plain tuple is unpacked the fastest."""
 
 Plans = dict[str, Plan]
-"""The plans of commands, by name. That of every other command has the name `OTHER`."""
+"""The plans of commands, by name. That of every other command has the name `OTHER`. Plans of quiet buckets have the
+bucket's name."""
 
 OTHER = ""
 """No command has this name."""
@@ -61,7 +62,10 @@ class Limiter:
             if bucket is not None and rate is not None:
                 paced = pace(rate)
                 users = self.users.get(bucket)
-                plans[command] = (whole.interval, whole.room, bucket, paced.interval, paced.room, users)
+                if bucket in QUIET:
+                    plans[bucket] = (0.0, inf, None, paced.interval, paced.room, None)
+                else:
+                    plans[command] = (whole.interval, whole.room, bucket, paced.interval, paced.room, users)
         return plans
 
     def plans(self, identity: Identity) -> Plans:
@@ -125,6 +129,15 @@ class Allowance:
             buckets[key] = theirs
         self._earned = earned
         return None
+
+    def take_quietly(self, bucket: Bucket, now: float) -> float:
+        """Take from a quiet bucket a command that has passed. Return 0 or, if the bucket is empty, the seconds to wait
+        for it: then the command is to have no effect now."""
+        plan = self.plans.get(bucket)
+        if plan is None:
+            return 0.0
+        self._own[bucket], wait = take(self._own.get(bucket, 0.0), Pace(plan[3], plan[4]), now)
+        return wait
 
     def shortage(self, command: str, now: float) -> Shortage:
         """Return the bucket for which a command has to wait the longest; the wait is 0 if it has to wait for none."""

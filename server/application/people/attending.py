@@ -28,3 +28,29 @@ class _Unheard(Attending):
 
 UNHEARD: Attending = _Unheard()  # type: ignore[abstract]  # the empty bodies are all that is needed
 """For parts that are used without presence."""
+
+
+class Attendants(Attending):
+    """Tells several, in their order."""
+
+    def __init__(self, *attendants: Attending) -> None:
+        self._attendants = [*attendants]
+
+    def add(self, attendant: Attending) -> None:
+        """Tell another one, too."""
+        self._attendants.append(attendant)
+
+    def entered(self, session: SessionId, identity: Identity, channel: ChannelName, told: bool | None) -> None:
+        """Tell all."""
+        for attendant in self._attendants:
+            attendant.entered(session, identity, channel, told)
+
+    def left(self, session: SessionId, channel: ChannelName) -> None:
+        """Tell all."""
+        for attendant in self._attendants:
+            attendant.left(session, channel)
+
+    def ended(self, session: SessionId, channels: Collection[ChannelName], departure: Departure) -> None:
+        """Tell all."""
+        for attendant in self._attendants:
+            attendant.ended(session, channels, departure)

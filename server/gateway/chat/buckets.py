@@ -12,5 +12,7 @@ BUCKETS: Mapping[str, Bucket | None] = {
     Command.EDIT: Bucket.SEND,
     Command.DELETE: Bucket.SEND,
     Command.HISTORY: Bucket.READ,
+    Command.TYPING_START: Bucket.TYPING,
+    Command.TYPING_STOP: Bucket.TYPING,
     Command.REFRESH: Bucket.REFRESH,
 }

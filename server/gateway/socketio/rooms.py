@@ -95,6 +95,10 @@ class Rooms(socketio.AsyncManager, Membership):
         """The channels that the session is in."""
         return self._joined.get(session, ())
 
+    def count(self, channel: ChannelName) -> int:
+        """How many sessions are in the channel."""
+        return len(self._members.get(channel, _NOBODY))
+
     def members(self, channel: ChannelName) -> Collection[SessionId]:
         """The sessions in the channel: a copy, since a caller may end the membership of each."""
         return tuple(self._members.get(channel, _NOBODY))

@@ -26,6 +26,7 @@ def test_each_call_moves_its_own_series_and_no_other(scraped: ScrapedCounters) -
         lambda: counters.closed(CloseReason.PING_TIMEOUT): 'maru_connections_closed_total{reason="ping_timeout"}',
         lambda: counters.refused(Refusal.TOKEN_IN_QUERY): 'maru_admission_refusals_total{reason="token_in_query"}',
         lambda: counters.session_ended("token_revoked"): 'maru_sessions_ended_total{cause="token_revoked"}',
+        lambda: counters.swallowed("typing:start"): 'maru_swallowed_total{command="typing:start"}',
         lambda: counters.ephemeral_dropped(1): "maru_ephemeral_dropped_total",
         lambda: counters.ordered(event(1)): 'maru_events_total{event="message:created"}',
         counters.gap_healed: "maru_gaps_healed_total",

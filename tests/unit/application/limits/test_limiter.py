@@ -48,6 +48,16 @@ def passed(allowance: Allowance, command: str, times: int, now: float = 1.0) -> 
     return sum(allowance.take(command, now) is None for _ in range(times))
 
 
+def test_a_quiet_bucket_refuses_no_command() -> None:
+    """Its commands pass as those without a bucket; the use case asks the bucket, and is told how long to wait."""
+    rates = {Bucket.SESSION: Rate(5.0, 8), Bucket.TYPING: Rate(2.0, 3)}
+    quiet = Limiter(rates, {}, {"type": Bucket.TYPING, "mark": Bucket.MARK}, lambda: 0.0).allowance(identity())
+    assert passed(quiet, "type", 10) == 8
+    assert [quiet.take_quietly(Bucket.TYPING, 1.0) for _ in range(4)] == [0.0, 0.0, 0.0, pytest.approx(0.5)]
+    assert quiet.take_quietly(Bucket.TYPING, 1.5) == 0.0
+    assert [quiet.take_quietly(Bucket.MARK, 1.0) for _ in range(100)] == [0.0] * 100
+
+
 STEPS = st.lists(
     st.tuples(
         st.floats(0.0, 2.0),

@@ -1,0 +1,53 @@
+"""The use cases of people in channels, wired."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.application.channels.hub import Hub
+from server.application.outside.denials import Denials
+from server.application.people.attending import Attendants
+from server.application.people.company import Company
+from server.application.people.hearing import Hearing
+from server.application.people.typing import Typing
+from server.application.sessions.sessions import Sessions
+from server.bootstrap.stores.open import Stores
+from server.domain.rules import Rules
+from server.domain.signals import TypingChanged
+from server.gateway.chat.handler import Handlers
+from server.gateway.chat.handlers import typing as typing_handlers
+from server.ports.membership import Membership
+from server.ports.metrics import CommandMetrics
+from server.ports.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What a replica needs of them."""
+
+    hearing: Hearing
+    handlers: Handlers
+    sweeps: tuple[Callable[[], None], ...]
+    """Forget what is over."""
+
+
+def compose(  # noqa: PLR0913  # the parts that they listen to
+    stores: Stores,
+    transport: Transport,
+    membership: Membership,
+    hub: Hub,
+    attendants: Attendants,
+    sessions: Sessions,
+    *,
+    rules: Rules,
+    denials: Denials,
+    metrics: CommandMetrics,
+) -> People:
+    """Wire them."""
+    company = Company(membership, sessions.of, denials)
+    hearing = Hearing(stores.bus.signals)
+    typing = Typing(stores.bus.signals, transport, company, rules, time.monotonic)
+    hearing.on(TypingChanged, typing.heard)
+    hub.on_delivered(typing.delivered)
+    attendants.add(typing)
+    return People(hearing, typing_handlers.handlers(typing, metrics), (typing.sweep,))
