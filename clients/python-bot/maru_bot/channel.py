@@ -1,15 +1,16 @@
 """One channel: its position, the events that wait for its reader, and how gaps are found and filled."""
 
 import asyncio
-from collections import deque
-from typing import Self
 
 from maru_bot.connection import Connection
 from maru_bot.errors import Backoff, MaruError
-from maru_bot.events import Event, Json, Position, Reset, log_event, position
+from maru_bot.events import Event, Json, Position, Reset
+from maru_bot.parsing import log_event, position
+from maru_bot.payload import present
+from maru_bot.reader import Reader
 
 
-class Channel:
+class Channel(Reader):
     """Iterate over it, from one task: every event once and in order, over lost connections and restarts.
 
     The bot joins the channel as soon as there is a connection, and stays joined until it leaves the channel. Iteration
@@ -23,54 +24,26 @@ class Channel:
     """
 
     def __init__(self, name: str, since: Position | None, history: int | None, limit: int, backoff: Backoff) -> None:
+        super().__init__(limit, self._all_taken)
         self.name = name
         self.position = since  # of the last event that the reader gets
-        self.error: Exception | None = None  # why the channel was closed
         self._history = history
-        self._limit = limit
         self._backoff = backoff
-        self._waiting: deque[Event] = deque()  # bounded by `_put`, which does not drop silently as `maxlen` would
-        self._arrived = asyncio.Event()  # an event, or the channel's end
         self._wanted = asyncio.Event()  # to be joined, and neither joined nor held back by a slow reader
         self._wanted.set()
         self._entered = asyncio.Event()  # joined once, or closed
         self._was_live = False  # joined once
         self._live = False  # every later event comes, from the position on
         self._behind = False  # events were dropped, as the reader is slow
-        self._closed = False
-        self._fatal = False  # iteration raises `error`
+        self.presence = False  # whether signals of who comes and goes are wanted
         self._failures = 0  # joins that failed, in a row
         self._pause = 0.0  # at least so many seconds before the next join
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Event:
-        while not self._waiting:
-            self._all_taken()
-            if self._fatal and self.error is not None:
-                raise self.error
-            if self._closed:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._waiting.popleft()
 
     async def joined(self) -> None:
         """Wait for the first join: messages sent after it are also read. Raises the reason if the channel is closed."""
         await self._entered.wait()
-        if self._closed:
+        if self.closed:
             raise self.error or MaruError("closed", f"the bot has left {self.name}")
-
-    @property
-    def waiting(self) -> int:
-        """The number of events that wait for the reader; never more than the limit."""
-        return len(self._waiting)
-
-    @property
-    def closed(self) -> bool:
-        """Whether it takes no more events."""
-        return self._closed
 
     @property
     def resumable(self) -> Position | None:
@@ -85,7 +58,7 @@ class Channel:
             if self._failures and not rested:
                 await self._rest()
             async with connection.joins:
-                if self._closed or connection.done:
+                if self.closed or connection.done:
                     return
                 rested = self._wanted.is_set() and await self._try(connection)
 
@@ -97,7 +70,7 @@ class Channel:
         except MaruError as error:
             if not connection.done:  # else the next connection joins
                 self._refused(error)
-                if error.code == "rate_limited" and not self._closed:
+                if error.code == "rate_limited" and not self.closed:
                     await self._rest()
                     return True
         return False
@@ -108,13 +81,13 @@ class Channel:
     async def _join(self, connection: Connection) -> None:
         since = self.position
         place = None if since is None else {"epoch": since.epoch, "offset": since.offset}
-        body = {"channel": self.name, "since": place, "history": self._history}
+        body = {"channel": self.name, "since": place, "history": self._history, "presence": self.presence}
 
         def joined(ack: Json) -> None:
             if not connection.done:  # a connection that was replaced brings no later events
                 self.adopt(ack, since)
 
-        await connection.command("channel:join", body, joined)
+        await connection.command("channel:join", present(body), joined)
 
     def _refused(self, error: MaruError) -> None:
         if error.retryable:
@@ -129,7 +102,7 @@ class Channel:
         """
         self._failures, self._pause = 0, 0.0
         self._wanted.clear()
-        if self._closed or self._behind:
+        if self.closed or self._behind:
             return
         events, end = reply["events"], position(reply)
         whole = reply["recovered"] is True
@@ -205,15 +178,10 @@ class Channel:
 
     def close(self, error: Exception | None, *, fatal: bool, now: bool = False) -> None:
         """End iteration after the events that wait, or `now`; it raises `error` if that is `fatal`."""
-        if now:
-            self._waiting.clear()
-        if self._closed:
-            return
-        self._closed, self._live = True, False
-        self.error, self._fatal = error, fatal
-        self._wanted.set()
-        self._entered.set()
-        self._arrived.set()
+        if self.end(error, fatal=fatal, now=now):
+            self._live = False
+            self._wanted.set()
+            self._entered.set()
 
     def _advance(self, end: Position) -> None:
         """Move the position to the end of an answer, unless another connection has brought later events."""
@@ -232,12 +200,10 @@ class Channel:
         return True
 
     def _put(self, event: Event) -> bool:
-        if len(self._waiting) >= self._limit:
-            self._live, self._behind = False, True
-            return False
-        self._waiting.append(event)
-        self._arrived.set()
-        return True
+        if self.put(event):
+            return True
+        self._live, self._behind = False, True
+        return False
 
     def _all_taken(self) -> None:
         """Ask for the dropped events: the reader has taken all that waited."""

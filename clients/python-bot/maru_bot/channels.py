@@ -8,6 +8,8 @@ from maru_bot.channel import Channel
 from maru_bot.connection import Connection
 from maru_bot.errors import Backoff, MaruError
 from maru_bot.events import LOG_EVENTS, Json
+from maru_bot.people import SIGNALS, signal
+from maru_bot.signals import Signals
 
 TRANSIENT = frozenset({"rate_limited", "unavailable", "overloaded"})
 """Codes of `channel:removed`, which brings no `retryable`, that time can heal."""
@@ -28,6 +30,7 @@ class Channels:
 
     def __init__(self, backoff: Backoff) -> None:
         self._channels: dict[str, Channel] = {}
+        self.signals: Signals | None = None  # None if nobody reads them
         self._backoff = backoff
 
     def get(self, name: str) -> Channel | None:
@@ -107,13 +110,18 @@ class Channels:
         """End every channel, as `Channel.close` does."""
         for channel in self._channels.values():
             channel.close(error, fatal=fatal, now=now)
+        if self.signals is not None:
+            self.signals.close()
 
     def heard(self, attempt: Attempt, name: str, body: Json, *, beside: bool) -> None:
         """Handle an event of a channel. `beside`: another connection is in use, and this one is its replacement."""
-        if name in LOG_EVENTS:
+        if name in LOG_EVENTS and "offset" in body:
             channel = self._channels.get(body["channel"])
             if channel is not None and not channel.receive(name, body):
                 attempt.resumed.discard(channel)
+        elif name in SIGNALS or name in LOG_EVENTS:
+            if self.signals is not None and not beside and (heard := signal(name, body)) is not None:
+                self.signals.put(heard)
         elif name == "channel:resumed":
             self._resumed(attempt, body, beside=beside)
         elif name == "channel:removed":

@@ -165,7 +165,7 @@ class Connection:
         (then the command may or may not have been executed); `bad_request` or `payload_too_large` for a payload that
         would cost the connection.
         """
-        body = {field: value for field, value in payload.items() if value is not None}
+        body = dict(payload)
         check(name, body)
         answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 

@@ -1,16 +1,13 @@
 """The values that readers and callers get: frozen, made from the JSON on the wire."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 Json = Mapping[str, Any]
 
-MESSAGE_EVENTS = frozenset({"message:created", "message:edited", "message:deleted"})
-"""The events that readers get."""
-
-LOG_EVENTS = MESSAGE_EVENTS | {"reaction:changed"}
+LOG_EVENTS = frozenset({"message:created", "message:edited", "message:deleted", "reaction:changed", "event:published"})
 """Every event of the protocol that has an offset in a channel's log."""
 
 EPOCH_CHARS, MAX_OFFSET = 64, 2**53 - 1
@@ -39,14 +36,26 @@ class Author:
     """The user who wrote a message, or who changed or deleted it as a moderator."""
 
     id: str
-    name: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """How many users react to a message with an emoji, and the first ten of them."""
+
+    count: int
+    users: tuple[str, ...]
+
+
+Reactions = Mapping[str, Reaction]
+"""The reactions to a message by emoji, in the order of their first reaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message in one of its states. `offset` is the offset of its creation, `key` the key of its send.
 
-    `edited_by` is who edited it, if that was not the author.
+    `edited_by` is who edited it, if that was not the author. `mentions` are user ids, or `"*"` for everybody.
     """
 
     id: str
@@ -61,6 +70,8 @@ class Message:
     version: int
     offset: int
     edited_by: Author | None = None
+    mentions: tuple[str, ...] = ()
+    reactions: Reactions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,24 @@ class Deleted(LogEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Reacted(LogEvent):
+    """The reactions to the message `id` are these now, all of them."""
+
+    id: str
+    reactions: Reactions
+
+
+@dataclass(frozen=True, slots=True)
+class Published(LogEvent):
+    """An application has published an event. `data` is any JSON value."""
+
+    name: str
+    author: Author
+    data: Any
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """Events up to `position` are missing, and may never come: read `history`.
 
@@ -137,7 +166,7 @@ class Reset:
     position: Position
 
 
-Event = Created | Edited | Deleted | Reset
+Event = Created | Edited | Deleted | Reacted | Published | Reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,60 +188,3 @@ class Page:
     messages: tuple[Message | Tombstone, ...]
     position: Position
     more: bool
-
-
-def position(body: Json) -> Position:
-    """Read `{epoch, offset}`."""
-    return Position(body["epoch"], body["offset"])
-
-
-def log_event(name: str, body: Json) -> Created | Edited | Deleted | None:
-    """Read a log event; None if readers do not get its kind. Raises `KeyError` and the like for a broken event."""
-    channel, place, at = body["channel"], position(body), datetime.fromisoformat(body["at"])
-    if name not in MESSAGE_EVENTS:
-        return None
-    subject = body["message"]
-    if name == "message:deleted" or subject.get("deleted"):
-        return Deleted(channel, place, at, subject["id"], _moderator(subject, "deleted_by"))
-    made = Created if name == "message:created" else Edited
-    return made(channel, place, at, _message(subject))
-
-
-def message(body: Json) -> Message | Tombstone:
-    """Read a message, which may be deleted."""
-    if body.get("deleted"):
-        return Tombstone(body["id"], body["channel"], body["offset"], _moderator(body, "deleted_by"))
-    return _message(body)
-
-
-def _moderator(body: Json, field: str) -> Author | None:
-    who = body.get(field)
-    return None if who is None else Author(who["id"], who["name"])
-
-
-def _message(body: Json) -> Message:
-    edited_at = body["edited_at"]
-    return Message(
-        body["id"],
-        body["channel"],
-        Author(body["author"]["id"], body["author"]["name"]),
-        body["text"],
-        body["data"],
-        body["reply_to"],
-        body["key"],
-        datetime.fromisoformat(body["created_at"]),
-        None if edited_at is None else datetime.fromisoformat(edited_at),
-        body["version"],
-        body["offset"],
-        _moderator(body, "edited_by"),
-    )
-
-
-def receipt(ack: Json) -> Receipt:
-    """Read the ack of `message:send` or `message:edit`."""
-    return Receipt(message(ack["message"]), position(ack), ack.get("duplicate", False))
-
-
-def page(ack: Json) -> Page:
-    """Read the ack of `history:read`."""
-    return Page(tuple(message(item) for item in ack["messages"]), position(ack), ack["more"])

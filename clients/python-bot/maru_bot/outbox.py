@@ -8,8 +8,9 @@ from weakref import WeakValueDictionary
 
 from maru_bot.connection import Connection
 from maru_bot.errors import Backoff, MaruError
-from maru_bot.events import Json, Receipt, receipt
-from maru_bot.payload import check
+from maru_bot.events import Json, Receipt
+from maru_bot.parsing import receipt
+from maru_bot.payload import check, present
 from maru_bot.session import Session
 
 KEY_LIFE_S = 23 * 3_600.0
@@ -62,6 +63,7 @@ class Outbox:
 
     async def send(self, channel: str, payload: Json) -> Receipt:
         """Send a message, and return when it is in the log. Raises as `MaruBot.send`."""
+        payload = present(payload)
         check("message:send", payload)
         if self._unanswered >= self._limit:
             raise MaruError("outbox_full", f"{self._unanswered} messages wait for the server already")

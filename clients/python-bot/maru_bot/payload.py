@@ -19,6 +19,11 @@ class StrictJson:
     loads = staticmethod(json.loads)
 
 
+def present(payload: Json) -> Json:
+    """Return a payload without the fields that are None."""
+    return {field: value for field, value in payload.items() if value is not None}
+
+
 def check(name: str, body: Json) -> None:
     """Raise `bad_request` or `payload_too_large` for a command that would cost the connection."""
     try:

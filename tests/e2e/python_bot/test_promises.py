@@ -10,8 +10,9 @@ import pytest_asyncio
 from maru_bot.bot import MaruBot
 from maru_bot.channel import Channel
 from maru_bot.errors import Backoff, MaruError
-from maru_bot.events import Created, Deleted, Edited, Event, Position, Reset, Tombstone, log_event, page, receipt
+from maru_bot.events import Created, Deleted, Edited, Event, Position, Reset, Tombstone
 from maru_bot.outbox import Age
+from maru_bot.parsing import log_event, page, receipt
 from tests.clients.bot import HASTE, enter, take
 from tests.e2e.python_bot.scripted import AT, UNAVAILABLE, Json, ScriptedServer, created, reply
 
