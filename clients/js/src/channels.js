@@ -1,6 +1,7 @@
 /** The joined channels: joins, resumes and leaves over one connection after another. */
 
 import { MaruError } from "./errors.js";
+import { Leaves } from "./leaves.js";
 import { backoff } from "./options.js";
 import { isChannelName, isPosition } from "./position.js";
 import { Subscription } from "./subscription.js";
@@ -18,16 +19,21 @@ export class Channels {
   #session;
   #options;
   #emit;
+  #peopleOf;
+  #leaves;
   /** @type {Map<string, Subscription>} */ #joined = new Map();
 
   /**
    * @param {import("./session.js").Session} session @param {import("./options.js").Options} options
    * @param {(name: string, value: any) => void} emit tells the application
+   * @param {(subscription: Subscription) => import("./people.js").People} peopleOf makes what it keeps of the people
    */
-  constructor(session, options, emit) {
+  constructor(session, options, emit, peopleOf) {
     this.#session = session;
     this.#options = options;
     this.#emit = emit;
+    this.#peopleOf = peopleOf;
+    this.#leaves = new Leaves(session, options);
   }
 
   /** The last event seen of each channel. @returns {Record<string, Position>} */
@@ -62,12 +68,26 @@ export class Channels {
     }
     let subscription = this.#joined.get(channel);
     if (!subscription) {
-      subscription = new Subscription(channel, start, this.#emit, (gapped) => this.#joinNow(gapped));
+      const rejoin = (/** @type {Subscription} */ gapped) => this.#joinNow(gapped);
+      subscription = new Subscription(channel, start, this.#emit, rejoin, this.#peopleOf);
       this.#joined.set(channel, subscription);
     }
     const answer = subscription.joined();
     if (!subscription.live && this.#session.state === "online") this.#joinNow(subscription);
     return answer;
+  }
+
+  /** @param {string} channel */
+  get(channel) {
+    return this.#joined.get(channel);
+  }
+
+  /** Positions that were kept, for the channels that have none. @param {Map<string, Position>} kept */
+  begin(kept) {
+    for (const [channel, subscription] of this.#joined) {
+      const position = kept.get(channel);
+      if (position) subscription.begin(position);
+    }
   }
 
   /** @param {string} channel */
@@ -77,20 +97,26 @@ export class Channels {
     this.#forget(subscription, new MaruError("closed", `left ${channel} before it was joined`));
     const { current, replacement } = this.#session;
     replacement?.resumed.delete(subscription);
-    if (replacement?.connected) this.#sayLeave(channel, replacement).catch(() => {});
-    if (current?.connected) await this.#sayLeave(channel, current);
+    if (replacement?.connected) this.#leaves.say(channel, replacement).catch(() => {});
+    if (current?.connected) await this.#leaves.say(channel, current);
   }
 
-  /** Joins every channel that the connection has not resumed. */
+  /** Commands can be sent: joins every channel that the connection has not resumed. */
   joinAll() {
-    for (const subscription of this.#joined.values()) if (!subscription.live) this.#joinNow(subscription);
+    for (const subscription of this.#joined.values()) {
+      if (subscription.live) subscription.people.live();
+      else this.#joinNow(subscription);
+    }
   }
 
   /** An event of a channel. @param {Connection} connection @param {string} name @param {any} value */
   heard(connection, name, value) {
     if (name === "channel:resumed") this.#resumed(connection, value);
     else if (name === "channel:removed") this.#removed(connection, value);
-    else this.#joined.get(value.channel)?.receive({ event: name, ...value });
+    else if (typeof value.offset !== "number" || name === "read:updated") {
+      const subscription = this.#joined.get(value.channel);
+      if (connection === this.#session.current && subscription?.live) subscription.people.heard(name, value);
+    } else this.#joined.get(value.channel)?.receive({ event: name, ...value });
   }
 
   /** A replacement is in use: the channels that it has resumed are live. @param {Connection} connection */
@@ -185,7 +211,7 @@ export class Channels {
     const subscription = this.#joined.get(channel);
     const named = connection.named.get(channel);
     connection.named.delete(channel);
-    if (!subscription) return this.#left(channel, connection); // left after CONNECT was sent
+    if (!subscription) return this.#leaves.again(channel, connection); // left after CONNECT was sent
     if (!named) return this.#restarted(connection, subscription, reply);
     // If it is not taken, `joinAll` joins the channel: for instance, it was left and joined again after CONNECT.
     if (named.subscription !== subscription || !subscription.catchUp(reply, named.position)) return;
@@ -199,35 +225,6 @@ export class Channels {
       if (reply.recovered === false) subscription.restart(reply);
       else if (subscription.live) this.#joinNow(subscription); // nobody asked for it
     } else connection.resumed.delete(subscription); // it is joined when the connection is in use
-  }
-
-  /** The server brings a channel that was left. @param {string} channel @param {Connection} connection */
-  #left(channel, connection) {
-    if (!connection.leaving.has(channel)) this.#sayLeave(channel, connection).catch(() => {});
-  }
-
-  /**
-   * Leaves on one connection: again and again, until it is done or not needed. The next connection does not name the
-   * channel, and a join makes the leave pointless.
-   * @param {string} channel @param {Connection} connection
-   */
-  async #sayLeave(channel, connection) {
-    const leave = {};
-    connection.leaving.set(channel, leave);
-    const isOwed = () => connection.leaving.get(channel) === leave;
-    try {
-      for (let failures = 0; isOwed() && !connection.over; failures++) {
-        const error = await this.#session.command("channel:leave", { channel }, connection).then(
-          () => null,
-          (/** @type {any} */ refusal) => refusal,
-        );
-        if (!error) return;
-        if (!error.retryable) throw error;
-        await connection.pause(Math.max(error.retryAfterMs, backoff(this.#options, failures)));
-      }
-    } finally {
-      if (isOwed()) connection.leaving.delete(channel);
-    }
   }
 
   /** @param {Connection} connection @param {{channel: string, code: string}} gone */

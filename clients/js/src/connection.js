@@ -19,6 +19,13 @@ const EVENTS = [
   "message:edited",
   "message:deleted",
   "reaction:changed",
+  "event:published",
+  "typing:changed",
+  "read:updated",
+  "presence:joined",
+  "presence:left",
+  "presence:count",
+  "inbox:state",
 ];
 const JOINS_AT_ONCE = 16; // unanswered, or waiting because they came too fast
 const RETIRE_MS = 5_000; // for the answers that a replaced connection owes; the server answers within 2 s
@@ -27,9 +34,9 @@ const RETIRE_MS = 5_000; // for the answers that a replaced connection owes; the
  * @typedef {import("./subscription.js").Subscription} Subscription
  * @typedef {{subscription: Subscription, position: import("./position.js").Position}} Named
  *   a subscription, and the position that CONNECT has named for it
- * @typedef {{resume: (connection: Connection) => object, heard: (connection: Connection, name: string, value: any) => void,
+ * @typedef {{start: (connection: Connection) => object, heard: (connection: Connection, name: string, value: any) => void,
  *            ended: (connection: Connection, error: MaruError) => void}} Hooks
- *   `resume` gives the positions for CONNECT; `heard` is called for each event of the server, in order; `ended` when
+ *   `start` gives what CONNECT says beside the token; `heard` is called for each event of the server, in order; `ended` when
  *   the attempt has failed or the connection is lost. None is called after `close` or `retire`.
  */
 export class Connection {
@@ -51,20 +58,26 @@ export class Connection {
   /** @type {(() => void)|null} called once when a retired connection is closed */ #onClosed = null;
 
   /** Opens the WebSocket. @param {string} token @param {import("./options.js").Options} options @param {Hooks} hooks */
-  constructor(token, options, { resume, heard, ended }) {
+  constructor(token, options, { start, heard, ended }) {
     this.#options = options;
+    options.log({ event: "connecting", url: options.url });
     this.#socket = options.io(`${options.url}/chat`, {
       transports: ["websocket"],
       forceNew: true,
       reconnection: false,
       timeout: options.connectTimeoutMs,
-      auth: (/** @type {Function} */ give) => give({ token, resume: resume(this) }),
+      auth: (/** @type {Function} */ give) => give({ token, ...start(this) }),
     });
     const late = transient("timeout", "no session:ready in time");
     this.#deadline = this.after(options.connectTimeoutMs, () => ended(this, late));
     this.#on("connect_error", (error) => ended(this, connectError(error)));
     this.#on("disconnect", (reason) => ended(this, disconnectError(reason)));
-    for (const name of EVENTS) this.#on(name, (value) => heard(this, name, value));
+    for (const name of EVENTS) {
+      this.#on(name, (value) => {
+        options.log({ event: "heard", name, channel: value?.channel, offset: value?.offset });
+        heard(this, name, value);
+      });
+    }
   }
 
   /** Whether commands can be sent. */
@@ -89,16 +102,18 @@ export class Connection {
    */
   command(event, data) {
     this.#unanswered += 1;
+    const options = this.#options;
     return new Promise((resolve, reject) => {
       const answered = (/** @type {any} */ error, /** @type {any} */ ack) => {
         this.#unanswered -= 1;
+        options.log({ event: "command", command: event, code: error ? "lost" : (ack?.error?.code ?? "ok") });
         if (error && !this.connected) reject(transient("offline", "the connection was lost"));
         else if (error) reject(transient("timeout", `no answer to ${event}`));
         else if (ack?.ok) resolve(ack);
         else reject(MaruError.from(ack?.error));
         if (this.#unanswered === 0 && this.#onClosed) this.close();
       };
-      this.#socket.timeout(this.#options.ackTimeoutMs).emit(event, data, answered);
+      this.#socket.timeout(options.ackTimeoutMs).emit(event, data, answered);
     });
   }
 

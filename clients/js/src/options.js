@@ -1,5 +1,10 @@
 /** The options of `createMaru` with their defaults, and the pause between two tries. */
 
+/** Makes the address of a server whole: "https://host/" would ask for the namespace "//chat". @param {unknown} url */
+export function origin(url) {
+  return String(url ?? "").replace(/(\/+chat)?\/*$/, "");
+}
+
 export const DEFAULTS = {
   url: "", // origin of the server; "" is the page's own
   ackTimeoutMs: 10_000, // for the answer to a command; the server itself answers within 2 s
@@ -8,6 +13,9 @@ export const DEFAULTS = {
   backoffMaxMs: 10_000,
   outboxLimit: 500, // unanswered sends, all channels together
   inFlight: 1, // unanswered sends per channel on the wire; with more, a refused send can be overtaken
+  inbox: 0, // channels that the user follows, of which the event `inbox` tells at the start; at most 500
+  /** @type {import("./storage.js").Store|null} keeps the outbox and the positions over a reload */ storage: null,
+  /** @type {(entry: LogEntry) => void} is told of each step: for a log */ log: () => {},
   report: (/** @type {unknown} */ error) => console.error("maru: a listener failed", error),
   random: Math.random,
   timers: {
@@ -17,6 +25,10 @@ export const DEFAULTS = {
   },
 };
 
+/**
+ * @typedef {{event: "state"|"connecting"|"command"|"heard"|"storage.failed", [field: string]: any}} LogEntry
+ *   no token and no text of a message is among the fields
+ */
 /** @typedef {typeof DEFAULTS & {io: Function, getToken: () => Promise<string>|string}} Options */
 
 const MAX_DOUBLINGS = 16; // far beyond any cap, and still a finite number

@@ -23,13 +23,6 @@ import { plainOf } from "./payload.js";
 
 const KEY_LIFE_MS = 23 * 3_600_000; // the server knows a key for 24 h: later, a retry could double the message
 
-/** Makes a new key. `randomUUID` exists on https and localhost only, `getRandomValues` everywhere. */
-export function newKey(source = globalThis.crypto) {
-  if (source.randomUUID) return source.randomUUID();
-  const bytes = source.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 const LOSSES = 3; // of a connection while one send was the first in flight: the send is the cause
 
 export class Outbox {
@@ -40,20 +33,29 @@ export class Outbox {
   /** @type {Map<string, Queue>} by channel */ #queues = new Map();
   /** @type {Set<string>} keys of the sends that were in flight when a connection was lost */ #suspects = new Set();
   #sends = 0; // sends that went out, repetitions included
+  #persistence;
 
   /**
    * @param {import("./session.js").Session} session @param {import("./options.js").Options} options
    * @param {(name: string, value: any) => void} emit tells the application
+   * @param {import("./persistence.js").Persistence|null} persistence
    */
-  constructor(session, options, emit) {
+  constructor(session, options, emit, persistence) {
     this.#session = session;
     this.#options = options;
     this.#emit = emit;
+    this.#persistence = persistence;
+  }
+
+  /** The messages that wait, oldest first. @returns {import("./types.js").Unsent[]} */
+  unsent() {
+    return [...this.#pending.values()].map(({ payload }) => /** @type {any} */ (payload));
   }
 
   /**
    * Queues a message. Resolves with the ack; a key that is queued already gets the answer of the first send.
    * @param {{channel: string, key: string, [field: string]: any}} content of message:send
+   * @returns {Promise<import("./types.js").Sent>}
    */
   async send(content) {
     const payload = plainOf(content, this.#session.payloadBytes);
@@ -65,14 +67,36 @@ export class Outbox {
     if (this.#pending.size >= this.#options.outboxLimit) {
       throw new MaruError("outbox_full", `${this.#pending.size} messages wait for the server already`);
     }
-    const pending = /** @type {any} */ ({ payload, since: this.#now(), attempts: 0, inFlight: null, losses: 0 });
+    const since = this.#now();
+    this.#persistence?.queued(payload, since);
+    const { promise } = this.#queue(payload, since);
+    this.#flush(channel);
+    return promise;
+  }
+
+  /** Sends that were made before a reload, or by a tab that is gone, wait again. @param {import("./persistence.js").Kept[]} kept */
+  restore(kept) {
+    const missing = kept.filter(({ payload }) => !this.#pending.has(payload.key));
+    for (const { payload, since } of missing) this.#queue(payload, since).promise.catch(() => {}); // `settled` tells
+    if (missing.length > 0) this.#emit("restored", { sends: missing.map(({ payload }) => payload) });
+    this.flushAll();
+  }
+
+  /** @param {any} payload @param {number} since @returns {Pending} */
+  #queue(payload, since) {
+    const { channel, key } = payload;
+    const pending = /** @type {any} */ ({ payload, since, attempts: 0, inFlight: null, losses: 0 });
     pending.promise = new Promise((resolve, reject) => Object.assign(pending, { resolve, reject }));
     this.#pending.set(key, pending);
     const queue = this.#queues.get(channel) ?? { keys: [], notBefore: 0, timer: null };
-    queue.keys.push(key);
+    const isLater = (/** @type {string} */ other) => {
+      const behind = /** @type {Pending} */ (this.#pending.get(other));
+      return behind.attempts === 0 && behind.since > since;
+    };
+    const place = queue.keys.findIndex(isLater);
+    queue.keys.splice(place < 0 ? queue.keys.length : place, 0, key);
     this.#queues.set(channel, queue);
-    this.#flush(channel);
-    return pending.promise;
+    return pending;
   }
 
   /** There is a connection: sends the messages that may be sent now. */
@@ -185,8 +209,10 @@ export class Outbox {
       this.#options.timers.clear(queue.timer);
       this.#queues.delete(channel);
     }
+    this.#persistence?.settled(key);
     if (error) pending.reject(error);
     else pending.resolve(ack);
+    this.#emit("settled", { channel, key, error, sent: ack ?? null });
     if (this.#suspects.delete(key)) this.flushAll();
     else this.#flush(channel);
   }

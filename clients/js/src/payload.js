@@ -1,12 +1,12 @@
 /** The check of a command's payload before it is sent. */
 
 import { MaruError } from "./errors.js";
+import { isBroken, utf8Length } from "./text.js";
 
 /** Bytes of a frame that the server takes, until it has told its limit. */
 export const PAYLOAD_BYTES = 65_536;
 
 const FRAME_BYTES = 128; // of a frame, beside the payload: packet types, namespace, ack id, event name
-const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
  * Returns a payload as plain JSON values: socket.io would make a binary packet of some objects that JSON can write.
@@ -16,7 +16,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  */
 export function plainOf(data, limit) {
   const json = jsonOf(data);
-  const bytes = new TextEncoder().encode(json).length + FRAME_BYTES;
+  const bytes = utf8Length(json) + FRAME_BYTES;
   if (bytes > limit) throw new MaruError("payload_too_large", `${bytes} bytes, at most ${limit}`);
   return JSON.parse(json);
 }
@@ -38,11 +38,6 @@ function jsonOf(data) {
   }
   if (fault) throw new MaruError("bad_request", fault);
   return json;
-}
-
-/** Whether a text is no UTF-16: the server closes the connection for it. @param {any} value */
-export function isBroken(value) {
-  return typeof value === "string" && LONE_SURROGATE.test(value);
 }
 
 /** Whether a value holds bytes. @param {any} value */

@@ -1,6 +1,6 @@
 /** Positions in a channel's log, and the check of a position that was stored. */
 
-import { isBroken } from "./payload.js";
+import { isBroken } from "./text.js";
 
 const EPOCH_CHARS = 64; // the server refuses a longer epoch, and a whole CONNECT for one of them
 const CHANNEL_CHARS = 128;

@@ -1,9 +1,9 @@
 /**
  * The session: one connection after another, until the application closes it or the server refuses it for good.
  *
- * @typedef {"connecting"|"online"|"reconnecting"|"offline"|"signed-out"} State
+ * @typedef {import("./types.js").State} State
  * @typedef {{
- *   resume: (connection: Connection) => object,
+ *   start: (connection: Connection) => object,
  *   heard: (connection: Connection, name: string, value: any) => void,
  *   state: (state: State, error: MaruError|null) => void,
  *   ready: (session: any) => void,
@@ -12,7 +12,7 @@
  *   dropped: () => void,
  *   stopped: (error: MaruError) => void,
  * }} Hooks
- *   `resume` gives the positions for CONNECT. `heard`: an event of a channel. `state`: the state has changed.
+ *   `start` gives what CONNECT says beside the token. `heard`: an event of a channel. `state`: the state has changed.
  *   `ready`: commands can be sent. `promoted`: a replacement is the current connection now. `answersLost`: sends in
  *   flight get no answer; `isLoss`: neither side has said why. `dropped`: there is no connection any more.
  *   `stopped`: there will be none.
@@ -112,7 +112,7 @@ export class Session {
   /** @param {string} token */
   #dial(token) {
     return new Connection(token, this.#options, {
-      resume: this.#hooks.resume,
+      start: this.#hooks.start,
       heard: (connection, name, value) => this.#heard(connection, name, value),
       ended: (connection, error) => this.#ended(connection, error),
     });

@@ -7,10 +7,13 @@
  * that far: else events would be missing, and nobody would say so.
  *
  * @typedef {import("./position.js").Position} Position
- * @typedef {Position & {event: string, channel: string, at: string, [field: string]: any}} LogEvent
- * @typedef {{epoch: string, offset: number, recovered?: boolean|null, reason?: string, events?: LogEvent[]}} Reply
+ * @typedef {import("./types.js").LogEvent} LogEvent
+ * @typedef {{epoch: string, offset: number, recovered?: boolean|null, reason?: string, events?: LogEvent[],
+ *            read_offset?: number, unread?: number, unread_mentions?: number}} Reply
  *   the fields that the ack of channel:join shares with channel:resumed
  */
+
+import { merge } from "./timeline.js";
 
 const HELD_LIMIT = 1_000; // events kept during a join; the oldest are dropped, and the gap is healed by another join
 
@@ -25,21 +28,25 @@ export class Subscription {
   /** @type {Position|null} null: not joined yet */ #position;
   #history;
   /** @type {LogEvent[]} came while it was not live */ #held = [];
+  /** @type {LogEvent[]} of the answer that makes it live */ #caughtUp = [];
   #turn = 0; // changes when the connection or the subscription is over: no event that was read before is given then
   #ended = false;
+  /** @type {import("./people.js").People} */ people;
   /** @type {{resolve: (joined: any) => void, reject: (error: any) => void}[]} callers of `join` */ #waiters = [];
 
   /**
    * @param {string} channel @param {{history?: number, since?: Position}} start
    * @param {(name: string, value: any) => void} emit tells the application
    * @param {(subscription: Subscription) => void} onGap called if a live event does not follow the position
+   * @param {(subscription: Subscription) => import("./people.js").People} peopleOf
    */
-  constructor(channel, { history, since }, emit, onGap) {
+  constructor(channel, { history, since }, emit, onGap, peopleOf) {
     this.channel = channel;
     this.#history = history;
     this.#position = since ? { epoch: since.epoch, offset: since.offset } : null;
     this.#emit = emit;
     this.#onGap = onGap;
+    this.people = peopleOf(this);
   }
 
   get position() {
@@ -52,14 +59,20 @@ export class Subscription {
     return this.#position ? { channel, since: this.#position } : { channel, history: this.#history };
   }
 
-  /** Waits until the channel is live. @returns {Promise<{channel: string} & Position>} rejects when it is ended */
+  /** Goes on from a position that was kept, if it has not been joined yet. @param {Position} position */
+  begin(position) {
+    if (!this.#position && this.#history === undefined) this.#position = position;
+  }
+
+  /** Waits until the channel is live. @returns {Promise<import("./types.js").Joined>} rejects when it is ended */
   joined() {
-    if (this.live) return Promise.resolve(this.#joined());
+    if (this.live) return Promise.resolve(this.#joined([]));
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
-  #joined() {
-    return { channel: this.channel, .../** @type {Position} */ (this.#position) };
+  /** @param {LogEvent[]} events */
+  #joined(events) {
+    return { channel: this.channel, .../** @type {Position} */ (this.#position), messages: merge([], events) };
   }
 
   /**
@@ -67,7 +80,8 @@ export class Subscription {
    * @param {Reply} reply @param {Position|null} since the position that was named; null: none
    * @returns {boolean} false if the answer can not be taken, or was not taken to its end: the channel has to be joined
    */
-  catchUp({ epoch, offset, recovered, reason, events = [] }, since) {
+  catchUp(reply, since) {
+    const { epoch, offset, recovered, reason, events = [] } = reply;
     const isWhole = recovered === true;
     if (!(isWhole ? this.#covers(since, epoch) : this.#isAt(since))) return false;
     const turn = this.#turn;
@@ -78,6 +92,8 @@ export class Subscription {
     // While two connections bring the channel, the position may be further than this reply.
     const { epoch: current, offset: seen } = /** @type {Position} */ (this.#position);
     if (current !== epoch || seen < offset) this.#position = { epoch, offset };
+    this.#caughtUp = events;
+    this.people.counted(reply);
     return true;
   }
 
@@ -93,18 +109,22 @@ export class Subscription {
   }
 
   /** The server can not bring the next events of a live channel: it goes on from there. @param {Reply} reply */
-  restart({ epoch, offset, reason }) {
+  restart(reply) {
     if (!this.live) return; // the answer to the join tells it
+    const { epoch, offset, reason } = reply;
     this.#position = { epoch, offset };
+    this.people.counted(reply);
     this.#emit("reset", { channel: this.channel, reason, epoch, offset });
   }
 
   /** Every later event comes from here on: resolves the callers of `join`, and takes the events held. */
   goLive() {
     Object.assign(this, { live: true, joining: false, attempts: 0, wasLive: true });
-    for (const { resolve } of this.#waiters.splice(0)) resolve(this.#joined());
+    const events = this.#caughtUp.splice(0);
+    for (const { resolve } of this.#waiters.splice(0)) resolve(this.#joined(events));
     const turn = this.#turn;
     for (const event of this.#held.splice(0)) if (turn === this.#turn) this.receive(event);
+    if (turn === this.#turn && this.live) this.people.live();
   }
 
   /** A live event: applies it, holds it during a join, or reports a gap. @param {LogEvent} event */
@@ -132,6 +152,7 @@ export class Subscription {
   drop() {
     this.interrupt();
     this.#held = [];
+    this.people.dropped();
   }
 
   /**
@@ -144,6 +165,7 @@ export class Subscription {
     this.drop();
     this.#ended = true;
     this.reject(error);
+    this.people.ended(error);
     return isJoinRefused;
   }
 
@@ -156,6 +178,9 @@ export class Subscription {
   #apply(event) {
     if (event.offset <= /** @type {Position} */ (this.#position).offset) return;
     this.#position = { epoch: event.epoch, offset: event.offset };
+    const tellEffects = this.people.applied(event);
     this.#emit("event", event);
+    this.#emit(event.event, event);
+    tellEffects();
   }
 }

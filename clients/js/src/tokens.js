@@ -1,7 +1,7 @@
 /** The token of the session: fetched from the application, and kept for the next connection while it is valid. */
 
 import { MaruError, transient } from "./errors.js";
-import { isBroken } from "./payload.js";
+import { isBroken } from "./text.js";
 
 const TOKEN_CHARS = 16_384; // the server takes no longer token
 const REFUSALS_LIMIT = 3; // new tokens in a row that have expired on arrival: a clock is wrong

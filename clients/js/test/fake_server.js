@@ -6,6 +6,9 @@
 
 import { Encoder, PacketType } from "socket.io-parser";
 
+import { FakePeople } from "./fake_people.js";
+
+const ME = "ann"; // the user of every session
 const encoder = new Encoder();
 
 export class Clock {
@@ -19,6 +22,11 @@ export class Clock {
     return this.#next++;
   };
   clear = (timer) => void this.#timers.delete(timer);
+
+  /** The process that has set the timers is gone. */
+  kill() {
+    this.#timers.clear();
+  }
 
   get pending() {
     return this.#timers.size;
@@ -59,9 +67,11 @@ export class FakeServer {
   commands = []; // every [event, data] received
   poison = () => false; // (event, data): a command for which the server closes the connection
   tokenLife = 3_600_000;
+  user = ME; // of the sessions to come
 
   constructor(clock) {
     this.clock = clock;
+    this.people = new FakePeople(this);
   }
 
   io = (url, options) => {
@@ -77,7 +87,7 @@ export class FakeServer {
   }
 
   /** Writes another user's message to the log, and delivers it to the channel's members. */
-  post(channel, text, { deliver = true, key = null, author = "bob" } = {}) {
+  post(channel, text, { deliver = true, key = null, author = "bob", mentions = [] } = {}) {
     const log = this.log(channel);
     const offset = log.events.length + 1;
     const message = {
@@ -88,12 +98,30 @@ export class FakeServer {
       key,
       offset,
       version: 1,
+      mentions,
+      reactions: {},
     };
     const position = { channel, epoch: log.epoch, offset, at: "2026-01-01T00:00:00.000Z" };
     const event = { event: "message:created", ...position, message };
     log.events.push(event);
+    if (author === ME) this.people.marks.set(channel, offset);
     if (deliver) this.deliver(event);
     return event;
+  }
+
+  /** Writes another event to the log, and delivers it. */
+  append(channel, event, fields, { deliver = true } = {}) {
+    const log = this.log(channel);
+    const offset = log.events.length + 1;
+    const placed = { event, channel, epoch: log.epoch, offset, at: "2026-01-01T00:00:00.000Z", ...fields };
+    log.events.push(placed);
+    if (deliver) this.deliver(placed);
+    return placed;
+  }
+
+  /** Deletes a message. */
+  erase(channel, id, options) {
+    return this.append(channel, "message:deleted", { message: { id, channel, deleted: true } }, options);
   }
 
   deliver({ event, ...data }) {
@@ -146,7 +174,8 @@ export class FakeServer {
       for (const [channel, since] of Object.entries(auth.resume ?? {})) this.#resume(socket, channel, since);
     };
     const expires_at = new Date(this.clock.now() + this.tokenLife).toISOString();
-    socket.ready = () => socket.serverEmits("session:ready", { user: "ann", session: "s1", expires_at });
+    if (auth.inbox) socket.serverEmits("inbox:state", this.people.inbox());
+    socket.ready = () => socket.serverEmits("session:ready", { user: this.user, session: "s1", expires_at });
     if (hold !== "resumes") socket.resumes();
     if (!hold) socket.ready();
   }
@@ -161,7 +190,7 @@ export class FakeServer {
 
   #since(channel, since) {
     const { epoch, events } = this.log(channel);
-    const head = { epoch, offset: events.length };
+    const head = { epoch, offset: events.length, ...this.people.counts(channel) };
     if (!since) return { ...head, recovered: null, events: [] };
     if (since.epoch !== epoch) return { ...head, recovered: false, reason: "epoch_changed", events: [] };
     return { ...head, recovered: true, events: events.filter((event) => event.offset > since.offset) };
@@ -193,10 +222,10 @@ export class FakeServer {
     if (event === "auth:refresh") {
       return { expires_at: new Date(this.clock.now() + this.tokenLife).toISOString() };
     }
-    if (event !== "message:send") return {};
+    if (event !== "message:send") return this.people.answer(event, data) ?? {};
     const log = this.log(data.channel);
     const known = log.keys.get(data.key);
-    const created = known ?? this.post(data.channel, data.text, { key: data.key, author: "ann" });
+    const created = known ?? this.post(data.channel, data.text, { key: data.key, author: ME, mentions: data.mentions });
     log.keys.set(data.key, created);
     return { message: created.message, epoch: log.epoch, offset: created.offset, duplicate: Boolean(known) };
   }
