@@ -80,10 +80,11 @@ def decode_reactions(value: object) -> Reactions:
     """Return the reactions of this JSON. Raises `TypeError`, `ValueError`."""
     if not isinstance(value, list):
         raise TypeError("expected reactions")
-    return tuple([Reacted(_text(emoji), _offset(count), _users(users)) for emoji, count, users in value])
+    return tuple([Reacted(_text(emoji), _offset(count), decode_users(users)) for emoji, count, users in value])
 
 
-def _users(value: object) -> tuple[UserId, ...]:
+def decode_users(value: object) -> tuple[UserId, ...]:
+    """Return the users of this JSON. Raises `TypeError`."""
     if not isinstance(value, list):
         raise TypeError("expected users")
     return tuple([UserId(_text(user)) for user in value])
@@ -200,7 +201,7 @@ def _message(fields: dict[str, Any]) -> Message:
         version=_offset(fields["version"]),
         offset=_offset(fields["offset"]),
         edited_by=_user(fields.get("edited_by")),  # an earlier version did not write it
-        mentions=_users(fields.get("mentions", [])),  # written if there are some
+        mentions=decode_users(fields.get("mentions", [])),  # written if there are some
         reactions=decode_reactions(fields.get("reactions", [])),
     )
 

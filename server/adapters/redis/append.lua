@@ -6,9 +6,11 @@
 -- ARGV  1-12 as in channel.lua  13 events kept  14 the topic of the hints, or ''  15 the time in which an event is
 --       earned, ms, or ''  16 how far ahead the bucket may be, ms, or ''  then for each draft
 --       'c' and the sender's number  at, ms  message id  content (entries.py)  digest of author and key, and the
---           message id as bytes; or ''  author
+--           message id as bytes; or ''  author  '1' if the author's mark moves, or '0'; and the mentions, JSON, if any
 --       'e' and the sender's number  at  message id  text  data  '1' to keep the old data  the moderator, or ''
 --       'd' and the sender's number  at  message id  the moderator, or ''
+--       'r' and the sender's number  at  message id  emoji, JSON  user, JSON  '1' to add, or ''
+--       'p' and the sender's number  at  name  content (entries.py)  as of a message  its key, JSON; or ''
 -- Returns {epoch, '1' if all hints are published, an answer to each draft ...}: the offset of a new message, or {'ok',
 -- offset, entry}, {'duplicate', offset, id, entry or false}, {'not_found'}, {'conflict'}, {'limited', ms to wait},
 -- {'refused', error}. Nothing is sent back that the caller knows already. An error if all drafts are refused.
@@ -16,7 +18,8 @@
 local KEPT, TOPIC, INTERVAL, ROOM, DRAFTS = tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16]), 17
 -- The keys of the seal (seal.py): in the text of the script, which Redis gives to nobody, and in no call of it.
 local INNER, OUTER = '@inner@', '@outer@'
-local CREATION, REVISION = string.byte('ce', 1, 2)
+local CREATION, REVISION, REACTION, RECORD_KIND = string.byte('cerp', 1, 4)
+local WORDS = {c = 7, e = 7, d = 4, r = 6, p = 6}
 
 local answers, numbers = {}, {}   -- by number of the draft; the number by its first word
 local failed, refused, refusal = {}, 0, nil   -- senders; drafts; the first error
@@ -69,19 +72,34 @@ local function plan_debts()
   end
 end
 
-local function add(offset, entry)
+-- Write an event. `mentions` and `reactions` are further parts of a message (parts.lua), or nothing. Returns the entry
+-- with all parts.
+local function add(offset, entry, mentions, reactions)
   if debts then
     for index = 1, #debts, 2 do
       redis.call('HSET', debts[index], CHANNEL, debts[index + 1])
     end
     debts = false
   end
-  redis.call('XADD', LOG, offset .. '-0', 'e', entry)
+  if mentions or reactions then
+    local fields = {'e', entry}
+    if mentions then
+      fields[3], fields[4] = 'm', mentions
+    end
+    if reactions then
+      fields[#fields + 1], fields[#fields + 2] = 'r', reactions
+    end
+    redis.call('XADD', LOG, offset .. '-0', unpack(fields))
+    entry = composed(entry, mentions, reactions)
+  else
+    redis.call('XADD', LOG, offset .. '-0', 'e', entry)
+  end
   if head == floor then
     first = written
   end
   head = head + 1
   hint(offset, entry)
+  return entry
 end
 
 -- Answer a draft whose key is known. A message that the log does not know has been lost with an earlier log, and is
@@ -95,7 +113,7 @@ local function is_duplicate(draft, record)
   if was > floor and tonumber(redis.call('ZSCORE', ORDER, id)) ~= was then
     return false
   end
-  local entry = was > floor and entry_at(was)
+  local entry = was > floor and whole_entry_at(was)
   if entry then
     hint(whole(was), entry)
   end
@@ -142,6 +160,60 @@ local function take_ids(run)
   end
 end
 
+local MENTIONS_KEPT, PLACE = 1000, 5   -- of a user; bytes of an offset
+local function list_mentions(names, lists)
+  local kept, words = redis.pcall('HMGET', BASE .. 'mentions', unpack(names)), {}
+  if kept.err then
+    redis.call('UNLINK', BASE .. 'mentions')
+  end
+  for index, user in ipairs(names) do
+    local list, from = kept[index] or '', 1
+    while from + PLACE <= #list and struct.unpack('>I5', list, from) <= floor do
+      from = from + PLACE
+    end
+    for number, offset in ipairs(lists[user]) do
+      lists[user][number] = struct.pack('>I5', offset)
+    end
+    list = string.sub(list, from) .. table.concat(lists[user])
+    words[#words + 1], words[#words + 2] = user, string.sub(list, -MENTIONS_KEPT * PLACE)
+  end
+  redis.call('HSET', BASE .. 'mentions', unpack(words))
+end
+
+-- Move the marks of authors, and list the mentions, of a run whose first message is behind an offset. Redis refuses
+-- nothing any more, since events are written. A key of another kind holds nothing that counts.
+local function tell_readers(run, before)
+  local marks, names, lists = {}, {}, {}
+  for index, draft in ipairs(run) do
+    local flags = ARGV[draft + 6]
+    if string.byte(flags) == 49 then   -- 1
+      marks[ARGV[draft + 5]] = before + index
+    end
+    if #flags > 1 then
+      for _, user in ipairs(cjson.decode(string.sub(flags, 2))) do
+        if not lists[user] then
+          names[#names + 1], lists[user] = user, {}
+        end
+        local list = lists[user]
+        if list[#list] ~= before + index then
+          list[#list + 1] = before + index
+        end
+      end
+    end
+  end
+  local words = {}
+  for author, offset in pairs(marks) do
+    words[#words + 1], words[#words + 2] = whole(offset), string.match(author, '^%d+:(.*):$')
+  end
+  if #words > 0 and type(redis.pcall('ZADD', BASE .. 'reads', 'GT', unpack(words))) ~= 'number' then
+    redis.call('UNLINK', BASE .. 'reads')
+    redis.call('ZADD', BASE .. 'reads', unpack(words))
+  end
+  if #names > 0 then
+    list_mentions(names, lists)
+  end
+end
+
 local function create(run)
   plan_debts()
   if floor == head and trimmed < floor then
@@ -151,14 +223,20 @@ local function create(run)
   list_authors(run)
   local added = take_ids(run)
   if added then
+    if head == 0 then
+      seldom().drop_remains()   -- now, since a full Redis refuses nothing after it
+    end
     if known_keys then
       known_keys.remember(run)
     end
+    local before = head
     for _, draft in ipairs(run) do
-      local at, offset = ARGV[draft + 1], whole(head + 1)
-      add(offset, 'c ' .. at .. ' ' .. WRITTEN .. ' ' .. offset .. ' ' .. at .. ' 1 0 ' .. ARGV[draft + 3])
+      local at, offset, flags = ARGV[draft + 1], whole(head + 1), ARGV[draft + 6]
+      add(offset, 'c ' .. at .. ' ' .. WRITTEN .. ' ' .. offset .. ' ' .. at .. ' 1 0 ' .. ARGV[draft + 3],
+        #flags > 1 and string.sub(flags, 2))
       at_head, answers[numbers[draft]] = at, head
     end
+    tell_readers(run, before)
     messages = messages + added   -- last: if something failed, the order is found to be damaged, and made anew
   elseif #run == 1 then
     answers[numbers[run[1]]] = {'conflict'}
@@ -185,12 +263,13 @@ local function changing()
       head_size, #data, #by, string.sub(present, from, data_from - 1) .. data .. by .. text}, ' ')
   end
 
-  local function revise(draft, id, present, last_edit)
+  local function revise(draft, id, present, last_edit, created_offset)
     local offset = whole(head + 1)
     local entry, state = revised(draft, present, last_edit), revised(draft, present, offset)
+    local _, creation = entry_at(created_offset)
+    local reactions = shown(redis.call('HGET', BASE .. 'reacted', id))
     states, wrote = states + redis.call('HSET', STATE, id, state), true
-    add(offset, entry)
-    return {'ok', offset, entry}
+    return {'ok', offset, add(offset, entry, field_of(creation, 'm'), reactions)}
   end
 
   local function delete(draft, id, created_offset, last_edit)
@@ -198,6 +277,8 @@ local function changing()
     local entry = 'd ' .. at .. ' ' .. WRITTEN .. ' ' .. id .. ' ' .. by
     seldom().erase(created_offset, id)   -- first, since a full Redis refuses nothing after it
     wrote = true
+    redis.call('UNLINK', BASE .. 'reacted:' .. id)
+    redis.pcall('HDEL', BASE .. 'reacted', id)
     states = states + redis.call('HSET', STATE, id, 'd ' .. offset .. ' ' .. at .. ' ' .. by)
     if tonumber(last_edit) > floor then
       erasing = (erasing == '-' and '' or erasing .. ',') .. last_edit .. ':' .. id
@@ -227,7 +308,8 @@ local function changing()
       elseif not has_room(draft) then
         return
       else
-        answer = revises and revise(draft, id, present, last_edit) or delete(draft, id, created_offset, last_edit)
+        answer = revises and revise(draft, id, present, last_edit, created_offset)
+          or delete(draft, id, created_offset, last_edit)
         at_head = ARGV[draft + 1]
       end
     end
@@ -236,100 +318,3 @@ local function changing()
 
   return change
 end
-
-local function refuse(draft, problem)
-  if not answers[numbers[draft]] then
-    answers[numbers[draft]] = {'refused', problem}
-    failed[string.sub(ARGV[draft], 2)], refused = true, refused + 1
-  end
-end
-
--- Write drafts. What fails, because Redis is full or the channel is damaged, has not been written.
-local function attempt(write, drafts)
-  local done, problem = pcall(write, drafts)
-  if not done then
-    refusal = refusal or (type(problem) == 'table' and problem.err or tostring(problem))
-    for _, draft in ipairs(drafts) do
-      refuse(draft, refusal)
-    end
-  end
-end
-
-local run, keys_of_run = {}, {}   -- new messages, none of which repeats the key of another
-
-local function end_run()
-  if #run > 0 then
-    local drafts = run
-    run, keys_of_run = {}, {}
-    attempt(create, drafts)
-  end
-end
-
--- Take a draft up. `digest` is that of a new message's key.
-local function take(draft, digest)
-  if not digest then
-    attempt(changing(), {draft})
-    return
-  elseif digest ~= '' then
-    local record = known_keys.record_of(digest)
-    if record and is_duplicate(draft, record) then
-      return
-    end
-    if not has_room(draft) then
-      return
-    end
-    keys_of_run[digest] = true
-  elseif not has_room(draft) then
-    return
-  end
-  run[#run + 1] = draft
-end
-
-local drafts, digests, word = {}, {}, DRAFTS
-while ARGV[word] do
-  local kind = string.byte(ARGV[word])
-  drafts[#drafts + 1], numbers[word] = word, #drafts + 1
-  if kind == CREATION and ARGV[word + 4] ~= '' then
-    digests[#digests + 1] = ARGV[word + 4]
-  end
-  word = word + (kind == CREATION and 6 or kind == REVISION and 7 or 4)
-end
-if #digests > 0 then
-  known_keys = key_functions()
-  known_keys.look_up(digests)
-end
-for _, draft in ipairs(drafts) do
-  local digest = string.byte(ARGV[draft]) == CREATION and string.sub(ARGV[draft + 4], 1, DIGEST)
-  if not digest or keys_of_run[digest] then
-    end_run()
-  end
-  if refusal and failed[string.sub(ARGV[draft], 2)] then
-    refuse(draft, refusal)
-  else
-    take(draft, digest)
-  end
-end
-end_run()
-
-if refused == #drafts then
-  return redis.error_reply(refusal)
-end
-if earned ~= earned_before then
-  redis.pcall('SET', KEYS[9], string.format('%.3f', earned), 'PX', whole(math.max(1, math.ceil(earned - NOW))))
-end
-if wrote then
-  floor = math.max(floor, head - KEPT)
-  if erasing ~= '-' then
-    seldom().erase_edits(ERASE_LIMIT)
-  end
-  if math.floor(trimmed / TRIM_EVERY) < math.floor(floor / TRIM_EVERY) then
-    seldom().trim(TRIM_LIMIT)
-  end
-  local tells = math.abs(NOW - told) >= IDLE_STEP
-  told = tells and NOW or told
-  save()
-  if tells then
-    redis.call('ZADD', IDLE, whole(NOW), CHANNEL)
-  end
-end
-return {epoch, hinted and '1' or '0', unpack(answers)}

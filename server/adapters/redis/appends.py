@@ -14,12 +14,11 @@ from redis.exceptions import RedisError
 
 from server.adapters.redis.connection import Command
 from server.adapters.redis.exchange import Exchange
-from server.adapters.redis.outcomes import Outcome, Words, refusal, words
+from server.adapters.redis.outcomes import Change, Outcome, Words, refusal, words
 from server.adapters.redis.queue import Queue, copy_of
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft, Sender
+from server.domain.drafts import Sender
 from server.domain.errors import MaruError, Unavailable
-from server.ports.message_log import Done
 
 CALL_LIMIT = 64
 """Drafts in one call: a script of this length holds Redis up for less than a millisecond."""
@@ -30,7 +29,7 @@ CALL_BYTES = 256 * 1024
 Opening = Callable[[ChannelName], Sequence[Any]]
 """Returns the words of a call for a channel up to its drafts."""
 
-Read = Callable[[ChannelName, Sequence[Draft], Any], Sequence[Outcome]]
+Read = Callable[[ChannelName, Sequence[Change], Any], Sequence[Outcome]]
 """Makes the outcomes of the drafts of Redis' answer."""
 
 _log = structlog.get_logger("maru.redis")
@@ -40,12 +39,12 @@ _log = structlog.get_logger("maru.redis")
 class Submitted:
     """A draft that was submitted. `kind` and `words` are those of append.lua, `bytes` is about their size."""
 
-    draft: Draft
+    draft: Change
     kind: str
     words: Words
     bytes: int
     sender: Sender | None
-    done: Done
+    done: Callable[[Any], None]  # takes an `Outcome`
     since: float
     refused: set[Sender]  # senders of whom a draft was refused that stood before drafts in the queue
 
@@ -103,7 +102,7 @@ class Appends(Queue[Submitted]):
         self._calls: dict[ChannelName, _Call] = {}  # of the batch that is being collected, or sent
         self._refused: set[Sender] = set()  # see `Submitted`; forgotten once nothing waits
 
-    def submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
+    def submit(self, draft: Change, sender: Sender | None, done: Callable[[Any], None]) -> None:
         """Give a draft its place in the order, or refuse it. `done` takes its outcome."""
         since = asyncio.get_running_loop().time()
         self.put(Submitted(draft, *words(draft), sender, done, since, self._refused))

@@ -12,6 +12,7 @@
 -- without events has no key.
 
 local META, LOG, ORDER, STATE, GONE, STORE, IDLE = unpack(KEYS)
+local BASE = string.sub(META, 1, -5)   -- of the names of the channel's keys that no other word of KEYS names
 local SEEN_EPOCH, SEEN_OFFSET, SEEN_AT, RUN = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local CHANNEL, BUCKET, SENT, HOSTS = ARGV[9], ARGV[10], ARGV[11], ARGV[12] == '1'
 local HOUR = 3600 * 1000
@@ -22,6 +23,7 @@ local IDLE_STEP = 1000   -- the index of writes is at most this late
 local TRIM_EVERY = 64
 local TRIM_LIMIT = 128   -- more than TRIM_EVERY, so that a backlog shrinks
 local ERASE_LIMIT = 100
+local REACTED_LIMIT = 128   -- messages of a forgotten page whose reactions go in a step
 
 local function whole(number)
   return string.format('%.0f', number)
@@ -98,14 +100,17 @@ local function owing(epoch, offset)
   return owed
 end
 
--- The entry or, of an erased event, what stands in its place.
+-- The entry, and all fields that stand there; or, of an erased event, what stands in its place.
 local function entry_at(offset)
   local erased = holes > 0 and redis.call('HGET', GONE, whole(offset))
   if erased then
     return erased
   end
   local found = entries(offset, whole(offset) .. '-0', 1)[1]
-  return found and found[2][2] or false
+  if found then
+    return found[2][2], found[2]
+  end
+  return false
 end
 
 -- Make the functions that most calls do not need: to make a function costs nearly as much as to ask Redis.
@@ -130,6 +135,35 @@ local function seldom()
     told, messages, states, holes, erasing, windows = 0, 0, 0, 0, '-', '-'
   end
 
+  -- Remove the reactions to at most `limit` messages, whichever they are. Returns whether there are more.
+  local function drop_reactions(limit)
+    local ids = redis.pcall('HRANDFIELD', BASE .. 'reacted', limit)
+    local names = {}
+    for index, id in ipairs(ids) do   -- none, if the key is no hash
+      names[index] = BASE .. 'reacted:' .. id
+    end
+    if #ids < limit then
+      names[#names + 1] = BASE .. 'reacted'
+    else
+      redis.call('HDEL', BASE .. 'reacted', unpack(ids))
+    end
+    redis.call('UNLINK', unpack(names))
+    return #ids == limit
+  end
+
+  -- Remove all that is kept beside the log of messages that are not kept. Marks stay. The reactions go in steps.
+  local function drop_beside()
+    redis.call('UNLINK', BASE .. 'mentions', BASE .. 'erased', BASE .. 'records')
+    return drop_reactions(REACTED_LIMIT)
+  end
+
+  -- Remove what another log of the channel has left. A former version forgets a log, and leaves this.
+  local function drop_remains()
+    redis.call('UNLINK', BASE .. 'reads')
+    while drop_beside() do
+    end
+  end
+
   -- Remove the channel. It gets another epoch, and so do the channels without events in its bucket.
   local function forget()
     local names, window = {META, LOG, ORDER, STATE, GONE}, math.floor(NOW / WINDOW)
@@ -137,6 +171,7 @@ local function seldom()
       names[#names + 1] = SENT .. whole(window - back)
     end
     redis.call('UNLINK', unpack(names))
+    drop_remains()
     redis.call('ZREM', IDLE, CHANNEL)
     redis.call('HINCRBY', STORE, BUCKET, 1)
     begin()
@@ -181,13 +216,29 @@ local function seldom()
     windows = #left > 0 and table.concat(left, ',') or '-'
   end
 
-  -- Remove at most `limit` of the events that are not kept. Nothing here needs memory.
+  -- Remove the events of applications up to an offset from their index: each stands there by offset, and by name.
+  local function trim_records(upto)
+    repeat
+      local found = redis.pcall('ZRANGEBYLEX', BASE .. 'records', '-', string.format('( %016.0f', upto + 1), 'LIMIT', 0, 500)
+      local members = {}
+      for _, member in ipairs(found) do   -- none, if the key is no sorted set
+        local place, name = string.match(member, '^ (%d+) (.*)$')
+        members[#members + 1], members[#members + 2] = member, name and name .. ' ' .. place
+      end
+      if #members > 0 then
+        redis.call('ZREM', BASE .. 'records', unpack(members))
+      end
+    until #found < 500
+  end
+
+  -- Remove at most `limit` of the events that are not kept. Nothing here needs memory. Returns whether there is more
+  -- to remove of a log that keeps nothing.
   local function trim(limit)
     local from = trimmed
     if floor == head then
       redis.call('UNLINK', LOG, ORDER, STATE, GONE)
       trimmed, messages, states, holes, erasing = head, 0, 0, 0, '-'
-      return
+      return drop_beside()
     end
     trimmed = math.min(floor, trimmed + limit)
     if trimmed == from then
@@ -198,8 +249,17 @@ local function seldom()
     if #ids > 0 then
       messages = messages - redis.call('ZREM', ORDER, unpack(ids))
       states = states > 0 and states - redis.call('HDEL', STATE, unpack(ids)) or 0
+      local dropped = redis.pcall('HDEL', BASE .. 'reacted', unpack(ids))
+      if type(dropped) == 'number' and dropped > 0 then
+        for index, id in ipairs(ids) do
+          ids[index] = BASE .. 'reacted:' .. id
+        end
+        redis.call('UNLINK', unpack(ids))
+      end
     end
+    trim_records(trimmed)
     if holes > 0 then
+      redis.pcall('ZREMRANGEBYSCORE', BASE .. 'erased', whole(-trimmed), whole(trimmed))
       local offsets = {}
       for offset = from + 1, trimmed do
         offsets[#offsets + 1] = whole(offset)
@@ -225,6 +285,8 @@ local function seldom()
     local place = table.concat({'x', at, time, created, was, id}, ' ')
     redis.call('XDEL', LOG, found[1])
     redis.call('HSET', GONE, whole(offset), place)
+    -- The index of erased events (unread.lua), which is made anew if it is not whole.
+    redis.pcall('ZADD', BASE .. 'erased', (kind == 'e' and '-' or '') .. whole(offset), whole(offset))
     holes = holes + 1
     return tonumber(before)
   end
@@ -248,6 +310,6 @@ local function seldom()
   end
 
   made = {begin = begin, forget = forget, age = age, drop_windows = drop_windows, trim = trim, erase = erase,
-    erase_edits = erase_edits}
+    erase_edits = erase_edits, drop_remains = drop_remains, drop_beside = drop_beside}
   return made
 end

@@ -18,6 +18,9 @@ WAS of a creation is the `author_digest`; an earlier version wrote 0. BEFORE is 
 HEAD is JSON of the parts of a message that never change, DATA is JSON or nothing. A string instead of many fields:
 Redis walks over the fields of up to a hundred entries to find one.
 
+The mentions and the reactions of a message stand behind the others in HEAD, if it has any, in hints and in the answers
+of scripts; in the stream they are fields beside the entry (parts.lua), which a former version does not read.
+
 A later version may add kinds of events (lower-case letters): this one reads them as `UnknownEvent`. A state is always
 of one of the three kinds above. Everything else is damaged: `DecodeError`.
 """
@@ -27,9 +30,9 @@ from typing import Any
 
 import orjson
 
-from server.adapters.codec import MAX_TIME_MS, DecodeError, decode_reactions, encode_reactions
+from server.adapters.codec import MAX_TIME_MS, DecodeError, decode_reactions, decode_users, encode_reactions
 from server.domain.channels import ChannelName
-from server.domain.drafts import NewMessage
+from server.domain.drafts import NewMessage, Record
 from server.domain.events import (
     Event,
     EventPublished,
@@ -56,8 +59,14 @@ _DAMAGE = (IndexError, TypeError, ValueError)
 
 
 def encode_content(draft: NewMessage) -> bytes:
-    """Return the CONTENT of a new message: the script adds the words before it."""
-    return _content(draft)
+    """Return the CONTENT of a new message without its mentions: the script adds the words before it."""
+    return _content(draft, ())
+
+
+def encode_record(record: Record | EventPublished) -> bytes:
+    """Return the JSON of an event of an application."""
+    author = record.author
+    return orjson.dumps([record.name, author.id, author.name, record.data, record.key])
 
 
 def encode_entry(event: LogEvent) -> bytes:
@@ -66,7 +75,10 @@ def encode_entry(event: LogEvent) -> bytes:
         case MessageCreated() | MessageEdited():
             words = (event.message.offset, event.message.created_at, event.message.version)
             kind = b"c" if isinstance(event, MessageCreated) else b"e"
-            return b"%b %d %d %d %d %d 0 %b" % (kind, event.at, event.at, *words, _content(event.message))
+            message = event.message
+            further = (message.mentions, encode_reactions(message.reactions))
+            content = _content(message, further if any(further) else ())
+            return b"%b %d %d %d %d %d 0 %b" % (kind, event.at, event.at, *words, content)
         case MessageDeleted():
             return b"d %d %d %b %b" % (event.at, event.at, event.id.encode(), encode_by(event.by))
         case MessageErased():
@@ -76,9 +88,7 @@ def encode_entry(event: LogEvent) -> bytes:
             reacted = orjson.dumps([event.id, encode_reactions(event.reactions)])
             return b"r %d %d %b" % (event.at, event.at, reacted)
         case EventPublished():
-            author = event.author
-            content = orjson.dumps([event.name, author.id, author.name, event.data, event.key])
-            return b"p %d %d %b" % (event.at, event.at, content)
+            return b"p %d %d %b" % (event.at, event.at, encode_record(event))
 
 
 def encode_data(data: Any) -> bytes:
@@ -145,9 +155,9 @@ def decode_entry(channel: ChannelName, epoch: str, offset: int, packed: bytes) -
         raise _damaged(error) from error
 
 
-def _content(message: NewMessage | Message) -> bytes:
+def _content(message: NewMessage | Message, further: tuple[Any, ...]) -> bytes:
     author = message.author
-    head = orjson.dumps([message.id, author.id, author.name, message.reply_to, message.key])
+    head = orjson.dumps([message.id, author.id, author.name, message.reply_to, message.key, *further])
     data = encode_data(message.data)
     by = encode_by(message.edited_by) if isinstance(message, Message) else b""
     return b"%d %d %d %b%b%b%b" % (len(head), len(data), len(by), head, data, by, message.text.encode())
@@ -165,7 +175,8 @@ def _message(channel: ChannelName, words: list[bytes]) -> Message:
     text_from = by_from + int(by_bytes)
     if not 0 <= data_from <= by_from <= text_from <= len(content):
         raise ValueError("the content is cut off")
-    id, user, name, reply_to, key = orjson.loads(content[:data_from])
+    id, user, name, reply_to, key, *further = orjson.loads(content[:data_from])
+    mentions, reactions = further or ((), ())
     data = orjson.loads(content[data_from:by_from] or b"null")
     if data is not None and not isinstance(data, dict):
         raise TypeError("the data is no object")
@@ -182,6 +193,8 @@ def _message(channel: ChannelName, words: list[bytes]) -> Message:
         version=_offset(version),
         offset=_offset(offset),
         edited_by=_by([content[by_from:text_from]]),
+        mentions=decode_users(mentions) if mentions else (),
+        reactions=decode_reactions(reactions) if reactions else (),
     )
 
 

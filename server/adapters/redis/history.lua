@@ -17,10 +17,10 @@ else
 end
 local count = math.min(#found / 2, limit)
 
-local page = {}
+local page, state_of = {}, state_reader()
 for number = 1, count do
   local id, offset = found[2 * number - 1], found[2 * number]
   local index = upwards and number or count + 1 - number
-  page[index] = {id, offset, states > 0 and redis.call('HGET', STATE, id) or entry_at(tonumber(offset))}
+  page[index] = {id, offset, state_of(id, tonumber(offset))}
 end
 return {epoch, whole(head), at_head, #found / 2 > limit and '1' or '0', page}

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
+from server.domain.messages import MessageId
 
 PREFIX = "maru:2:"
 """With the version of the layout: keys of another layout would live beside these. The default of `prefix` everywhere:
@@ -104,6 +105,46 @@ def rate(channel: ChannelName, prefix: str = PREFIX) -> str:
     """STRING that expires: when everything that the channel's bucket of events has given will be earned, ms. It is no
     word of `meta`, so that replicas without rates can share the layout."""
     return f"{prefix}{partition(channel)}:{channel}:rate"
+
+
+def reads(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """ZSET: users by the offset up to which they have read."""
+    return f"{prefix}{partition(channel)}:{channel}:reads"
+
+
+def mentions(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """HASH: by user, or `*` for everybody, the offsets of the messages that name them (unread.lua)."""
+    return f"{prefix}{partition(channel)}:{channel}:mentions"
+
+
+def erased(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """ZSET: an index of `gone`, made anew if it is lost (unread.lua)."""
+    return f"{prefix}{partition(channel)}:{channel}:erased"
+
+
+def reacted(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """HASH: by message id, its reactions as they are shown (react.lua)."""
+    return f"{prefix}{partition(channel)}:{channel}:reacted"
+
+
+def reactors(channel: ChannelName, id: MessageId, prefix: str = PREFIX) -> str:
+    """ZSET: all reactions to a message (react.lua)."""
+    return f"{reacted(channel, prefix)}:{id}"
+
+
+def records(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """ZSET, all scores 0: the events of applications by offset, and by name and offset (record.lua)."""
+    return f"{prefix}{partition(channel)}:{channel}:records"
+
+
+def followers(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """SET: the users that follow the channel. It outlives the channel's log."""
+    return f"{prefix}{partition(channel)}:{channel}:followers"
+
+
+def follows(user: UserId, prefix: str = PREFIX) -> str:
+    """SET: the channels that the user follows."""
+    return f"{prefix}user:{user}:follows"
 
 
 @lru_cache(maxsize=NAMES_LIMIT)

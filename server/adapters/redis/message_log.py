@@ -19,24 +19,25 @@ from server.adapters.redis import keys
 from server.adapters.redis.appends import Appends
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.connection import UNKNOWN_RUN
-from server.adapters.redis.entries import decode_entry, decode_state
+from server.adapters.redis.entries import decode_entry
 from server.adapters.redis.exchange import Exchange
 from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
-from server.adapters.redis.outcomes import Outcome, outcome
+from server.adapters.redis.outcomes import Change, Outcome, outcome
 from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.pipeline import RUN, Pipeline
-from server.adapters.redis.scripts import APPEND, Script, script_text
+from server.adapters.redis.scripts import APPEND, OPENING, Script, script_text
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
+from server.adapters.redis.states import state_of, there
 from server.adapters.redis.sweep import Sweep, Tended
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
-from server.domain.errors import Unavailable
+from server.domain.errors import MaruError, Unavailable
 from server.domain.events import Event, MessageCreated
 from server.domain.gcra import Rate, pace
-from server.domain.messages import Message, MessageId, Tombstone
+from server.domain.messages import Message, MessageId, Position, Tombstone
 from server.domain.retention import Retention
 from server.domain.rules import Rule
 from server.ports.message_log import Done, MessageLog, Page, Replay
@@ -74,18 +75,19 @@ class RedisMessageLog(MessageLog):
         self._appends = Appends(writes, self._call, self._outcomes)
         self._topic: Topic | None = None  # of the hints that the log publishes
         self._writes = writes
-        self._reads = Pipeline(connect(url), master)
-        self._read = Script(self._reads, "channel", "losses", "read")
-        self._message = Script(self._reads, "channel", "losses", "message")
-        self._history = Script(self._reads, "channel", "losses", "history")
-        self._tend = Script(self._reads, "channel", "losses", "tend")
+        self.reads = Pipeline(connect(url), master)
+        self.marks = Pipeline(connect(url), master, wait_replicas)  # changes that are no events
+        self._read, self._message, self._history = (
+            Script(self.reads, *OPENING, name) for name in ("read", "message", "history")
+        )
+        self._tend = Script(self.reads, "channel", "losses", "tend")
         self._seen = SeenEvents()
         self.own = OwnEvents()  # whose hints are under way
-        self.sweep = Sweep(self._reads, self.tend, prefix, max_age_ms, self._seen.answered)
+        self.sweep = Sweep(self.reads, self.tend, prefix, max_age_ms, self._seen.answered)
         self._epochs = (f"{prefix}{number:x}" for prefix in [secrets.token_hex(8)] for number in count())
         self._damaged = False  # the last answer held an entry that can't be read
         self._kept, self._clocks = Retention(max_events, max_age_ms, rules).of, clocks or Clocks()
-        self._prefix = prefix
+        self.prefix = prefix
         paced = None if rate is None else pace(rate)
         self._rate = ("", "") if paced is None else (paced.interval * 1_000, paced.room * 1_000)  # ms
 
@@ -102,11 +104,16 @@ class RedisMessageLog(MessageLog):
 
     async def __aexit__(self, *_: object) -> None:
         await self._appends.aclose()
-        await self._reads.aclose()
+        await self.reads.aclose()
+        await self.marks.aclose()
 
     def append(self, draft: Draft) -> asyncio.Future[Appended]:
         """Call a script; drafts that wait for the same channel share the call."""
-        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        return self.change(draft)
+
+    def change(self, draft: Change) -> asyncio.Future[Any]:
+        """As `append`, also for reactions and events of applications: see `Outcome`."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._appends.submit(draft, None, partial(_resolve, answer))
         return answer
 
@@ -120,18 +127,17 @@ class RedisMessageLog(MessageLog):
 
     def _call(self, channel: ChannelName) -> Sequence[Any]:
         """Return the words of a call of append.lua, up to the drafts."""
-        authors, rate = keys.authors(keys.partition(channel), self._prefix), keys.rate(channel, self._prefix)
+        authors, rate = keys.authors(keys.partition(channel), self.prefix), keys.rate(channel, self.prefix)
         names = (*self.keys(channel), authors, rate)
         topic = "" if self._topic is None else self._topic(channel)
         opening = self.opening(channel)
         return ("EVALSHA", self._append, len(names), *names, *opening, self._kept(channel).events, topic, *self._rate)
 
-    def _outcomes(self, channel: ChannelName, drafts: Sequence[Draft], answer: Any) -> list[Outcome]:
+    def _outcomes(self, channel: ChannelName, drafts: Sequence[Change], answer: Any) -> list[Outcome]:
         epoch, published, *answers = answer
         name, hinted = epoch.decode(), published == b"1" and self._topic is not None
         outcomes = [self._outcome(draft, name, each, hinted) for draft, each in zip(drafts, answers, strict=True)]
-        events = [each.event for each in outcomes if isinstance(each, Appended)]
-        if events:
+        if events := [each.event for each in outcomes if not isinstance(each, MaruError) and each.event is not None]:
             last = max(events, key=_offset)
             self._seen.note(channel, Seen(last.epoch, last.offset, last.at))
         if hinted and self._seen.hosts(channel):
@@ -143,9 +149,9 @@ class RedisMessageLog(MessageLog):
             if isinstance(each, Appended) and not each.duplicate and isinstance(each.event, MessageCreated):
                 self.own.add(each.event)
 
-    def _outcome(self, draft: Draft, epoch: str, answer: Any, hinted: bool) -> Outcome:
+    def _outcome(self, draft: Change, epoch: str, answer: Any, hinted: bool) -> Outcome:
         try:
-            with self._readable(draft.channel):
+            with self.readable(draft.channel):
                 return outcome(draft, epoch, answer, hinted)
         except Unavailable as error:
             return error
@@ -154,9 +160,9 @@ class RedisMessageLog(MessageLog):
         """Call a script."""
         epoch, head, at, floor, entries = await self._read(self.keys(channel), *self.opening(channel), after, limit)
         position = head_of(channel, epoch, head, at, self._seen.hear)
-        with self._readable(channel):
+        with self.readable(channel):
             events = [
-                decode_entry(channel, position.epoch, offset, _there(packed))
+                decode_entry(channel, position.epoch, offset, there(packed))
                 for offset, packed in enumerate(entries, after + 1)
             ]
         return Replay(int(floor), position, events)
@@ -164,8 +170,8 @@ class RedisMessageLog(MessageLog):
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """Call a script."""
         found = await self._message(self.keys(channel), *self.opening(channel), id)
-        with self._readable(channel):
-            return _state(channel, found) if found else None
+        with self.readable(channel):
+            return state_of(channel, found) if found else None
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """Call a script."""
@@ -176,10 +182,14 @@ class RedisMessageLog(MessageLog):
             "" if after is None else after,
             limit,
         )
-        position = head_of(channel, epoch, head, at, self._seen.note)
-        with self._readable(channel):
-            states = [_state(channel, each) for each in found]
+        position = self.head(channel, epoch, head, at)
+        with self.readable(channel):
+            states = [state_of(channel, each) for each in found]
         return Page(states, position, more == b"1")
+
+    def head(self, channel: ChannelName, epoch: bytes, head: bytes, at: bytes) -> Position:
+        """Return the position of the channel's head as a script tells it, and remember it."""
+        return head_of(channel, epoch, head, at, self._seen.note)
 
     def note(self, event: Event) -> None:
         """Remember the event if it is the channel's last so far."""
@@ -193,7 +203,7 @@ class RedisMessageLog(MessageLog):
         return Tended(int(removed), more == b"1", agreed == b"1")
 
     @contextmanager
-    def _readable(self, channel: ChannelName) -> Iterator[None]:
+    def readable(self, channel: ChannelName) -> Iterator[None]:
         """Raise `Unavailable` instead of `DecodeError`, and log the first of a row of them."""
         try:
             yield
@@ -206,7 +216,7 @@ class RedisMessageLog(MessageLog):
 
     def keys(self, channel: ChannelName) -> tuple[str, ...]:
         """Return the keys of `channel.lua`."""
-        return keys.of_channel(channel, self._prefix)[:-1]
+        return keys.of_channel(channel, self.prefix)[:-1]
 
     def opening(self, channel: ChannelName, run: object = RUN) -> tuple[Any, ...]:
         """Return the arguments of `channel.lua`."""
@@ -220,27 +230,16 @@ class RedisMessageLog(MessageLog):
             self._kept(channel).age_ms,
             channel,
             keys.bucket(channel),
-            keys.of_channel(channel, self._prefix)[-1],
+            keys.of_channel(channel, self.prefix)[-1],
             "1" if self._seen.hosts(channel) else "",
         )
-
-
-def _there(entry: bytes | None) -> bytes:
-    if entry is None:
-        raise DecodeError("an entry of the log is missing")
-    return entry
-
-
-def _state(channel: ChannelName, found: Sequence[Any]) -> Message | Tombstone:
-    id, offset, packed, *creation = found
-    return decode_state(channel, MessageId(id.decode()), int(offset), _there(packed), *creation)
 
 
 def _offset(event: Event) -> int:
     return event.offset
 
 
-def _resolve(answer: asyncio.Future[Appended], outcome: Appended | Exception) -> None:
+def _resolve(answer: asyncio.Future[Any], outcome: Any) -> None:
     if answer.done():  # the caller has given up
         return
     if isinstance(outcome, Exception):

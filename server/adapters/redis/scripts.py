@@ -13,8 +13,14 @@ from server.domain.errors import Unavailable
 
 T = TypeVar("T")
 
-APPEND = ("channel", "losses", "sent", "append")
+OPENING = ("channel", "losses", "parts")
+"""The files that begin every script that reads messages, or writes them."""
+
+APPEND = (*OPENING, "sent", "append", "react", "record", "drafts")
 """The files of the script that appends."""
+
+READING = (*OPENING, "unread")
+"""The files that begin every script that counts what is unread."""
 
 
 class Script:

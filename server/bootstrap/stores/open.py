@@ -90,6 +90,6 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
-            shared, linked, revocations, webhooks, erasures = await redis.open_stores(settings, resources)
+            shared, linked, revocations, webhooks, erasures, people = await redis.open_stores(settings, resources)
             secret = partial(redis.secret, settings)
-            return Stores(shared, linked, revocations, secret, webhooks, erasures, *_REFUSING)
+            return Stores(shared, linked, revocations, secret, webhooks, erasures, *people)

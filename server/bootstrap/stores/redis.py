@@ -12,9 +12,13 @@ from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.control import RedisControl
 from server.adapters.redis.erasures import RedisErasures
+from server.adapters.redis.follows import RedisFollows
+from server.adapters.redis.marks import RedisMarks
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import Pipeline
+from server.adapters.redis.reactions import RedisReactions
+from server.adapters.redis.records import RedisRecords
 from server.adapters.redis.replicas import RedisReplicas
 from server.adapters.redis.revocations import RedisRevocations
 from server.adapters.redis.seal import Seal
@@ -23,7 +27,7 @@ from server.adapters.redis.signals import RedisSignals
 from server.adapters.redis.webhooks import RedisWebhooks
 from server.bootstrap.cluster import hint_secret
 from server.bootstrap.ids import new_replica_id
-from server.bootstrap.stores.record import Bus, EmitHeard
+from server.bootstrap.stores.record import Bus, EmitHeard, People
 from server.domain.rates import Bucket
 from server.ports.erasures import Erasures
 from server.ports.message_log import MessageLog
@@ -37,9 +41,9 @@ _log = structlog.get_logger("maru.server")
 
 async def open_stores(
     settings: Settings, resources: AsyncExitStack
-) -> tuple[MessageLog, Bus, Revocations, Webhooks, Erasures]:
-    """Open the log, the link to the other replicas, the revocations, the debts of the log, and the erasures. Raises
-    `StartRefused` if waiting for Redis would not help."""
+) -> tuple[MessageLog, Bus, Revocations, Webhooks, Erasures, People]:
+    """Open the log and its parts, the link to the other replicas, the revocations, the debts of the log, and the
+    erasures. Raises `StartRefused` if waiting for Redis would not help."""
     assert settings.redis_url is not None  # the settings refuse Redis without it
     url, master = settings.redis_url.get_secret_value(), Master()
     await _check(url)
@@ -66,7 +70,9 @@ async def open_stores(
     resources.push_async_callback(webhooks.aclose)
     pipeline = Pipeline(link.connect(url), master, settings.redis_wait_replicas)
     resources.push_async_callback(pipeline.aclose)
-    return log, bus, revocations, webhooks, RedisErasures(pipeline, prefix=settings.redis_prefix)
+    erasures, marks = RedisErasures(pipeline, prefix=settings.redis_prefix), RedisMarks(log)
+    people = (RedisReactions(log), RedisRecords(log), marks, RedisFollows(log, marks))
+    return log, bus, revocations, webhooks, erasures, people
 
 
 async def secret(settings: Settings) -> bytes:
