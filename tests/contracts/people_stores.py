@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from server.adapters.memory.message_log import MemoryMessageLog
-from server.bootstrap.stores import memory
+from server.adapters.redis.message_log import RedisMessageLog
+from server.bootstrap.stores import memory, redis
 from server.bootstrap.stores.record import People
 from server.domain.channels import ChannelName
 from server.domain.drafts import Reaction
@@ -52,6 +53,8 @@ class Opened:
 
 def parts(log: MessageLog) -> People:
     """The parts beside a log that is open."""
+    if isinstance(log, RedisMessageLog):
+        return redis.open_people(log)
     assert isinstance(log, MemoryMessageLog)
     return memory.open_people(log)
 

@@ -70,9 +70,14 @@ async def open_stores(
     resources.push_async_callback(webhooks.aclose)
     pipeline = Pipeline(link.connect(url), master, settings.redis_wait_replicas)
     resources.push_async_callback(pipeline.aclose)
-    erasures, marks = RedisErasures(pipeline, prefix=settings.redis_prefix), RedisMarks(log)
-    people = (RedisReactions(log), RedisRecords(log), marks, RedisFollows(log, marks))
-    return log, bus, revocations, webhooks, erasures, people
+    erasures = RedisErasures(pipeline, prefix=settings.redis_prefix)
+    return log, bus, revocations, webhooks, erasures, open_people(log)
+
+
+def open_people(log: RedisMessageLog) -> People:
+    """The reactions, the events of applications and the marks of that log, and the channels that users follow."""
+    marks = RedisMarks(log)
+    return RedisReactions(log), RedisRecords(log), marks, RedisFollows(log, marks)
 
 
 async def secret(settings: Settings) -> bytes:
