@@ -1,24 +1,32 @@
 """The use cases of people in channels, wired."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from server.application.channels.hub import Hub
 from server.application.outside.denials import Denials
 from server.application.people.attending import Attendants
 from server.application.people.company import Company
 from server.application.people.hearing import Hearing
+from server.application.people.reading import Reading
+from server.application.people.receipts import Receipts
 from server.application.people.typing import Typing
+from server.application.people.unread import Unread
 from server.application.sessions.sessions import Sessions
 from server.bootstrap.stores.open import Stores
 from server.domain.rules import Rules
-from server.domain.signals import TypingChanged
+from server.domain.signals import ReadUpdated, TypingChanged
 from server.gateway.chat.handler import Handlers
+from server.gateway.chat.handlers import reading as reading_handlers
 from server.gateway.chat.handlers import typing as typing_handlers
 from server.ports.membership import Membership
 from server.ports.metrics import CommandMetrics
 from server.ports.transport import Transport
+from server.wire.messages import announced
+from server.wire.words import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,7 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     hub: Hub,
     attendants: Attendants,
     sessions: Sessions,
+    tasks: asyncio.TaskGroup,
     *,
     rules: Rules,
     denials: Denials,
@@ -50,4 +59,10 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     hearing.on(TypingChanged, typing.heard)
     hub.on_delivered(typing.delivered)
     attendants.add(typing)
-    return People(hearing, typing_handlers.handlers(typing, metrics), (typing.sweep,))
+    unread = Unread(stores.marks, tasks, announced)
+    reading = Reading(stores.marks, unread, stores.bus.signals, company, rules, tasks, time.monotonic)
+    receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
+    hearing.on(ReadUpdated, receipts.heard)
+    attendants.add(reading)
+    handlers = {**typing_handlers.handlers(typing, metrics), **reading_handlers.handlers(reading, metrics)}
+    return People(hearing, handlers, (typing.sweep,))

@@ -182,6 +182,7 @@ def compose(
         hub,
         attendants,
         sessions,
+        tasks,
         rules=asks.rules,
         denials=entries.denials,
         metrics=counters,

@@ -1,9 +1,11 @@
 """Reading marks: how far each user has read each channel, and how much they have not (PROTOCOL.md, "Reading")."""
 
+from collections.abc import Collection, Iterable
+
 from server.domain.channels import ChannelName
 from server.domain.errors import Conflict
 from server.domain.identity import UserId
-from server.domain.messages import Message, Position, Tombstone
+from server.domain.messages import EVERYBODY, Message, Position, Tombstone
 from server.domain.values import value
 
 MAX_RECEIPTS = 100
@@ -37,6 +39,14 @@ class Marked:
 
 
 @value
+class Announced:
+    """A message that an event of its creation announces; `author` None: it was deleted later."""
+
+    author: UserId | None
+    mentions: Collection[UserId]
+
+
+@value
 class Receipt:
     """How far a user has read."""
 
@@ -54,6 +64,19 @@ class InboxEntry:
     last: Message | Tombstone | None
     last_at: int | None
     """When it was created, in milliseconds since the epoch; None if there is none."""
+
+
+def advanced(mark: Mark, user: UserId, announced: Iterable[Announced], position: Position) -> Mark | None:
+    """Return a mark with the counts as of a later position; `announced` are the messages that were created between.
+    Return None if that can't be told: a message was deleted, or is one of the user's own, which may have moved the
+    mark."""
+    unread, mentions = mark.unread, mark.unread_mentions
+    for message in announced:
+        if message.author in (None, user):
+            return None
+        unread += 1
+        mentions += user in message.mentions or EVERYBODY in message.mentions
+    return Mark(mark.offset, unread, mentions, position)
 
 
 def too_many_follows() -> Conflict:

@@ -57,7 +57,7 @@ class SessionDraining:
     deadline_ms: int
 
 
-Push = ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
+Push = ReadUpdated | ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
 """Pushes to a session. Closed: match it exhaustively."""
 
 

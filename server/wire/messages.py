@@ -18,7 +18,8 @@ from server.domain.events import (
     ReactionChanged,
     UnknownEvent,
 )
-from server.domain.identity import Author
+from server.domain.identity import Author, UserId
+from server.domain.marks import Announced
 from server.domain.messages import Message, Position, Tombstone
 from server.domain.reactions import Reactions
 from server.domain.recovery import NotResumable
@@ -115,6 +116,15 @@ def encode(event: Event) -> EncodedEvent:
             return EncodedEvent(event.offset, _PUBLISHED, _compact(_place(event) | content), None, deletes=False)
         case UnknownEvent():
             return EncodedEvent(event.offset, "", b"", None, deletes=False)
+
+
+def announced(encoded: EncodedEvent) -> Announced | None:
+    """Return the message that an event announces, as far as reading marks go; None if it is no creation."""
+    if encoded.name != _CREATED:
+        return None
+    message = orjson.loads(encoded.json)["message"]
+    by = message.get("author")
+    return Announced(None, ()) if by is None else Announced(UserId(by["id"]), message["mentions"])
 
 
 def _place(event: LogEvent) -> Json:

@@ -24,6 +24,8 @@ from server.wire.words import Json, ServerEvent, timestamp
 def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
     """Return the name and the body of a push. `ready` is what `session:ready` says of the server."""
     match value:
+        case ReadUpdated(channel, user, offset):
+            return ServerEvent.READ_UPDATED, {"channel": channel, "user": user, "offset": offset}
         case ChannelResumed(channel, position, reason, missed):
             body = replayed(position, reason is None, reason, missed)
             return ServerEvent.CHANNEL_RESUMED, {"channel": channel} | body
@@ -48,8 +50,8 @@ def told(value: ChannelPush) -> tuple[str, Sequence[object]]:
         case TypingChanged(channel, user, typing):
             body: Json = {"channel": channel, "user": user, "typing": typing, "expires_in_ms": limits.TYPING_EXPIRES_MS}
             return ServerEvent.TYPING_CHANGED.value, [body]
-        case ReadUpdated(channel, user, offset):
-            return "read:updated", [{"channel": channel, "user": user, "offset": offset}]
+        case ReadUpdated():
+            return ServerEvent.READ_UPDATED.value, [push(value, {})[1]]
         case EventEmitted(channel, name, by, data):
             return "event:published", [{"channel": channel, "name": name, "author": author(by), "data": data}]
 

@@ -22,6 +22,8 @@ class Command(StrEnum):
     HISTORY = "history:read"
     TYPING_START = "typing:start"
     TYPING_STOP = "typing:stop"
+    MARK = "read:mark"
+    RECEIPTS = "receipts:read"
     REFRESH = "auth:refresh"
 
 
@@ -52,6 +54,7 @@ class ServerEvent(StrEnum):
     MESSAGE_EDITED = "message:edited"
     MESSAGE_DELETED = "message:deleted"
     TYPING_CHANGED = "typing:changed"
+    READ_UPDATED = "read:updated"
     CHANNEL_RESUMED = "channel:resumed"
     CHANNEL_REMOVED = "channel:removed"
     SESSION_READY = "session:ready"

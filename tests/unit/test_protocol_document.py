@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from server.adapters.tokens import jwt_verifier
 from server.application import commands, deadline
 from server.application.people import commands as people
-from server.application.people import typing
+from server.application.people import receipts, typing
 from server.application.sessions import sessions
-from server.domain import channels, errors, identity, limits
+from server.domain import channels, errors, identity, limits, marks
 from server.domain.events import LogEvent, MessageDeleted, MessageEdited
 from server.domain.hooks import Hook, HookFailure
 from server.domain.messages import Position
@@ -32,7 +32,7 @@ from server.domain.pushes import (
 )
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
 from server.domain.rules import SMALL_CHANNEL, PresenceDetail
-from server.domain.signals import TypingChanged
+from server.domain.signals import ReadUpdated, TypingChanged
 from server.gateway.socketio import connecting, packets
 from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
@@ -55,6 +55,8 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.HISTORY: commands.ReadHistory,
     Command.TYPING_START: people.InChannel,
     Command.TYPING_STOP: people.InChannel,
+    Command.MARK: people.MarkRead,
+    Command.RECEIPTS: people.InChannel,
     Command.REFRESH: commands.Refresh,
 }
 DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
@@ -79,7 +81,7 @@ def test_the_commands_are_those_of_the_code() -> None:
     assert re.findall(r"^\| \[`(\w+:\w+)`\]", section("Commands"), re.MULTILINE) == [*Command] == [*MODELS]
     reserved = set(re.findall(r"`(\w+:\w+)`", section("Not yet in this version")))
     assert reserved.isdisjoint([*Command, *ServerEvent])
-    assert reserved >= {"presence:read", "read:mark", "reaction:add", "reaction:remove"}
+    assert reserved >= {"presence:read", "reaction:add", "reaction:remove"}
 
 
 def test_the_events_are_those_of_the_code() -> None:
@@ -186,6 +188,8 @@ def test_the_limits_are_those_of_the_code() -> None:
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
             "ping interval, milliseconds *": default["ping_interval"] * 1_000,
             "ping timeout, milliseconds *": default["ping_timeout"] * 1_000,
+            "marks in an answer to `receipts:read`": marks.MAX_RECEIPTS,
+            "a user's mark told again after, seconds": receipts.TOLD_S,
             "users told to type at the same time, per channel": typing.MAX_TYPISTS,
             "typing told again after, milliseconds": limits.TYPING_MS,
             "typing over at the receiver after, milliseconds": limits.TYPING_EXPIRES_MS,
@@ -305,6 +309,7 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         (ServerEvent.MESSAGE_EDITED, [log_event(edited(2))]),
         (ServerEvent.MESSAGE_DELETED, [log_event(deleted(2))]),
         (ServerEvent.TYPING_CHANGED, [told(TypingChanged(event(1).channel, identity.UserId("bob"), typing=True))]),
+        (ServerEvent.READ_UPDATED, [told(ReadUpdated(event(1).channel, identity.UserId("bob"), 3))]),
         (
             ServerEvent.CHANNEL_RESUMED,
             [pushes.push(resumed(None), {}), pushes.push(resumed(NotResumable.EPOCH_CHANGED), {})],

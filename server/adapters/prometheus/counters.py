@@ -31,7 +31,7 @@ STATUSES = (200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 415, 429, 499
 ENDS = (*(error.code for error in (Unauthenticated, TokenExpired, TokenRevoked, RateLimited)), "reconnect")
 """Why a session is ended before its client leaves."""
 
-SWALLOWED = (Command.TYPING_START, Command.TYPING_STOP)
+SWALLOWED = (Command.TYPING_START, Command.TYPING_STOP, Command.MARK)
 """The commands that may be answered without an effect."""
 
 UNKNOWN = "unknown"

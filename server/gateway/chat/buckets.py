@@ -14,5 +14,7 @@ BUCKETS: Mapping[str, Bucket | None] = {
     Command.HISTORY: Bucket.READ,
     Command.TYPING_START: Bucket.TYPING,
     Command.TYPING_STOP: Bucket.TYPING,
+    Command.MARK: Bucket.MARK,
+    Command.RECEIPTS: Bucket.READ,
     Command.REFRESH: Bucket.REFRESH,
 }
