@@ -180,7 +180,7 @@ async def log(store: LogStore) -> AsyncIterator[MessageLog]:
         yield opened
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind that keeps reactions, records, marks and follows, empty."""
     match request.param:

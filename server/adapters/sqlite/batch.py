@@ -9,16 +9,18 @@ from server.adapters.codec import DecodeError, decode_event, encode_event, known
 from server.adapters.sqlite.channels import Channel, Channels
 from server.adapters.sqlite.debts import Debts
 from server.adapters.sqlite.earlier import First, Id, Key, find_firsts, find_states
+from server.adapters.sqlite.entries import Entry, Following, Moving, Written
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
 from server.adapters.sqlite.events import drop
+from server.adapters.sqlite.growth import STATE_OFFSET, Growth, Row
 from server.adapters.sqlite.order import out_of_order
+from server.adapters.sqlite.people import People
 from server.adapters.sqlite.rows import execute_rows
-from server.adapters.sqlite.space import RETRY_MS
-from server.domain.appending import Appended, created, decide, recreated
+from server.domain.appending import Appended, created, decide, id_taken, recreated
 from server.domain.channel_rates import ChannelRates
 from server.domain.channels import ChannelName
-from server.domain.drafts import Deletion, Draft, NewMessage, Sender
-from server.domain.errors import MaruError, Overloaded, Unavailable
+from server.domain.drafts import Deletion, NewMessage, Reaction, Record, Revision, Sender
+from server.domain.errors import MaruError, Unavailable
 from server.domain.events import MessageCreated, MessageEdited, MessageEvent, erased
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import Position
@@ -28,7 +30,7 @@ SPARE_TRIMS = 64
 """A batch drops as many events of a channel as it adds, and up to this many more: after the bound was lowered, the
 channel gets there in steps."""
 
-Outcome = Appended | MaruError
+Outcome = Written | MaruError
 
 _MOVE_STATES = """
 WITH moved (id, channel_id, state_offset) AS (VALUES {rows})
@@ -65,21 +67,17 @@ class Batch:
         self._debts = debts or Debts()
         self._now_ms = now_ms
         self._retention = retention
-        self._rates = rates or ChannelRates(None)
-        self._now = self._rates.clock()
-        self._taken: list[ChannelName] = []  # the channels of the events that `rates` has counted
+        self._growth = Growth(db, channels, now_ms, rates or ChannelRates(None), full=full)
+        self._people = People(db, self._growth, now_ms)
         self._trusting = trusting
         self._judged_ms = judged_ms or now_ms
-        self._full = full
         self._plain = False  # no draft changes a message of this batch, or is looked up by its id
         self._rows: Mapping[ChannelName, Channel] = {}  # of the drafts' channels
-        self._heads: dict[ChannelName, int] = {}  # heads before this batch, of the channels that it changes
         self._firsts: dict[Key, First] = {}  # of the keys that the drafts repeat or make
         self._states: dict[Id, bytes] = {}  # the last change of each message, encoded
-        self._created: dict[Id, list[Any]] = {}  # rows of `_event_rows` that create a message
+        self._created: dict[Id, Row] = {}  # rows that create a message
         self._moved: dict[Id, int] = {}  # new `state_offset` of messages from before this batch
         self._erased: dict[Id, Erased] = {}  # messages that the drafts delete
-        self._event_rows: list[list[Any]] = []  # to insert into `events`
         self._key_rows: dict[Key, tuple[Any, ...]] = {}  # to insert into `keys`
         self._unreadable: set[tuple[Sender, ChannelName]] = set()  # channels that were refused to their senders
         self.unfinished = False  # edits of deleted messages are left to erase
@@ -89,7 +87,7 @@ class Batch:
         """Whether the drafts delete messages, so that text must leave the WAL, too."""
         return bool(self._erased)
 
-    def run(self, drafts: Sequence[Draft], senders: Sequence[Sender | None] = ()) -> list[Outcome]:
+    def run(self, drafts: Sequence[Entry], senders: Sequence[Sender | None] = ()) -> list[Outcome]:
         """Write the drafts, in their order, and return the outcome of each: behind a draft that is `Unavailable`, those
         of the same sender and channel are, too. Raises `sqlite3.Error`, and `TypeError` for a draft that can't be
         encoded; then the caller must roll back."""
@@ -99,13 +97,18 @@ class Batch:
         self._save()
         return outcomes
 
-    def _load(self, drafts: Sequence[Draft]) -> None:
+    def _load(self, drafts: Sequence[Entry]) -> None:
         self._rows = self._channels.load(self._db, {draft.channel for draft in drafts})
         self._firsts = find_firsts(self._db, drafts, self._rows, self._judged_ms)
-        if not self._plain:
-            self._states = find_states(self._db, drafts, self._rows, trusting=self._trusting)
+        if self._plain:
+            return
+        for id, state in find_states(self._db, drafts, self._rows, trusting=self._trusting).items():
+            self._states[id] = state.payload
+            if state.told is not None and state.reactions is not None:
+                self._people.tallies.found(id, state.channel_id, state.created, state.told, state.reactions)
+        self._people.load(drafts, self._rows, self._judged_ms)
 
-    def _outcome(self, draft: Draft, sender: Sender | None) -> Outcome:
+    def _outcome(self, draft: Entry, sender: Sender | None) -> Outcome:
         if self._unreadable and (sender, draft.channel) in self._unreadable:
             return out_of_order()
         try:
@@ -119,24 +122,62 @@ class Batch:
             damaged.__cause__ = error
             return damaged
 
-    def _write(self, draft: Draft) -> Appended:
+    def _write(self, draft: Entry) -> Written:
         """Plan the rows of a draft, if it becomes an event. Raises `MaruError` if it is refused, and `DecodeError`."""
         channel = self._rows[draft.channel]
-        if isinstance(draft, NewMessage):
-            if first := self._first(channel, draft):
-                return Appended(first, duplicate=True)
-            if self._plain:
-                self._take_room(draft)
-                return Appended(self._add(channel, draft, created(draft, channel.next)), duplicate=False)
-        payload = self._states.get((draft.channel, draft.id))
-        present = None if payload is None else state_of(decode_event(payload))
+        match draft:
+            case NewMessage():
+                return self._send(channel, draft)
+            case Revision() | Deletion():
+                return self._change(channel, draft)
+            case Reaction():
+                return self._people.react(channel, draft, self._states.get((draft.channel, draft.id)))
+            case Record():
+                return self._people.record(channel, draft)
+            case Moving():
+                return self._people.move(channel, draft)
+            case Following():
+                return self._people.follow(channel, draft)
+
+    def _send(self, channel: Channel, draft: NewMessage) -> Appended:
+        if first := self._first(channel, draft):
+            return Appended(first, duplicate=True)
+        if not self._plain and (draft.channel, draft.id) in self._states:
+            raise id_taken()
+        self._growth.check_room()
+        event = created(draft, channel.next)
+        payload = encode_event(event)
+        self._growth.take(draft.channel)
+        offset = event.offset
+        row = self._growth.add(channel, payload, draft.id, offset)
+        self._channels.wrote(channel, draft.author.id)
+        self._people.unread.wrote(channel, row[0], draft, offset)
+        if draft.key is not None:
+            self._remember_key(row[0], draft, draft.key, offset, payload)
+        if not self._plain:
+            self._states[draft.channel, draft.id] = payload
+            self._created[draft.channel, draft.id] = row
+        return Appended(event, duplicate=False)
+
+    def _change(self, channel: Channel, draft: Revision | Deletion) -> Appended:
+        id = (draft.channel, draft.id)
+        state = self._states.get(id)
+        present = None if state is None else self._people.tallies.present(id, state_of(decode_event(state)))
         appended = decide(draft, present, channel.next)
-        if not appended.duplicate:
-            self._take_room(draft)
-            self._add(channel, draft, appended.event)
-            if isinstance(draft, Deletion) and isinstance(present, MessageCreated | MessageEdited):
-                erasure = Erased(self._channels.id(self._db, channel), erased(present))
-                self._erased[draft.channel, draft.id] = erasure
+        if appended.duplicate:
+            return appended
+        if isinstance(draft, Revision):
+            self._growth.check_room()
+        event = appended.event
+        payload = encode_event(event)
+        self._growth.take(draft.channel)
+        edit_of = event.message.offset if isinstance(event, MessageEdited) else None
+        channel_id = self._growth.add(channel, payload, edit_of=edit_of)[0]
+        self._move(id, event.offset, payload)
+        if isinstance(draft, Deletion) and isinstance(present, MessageCreated | MessageEdited):
+            self._erased[id] = Erased(channel_id, erased(present))
+            self._people.unread.deleted(channel_id, present.message.offset)
+            self._people.tallies.drop(id, channel_id, present.message.offset)
         return appended
 
     def _first(self, channel: Channel, draft: NewMessage) -> MessageEvent | None:
@@ -150,34 +191,11 @@ class Batch:
             return erased(event) if deleted and isinstance(event, MessageCreated) else event
         return recreated(draft, first.id, first.at, Position(channel.epoch, first.offset))
 
-    def _add(self, channel: Channel, draft: Draft, event: MessageEvent) -> MessageEvent:
-        """Plan the event's row, and let the creation of its message point to it. Returns the event."""
-        payload = encode_event(event)
-        offset = event.offset
-        self._heads.setdefault(channel.name, channel.head)
-        channel.head = offset
-        channel_id = channel.id or self._channels.id(self._db, channel)
-        if isinstance(draft, NewMessage):
-            row = [channel_id, offset, self._now_ms, draft.id, offset, None, payload]
-            self._channels.wrote(channel, draft.author.id)
-            if draft.key is not None:
-                self._remember_key(channel_id, draft, draft.key, offset, payload)
-            if not self._plain:
-                self._states[draft.channel, draft.id] = payload
-                self._created[draft.channel, draft.id] = row
-        else:
-            edit_of = event.message.offset if isinstance(event, MessageEdited) else None
-            row = [channel_id, offset, self._now_ms, None, None, edit_of, payload]
-            self._move(draft, offset, payload)
-        self._event_rows.append(row)
-        return event
-
-    def _move(self, draft: Draft, offset: int, payload: bytes) -> None:
-        """Let the creation of the draft's message point to its last change."""
-        message = (draft.channel, draft.id)
+    def _move(self, message: Id, offset: int, payload: bytes) -> None:
+        """Let the creation of a message point to its last change."""
         self._states[message] = payload
         if created_row := self._created.get(message):
-            created_row[4] = offset
+            created_row[STATE_OFFSET] = offset
         else:
             self._moved[message] = offset
 
@@ -187,25 +205,13 @@ class Batch:
         expires_at = self._now_ms + KEY_LIFETIME_MS
         self._key_rows[named] = (channel_id, *named[1:], offset, draft.id, draft.at, expires_at)
 
-    def _take_room(self, draft: Draft) -> None:
-        """Count an event that is to be written. Raises `RateLimited`; and `Overloaded` if the log is full, but for a
-        deletion, which takes little and may be what makes room."""
-        if self._full and not isinstance(draft, Deletion):
-            raise Overloaded("the message log is full", retry_after_ms=RETRY_MS)
-        self._rates.take(draft.channel, self._now)
-        self._taken.append(draft.channel)
-
     def undo(self) -> None:
         """Count nothing, since nothing was written."""
-        self._rates.give_back(self._taken)
+        self._growth.undo()
 
     def _save(self) -> None:
-        execute_rows(
-            self._db,
-            "INSERT INTO events (channel_id, offset, written_at, message_id, state_offset, edit_of, payload)"
-            " VALUES {rows}",
-            self._event_rows,
-        )
+        self._growth.save()
+        self._people.save()
         moved = [(id, self._rows[name].id, offset) for (name, id), offset in self._moved.items()]
         execute_rows(self._db, _MOVE_STATES, moved)
         if self._erased:
@@ -216,8 +222,8 @@ class Batch:
             "INSERT OR REPLACE INTO keys (channel_id, author, key, offset, message_id, at, expires_at) VALUES {rows}",
             list(self._key_rows.values()),
         )
-        changed = [self._rows[name] for name in self._heads]
-        self._debts.append(self._db, changed, self._heads)
+        changed = [self._rows[name] for name in self._growth.heads]
+        self._debts.append(self._db, changed, self._growth.heads)
         drop(self._db, [trimmed for channel in changed if (trimmed := self._trimmed(channel))])
         self._channels.save(self._db, changed)
 
@@ -226,5 +232,5 @@ class Batch:
         excess = channel.head - channel.floor - self._retention.of(channel.name).events
         if excess <= 0 or channel.id is None:
             return None
-        channel.floor += min(excess, channel.head - self._heads[channel.name] + SPARE_TRIMS)
+        channel.floor += min(excess, channel.head - self._growth.heads[channel.name] + SPARE_TRIMS)
         return channel.id, channel.floor

@@ -19,13 +19,14 @@ REMEMBERED_AUTHORS = 50_000
 
 @dataclass(slots=True)
 class Channel:
-    """A channel's row. `id` is None until its first event."""
+    """A channel's row. `id` is None until its first event. `posts` counts its messages so far."""
 
     id: int | None
     name: ChannelName
     epoch: str
     head: int
     floor: int
+    posts: int
 
     @property
     def next(self) -> Position:
@@ -52,11 +53,11 @@ class Channels:
         missing = {name for name in names if name not in self._known}
         rows = execute_rows(
             db,
-            "SELECT id, name, epoch, head, floor FROM channels WHERE name IN (VALUES {rows})",
+            "SELECT id, name, epoch, head, floor, posts FROM channels WHERE name IN (VALUES {rows})",
             [(name,) for name in missing],
         )
         for name in missing:
-            self._known[name] = Channel(None, name, channel_epoch(self._store_id, name), 0, 0)
+            self._known[name] = Channel(None, name, channel_epoch(self._store_id, name), 0, 0, 0)
         for row in rows:
             self._known[row[1]] = Channel(*row)
         return self._known
@@ -81,11 +82,13 @@ class Channels:
         """Write the rows of these channels."""
         execute_rows(
             db,
-            "INSERT INTO channels (id, name, epoch, head, floor) VALUES {rows}"
-            " ON CONFLICT (id) DO UPDATE SET head = excluded.head, floor = excluded.floor",
-            [(channel.id, channel.name, channel.epoch, channel.head, channel.floor) for channel in channels],
+            "INSERT INTO channels (id, name, epoch, head, floor, posts) VALUES {rows}"
+            " ON CONFLICT (id) DO UPDATE SET head = excluded.head, floor = excluded.floor, posts = excluded.posts",
+            [
+                (channel.id, channel.name, channel.epoch, channel.head, channel.floor, channel.posts)
+                for channel in channels
+            ],
         )
-
         execute_rows(db, "INSERT OR IGNORE INTO authors (author, channel_id) VALUES {rows}", self._new_authors)
         self._new_authors.clear()
 

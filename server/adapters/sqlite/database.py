@@ -15,7 +15,7 @@ from server.adapters.sqlite.migration import migrate
 APPLICATION_ID = 0x4D415255
 """`MARU`, in the file's header: tells the log from any other SQLite database."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version of schema.sql, and the file's `user_version`. A higher version needs a step in migration.py."""
 
 DEADLINE_S = 2.0

@@ -11,12 +11,11 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from server.adapters.sqlite.database import DEADLINE_S
+from server.adapters.sqlite.entries import Entry, Written
 from server.adapters.sqlite.jobs import Job
 from server.adapters.sqlite.order import Order, Waiting, out_of_order
-from server.domain.appending import Appended
-from server.domain.drafts import Draft, Sender
+from server.domain.drafts import Sender
 from server.domain.errors import Overloaded, Unavailable
-from server.ports.message_log import Done
 
 T = TypeVar("T")
 
@@ -63,13 +62,13 @@ class Intake:
         """See the port."""
         return self._accepted - self.taken >= CROWDED
 
-    def append(self, draft: Draft) -> asyncio.Future[Appended]:
-        """See the port's `append`, and `submit`."""
-        answer: asyncio.Future[Appended] = self._loop.create_future()
+    def append(self, draft: Entry) -> asyncio.Future[Any]:
+        """See the port's `append`, and `submit`. The future's result is `Written`, of the draft's kind."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self.submit(draft, None, partial(_resolve, answer))
         return answer
 
-    def submit(self, draft: Draft, sender: Sender | None, done: Done) -> None:
+    def submit(self, draft: Entry, sender: Sender | None, done: Callable[[Any], None]) -> None:
         """See the port's `submit`. The draft takes its place in the order at once. If the thread has not begun to write
         it after `DEADLINE_S`, its outcome is `Unavailable`. If it has, the outcome is told when it is known, however
         long the commit takes: the event must be hinted at if it is written."""
@@ -162,7 +161,7 @@ class Intake:
             for waiting in refused:
                 self._order.close(waiting, waiting.draft.channel)
 
-    def answer(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
+    def answer(self, answers: Sequence[tuple[Waiting, Written | Exception]]) -> None:
         """Answer the callers. Called by the thread."""
         if answers:
             with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
@@ -178,7 +177,7 @@ class Intake:
         await self._failed.wait()
         raise WriterFailed(self.ended)
 
-    def _tell(self, answers: Sequence[tuple[Waiting, Appended | Exception]]) -> None:
+    def _tell(self, answers: Sequence[tuple[Waiting, Written | Exception]]) -> None:
         for waiting, outcome in answers:
             self._order.tell(waiting, outcome)
         self._tidy()
@@ -208,7 +207,7 @@ class Intake:
             self._timer = self._loop.call_later(wait, self._look)
 
 
-def _resolve(answer: asyncio.Future[Appended], outcome: Appended | Exception) -> None:
+def _resolve(answer: asyncio.Future[Any], outcome: Written | Exception) -> None:
     if answer.done():  # the caller has given up
         return
     if isinstance(outcome, Exception):

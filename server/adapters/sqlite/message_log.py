@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from server.adapters.clock import now_ms
 from server.adapters.sqlite.database import DEADLINE_S, exclusive, prepare
 from server.adapters.sqlite.debts import Debts
+from server.adapters.sqlite.entries import Entry
 from server.adapters.sqlite.opened_file import OpenedFile
 from server.adapters.sqlite.reader import Reader
 from server.adapters.sqlite.space import Space
@@ -110,6 +111,11 @@ class SqliteMessageLog(MessageLog):
 
     def note(self, event: Event) -> None:
         """Nothing: the file is this process' own, and can't come back older while the process lives."""
+
+    def write(self, entry: Entry) -> asyncio.Future[Any]:
+        """Write what is no draft of a message, in the same order and the same transactions. The result is that of the
+        entry's kind (`Written`)."""
+        return self._intake.append(entry)
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do other work with the file: see `Intake.do`. It must not last: no append is written meanwhile.

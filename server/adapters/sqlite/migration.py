@@ -4,6 +4,7 @@ import sqlite3
 
 from server.adapters.codec import DecodeError, decode_event
 from server.adapters.sqlite.erasing import STEP_EDITS, Erased, erase, erase_edits
+from server.adapters.sqlite.unread import STRIDE
 from server.domain.events import MessageDeleted, MessageErased
 
 _BATCH = 500
@@ -59,6 +60,41 @@ CREATE INDEX letters ON webhook_letters (endpoint, id);
 
 _TO_4 = "CREATE TABLE erasures (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID"
 
+# The tables are those of schema.sql. Messages are counted from those that are kept.
+_TO_5 = """
+ALTER TABLE channels ADD COLUMN posts INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE reads (channel_id INTEGER NOT NULL, user TEXT NOT NULL, offset INTEGER NOT NULL,
+PRIMARY KEY (channel_id, user)) WITHOUT ROWID;
+CREATE TABLE posts (channel_id INTEGER NOT NULL, offset INTEGER NOT NULL, posts INTEGER NOT NULL,
+PRIMARY KEY (channel_id, offset)) WITHOUT ROWID;
+CREATE TABLE gone (channel_id INTEGER NOT NULL, offset INTEGER NOT NULL,
+PRIMARY KEY (channel_id, offset)) WITHOUT ROWID;
+CREATE TABLE mentions (channel_id INTEGER NOT NULL, user TEXT NOT NULL, offset INTEGER NOT NULL,
+PRIMARY KEY (channel_id, user, offset)) WITHOUT ROWID;
+CREATE INDEX mentioned ON mentions (channel_id, offset);
+CREATE TABLE reactions (n INTEGER PRIMARY KEY, channel_id INTEGER NOT NULL, created INTEGER NOT NULL,
+emoji TEXT NOT NULL, user TEXT NOT NULL);
+CREATE UNIQUE INDEX reactors ON reactions (channel_id, created, emoji, user);
+CREATE INDEX first_reactors ON reactions (channel_id, created, emoji);
+CREATE TABLE reacted (channel_id INTEGER NOT NULL, created INTEGER NOT NULL, told INTEGER NOT NULL, state TEXT NOT NULL,
+PRIMARY KEY (channel_id, created)) WITHOUT ROWID;
+CREATE TABLE records (channel_id INTEGER NOT NULL, offset INTEGER NOT NULL, name TEXT NOT NULL,
+PRIMARY KEY (channel_id, offset)) WITHOUT ROWID;
+CREATE INDEX named_records ON records (channel_id, name, offset);
+CREATE TABLE follows (user TEXT NOT NULL, channel TEXT NOT NULL, PRIMARY KEY (user, channel)) WITHOUT ROWID;
+CREATE INDEX followers ON follows (channel, user);
+INSERT INTO posts (channel_id, offset, posts) SELECT channel_id, offset, number FROM (
+    SELECT channel_id, offset, row_number() OVER (PARTITION BY channel_id ORDER BY offset) AS number
+    FROM events WHERE message_id IS NOT NULL
+) WHERE number % {stride} = 0;
+UPDATE channels SET posts = (
+    SELECT count(*) FROM events e WHERE e.channel_id = channels.id AND e.message_id IS NOT NULL
+);
+INSERT INTO gone (channel_id, offset) SELECT channel_id, offset FROM events
+WHERE message_id IS NOT NULL AND state_offset > offset AND json_valid(CAST(payload AS TEXT))
+AND json_extract(CAST(payload AS TEXT), '$.t') = 'erased'
+""".replace("{stride}", str(STRIDE))
+
 _DELETED = """
 SELECT m.channel_id, m.offset, e.payload FROM events m
 JOIN events e ON e.channel_id = m.channel_id AND e.offset = m.state_offset AND e.message_id IS NULL
@@ -75,6 +111,8 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
         _execute(db, _TO_3)
     if version < 4:  # noqa: PLR2004
         _execute(db, _TO_4)
+    if version < 5:  # noqa: PLR2004
+        _execute(db, _TO_5)
 
 
 def _execute(db: sqlite3.Connection, script: str) -> None:

@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from server.domain.appending import Appended
+from server.adapters.sqlite.entries import Entry, Written
 from server.domain.channels import ChannelName
-from server.domain.drafts import Draft, Sender
+from server.domain.drafts import Sender
 from server.domain.errors import Unavailable
-from server.ports.message_log import Done
 
 _WHOLE = None
 """In place of a channel: all channels of the sender."""
@@ -19,13 +19,13 @@ _WHOLE = None
 class Waiting:
     """A draft that waits to be written, and the callback that is given its outcome."""
 
-    draft: Draft
+    draft: Entry
     sender: Sender | None
-    done: Done
+    done: Callable[[Any], None]
     deadline: float  # on time.monotonic(); if the thread has not begun to write it by then, it is never written
     refused: bool = False  # a retryable error is its outcome, so the sender's drafts behind it must be refused, too
     begun: bool = False  # the thread writes it, so only the thread knows its outcome
-    outcome: Appended | Exception | None = None  # as soon as it is known on the event loop
+    outcome: Written | Exception | None = None  # as soon as it is known on the event loop
     told: bool = False  # the caller has the outcome
     before: Self | None = None  # the sender's draft before this one, until that is told
     behind: Self | None = None  # the sender's next draft
@@ -69,7 +69,7 @@ class Order:
             return False
         return (waiting.sender, _WHOLE) in self._closed or (waiting.sender, waiting.draft.channel) in self._closed
 
-    def tell(self, waiting: Waiting, outcome: Appended | Exception) -> None:
+    def tell(self, waiting: Waiting, outcome: Written | Exception) -> None:
         """Give a draft's caller the outcome, once the sender's drafts before it have theirs. Called on the loop."""
         waiting.outcome = outcome
         ready: Waiting | None = waiting

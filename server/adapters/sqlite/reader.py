@@ -20,6 +20,7 @@ from server.adapters.sqlite.erasing import SHOWN
 from server.adapters.sqlite.events import STATE
 from server.adapters.sqlite.opened_file import FileLost, OpenedFile
 from server.adapters.sqlite.reader_threads import Query, ReaderThreads, Row, closed
+from server.adapters.sqlite.tallies import reacting
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.events import MessageDeleted, state_after
@@ -55,17 +56,20 @@ SELECT json_group_array(json_array(c.name, c.epoch, c.head)) FROM json_each(?1) 
 """
 
 _MESSAGE = """
-SELECT creation.offset, {state}, CASE WHEN creation.state_offset > creation.offset THEN creation.payload END
+SELECT creation.offset, {state}, CASE WHEN creation.state_offset > creation.offset THEN creation.payload END, t.state
 FROM channels c
 JOIN events creation ON creation.message_id = ?2 AND creation.channel_id = c.id
+LEFT JOIN reacted t ON t.channel_id = c.id AND t.created = creation.offset
 WHERE c.name = ?1
 """.replace("{state}", STATE)
 
-# A line is the offset of a message's creation, a space, and the payload of its state.
+# A line is the offset of a message's creation, the state of its reactions, and the payload of its state. Tabs stand
+# between them: JSON has none.
 _HISTORY = """
 SELECT c.epoch, c.head, (
     SELECT CAST(group_concat(line, char(10)) AS BLOB) FROM (
-        SELECT creation.offset || ' ' || {state} AS line FROM events creation
+        SELECT creation.offset || char(9) || coalesce(t.state, '') || char(9) || {state} AS line FROM events creation
+        LEFT JOIN reacted t ON t.channel_id = creation.channel_id AND t.created = creation.offset
         WHERE creation.channel_id = c.id AND creation.offset > ?2 AND creation.offset < ?3
         AND creation.message_id IS NOT NULL ORDER BY creation.offset {direction} LIMIT ?4
     )
@@ -92,11 +96,11 @@ class Reader:
 
         def replay(row: Row | None) -> Replay:
             if row is None:
-                return Replay(0, self._start(channel), [])
+                return Replay(0, self.start(channel), [])
             epoch, head, floor, creations, others = row
-            events = [decode_event(line) for line in _lines(creations)]
+            events = [decode_event(line) for line in split_lines(creations)]
             if others:
-                events += map(decode_event, _lines(others))
+                events += map(decode_event, split_lines(others))
                 events.sort(key=attrgetter("offset"))
             return Replay(floor, Position(epoch, head), events)
 
@@ -108,7 +112,7 @@ class Reader:
         def positions(row: Row | None) -> Mapping[ChannelName, Position]:
             assert row is not None  # an aggregate always has a row
             known = {name: Position(epoch, head) for name, epoch, head in orjson.loads(row[0])}
-            return {channel: known.get(channel) or self._start(channel) for channel in channels}
+            return {channel: known.get(channel) or self.start(channel) for channel in channels}
 
         return await self.query(_HEADS, (orjson.dumps(channels).decode(),), positions)
 
@@ -118,9 +122,10 @@ class Reader:
         def state(row: Row | None) -> Message | Tombstone | None:
             if row is None:
                 return None
-            offset, payload, creation = row
+            offset, payload, creation, reactions = row
             last = state_of(decode_event(payload))
-            return state_after(last, offset, decode_event(creation) if isinstance(last, MessageDeleted) else None)
+            created = decode_event(creation) if isinstance(last, MessageDeleted) else None
+            return reacting(state_after(last, offset, created), reactions)
 
         return await self.query(_MESSAGE, (channel, id), state)
 
@@ -131,10 +136,10 @@ class Reader:
 
         def page(row: Row | None) -> Page:
             if row is None:
-                return Page([], self._start(channel), more=False)
+                return Page([], self.start(channel), more=False)
             epoch, head, lines = row
-            found = [line.split(b" ", 1) for line in _lines(lines)]
-            messages = [state_after(state_of(decode_event(payload)), int(offset)) for offset, payload in found[:limit]]
+            found = [line.split(b"\t") for line in split_lines(lines)]
+            messages = [_message(*line) for line in found[:limit]]
             if not forward:
                 messages.reverse()
             return Page(messages, Position(epoch, head), more=len(found) > limit)
@@ -176,13 +181,19 @@ class Reader:
         self._down = False
         return result
 
-    def _start(self, channel: ChannelName) -> Position:
+    def start(self, channel: ChannelName) -> Position:
+        """Return the head of a channel that has had no event."""
         return Position(channel_epoch(self._store_id, channel), 0)
+
+
+def _message(offset: bytes, reactions: bytes, payload: bytes) -> Message | Tombstone:
+    return reacting(state_after(state_of(decode_event(payload)), int(offset)), reactions)
 
 
 def _lost() -> Unavailable:
     return Unavailable("the message log's file was removed or replaced")
 
 
-def _lines(lines: bytes | None) -> list[bytes]:
+def split_lines(lines: bytes | None) -> list[bytes]:
+    """Return the lines of a value that `group_concat` made; there may be none."""
     return lines.split(b"\n") if lines else []

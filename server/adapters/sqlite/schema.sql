@@ -1,4 +1,4 @@
--- Version 4 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
+-- Version 5 of the message log. Loaded by database.py, which sets application_id and user_version beside it.
 
 -- The identity of this store: one random row, lost together with the file. Epochs are made from it (epochs.py).
 -- `clock`: the time by which the log judged age last (log_clock.py), the evidence for the next start.
@@ -6,13 +6,15 @@
 CREATE TABLE store (id BLOB NOT NULL, clock INTEGER, hour INTEGER, may_age INTEGER);
 INSERT INTO store (id) VALUES (randomblob(16));
 
--- `head`: the last offset given. `floor`: the highest offset that is no longer kept.
+-- `head`: the last offset given. `floor`: the highest offset that is no longer kept. `posts`: messages so far; a file of
+-- an earlier version counts those that were kept when it became one of version 5.
 CREATE TABLE channels (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     epoch TEXT NOT NULL,
     head INTEGER NOT NULL,
-    floor INTEGER NOT NULL
+    floor INTEGER NOT NULL,
+    posts INTEGER NOT NULL DEFAULT 0
 );
 
 -- The channels in which a user has ever written, so that all messages of a user can be found.
@@ -51,7 +53,8 @@ CREATE TABLE erasing (
     PRIMARY KEY (channel_id, created)
 ) WITHOUT ROWID;
 
--- `n` counts in the order of writing, so the expired keys are the first ones. A key outlives its event.
+-- `n` counts in the order of writing, so the expired keys are the first ones. A key outlives its event. Keys of the events
+-- of applications have the channel's id with a minus, and an empty `message_id`.
 CREATE TABLE keys (
     n INTEGER PRIMARY KEY,
     channel_id INTEGER NOT NULL,
@@ -108,3 +111,60 @@ CREATE INDEX letters ON webhook_letters (endpoint, id);
 
 -- The erasures of users' messages that were asked for (ports/erasures.py). `record` is their JSON (adapters/erasures.py).
 CREATE TABLE erasures (id TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+
+-- How far each user has read. What is unread behind an offset is counted when it is asked for (unread.py): messages,
+-- without those that are deleted. So that few rows are counted, `posts` has the number of messages up to each 256th.
+CREATE TABLE reads (
+    channel_id INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    PRIMARY KEY (channel_id, user)
+) WITHOUT ROWID;
+CREATE TABLE posts (
+    channel_id INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    posts INTEGER NOT NULL,
+    PRIMARY KEY (channel_id, offset)
+) WITHOUT ROWID;
+-- The creations of deleted messages.
+CREATE TABLE gone (channel_id INTEGER NOT NULL, offset INTEGER NOT NULL, PRIMARY KEY (channel_id, offset)) WITHOUT ROWID;
+-- The creations of messages that name users, until they are deleted.
+CREATE TABLE mentions (
+    channel_id INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    PRIMARY KEY (channel_id, user, offset)
+) WITHOUT ROWID;
+CREATE INDEX mentioned ON mentions (channel_id, offset);
+
+-- The reactions to messages, by the offsets of their creations; `n` counts in the order of reacting.
+CREATE TABLE reactions (
+    n INTEGER PRIMARY KEY,
+    channel_id INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    emoji TEXT NOT NULL,
+    user TEXT NOT NULL
+);
+CREATE UNIQUE INDEX reactors ON reactions (channel_id, created, emoji, user);
+CREATE INDEX first_reactors ON reactions (channel_id, created, emoji);
+-- The state that they make of a message (tallies.py), and the offset of the last event that told of it.
+CREATE TABLE reacted (
+    channel_id INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    told INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (channel_id, created)
+) WITHOUT ROWID;
+
+-- The events of applications, by their names.
+CREATE TABLE records (
+    channel_id INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (channel_id, offset)
+) WITHOUT ROWID;
+CREATE INDEX named_records ON records (channel_id, name, offset);
+
+-- The channels that users follow. A channel may have no event yet.
+CREATE TABLE follows (user TEXT NOT NULL, channel TEXT NOT NULL, PRIMARY KEY (user, channel)) WITHOUT ROWID;
+CREATE INDEX followers ON follows (channel, user);

@@ -10,6 +10,7 @@ from server.adapters.sqlite.age_budget import AgeBudget
 from server.adapters.sqlite.debts import forget_old
 from server.adapters.sqlite.erasing import STEP_EDITS, erase_edits
 from server.adapters.sqlite.events import drop
+from server.adapters.sqlite.leftovers import remove_leftovers
 from server.adapters.sqlite.log_clock import LogClock
 from server.domain.channels import ChannelName
 from server.domain.limits import KEY_LIFETIME_MS
@@ -145,6 +146,8 @@ class Sweep:
             if budget == 0:
                 self._done_with = id - 1  # this channel may have more to drop
                 return True
+        if remove_leftovers(db, self._done_with, up_to, STEP_ROWS):
+            return True
         self._done_with = up_to
         return bool(db.execute("SELECT EXISTS (SELECT 1 FROM channels WHERE id > ?)", (up_to,)).fetchone()[0])
 

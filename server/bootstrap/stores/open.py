@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from server.adapters.refusing import Refusing
-from server.bootstrap.stores.record import Bus, People
+from server.bootstrap.stores.record import Bus
 from server.ports.erasures import Erasures
 from server.ports.follows import Follows
 from server.ports.marks import Marks
@@ -19,8 +18,6 @@ from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
 from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
-
-_REFUSING: People = (Refusing(), Refusing(), Refusing(), Refusing())
 
 _OWN_SECRET = secrets.token_bytes(32)
 
@@ -85,7 +82,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
                 _own_secret,
                 sqlite.open_webhooks(log),
                 sqlite.open_erasures(log),
-                *_REFUSING,
+                *sqlite.open_people(log),
             )
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis

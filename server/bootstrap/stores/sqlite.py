@@ -4,9 +4,14 @@ from contextlib import AsyncExitStack
 
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.erasures import SqliteErasures
+from server.adapters.sqlite.follows import SqliteFollows
+from server.adapters.sqlite.marks import SqliteMarks
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.adapters.sqlite.reactions import SqliteReactions
+from server.adapters.sqlite.records import SqliteRecords
 from server.adapters.sqlite.revocations import SqliteRevocations
 from server.adapters.sqlite.webhooks import SqliteWebhooks
+from server.bootstrap.stores.record import People
 from server.domain.rates import Bucket
 from server.ports.erasures import Erasures
 from server.ports.revocations import Revocations
@@ -44,3 +49,8 @@ def open_erasures(log: SqliteMessageLog) -> Erasures:
 def open_webhooks(log: SqliteMessageLog) -> Webhooks:
     """The debts of the log, in its file."""
     return SqliteWebhooks(log)
+
+
+def open_people(log: SqliteMessageLog) -> People:
+    """The reactions, the events of applications and the marks of that log, and the channels that users follow."""
+    return SqliteReactions(log), SqliteRecords(log), SqliteMarks(log), SqliteFollows(log)

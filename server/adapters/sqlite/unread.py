@@ -1,0 +1,101 @@
+"""What users have not read: counted by offsets, never kept as a number.
+
+A message counts if it was created behind the mark, and is not deleted. Messages are counted from the mark to the next
+row of `posts`, of which each tells the number of messages up to it, and from there by subtraction: `STRIDE` rows of an
+index at most, however much is unread.
+"""
+
+import sqlite3
+
+from server.adapters.sqlite.channels import Channel
+from server.adapters.sqlite.entries import Moving
+from server.adapters.sqlite.rows import execute_rows
+from server.domain.drafts import NewMessage
+from server.domain.identity import UserId
+
+STRIDE = 256
+"""Messages between two rows of `posts`."""
+
+_BEHIND = "max(coalesce(r.offset, 0), c.floor)"
+
+# Of the channel `c`, and the mark `r` in it. Events below the floor are gone; rows of the other tables may lag behind.
+UNREAD = """
+(
+    coalesce((
+        SELECT c.posts - p.posts + (
+            SELECT count(*) FROM events e WHERE e.channel_id = c.id AND e.message_id IS NOT NULL
+            AND e.offset > {behind} AND e.offset <= p.offset
+        ) FROM posts p WHERE p.channel_id = c.id AND p.offset > {behind} ORDER BY p.offset LIMIT 1
+    ), (
+        SELECT count(*) FROM events e WHERE e.channel_id = c.id AND e.message_id IS NOT NULL AND e.offset > {behind}
+    )) - (SELECT count(*) FROM gone g WHERE g.channel_id = c.id AND g.offset > {behind})
+)
+""".replace("{behind}", _BEHIND)
+
+# `?2` is the user.
+UNREAD_MENTIONS = """
+(
+    SELECT count(DISTINCT m.offset) FROM mentions m
+    WHERE m.channel_id = c.id AND m.user IN (?2, '*') AND m.offset > {behind}
+)
+""".replace("{behind}", _BEHIND)
+
+_MOVE = """
+INSERT INTO reads (channel_id, user, offset) VALUES {rows}
+ON CONFLICT (channel_id, user) DO UPDATE SET offset = excluded.offset WHERE excluded.offset > offset
+"""
+
+_FIND = """
+WITH wanted (channel_id, user) AS (VALUES {rows})
+SELECT r.channel_id, r.user, r.offset FROM wanted w JOIN reads r ON r.channel_id = w.channel_id AND r.user = w.user
+"""
+
+
+class Unread:
+    """What a transaction changes of that, until `save` writes it."""
+
+    def __init__(self) -> None:
+        self._marks: dict[tuple[int, UserId], int] = {}  # offsets; of each user in a channel the last
+        self._posts: list[tuple[int, int, int]] = []
+        self._mentions: list[tuple[int, UserId, int]] = []
+        self._gone: list[tuple[int, int]] = []
+
+    def load(self, db: sqlite3.Connection, marks: list[tuple[int, UserId]]) -> None:
+        """Read the marks that are to be moved."""
+        for channel_id, user, offset in execute_rows(db, _FIND, marks):
+            self._marks[channel_id, user] = offset
+
+    def move(self, channel: Channel, moving: Moving) -> bool:
+        """Move a mark that was loaded. Returns whether it was further back."""
+        offset = min(moving.offset, channel.head)
+        if channel.id is None or offset <= self._marks.get((channel.id, moving.user), 0):
+            return False
+        self._marks[channel.id, moving.user] = offset
+        return True
+
+    def begin(self, channel: Channel, user: UserId) -> None:
+        """Set a mark that was loaded at the head, if there is none."""
+        if channel.id is not None:
+            self._marks.setdefault((channel.id, user), channel.head)
+
+    def wrote(self, channel: Channel, channel_id: int, draft: NewMessage, offset: int) -> None:
+        """Count a new message, and note its author's mark and its mentions."""
+        channel.posts += 1
+        if not channel.posts % STRIDE:
+            self._posts.append((channel_id, offset, channel.posts))
+        if draft.marks:
+            self._marks[channel_id, draft.author.id] = offset
+        if draft.mentions:
+            self._mentions += [(channel_id, user, offset) for user in draft.mentions]
+
+    def deleted(self, channel_id: int, created: int) -> None:
+        """Count a message no more."""
+        self._gone.append((channel_id, created))
+
+    def save(self, db: sqlite3.Connection) -> None:
+        """Write the changes."""
+        execute_rows(db, _MOVE, [(*place, offset) for place, offset in self._marks.items()])
+        execute_rows(db, "INSERT INTO posts (channel_id, offset, posts) VALUES {rows}", self._posts)
+        execute_rows(db, "INSERT OR IGNORE INTO mentions (channel_id, user, offset) VALUES {rows}", self._mentions)
+        execute_rows(db, "INSERT INTO gone (channel_id, offset) VALUES {rows}", self._gone)
+        execute_rows(db, "DELETE FROM mentions WHERE (channel_id, offset) IN (VALUES {rows})", self._gone)
