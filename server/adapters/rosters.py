@@ -1,11 +1,42 @@
-"""Changes of rosters that wait for their listener: bounded, and told if some are missing."""
+"""Changes of rosters as bytes, for brokers, and changes that wait for their listener: bounded, and told if some are
+missing.
+
+Shape: `{"v": 1, "k": "roster", "epoch", "version", "count", "left": [[user, name, since], ...], "joined": [...]}`,
+without the channel, which the topic names. The lists are empty if they would be too long.
+"""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Any
 
-from server.domain.presence import RosterChanged
+import orjson
+
+from server.domain.channels import ChannelName
+from server.domain.identity import UserId
+from server.domain.limits import MAX_EPOCH_CHARS, MAX_OFFSET
+from server.domain.presence import Present, RosterChanged, RosterHead
 from server.ports.presence import CHANGES_LIMIT, RostersLost
+
+ROSTER_BEGINNING = b'{"v":1,"k":"roster",'
+"""Of a change, by which it is told from a signal."""
+
+
+def decode_roster(channel: ChannelName, raw: bytes) -> RosterChanged | None:
+    """Return the change of these bytes; None if it makes no sense."""
+    try:
+        fields = orjson.loads(raw)
+        head = RosterHead(str(fields["epoch"]), int(fields["version"]), int(fields["count"]))
+        left, joined = (tuple(_present(*each) for each in fields[name]) for name in ("left", "joined"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    if not (0 < len(head.epoch) <= MAX_EPOCH_CHARS and 0 <= head.version <= MAX_OFFSET and head.count >= 0):
+        return None
+    return RosterChanged(channel, head, left, joined)
+
+
+def _present(user: Any, name: Any, since: Any) -> Present:
+    return Present(UserId(str(user)), None if name is None else str(name), int(since))
 
 
 class RosterQueue:

@@ -1,6 +1,7 @@
 """The users that are in each channel, on all replicas."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from server.domain.channels import ChannelName
@@ -13,10 +14,14 @@ ENTRIES_AT_ONCE = 1_000
 CHANGES_LIMIT = 10_000
 """Changes that may wait for the listener; over it all are dropped, and `RostersLost` is heard."""
 
+REAPED_LIMIT = 100_000
+"""Users that went offline with a lease, that may wait for the listener; over it the first are dropped."""
+
 SEEN_S = 30 * 86_400
 """How long is known when a user was last online."""
 
 
+@dataclass(frozen=True, slots=True)
 class RostersLost:
     """Changes may have been missed, or entries of this replica lost: those of all channels are entered again, and
     rosters read again."""

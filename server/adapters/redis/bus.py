@@ -36,8 +36,8 @@ _log = structlog.get_logger("maru.redis")
 class RedisBus(socketio.AsyncRedisManager):
     """Topics that every replica can publish to and hear. `run` is the listener; its owner starts and ends it.
 
-    Four callbacks get the messages that arrive: `on_hint(topic, payload)` those of subscribed topics, `on_signal` the
-    signals among them. `on_restored()` is called when the link is whole again (also for the first time): messages
+    Callbacks get the messages that arrive: `on_hint(topic, payload)` those of subscribed topics, `on_signal` the
+    signals among them. Each of `on_restored` is called when the link is whole again (also for the first time): messages
     published before may have been missed. `on_emit(channel, emitted)` gets the events that other processes emit. Raises
     `ValueError` on a bad `url`.
     """
@@ -56,7 +56,7 @@ class RedisBus(socketio.AsyncRedisManager):
         super().__init__(url=url, channel=shared)
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_signal: Callable[[str, bytes], None] = lambda _topic, _payload: None
-        self.on_restored: Callable[[], None] = lambda: None
+        self.on_restored: list[Callable[[], None]] = []
         self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
         self._refusals = Refusals()
         master = master or Master()
@@ -133,7 +133,8 @@ class RedisBus(socketio.AsyncRedisManager):
         await self.publish(self.channel, orjson.dumps(data))
 
     def _restored(self) -> None:
-        self.on_restored()
+        for restored in self.on_restored:
+            restored()
 
     async def _receive(self, topic: str, payload: bytes) -> None:
         """Pass on a message. Anybody who can publish can send this: no fault at it may end the listener."""

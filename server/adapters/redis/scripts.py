@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from server.adapters.redis.pipeline import Pipeline
+from server.adapters.redis.seal import Seal
 from server.domain.errors import Unavailable
 
 T = TypeVar("T")
@@ -24,11 +25,12 @@ READING = (*OPENING, "unread")
 
 
 class Script:
-    """A script: the files of these names, one behind the other."""
+    """A script: the files of these names, one behind the other. One that publishes gets the keys of the `seal`."""
 
-    def __init__(self, pipeline: Pipeline, *names: str) -> None:
+    def __init__(self, pipeline: Pipeline, *names: str, seal: Seal | None = None) -> None:
         self._pipeline = pipeline
-        self._hash = pipeline.script(script_text(*names))
+        text = script_text(*names)
+        self._hash = pipeline.script(text if seal is None else seal.in_script(text))
 
     async def __call__(self, keys: tuple[str, ...], *arguments: str | int | bytes) -> Any:
         """Run the script. Raises as `Pipeline.execute`, and `Unavailable` if Redis refuses."""

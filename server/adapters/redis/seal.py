@@ -19,7 +19,7 @@ class Seal:
         self._inner, self._outer = (hashlib.sha1(key, usedforsecurity=False) for key in self.keys)
 
     def in_script(self, text: bytes) -> bytes:
-        """Return append.lua with the keys in their places."""
+        """Return the text of a script with the keys in their places."""
         inner, outer = self.keys
         return text.replace(b"@inner@", inner).replace(b"@outer@", outer)
 

@@ -4,14 +4,16 @@ A payload is `~SEAL SIGNAL`; no hint begins with `~`. SEAL is that of the topic 
 can make a signal, although others may publish.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import structlog
 
 from server.adapters.redis.bus import SIGNAL_MARK, RedisBus
 from server.adapters.redis.refusals import Refusals
 from server.adapters.redis.seal import SEAL_CHARS, Seal
+from server.adapters.rosters import ROSTER_BEGINNING
 from server.adapters.signals import MAX_BYTES, SignalQueue, decode_signal, encode_signal
+from server.domain.channels import ChannelName
 from server.domain.signals import Signal
 from server.ports.signals import SIGNALS_LIMIT, Signals
 
@@ -22,11 +24,13 @@ _log = structlog.get_logger("maru.redis")
 
 
 class RedisSignals(Signals):
-    """Signals to every replica that hosts the channel and has the same `seal`."""
+    """Signals to every replica that hosts the channel and has the same `seal`. `on_roster` gets the changes of rosters,
+    which scripts publish (roster.lua)."""
 
     def __init__(self, bus: RedisBus, seal: Seal, limit: int = SIGNALS_LIMIT) -> None:
         self._bus, self._seal, self._queue = bus, seal, SignalQueue(limit)
         self._refusals = Refusals()
+        self.on_roster: Callable[[ChannelName, bytes], None] = lambda _channel, _change: None
         bus.on_signal = self._take
 
     @property
@@ -58,7 +62,11 @@ class RedisSignals(Signals):
             if self._refusals.add():
                 _log.warning("signal.refused", topic=topic, refused=self._refusals.count)
             return
-        known = decode_signal(self._bus.channel_of(topic), signal)
+        channel = self._bus.channel_of(topic)
+        if signal.startswith(ROSTER_BEGINNING):
+            self.on_roster(channel, signal)
+            return
+        known = decode_signal(channel, signal)
         if known is not None:
             self._queue.put(known)
 

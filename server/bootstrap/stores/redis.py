@@ -5,19 +5,21 @@ from dataclasses import replace
 
 import structlog
 
-from server.adapters.memory.online import MemoryOnline
-from server.adapters.memory.presence import MemoryPresence
 from server.adapters.redis import exposure, link
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.control import RedisControl
 from server.adapters.redis.erasures import RedisErasures
 from server.adapters.redis.follows import RedisFollows
+from server.adapters.redis.holding import Holding
 from server.adapters.redis.marks import RedisMarks
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
+from server.adapters.redis.online import RedisOnline
 from server.adapters.redis.pipeline import Pipeline
+from server.adapters.redis.presence import RedisPresence
 from server.adapters.redis.reactions import RedisReactions
+from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.records import RedisRecords
 from server.adapters.redis.replicas import RedisReplicas
 from server.adapters.redis.revocations import RedisRevocations
@@ -101,13 +103,17 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
     resources.push_async_callback(control.aclose)
     signals, pipeline = RedisSignals(bus, seal), Pipeline(link.connect(url), master)
     resources.push_async_callback(pipeline.aclose)
+    id, prefix, people = new_replica_id(), settings.redis_prefix, Pipeline(link.connect(url), master)
+    resources.push_async_callback(people.aclose)
+    holding = Holding(people, id, prefix=prefix)
+    reaper = Reaper(holding, seal, bus.topic)
     return Bus(
         broadcast,
         control,
         signals,
-        RedisReplicas(pipeline, new_replica_id(), version=VERSION, prefix=settings.redis_prefix),
-        MemoryPresence(lambda _: True),
-        MemoryOnline(),
+        RedisReplicas(pipeline, id, version=VERSION, prefix=prefix),
+        RedisPresence(holding, reaper, bus, signals, seal),
+        RedisOnline(holding, reaper),
         bus.linked,
         link_losses=lambda: bus.losses,
         hear_emits=hear_emits,
