@@ -26,7 +26,7 @@ from server.application.outside.entries import Entries
 from server.application.people.attending import Attendants
 from server.application.people.hearing import Hearing
 from server.application.sessions.sessions import Sessions
-from server.bootstrap import backends, clients, orders, people, writing
+from server.bootstrap import applications, backends, clients, orders, people, writing
 from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
@@ -36,7 +36,7 @@ from server.bootstrap.tokens import Tokens
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
-from server.gateway.chat.buckets import BUCKETS
+from server.gateway.chat.buckets import BUCKETS, LATER
 from server.gateway.chat.connections import SocketConnections
 from server.gateway.chat.handlers import channels, messages
 from server.gateway.chat.handlers import sessions as session_handlers
@@ -162,7 +162,9 @@ def compose(
         asks=asks.joins,
         attending=attendants,
     )
-    limiter = Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic) if settings.limits else None
+    limiter = (
+        Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic, LATER) if settings.limits else None
+    )
     keys, grace_ms = Tokens(settings, counters), round(settings.token_grace * 1000)
     sessions = Sessions(
         keys.verifier,
@@ -191,6 +193,7 @@ def compose(
         **channels.handlers(subscriptions),
         **messages.handlers(publisher, History(log, overload.check_read, denials=entries.denials)),
         **company.handlers,
+        **applications.handlers(stores, publisher.writing, company.hearing, transport, asks, entries, overload),
         **session_handlers.handlers(sessions, subscriptions),
     }
     cookies, readiness = SharedCookies(settings, stores.secret), Readiness()

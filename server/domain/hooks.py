@@ -6,7 +6,7 @@ from typing import Any
 
 from server.domain.channels import ChannelName
 from server.domain.identity import SessionId, UserId
-from server.domain.messages import Data, MessageId
+from server.domain.messages import MessageId
 from server.domain.values import value
 
 MAX_REASON_CHARS = 200
@@ -36,16 +36,17 @@ class HookFailure(StrEnum):
 
 @value
 class Question:
-    """May this user do this? `id` is of the message that is to be edited."""
+    """May this user do this? `id` is of a message that is to be edited, `name` of an event that is to be published."""
 
     hook: Hook
     user: UserId
     session: SessionId
     channel: ChannelName
     text: str | None = field(default=None, repr=False)
-    data: Data | None = field(default=None, repr=False)
+    data: Any = field(default=None, repr=False)
     key: str | None = None
     id: MessageId | None = None
+    name: str | None = None
 
 
 @value

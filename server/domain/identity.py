@@ -129,6 +129,13 @@ def authorize(identity: Identity, action: Action, channel: ChannelName) -> None:
         )
 
 
+def authorize_reaction(identity: Identity, channel: ChannelName) -> None:
+    """Raise `PermissionDenied` unless the identity may react to the messages of the channel: writers may, and readers
+    to whom it is granted."""
+    if not allows(identity.grants, Action.SEND, channel):
+        authorize(identity, Action.REACT, channel)
+
+
 def authorize_changes(identity: Identity, others: Action, channel: ChannelName) -> None:
     """Raise `PermissionDenied` unless the identity may change some messages of the channel: its own, or by `others`
     those of everybody.

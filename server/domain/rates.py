@@ -18,6 +18,7 @@ class Bucket(StrEnum):
     READ = "read_session"  # pages
     MARK = "mark_session"
     TYPING = "typing_session"
+    EMIT = "emit_session"  # events of applications that are in no log
     REFRESH = "refresh_session"
     INBOX = "inbox_user"
     NEW_CHANNEL = "new_channel_user"  # channels that a user makes by their first message, on a replica
@@ -35,7 +36,15 @@ NEW_CHANNELS = "new_channels"
 SCOPES = (
     *(
         str(bucket)
-        for bucket in (Bucket.SESSION, Bucket.SEND, Bucket.JOIN, Bucket.READ, Bucket.REFRESH, Bucket.CHANNEL)
+        for bucket in (
+            Bucket.SESSION,
+            Bucket.SEND,
+            Bucket.JOIN,
+            Bucket.READ,
+            Bucket.EMIT,
+            Bucket.REFRESH,
+            Bucket.CHANNEL,
+        )
     ),
     str(Bucket.NEW_CHANNEL),
     SLOW_MODE,
@@ -56,6 +65,7 @@ DEFAULTS: Rates = {
     Bucket.READ: Rate(20.0, 100),
     Bucket.MARK: Rate(5.0, 20),
     Bucket.TYPING: Rate(2.0, 10),
+    Bucket.EMIT: Rate(20.0, 40),  # a cursor on a canvas, and no word of its user is in its way
     Bucket.REFRESH: Rate(0.1, 5),
     Bucket.INBOX: Rate(0.1, 3),
     Bucket.NEW_CHANNEL: Rate(0.02, 120),  # 72 an hour: nobody opens more conversations by hand

@@ -23,6 +23,9 @@ _VARIED = ("CJK ", "MONGOLIAN ", "MYANMAR ", "PHAGS-PA ")
 _IGNORED = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
 """Not assigned, and not to be shown (Default_Ignorable_Code_Point)."""
 
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn the direction of writing, also of the text around them (Bidi_Control)."""
+
 _KEYCAP = "\u20e3"
 
 _ZERO_WIDTH_JOINER = "\u200d"
@@ -45,6 +48,11 @@ def with_line_feeds(text: str) -> str:
 def is_breaking(text: str) -> bool:
     """Say whether a page or a log would act upon characters of the text: controls, line breaks, lone surrogates."""
     return not text.isprintable() and any(unicodedata.category(char) in _BREAKING for char in text)
+
+
+def turns(text: str) -> bool:
+    """Say whether a text turns the direction in which itself, or the text around it, is written."""
+    return not text.isascii() and _TURNING.search(text) is not None
 
 
 def visible(text: str) -> str:

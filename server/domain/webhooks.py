@@ -37,10 +37,10 @@ class WebhookType(StrEnum):
     MESSAGE_CREATED = "message.created"
     MESSAGE_EDITED = "message.edited"
     MESSAGE_DELETED = "message.deleted"
-    CHANNEL_GAP = "channel.gap"
-    # Accepted in an endpoint's `events`; this version sends none of them.
     REACTION_CHANGED = "reaction.changed"
     EVENT_PUBLISHED = "event.published"
+    CHANNEL_GAP = "channel.gap"
+    # Accepted in an endpoint's `events`; this version sends none of them.
     CHANNEL_OCCUPIED = "channel.occupied"
     CHANNEL_VACATED = "channel.vacated"
     USER_ONLINE = "user.online"
@@ -48,7 +48,15 @@ class WebhookType(StrEnum):
     MESSAGE_OFFLINE = "message.offline"
 
 
-LOGGED = frozenset({WebhookType.MESSAGE_CREATED, WebhookType.MESSAGE_EDITED, WebhookType.MESSAGE_DELETED})
+LOGGED = frozenset(
+    {
+        WebhookType.MESSAGE_CREATED,
+        WebhookType.MESSAGE_EDITED,
+        WebhookType.MESSAGE_DELETED,
+        WebhookType.REACTION_CHANGED,
+        WebhookType.EVENT_PUBLISHED,
+    }
+)
 """The types that events of the log have."""
 
 

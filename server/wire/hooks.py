@@ -27,7 +27,8 @@ _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
 def question(asked: Question) -> bytes:
-    """Return the body of a request. A field that the command does not have is null; `id` is there for edits alone."""
+    """Return the body of a request. A field that the command does not have is null; `id` is there for edits alone, and
+    `name` for events of applications."""
     body = {
         "hook": asked.hook.value,
         "user": asked.user,
@@ -37,11 +38,13 @@ def question(asked: Question) -> bytes:
         "data": asked.data,
         "key": asked.key,
     }
-    return orjson.dumps(body if asked.id is None else body | {"id": asked.id})
+    own = {"id": asked.id, "name": asked.name}
+    return orjson.dumps(body | {field: given for field, given in own.items() if given is not None})
 
 
-def verdict(body: bytes) -> Verdict:
-    """Read the body of an answer. Raises `NoVerdict`, which names the field at fault and repeats nothing."""
+def verdict(body: bytes, *, of_event: bool = False) -> Verdict:
+    """Read the body of an answer. Raises `NoVerdict`, which names the field at fault and repeats nothing. `of_event`:
+    the question was about an event of an application, which has no text."""
     answer = _object(body)
     match answer.get("action"):
         case "accept":
@@ -51,7 +54,9 @@ def verdict(body: bytes) -> Verdict:
             return Reject(_reason(answer.get("reason")))
         case "replace":
             content = {name: answer[name] for name in CONTENT if name in answer}
-            if content.get("text") is None:
+            if of_event and "data" not in content:
+                raise _bad("data: missing, although the action is replace")
+            if not of_event and content.get("text") is None:
                 raise _bad("text: missing, although the action is replace")
             return Replace(content)
         case _:

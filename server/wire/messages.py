@@ -25,14 +25,15 @@ from server.domain.reactions import Reactions
 from server.domain.recovery import NotResumable
 from server.domain.rings import EncodedEvent
 from server.ports.message_log import Page
+from server.ports.records import RecordPage
 from server.wire.words import Json, ServerEvent, timestamp
 
 # Looking up the value of an enum's member takes longer than the bytes around a message.
 _CREATED = ServerEvent.MESSAGE_CREATED.value
 _EDITED = ServerEvent.MESSAGE_EDITED.value
 _DELETED = ServerEvent.MESSAGE_DELETED.value
-_REACTED = "reaction:changed"
-_PUBLISHED = "event:published"
+_REACTED = ServerEvent.REACTION_CHANGED.value
+_PUBLISHED = ServerEvent.EVENT_PUBLISHED.value
 
 
 def message(value: Message | Tombstone) -> Json:
@@ -188,6 +189,16 @@ def replayed(
     if reason is not None:
         body["reason"] = reason.value
     return body | {"events": events(missed)}
+
+
+def record_page(value: RecordPage) -> Json:
+    """The ack of `events:read`: whole log events, as in a replay."""
+    return {
+        "events": events([encode(event) for event in value.events]),
+        "epoch": value.head.epoch,
+        "offset": value.head.offset,
+        "more": value.more,
+    }
 
 
 def page(value: Page) -> Json:

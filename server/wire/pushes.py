@@ -53,7 +53,9 @@ def told(value: ChannelPush) -> tuple[str, Sequence[object]]:
         case ReadUpdated():
             return ServerEvent.READ_UPDATED.value, [push(value, {})[1]]
         case EventEmitted(channel, name, by, data):
-            return "event:published", [{"channel": channel, "name": name, "author": author(by), "data": data}]
+            return ServerEvent.EVENT_PUBLISHED.value, [
+                {"channel": channel, "name": name, "author": author(by), "data": data}
+            ]
 
 
 def greeting(ping_interval_s: float, ping_timeout_s: float, max_channels: int, version: str) -> Json:

@@ -24,6 +24,10 @@ class Command(StrEnum):
     TYPING_STOP = "typing:stop"
     MARK = "read:mark"
     RECEIPTS = "receipts:read"
+    REACT = "reaction:add"
+    UNREACT = "reaction:remove"
+    PUBLISH = "event:publish"
+    EVENTS = "events:read"
     REFRESH = "auth:refresh"
 
 
@@ -55,6 +59,8 @@ class ServerEvent(StrEnum):
     MESSAGE_DELETED = "message:deleted"
     TYPING_CHANGED = "typing:changed"
     READ_UPDATED = "read:updated"
+    REACTION_CHANGED = "reaction:changed"
+    EVENT_PUBLISHED = "event:published"
     CHANNEL_RESUMED = "channel:resumed"
     CHANNEL_REMOVED = "channel:removed"
     SESSION_READY = "session:ready"

@@ -6,9 +6,10 @@ from random import Random
 from server.domain.appending import created
 from server.domain.channels import ChannelName
 from server.domain.drafts import NewMessage
-from server.domain.events import Event, LogEvent, MessageCreated, UnknownEvent
+from server.domain.events import Event, EventPublished, LogEvent, MessageCreated, ReactionChanged, UnknownEvent
 from server.domain.identity import Action, Author, CompiledGrants, Identity, UserId
 from server.domain.messages import MessageId, Position, message_id
+from server.domain.reactions import Reacted
 from server.domain.rings import RINGS_BYTES, EncodedEvent, Rings
 from server.wire.messages import encode, erase
 
@@ -59,6 +60,18 @@ def new_message(
 def event(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> MessageCreated:
     """The creation at this offset."""
     return created(new_message(offset, channel), Position(epoch, offset))
+
+
+def reacted(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> ReactionChanged:
+    """The event of a first reaction, to message 1, at this offset."""
+    reactions = (Reacted("👍", 1, (UserId("alice"),)),)
+    return ReactionChanged(channel, epoch, offset, NOW_MS + offset, some_id(1), reactions)
+
+
+def published(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> EventPublished:
+    """An application's event at this offset, which is its data, too."""
+    author = Author(UserId("alice"), "Alice")
+    return EventPublished(channel, epoch, offset, NOW_MS + offset, "order.paid", author, {"number": offset}, None)
 
 
 def unknown(offset: int, epoch: str = "one", channel: ChannelName = ROOM) -> UnknownEvent:

@@ -6,6 +6,7 @@ Tables are compared with the constants and models that they describe, examples w
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,12 +16,12 @@ from pydantic import SecretStr
 from server.adapters.tokens import jwt_verifier
 from server.application import commands, deadline
 from server.application.people import commands as people
-from server.application.people import receipts, typing
+from server.application.people import payloads, receipts, typing
 from server.application.sessions import sessions
-from server.domain import channels, errors, identity, limits, marks
+from server.domain import channels, errors, identity, limits, marks, reactions
 from server.domain.events import LogEvent, MessageDeleted, MessageEdited
 from server.domain.hooks import Hook, HookFailure
-from server.domain.messages import Position
+from server.domain.messages import MAX_MENTIONS, Position
 from server.domain.pushes import (
     ChannelPush,
     ChannelRemoved,
@@ -30,9 +31,10 @@ from server.domain.pushes import (
     SessionExpiring,
     SessionReady,
 )
+from server.domain.reactions import Reacted
 from server.domain.recovery import REPLAY_BYTES, REPLAY_LIMIT, NotResumable
 from server.domain.rules import SMALL_CHANNEL, PresenceDetail
-from server.domain.signals import ReadUpdated, TypingChanged
+from server.domain.signals import EventEmitted, ReadUpdated, TypingChanged
 from server.gateway.socketio import connecting, packets
 from server.gateway.websocket import connection, mailbox, registry, writer
 from server.gateway.websocket.frames import CloseCode
@@ -42,7 +44,7 @@ from server.wire import errors as envelopes
 from server.wire import messages, pushes, words
 from server.wire.answers import Done, Failed, envelope
 from server.wire.words import Command, ServerEvent
-from tests.doubles.samples import NOW_MS, encoded, event
+from tests.doubles.samples import NOW_MS, encoded, event, published, reacted
 from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, section
 from tests.harness.server import SECRET
 
@@ -57,6 +59,10 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.TYPING_STOP: people.InChannel,
     Command.MARK: people.MarkRead,
     Command.RECEIPTS: people.InChannel,
+    Command.REACT: payloads.React,
+    Command.UNREACT: payloads.React,
+    Command.PUBLISH: payloads.Publish,
+    Command.EVENTS: payloads.ReadEvents,
     Command.REFRESH: commands.Refresh,
 }
 DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
@@ -81,7 +87,7 @@ def test_the_commands_are_those_of_the_code() -> None:
     assert re.findall(r"^\| \[`(\w+:\w+)`\]", section("Commands"), re.MULTILINE) == [*Command] == [*MODELS]
     reserved = set(re.findall(r"`(\w+:\w+)`", section("Not yet in this version")))
     assert reserved.isdisjoint([*Command, *ServerEvent])
-    assert reserved >= {"presence:read", "reaction:add", "reaction:remove"}
+    assert reserved >= {"presence:read"}
 
 
 def test_the_events_are_those_of_the_code() -> None:
@@ -95,7 +101,7 @@ def bounds(schema: dict[str, Any]) -> Iterator[float]:
     for inner in (schema, *schema.get("anyOf", ())):
         names = ("minLength", "maxLength", "minimum", "maximum", "maxProperties")
         yield from (inner[name] for name in names if name in inner)
-    if schema.get("default") is not None:
+    if schema.get("default") is not None and not isinstance(schema["default"], bool):
         yield schema["default"]
 
 
@@ -177,6 +183,12 @@ def test_the_limits_are_those_of_the_code() -> None:
             "`history` of `channel:join`, events": limits.MAX_JOIN_HISTORY,
             "`limit` of `history:read`, messages": limits.MAX_PAGE,
             "`limit` of `history:read` if absent, messages": limits.DEFAULT_PAGE,
+            "emoji, characters": reactions.MAX_EMOJI_CHARS,
+            "emojis of a message": reactions.MAX_EMOJIS,
+            "reactions of a message": reactions.MAX_REACTORS,
+            "users named with an emoji": reactions.SHOWN_USERS,
+            "`mentions` of a message": MAX_MENTIONS,
+            "name of an application's event, characters": payloads.MAX_EVENT_NAME_CHARS,
             "ack id, digits": packets.MAX_ACK_DIGITS,
             "commands waiting before the server stops reading": mailbox.MAILBOX_HIGH,
             "bytes waiting for a slow reader": writer.MAX_OUTBOUND,
@@ -299,6 +311,8 @@ def told(value: ChannelPush) -> tuple[str, Any]:
     return name, body
 
 
+EMITTED = EventEmitted(event(1).channel, "cursor", event(1).message.author, {"x": 0.5, "y": 0.5})
+REACTIONS = tuple(Reacted(emoji, 1, (identity.UserId("alice"),)) for emoji in ("👍", "🎉"))
 READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
 
 
@@ -310,6 +324,8 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         (ServerEvent.MESSAGE_DELETED, [log_event(deleted(2))]),
         (ServerEvent.TYPING_CHANGED, [told(TypingChanged(event(1).channel, identity.UserId("bob"), typing=True))]),
         (ServerEvent.READ_UPDATED, [told(ReadUpdated(event(1).channel, identity.UserId("bob"), 3))]),
+        (ServerEvent.REACTION_CHANGED, [log_event(replace(reacted(2), reactions=REACTIONS))]),
+        (ServerEvent.EVENT_PUBLISHED, [log_event(replace(published(2), data={"order": 2})), told(EMITTED)]),
         (
             ServerEvent.CHANNEL_RESUMED,
             [pushes.push(resumed(None), {}), pushes.push(resumed(NotResumable.EPOCH_CHANGED), {})],

@@ -22,7 +22,7 @@ from tests.harness.protocol_document import DOCUMENT, alike, examples, rows, sec
 from tests.harness.server import SECRET
 from tests.harness.tokens import token
 
-EVERYTHING = {"*": ["join", "send", "moderate"]}
+EVERYTHING = {"*": ["join", "send", "moderate", "publish"]}
 PATIENCE_S = 5.0
 VOLATILE = {"sid", "session", "epoch", "id", "at", "created_at", "edited_at", "expires_at"}
 """Fields whose values are made anew in each run."""
@@ -163,6 +163,7 @@ async def test_the_examples_of_commands_are_answered_as_documented(server: Serve
         values = {
             "241e1704b8dd79ff": answers[0]["epoch"],
             "01a2044d-aa2e-7ebd-87ac-2463224d4dab": answers[0]["message"]["id"],
+            "01a2044d-aa7e-786f-928a-47e834c9c768": answers[2]["message"]["id"],
             "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.…": token("alice", EVERYTHING),
         }
         for command in Command:

@@ -49,7 +49,7 @@ class HttpHooks(Hooks):
         id = f"hook_{uuid.uuid4().hex}"
         try:
             async with asyncio.timeout(ASK_S):
-                return wire.verdict(await self._answer(id, body))
+                return wire.verdict(await self._answer(id, body), of_event=question.name is not None)
         except TimeoutError:
             raise NoVerdict(AskOutcome.TIMED_OUT, f"no answer within {ASK_S:g} s") from None
         except ClientConnectorError as error:

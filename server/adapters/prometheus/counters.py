@@ -10,7 +10,15 @@ from itertools import accumulate
 from math import inf
 
 from server.domain.errors import TABLE, Internal, RateLimited, TokenExpired, TokenRevoked, Unauthenticated
-from server.domain.events import LogEvent, MessageCreated, MessageDeleted, MessageEdited, MessageErased
+from server.domain.events import (
+    EventPublished,
+    LogEvent,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageErased,
+    ReactionChanged,
+)
 from server.domain.hooks import AskOutcome, Hook
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
 from server.domain.rates import SCOPES
@@ -44,6 +52,8 @@ EVENTS: Mapping[type[LogEvent], str] = {
     MessageCreated: "message:created",
     MessageEdited: "message:edited",
     MessageDeleted: "message:deleted",
+    ReactionChanged: "reaction:changed",
+    EventPublished: "event:published",
 }
 
 

@@ -38,7 +38,8 @@ OTHER = ""
 
 class Limiter:
     """The rates of a replica. `tiers` are the rates that a token's claim `tier` replaces; `buckets` names the second
-    bucket of the known commands, None if there is none; `clock` is monotonic, in seconds."""
+    bucket of the known commands, None if there is none; `later`, that of commands that were taken from the session's
+    bucket before; `clock` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class Limiter:
         tiers: Mapping[str, Rates],
         buckets: Mapping[str, Bucket | None],
         clock: Callable[[], float],
+        later: Mapping[str, Bucket] | None = None,
     ) -> None:
+        self._later = later or {}
         self.clock = clock
         self.users = {bucket: Buckets[UserId]() for bucket in _OF_USERS}
         self._plans = self._plan(rates, buckets)
@@ -66,6 +69,9 @@ class Limiter:
                     plans[bucket] = (0.0, inf, None, paced.interval, paced.room, None)
                 else:
                     plans[command] = (whole.interval, whole.room, bucket, paced.interval, paced.room, users)
+        for name, bucket in self._later.items():
+            paced = pace(rates[bucket]) if bucket in rates else UNLIMITED
+            plans[name] = (0.0, inf, bucket, paced.interval, paced.room, self.users.get(bucket))
         return plans
 
     def plans(self, identity: Identity) -> Plans:

@@ -54,7 +54,7 @@ class Publisher:
         asking: Asking | None = None,
     ) -> None:
         self._log = log
-        self._writing = Writing(broadcast, metrics, clock, fresh)
+        self.writing = Writing(broadcast, metrics, clock, fresh)
         self._now_ns = now_ns
         self._new_id = new_id
         self._slow_mode = slow_mode  # None if no channel is slow
@@ -74,7 +74,7 @@ class Publisher:
             try:
                 if session is not None and self._asking is not None:
                     command = await self._judged(self._asking, session, command)
-                return await self._writing.finish(self._log.append(self._draft(identity, channel, command)))
+                return await self.writing.finish(self._log.append(self._draft(identity, channel, command)))
             except _NOT_WRITTEN:
                 self._give_back(identity, channel, command.key)
                 raise
@@ -104,7 +104,7 @@ class Publisher:
         draft = self._draft(identity, self._admit(identity, command), command)
         if self._slow_mode is not None:
             done = partial(self._told, done, identity, draft)
-        submission = Submission(self._writing, watch_over(COMMAND_DEADLINE_S), sender, done)
+        submission = Submission(self.writing, watch_over(COMMAND_DEADLINE_S), sender, done)
         self._log.submit(draft, sender, submission.written)
 
     def _admit(self, identity: Identity, command: Send) -> ChannelName:
@@ -159,7 +159,7 @@ class Publisher:
                 command = await self._asking.before_edit(session, command)
                 self._denials.check(session.identity, Action.EDIT_OTHERS, channel)
                 authorize_edit(session.identity, message)
-            return await self._writing.finish(
+            return await self.writing.finish(
                 self._log.append(
                     Revision(
                         channel=channel,
@@ -180,7 +180,7 @@ class Publisher:
             message = await self._find(identity, Action.MODERATE, channel, id)
             by = None if message is None else moderator(identity, message)
             at = self._now_ns() // NS_PER_MS
-            return await self._writing.finish(self._log.append(Deletion(channel=channel, id=id, at=at, by=by)))
+            return await self.writing.finish(self._log.append(Deletion(channel=channel, id=id, at=at, by=by)))
 
     async def _find(self, identity: Identity, others: Action, channel: ChannelName, id: MessageId) -> Message | None:
         """Return the message, which the identity may change; None if it is deleted. `others` is the action that allows

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from server.application.limits.fresh_channels import FreshChannels
+from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.events import EventPublished, LogEvent, MessageCreated
+from server.domain.identity import Identity
 from server.ports.broadcast import Broadcast
 from server.ports.metrics import SILENT, MessageMetrics
 
@@ -52,6 +54,11 @@ class Writing:
         self.clock = clock
         self._fresh = fresh  # None if users may make any number of channels
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
+
+    def check_new(self, identity: Identity, channel: ChannelName) -> None:
+        """Raise `RateLimited` if an event may be the first of its channel, and its user has made too many channels."""
+        if self._fresh is not None:
+            self._fresh.check(identity, channel)
 
     async def finish(self, begun: Awaitable[O]) -> O:
         """Wait for a call of the log that has begun, hint at its event, and return its outcome."""

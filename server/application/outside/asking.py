@@ -8,6 +8,7 @@ import structlog
 
 from server.application.commands import Edit, Send
 from server.application.outside.accepted_joins import AcceptedJoins
+from server.application.people.payloads import Publish
 from server.domain.channels import ChannelName
 from server.domain.circuits import Circuit
 from server.domain.errors import MaruError, Overloaded, PermissionDenied, Unauthenticated, Unavailable
@@ -24,7 +25,7 @@ MAX_ASKS = 256
 TOLD_S = 5.0
 """Seconds between two log lines about questions without a verdict."""
 
-C = TypeVar("C", Send, Edit)
+C = TypeVar("C", Send, Edit, Publish)
 
 
 class Asker(Protocol):
@@ -44,7 +45,7 @@ _log = structlog.get_logger("maru.hooks")
 
 
 class Asking:
-    """Asks `hooks` before joins, sends and edits in the channels whose rule names them. `clock` is monotonic, in
+    """Asks `hooks` before joins, sends, events and edits in channels whose rule names them. `clock` is monotonic, in
     seconds.
 
     A rejection is raised as `PermissionDenied`. Without a verdict the command is let through, or `Unavailable`, as the
@@ -114,6 +115,15 @@ class Asking:
             return command
         content = command.text, command.data, None, MessageId(command.id)
         question = Question(Hook.EDIT, session.identity.user, session.id, channel, *content)
+        return await self._content(session, question, command)
+
+    async def before_publish(self, session: Asker, command: Publish) -> Publish:
+        """As `before_send`, before an event of an application is published."""
+        channel = ChannelName(command.channel)
+        if not self.asks(Hook.SEND, channel):
+            return command
+        user = session.identity.user
+        question = Question(Hook.SEND, user, session.id, channel, None, command.data, command.key, name=command.name)
         return await self._content(session, question, command)
 
     async def _content(self, session: Asker, question: Question, command: C) -> C:

@@ -16,5 +16,14 @@ BUCKETS: Mapping[str, Bucket | None] = {
     Command.TYPING_STOP: Bucket.TYPING,
     Command.MARK: Bucket.MARK,
     Command.RECEIPTS: Bucket.READ,
+    Command.REACT: Bucket.SEND,
+    Command.UNREACT: Bucket.SEND,
+    Command.PUBLISH: None,  # until the payload is known
+    Command.EVENTS: Bucket.READ,
     Command.REFRESH: Bucket.REFRESH,
 }
+
+LOGGED, EMITTED = f"{Command.PUBLISH}, logged", f"{Command.PUBLISH}, not logged"
+
+LATER: Mapping[str, Bucket] = {LOGGED: Bucket.SEND, EMITTED: Bucket.EMIT}
+"""The buckets that a command is taken from once its payload is known."""

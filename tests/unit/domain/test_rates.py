@@ -13,6 +13,7 @@ def test_the_defaults() -> None:
         "read_session": (20, 100),
         "mark_session": (5, 20),
         "typing_session": (2, 10),
+        "emit_session": (20, 40),
         "refresh_session": (0.1, 5),
         "inbox_user": (0.1, 3),
         "new_channel_user": (0.02, 120),

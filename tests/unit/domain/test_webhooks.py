@@ -47,7 +47,9 @@ def test_each_event_of_the_log_has_its_type(entry: Event, expected: str | None) 
 
 def test_patterns_of_types() -> None:
     """As patterns of grants: exact, or with a trailing `*`."""
-    assert types_of(["message.*"]) == {*LOGGED, WebhookType.MESSAGE_OFFLINE}
+    others = {WebhookType.REACTION_CHANGED, WebhookType.EVENT_PUBLISHED}
+    assert types_of(["message.*"]) == {*LOGGED, WebhookType.MESSAGE_OFFLINE} - others
+    assert types_of(["reaction.*", "event.*"]) == others
     assert types_of(["user.online", "channel.gap"]) == {WebhookType.USER_ONLINE, WebhookType.CHANNEL_GAP}
     assert types_of(["*"]) == set(WebhookType)
     with pytest.raises(ValueError, match=r"'message\.sent' covers no type of event; the types are message\.created"):

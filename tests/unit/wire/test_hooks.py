@@ -28,6 +28,9 @@ def test_a_question() -> None:
     }
     edit = Question(Hook.EDIT, UserId("a"), SessionId("s"), ChannelName("b"), "x", None, None, MessageId("m"))
     assert json.loads(hooks.question(edit))["id"] == "m"
+    event = Question(Hook.SEND, UserId("a"), SessionId("s"), ChannelName("b"), None, [1, None], "k", name="order")
+    asked = json.loads(hooks.question(event))
+    assert (asked["hook"], asked["name"], asked["text"], asked["data"]) == ("send", "order", None, [1, None])
 
 
 def test_no_text_in_a_repr() -> None:
@@ -57,6 +60,14 @@ VERDICTS: list[tuple[dict[str, Any], Verdict]] = [
 def test_verdicts(answer: dict[str, Any], verdict: Verdict) -> None:
     """A rejection stands whatever its reason is; long numbers are exact, so that their bound can be judged."""
     assert hooks.verdict(json.dumps(answer).encode()) == verdict
+
+
+def test_a_replacement_of_an_event() -> None:
+    """It has data, of any kind, and no text."""
+    replaced = hooks.verdict(b'{"action": "replace", "data": null}', of_event=True)
+    assert replaced == Replace({"data": None})
+    with pytest.raises(NoVerdict, match="data: missing"):
+        hooks.verdict(b'{"action": "replace", "text": "ho"}', of_event=True)
 
 
 NO_VERDICTS = {

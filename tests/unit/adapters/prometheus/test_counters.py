@@ -8,13 +8,13 @@ import pytest
 
 from server.adapters.prometheus.counters import BOUNDS_S, CODES, EVENTS, Counters
 from server.domain.errors import TABLE
-from server.domain.events import MessageChange, MessageDeleted, MessageEdited, erased
+from server.domain.events import EventPublished, MessageChange, MessageDeleted, MessageEdited, ReactionChanged, erased
 from server.domain.outcomes import CloseReason, DrainEnd, Refusal, ReplaySource
 from server.domain.recovery import NotResumable
 from server.wire import messages
 from server.wire.words import Command
 from tests.doubles.metrics import ScrapedCounters
-from tests.doubles.samples import ROOM, event
+from tests.doubles.samples import ROOM, event, published, reacted
 from tests.harness.scrape import own
 
 
@@ -29,6 +29,8 @@ def test_each_call_moves_its_own_series_and_no_other(scraped: ScrapedCounters) -
         lambda: counters.swallowed("typing:start"): 'maru_swallowed_total{command="typing:start"}',
         lambda: counters.ephemeral_dropped(1): "maru_ephemeral_dropped_total",
         lambda: counters.ordered(event(1)): 'maru_events_total{event="message:created"}',
+        lambda: counters.ordered(reacted(2)): 'maru_events_total{event="reaction:changed"}',
+        lambda: counters.ordered(published(3)): 'maru_events_total{event="event:published"}',
         counters.gap_healed: "maru_gaps_healed_total",
         counters.quarantined: "maru_channel_faults_total",
         counters.duplicate_dropped: "maru_duplicates_dropped_total",
@@ -81,11 +83,11 @@ def test_events_are_counted_by_their_names_on_the_wire(scraped: ScrapedCounters)
     first = event(1)
     gone = MessageDeleted(ROOM, "one", 2, 2, first.message.id)
     edited = MessageEdited(ROOM, "one", 3, 3, first.message)
-    for one in (first, gone, edited):
+    for one in (first, gone, edited, reacted(4), published(5)):
         scraped.counters.ordered(one)
         assert EVENTS[type(one)] == messages.encode(one).name
         assert scraped[f'maru_events_total{{event="{EVENTS[type(one)]}"}}'] == 1
-    assert set(EVENTS) == set(get_args(MessageChange))
+    assert set(EVENTS) == {*get_args(MessageChange), ReactionChanged, EventPublished}
     for erased_event, name in ((erased(first), "message:created"), (erased(edited), "message:edited")):
         scraped.counters.ordered(erased_event)
         assert scraped[f'maru_events_total{{event="{name}"}}'] == 2

@@ -201,3 +201,15 @@ def test_a_new_session_of_a_connection_goes_on_with_the_old_ones_rates() -> None
     assert passed(fresh, "read", 1) == 0
     assert passed(fresh, "send", 2) == 2
     assert passed(fresh, "leave", 1) == 0
+
+
+def test_a_second_take_by_the_payload() -> None:
+    """It takes from its own bucket alone, and is given back alone; a bucket without a rate limits nothing."""
+    later = {"said": Bucket.SEND, "shown": Bucket.READ, "told": Bucket.EMIT}
+    rates = Limiter(RATES, {}, BUCKETS, lambda: 0.0, later)
+    alice, too = rates.allowance(identity()), rates.allowance(identity())
+    assert (passed(alice, "said", 9), passed(too, "said", 9), passed(alice, "shown", 9)) == (4, 0, 2)
+    assert (passed(alice, "told", 99), passed(alice, "leave", 99)) == (99, 8)
+    alice.give_back("said", 0.0)
+    assert passed(too, "said", 9) == 1
+    assert alice.take("said", 1.0) == short(Bucket.SEND, 0.5)

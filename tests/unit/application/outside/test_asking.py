@@ -9,6 +9,7 @@ import pytest
 from server.application.commands import Edit, Send
 from server.application.outside import accepted_joins, asking
 from server.application.outside.asking import Asking
+from server.application.people.payloads import Publish
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, PermissionDenied, Unauthenticated, Unavailable
 from server.domain.hooks import Accept, AskOutcome, Hook, HookFailure, NoVerdict, Question, Reject, Replace, Verdict
@@ -76,12 +77,15 @@ async def test_questions() -> None:
     edit = Edit(channel=ROOM, id=some_id(1), text="ho")
     assert await on.asking.before_edit(ALICE, edit) is edit
     user = ALICE.identity.user
+    publish = Publish(channel=ROOM, name="order", data=[1], key="k")
+    assert await on.asking.before_publish(ALICE, publish) is publish
     assert on.backend.asked == [
         Question(Hook.JOIN, user, ALICE.id, ROOM),
         Question(Hook.SEND, user, ALICE.id, ROOM, "hi", {"a": 1}, "k"),
         Question(Hook.EDIT, user, ALICE.id, ROOM, "ho", None, None, some_id(1)),
+        Question(Hook.SEND, user, ALICE.id, ROOM, None, [1], "k", name="order"),
     ]
-    assert on.outcomes == [AskOutcome.ACCEPTED] * 3
+    assert on.outcomes == [AskOutcome.ACCEPTED] * 4
     assert on.asking.in_flight == 0
 
 
@@ -92,6 +96,8 @@ async def test_nobody_is_asked_without_a_rule() -> None:
     send, edit = Send(channel=FREE, text="hi"), Edit(channel=FREE, id="m", text="ho")
     assert await on.asking.before_send(ALICE, send) is send
     assert await on.asking.before_edit(ALICE, edit) is edit
+    publish = Publish(channel=FREE, name="order", data=1)
+    assert await on.asking.before_publish(ALICE, publish) is publish
     assert (on.backend.asked, on.outcomes) == ([], [])
 
 
@@ -128,6 +134,16 @@ async def test_a_replacement() -> None:
     on.says(Replace({"text": "ha"}))
     assert (await on.asking.before_send(ALICE, SEND)).data is None
     assert on.outcomes == [AskOutcome.REPLACED] * 2
+
+
+async def test_a_replacement_of_an_event() -> None:
+    """Its data, of any kind, within the bounds; name, key and log stay."""
+    on = stage(Replace({"data": ["ha"], "text": None}))
+    publish = Publish(channel=ROOM, name="order", data=1, key="k", log=False)
+    assert await on.asking.before_publish(ALICE, publish) == publish.model_copy(update={"data": ["ha"]})
+    on.says(Replace({"data": "x" * 9_000}))
+    with pytest.raises(Unavailable):
+        await on.asking.before_publish(ALICE, publish)
 
 
 async def test_a_replacement_of_an_edit() -> None:

@@ -1,7 +1,7 @@
 """Every command has its rates."""
 
 from server.domain.rates import QUIET, SCOPES, Bucket
-from server.gateway.chat.buckets import BUCKETS
+from server.gateway.chat.buckets import BUCKETS, EMITTED, LATER, LOGGED
 from server.wire.words import Command
 
 
@@ -12,10 +12,14 @@ def test_each_command_has_its_bucket() -> None:
         Command.SEND,
         Command.EDIT,
         Command.DELETE,
+        Command.REACT,
+        Command.UNREACT,
     }
+    assert dict(LATER) == {LOGGED: Bucket.SEND, EMITTED: Bucket.EMIT}
 
 
 def test_each_bucket_is_a_scope() -> None:
     """So that its refusals are counted from the start; those that refuse nothing are none."""
-    assert {str(bucket) for bucket in BUCKETS.values() if bucket is not None and bucket not in QUIET} < set(SCOPES)
+    buckets = (*BUCKETS.values(), *LATER.values())
+    assert {str(bucket) for bucket in buckets if bucket is not None and bucket not in QUIET} < set(SCOPES)
     assert not {str(bucket) for bucket in QUIET} & set(SCOPES)
