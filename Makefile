@@ -32,6 +32,8 @@ DEMO := clients/js-demo
 DEMO_MODULES := $(DEMO)/node_modules/.package-lock.json
 CLIENT := clients/js
 CLIENT_MODULES := $(CLIENT)/node_modules/.package-lock.json
+REACT_APP := $(CLIENT)/examples/react-app
+REACT_APP_MODULES := $(REACT_APP)/node_modules/.package-lock.json
 OTHERS := tests/clients_of_others
 OTHERS_MODULES := $(OTHERS)/js/node_modules/.package-lock.json
 OTHERS_BUILT := build/clients_of_others
@@ -130,7 +132,7 @@ sbom: $(VENV)/.sbom ## what is installed, as CycloneDX files in build/sbom: the 
 	cd $(DEMO) && npm sbom --package-lock-only --sbom-format cyclonedx > ../../build/sbom/demo.json
 
 clean: ## remove what was built, installed and cached
-	rm -rf $(VENV) $(DEMO)/node_modules $(CLIENT)/node_modules $(CLIENT)/types $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info clients/*/build clients/*/*.egg-info .coverage .coverage.* htmlcov \
+	rm -rf $(VENV) $(DEMO)/node_modules $(CLIENT)/node_modules $(CLIENT)/types $(REACT_APP)/node_modules $(REACT_APP)/dist $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info clients/*/build clients/*/*.egg-info .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -170,10 +172,14 @@ $(DEMO_MODULES): $(DEMO)/package-lock.json
 
 client:
 	@command -v npm >/dev/null || { echo 'npm not found: install nodejs and npm' >&2; exit 1; }
-	@$(MAKE) --silent $(CLIENT_MODULES)
+	@$(MAKE) --silent $(CLIENT_MODULES) $(REACT_APP_MODULES)
 
 $(CLIENT_MODULES): $(CLIENT)/package-lock.json
 	cd $(CLIENT) && npm ci --no-audit --no-fund
+	@touch $@
+
+$(REACT_APP_MODULES): $(REACT_APP)/package-lock.json
+	cd $(REACT_APP) && npm ci --no-audit --no-fund
 	@touch $@
 
 others:

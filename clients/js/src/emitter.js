@@ -14,6 +14,7 @@ const CHANNEL_EVENTS = [
   "typing",
   "unread",
   "read",
+  "queued",
   "settled",
 ];
 

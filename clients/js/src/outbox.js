@@ -70,6 +70,7 @@ export class Outbox {
     const since = this.#now();
     this.#persistence?.queued(payload, since);
     const { promise } = this.#queue(payload, since);
+    this.#emit("queued", payload);
     this.#flush(channel);
     return promise;
   }

@@ -69,13 +69,10 @@
  * @typedef {{messages: (Message|DeletedMessage)[], epoch: string, offset: number, more: boolean}} Page
  * @typedef {{events: EventPublished[], epoch: string, offset: number, more: boolean}} EventPage
  *
- * @typedef {{
+ * @typedef {Exclude<LogEvent, EventPublished>|AnyPublished} Named
+ * @typedef {{[Event in Named as Event["event"]]: Event}} NamedEvents
+ * @typedef {NamedEvents & {
  *   event: LogEvent,
- *   "message:created": MessageCreated,
- *   "message:edited": MessageEdited,
- *   "message:deleted": MessageDeleted,
- *   "reaction:changed": ReactionChanged,
- *   "event:published": AnyPublished,
  *   reset: {channel: string, reason: string, epoch: string, offset: number},
  *   removed: {channel: string, code: string, reason?: string},
  *   delayed: {channel: string, key: string|null, error: MaruError, waitMs: number},
@@ -83,6 +80,7 @@
  *   typing: {channel: string, users: string[]},
  *   unread: {channel: string} & Unread,
  *   read: {channel: string} & Receipt,
+ *   queued: Unsent,
  *   settled: {channel: string, key: string, error: MaruError|null, sent: Sent|null},
  * }} ChannelEvents
  *   `event`: each event of the log, in order, once; then again under its own name. `event:published`: also those that are
@@ -90,8 +88,8 @@
  *   channel that the application has not left; `reason` in the words of the application's own rules, if they have given
  *   it. `delayed`: the server has refused a send (`key`) or a join (null) for now, for instance as `rate_limited`: it is
  *   tried again after `waitMs`. `presence`: the users in the channel have changed; told once somebody has asked.
- *   `typing`: the others who are typing. `unread` has changed. `read`: another member has read that far. `settled`: the
- *   outcome of a send, also of one that was made before a reload.
+ *   `typing`: the others who are typing. `unread` has changed. `read`: another member has read that far. `queued`: a
+ *   send waits. `settled`: the outcome of a send, also of one that was made before a reload.
  *
  * @typedef {object} ClientEvents
  * @property {{state: State, error: MaruError|null}} state has changed; `error` is its reason, if there is one

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { newKey } from "../src/index.js";
 import { joined, ROOM } from "./client.js";
 
-const ENTRIES = ["index.js", "storage.js", "types.js"]; // types.js has types alone
+const ENTRIES = ["index.js", "react.js", "storage.js", "types.js"]; // types.js has types alone
 
 test("a listener that throws costs nobody an event", async () => {
   const reported = [];
