@@ -3,12 +3,13 @@
 import { byId, el, icon } from "./dom.js";
 import { channelLabel, isChannelName } from "./format.js";
 
-const UNREAD_SHOWN = 99;
+const COUNT_SHOWN = 99;
 
 /**
- * @typedef {{name: string, unread: number, closed: string}} Listed
+ * @typedef {{name: string, unread: number, mentions: number, closed: string}} Listed
  * @typedef {(name: string) => void} Act
- * @param {Iterable<Listed>} channels @param {string} active @param {{open: Act, leave: Act}} acts
+ * @param {Iterable<Listed>} channels @param {string} active the channel on the page, or ""
+ * @param {{open: Act, leave: Act}} acts
  */
 export function renderChannels(channels, active, acts) {
   const list = byId("channel-list");
@@ -32,6 +33,7 @@ function channelItem(name, { open, leave }) {
     { type: "button", class: "channel", "data-testid": "channel", "data-channel": name, onclick: () => open(name) },
     el("span", { class: "hash", "aria-hidden": "true", text: "#" }),
     el("span", { class: "channel-name", text: channelLabel(name), title: name }),
+    el("span", { class: "badge mention", "data-testid": "mentions" }),
     el("span", { class: "badge", "data-testid": "unread" }),
   );
   const attributes = { type: "button", class: "icon-button leave", "data-testid": "leave-channel", title: label };
@@ -40,15 +42,28 @@ function channelItem(name, { open, leave }) {
 }
 
 /** @param {any} button @param {Listed} channel @param {boolean} active */
-function update(button, { unread, closed }, active) {
-  const badge = button.querySelector(".badge");
-  badge.textContent = unread === 0 ? "" : unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(unread);
-  if (unread) badge.setAttribute("aria-label", `${unread} unread`);
-  else badge.removeAttribute("aria-label");
+function update(button, { unread, mentions, closed }, active) {
+  countOn(button.querySelector("[data-testid=mentions]"), mentions, "mentions", "@");
+  countOn(button.querySelector("[data-testid=unread]"), unread, "unread");
   button.classList.toggle("unread", unread > 0);
   button.classList.toggle("closed", closed !== "");
   if (active) button.setAttribute("aria-current", "page");
   else button.removeAttribute("aria-current");
+}
+
+/**
+ * Puts a number on a badge; none hides it.
+ * @template {Element} Badge
+ * @param {Badge} badge @param {number} count @param {string} word of what, for a screen reader
+ * @param {string} [sign] before the number
+ */
+export function countOn(badge, count, word, sign = "") {
+  const text = count <= 0 ? "" : `${sign}${count > COUNT_SHOWN ? `${COUNT_SHOWN}+` : count}`;
+  if (badge.textContent === text) return badge;
+  badge.textContent = text;
+  badge.setAttribute("role", "img"); // else it may have no label
+  badge.setAttribute("aria-label", `${count} ${word}`);
+  return badge;
 }
 
 /** @param {(name: string) => void} add called with a valid name */

@@ -2,63 +2,104 @@
 
 import { io } from "/vendor/socket.io.esm.min.js";
 
+import { createMaru } from "../../js/src/index.js";
 import { listenForAdding, renderChannels } from "./channels.js";
 import { Composer } from "./composer.js";
+import { confirmDelete } from "./delete_dialog.js";
 import { byId } from "./dom.js";
+import { listenForTips } from "./floating.js";
+import { Following } from "./following.js";
 import { channelLabel } from "./format.js";
-import { createMaru, newKey } from "../../js/src/index.js";
+import { Here } from "./here.js";
+import { keepPlace, keptPlace } from "./kept_channels.js";
 import { MessageList } from "./message_list.js";
-import { openMenu } from "./message_row.js";
 import { listenForNavigation, navigate } from "./navigation.js";
-import { reasonOf } from "./reasons.js";
+import { People } from "./people.js";
+import { Reacting } from "./reacting.js";
 import { Rooms } from "./rooms.js";
 import { fetchToken, forget } from "./sign_in.js";
-import { showAccount, showJump, showState, showUnread, toast } from "./status.js";
-
-/** @typedef {import("./timeline.js").Item} Item */
+import { showAccount, showFollowing, showJump, showState, showTitle, showUnread, toast } from "./status.js";
+import { Writing } from "./writing.js";
 
 export class Chat {
   #me;
   #maru;
-  #rooms;
+  #people;
+  #here;
+  #reacting;
   #list;
   #composer;
+  #rooms;
+  #writing;
+  #following;
+  /** @type {{open(name: string): void, leave(name: string): void}} */
+  #listActs = { open: (name) => this.#open(name), leave: (name) => this.#leave(name) };
+  #isInbox = false; // the inbox is on the page, in the place of a channel
 
   /** @param {string} me */
   constructor(me) {
     this.#me = me;
     this.#maru = createMaru({ io, getToken: () => fetchToken(me) });
-    this.#list = new MessageList(byId("messages"), {
-      me,
+    this.#people = new People(me);
+    this.#here = new Here(me, this.#people);
+    const shown = { changed: () => this.#refresh(), told: toast };
+    this.#reacting = new Reacting(me, { ...shown, channel: () => this.#rooms.active.channel });
+    this.#list = this.#makeList();
+    this.#composer = new Composer({
+      send: (text, mentions) => this.#send(text, mentions),
+      edit: (item, text) => this.#writing.edit(item, text),
+      lastOwn: () => this.#writing.lastOf(me),
+      editing: (id) => this.#list.setEditing(id),
+      typing: (isTyping) => this.#writing.typing(isTyping),
+      people: () => this.#mentionable(),
+    });
+    this.#rooms = new Rooms(me, this.#maru, {
+      ...shown,
+      atEnd: () => this.#list.atEnd,
+      isLooking: () => this.#isLooking,
+      accessChanged: (room) => {
+        this.#openComposer();
+        this.#here.show(room.channel);
+      },
+      heard: (event) => this.#heard(event),
+    });
+    this.#writing = new Writing(this.#maru, this.#rooms, shown);
+    this.#following = new Following(me, this.#maru, {
+      ...shown,
+      found: (name) => this.#rooms.add(name),
+      open: (name) => this.#goTo(name),
+    });
+  }
+
+  #makeList() {
+    return new MessageList(byId("messages"), {
+      me: this.#me,
+      people: this.#people,
+      clicks: this.#reacting.clicks,
       acts: {
         edit: (item) => this.#composer.edit(item),
-        remove: (item) => this.#confirmDelete(item),
-        retry: (item) => this.#send(item.text, item.key ?? newKey()),
-        discard: (item) => this.#discard(item),
+        remove: (item) => {
+          const { name } = this.#rooms.active;
+          confirmDelete(item.text, () => this.#writing.remove(name, item));
+        },
+        retry: (item) => this.#writing.retry(item),
+        discard: (item) => this.#writing.discard(item),
+        pick: (item, button) => this.#reacting.pick(item, button),
+        react: (item, emoji) => this.#reacting.toggle(item, emoji),
       },
       onOlder: () => this.#rooms.load("before"),
       onNewer: () => this.#rooms.load("after"),
       onRetry: () => this.#rooms.tryAgain(),
       onEnd: () => this.#seen(),
     });
-    this.#composer = new Composer({
-      send: (text) => this.#sendNew(text),
-      edit: (item, text) => this.#edit(item, text),
-      lastOwn: () => this.#lastOwn(),
-      editing: (id) => this.#list.setEditing(id),
-    });
-    this.#rooms = new Rooms(me, this.#maru, {
-      atEnd: () => this.#list.atEnd,
-      changed: () => this.#refresh(),
-      accessChanged: () => this.#openComposer(),
-      told: toast,
-    });
   }
 
   start() {
     this.#listen();
     showAccount(this.#me);
+    const isInbox = keptPlace() === "";
     this.#open(this.#rooms.active.name);
+    if (isInbox) this.#openInbox();
     this.#maru.connect();
   }
 
@@ -66,7 +107,7 @@ export class Chat {
     const maru = this.#maru;
     maru.on("state", ({ state, error }) => {
       showState(state, error);
-      this.#refresh();
+      this.#seen(); // a mark that was not taken is made again
     });
     window.addEventListener("online", () => maru.retryNow());
     document.addEventListener("visibilitychange", () => {
@@ -80,23 +121,42 @@ export class Chat {
       if (maru.state === "signed-out") maru.connect();
       else maru.retryNow();
     });
+    byId("open-inbox").addEventListener("click", () => this.#openInbox());
+    byId("follow").addEventListener("click", () => this.#following.toggle(this.#rooms.active));
     listenForNavigation();
-    listenForAdding((name) => {
-      this.#rooms.add(name);
-      this.#open(name);
-    });
+    listenForTips(byId("messages"));
+    listenForAdding((name) => this.#goTo(name));
+  }
+
+  /** @param {string} name of a channel that may not be in the list yet */
+  #goTo(name) {
+    this.#rooms.add(name);
+    this.#open(name);
   }
 
   /** @param {string} name */
   #open(name) {
+    this.#isInbox = false;
+    keepPlace(name);
+    this.#reacting.close();
     this.#rooms.open(name);
-    byId("room-name").textContent = channelLabel(name);
+    showTitle(channelLabel(name), false);
     navigate(false);
     this.#list.show(this.#rooms.active);
+    this.#here.show(this.#rooms.active.channel);
     this.#openComposer();
     this.#rooms.loadActive();
     this.#seen();
     if (matchMedia("(hover: hover)").matches) this.#composer.focus();
+  }
+
+  #openInbox() {
+    this.#isInbox = true;
+    keepPlace("");
+    this.#rooms.active.reading.settle();
+    showTitle("Inbox", true);
+    navigate(false);
+    this.#refresh();
   }
 
   #openComposer() {
@@ -106,71 +166,26 @@ export class Chat {
 
   /** @param {string} name */
   #leave(name) {
+    if (this.#following.has(name)) this.#following.toggle(this.#rooms.active); // else the next visit brings it back
     this.#rooms.leave(name);
     this.#open(this.#rooms.all[0].name);
   }
 
-  /** @param {string} text */
-  async #sendNew(text) {
-    this.#rooms.active.unreadAfter = Infinity;
-    const sent = this.#send(text, newKey());
+  /** @param {string} text @param {string[]} mentions */
+  #send(text, mentions) {
+    this.#rooms.active.reading.settle();
+    this.#writing.send(text, mentions);
     this.#toLatest();
-    await sent;
   }
 
-  /** @param {string} text @param {string} key */
-  async #send(text, key) {
-    const { name, timeline } = this.#rooms.active;
-    timeline.pend(key, text, Date.now());
-    this.#refresh();
-    try {
-      timeline.confirm(key, await this.#maru.send(name, text, { key }));
-    } catch (error) {
-      timeline.fail(key, reasonOf(error));
+  /** People whom a message may mention: the members, and those who have written lately. */
+  #mentionable() {
+    const found = new Map(this.#here.members.map((person) => [person.user, person]));
+    for (const { author } of this.#rooms.active.timeline.items.toReversed()) {
+      if (author && !found.has(author.id)) found.set(author.id, { user: author.id, name: author.name });
     }
-    this.#refresh();
-  }
-
-  /** @param {Item} item */
-  #discard(item) {
-    if (item.key) this.#rooms.active.timeline.discard(item.key);
-    this.#refresh();
-  }
-
-  /** @param {Item} item @param {string} text @returns {Promise<boolean>} false: the text stays in the composer */
-  async #edit(item, text) {
-    try {
-      await this.#maru.edit(this.#rooms.active.name, item.id ?? "", text);
-      return true;
-    } catch (error) {
-      toast(`Not changed: ${reasonOf(error)}.`);
-      return false;
-    }
-  }
-
-  /** @param {Item} item */
-  #confirmDelete(item) {
-    openMenu(null);
-    const { name } = this.#rooms.active;
-    const dialog = byId("delete-dialog");
-    byId("delete-quote").textContent = item.text;
-    dialog.returnValue = "";
-    dialog.onclose = () => dialog.returnValue === "delete" && this.#remove(name, item);
-    dialog.showModal();
-  }
-
-  /** @param {string} name @param {Item} item */
-  async #remove(name, item) {
-    try {
-      await this.#maru.remove(name, item.id ?? "");
-    } catch (error) {
-      toast(`Not deleted: ${reasonOf(error)}.`);
-    }
-  }
-
-  #lastOwn() {
-    const { items } = this.#rooms.active.timeline;
-    return items.findLast((item) => item.author?.id === this.#me && !item.deleted);
+    found.delete(this.#me);
+    return found.values();
   }
 
   #toLatest() {
@@ -183,17 +198,32 @@ export class Chat {
     this.#seen();
   }
 
+  /** Whether somebody sees the end of the channel on the page. */
+  get #isLooking() {
+    return this.#list.atEnd && !document.hidden && !this.#isInbox;
+  }
+
   #seen() {
-    if (this.#list.atEnd && !document.hidden) this.#rooms.active.unread = 0;
+    if (this.#isLooking) this.#rooms.seen();
     this.#refresh();
+  }
+
+  /** @param {any} event a log event */
+  #heard(event) {
+    this.#people.heardOf(event.message?.author);
+    this.#following.heard(event);
   }
 
   #refresh() {
     this.#list.refresh();
     const { active, all } = this.#rooms;
-    renderChannels(all, active.name, { open: (name) => this.#open(name), leave: (name) => this.#leave(name) });
-    showUnread(all.reduce((sum, { unread }) => sum + unread, 0), active.unread);
-    showJump(this.#list.atEnd || !active.timeline.loaded, active.unread);
+    const listed = all.map(({ name, reading: { unread, mentions }, closed }) => ({ name, unread, mentions, closed }));
+    renderChannels(listed, this.#isInbox ? "" : active.name, this.#listActs);
+    this.#following.render(all, this.#isInbox);
+    showFollowing(this.#following.has(active.name));
+    const { unread } = active.reading;
+    showUnread(listed.reduce((sum, each) => sum + each.unread, 0), this.#isInbox ? 0 : unread, this.#following.totals);
+    showJump(this.#list.atEnd || !active.timeline.loaded, unread);
   }
 
   #signOut() {

@@ -1,6 +1,8 @@
 /** The field to write in: it grows with its text, keeps a draft per channel, and edits messages too. */
 
 import { byId } from "./dom.js";
+import { MentionBox } from "./mention_box.js";
+import { mentionedIn } from "./mentions.js";
 
 const TEXT_LIMIT = 4_000; // characters of a message, as the protocol counts them
 const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f]/g; // a paste may bring them, and the server refuses them
@@ -8,8 +10,10 @@ const COUNT_FROM = 3_600; // from this length on, the characters left are shown
 
 /**
  * @typedef {import("./timeline.js").Item} Item
- * @typedef {{send(text: string): void, edit(item: Item, text: string): Promise<boolean>, lastOwn(): Item|undefined,
- *            editing(id: string|null): void}} Hooks
+ * @typedef {{send(text: string, mentions: string[]): void, edit(item: Item, text: string): Promise<boolean>,
+ *            lastOwn(): Item|undefined, editing(id: string|null): void, typing(isTyping: boolean): void,
+ *            people(): Iterable<import("./people.js").Person>}} Hooks
+ *   `typing`: the user writes a new message, or has stopped. `people`: those who can be mentioned
  */
 
 export class Composer {
@@ -19,6 +23,7 @@ export class Composer {
   #context = byId("composer-context");
   #counter = byId("composer-counter");
   #hooks;
+  #mentions;
   /** @type {Map<string, string>} */ #drafts = new Map();
   #channel = "";
   /** @type {Item|null} */ #item = null;
@@ -26,11 +31,15 @@ export class Composer {
   /** @param {Hooks} hooks */
   constructor(hooks) {
     this.#hooks = hooks;
+    this.#mentions = new MentionBox(this.#input, () => hooks.people());
     this.#form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#submit();
     });
-    this.#input.addEventListener("input", () => this.#changed());
+    this.#input.addEventListener("input", () => {
+      this.#changed();
+      if (!this.#item) hooks.typing(this.#text() !== "");
+    });
     this.#input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
     byId("composer-cancel").addEventListener("click", () => this.#stopEditing());
   }
@@ -41,6 +50,7 @@ export class Composer {
       if (this.#item) this.#stopEditing();
       this.#drafts.set(this.#channel, this.#input.value);
       this.#channel = channel;
+      this.#mentions.reset();
       this.#input.value = this.#drafts.get(channel) ?? "";
     }
     this.#input.placeholder = closed || `Message #${label}`;
@@ -82,9 +92,11 @@ export class Composer {
       if (done && this.#item === item) this.#stopEditing();
       return;
     }
+    const mentions = mentionedIn(text, this.#mentions.people);
     this.#input.value = "";
+    this.#mentions.reset();
     this.#changed();
-    this.#hooks.send(text);
+    this.#hooks.send(text, mentions);
   }
 
   #text() {
@@ -107,6 +119,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
+    if (this.#mentions.key(event)) return;
     // While a syllable is being composed (Korean, Japanese, Chinese), Enter ends it and sends nothing.
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();

@@ -3,7 +3,7 @@
 const PREVIEW = 200; // characters of the last message, as the server gives them
 
 /**
- * @typedef {{id: string, author: {id: string, name?: string|null}|null, text: string, at: string,
+ * @typedef {{id: string, author?: {id: string, name?: string|null}|null, text?: string, at: string,
  *            deleted?: boolean}} Last
  * @typedef {{channel: string, last: Last|null, unread: number, mentions: number}} Entry
  */
@@ -15,9 +15,10 @@ export class Inbox {
   /** Takes what the server has. @param {any[]} channels of an answer to `inbox:read` */
   take(channels) {
     this.loaded = true;
-    this.#entries = new Map(
-      channels.map(({ channel, last, unread, unread_mentions: mentions }) => [channel, { channel, last, unread, mentions }]),
-    );
+    this.#entries = new Map();
+    for (const { channel, last, unread, unread_mentions: mentions } of channels) {
+      this.#entries.set(channel, { channel, last, unread, mentions });
+    }
   }
 
   /** @param {string} channel */
@@ -43,7 +44,10 @@ export class Inbox {
     else if (entry.last?.id === message.id) entry.last = { ...entry.last, ...changeOf(message) };
   }
 
-  /** The unread counts of a channel that is joined. @param {string} channel @param {{unread: number, mentions: number}} counts */
+  /**
+   * The unread counts of a channel that is joined.
+   * @param {string} channel @param {{unread: number, mentions: number}} counts
+   */
   count(channel, { unread, mentions }) {
     const entry = this.#entries.get(channel);
     if (entry) Object.assign(entry, { unread, mentions });

@@ -1,4 +1,4 @@
-/** Mentions of people in a text: completed while it is written, sent with it, and highlighted where it is read. Pure. */
+/** Mentions of people in a text: completed in the composer, sent with it, and highlighted for its readers. Pure. */
 
 import { nameOf } from "./format.js";
 

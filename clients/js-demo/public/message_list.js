@@ -6,19 +6,25 @@
 import { el } from "./dom.js";
 import { rowsOf } from "./format.js";
 import { problemOf, skeleton, spinner, startOf } from "./list_edges.js";
-import { openMenu, rowElement, settleLength, signatureOf } from "./message_row.js";
+import { equip, rowElement, settleLength, signatureOf } from "./message_row.js";
+import { renderChips } from "./reaction_chips.js";
+import { chipsOf } from "./reactions.js";
+import { listenForLongPress, moveByArrows } from "./row_menu.js";
 import { Timeline } from "./timeline.js";
 
 const NEAR_END_PX = 48; // this close to the end, the reader follows it
 const ASK_PX = 800; // this close to an edge, the next page is asked for: about a screen ahead
-const LONG_PRESS_MS = 450;
 const LATE_FRAME_MS = 120; // a hidden page gets no animation frames: render without
 
 /**
- * @typedef {{me: string, acts: import("./message_row.js").Acts, onOlder(): void, onNewer(): void, onRetry(): void,
- *            onEnd(): void}} Hooks
+ * @typedef {import("./timeline.js").Item} Item
+ * @typedef {{me: string, people: import("./people.js").People, clicks: import("./reactions.js").Clicks,
+ *            acts: import("./message_row.js").Acts & {react(item: Item, emoji: string): void},
+ *            onOlder(): void, onNewer(): void, onRetry(): void, onEnd(): void}} Hooks
  * @typedef {{name: string, timeline: Timeline, loading: ""|"latest"|"before"|"after", problem: string,
- *            unreadAfter: number}} Shown
+ *            reading: {unreadAfter: number}}} Shown
+ * @typedef {{element: HTMLElement, signature: string, item: Item|undefined, reactions: any, asOf: number,
+ *            clicks: number}} Known `reactions`, `asOf`, `clicks`: of which the chips were made
  */
 
 export class MessageList {
@@ -31,11 +37,12 @@ export class MessageList {
   #hooks;
   /** @type {Shown|null} */ #shown = null;
   /** @type {string|null} */ #editing = null;
-  /** @type {Map<string, {element: HTMLElement, signature: string}>} */ #known = new Map();
+  /** @type {Map<string, Known>} by uid */ #known = new Map();
   /** @type {WeakMap<Element, string>} */ #uids = new WeakMap();
   /** @type {Element[]} rows that were made anew */ #fresh = [];
   /** @type {Set<string>} uids of the long messages that are shown whole */ #expanded = new Set();
   #edgeState = "";
+  /** @type {Element|null} whose buttons are in the tab order */ #reached = null;
   #due = false;
 
   /** @param {HTMLElement} box @param {Hooks} hooks */
@@ -47,9 +54,12 @@ export class MessageList {
     this.#box = box;
     box.replaceChildren(this.#edge, this.#rows, this.#tail);
     box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    box.addEventListener("keydown", (event) => this.#key(event));
+    box.addEventListener("keydown", (event) => moveByArrows(event, this.#rows));
+    for (const name of ["pointerover", "pointerdown", "focusin"]) {
+      box.addEventListener(name, (event) => this.#wanted(event));
+    }
     box.addEventListener("focusin", (event) => this.#focused(event));
-    this.#listenForLongPress();
+    listenForLongPress(box);
     const resized = new ResizeObserver(() => this.atEnd && this.toEnd());
     resized.observe(box);
     resized.observe(this.#rows);
@@ -100,10 +110,11 @@ export class MessageList {
   #render() {
     if (!this.#shown) return;
     const anchor = this.atEnd ? null : this.#anchor();
-    const { timeline, unreadAfter, loading } = this.#shown;
+    const { timeline, reading, loading } = this.#shown;
+    const isLineOlder = timeline.hasOlder && (timeline.items.at(0)?.offset ?? 0) > reading.unreadAfter;
     // A screen reader announces new messages, and is silent while pages of history are read.
     this.#box.setAttribute("aria-busy", String(loading !== "" || !this.atEnd));
-    this.#place(rowsOf(timeline.all, Date.now(), unreadAfter));
+    this.#place(rowsOf(timeline.all, Date.now(), isLineOlder ? Infinity : reading.unreadAfter));
     this.#renderEdges();
     const kept = anchor && this.#known.get(anchor.uid)?.element; // by id: its element may have been replaced
     if (kept) this.#box.scrollTop += kept.getBoundingClientRect().top - anchor.top;
@@ -119,7 +130,9 @@ export class MessageList {
       element.remove();
       this.#known.delete(uid);
     }
-    const elements = rows.map((row) => this.#element(row)); // before the walk, as it may replace children
+    for (const { item } of rows) this.#hooks.people.heardOf(item?.author);
+    // Before the walk, as it may replace children.
+    const elements = rows.map((row) => this.#chipped(row, this.#element(row)));
     /** @type {Element|null} */ let next = this.#rows.firstElementChild;
     for (const element of elements) {
       if (element === next) next = next.nextElementSibling;
@@ -130,20 +143,35 @@ export class MessageList {
 
   /** @param {any} row */
   #element(row) {
-    const looks = { editing: this.#editing, expanded: this.#expanded };
+    const { me, people } = this.#hooks;
+    const looks = { me, people, editing: this.#editing, expanded: this.#expanded };
     const signature = signatureOf(row, looks);
     const known = this.#known.get(row.uid);
     if (known?.signature === signature) return known.element;
     const acts = { ...this.#hooks.acts, more: (/** @type {string} */ uid) => this.#toggle(uid) };
-    const element = rowElement(row, this.#hooks.me, looks, acts);
+    const element = rowElement(row, looks, acts);
     if (known) {
       const focused = known.element === document.activeElement;
       known.element.replaceWith(element);
       if (focused) element.focus({ preventScroll: true });
     }
-    this.#known.set(row.uid, { element, signature });
+    this.#known.set(row.uid, { element, signature, item: row.item, reactions: null, asOf: 0, clicks: -1 });
     this.#uids.set(element, row.uid);
     this.#fresh.push(element);
+    return element;
+  }
+
+  /** Brings the reactions of a row up to date. @param {any} row @param {HTMLElement} element */
+  #chipped({ kind, uid, item }, element) {
+    if (kind !== "message") return element;
+    const { me, people, clicks, acts } = this.#hooks;
+    const known = /** @type {Known} */ (this.#known.get(uid));
+    const { reactions, asOf } = item;
+    if (known.reactions === reactions && known.asOf === asOf && known.clicks === clicks.version) return element;
+    Object.assign(known, { reactions, asOf, clicks: clicks.version });
+    const chips = chipsOf(item, clicks, me);
+    if (chips.length === 0 && !element.querySelector(".chip")) return element;
+    renderChips(element, chips, (user) => people.calledHere(user), (emoji) => acts.react(item, emoji));
     return element;
   }
 
@@ -197,36 +225,19 @@ export class MessageList {
     else if (timeline.hasNewer && scrollHeight - scrollTop - clientHeight < ASK_PX) this.#hooks.onNewer();
   }
 
-  /** Arrows move the focus from message to message. @param {KeyboardEvent} event */
-  #key(event) {
-    const steps = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" };
-    const step = /** @type {"nextElementSibling"|undefined} */ (/** @type {any} */ (steps)[event.key]);
-    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
-    const row = /** @type {Element} */ (event.target).closest("li");
-    let next = /** @type {any} */ (row ? row[step] : this.#rows.lastElementChild);
-    while (next && !next.matches(".message")) next = next[step];
-    if (!next) return;
-    event.preventDefault();
-    next.focus();
+  /** Somebody may want to act on a message. @param {Event} event */
+  #wanted(event) {
+    const row = /** @type {Element} */ (event.target).closest(".message");
+    const item = row && this.#known.get(this.#uids.get(row) ?? "")?.item;
+    if (item) equip(row, item, this.#hooks.acts);
   }
 
   /** Puts the buttons of the focused message, and of no other, into the tab order. @param {FocusEvent} event */
   #focused(event) {
     const row = /** @type {Element} */ (event.target).closest(".message");
-    for (const button of this.#rows.querySelectorAll(".actions [tabindex='0']")) button.setAttribute("tabindex", "-1");
-    for (const button of row?.querySelectorAll(".actions button") ?? []) button.setAttribute("tabindex", "0");
-  }
-
-  #listenForLongPress() {
-    let timer = 0;
-    const cancel = () => clearTimeout(timer);
-    this.#box.addEventListener("pointerdown", (event) => {
-      const target = /** @type {Element} */ (event.target);
-      if (!target.closest(".actions")) openMenu(null);
-      if (event.pointerType !== "touch") return;
-      const row = target.closest(".message");
-      if (row?.querySelector(".menu")) timer = window.setTimeout(() => openMenu(row), LONG_PRESS_MS);
-    });
-    for (const name of ["pointerup", "pointercancel", "pointermove"]) this.#box.addEventListener(name, cancel);
+    const buttons = (/** @type {Element|null|undefined} */ of) => of?.querySelectorAll(".actions button, .chip") ?? [];
+    for (const button of buttons(this.#reached)) button.setAttribute("tabindex", "-1");
+    for (const button of buttons(row)) button.setAttribute("tabindex", "0");
+    this.#reached = row;
   }
 }

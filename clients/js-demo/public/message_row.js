@@ -2,25 +2,29 @@
 
 import { el, icon } from "./dom.js";
 import { hue, initials, isLong, linkParts, nameOf, timeOf, wholeTimeOf } from "./format.js";
+import { mentionParts } from "./mentions.js";
+import { toggleMenu } from "./row_menu.js";
 
 /**
  * @typedef {import("./timeline.js").Item} Item
  * @typedef {(item: Item) => void} Act
- * @typedef {{edit: Act, remove: Act, retry: Act, discard: Act}} Acts
- * @typedef {{editing: string|null, expanded: Set<string>}} Looks
+ * @typedef {{edit: Act, remove: Act, retry: Act, discard: Act, pick(item: Item, button: Element): void}} Acts
+ * @typedef {{me: string, editing: string|null, expanded: Set<string>, people: import("./people.js").People}} Looks
  *   `editing`: id of the message in the composer. `expanded`: uids of the long messages that are shown whole
  */
 
-/** The content of a row as one text, to find unchanged rows. @param {any} row @param {Looks} looks */
-export function signatureOf(row, { editing, expanded }) {
+/** A row without its reactions, as one text: to find unchanged rows. @param {any} row @param {Looks} looks */
+export function signatureOf(row, { editing, expanded, people }) {
   if (row.kind !== "message") return `${row.kind} ${row.label}`;
-  const { id, offset, text, at, author, edited, deleted, state, reason } = row.item;
+  const { id, offset, text, at, author, edited, deleted, state, reason, mentions } = row.item;
   const facts = [id, offset, text, at, author?.name, edited, deleted, state, reason, row.first, id === editing];
-  return JSON.stringify([...facts, row.withId, expanded.has(row.uid)]);
+  const names = mentions.length > 0 ? mentions.map((/** @type {string} */ user) => people.nameOf(user)) : mentions;
+  return JSON.stringify([...facts, row.withId, expanded.has(row.uid), ...names]);
 }
 
-/** @param {any} row @param {string} me @param {Looks} looks @param {Acts & {more: (uid: string) => void}} acts */
-export function rowElement(row, me, { editing, expanded }, acts) {
+/** @param {any} row @param {Looks} looks @param {Acts & {more: (uid: string) => void}} acts */
+export function rowElement(row, looks, acts) {
+  const { me, editing, expanded } = looks;
   if (row.kind !== "message") {
     return el("li", { class: `line line-${row.kind}` }, el("span", { text: row.label }));
   }
@@ -30,6 +34,7 @@ export function rowElement(row, me, { editing, expanded }, acts) {
     first && "first",
     own && "own",
     item.deleted && "deleted",
+    !own && item.mentions.includes(me) && !item.deleted && "for-me",
     item.state === "pending" && item.reason && "delayed",
     item.id && item.id === editing && "editing",
   ];
@@ -49,11 +54,24 @@ export function rowElement(row, me, { editing, expanded }, acts) {
       "div",
       { class: "body" },
       first ? heading(row) : null,
-      ...content(item, expanded.has(row.uid), () => acts.more(row.uid)),
+      ...content(item, looks, expanded.has(row.uid), () => acts.more(row.uid)),
       status(item, acts),
     ),
-    own && item.state === "sent" && !item.deleted ? actions(item, acts) : null,
+    own && isActable(item) ? actions(item, own, acts) : null,
   );
+}
+
+/** @param {Item} item */
+function isActable(item) {
+  return item.state === "sent" && !item.deleted;
+}
+
+/**
+ * Gives a message of somebody else its buttons, when they are wanted: 500 rows with buttons would be slow to draw.
+ * @param {Element} row @param {Item} item @param {Acts} acts
+ */
+export function equip(row, item, acts) {
+  if (isActable(item) && !row.querySelector(".actions")) row.append(actions(item, false, acts));
 }
 
 /** @param {string} user @param {string} name */
@@ -81,14 +99,18 @@ function heading(/** @type {any} */ { item, withId }) {
   return el("div", { class: "heading" }, name, which, time(item));
 }
 
-/** @param {Item} item @param {boolean} expanded @param {() => void} more */
-function content(item, expanded, more) {
+/** @param {Item} item @param {Looks} looks @param {boolean} expanded @param {() => void} more */
+function content(item, looks, expanded, more) {
   const text = el("span", { class: "text", dir: "auto", "data-testid": "message-text" });
   if (item.deleted) {
     text.textContent = "Message deleted";
     return [text];
   }
-  for (const part of linkParts(item.text)) text.append(part.href ? link(part) : part.text);
+  const mentioned = item.mentions.map((user) => ({ user, name: looks.people.nameOf(user) }));
+  for (const part of linkParts(item.text)) {
+    if (part.href) text.append(link(part));
+    else text.append(...mentionParts(part.text, mentioned).map((each) => mention(each, looks.me)));
+  }
   const edited = item.edited ? el("span", { class: "edited", text: "edited" }) : null;
   if (!isLong(item.text)) return [el("div", { class: "content" }, text, edited)];
   if (!expanded) text.classList.add("clamped");
@@ -101,6 +123,13 @@ function content(item, expanded, more) {
 export function settleLength(row) {
   const text = row.querySelector(".text.clamped");
   if (text && text.scrollHeight <= text.clientHeight + 1) row.querySelector(".more-text")?.remove();
+}
+
+/** @param {{text: string, user?: string}} part @param {string} me */
+function mention({ text, user }, me) {
+  if (user === undefined) return text;
+  const own = user === me ? "mention own" : "mention";
+  return el("bdi", { class: own, title: user, "data-testid": "mention", "data-user": user, text });
 }
 
 /** @param {{text: string, href?: string, shown?: string}} part */
@@ -124,14 +153,18 @@ function status(item, acts) {
   );
 }
 
-/** @param {Item} item @param {Acts} acts */
-function actions(item, acts) {
+/** @param {Item} item @param {boolean} own @param {Acts} acts */
+function actions(item, own, acts) {
   const button = (/** @type {any} */ name, /** @type {string} */ label, /** @type {Function} */ act, more = {}) =>
     el(
       "button",
       { type: "button", tabindex: "-1", "aria-label": label, title: label, onclick: act, ...more },
       icon(name),
     );
+  const edit = () => button("edit", "Edit message", () => acts.edit(item), { "data-testid": "edit" });
+  const danger = { "data-testid": "delete", class: "danger" };
+  const trash = () => button("trash", "Delete message", () => acts.remove(item), danger);
+  const pick = (/** @type {Event} */ event) => acts.pick(item, /** @type {Element} */ (event.currentTarget));
   return el(
     "div",
     { class: "actions", role: "group", "aria-label": "Message actions" },
@@ -139,20 +172,8 @@ function actions(item, acts) {
     el(
       "span",
       { class: "menu" },
-      button("edit", "Edit message", () => acts.edit(item), { "data-testid": "edit" }),
-      button("trash", "Delete message", () => acts.remove(item), { "data-testid": "delete", class: "danger" }),
+      button("smile", "Add a reaction", pick, { "data-testid": "react", "aria-haspopup": "true" }),
+      ...(own ? [edit(), trash()] : []),
     ),
   );
-}
-
-/** On a touch screen the menu opens by its button. @param {Event} event */
-function toggleMenu(event) {
-  const row = /** @type {Element} */ (event.target).closest(".message");
-  openMenu(row?.classList.contains("menu-open") ? null : row);
-}
-
-/** Opens a row's menu and closes any other. @param {Element|null|undefined} row */
-export function openMenu(row) {
-  for (const open of document.querySelectorAll(".menu-open")) if (open !== row) open.classList.remove("menu-open");
-  row?.classList.add("menu-open");
 }

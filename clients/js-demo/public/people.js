@@ -24,6 +24,11 @@ export class People {
     if (this.#names.size > PEOPLE_LIMIT) this.#names.delete(this.#names.keys().next().value ?? "");
   }
 
+  /** @param {{id: string, name?: string|null}|null|undefined} author */
+  heardOf(author) {
+    if (author) this.heard(author.id, author.name);
+  }
+
   /** What a user is called; the id, if nothing was heard of a name. @param {string} user */
   nameOf(user) {
     return nameOf({ id: user, name: this.#names.get(user) });

@@ -1,4 +1,4 @@
-/** Reactions to messages as the page shows them: the log's state, and on top the own clicks that are under way. Pure. */
+/** Reactions to messages on the page: the state of the log, and on top the own clicks that are under way. Pure. */
 
 import { listOf } from "./people.js";
 
@@ -22,10 +22,12 @@ const MESSAGES_KEPT = 500; // that were clicked on
  */
 
 export class Clicks {
+  version = 0; // changes with each click, and with its answer
   /** @type {Map<string, Map<string, Click>>} by message, by emoji */ #clicks = new Map();
 
   /** A click that has no answer yet. @param {string} id @param {string} emoji @param {boolean} on */
   begin(id, emoji, on) {
+    this.version += 1;
     const clicks = this.#clicks.get(id) ?? new Map();
     this.#clicks.set(id, clicks.set(emoji, { on, offset: null }));
     if (this.#clicks.size > MESSAGES_KEPT) this.#clicks.delete(this.#clicks.keys().next().value ?? "");
@@ -35,11 +37,13 @@ export class Clicks {
   done(id, emoji, offset) {
     const click = this.#clicks.get(id)?.get(emoji);
     if (click) click.offset = offset;
+    this.version += 1;
   }
 
   /** @param {string} id @param {string} emoji */
   failed(id, emoji) {
     this.#clicks.get(id)?.delete(emoji);
+    this.version += 1;
   }
 
   /** @param {string|null} id @returns {Map<string, Click>|undefined} */

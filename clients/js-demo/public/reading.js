@@ -1,18 +1,9 @@
-/**
- * What of a channel is read: the counts for its badges, the place of the line above the new messages, and the marks
- * that the server is told. It is told at most once a second, of the furthest place. Pure but for its timer.
- */
-
-const MARK_MS = 1_000; // between two marks of a channel
+/** What of a channel is read: the counts for its badges, and the place of the line above the new messages. Pure. */
 
 /**
- * @typedef {{offset: number, count: number, mentions: number}} Unread `offset`: of the last message that is read; 0:
- *   nothing ever was
- * @typedef {{now(): number, set(act: () => void, ms: number): unknown}} Timers
+ * @typedef {{count: number, mentions: number, readOffset: number}} Unread `readOffset`: of the last message that is
+ *   read; 0: nothing ever was
  */
-
-/** @type {Timers} */
-const TIMERS = { now: () => performance.now(), set: (act, ms) => setTimeout(act, ms) };
 
 export class Reading {
   unread = 0;
@@ -20,31 +11,27 @@ export class Reading {
   unreadAfter = Infinity; // offset of the message above the line; Infinity: there is no line
 
   #mark;
-  #timers;
   #seenTo = 0; // the furthest offset that was on the page
-  #markedTo = 0; // the furthest offset that the server has
-  #lastAt = -Infinity;
-  #isDue = false;
 
-  /** @param {(offset: number) => Promise<any>} mark tells the server @param {Timers} [timers] */
-  constructor(mark, timers = TIMERS) {
+  /** @param {(offset: number) => void} mark tells the server */
+  constructor(mark) {
     this.#mark = mark;
-    this.#timers = timers;
   }
 
-  /** Takes the counts of the server, or of the core. @param {Unread} unread @param {boolean} isReading at this moment */
-  count({ offset, count, mentions }, isReading) {
-    const isNew = this.unread === 0 && count > 0;
-    if (isReading) return; // `seen` follows
-    if (isNew) this.unreadAfter = offset > 0 ? Math.max(offset, this.#seenTo) : Infinity;
+  /** Takes the counts of the client. @param {Unread} unread @param {boolean} isRead whether somebody sees the end */
+  count({ count, mentions, readOffset }, isRead) {
+    if (isRead) return; // `seen` follows
+    const isFirst = this.unread === 0 && count > 0;
+    if (isFirst) this.unreadAfter = readOffset > 0 ? Math.max(readOffset, this.#seenTo) : Infinity;
     Object.assign(this, { unread: count, mentions });
   }
 
-  /** Everything up to an offset is on the page, and somebody looks at it. @param {number} offset */
+  /** Everything up to an offset is on the page, and somebody sees it. @param {number} offset */
   seen(offset) {
     this.unread = this.mentions = 0;
-    this.#seenTo = Math.max(this.#seenTo, offset);
-    this.#markSoon();
+    if (offset <= this.#seenTo) return;
+    this.#seenTo = offset;
+    this.#mark(offset);
   }
 
   /** The line is of no use any more: the channel was left, or written in. */
@@ -54,27 +41,7 @@ export class Reading {
 
   /** The log is another: offsets begin anew. */
   reset() {
-    this.#seenTo = this.#markedTo = 0;
+    this.#seenTo = 0;
     this.settle();
-  }
-
-  #markSoon() {
-    if (this.#isDue || this.#seenTo <= this.#markedTo) return;
-    this.#isDue = true;
-    const wait = Math.max(0, this.#lastAt + MARK_MS - this.#timers.now());
-    this.#timers.set(() => this.#markNow(), wait);
-  }
-
-  async #markNow() {
-    this.#isDue = false;
-    this.#lastAt = this.#timers.now();
-    const offset = this.#seenTo;
-    try {
-      await this.#mark(offset);
-      this.#markedTo = Math.max(this.#markedTo, offset);
-    } catch {
-      return; // without a connection: the next look at the page marks it
-    }
-    this.#markSoon();
   }
 }

@@ -1,22 +1,23 @@
-/** The channels of this tab: joined over the core, each with its timeline and its count of unread messages. */
+/** The channels of this tab: joined over the core, each with its timeline and what of it is read. */
 
-import { channelLabel, isChannelName } from "./format.js";
+import { channelLabel } from "./format.js";
+import { keepChannels, keptChannels, keptPlace } from "./kept_channels.js";
+import { Reading } from "./reading.js";
 import { closedOf, delayOf, reasonOf, secondsOf } from "./reasons.js";
 import { Timeline } from "./timeline.js";
 
-const DEMO_CHANNELS = ["room:lobby", "room:random", "room:maru"];
-const KEPT_CHANNELS = "maru.channels";
 const PAGE = 50; // messages asked for at a time
 
 /**
  * @typedef {"latest"|"before"|"after"} Direction
- * @typedef {{name: string, timeline: Timeline, unread: number, unreadAfter: number, joining: boolean, joined: boolean,
+ * @typedef {{name: string, channel: import("../../js/src/index.js").Channel, timeline: Timeline, reading: Reading, joining: boolean, joined: boolean,
  *            closed: string, loading: ""|Direction, problem: string}} Room
- *   `unreadAfter`: offset of the last message read; Infinity if all are. `closed`: why nothing can be written, or "".
- *   `problem`: why messages are missing, or ""
- * @typedef {{atEnd(): boolean, changed(): void, accessChanged(room: Room): void, told(news: string): void}} Hooks
- *   `atEnd`: the reader is at the end of the active room. `changed`: render it soon. `accessChanged`: it was closed, or
- *   opened again. `told`: a sentence that the reader should see for a moment
+ *   `channel`: of the client. `closed`: why nothing can be written, or "". `problem`: why messages are missing, or ""
+ * @typedef {{atEnd(): boolean, isLooking(): boolean, changed(): void, accessChanged(room: Room): void,
+ *            heard(event: any): void, told(news: string): void}} Hooks
+ *   `atEnd`: the list of the active room is at its end. `isLooking`: and somebody sees it. `changed`: render it soon.
+ *   `accessChanged`: it was closed, or opened again. `heard`: a log event, after it was applied. `told`: a sentence to be
+ *   seen for a moment
  */
 
 export class Rooms {
@@ -33,7 +34,7 @@ export class Rooms {
     this.#maru = maru;
     this.#hooks = hooks;
     for (const name of keptChannels()) this.add(name);
-    [this.active] = this.all;
+    this.active = this.#rooms.get(keptPlace() ?? "") ?? this.all[0];
     maru.on("event", (event) => this.#heard(event));
     maru.on("reset", ({ channel }) => this.#reset(channel));
     maru.on("removed", (lost) => this.#removed(lost));
@@ -49,25 +50,38 @@ export class Rooms {
   add(name) {
     const known = this.#rooms.get(name);
     if (known && !known.closed) return;
-    const timeline = known?.timeline ?? new Timeline(this.#me);
-    const fresh = { unread: 0, unreadAfter: Infinity, joining: false, joined: false };
-    /** @type {any} */
-    const room = Object.assign(known ?? { name, timeline }, fresh, { closed: "", loading: "", problem: "" });
+    const room = known ?? this.#make(name);
+    Object.assign(room, { joining: false, joined: false, closed: "", loading: "", problem: "" });
     this.#rooms.set(name, room);
     this.#join(room);
     keepChannels([...this.#rooms.keys()]);
   }
 
+  /** @param {string} name */
+  #make(name) {
+    const channel = this.#maru.channel(name);
+    const reading = new Reading((offset) => channel.markRead(offset));
+    const room = /** @type {any} */ ({ name, channel, reading, timeline: new Timeline(this.#me) });
+    channel.on("unread", () => this.#counted(room));
+    return room;
+  }
+
   /** Makes a room the active one. @param {string} name */
   open(name) {
     const room = /** @type {Room} */ (this.#rooms.get(name));
-    if (room !== this.active) this.active.unreadAfter = Infinity;
+    if (room !== this.active) this.active.reading.settle();
     this.active = room;
+  }
+
+  /** Somebody looks at the end of the active room. */
+  seen() {
+    const { timeline, reading, joined } = this.active;
+    if (joined && timeline.loaded) reading.seen(timeline.head);
   }
 
   /** @param {string} name */
   leave(name) {
-    this.#maru.leave(name).catch(() => {}); // without a connection there is nothing to leave
+    this.#rooms.get(name)?.channel.leave().catch(() => {}); // without a connection there is nothing to leave
     this.#rooms.delete(name);
     keepChannels([...this.#rooms.keys()]);
   }
@@ -111,6 +125,7 @@ export class Rooms {
       if (error.code === "rate_limited") this.#loadLater(direction, room, error.retryAfterMs);
     }
     room.loading = "";
+    if (this.#isRead(room)) this.seen();
     if (!timeline.loaded && this.#maru.state === "online" && !room.problem) this.load("latest", room);
     this.#hooks.changed();
   }
@@ -125,8 +140,9 @@ export class Rooms {
   async #join(room) {
     room.joining = true;
     try {
-      await this.#maru.join(room.name);
+      await room.channel.join();
       room.joined = true;
+      this.#counted(room);
       // Not before: a page read before the join could end before the first live event.
       if (room === this.active) this.load("latest");
     } catch (cause) {
@@ -150,14 +166,25 @@ export class Rooms {
   #heard(event) {
     const room = this.#rooms.get(event.channel);
     if (!room) return;
-    const item = room.timeline.apply(event);
+    room.timeline.apply(event);
     const atEnd = room === this.active && this.#hooks.atEnd();
-    if (item && !item.deleted && item.author?.id !== this.#me && (!atEnd || document.hidden)) {
-      if (room.unread === 0) room.unreadAfter = item.offset - 1;
-      room.unread += 1;
-    }
+    if (this.#isRead(room)) this.seen();
     // The window is bounded: drop messages at the end that the reader does not see.
     if (room.timeline.loaded) room.timeline.trim(room !== this.active || atEnd ? "older" : "newer");
+    this.#hooks.heard(event);
+    this.#hooks.changed();
+  }
+
+  /** Whether somebody sees the end of the room. @param {Room} room */
+  #isRead(room) {
+    return room === this.active && room.timeline.loaded && this.#hooks.isLooking();
+  }
+
+  /** The core has counted anew what is unread. @param {Room} room */
+  #counted(room) {
+    const isRead = this.#isRead(room);
+    if (room.channel.unread) room.reading.count(room.channel.unread, isRead);
+    if (isRead) this.seen();
     this.#hooks.changed();
   }
 
@@ -166,6 +193,7 @@ export class Rooms {
     const room = this.#rooms.get(name);
     if (!room) return;
     room.timeline.reset();
+    room.reading.reset();
     if (room === this.active) this.load("latest");
     this.#hooks.changed();
   }
@@ -203,20 +231,4 @@ export class Rooms {
 /** @param {string} sentence after a colon */
 function lowered(sentence) {
   return sentence.charAt(0).toLowerCase() + sentence.slice(1);
-}
-
-/** @returns {string[]} the channels of this tab's last visit */
-function keptChannels() {
-  try {
-    const names = JSON.parse(sessionStorage.getItem(KEPT_CHANNELS) ?? "");
-    if (Array.isArray(names) && names.length > 0 && names.every((name) => isChannelName(name))) return names;
-  } catch {
-    // Nothing was kept, or not by this page.
-  }
-  return DEMO_CHANNELS;
-}
-
-/** @param {string[]} names */
-function keepChannels(names) {
-  sessionStorage.setItem(KEPT_CHANNELS, JSON.stringify(names));
 }

@@ -1,5 +1,6 @@
 /** The state of things around the messages: connection, account, unread counts, the jump button, short notices. */
 
+import { countOn } from "./channels.js";
 import { byId, icon } from "./dom.js";
 import { avatar } from "./message_row.js";
 import { reasonOf } from "./reasons.js";
@@ -38,10 +39,33 @@ export function showAccount(me) {
   byId("app").hidden = false;
 }
 
-/** @param {number} total unread messages of all channels @param {number} here of the channel on the page */
-export function showUnread(total, here) {
+/**
+ * @param {number} total unread messages of all channels @param {number} here of the channel on the page
+ * @param {{channels: number, mentions: number}} inbox
+ */
+export function showUnread(total, here, inbox) {
   document.title = total > 0 ? `(${total}) Maru` : "Maru";
   byId("nav-unread").hidden = total === here;
+  countOn(byId("inbox-mentions"), inbox.mentions, "mentions", "@");
+  countOn(byId("inbox-unread"), inbox.channels, "channels with unread messages");
+}
+
+/** The header: a channel, or the inbox. @param {string} label @param {boolean} isInbox */
+export function showTitle(label, isInbox) {
+  byId("room-name").textContent = label;
+  byId("app").dataset.view = isInbox ? "inbox" : "room";
+  byId("inbox").hidden = !isInbox;
+  for (const id of ["pane", "composer", "follow", "open-members", "room-hash"]) byId(id).hidden = isInbox;
+  const toInbox = byId("open-inbox");
+  if (isInbox) toInbox.setAttribute("aria-current", "page");
+  else toInbox.removeAttribute("aria-current");
+}
+
+/** @param {boolean} follows */
+export function showFollowing(follows) {
+  const star = byId("follow");
+  star.ariaPressed = String(follows);
+  star.title = follows ? "Following: this channel is in your inbox" : "Follow: keep this channel in your inbox";
 }
 
 /** The button that leads to the latest message. @param {boolean} hidden @param {number} unread */

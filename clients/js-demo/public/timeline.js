@@ -212,7 +212,10 @@ function take(item, message, asOf) {
   Object.assign(item, changeOf(message), { asOf: Math.max(asOf, item.asOf) });
 }
 
-/** Takes the reactions to a message, unless a newer state of it is known. @param {Item} item @param {any} reactions @param {number} asOf */
+/**
+ * Takes the reactions to a message, unless a newer state of it is known.
+ * @param {Item} item @param {any} reactions @param {number} asOf
+ */
 function react(item, reactions, asOf) {
   if (!item.deleted && asOf > item.asOf) Object.assign(item, { reactions, asOf });
 }
