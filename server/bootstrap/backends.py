@@ -7,7 +7,18 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from server.adapters.clock import now_ms
-from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations, webhooks
+from server.api.backends import (
+    broadcast,
+    erasures,
+    events,
+    history,
+    members,
+    messages,
+    openapi,
+    reactions,
+    revocations,
+    webhooks,
+)
 from server.api.backends.door import Door
 from server.api.backends.table import Table
 from server.api.probes import Readiness
@@ -16,6 +27,8 @@ from server.application.messages.broadcasting import Broadcaster
 from server.application.messages.erasures import Eraser
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.application.people.publishing import AppEvents
+from server.application.people.reacting import Reacting
 from server.bootstrap import orders
 from server.bootstrap.api_keys import read_keys
 from server.bootstrap.ids import new_message_id
@@ -56,6 +69,8 @@ def compose(
     eraser, told = _eraser(settings, stores), compose_webhooks(settings, stores, resources)
     table: Table = [
         *messages.operations(publisher),
+        *reactions.operations(Reacting(stores.reactions, publisher.writing, now_ms)),
+        *events.operations(AppEvents(stores.records, publisher.writing, stores.bus.signals, now_ms)),
         *history.operations(History(stores.log, check_read)),
         *broadcast.operations(Broadcaster(publisher)),
         *revocations.operations(orders.revoking(settings, stores)),

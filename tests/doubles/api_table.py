@@ -4,7 +4,18 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from server.api.backends import broadcast, erasures, history, members, messages, openapi, revocations, webhooks
+from server.api.backends import (
+    broadcast,
+    erasures,
+    events,
+    history,
+    members,
+    messages,
+    openapi,
+    reactions,
+    revocations,
+    webhooks,
+)
 from server.api.backends.table import PREFIX, Call, Operation, Reply, Table
 from server.domain.errors import MaruError
 
@@ -13,6 +24,8 @@ NOBODY: Any = None
 
 OPERATIONS: Table = [
     *messages.operations(NOBODY),
+    *reactions.operations(NOBODY),
+    *events.operations(NOBODY),
     *history.operations(NOBODY),
     *broadcast.operations(NOBODY),
     *revocations.operations(NOBODY),
@@ -22,14 +35,18 @@ OPERATIONS: Table = [
     *openapi.operations([]),
 ]
 
-PATH = {"channel": "room:1", "id": "a-message", "user": "alice", "name": "crm"}
+PATH = {"channel": "room:1", "id": "a-message", "user": "alice", "name": "crm", "emoji": "%F0%9F%91%8D"}
 """Values of the names in paths."""
+
+QUERIES = {"addReaction": "?user=alice", "removeReaction": "?user=alice"}
+"""The queries of operations that can't do without."""
 
 AUTHOR = {"id": "alice", "name": "Alice"}
 
 BODIES: dict[str, dict[str, Any]] = {
     "postMessage": {"author": AUTHOR, "text": "hi"},
     "editMessage": {"text": "ho"},
+    "publishEvent": {"author": AUTHOR, "name": "order.paid", "data": None},
     "revoke": {"user": "alice"},
     "broadcast": {"author": AUTHOR, "text": "hi", "channels": ["room:1"]},
     "replayDeadLetters": {"ids": ["1"]},
@@ -39,7 +56,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 def path(operation: Operation[Any, Any]) -> str:
     """Return a path that the operation takes."""
-    return PREFIX + re.sub(r"{(\w+)}", lambda found: PATH[found[1]], operation.path)
+    asked = QUERIES.get(operation.id, "")
+    return PREFIX + re.sub(r"{(\w+)}", lambda found: PATH[found[1]], operation.path) + asked
 
 
 def fails_with(error: MaruError | Exception) -> Table:

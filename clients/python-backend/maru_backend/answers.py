@@ -14,6 +14,7 @@ from maru_backend.values import (
     Json,
     Message,
     Page,
+    Published,
     Replay,
     Revocation,
     Sent,
@@ -39,6 +40,11 @@ def sent(body: Json) -> Sent:
 def edited(body: Json) -> Edited:
     """Read the answer to an edit."""
     return Edited(message(body["message"]), body["epoch"], body["offset"])
+
+
+def published(body: Json) -> Published | None:
+    """Read the answer to an event; None if it is not kept."""
+    return Published(body["epoch"], body["offset"], body["duplicate"]) if body else None
 
 
 def page(body: Json) -> Page:

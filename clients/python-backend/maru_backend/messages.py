@@ -8,7 +8,7 @@ from maru_backend import answers
 from maru_backend.broadcasting import broadcast
 from maru_backend.calls import new_key, segment
 from maru_backend.operations import Operations, given
-from maru_backend.values import Author, Broadcast, Edited, Page, Sent
+from maru_backend.values import Author, Broadcast, Edited, Page, Published, Sent
 
 Data = Mapping[str, Any]
 """A JSON object of the application's own."""
@@ -25,14 +25,16 @@ class Messages(Operations):
         *,
         data: Data | None = None,
         reply_to: str | None = None,
+        mentions: Sequence[str] = (),
         key: str | None = None,
     ) -> Sent:
-        """Write a message in a user's name, and return when it is in the log.
+        """Write a message in a user's name, and return when it is in the log. `mentions` are at most 50 users' ids, or
+        `*` alone: everybody.
 
         With a `key` of your own (1..64 visible characters; for instance, the id of the order that you write about) a
         program that was restarted writes it once too: within 24 h a repetition returns the first message.
         """
-        body = _content(author, text, data, reply_to)
+        body = _content(author, text, data, reply_to, mentions)
         return await self._call(
             "postMessage", "POST", _messages(channel), answers.sent, body=body, key=key or new_key()
         )
@@ -63,6 +65,7 @@ class Messages(Operations):
         text: str,
         *,
         data: Data | None = None,
+        mentions: Sequence[str] = (),
         key: str | None = None,
     ) -> Broadcast:
         """Write one message to 1..1,000 channels, each with its own outcome.
@@ -71,7 +74,27 @@ class Messages(Operations):
         it the `key` of the result.
         """
         key = key or new_key()
-        return Broadcast(await broadcast(self._calls, channels, _content(author, text, data, None), key), key)
+        body = _content(author, text, data, None, mentions)
+        return Broadcast(await broadcast(self._calls, channels, body, key), key)
+
+    async def add_reaction(self, channel: str, id: str, emoji: str, user: str) -> None:
+        """Let a user react to a message. Twice is once."""
+        await self._do("addReaction", "PUT", _reaction(channel, id, emoji), query={"user": user})
+
+    async def remove_reaction(self, channel: str, id: str, emoji: str, user: str) -> None:
+        """Take a user's reaction to a message back. Twice is once."""
+        await self._do("removeReaction", "DELETE", _reaction(channel, id, emoji), query={"user": user})
+
+    async def publish_event(
+        self, channel: str, author: Author | str, name: str, data: Any, *, log: bool = True, key: str | None = None
+    ) -> Published | None:
+        """Publish an event of your application, with any JSON as data; it is no message. `key` as in `post_message`.
+
+        Without `log` it is told to those that are there, and not kept: the answer is None, and it may be lost.
+        """
+        body = {"author": _user(author), "name": name, "data": data, "log": log}
+        path = f"/channels/{segment(channel)}/events"
+        return await self._call("publishEvent", "POST", path, answers.published, body=body, key=key or new_key())
 
 
 def _messages(channel: str) -> str:
@@ -82,8 +105,18 @@ def _message(channel: str, id: str) -> str:
     return f"{_messages(channel)}/{segment(id)}"
 
 
-def _content(author: Author | str, text: str, data: Data | None, reply_to: str | None) -> dict[str, Any]:
-    """Return what a message holds, without what was not given."""
+def _reaction(channel: str, id: str, emoji: str) -> str:
+    return f"{_message(channel, id)}/reactions/{segment(emoji)}"
+
+
+def _user(author: Author | str) -> dict[str, Any]:
     user = Author(author) if isinstance(author, str) else author
-    body = {"author": given(id=user.id, name=user.name), "text": text}
-    return body | given(data=data, reply_to=reply_to)
+    return given(id=user.id, name=user.name)
+
+
+def _content(
+    author: Author | str, text: str, data: Data | None, reply_to: str | None, mentions: Sequence[str]
+) -> dict[str, Any]:
+    """Return what a message holds, without what was not given."""
+    body = {"author": _user(author), "text": text}
+    return body | given(data=data, reply_to=reply_to, mentions=list(mentions) or None)

@@ -69,6 +69,15 @@ class Edited:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """The place of an application's event in the log. `duplicate`: an earlier call with the same key has written it."""
+
+    epoch: str
+    offset: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Messages in their present state, oldest first. `more`: there are more beyond it in the direction that was read.
     `epoch` and `offset` are the end of the log."""

@@ -28,6 +28,7 @@ class WrittenState(Answer):
     edited_at: str | None
     edited_by: UserState | None = Field(default=None, description="There if a moderator or a backend made the edit.")
     version: int
+    mentions: list[str]
     reactions: dict[str, Any]
     offset: int
 

@@ -109,6 +109,47 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert [(each.id, each.duplicate) for each in again.results] == [(each.id, True) for each in result.results[:-1]]
 
 
+@of("addReaction")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    message = await written(backend, name, "Hello")
+    for emoji in ("👍", "+1", "a/b?%", "👍"):
+        await backend.add_reaction(name, message.id, emoji, "ann")
+    await backend.add_reaction(name, message.id, "👍", "bob é")
+    (read,) = (await backend.read_messages(name)).messages
+    assert isinstance(read, Message)
+    assert [*read.reactions] == ["👍", "+1", "a/b?%"]
+    assert read.reactions["👍"] == {"count": 2, "users": ["ann", "bob é"]}
+    with pytest.raises(MaruError, match="not_found"):
+        await backend.add_reaction(name, "nobody-has-written-it", "👍", "ann")
+
+
+@of("removeReaction")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    message = await written(backend, name, "Hello")
+    await backend.add_reaction(name, message.id, "👍", "ann")
+    for _ in range(2):
+        await backend.remove_reaction(name, message.id, "👍", "ann")
+    (read,) = (await backend.read_messages(name)).messages
+    assert isinstance(read, Message)
+    assert read.reactions == {}
+
+
+@of("publishEvent")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    async with session_of(server, "hugo", name) as client:
+        first = await backend.publish_event(name, Author("shop", "Shop"), "order.paid", [17, None], key="k")
+        assert first is not None
+        heard = await client.event("event:published")
+        assert (heard["offset"], heard["name"], heard["data"], heard["key"]) == (1, "order.paid", [17, None], "k")
+        assert heard["author"] == {"id": "shop", "name": "Shop"}
+        again = await backend.publish_event(name, Author("shop", "Shop"), "order.paid", [17, None], key="k")
+        assert again is not None
+        assert (first.duplicate, again.duplicate, again.offset) == (False, True, first.offset)
+        assert await backend.publish_event(name, "shop", "cursor", None, log=False) is None
+        told = await client.event("event:published")
+        assert told == {"channel": name, "name": "cursor", "author": {"id": "shop", "name": None}, "data": None}
+
+
 @of("readDescription")
 async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert (await backend.read_description())["openapi"].startswith("3.1")
