@@ -78,11 +78,17 @@ class SincePosition(Command):
         return Position(self.epoch, self.offset)
 
 
+class ResumedPosition(SincePosition):
+    """A position from which a session comes back; `presence`: whether it is given presence events."""
+
+    presence: bool | None = None
+
+
 class ConnectPayload(Command):
     """The CONNECT payload (`auth`)."""
 
     token: Token
-    resume: Annotated[dict[Channel, SincePosition], Field(max_length=MAX_RESUME_CHANNELS)] | None = None
+    resume: Annotated[dict[Channel, ResumedPosition], Field(max_length=MAX_RESUME_CHANNELS)] | None = None
 
 
 class Join(Command):
@@ -91,6 +97,7 @@ class Join(Command):
     channel: Channel
     since: SincePosition | None = None
     history: Annotated[int, Field(ge=0, le=MAX_JOIN_HISTORY)] | None = None
+    presence: bool | None = None
 
 
 class Leave(Command):
@@ -163,6 +170,12 @@ class ReadHistory(Command):
     before: Offset | None = None
     after: Offset | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE
+
+
+class ReadPresence(Command):
+    """`presence:read`."""
+
+    channel: Channel
 
 
 class Refresh(Command):

@@ -16,10 +16,13 @@ from server.application.people.receipts import Receipts
 from server.application.people.typing import Typing
 from server.application.people.unread import Unread
 from server.application.sessions.sessions import Sessions
+from server.bootstrap import presence
+from server.bootstrap.presence import PresenceParts
 from server.bootstrap.stores.open import Stores
 from server.domain.rules import Rules
 from server.domain.signals import ReadUpdated, TypingChanged
 from server.gateway.chat.handler import Handlers
+from server.gateway.chat.handlers import presence as presence_handlers
 from server.gateway.chat.handlers import reading as reading_handlers
 from server.gateway.chat.handlers import typing as typing_handlers
 from server.ports.membership import Membership
@@ -34,6 +37,7 @@ class People:
     """What a replica needs of them."""
 
     hearing: Hearing
+    presence: PresenceParts
     handlers: Handlers
     sweeps: tuple[Callable[[], None], ...]
     """Forget what is over."""
@@ -64,5 +68,11 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
     hearing.on(ReadUpdated, receipts.heard)
     attendants.add(reading)
-    handlers = {**typing_handlers.handlers(typing, metrics), **reading_handlers.handlers(reading, metrics)}
-    return People(hearing, handlers, (typing.sweep,))
+    present = presence.compose(stores, transport, membership, rules)
+    attendants.add(present.cases)
+    handlers = {
+        **typing_handlers.handlers(typing, metrics),
+        **reading_handlers.handlers(reading, metrics),
+        **presence_handlers.handlers(present.cases),
+    }
+    return People(hearing, present, handlers, (typing.sweep,))

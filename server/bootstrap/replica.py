@@ -30,6 +30,7 @@ from server.bootstrap import applications, backends, clients, orders, people, wr
 from server.bootstrap.asking import Asks
 from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
+from server.bootstrap.presence import PresenceParts
 from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
@@ -76,6 +77,7 @@ class Replica:
     lease: Lease
     entries: Entries
     hearing: Hearing
+    presence: PresenceParts
     obey: Callable[[], tuple[Coroutine[Any, Any, None], ...]]
     """The tasks that obey orders of backends."""
     asks: Asks
@@ -93,6 +95,7 @@ class Replica:
             *self.tokens.loops(self.sessions),
             *self.obey(),
             self.hearing.run(),
+            *self.presence.cases.loops(),
             self.backends.eraser.run(),
             self.chat.eio.registry.run(),
             collect_when_idle(),
@@ -233,6 +236,7 @@ def compose(
         Lease(stores.bus.replicas, lambda: _state(readiness)),
         entries,
         company.hearing,
+        company.presence,
         orders.loops(entries, stores, sessions, subscriptions, connections=connections, tasks=tasks, metrics=counters),
         asks,
         sweeps,

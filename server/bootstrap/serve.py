@@ -83,7 +83,7 @@ async def _serve(
         replica.backends.door.finish(settings.drain_timeout - LAST_S),
         replica.backends.webhooks.dispatchers.stop(settings.drain_timeout - LAST_S),
     )
-    await replica.lease.leave()
+    await asyncio.gather(replica.lease.leave(), replica.presence.cases.lease.hand_over())
     raise _Stopped
 
 
@@ -140,7 +140,11 @@ def _internal(replica: Replica, connections: int, *, with_api: bool) -> web.Appl
     app = web.Application()
     app.add_routes(probes.routes(replica.readiness, replica.counts))
     exposition = Exposition(
-        replica.metrics, replica.traffic, partial(snapshot, replica), VERSION, [replica.backends.webhooks.metrics]
+        replica.metrics,
+        replica.traffic,
+        partial(snapshot, replica),
+        VERSION,
+        [replica.backends.webhooks.metrics, replica.presence.metrics],
     )
     app.add_routes(metrics.routes(exposition.render))
     if with_api:

@@ -81,3 +81,32 @@ class Departure(StrEnum):
 
 LINGER_S: Mapping[Departure, float] = {Departure.LEFT: 0.0, Departure.SILENT: 5.0, Departure.LOST: 10.0}
 """How long a user stays in a roster after its last session there has ended so, unless it comes back."""
+
+
+@value
+class MemberJoined:
+    """A user has entered a channel's roster, which is then at `head`."""
+
+    channel: ChannelName
+    user: UserId
+    name: str | None
+    head: RosterHead
+
+
+@value
+class MemberLeft:
+    """A user has left a channel's roster, which is then at `head`."""
+
+    channel: ChannelName
+    user: UserId
+    name: str | None
+    head: RosterHead
+
+
+@value
+class MembersCounted:
+    """How many users are in a channel. `names`: whether those that enter and leave are told from here on."""
+
+    channel: ChannelName
+    head: RosterHead
+    names: bool

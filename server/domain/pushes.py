@@ -7,6 +7,7 @@ from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.identity import SessionId, UserId
 from server.domain.messages import Position
+from server.domain.presence import MemberJoined, MemberLeft, MembersCounted
 from server.domain.recovery import NotResumable
 from server.domain.rings import EncodedEvent
 from server.domain.signals import EventEmitted, ReadUpdated, TypingChanged
@@ -69,6 +70,6 @@ class Emitted:
     arguments: Sequence[object]
 
 
-ChannelPush = Emitted | TypingChanged | ReadUpdated | EventEmitted
+ChannelPush = Emitted | TypingChanged | ReadUpdated | EventEmitted | MemberJoined | MemberLeft | MembersCounted
 """What is said to everybody in a channel beside the events of its log: ephemeral, so a slow reader goes without.
 Closed: match it exhaustively."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from server.domain import limits
 from server.domain.errors import MaruError
 from server.domain.limits import MAX_PAYLOAD
+from server.domain.presence import MemberJoined, MemberLeft, MembersCounted
 from server.domain.pushes import (
     ChannelPush,
     ChannelRemoved,
@@ -17,6 +18,7 @@ from server.domain.pushes import (
 )
 from server.domain.recovery import REPLAY_LIMIT
 from server.domain.signals import EventEmitted, ReadUpdated, TypingChanged
+from server.wire import presence
 from server.wire.messages import author, replayed
 from server.wire.words import Json, ServerEvent, timestamp
 
@@ -52,6 +54,9 @@ def told(value: ChannelPush) -> tuple[str, Sequence[object]]:
             return ServerEvent.TYPING_CHANGED.value, [body]
         case ReadUpdated():
             return ServerEvent.READ_UPDATED.value, [push(value, {})[1]]
+        case MemberJoined() | MemberLeft() | MembersCounted():
+            event, body = presence.changed(value)
+            return event, [body]
         case EventEmitted(channel, name, by, data):
             return ServerEvent.EVENT_PUBLISHED.value, [
                 {"channel": channel, "name": name, "author": author(by), "data": data}

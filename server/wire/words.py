@@ -28,6 +28,7 @@ class Command(StrEnum):
     UNREACT = "reaction:remove"
     PUBLISH = "event:publish"
     EVENTS = "events:read"
+    PRESENCE = "presence:read"
     REFRESH = "auth:refresh"
 
 
@@ -64,6 +65,9 @@ class ServerEvent(StrEnum):
     READ_UPDATED = "read:updated"
     REACTION_CHANGED = "reaction:changed"
     EVENT_PUBLISHED = "event:published"
+    PRESENCE_JOINED = "presence:joined"
+    PRESENCE_LEFT = "presence:left"
+    PRESENCE_COUNT = "presence:count"
     CHANNEL_RESUMED = "channel:resumed"
     CHANNEL_REMOVED = "channel:removed"
     SESSION_READY = "session:ready"

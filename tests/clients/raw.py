@@ -83,6 +83,10 @@ class Refused(AssertionError):
         self.status = status
 
 
+PRESENCE = b'42/chat,["presence:'
+"""How the frame of an event of presence begins."""
+
+
 class RawSocket:
     """One TCP connection. `open` makes a WebSocket of it, `join_chat` a session; both are optional.
 
@@ -99,6 +103,7 @@ class RawSocket:
         self.opening: dict[str, Any] = {}
         self.pings = 0
         self.unread: list[str] = []
+        self.sees_presence = False  # whether events of presence are read as others are; else they are dropped
 
     # Opening
 
@@ -218,6 +223,11 @@ class RawSocket:
 
     # Reading
 
+    def _heard(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Return the frames that end in the data; of presence, only if the client cares."""
+        frames = self._frames.feed(data)
+        return [frame for frame in frames if self.sees_presence or not frame[1].startswith(PRESENCE)]
+
     async def frame(self, timeout: float = WAIT_S) -> Frame:
         """Return the next frame, whatever it is. Raises `Gone` at the end of the stream."""
         try:
@@ -226,7 +236,7 @@ class RawSocket:
                     data = await self._reader.read(READ_BYTES)
                     if not data:
                         raise Gone
-                    self._arrived += self._frames.feed(data)
+                    self._arrived += self._heard(data)
         except ConnectionError as error:
             raise Gone from error
         return Frame(*self._arrived.popleft())
@@ -313,7 +323,7 @@ class RawSocket:
                     if not data:
                         self._writer.close()
                         return
-                    self._arrived += self._frames.feed(data)
+                    self._arrived += self._heard(data)
                 frame = Frame(*self._arrived.popleft())
                 assert frame.opcode != Opcode.CLOSE, f"a close frame: {frame.code} {frame.reason}"
                 if frame.payload == b"2":

@@ -22,6 +22,7 @@ from server.domain import channels, errors, identity, limits, marks, reactions
 from server.domain.events import LogEvent, MessageDeleted, MessageEdited
 from server.domain.hooks import Hook, HookFailure
 from server.domain.messages import MAX_MENTIONS, Position
+from server.domain.presence import MemberJoined, MemberLeft, MembersCounted, RosterHead
 from server.domain.pushes import (
     ChannelPush,
     ChannelRemoved,
@@ -63,6 +64,7 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.UNREACT: payloads.React,
     Command.PUBLISH: payloads.Publish,
     Command.EVENTS: payloads.ReadEvents,
+    Command.PRESENCE: commands.ReadPresence,
     Command.REFRESH: commands.Refresh,
 }
 DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
@@ -87,7 +89,6 @@ def test_the_commands_are_those_of_the_code() -> None:
     assert re.findall(r"^\| \[`(\w+:\w+)`\]", section("Commands"), re.MULTILINE) == [*Command] == [*MODELS]
     reserved = set(re.findall(r"`(\w+:\w+)`", section("Not yet in this version")))
     assert reserved.isdisjoint([*Command, *ServerEvent])
-    assert reserved >= {"presence:read"}
 
 
 def test_the_events_are_those_of_the_code() -> None:
@@ -109,7 +110,7 @@ def bounds(schema: dict[str, Any]) -> Iterator[float]:
     ("model", "table"),
     [
         (commands.ConnectPayload, section("Connect")),
-        (commands.SincePosition, section("Connect").partition("A position has these fields")[2]),
+        (commands.ResumedPosition, section("Connect").partition("A position in `resume` has these fields")[2]),
         *((model, section(name)) for name, model in MODELS.items()),
     ],
     ids=["CONNECT", "position", *MODELS],
@@ -313,6 +314,7 @@ def told(value: ChannelPush) -> tuple[str, Any]:
 
 EMITTED = EventEmitted(event(1).channel, "cursor", event(1).message.author, {"x": 0.5, "y": 0.5})
 REACTIONS = tuple(Reacted(emoji, 1, (identity.UserId("alice"),)) for emoji in ("👍", "🎉"))
+HEAD = RosterHead("one", 1, 1)
 READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
 
 
@@ -326,6 +328,9 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         (ServerEvent.READ_UPDATED, [told(ReadUpdated(event(1).channel, identity.UserId("bob"), 3))]),
         (ServerEvent.REACTION_CHANGED, [log_event(replace(reacted(2), reactions=REACTIONS))]),
         (ServerEvent.EVENT_PUBLISHED, [log_event(replace(published(2), data={"order": 2})), told(EMITTED)]),
+        (ServerEvent.PRESENCE_JOINED, [told(MemberJoined(event(1).channel, identity.UserId("bob"), "Bob", HEAD))]),
+        (ServerEvent.PRESENCE_LEFT, [told(MemberLeft(event(1).channel, identity.UserId("bob"), "Bob", HEAD))]),
+        (ServerEvent.PRESENCE_COUNT, [told(MembersCounted(event(1).channel, HEAD, names=False))]),
         (
             ServerEvent.CHANNEL_RESUMED,
             [pushes.push(resumed(None), {}), pushes.push(resumed(NotResumable.EPOCH_CHANGED), {})],

@@ -1,6 +1,6 @@
 """Joining and resuming channels: the missed events, then live events, with nothing lost or repeated between them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from server.application.channels.asked_resuming import AskedResuming
 from server.application.channels.catching_up import CatchingUp
@@ -146,8 +146,15 @@ class Subscriptions:
         self._attending.ended(session, self._membership.end(session), departure)
         self._new_channels.end(session)
 
-    async def resume(self, session: SessionId, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
-        """Enter each channel from its position. See `Resuming.resume`."""
+    async def resume(
+        self,
+        session: SessionId,
+        identity: Identity,
+        positions: Mapping[ChannelName, Position],
+        quiet: Collection[ChannelName] = (),
+    ) -> None:
+        """Enter each channel from its position (see `Resuming.resume`); without presence events of the `quiet`."""
+        self._attending.hush(session, quiet)
         await self._resuming.resume(session, identity, positions)
 
     def ask_again(self, user: UserId, channel: ChannelName) -> None:

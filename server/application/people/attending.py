@@ -11,6 +11,10 @@ from server.domain.presence import Departure
 class Attending(Protocol):
     """Is told in the step in which the membership has changed. Nothing here awaits, and nothing raises."""
 
+    def hush(self, session: SessionId, channels: Collection[ChannelName]) -> None:
+        """A new session resumes channels of which it is given no presence events. Few care."""
+        return
+
     def entered(self, session: SessionId, identity: Identity, channel: ChannelName, told: bool | None) -> None:
         """A session is in the channel, perhaps for a while already. `told`: whether it is given presence events; None:
         as it was said at its CONNECT."""
@@ -39,6 +43,11 @@ class Attendants(Attending):
     def add(self, attendant: Attending) -> None:
         """Tell another one, too."""
         self._attendants.append(attendant)
+
+    def hush(self, session: SessionId, channels: Collection[ChannelName]) -> None:
+        """Tell all."""
+        for attendant in self._attendants:
+            attendant.hush(session, channels)
 
     def entered(self, session: SessionId, identity: Identity, channel: ChannelName, told: bool | None) -> None:
         """Tell all."""

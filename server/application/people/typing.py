@@ -1,4 +1,4 @@
-"""Typing: who writes a message in a channel at the moment (PROTOCOL.md, "Typing"). Nothing of it is stored."""
+"""Typing: the users that write in a channel at the moment (PROTOCOL.md, "Typing"). Nothing of it is stored."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ SWEEP_CHANNELS = 1_000
 
 @dataclass(slots=True)
 class _Typist:
-    """A user who types in a channel, or has just stopped."""
+    """A user that types in a channel, or has just stopped."""
 
     told_at: float  # when others were last told that the user begins
     typing: bool = True  # whether the others have not been told of an end

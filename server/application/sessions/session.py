@@ -18,6 +18,7 @@ class Session:
     allowance: Allowance | None = None  # its rates; None: any
     refusals: ErrorBudget | None = None  # None until the first
     ended: bool = False
+    moves: bool = False  # whether the client was told to come back elsewhere
     warned_of: int | None = None  # the `exp` that the client has been warned of
     asked: RefreshAsked | None = None  # the refresh that the client owes
 

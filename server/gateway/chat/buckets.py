@@ -21,6 +21,7 @@ BUCKETS: Mapping[str, Bucket | None] = {
     Command.PUBLISH: None,  # until the payload is known
     Command.EVENTS: Bucket.READ,
     Command.REFRESH: Bucket.REFRESH,
+    Command.PRESENCE: Bucket.READ,
 }
 
 LOGGED, EMITTED = f"{Command.PUBLISH}, logged", f"{Command.PUBLISH}, not logged"

@@ -46,6 +46,7 @@ class SocketConnections(Connections):
         found = self._registry.connections.get(connection)
         if found is None or found.session is None or found.session.ended:
             return False
+        found.session.moves = True
         self._transport.push(found.session.id, notice)
         return True
 

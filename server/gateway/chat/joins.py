@@ -30,7 +30,9 @@ class Joins:
             return False
         if command.since is not None or command.history or session.ended:
             return False
-        joined = self._subscriptions.join_at_once(session.id, session.identity, ChannelName(command.channel))
+        joined = self._subscriptions.join_at_once(
+            session.id, session.identity, ChannelName(command.channel), told=command.presence is not False
+        )
         if joined is None:
             return False
         position = joined.position

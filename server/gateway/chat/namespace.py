@@ -25,6 +25,7 @@ from server.domain.errors import (
     UnknownCommand,
 )
 from server.domain.identity import SessionId
+from server.domain.presence import Departure
 from server.gateway.chat.handler import Handler, Handlers
 from server.gateway.chat.joins import Joins
 from server.gateway.chat.refusals import Refusals
@@ -91,7 +92,8 @@ class ChatNamespace(Namespace):
         """Bring a new session back into its channels, and tell it that it is complete."""
         if resume := admitted.payload.resume:
             positions = {ChannelName(channel): since.position for channel, since in resume.items()}
-            await self._subscriptions.resume(session.id, admitted.identity, positions)
+            quiet = tuple(ChannelName(channel) for channel, since in resume.items() if since.presence is False)
+            await self._subscriptions.resume(session.id, admitted.identity, positions, quiet)
         self.ready(session)
 
     def ready(self, session: Session) -> None:
@@ -102,10 +104,10 @@ class ChatNamespace(Namespace):
         """Wait for nothing any more on behalf of a session whose connection is gone."""
         self._subscriptions.gone(session.id)
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: Session, departure: Departure) -> None:
         """End the session's memberships, and the session."""
         self._sessions.close(session)
-        self._subscriptions.end(session.id)
+        self._subscriptions.end(session.id, departure)
 
     # Commands
 

@@ -16,6 +16,7 @@ from server.application.sessions.session import Session
 from server.domain.errors import MaruError, RateLimited, UnknownNamespace
 from server.domain.identity import SessionId
 from server.domain.outcomes import CloseReason
+from server.domain.presence import Departure
 from server.gateway.socketio import packet_frames, packets
 from server.gateway.socketio.engine import Engine
 from server.gateway.socketio.gate import RateGate
@@ -88,7 +89,8 @@ class Connecting:
         if session is None:
             return
         connection.former, connection.verdict = session, verdict.LEFT
-        self.end(session)
+        # A client that moves has a new session already, whose entering may be on its way.
+        self.end(session, Departure.LOST if session.moves else Departure.LEFT)
         if self._engine.closing:
             connection.close(CloseCode.NORMAL, CloseReason.CLIENT_LEFT, "client left")
         else:
@@ -108,10 +110,10 @@ class Connecting:
             if connection.late_events > MAX_LATE_EVENTS:
                 raise HostilePacket("event before CONNECT")
 
-    def end(self, session: Session) -> None:
+    def end(self, session: Session, departure: Departure) -> None:
         """End a session, without a task, since thousands may end at once."""
         try:
-            self._namespace.ended(session)
+            self._namespace.ended(session, departure)
         finally:
             self._rooms.forget(session.id)
 

@@ -9,6 +9,7 @@ from server.application.limits.limiter import Shortage
 from server.application.sessions.session import Session
 from server.domain.drafts import Sender
 from server.domain.identity import Identity, SessionId
+from server.domain.presence import Departure
 from server.wire.answers import Answer, Failed
 
 Reply = Callable[[Answer], None]
@@ -59,7 +60,7 @@ class Namespace(Protocol):
         """Tell that the session's connection is gone. `ended` follows when its last packet has been handled."""
         ...
 
-    def ended(self, session: Session) -> None:
+    def ended(self, session: Session, departure: Departure) -> None:
         """End a session whose client is gone."""
         ...
 

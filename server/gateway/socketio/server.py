@@ -12,6 +12,8 @@ import socketio
 
 from server.application.sessions.session import Session
 from server.domain.errors import MaruError, Unavailable
+from server.domain.outcomes import CloseReason
+from server.domain.presence import Departure
 from server.gateway.socketio import packet_frames, packets
 from server.gateway.socketio.connecting import Connecting
 from server.gateway.socketio.engine import Engine
@@ -104,7 +106,8 @@ class ChatServer(socketio.AsyncServer):
     def _end_session(self, connection: Connection) -> None:
         """End the session of a connection that is gone."""
         if connection.session is not None:
-            self._connecting.end(connection.session)
+            silent = connection.cause is CloseReason.PING_TIMEOUT
+            self._connecting.end(connection.session, Departure.SILENT if silent else Departure.LOST)
 
 
 def _reply(connection: Connection, id: int | None, answer: Answer) -> None:

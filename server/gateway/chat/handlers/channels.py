@@ -23,7 +23,8 @@ def handlers(subscriptions: Subscriptions) -> Handlers:
             replayed = messages.replayed(joined.position, recovered, joined.reason, joined.events)
             reply(Done({"channel": channel, **replayed}, joined.position.offset))
 
-        await subscriptions.join(session.id, session.identity, channel, answer, since, command.history or 0)
+        history, told = command.history or 0, command.presence is not False
+        await subscriptions.join(session.id, session.identity, channel, answer, since, history, told=told)
 
     async def leave(session: Session, command: Leave, reply: Reply) -> None:
         subscriptions.leave(session.id, ChannelName(command.channel))

@@ -14,6 +14,7 @@ from server.application.sessions.session import Session
 from server.application.sessions.sessions import Sessions
 from server.domain.errors import BadRequest, Internal, TokenExpired, Unauthenticated
 from server.domain.identity import SessionId
+from server.domain.presence import Departure
 from server.domain.pushes import SessionReady
 from server.gateway.chat.handler import Handler, Reply
 from server.gateway.chat.handlers import channels, messages
@@ -193,7 +194,7 @@ async def test_an_answer_that_cannot_be_written_is_internal(scene: Scene) -> Non
 async def test_a_session_that_has_ended_does_nothing(scene: Scene) -> None:
     """Its commands that still wait are `unauthenticated`; its memberships are gone."""
     await scene.run("channel:join", {"channel": ROOM})
-    scene.namespace.ended(scene.alice)
+    scene.namespace.ended(scene.alice, Departure.LEFT)
     assert scene.replica.transport.channels(ALICE) == []
     answer = await scene.run("message:send", TEXT)
     assert isinstance(answer, Failed)

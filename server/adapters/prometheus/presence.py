@@ -1,0 +1,50 @@
+"""Counting of presence."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server.ports.presence_metrics import PresenceMetrics
+
+KINDS = ("joined", "left", "count")
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceNow:
+    """The state of presence at the moment of a scrape."""
+
+    waiting: int
+    """Users that wait to be entered or taken out."""
+    rosters: int
+    """Rosters whose members are in memory."""
+    dropped: int = 0
+    """Changes that had no room to wait."""
+
+
+class PresenceCounters(PresenceMetrics, Collector):
+    """All counts of presence, since the start of the process. `now` is set before the first scrape."""
+
+    def __init__(self) -> None:
+        self.now: Callable[[], PresenceNow] = lambda: PresenceNow(0, 0)
+        self.told = dict.fromkeys(KINDS, 0)
+        self.holes = 0
+
+    def presence_told(self, kind: str) -> None:
+        self.told[kind] += 1
+
+    def presence_hole(self) -> None:
+        self.holes += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        now = self.now()
+        events = CounterMetricFamily("maru_presence_events", "Changes told to members.", labels=("event",))
+        for kind, count in self.told.items():
+            events.add_metric((kind,), count)
+        yield events
+        yield CounterMetricFamily("maru_presence_holes", "Rosters read again after a hole.", self.holes)
+        yield GaugeMetricFamily("maru_presence_entries_waiting", "Users to be entered or taken out.", now.waiting)
+        yield GaugeMetricFamily("maru_presence_rosters", "Rosters in memory.", now.rosters)
+        yield CounterMetricFamily("maru_presence_changes_dropped", "Changes without room.", now.dropped)
