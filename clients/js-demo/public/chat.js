@@ -3,6 +3,7 @@
 import { io } from "/vendor/socket.io.esm.min.js";
 
 import { createMaru } from "../../js/src/index.js";
+import { localStore } from "../../js/src/storage.js";
 import { listenForAdding, renderChannels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { confirmDelete } from "./delete_dialog.js";
@@ -39,7 +40,7 @@ export class Chat {
   /** @param {string} me */
   constructor(me) {
     this.#me = me;
-    this.#maru = createMaru({ io, getToken: () => fetchToken(me) });
+    this.#maru = createMaru({ io, getToken: () => fetchToken(me), storage: localStore(`demo:${me}`) });
     this.#people = new People(me);
     this.#here = new Here(me, this.#people);
     const shown = { changed: () => this.#refresh(), told: toast };

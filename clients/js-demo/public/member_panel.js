@@ -19,7 +19,8 @@ export function renderMembers({ members, count }, me) {
   const alike = namesakes(rows.map(({ user, name }) => ({ author: { id: user, name } })));
   byId("members-count").textContent = shown > 0 ? String(shown) : "";
   byId("header-count").textContent = shown > 0 ? brief(shown) : "";
-  byId("open-members").ariaLabel = shown === 1 ? "Members: 1 is here" : `Members: ${shown} are here`;
+  const here = shown === 1 ? ": 1 is here" : `: ${shown} are here`;
+  byId("open-members").ariaLabel = `Members${shown > 0 ? here : ""}`;
   const list = byId("member-list");
   const items = rows.map((row) => item(row, alike.has(row.user)));
   const hidden = shown - rows.length;

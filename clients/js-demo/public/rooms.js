@@ -42,6 +42,11 @@ export class Rooms {
     maru.on("ready", () => this.#ready());
   }
 
+  /** @param {string} name @returns {Room|undefined} */
+  get(name) {
+    return this.#rooms.get(name);
+  }
+
   get all() {
     return [...this.#rooms.values()];
   }

@@ -9,6 +9,7 @@ export class Writing {
   #maru;
   #rooms;
   #hooks;
+  /** @type {Set<string>} keys of sends that were made before a reload, and have no answer yet */ #restored = new Set();
 
   /**
    * @param {import("../../js/src/index.js").Maru} maru @param {import("./rooms.js").Rooms} rooms
@@ -18,6 +19,26 @@ export class Writing {
     this.#maru = maru;
     this.#rooms = rooms;
     this.#hooks = hooks;
+    maru.on("restored", ({ sends }) => this.#restore(sends));
+    maru.on("settled", (outcome) => this.#settled(outcome));
+  }
+
+  /** A reload has lost no message that waited. @param {import("../../js/src/types.js").Unsent[]} sends */
+  #restore(sends) {
+    for (const { channel, key, text, mentions } of sends) {
+      this.#restored.add(key);
+      this.#rooms.get(channel)?.timeline.pend(key, text, Date.now(), mentions);
+    }
+    this.#hooks.changed();
+  }
+
+  /** @param {import("../../js/src/types.js").ChannelEvents["settled"]} outcome */
+  #settled({ channel, key, error, sent }) {
+    if (!this.#restored.delete(key)) return; // `send` tells it
+    const timeline = this.#rooms.get(channel)?.timeline;
+    if (sent) timeline?.confirm(key, sent);
+    else timeline?.fail(key, reasonOf(error));
+    this.#hooks.changed();
   }
 
   /** @param {string} text @param {string[]} mentions @param {string} [key] of an earlier try */
