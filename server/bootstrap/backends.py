@@ -15,6 +15,7 @@ from server.api.backends import (
     members,
     messages,
     openapi,
+    presence,
     reactions,
     revocations,
     webhooks,
@@ -76,6 +77,7 @@ def compose(
         *revocations.operations(orders.revoking(settings, stores)),
         *members.operations(orders.removing(stores)),
         *erasures.operations(eraser, lambda: readiness.stopping),
+        *presence.operations(stores.bus.presence, stores.bus.online),
         *webhooks.operations(told.dead_letters),
     ]
     table += openapi.operations(table)

@@ -1,7 +1,9 @@
 """Presence as JSON."""
 
+from collections.abc import Mapping, Sequence
+
 from server.domain.channels import ChannelName
-from server.domain.presence import MemberJoined, MemberLeft, MembersCounted, Present, Roster, RosterHead
+from server.domain.presence import MemberJoined, MemberLeft, MembersCounted, Present, Roster, RosterHead, UserStatus
 from server.wire.words import Json, ServerEvent, timestamp
 
 
@@ -32,6 +34,27 @@ def roster(value: Roster) -> Json:
 def member(value: Present) -> Json:
     """Return a member of a roster."""
     return {"user": value.user, "name": value.name, "since": timestamp(value.since)}
+
+
+def heads(value: Mapping[ChannelName, RosterHead], channels: Sequence[ChannelName]) -> Json:
+    """Return how many users are in each of some channels, in their order."""
+    places = ((name, value[name]) for name in channels)
+    return {
+        "channels": [
+            {"channel": name, "count": head.count, "epoch": head.epoch, "version": head.version}
+            for name, head in places
+        ]
+    }
+
+
+def statuses(value: Sequence[UserStatus]) -> Json:
+    """Return whether users are online."""
+    return {"users": [_status(each) for each in value]}
+
+
+def _status(value: UserStatus) -> Json:
+    seen = None if value.last_seen is None else timestamp(value.last_seen)
+    return {"user": value.user, "online": value.online, "sessions": value.sessions, "last_seen": seen}
 
 
 def _of_user(channel: ChannelName, user: str, name: str | None, head: RosterHead) -> Json:

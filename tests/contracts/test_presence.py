@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from server.adapters.redis import keys
+from server.adapters.redis import presence_keys
 from server.adapters.rosters import ROSTER_BEGINNING
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
@@ -110,7 +110,7 @@ async def test_2_a_roster_that_became_empty_counts_on_or_has_another_epoch(
 
 async def test_2_an_empty_roster_is_forgotten_in_redis(in_redis: InRedis, channel: ChannelName) -> None:
     """After an hour nothing of it is left."""
-    presence, (who, by, roster) = (await in_redis.open()).presence, keys.roster(channel, in_redis.prefix)
+    presence, (who, by, roster) = (await in_redis.open()).presence, presence_keys.roster(channel, in_redis.prefix)
     await presence.enter(channel, {ANNA: None})
     assert await in_redis.command("PTTL", roster) == -1
     await presence.leave(channel, [ANNA])
@@ -249,7 +249,9 @@ async def test_4_a_replica_that_is_silent_loses_its_entries(in_redis: InRedis, c
     changes = await alive.changes(3)
     assert [(len(each.left), len(each.joined)) for each in changes] == [(0, 2), (0, 1), (1, 0)]
     assert [(each.user, each.name) for each in changes[2].left] == [(ANNA, "Anna")]
-    assert await in_redis.command("ZRANGE", keys.holders(in_redis.prefix), 0, -1) == [alive.holding.name.encode()]
+    assert await in_redis.command("ZRANGE", presence_keys.holders(in_redis.prefix), 0, -1) == [
+        alive.holding.name.encode()
+    ]
     assert await in_redis.keys(dead.holding.name) == {"dead"}
 
 
@@ -353,7 +355,7 @@ async def test_6_a_dead_holder_enters_nobody(in_redis: InRedis, channel: Channel
     stalled, other = await in_redis.open(), await in_redis.open()
     await stalled.presence.enter(channel, {ANNA: None})
     name = stalled.holding.name
-    await in_redis.command("ZADD", keys.holders(in_redis.prefix), 1, name)
+    await in_redis.command("ZADD", presence_keys.holders(in_redis.prefix), 1, name)
     await other.look()
     for call in (stalled.presence.enter(channel, {ANNA: None}), stalled.presence.leave(channel, [ANNA])):
         with pytest.raises(Unavailable):
@@ -465,7 +467,7 @@ async def test_4_a_full_redis_still_reaps(tmp_path: Path, channel: ChannelName) 
         dead, alive = await deployment.open(), await deployment.open()
         await dead.presence.enter(channel, {ANNA: None, BERT: None})
         await alive.presence.enter(channel, {BERT: None, CARL: None})
-        await server.command("ZADD", keys.holders(deployment.prefix), "XX", 1, dead.holding.name)
+        await server.command("ZADD", presence_keys.holders(deployment.prefix), "XX", 1, dead.holding.name)
         await server.command("CONFIG", "SET", "maxmemory", 1)
         with pytest.raises(Unavailable):
             await alive.presence.enter(channel, {UserId("dora"): None})

@@ -12,6 +12,7 @@ from server.api.backends import (
     members,
     messages,
     openapi,
+    presence,
     reactions,
     revocations,
     webhooks,
@@ -31,6 +32,7 @@ OPERATIONS: Table = [
     *revocations.operations(NOBODY),
     *members.operations(NOBODY),
     *erasures.operations(NOBODY, NOBODY),
+    *presence.operations(NOBODY, NOBODY),
     *webhooks.operations(NOBODY),
     *openapi.operations([]),
 ]
@@ -49,6 +51,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "publishEvent": {"author": AUTHOR, "name": "order.paid", "data": None},
     "revoke": {"user": "alice"},
     "broadcast": {"author": AUTHOR, "text": "hi", "channels": ["room:1"]},
+    "countPresent": {"channels": ["room:1"]},
+    "readStatus": {"users": ["alice"]},
     "replayDeadLetters": {"ids": ["1"]},
 }
 """A body for each operation that has one."""

@@ -40,7 +40,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
     rate = DEFAULTS[Bucket.API_KEY]
     prose = section("HTTP API") + section("Writing") + section("Refusals")
     for sentence in (
-        f"at most {table.MAX_BODY_BYTES:,} bytes (a broadcast's {broadcast.MAX_BODY_BYTES:,};",
+        f"at most {table.MAX_BODY_BYTES:,} bytes (those of a broadcast",
+        f"and of a list of names or users {broadcast.MAX_BODY_BYTES:,};",
         f"and come within {reading.BODY_S:g} s",
         f"`channels` beside, 1 to {broadcast.MAX_CHANNELS:,} names",
         f"At most {broadcasting.IN_FLIGHT} messages",

@@ -16,11 +16,14 @@ from maru_backend.values import (
     Erasure,
     Message,
     Page,
+    Present,
     Published,
     Replay,
     Revocation,
+    Roster,
     Sent,
     Tombstone,
+    UserStatus,
 )
 
 __all__ = [
@@ -36,9 +39,12 @@ __all__ = [
     "Message",
     "Page",
     "Patience",
+    "Present",
     "Published",
     "Replay",
     "Revocation",
+    "Roster",
     "Sent",
     "Tombstone",
+    "UserStatus",
 ]

@@ -14,11 +14,14 @@ from maru_backend.values import (
     Json,
     Message,
     Page,
+    Present,
     Published,
     Replay,
     Revocation,
+    Roster,
     Sent,
     Tombstone,
+    UserStatus,
 )
 
 T = TypeVar("T")
@@ -72,6 +75,26 @@ def revocation(body: Json) -> Revocation:
 def revocations(body: Json) -> tuple[Revocation, ...]:
     """Read a list of them."""
     return tuple(revocation(each) for each in body["revocations"])
+
+
+def roster(body: Json) -> Roster:
+    """Read the users in a channel."""
+    members = tuple(
+        Present(each["user"], each["name"], datetime.fromisoformat(each["since"])) for each in body["members"]
+    )
+    return Roster(members, body["count"], body["epoch"], body["version"], body["complete"])
+
+
+def counts(body: Json) -> dict[str, int]:
+    """Read how many users are in channels."""
+    return {each["channel"]: each["count"] for each in body["channels"]}
+
+
+def statuses(body: Json) -> tuple[UserStatus, ...]:
+    """Read whether users are online."""
+    return tuple(
+        UserStatus(each["user"], each["online"], each["sessions"], _time(each["last_seen"])) for each in body["users"]
+    )
 
 
 def dead_letters(body: Json) -> DeadLetters:

@@ -6,6 +6,7 @@ from typing import Any, Self
 from maru_backend.calls import Calls, Request
 from maru_backend.errors import Patience
 from maru_backend.messages import Messages
+from maru_backend.presence import Presence
 from maru_backend.users import Users
 from maru_backend.webhooks import Webhooks
 
@@ -13,7 +14,7 @@ CONNECTIONS = 32
 """Connections to the server at once, kept open between calls; a call beyond that waits for one."""
 
 
-class MaruBackend(Messages, Users, Webhooks):
+class MaruBackend(Messages, Presence, Users, Webhooks):
     """Use as an async context manager, one for the whole program: `async with MaruBackend(url, key) as backend`.
 
     `url` is the address of the HTTP API (the internal port), `key` an API key. Each method is an operation of the

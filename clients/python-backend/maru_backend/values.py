@@ -143,6 +143,37 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """A user in a channel, and from when on."""
+
+    user: str
+    name: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The users in a channel, those that are there longest first. `complete`: all of them are named. `version` grows by
+    one with each that enters or leaves, within an epoch."""
+
+    members: tuple[Present, ...]
+    count: int
+    epoch: str
+    version: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UserStatus:
+    """Whether a user has sessions, on any replica. `last_seen`: when the last one ended, if that is known."""
+
+    user: str
+    online: bool
+    sessions: int
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A request to a webhook that was given up: the events `first` to `last` of a channel's log."""
 

@@ -1,4 +1,4 @@
--- Renew the leases of holders, or set their ends. KEYS: the holders (keys.py). ARGV: '' for Redis' time, or the time, ms;
+-- Renew the leases of holders, or set their ends. KEYS: the holders (presence_keys.py). ARGV: '' for Redis' time, or the time, ms;
 -- how long the leases last, ms; a holder whose lease begins, or ''; the others.
 -- Returns for each of the others 1 if its lease had not ended; else it stays ended.
 local now = tonumber(ARGV[1])

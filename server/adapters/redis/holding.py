@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from server.adapters.redis import keys
+from server.adapters.redis import keys, presence_keys
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.errors import Unavailable
@@ -44,7 +44,7 @@ class Holding:
         self.lost: list[Callable[[], None]] = []
         self.pipeline, self.prefix = pipeline, prefix
         self._id, self._number, self._lease_s = id, 0, lease_s
-        self._key, self._store_ms, self._monotonic = keys.holders(prefix), store_ms, monotonic
+        self._key, self._store_ms, self._monotonic = presence_keys.holders(prefix), store_ms, monotonic
         self._script = Script(pipeline, "holders")
         self._ends: float | None = None  # when the lease may have ended, on the monotonic clock; None: it has not begun
         self._retired: dict[str, float] = {}  # old names, oldest first; until when each is renewed

@@ -5,7 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from server.adapters.redis import keys
+from server.adapters.redis import presence_keys
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.scripts import Script
@@ -33,7 +33,7 @@ class RedisOnline(Online):
         name = await self._holding.held()
         parts = defaultdict[str, list[UserId]](list)
         for user in sessions:
-            parts[keys.user_partition(user)].append(user)
+            parts[presence_keys.user_partition(user)].append(user)
         changed = await asyncio.gather(
             *(self._count_part(name, part, users, sessions) for part, users in parts.items())
         )
@@ -43,7 +43,7 @@ class RedisOnline(Online):
         """Call a script for each partition. Promises 2, 3."""
         parts = defaultdict[str, list[UserId]](list)
         for user in dict.fromkeys(users):
-            parts[keys.user_partition(user)].append(user)
+            parts[presence_keys.user_partition(user)].append(user)
         found = dict[UserId, UserStatus]()
         for part in await asyncio.gather(*(self._read(part, names) for part, names in parts.items())):
             found.update(part)
@@ -61,10 +61,10 @@ class RedisOnline(Online):
         self, name: str, partition: str, users: Sequence[UserId], sessions: Mapping[UserId, int]
     ) -> Sequence[UserStatus]:
         holders = self._holding.names
-        own = [key for holder in holders for key in keys.counted(partition, holder, self._prefix)]
+        own = [key for holder in holders for key in presence_keys.counted(partition, holder, self._prefix)]
         words = [word for user in users for word in (user, sessions[user])]
         at, *changed = await self._count(
-            (*keys.online(partition, self._prefix), *own),
+            (*presence_keys.online(partition, self._prefix), *own),
             self._holding.now(),
             SEEN_S * 1_000,
             len(holders),
@@ -78,7 +78,9 @@ class RedisOnline(Online):
         return [_status(UserId(user.decode()), int(number), int(at)) for user, number in pairs]
 
     async def _read(self, partition: str, users: Sequence[UserId]) -> Mapping[UserId, UserStatus]:
-        found = await self._status(keys.online(partition, self._prefix), self._holding.now(), SEEN_S * 1_000, *users)
+        found = await self._status(
+            presence_keys.online(partition, self._prefix), self._holding.now(), SEEN_S * 1_000, *users
+        )
         return {
             user: _status(user, _sum(entry), None if at is None else int(at))
             for user, entry, at in zip(users, found[::2], found[1::2], strict=True)

@@ -1,6 +1,6 @@
 -- Set how many sessions users have with a replica. It has one holder, and for a while those that it had before.
 --
--- KEYS  1 sessions  2 when users were seen (keys.py, `online`)  then for each holder: its users, whether it is dead
+-- KEYS  1 sessions  2 when users were seen (presence_keys.py, `online`)  then for each holder: its users, whether it is dead
 -- ARGV  1 '' for Redis' time, or the time, ms  2 how long a user is remembered, ms  3 how many holders  then the holders
 --       then for each user: the user, how many sessions
 -- Returns {the time; user, sessions in all ... of those that came online or went offline}, or {'dead'} if the first

@@ -1,6 +1,6 @@
 -- Remove some of the sessions of a dead holder.
 --
--- KEYS  1 sessions  2 when users were seen (keys.py, `online`)  3 the users of the holder (keys.py, `counted`)
+-- KEYS  1 sessions  2 when users were seen (presence_keys.py, `online`)  3 the users of the holder (keys.py, `counted`)
 -- ARGV  1 '' for Redis' time, or the time, ms  2 the holder  3 where to go on, at first '0'  4 how many users to look at
 -- Returns {where to go on, '0' at the end; the time; the users that went offline ...}.
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from server.adapters.redis import keys
+from server.adapters.redis import keys, presence_keys
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.reaper import Reaper
@@ -58,7 +58,7 @@ class RedisPresence(Presence):
         words = [word for user, name in users.items() for word in (user, "" if name is None else f"={name}")]
         async with _deadline():
             name = await self._holding.held()
-            names = *keys.roster(channel, self._prefix), *self._held(channel, name)
+            names = *presence_keys.roster(channel, self._prefix), *self._held(channel, name)
             return self._head(name, await self._enter(names, *self._common(channel), name, *words))
 
     async def leave(self, channel: ChannelName, users: Sequence[UserId]) -> RosterHead:
@@ -69,13 +69,13 @@ class RedisPresence(Presence):
             name = await self._holding.held()
             holders = self._holding.names
             held = [key for holder in holders for key in self._held(channel, holder)]
-            names = *keys.roster(channel, self._prefix), *held
+            names = *presence_keys.roster(channel, self._prefix), *held
             users = tuple(dict.fromkeys(users))
             return self._head(name, await self._leave(names, *self._common(channel), len(holders), *holders, *users))
 
     async def read(self, channel: ChannelName, limit: int) -> Roster:
         """Call a script. Promises 2, 6."""
-        roster, count, found, entries = await self._read(keys.roster(channel, self._prefix), limit)
+        roster, count, found, entries = await self._read(presence_keys.roster(channel, self._prefix), limit)
         pairs = zip(found[::2], found[1::2], entries, strict=True)
         members = tuple(_present(user, since, entry) for user, since, entry in pairs)
         return Roster(_read_head(roster, count), members, complete=len(members) == int(count))
@@ -108,7 +108,7 @@ class RedisPresence(Presence):
         await self._reaper.run()
 
     async def _heads_of(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, RosterHead]:
-        rosters = [keys.roster(channel, self._prefix) for channel in channels]
+        rosters = [presence_keys.roster(channel, self._prefix) for channel in channels]
         found = await self._heads(tuple(key for who, _, roster in rosters for key in (who, roster)))
         return {
             channel: _read_head(roster, count)
@@ -116,10 +116,10 @@ class RedisPresence(Presence):
         }
 
     def _held(self, channel: ChannelName, holder: str) -> tuple[str, str]:
-        return keys.held(keys.partition(channel), holder, self._prefix)
+        return presence_keys.held(keys.partition(channel), holder, self._prefix)
 
     def _common(self, channel: ChannelName) -> tuple[str, str, str, str]:
-        return channel, self._bus.topic(channel), keys.new_epoch(), self._holding.now()
+        return channel, self._bus.topic(channel), presence_keys.new_epoch(), self._holding.now()
 
     def _head(self, name: str, answer: Sequence[Any]) -> RosterHead:
         if answer[0] == b"dead":

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from server.adapters.redis import keys
+from server.adapters.redis import keys, presence_keys
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.scripts import Script
 from server.adapters.redis.seal import Seal
@@ -67,20 +67,20 @@ class Reaper:
 
     async def look(self) -> None:
         """Look for dead holders, and remove what they have left. Raises `Unavailable`: then the next look goes on."""
-        for raw in await self._dead((keys.holders(self._prefix),), self._holding.now(), DEAD_LIMIT):
+        for raw in await self._dead((presence_keys.holders(self._prefix),), self._holding.now(), DEAD_LIMIT):
             holder = raw.decode()
             if await self._leads(holder, LEAD_MS):
                 await self._reap(holder)
-                await self._pipeline.ask("ZREM", keys.holders(self._prefix), holder)
+                await self._pipeline.ask("ZREM", presence_keys.holders(self._prefix), holder)
                 await self._leads(holder, 0)
 
     async def _leads(self, holder: str, for_ms: int) -> bool:
-        return bool(await self._lead((keys.reaper(holder, self._prefix),), self._holding.name, for_ms))
+        return bool(await self._lead((presence_keys.reaper(holder, self._prefix),), self._holding.name, for_ms))
 
     async def _reap(self, holder: str) -> None:
         channels, left, offline = self.channels, self.left, self.offline
         await asyncio.gather(
-            *(self._note((keys.held(each, holder, self._prefix)[1],), NOTE_MS) for each in keys.PARTITIONS)
+            *(self._note((presence_keys.held(each, holder, self._prefix)[1],), NOTE_MS) for each in keys.PARTITIONS)
         )
         for start in range(0, len(keys.PARTITIONS), PARTITIONS_AT_ONCE):
             parts = keys.PARTITIONS[start : start + PARTITIONS_AT_ONCE]
@@ -90,7 +90,7 @@ class Reaper:
         _log.info("presence.reaped", holder=holder, **done)
 
     async def _leave_partition(self, holder: str, partition: str) -> None:
-        held = keys.held(partition, holder, self._prefix)[0]
+        held = presence_keys.held(partition, holder, self._prefix)[0]
         cursor: Any = b"0"
         while True:
             cursor, found = await self._pipeline.ask("HSCAN", held, cursor, "COUNT", PAGE)
@@ -106,16 +106,19 @@ class Reaper:
             await asyncio.gather(*(self._leave_channel(holder, held, each) for each in channels[start : start + step]))
 
     async def _leave_channel(self, holder: str, held: str, channel: ChannelName) -> None:
-        names, topic, cursor = (*keys.roster(channel, self._prefix), held), self._topic(channel), b"0"
+        names, topic, cursor = (*presence_keys.roster(channel, self._prefix), held), self._topic(channel), b"0"
         while True:
-            epoch = keys.new_epoch()
+            epoch = presence_keys.new_epoch()
             cursor, left = await self._roster(names, channel, topic, epoch, self._holding.now(), holder, cursor, STEP)
             self.left += left
             if cursor == b"0":
                 return
 
     async def _end_sessions(self, holder: str, partition: str) -> None:
-        names = *keys.online(partition, self._prefix), keys.counted(partition, holder, self._prefix)[0]
+        names = (
+            *presence_keys.online(partition, self._prefix),
+            presence_keys.counted(partition, holder, self._prefix)[0],
+        )
         cursor: Any = b"0"
         while True:
             cursor, at, *users = await self._online(names, self._holding.now(), holder, cursor, PAGE)

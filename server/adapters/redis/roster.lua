@@ -1,6 +1,6 @@
 -- The beginning of the scripts that change a channel's roster: its state, how it is saved, and how a change is told.
 --
--- KEYS  1 the users by time  2 their holders  3 epoch and version  (keys.py, `roster`)
+-- KEYS  1 the users by time  2 their holders  3 epoch and version  (presence_keys.py, `roster`)
 -- ARGV  1 the channel  2 the topic of its changes, or ''  3 an epoch, never given before, in case one is needed
 --       4 '' for Redis' time, or the time, ms
 --

@@ -1,6 +1,6 @@
 -- Enter users, behind roster.lua.
 --
--- KEYS  4 the channels of the holder  5 whether it is dead  (keys.py, `held`)
+-- KEYS  4 the channels of the holder  5 whether it is dead  (presence_keys.py, `held`)
 -- ARGV  5 the holder  then for each user: the user, the name
 -- Returns {epoch, version, count}, or {'dead'}.
 

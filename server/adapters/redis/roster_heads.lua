@@ -1,4 +1,4 @@
--- Read the heads of rosters. KEYS: for each, the users by time, epoch and version (keys.py, `roster`).
+-- Read the heads of rosters. KEYS: for each, the users by time, epoch and version (presence_keys.py, `roster`).
 -- Returns for each: epoch and version, or false; count.
 local found = {}
 for index = 1, #KEYS, 2 do

@@ -1,6 +1,6 @@
 -- Enter users no longer, behind roster.lua. A replica has one holder, and for a while those that it had before.
 --
--- KEYS  for each holder: the channels of it, whether it is dead  (keys.py, `held`)
+-- KEYS  for each holder: the channels of it, whether it is dead  (presence_keys.py, `held`)
 -- ARGV  5 how many holders  then the holders  then the users
 -- Returns {epoch, version, count}, or {'dead'} if the first holder is. The entries of dead holders are the reaper's.
 

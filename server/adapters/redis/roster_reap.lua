@@ -1,6 +1,6 @@
 -- Remove some of the entries of a dead holder from a channel, behind roster.lua.
 --
--- KEYS  4 the channels of the holder  (keys.py, `held`)
+-- KEYS  4 the channels of the holder  (presence_keys.py, `held`)
 -- ARGV  5 the holder  6 where to go on, at first '0'  7 how many entries to look at
 -- Returns {where to go on, '0' at the end; how many users have left}.
 

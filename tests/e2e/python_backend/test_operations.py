@@ -62,6 +62,24 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert (reply.epoch, reply.offset) == (first.epoch, first.offset + 1)
 
 
+@of("readPresence")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    roster = await backend.read_presence(name)
+    assert (roster.members, roster.count, roster.complete) == ((), 0, True)
+
+
+@of("countPresent")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    assert await backend.count_present([name, f"{name}:b"]) == {name: 0, f"{name}:b": 0}
+
+
+@of("readStatus")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    anna, nobody = await backend.read_status(["presence-anna", "presence-nobody"])
+    assert (anna.user, anna.online, anna.sessions, anna.last_seen) == ("presence-anna", False, 0, None)
+    assert nobody.user == "presence-nobody"
+
+
 @of("readMessages")
 async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     texts = [f"text {number}" for number in range(5)]
