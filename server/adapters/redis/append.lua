@@ -18,8 +18,7 @@
 local KEPT, TOPIC, INTERVAL, ROOM, DRAFTS = tonumber(ARGV[13]), ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16]), 17
 -- The keys of the seal (seal.py): in the text of the script, which Redis gives to nobody, and in no call of it.
 local INNER, OUTER = '@inner@', '@outer@'
-local CREATION, REVISION, REACTION, RECORD_KIND = string.byte('cerp', 1, 4)
-local WORDS = {c = 7, e = 7, d = 4, r = 6, p = 6}
+local CREATION, REVISION, DELETION, REACTION, RECORD = string.byte('cedrp', 1, 5)
 
 local answers, numbers = {}, {}   -- by number of the draft; the number by its first word
 local failed, refused, refusal = {}, 0, nil   -- senders; drafts; the first error
@@ -90,7 +89,7 @@ local function add(offset, entry, mentions, reactions)
       fields[#fields + 1], fields[#fields + 2] = 'r', reactions
     end
     redis.call('XADD', LOG, offset .. '-0', unpack(fields))
-    entry = composed(entry, mentions, reactions)
+    entry = parts().composed(entry, mentions, reactions)
   else
     redis.call('XADD', LOG, offset .. '-0', 'e', entry)
   end
@@ -113,7 +112,7 @@ local function is_duplicate(draft, record)
   if was > floor and tonumber(redis.call('ZSCORE', ORDER, id)) ~= was then
     return false
   end
-  local entry = was > floor and whole_entry_at(was)
+  local entry = was > floor and parts().whole_entry_at(was)
   if entry then
     hint(whole(was), entry)
   end
@@ -160,57 +159,59 @@ local function take_ids(run)
   end
 end
 
-local MENTIONS_KEPT, PLACE = 1000, 5   -- of a user; bytes of an offset
-local function list_mentions(names, lists)
-  local kept, words = redis.pcall('HMGET', BASE .. 'mentions', unpack(names)), {}
-  if kept.err then
-    redis.call('UNLINK', BASE .. 'mentions')
-  end
-  for index, user in ipairs(names) do
-    local list, from = kept[index] or '', 1
-    while from + PLACE <= #list and struct.unpack('>I5', list, from) <= floor do
-      from = from + PLACE
+-- Return the function that moves the marks of authors, and lists the mentions, of a run whose first message is behind an
+-- offset. Redis refuses nothing any more, since events are written. A key of another kind holds nothing that counts.
+local function telling()
+  local MENTIONS_KEPT, PLACE = 1000, 5   -- of a user; bytes of an offset
+  local function list_mentions(names, lists)
+    local kept, words = redis.pcall('HMGET', BASE .. 'mentions', unpack(names)), {}
+    if kept.err then
+      redis.call('UNLINK', BASE .. 'mentions')
     end
-    for number, offset in ipairs(lists[user]) do
-      lists[user][number] = struct.pack('>I5', offset)
+    for index, user in ipairs(names) do
+      local list, from = kept[index] or '', 1
+      while from + PLACE <= #list and struct.unpack('>I5', list, from) <= floor do
+        from = from + PLACE
+      end
+      for number, offset in ipairs(lists[user]) do
+        lists[user][number] = struct.pack('>I5', offset)
+      end
+      list = string.sub(list, from) .. table.concat(lists[user])
+      words[#words + 1], words[#words + 2] = user, string.sub(list, -MENTIONS_KEPT * PLACE)
     end
-    list = string.sub(list, from) .. table.concat(lists[user])
-    words[#words + 1], words[#words + 2] = user, string.sub(list, -MENTIONS_KEPT * PLACE)
+    redis.call('HSET', BASE .. 'mentions', unpack(words))
   end
-  redis.call('HSET', BASE .. 'mentions', unpack(words))
-end
 
--- Move the marks of authors, and list the mentions, of a run whose first message is behind an offset. Redis refuses
--- nothing any more, since events are written. A key of another kind holds nothing that counts.
-local function tell_readers(run, before)
-  local marks, names, lists = {}, {}, {}
-  for index, draft in ipairs(run) do
-    local flags = ARGV[draft + 6]
-    if string.byte(flags) == 49 then   -- 1
-      marks[ARGV[draft + 5]] = before + index
-    end
-    if #flags > 1 then
-      for _, user in ipairs(cjson.decode(string.sub(flags, 2))) do
-        if not lists[user] then
-          names[#names + 1], lists[user] = user, {}
-        end
-        local list = lists[user]
-        if list[#list] ~= before + index then
-          list[#list + 1] = before + index
+  return function(run, before)
+    local marks, names, lists = {}, {}, {}
+    for index, draft in ipairs(run) do
+      local flags = ARGV[draft + 6]
+      if string.byte(flags) == 49 then   -- 1
+        marks[ARGV[draft + 5]] = before + index
+      end
+      if #flags > 1 then
+        for _, user in ipairs(cjson.decode(string.sub(flags, 2))) do
+          if not lists[user] then
+            names[#names + 1], lists[user] = user, {}
+          end
+          local list = lists[user]
+          if list[#list] ~= before + index then
+            list[#list + 1] = before + index
+          end
         end
       end
     end
-  end
-  local words = {}
-  for author, offset in pairs(marks) do
-    words[#words + 1], words[#words + 2] = whole(offset), string.match(author, '^%d+:(.*):$')
-  end
-  if #words > 0 and type(redis.pcall('ZADD', BASE .. 'reads', 'GT', unpack(words))) ~= 'number' then
-    redis.call('UNLINK', BASE .. 'reads')
-    redis.call('ZADD', BASE .. 'reads', unpack(words))
-  end
-  if #names > 0 then
-    list_mentions(names, lists)
+    local words = {}
+    for author, offset in pairs(marks) do
+      words[#words + 1], words[#words + 2] = whole(offset), string.match(author, '^%d+:(.*):$')
+    end
+    if #words > 0 and type(redis.pcall('ZADD', BASE .. 'reads', 'GT', unpack(words))) ~= 'number' then
+      redis.call('UNLINK', BASE .. 'reads')
+      redis.call('ZADD', BASE .. 'reads', unpack(words))
+    end
+    if #names > 0 then
+      list_mentions(names, lists)
+    end
   end
 end
 
@@ -236,7 +237,12 @@ local function create(run)
         #flags > 1 and string.sub(flags, 2))
       at_head, answers[numbers[draft]] = at, head
     end
-    tell_readers(run, before)
+    if #run > 1 or #ARGV[run[1] + 6] > 1 then
+      telling()(run, before)
+    elseif ARGV[run[1] + 6] == '1' and type(redis.pcall('ZADD', BASE .. 'reads', 'GT', whole(head),
+      string.match(ARGV[run[1] + 5], ':(.*):'))) ~= 'number' then
+      telling()(run, before)
+    end
     messages = messages + added   -- last: if something failed, the order is found to be damaged, and made anew
   elseif #run == 1 then
     answers[numbers[run[1]]] = {'conflict'}
@@ -267,9 +273,9 @@ local function changing()
     local offset = whole(head + 1)
     local entry, state = revised(draft, present, last_edit), revised(draft, present, offset)
     local _, creation = entry_at(created_offset)
-    local reactions = shown(redis.call('HGET', BASE .. 'reacted', id))
+    local reactions = parts().shown(redis.call('HGET', BASE .. 'reacted', id))
     states, wrote = states + redis.call('HSET', STATE, id, state), true
-    return {'ok', offset, add(offset, entry, field_of(creation, 'm'), reactions)}
+    return {'ok', offset, add(offset, entry, parts().field_of(creation, 'm'), reactions)}
   end
 
   local function delete(draft, id, created_offset, last_edit)

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from server.adapters.redis.connection import Command
 from server.adapters.redis.exchange import Exchange
-from server.adapters.redis.outcomes import Change, Outcome, Words, refusal, words
+from server.adapters.redis.outcomes import OTHERS, Change, Outcome, Words, refusal, words
 from server.adapters.redis.queue import Queue, copy_of
 from server.domain.channels import ChannelName
 from server.domain.drafts import Sender
@@ -26,8 +26,8 @@ CALL_LIMIT = 64
 CALL_BYTES = 256 * 1024
 """Of the drafts of one call. The draft that exceeds the number is the call's last."""
 
-Opening = Callable[[ChannelName], Sequence[Any]]
-"""Returns the words of a call for a channel up to its drafts."""
+Opening = Callable[[ChannelName, bool], Sequence[Any]]
+"""Returns the words of a call for a channel up to its drafts. True: some are no changes of messages."""
 
 Read = Callable[[ChannelName, Sequence[Change], Any], Sequence[Outcome]]
 """Makes the outcomes of the drafts of Redis' answer."""
@@ -78,6 +78,7 @@ class _Call:
 
     drafts: list[Submitted] = field(default_factory=list)
     bytes: int = 0
+    others: bool = False  # reactions, or events of applications, are among the drafts
 
     def words(self, opening: Sequence[Any]) -> Command:
         words = [*opening]
@@ -130,11 +131,12 @@ class Appends(Queue[Submitted]):
             return False
         call.drafts.append(item)
         call.bytes += item.bytes
+        call.others = call.others or item.kind in OTHERS
         return True
 
     async def _send(self, batch: Sequence[Submitted], deadline: float) -> None:
         calls = self._calls
-        commands = [call.words(self._opening(channel)) for channel, call in calls.items()]
+        commands = [call.words(self._opening(channel, call.others)) for channel, call in calls.items()]
         answers = await self._exchange.round_trip(commands, deadline)
         for (channel, call), answer in zip(calls.items(), answers, strict=True):
             for draft, outcome in zip(call.drafts, self._outcomes(channel, call, answer), strict=True):

@@ -32,7 +32,7 @@ end
 local function take(draft, digest)
   if not digest then
     local kind = string.byte(ARGV[draft])
-    attempt(kind == REACTION and reacting() or kind == RECORD_KIND and recording() or changing(), {draft})
+    attempt(kind == REACTION and reacting() or kind == RECORD and recording() or changing(), {draft})
     return
   elseif digest ~= '' then
     local record = known_keys.record_of(digest)
@@ -53,10 +53,10 @@ local drafts, digests, word = {}, {}, DRAFTS
 while ARGV[word] do
   local kind = string.byte(ARGV[word])
   drafts[#drafts + 1], numbers[word] = word, #drafts + 1
-  if (kind == CREATION or kind == RECORD_KIND) and ARGV[word + 4] ~= '' then
+  if (kind == CREATION or kind == RECORD) and ARGV[word + 4] ~= '' then
     digests[#digests + 1] = ARGV[word + 4]
   end
-  word = word + WORDS[string.char(kind)]
+  word = word + ((kind == CREATION or kind == REVISION) and 7 or kind == DELETION and 4 or 6)
 end
 if #digests > 0 then
   known_keys = key_functions()

@@ -17,7 +17,7 @@ else
 end
 local count = math.min(#found / 2, limit)
 
-local page, state_of = {}, state_reader()
+local page, state_of = {}, parts().state_reader()
 for number = 1, count do
   local id, offset = found[2 * number - 1], found[2 * number]
   local index = upwards and number or count + 1 - number

@@ -12,7 +12,7 @@ if ARGV[14] == '1' then
   local id, offset = unpack(redis.call('ZREVRANGE', ORDER, 0, 0, 'WITHSCORES'))
   offset = tonumber(offset)
   if id and offset > floor then
-    local state = state_reader()(id, offset)
+    local state = parts().state_reader()(id, offset)
     last = {id, whole(offset), state, state and string.byte(state) == 100 and entry_at(offset) or nil}
   end
 end

@@ -6,7 +6,7 @@
 -- there is none (any more).
 
 local offset = tonumber(redis.call('ZSCORE', ORDER, ARGV[13]) or 0)
-local state = offset > floor and state_reader()(ARGV[13], offset)
+local state = offset > floor and parts().state_reader()(ARGV[13], offset)
 if not state then
   return {}
 end

@@ -26,7 +26,7 @@ from server.adapters.redis.master import Master
 from server.adapters.redis.outcomes import Change, Outcome, outcome
 from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.pipeline import RUN, Pipeline
-from server.adapters.redis.scripts import APPEND, OPENING, Script, script_text
+from server.adapters.redis.scripts import APPEND, APPEND_OTHERS, OPENING, Script, script_text
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
 from server.adapters.redis.states import state_of, there
@@ -71,15 +71,14 @@ class RedisMessageLog(MessageLog):
         master = master or Master()
         # One connection: with two, drafts of a channel meet less often in a call, and nothing gets quicker.
         writes = Exchange(connect(url), master, wait_replicas)
-        self._append = writes.script(script_text(*APPEND))
+        self._scripts = [writes.script(script_text(*names)) for names in (APPEND, APPEND_OTHERS)]
         self._appends = Appends(writes, self._call, self._outcomes)
         self._topic: Topic | None = None  # of the hints that the log publishes
         self._writes = writes
         self.reads = Pipeline(connect(url), master)
         self.marks = Pipeline(connect(url), master, wait_replicas)  # changes that are no events
-        self._read, self._message, self._history = (
-            Script(self.reads, *OPENING, name) for name in ("read", "message", "history")
-        )
+        names = ("read", "message", "history")
+        self._read, self._message, self._history = (Script(self.reads, *OPENING, name) for name in names)
         self._tend = Script(self.reads, "channel", "losses", "tend")
         self._seen = SeenEvents()
         self.own = OwnEvents()  # whose hints are under way
@@ -100,7 +99,9 @@ class RedisMessageLog(MessageLog):
         Does nothing with `wait_replicas` or Sentinel: there an event may be lost after it was written, and nobody is to
         hear of it before it is kept."""
         if self._writes.keeps_at_once:
-            self._topic, self._append = topic, self._writes.script(seal.in_script(script_text(*APPEND)))
+            self._topic = topic
+            texts = [seal.in_script(script_text(*names)) for names in (APPEND, APPEND_OTHERS)]
+            self._scripts = [self._writes.script(text) for text in texts]
 
     async def __aexit__(self, *_: object) -> None:
         await self._appends.aclose()
@@ -125,13 +126,14 @@ class RedisMessageLog(MessageLog):
     def crowded(self) -> bool:
         return self._appends.crowded
 
-    def _call(self, channel: ChannelName) -> Sequence[Any]:
+    def _call(self, channel: ChannelName, others: bool) -> Sequence[Any]:
         """Return the words of a call of append.lua, up to the drafts."""
         authors, rate = keys.authors(keys.partition(channel), self.prefix), keys.rate(channel, self.prefix)
         names = (*self.keys(channel), authors, rate)
         topic = "" if self._topic is None else self._topic(channel)
         opening = self.opening(channel)
-        return ("EVALSHA", self._append, len(names), *names, *opening, self._kept(channel).events, topic, *self._rate)
+        script, kept = self._scripts[others], self._kept(channel).events
+        return ("EVALSHA", script, len(names), *names, *opening, kept, topic, *self._rate)
 
     def _outcomes(self, channel: ChannelName, drafts: Sequence[Change], answer: Any) -> list[Outcome]:
         epoch, published, *answers = answer

@@ -32,6 +32,9 @@ Words = tuple[str | int | bytes, ...]
 
 Change = Draft | Reaction | Record
 
+OTHERS = "rp"
+"""The kinds of changes that are no drafts."""
+
 Outcome = Appended | Settled | Recorded | MaruError
 """`Settled` for a reaction, `Recorded` for an event of an application, `Appended` for a draft."""
 

@@ -141,7 +141,7 @@ local function reacting()
       return {'silent', whole(last)}
     end
     wrote = true
-    local entry = 'r ' .. ARGV[draft + 1] .. ' ' .. WRITTEN .. ' ["' .. id .. '",' .. (shown(summary) or '[]') .. ']'
+    local entry = 'r ' .. ARGV[draft + 1] .. ' ' .. WRITTEN .. ' ["' .. id .. '",' .. (parts().shown(summary) or '[]') .. ']'
     add(offset, entry)
     at_head = ARGV[draft + 1]
     return {'ok', offset, entry}

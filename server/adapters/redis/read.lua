@@ -12,7 +12,7 @@ if limit > 0 and after >= floor and after < head then
     slice[index] = false
   end
   for _, found in ipairs(entries(after + 1, whole(after + #slice) .. '-0', limit)) do
-    slice[tonumber(string.match(found[1], '^%d+')) - after] = whole_entry(found[2])
+    slice[tonumber(string.match(found[1], '^%d+')) - after] = found[2][3] and parts().whole_entry(found[2]) or found[2][2]
   end
   if holes > 0 or erasing ~= '-' then
     for index, entry in ipairs(slice) do

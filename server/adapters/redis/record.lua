@@ -8,7 +8,7 @@ local function recording()
   local function is_repeated(draft, record)
     local was, suffix = struct.unpack('>I5', record, 8), ',' .. ARGV[draft + 5] .. ']'
     local entry = was > floor and entry_at(was)
-    if was > floor and (not entry or string.byte(entry) ~= RECORD_KIND or string.sub(entry, -#suffix) ~= suffix) then
+    if was > floor and (not entry or string.byte(entry) ~= RECORD or string.sub(entry, -#suffix) ~= suffix) then
       return false
     end
     if entry then

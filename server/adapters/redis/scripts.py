@@ -17,8 +17,11 @@ T = TypeVar("T")
 OPENING = ("channel", "losses", "parts")
 """The files that begin every script that reads messages, or writes them."""
 
-APPEND = (*OPENING, "sent", "append", "react", "record", "drafts")
+APPEND = (*OPENING, "sent", "append", "drafts")
 """The files of the script that appends."""
+
+APPEND_OTHERS = (*OPENING, "sent", "append", "react", "record", "drafts")
+"""Of the same, if reactions or events of applications are among the drafts: without them it is quicker."""
 
 READING = (*OPENING, "unread")
 """The files that begin every script that counts what is unread."""
