@@ -28,7 +28,6 @@ from server.gateway.chat.handlers import typing as typing_handlers
 from server.ports.membership import Membership
 from server.ports.metrics import CommandMetrics
 from server.ports.transport import Transport
-from server.wire.messages import announced
 from server.wire.words import Command
 
 
@@ -50,8 +49,9 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     hub: Hub,
     attendants: Attendants,
     sessions: Sessions,
-    tasks: asyncio.TaskGroup,
     *,
+    unread: Unread,
+    tasks: asyncio.TaskGroup,
     rules: Rules,
     denials: Denials,
     metrics: CommandMetrics,
@@ -63,7 +63,6 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     hearing.on(TypingChanged, typing.heard)
     hub.on_delivered(typing.delivered)
     attendants.add(typing)
-    unread = Unread(stores.marks, tasks, announced)
     reading = Reading(stores.marks, unread, stores.bus.signals, company, rules, tasks, time.monotonic)
     receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
     hearing.on(ReadUpdated, receipts.heard)

@@ -25,6 +25,7 @@ from server.application.messages.history import History
 from server.application.outside.entries import Entries
 from server.application.people.attending import Attendants
 from server.application.people.hearing import Hearing
+from server.application.people.unread import Unread
 from server.application.sessions.sessions import Sessions
 from server.bootstrap import applications, backends, clients, orders, people, writing
 from server.bootstrap.asking import Asks
@@ -52,7 +53,7 @@ from server.ports.metrics import Traffic
 from server.process.garbage import collect_when_idle
 from server.settings.model import VERSION, Settings
 from server.wire import pushes, words
-from server.wire.messages import encode, erase
+from server.wire.messages import announced, encode, erase
 
 _log = structlog.get_logger("maru.server")
 
@@ -152,7 +153,7 @@ def compose(
     stores.bus.hear_emits(transport.tell)
     rings = Rings(encode, erase, settings.max_rings)
     hub = Hub(log, broadcast, transport, rooms, tasks, time.monotonic, counters, rings=rings, limit=most_channels())
-    asks = Asks(hooks, settings, counters)
+    asks, unread = Asks(hooks, settings, counters), Unread(stores.marks, tasks, announced)
     subscriptions = Subscriptions(
         log,
         hub,
@@ -164,6 +165,7 @@ def compose(
         denials=entries.denials,
         asks=asks.joins,
         attending=attendants,
+        unread=unread,
     )
     limiter = (
         Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic, LATER) if settings.limits else None
@@ -187,7 +189,8 @@ def compose(
         hub,
         attendants,
         sessions,
-        tasks,
+        unread=unread,
+        tasks=tasks,
         rules=asks.rules,
         denials=entries.denials,
         metrics=counters,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.identity import SessionId, UserId
+from server.domain.marks import Mark
 from server.domain.messages import Position
 from server.domain.presence import MemberJoined, MemberLeft, MembersCounted
 from server.domain.recovery import NotResumable
@@ -21,6 +22,8 @@ class ChannelResumed:
     position: Position
     reason: NotResumable | None
     events: Sequence[EncodedEvent]
+    mark: Mark | None = None
+    """How far the user has read, with the counts as of `position`; None if nothing is counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from server.domain.events import (
     UnknownEvent,
 )
 from server.domain.identity import Author, UserId
-from server.domain.marks import Announced
+from server.domain.marks import Announced, Mark
 from server.domain.messages import Message, Position, Tombstone
 from server.domain.reactions import Reactions
 from server.domain.recovery import NotResumable
@@ -182,13 +182,21 @@ def events(values: Sequence[EncodedEvent]) -> list[orjson.Fragment]:
 
 
 def replayed(
-    position: Position, recovered: bool | None, reason: NotResumable | None, missed: Sequence[EncodedEvent]
+    position: Position,
+    recovered: bool | None,
+    reason: NotResumable | None,
+    missed: Sequence[EncodedEvent],
+    mark: Mark | None = None,
 ) -> Json:
-    """Return the fields that `channel:join`'s ack and `channel:resumed` have in common."""
+    """Return the fields that `channel:join`'s ack and `channel:resumed` have in common. Without a mark nothing is read,
+    and nothing counted."""
     body: Json = {"epoch": position.epoch, "offset": position.offset, "recovered": recovered}
     if reason is not None:
         body["reason"] = reason.value
-    return body | {"events": events(missed)}
+    body["events"] = events(missed)
+    if mark is None:
+        return body | {"read_offset": 0, "unread": 0, "unread_mentions": 0}
+    return body | {"read_offset": mark.offset, "unread": mark.unread, "unread_mentions": mark.unread_mentions}
 
 
 def record_page(value: RecordPage) -> Json:

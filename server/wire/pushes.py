@@ -28,8 +28,8 @@ def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
     match value:
         case ReadUpdated(channel, user, offset):
             return ServerEvent.READ_UPDATED, {"channel": channel, "user": user, "offset": offset}
-        case ChannelResumed(channel, position, reason, missed):
-            body = replayed(position, reason is None, reason, missed)
+        case ChannelResumed(channel, position, reason, missed, mark):
+            body = replayed(position, reason is None, reason, missed, mark)
             return ServerEvent.CHANNEL_RESUMED, {"channel": channel} | body
         case ChannelRemoved(channel, error):
             return ServerEvent.CHANNEL_REMOVED, {"channel": channel, "code": error.code}

@@ -14,10 +14,13 @@ from server.application.messages.publisher import Publisher
 from server.application.outside.asking import Asking
 from server.application.outside.denials import Denials
 from server.application.outside.join_asks import JoinAsks
+from server.application.people.unread import Unread
 from server.domain.rings import Rings
 from server.ports.broadcast import Broadcast
+from server.ports.marks import Marks
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, Metrics
+from server.wire.messages import announced
 from tests.doubles.samples import NOW_NS, sample_rings, some_id
 from tests.doubles.transport import RecordingTransport
 
@@ -45,13 +48,15 @@ async def replica(
     clock: Callable[[], float] | None = None,
     metrics: Metrics = SILENT,
     hosted: int = HOSTED_LIMIT,
+    *,
     denials: Denials | None = None,
     asking: Asking | None = None,
+    marks: Marks | None = None,
 ) -> AsyncIterator[Replica]:
     """A replica that hears hints until the end of the block. A fault in one of its tasks ends the block loudly.
 
     `clock` is the hub's, in seconds; without one, the loop's. At most `hosted` channels are hosted. `asking` asks a
-    backend.
+    backend; `marks` are read for joins.
     """
     transport = RecordingTransport()
     rings = sample_rings()
@@ -71,9 +76,10 @@ async def replica(
                 denials=denials,
                 asking=asking,
             )
+            unread = None if marks is None else Unread(marks, tasks, announced)
             asks = None if asking is None else JoinAsks(asking)
             subscriptions = Subscriptions(
-                log, hub, transport, transport, MAX_CHANNELS, metrics, denials=denials, asks=asks
+                log, hub, transport, transport, MAX_CHANNELS, metrics, denials=denials, asks=asks, unread=unread
             )
             made.set_result(Replica(log, hub, rings, transport, subscriptions, publisher, tasks.create_task(hub.run())))
 

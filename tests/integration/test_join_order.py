@@ -12,12 +12,14 @@ import pytest
 from aiohttp import web
 
 from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.memory.marks import MemoryMarks
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.application.channels.hub import Hub
 from server.application.channels.resuming import Joined
 from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Send
 from server.application.messages.publisher import Publisher
+from server.application.people.unread import Unread
 from server.application.sessions.session import Session
 from server.application.sessions.sessions import Sessions
 from server.domain.channels import ChannelName
@@ -33,6 +35,7 @@ from server.gateway.websocket.admission import Admission
 from server.gateway.websocket.outbox import Outbox
 from server.ports.metrics import SILENT, Traffic
 from server.wire.answers import Answer
+from server.wire.messages import announced
 from tests.doubles.samples import HOUR_MS, NOW_MS, NOW_NS, ROOM, identity, sample_rings, some_id
 from tests.doubles.tokens import KnownTokens
 
@@ -49,11 +52,9 @@ busy the machine is."""
 class WithTasks(Subscriptions):
     """Handles every join by a task, also those that wait for nothing."""
 
-    def join_at_once(
-        self, session: SessionId, identity: Identity, channel: ChannelName, *, told: bool = True
-    ) -> Joined | None:
+    def joins_at_once(self, session: SessionId, identity: Identity, channel: ChannelName) -> bool:
         """Leave it to `join`."""
-        return None
+        return False
 
 
 class AnswersLater(ChatNamespace):
@@ -97,6 +98,7 @@ class Scene:
 
     url: str
     http: aiohttp.ClientSession
+    counts: bool
 
     async def joined_in_order(self, ack_id: int) -> bool:
         """Join the busy room on a connection of its own; say whether the ack came first, and the next event next."""
@@ -111,16 +113,19 @@ class Scene:
         if not first.startswith("43"):
             return False
         ((ack,), (_, event)) = (orjson.loads(frame[frame.index("[") :]) for frame in (first, second))
-        return bool(event["offset"] == ack["offset"] + 1)
+        return bool(event["offset"] == ack["offset"] + 1 and ack["unread"] == ack["offset"] * self.counts)
 
 
 @asynccontextmanager
 async def scene(
-    subscriptions_class: type[Subscriptions] = Subscriptions, namespace_class: type[ChatNamespace] = ChatNamespace
+    subscriptions_class: type[Subscriptions] = Subscriptions,
+    namespace_class: type[ChatNamespace] = ChatNamespace,
+    *,
+    counts: bool = True,
 ) -> AsyncIterator[Scene]:
     """Wire a server as the bootstrap does, with the use case and the namespace of the test's choice."""
     log, broadcast, loop = (
-        MemoryMessageLog(max_events=1_000, max_age_ms=HOUR_MS),
+        MemoryMessageLog(max_events=100_000, max_age_ms=HOUR_MS),
         MemoryBroadcast(),
         asyncio.get_running_loop(),
     )
@@ -133,7 +138,8 @@ async def scene(
     publisher = Publisher(log, broadcast, lambda: NOW_NS, lambda _: some_id(next(numbers)))
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         hub = Hub(log, broadcast, transport, rooms, tasks, loop.time, rings=sample_rings())
-        subscriptions = subscriptions_class(log, hub, transport, rooms, 100)
+        unread = Unread(MemoryMarks(log), tasks, announced) if counts else None
+        subscriptions = subscriptions_class(log, hub, transport, rooms, 100, unread=unread)
         sessions = Sessions(tokens, transport, subscriptions.end, lambda: NOW_MS, 0)
         chat = ChatServer(
             rooms,
@@ -148,10 +154,9 @@ async def scene(
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port = runner.addresses[0][1]
         http = await stack.enter_async_context(aiohttp.ClientSession())
         running = [tasks.create_task(loop_) for loop_ in (hub.run(), chat.eio.registry.run(), talk(publisher))]
-        yield Scene(f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", http)
+        yield Scene(f"http://127.0.0.1:{runner.addresses[0][1]}/socket.io/?EIO=4&transport=websocket", http, counts)
         for task in running:
             task.cancel()
 
@@ -164,10 +169,14 @@ async def talk(publisher: Publisher) -> None:
         await asyncio.sleep(PACE_S)
 
 
+@pytest.mark.parametrize("counts", [True, False])
 @pytest.mark.parametrize("subscriptions_class", [Subscriptions, WithTasks])
-async def test_the_ack_of_a_join_precedes_every_later_event(subscriptions_class: type[Subscriptions]) -> None:
-    """However busy the channel is, and the first event is the one after the position in the ack."""
-    async with scene(subscriptions_class) as server:
+async def test_the_ack_of_a_join_precedes_every_later_event(
+    subscriptions_class: type[Subscriptions], counts: bool
+) -> None:
+    """However busy the channel is, and the first event is the one after the position in the ack. What is unread is
+    counted up to that position: all of it."""
+    async with scene(subscriptions_class, counts=counts) as server:
         assert all([await server.joined_in_order(ack_id) for ack_id in range(JOINS)])
 
 

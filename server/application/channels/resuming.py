@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Protocol
 
 from server.application.channels.hub import Hub
 from server.application.channels.resume_queue import Place, ResumeQueue
+from server.application.people.unread import Unread
 from server.application.turn import Turn
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, Unavailable
 from server.domain.identity import Action, Identity, SessionId, allows
+from server.domain.marks import Mark
 from server.domain.messages import Position
 from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.domain.recovery import NotResumable, json_size
@@ -33,6 +35,10 @@ AHEAD = 8
 """Channels of a session that are opened together: the log answers eight reads in little more than the time of one. So
 many are opened in vain, at most, for a session that is gone."""
 
+MARKS_AHEAD = 128
+"""Channels of a session whose marks are read together: four reads for the 500 of a resume. Of a channel in which much
+happens until it is its turn, the mark is read again."""
+
 AHEAD_S = 0.1
 """Time for them. A channel that takes longer is waited for when it is joined."""
 
@@ -44,16 +50,29 @@ RESUMED_BYTES = 400
 class Joined:
     """A session is in the channel, and every event beyond `position` will reach it.
 
-    `events` lead up to `position`. `reason` says why they are not the events after `since`, if they are not.
+    `events` lead up to `position`. `reason` says why they are not the events after `since`, if they are not. `mark`:
+    how far the user has read, with the counts as of `position`; None if nothing is counted.
     """
 
     position: Position
     reason: NotResumable | None
     events: tuple[EncodedEvent, ...]
+    mark: Mark | None = None
 
 
-Join = Callable[[SessionId, Identity, ChannelName, Callable[[Joined], None], Position], Coroutine[Any, Any, None]]
-"""Enter a channel from a position (`Subscriptions.join`)."""
+class Join(Protocol):
+    """Enters a channel from a position (`Subscriptions.join`). `mark`: the user's, read a moment ago."""
+
+    async def __call__(  # as `Subscriptions.join`
+        self,
+        session: SessionId,
+        identity: Identity,
+        channel: ChannelName,
+        answer: Callable[[Joined], None],
+        since: Position,
+        *,
+        mark: Mark | None,
+    ) -> None: ...
 
 
 @dataclass(slots=True)
@@ -65,6 +84,8 @@ class _Resume:
     left: deque[tuple[ChannelName, Position]]  # to be entered
     begun: bool = False  # whether a channel has been entered or refused
     lost_s: float = 0.0  # spent on channels that are unavailable
+    marks: Mapping[ChannelName, Mark] = field(default_factory=dict)  # of channels to be entered next
+    ahead: int = 0  # channels to be entered before marks are read again
     unpaced: int = 0  # bytes that were pushed since the session was waited for
     turn: Turn = field(default_factory=Turn)
 
@@ -72,8 +93,11 @@ class _Resume:
 class Resuming:
     """The use case of a resume, for all sessions of a replica."""
 
-    def __init__(self, join: Join, hub: Hub, transport: Transport, membership: Membership) -> None:
+    def __init__(
+        self, join: Join, hub: Hub, transport: Transport, membership: Membership, unread: Unread | None = None
+    ) -> None:
         self._join = join
+        self._unread = unread  # None if nothing is counted
         self._hub = hub
         self._transport = transport
         self._membership = membership
@@ -119,9 +143,14 @@ class Resuming:
             if not self._membership.present(resume.session):
                 resume.left.clear()
                 return
+            if not resume.ahead:
+                await self._read_marks(resume)
+                if resume.lost_s >= AWAY_S:
+                    return
             channel, since = resume.left.popleft()
+            resume.ahead = max(0, resume.ahead - 1)
             began, resume.begun = loop.time(), True
-            given = await self._enter(resume.session, resume.identity, channel, since)
+            given = await self._enter(resume, channel, since)
             if isinstance(given, MaruError):
                 resume.lost_s += loop.time() - began if isinstance(given, Unavailable) else 0.0
                 self._transport.push(resume.session, ChannelRemoved(channel, type(given)))
@@ -143,19 +172,35 @@ class Resuming:
             async with asyncio.timeout(AHEAD_S):
                 await asyncio.gather(*(self._hub.host(*each) for each in closed), return_exceptions=True)
 
-    async def _enter(
-        self, session: SessionId, identity: Identity, channel: ChannelName, since: Position
-    ) -> int | MaruError:
+    async def _read_marks(self, resume: _Resume) -> None:
+        """Read the user's marks in the next channels. If that fails, each channel tries once more for itself, as long
+        as there is time."""
+        if self._unread is None:
+            return
+        some = [channel for channel, _ in islice(resume.left, MARKS_AHEAD)]
+        granted = [channel for channel in some if allows(resume.identity.grants, Action.JOIN, channel)]
+        resume.ahead, resume.marks = len(some), {}
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(AWAY_S - resume.lost_s):
+                resume.marks = await self._unread.marks(resume.identity.user, granted)
+        except (TimeoutError, Unavailable):
+            resume.lost_s += loop.time() - began
+
+    async def _enter(self, resume: _Resume, channel: ChannelName, since: Position) -> int | MaruError:
         """Enter a channel from a position, and push `ChannelResumed`. Return its bytes, or the error if that fails."""
-        size = RESUMED_BYTES
+        size, session = RESUMED_BYTES, resume.session
 
         def answer(joined: Joined) -> None:
             nonlocal size
-            self._transport.push(session, ChannelResumed(channel, joined.position, joined.reason, joined.events))
+            self._transport.push(
+                session, ChannelResumed(channel, joined.position, joined.reason, joined.events, joined.mark)
+            )
             size += sum(map(json_size, joined.events))
 
         try:
-            await self._join(session, identity, channel, answer, since)
+            await self._join(session, resume.identity, channel, answer, since, mark=resume.marks.get(channel))
         except MaruError as error:
             return error
         return size

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 
+from server.application.channels.arriving import Arriving
 from server.application.channels.asked_resuming import AskedResuming
 from server.application.channels.catching_up import CatchingUp
 from server.application.channels.hub import Hub
@@ -12,9 +13,11 @@ from server.application.life.overload import always
 from server.application.outside.denials import Denials
 from server.application.outside.join_asks import JoinAsks
 from server.application.people.attending import UNHEARD, Attending
+from server.application.people.unread import Unread
 from server.domain.channels import ChannelName
-from server.domain.errors import PermissionDenied, TooManyChannels, Unauthenticated
+from server.domain.errors import PermissionDenied, TooManyChannels
 from server.domain.identity import Action, Identity, SessionId, UserId
+from server.domain.marks import Mark
 from server.domain.messages import Position
 from server.domain.presence import Departure
 from server.domain.pushes import ChannelRemoved
@@ -45,9 +48,12 @@ class Subscriptions:
         denials: Denials | None = None,
         asks: JoinAsks | None = None,
         attending: Attending = UNHEARD,
+        unread: Unread | None = None,
     ) -> None:
         self._hub = hub
-        self._catching_up = CatchingUp(log, hub, metrics)
+        self.unread = unread
+        """Counts what the users have not read; None if nothing is counted."""
+        self._arriving = Arriving(hub, CatchingUp(log, hub, metrics), membership, unread)
         self._transport = transport
         self._membership = membership
         self._max_channels = max_channels
@@ -55,7 +61,7 @@ class Subscriptions:
         self._check_read = check_read
         self._denials = Denials() if denials is None else denials
         self._new_channels = NewChannels(hub.clock)
-        resuming = Resuming(self._enter, hub, transport, membership)
+        resuming = Resuming(self._enter, hub, transport, membership, unread)
         self._resuming = resuming if asks is None else AskedResuming(resuming, asks, transport, membership)
         self._asks = asks  # None if no backend is asked
         self._attending = attending
@@ -95,6 +101,7 @@ class Subscriptions:
         asks: JoinAsks | None = None,
         *,
         told: bool | None = None,
+        mark: Mark | None = None,
     ) -> None:
         """As `join`, with `asks` in place of a backend that is asked; None: it has been asked."""
         self._denials.authorize(identity, Action.JOIN, channel)
@@ -102,13 +109,13 @@ class Subscriptions:
             self._check_read()
         self._check_room(session, channel)
         if not self._hub.hosts(channel):
-            self._check_present(session)
+            self._arriving.check_present(session)
             self._new_channels.check(session)
         with self._hub.quarantine.guard(channel):
             async with deadline():
                 if asks is not None and asks.asks(channel):
                     await asks.before_join(session, identity, channel)
-                joined = await self._arrive(session, channel, since, history)
+                joined = await self._arriving.arrive(session, identity.user, channel, since, history, mark)
                 self._denials.check(identity, Action.JOIN, channel)  # the user may have been removed meanwhile
                 # From here to the end of the step nothing awaits: an await would let an event go before its answer.
                 answer(joined)
@@ -117,24 +124,41 @@ class Subscriptions:
         if since is not None:
             self._metrics.resumed(joined.reason)
 
+    def joins_at_once(self, session: SessionId, identity: Identity, channel: ChannelName) -> bool:
+        """Say whether the session can enter the channel without waiting for anything but its user's mark. If it is to
+        be refused, `join` tells why."""
+        if not self._denials.allow(identity, Action.JOIN, channel) or not self._has_room(session, channel):
+            return False
+        if self._asks is not None and self._asks.asks(channel):
+            return False
+        return self._membership.present(session) and self._hub.hosts(channel)
+
     def join_at_once(
-        self, session: SessionId, identity: Identity, channel: ChannelName, *, told: bool = True
+        self,
+        session: SessionId,
+        identity: Identity,
+        channel: ChannelName,
+        mark: Mark | None = None,
+        *,
+        told: bool = True,
     ) -> Joined | None:
         """Enter a channel as `join` does, without asking for events, if nothing has to be waited for. Write the answer
-        in the same step.
+        in the same step. `mark` is the user's, read a moment ago.
 
         Return None, and do nothing, if something has, or if the session is to be refused: `join` tells why.
         """
-        if not self._denials.allow(identity, Action.JOIN, channel) or not self._has_room(session, channel):
-            return None
-        if self._asks is not None and self._asks.asks(channel):
-            return None
-        hosted = self._hub.host_at_once(channel) if self._membership.present(session) else None
+        may = self.joins_at_once(session, identity, channel)
+        hosted = self._hub.host_at_once(channel) if may else None
         if hosted is None:
             return None
+        position = hosted.position
+        if mark is not None and self.unread is not None and mark.head != position:
+            mark = self.unread.at(mark, identity.user, hosted.ring, position)
+            if mark is None:
+                return None
         self._membership.enter(session, channel)
         self._attending.entered(session, identity, channel, told)
-        return Joined(hosted.position, None, ())
+        return Joined(position, None, (), mark)
 
     def leave(self, session: SessionId, channel: ChannelName) -> None:
         """Leave a channel; leaving a channel that was not joined is no error."""
@@ -184,11 +208,6 @@ class Subscriptions:
             self._attending.left(session, channel)
             self._transport.push(session, ChannelRemoved(channel, PermissionDenied))
 
-    def _check_present(self, session: SessionId) -> None:
-        """Raise `Unauthenticated` if the session has ended during an await."""
-        if not self._membership.present(session):
-            raise Unauthenticated("the session has ended; connect again")
-
     def _check_room(self, session: SessionId, channel: ChannelName) -> None:
         """Raise `TooManyChannels` if the session is in as many channels as it may be."""
         if not self._has_room(session, channel):
@@ -199,13 +218,3 @@ class Subscriptions:
     def _has_room(self, session: SessionId, channel: ChannelName) -> bool:
         joined = self._membership.channels(session)
         return channel in joined or len(joined) < self._max_channels
-
-    async def _arrive(self, session: SessionId, channel: ChannelName, since: Position | None, history: int) -> Joined:
-        """Host the channel and catch up. No await stands between the last look at both and returning."""
-        while True:
-            hosted = await self._hub.host(channel, since)
-            self._check_present(session)
-            joined = await self._catching_up.catch_up(hosted, since, history)
-            self._check_present(session)
-            if not hosted.released:
-                return joined

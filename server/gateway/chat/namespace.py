@@ -59,7 +59,7 @@ class ChatNamespace(Namespace):
         self._refusals = Refusals(sessions, metrics)
         refused = partial(self._refusals.note, name=words.Command.SEND)
         self._sends = Sends(publisher, subscriptions.hosts, partial(self._note_done, words.Command.SEND), refused)
-        self._joins = Joins(subscriptions, partial(self._note_done, words.Command.JOIN))
+        self._joins = Joins(subscriptions, self._note)
 
     # Sessions
 
@@ -118,6 +118,10 @@ class ChatNamespace(Namespace):
     def join(self, session: Session, payload: object, reply: Reply) -> bool:
         """Handle a join that needs no task, if it is one."""
         return self._joins.join(session, payload, reply)
+
+    def joins_under_way(self, session: Session) -> bool:
+        """Say whether joins of the session are under way without a task."""
+        return self._joins.under_way(session)
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:
         """Run a command: always an answer, never an exception. It is counted, and logged without its payload."""

@@ -70,8 +70,12 @@ class Namespace(Protocol):
         ...
 
     def join(self, session: Session, payload: object, reply: Reply) -> bool:
-        """Handle a `channel:join` that needs no task, and return True; or do nothing, and return False: then `run` is
-        to be called. Promise 2."""
+        """Begin a `channel:join` that needs no task, and return True; or do nothing, and return False: then `run` is
+        to be called. Several may be under way; they are answered in their order. Promise 2."""
+        ...
+
+    def joins_under_way(self, session: Session) -> bool:
+        """Say whether a join of the session has been begun and is not answered yet. Other commands are to wait."""
         ...
 
     async def run(self, session: Session, name: str, arguments: Sequence[object], reply: Reply) -> Answer:

@@ -55,6 +55,8 @@ class ChatServer(socketio.AsyncServer):
             return self._connecting.connect_at_once(connection, packet)
         if (read := packets.read_send(packet)) is None:
             return self._join_at_once(connection, session, packet)
+        if connection.packets.under_way and self._namespace.joins_under_way(session):
+            return False  # the messages behind a join reach who has joined
         id, payload = read
         ack = _Ack(connection, id)
         if self._namespace.submit(session, payload, connection.packets.begin(ack), ack.reply):
@@ -63,11 +65,18 @@ class ChatServer(socketio.AsyncServer):
         return False
 
     def _join_at_once(self, connection: Connection, session: Session, packet: str) -> bool:
-        """Handle a join, unless an answer to a command before it is still to come."""
-        if connection.packets.under_way or (read := packets.read_join(packet)) is None:
+        """Begin a join, unless an answer to a command of another kind is still to come."""
+        if connection.packets.under_way and not self._namespace.joins_under_way(session):
+            return False
+        if (read := packets.read_join(packet)) is None:
             return False
         id, payload = read
-        return self._namespace.join(session, payload, partial(_reply, connection, id))
+        ack = _JoinAck(connection, id)
+        connection.packets.begin(ack)
+        if self._namespace.join(session, payload, ack.reply):
+            return True
+        connection.packets.take_back()
+        return False
 
     async def _received(self, connection: Connection, text: str) -> None:
         """Handle a packet of a client. An ACK is ignored: the server asks for none."""
@@ -142,4 +151,23 @@ class _Ack:
             self.frame = packet_frames.ack(self._id, answer)
             if _stops_others(Command.SEND, answer.error):
                 queue.skip_waiting()
+        queue.answer()
+
+
+class _JoinAck:
+    """The ack of a join in the lane. It is written in the step in which its session enters: no other is before it."""
+
+    __slots__ = ("_connection", "_id", "frame")
+
+    def __init__(self, connection: Connection, id: int) -> None:
+        self._connection = connection
+        self._id = id
+        self.frame: bytes | None = None
+
+    def reply(self, answer: Answer) -> None:
+        """Write the ack. If the join is to be repeated, what waits is skipped."""
+        queue = self._connection.packets
+        self.frame = packet_frames.ack(self._id, answer)
+        if isinstance(answer, Failed) and _stops_others(Command.JOIN, answer.error):
+            queue.skip_waiting()
         queue.answer()

@@ -24,6 +24,7 @@ from server.domain.events import (
     erased,
 )
 from server.domain.identity import Author, SessionId, UserId
+from server.domain.marks import Mark
 from server.domain.messages import Position, Tombstone
 from server.domain.pushes import ChannelRemoved, ChannelResumed, Push, SessionExpiring, SessionReady
 from server.domain.reactions import Reacted
@@ -107,18 +108,24 @@ PUSHES: dict[str, tuple[Push, str, dict[str, Any]]] = {
             "offset": 1,
             "recovered": True,
             "events": [{"event": "message:created", **PLACE, "message": MESSAGE}],
+            "read_offset": 0,
+            "unread": 0,
+            "unread_mentions": 0,
         },
     ),
     "not recovered": (
-        ChannelResumed(ROOM, Position("two", 0), NotResumable.EPOCH_CHANGED, ()),
+        ChannelResumed(ROOM, Position("two", 5), NotResumable.EPOCH_CHANGED, (), Mark(2, 3, 1, Position("two", 5))),
         "channel:resumed",
         {
             "channel": "room:1",
             "epoch": "two",
-            "offset": 0,
+            "offset": 5,
             "recovered": False,
             "reason": "epoch_changed",
             "events": [],
+            "read_offset": 2,
+            "unread": 3,
+            "unread_mentions": 1,
         },
     ),
     "removed": (

@@ -20,7 +20,7 @@ def handlers(subscriptions: Subscriptions) -> Handlers:
 
         def answer(joined: Joined) -> None:
             recovered = None if since is None else joined.reason is None
-            replayed = messages.replayed(joined.position, recovered, joined.reason, joined.events)
+            replayed = messages.replayed(joined.position, recovered, joined.reason, joined.events, joined.mark)
             reply(Done({"channel": channel, **replayed}, joined.position.offset))
 
         history, told = command.history or 0, command.presence is not False

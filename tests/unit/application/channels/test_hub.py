@@ -6,7 +6,7 @@ import itertools
 from server.application.channels.hub import HINTS_PER_TURN
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion
-from server.domain.events import MessageCreated, erased
+from server.domain.events import Event, MessageCreated, erased
 from server.domain.messages import Position
 from server.ports.broadcast import HintsLost, LinkRestored
 from tests.doubles.hub_stage import BOB, FOREIGN, HubStage
@@ -106,3 +106,14 @@ async def test_a_text_is_not_delivered_together_with_its_deletion(stage: HubStag
     stage.hint(created, deleted, written[0])
     await stage.until(inbox, 3)
     assert inbox == [written[0], erased(created), deleted]
+
+
+async def test_an_act_follows_each_delivery(stage: HubStage) -> None:
+    """In the same step: the members have the event, and nothing else yet."""
+    inbox = await stage.member()
+    had: list[tuple[Event, int]] = []
+    stage.replica.hub.on_delivered(lambda event: had.append((event, len(inbox))))
+    written = await stage.write(2)
+    stage.hint(*written)
+    await stage.until(inbox, 2)
+    assert had == [(written[0], 1), (written[1], 2)]

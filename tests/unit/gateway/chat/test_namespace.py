@@ -92,8 +92,10 @@ async def scene() -> AsyncIterator[Scene]:
         yield Scene(parts)
 
 
+JOINED = {"channel", "epoch", "offset", "recovered", "events", "read_offset", "unread", "unread_mentions"}
+
 DONE: dict[str, tuple[str, dict[str, object], set[str], int | None]] = {
-    "join": ("channel:join", {"channel": ROOM}, {"channel", "epoch", "offset", "recovered", "events"}, 0),
+    "join": ("channel:join", {"channel": ROOM}, JOINED, 0),
     "leave": ("channel:leave", {"channel": ROOM}, set(), None),
     "send": ("message:send", TEXT, {"message", "epoch", "offset", "duplicate"}, 1),
     "history": ("history:read", {"channel": ROOM}, {"messages", "epoch", "offset", "more"}, 0),

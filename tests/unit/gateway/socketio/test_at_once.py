@@ -6,11 +6,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 from pydantic import SecretStr
 
 from loadtest.frames import Frames
+from server.adapters.memory.marks import MemoryMarks
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.stores.open import open_stores
@@ -101,11 +103,13 @@ async def _connected() -> AsyncIterator[Scene]:
         message_log=MessageLogKind.MEMORY,
         limit_tiers={"patient": {Bucket.SESSION: Rate(0.1, 200)}},
     )
-    log = FaultyLog(MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS))
+    memory = MemoryMessageLog(max_events=100, max_age_ms=HOUR_MS)
+    log = FaultyLog(memory)
     ours, peer = tcp_pair()
     peer.setblocking(False)
     async with AsyncExitStack() as resources, asyncio.TaskGroup() as tasks:
-        server = compose(settings, replace(await open_stores(settings, resources), log=log), tasks, resources)
+        stores = replace(await open_stores(settings, resources), log=log, marks=MemoryMarks(memory))
+        server = compose(settings, stores, tasks, resources)
         await server.entries.revoked.replace(())  # nothing is revoked, as the store says at the start
         hearing = tasks.create_task(server.hub.run())
         transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
@@ -245,19 +249,51 @@ async def test_a_second_connect_is_hostile_as_ever(scene: Scene) -> None:
 
 
 async def test_a_join_of_a_hosted_channel_is_answered_as_it_is_read(scene: Scene) -> None:
-    """No task is made; the session is a member in the same step, and the answer is what the ordinary way gives."""
+    """The client has no task: its mark is read with those of others. Then the session is a member in the step in which
+    it is answered, and the answer is what the ordinary way gives."""
     await scene.enter()
     scene.send(event("channel:leave", {"channel": ROOM}, ack=1))
     await scene.texts(1)
     assert scene.send(event("channel:join", {"channel": ROOM}, ack=2)) == 0
     session = scene.connection.session
     assert session is not None
-    assert list(scene.replica.chat.manager.get_participants("/chat", ROOM)) == [(session.id, scene.connection.id)]
-    (answer,) = scene.queued
+    participants = partial(scene.replica.chat.manager.get_participants, "/chat", ROOM)
+    assert list(participants()) == []
+    (answer,) = await scene.texts(1)
+    assert list(participants()) == [(session.id, scene.connection.id)]
     assert answer.startswith("43/chat,2[")
     body = json.loads(answer[len("43/chat,2[") : -1])
     epoch = (await scene.log.inner.read(ChannelName(ROOM), 0, 0)).head.epoch
-    assert body == {"ok": True, "channel": ROOM, "epoch": epoch, "offset": 0, "recovered": None, "events": []}
+    mark = {"read_offset": 0, "unread": 0, "unread_mentions": 0}
+    assert body == {"ok": True, "channel": ROOM, "epoch": epoch, "offset": 0, "recovered": None, "events": []} | mark
+
+
+async def test_joins_without_a_task_are_answered_in_their_order(scene: Scene) -> None:
+    """Also if one of them has to be done the ordinary way, since something has happened until its mark was there. A
+    message behind one that is to be repeated is to be repeated, too."""
+    await scene.enter()
+    scene.send(event("channel:join", {"channel": "room:2"}, ack=1))
+    await scene.texts(1)
+    joins = [event("channel:join", {"channel": room}, ack=number) for number, room in ((2, ROOM), (3, "room:2"))]
+    assert scene.send(*joins) == 0
+    session = scene.connection.session
+    assert session is not None
+    scene.replica.hub.quarantine.add(ChannelName(ROOM), ValueError("a fault"))
+    assert scene.send(event("message:send", {"channel": "room:2", "text": "x"}, ack=4)) == 1
+    answers = await scene.texts(3)
+    assert [text[: len("43/chat,2")] for text in answers] == [f"43/chat,{number}" for number in (2, 3, 4)]
+    assert ["unavailable" in text for text in answers] == [True, False, True]
+
+
+async def test_a_session_that_ends_while_its_mark_is_read_joins_nothing(scene: Scene) -> None:
+    """It is answered all the same, if it hears it."""
+    await scene.enter()
+    scene.send(event("channel:join", {"channel": ROOM}, ack=2))
+    session = scene.connection.session
+    assert session is not None
+    scene.replica.sessions.close(session)
+    (answer,) = await scene.texts(1)
+    assert "unauthenticated" in answer
 
 
 ORDINARY = {
