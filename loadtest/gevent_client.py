@@ -15,7 +15,7 @@ from gevent.lock import RLock
 from loadtest.frames import WireError, closing
 from loadtest.session import Session
 from loadtest.target import Target, reset_on_close
-from loadtest.traffic import Closed, Outgoing, Refused
+from loadtest.traffic import Closed, Outgoing, Question, Refused
 
 READ_BYTES = 65_536
 CONNECT_S = 10.0
@@ -65,6 +65,10 @@ class GeventClient:
     def retry(self) -> None:
         """Repeat the commands that were refused for now."""
         self._send(self.session.retry)
+
+    def ask(self, question: Question) -> None:
+        """Ask something else."""
+        self._send(lambda: self.session.ask(question))
 
     def drop(self) -> None:
         """Vanish without a goodbye: reset TCP."""

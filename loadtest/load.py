@@ -11,6 +11,7 @@ from loadtest.frames import WireError
 from loadtest.judge import Ack, ChannelRecord, Ledger, Verdict
 from loadtest.plan import Counts, Plan
 from loadtest.session import OUTBOX_LIMIT, Session
+from loadtest.social import Social
 from loadtest.target import Target
 from loadtest.tokens import Tokens
 from loadtest.traffic import Closed, Listener, Outgoing, Refused, Stage
@@ -61,6 +62,7 @@ class CountingListener(Listener):
         if not live:
             self._counts.replayed += 1
             return
+        self._load.social.saw(event)
         data = event.get("message", {}).get("data")
         if data is not None and data.get("clock") == self._load.plan.run:
             self._counts.to_reader.add(self._load.now() - data["at"])
@@ -95,6 +97,7 @@ class Load:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients = [self._client(plan.first + number, tokens) for number in range(plan.clients)]
+        self.social = Social(plan, self._clients, self._random, self.now)
 
     def _client(self, number: int, tokens: Tokens) -> AsyncioClient:
         listener = CountingListener(self)
@@ -183,12 +186,13 @@ class Load:
     async def run(self) -> None:
         """Talk and drop out, for the plan's time; then wait until all messages are acked and all clients are back, or
         the plan's time for that is over."""
-        await asyncio.gather(self._talk(), self._drop_out())
+        await asyncio.gather(self._talk(), self._drop_out(), self.social.run())
         await self._until(lambda: not any(map(_pending, self._clients)))
 
     async def hear(self, heads: Mapping[str, Mapping[str, int]]) -> None:
         """Wait until every client has heard all events up to these heads, or the plan's time for that is over."""
         await self._until(lambda: not any(client.session.state.behind(heads) for client in self._clients))
+        await self.social.finish(self.plan.settle_s)
 
     def judge(self, ledger: Ledger) -> Counts:
         """Compare everything that was heard with the acks of all processes; return the counts."""
@@ -200,6 +204,8 @@ class Load:
         for record in self._records.values():
             self.counts.tally.add(record.tally)
         self.counts.tally.lost += ledger.misplaced(self._records)
+        self.counts.people.add(self.social.tally)
+        self.counts.examples.extend(self.social.examples)
         return self.counts
 
     async def _until(self, holds: Callable[[], bool]) -> None:

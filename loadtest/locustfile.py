@@ -1,4 +1,4 @@
-"""Locust users on the real protocol: chatters, lurkers, and phones that drop out and come back.
+"""Locust users on the real protocol: chatters, lurkers, readers, and phones that drop out and come back.
 
     MARU_JWT_SECRET=... locust -f loadtest/locustfile.py --host http://127.0.0.1:8080 --headless -u 100 -r 20 -t 1m
 
@@ -12,6 +12,8 @@ import random
 import secrets
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gevent
@@ -21,11 +23,13 @@ from locust.runners import MasterRunner
 
 from loadtest.gevent_client import GeventClient
 from loadtest.judge import ChannelRecord, Verdict
+from loadtest.people import Marks, PeopleTally
 from loadtest.reporter import CONNECT, RESUME, Reporter
 from loadtest.session import OUTBOX_LIMIT, Session
 from loadtest.target import Target
 from loadtest.tokens import NoTokens, Tokens, tokens_from
-from loadtest.traffic import Closed, Outgoing, Refused
+from loadtest.traffic import Closed, Outgoing, Question, Refused
+from loadtest.wire import Json
 
 BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 10.0
 """As PROTOCOL.md asks of clients: doubling, each 50 to 150 %."""
@@ -234,6 +238,66 @@ class Lurker(Maru):
     def read(self) -> None:
         """Reading happens by itself."""
         self.look()
+
+
+class Reader(Maru):
+    """Reads like somebody at a desk: marks the messages as read, reacts now and then, types without sending, and looks
+    at rosters. Its marks must never go back."""
+
+    weight = 2
+    wait_time = between(1, 3)
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.marks = Marks(PeopleTally())
+
+    @task(4)
+    def mark(self) -> None:
+        """Mark a channel as read."""
+        channel = random.choice(self.client.session.channels)
+        position = self.client.session.state.position(channel)
+        if position is not None:
+            body = {"channel": channel, "offset": position["offset"]}
+            self._ask("read:mark", body, partial(self.marks.answered, channel))
+
+    @task(2)
+    def begin_to_type(self) -> None:
+        """Type, and think better of it."""
+        channel = random.choice(self.client.session.channels)
+        self._ask("typing:start", {"channel": channel})
+        self._ask("typing:stop", {"channel": channel})
+
+    @task(2)
+    def react(self) -> None:
+        """React to one of the last messages."""
+        channel = random.choice(self.client.session.channels)
+        self._ask("history:read", {"channel": channel, "limit": 3}, partial(self._react, channel))
+
+    @task(1)
+    def look_around(self) -> None:
+        """Read a roster."""
+        channel = random.choice(self.client.session.channels)
+        self._ask("presence:read", {"channel": channel}, lambda answer: len(answer["members"]) <= answer["count"])
+
+    def _react(self, channel: str, answer: Json) -> bool:
+        messages = [message for message in answer["messages"] if not message.get("deleted")]
+        if messages:
+            body = {"channel": channel, "id": random.choice(messages)["id"], "emoji": random.choice("👍🎉😄")}
+            self._ask(random.choice(("reaction:add", "reaction:remove")), body)
+        return True
+
+    def _ask(self, name: str, payload: Json, judge: Callable[[Json], bool] = lambda _: True) -> None:
+        self.look()
+        if not self.client.ready.is_set():
+            return
+        asked_at = time.monotonic()
+
+        def answered(answer: Json) -> None:
+            sound = not answer["ok"] or judge(answer)
+            self.reporter.answered(question, time.monotonic() - asked_at, answer, sound=sound)
+
+        question = Question(name, payload, answered, lambda: None)
+        self.client.ask(question)
 
 
 class Phone(Maru):

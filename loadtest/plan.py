@@ -6,6 +6,7 @@ from typing import Self
 
 from loadtest.judge import Tally
 from loadtest.latency import Latencies
+from loadtest.people import PeopleTally
 from loadtest.wire import Json
 
 EXAMPLES = 10
@@ -17,8 +18,8 @@ PROBLEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The part of one process. `rate` (messages/s) and `reconnect` (share of the clients a minute) are its own part;
-    `first` is the number of its first client."""
+    """The part of one process. `rate` (messages/s), `reconnect` (share of the clients a minute) and `people` (other
+    acts a second) are its own part; `first` is the number of its first client, of `everybody` in all processes."""
 
     url: str
     prefix: str
@@ -31,12 +32,18 @@ class Plan:
     seconds: float
     reconnect: float
     size: int
+    people: float
+    everybody: int
     arrive_s: float
     settle_s: float
 
     def names(self, number: int) -> list[str]:
         """The channels of a client: neighbours, so that every channel has as many members."""
         return [self.channel((number + each) % self.channels) for each in range(self.joins)]
+
+    def members(self, number: int) -> int:
+        """How many clients of all processes are in a channel."""
+        return sum(self.channel(number) in self.names(client) for client in range(self.everybody))
 
     def channel(self, number: int) -> str:
         """A channel's name; no other run has it."""
@@ -67,6 +74,7 @@ class Counts:
     absent: int = 0
     garbled: int = 0
     tally: Tally = field(default_factory=Tally)
+    people: PeopleTally = field(default_factory=PeopleTally)
     problems: Counter[str] = field(default_factory=Counter)
     examples: deque[str] = field(default_factory=lambda: deque(maxlen=EXAMPLES))
     to_ack: Latencies = field(default_factory=Latencies)
@@ -83,7 +91,7 @@ class Counts:
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(mine, int):
                 setattr(self, each.name, mine + theirs)
-            elif isinstance(mine, Tally):
+            elif isinstance(mine, Tally | PeopleTally):
                 mine.add(theirs)
             elif isinstance(mine, Latencies):
                 mine.merge(theirs)
@@ -97,6 +105,7 @@ class Counts:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return values | {
             "tally": asdict(self.tally),
+            "people": asdict(self.people),
             "problems": dict(self.problems),
             "examples": list(self.examples),
             "to_ack": self.to_ack.counts,
@@ -111,6 +120,7 @@ class Counts:
             **values
             | {
                 "tally": Tally(**values["tally"]),
+                "people": PeopleTally(**values["people"]),
                 "problems": Counter(values["problems"]),
                 "examples": deque(values["examples"], EXAMPLES),
                 "to_ack": Latencies(values["to_ack"]),

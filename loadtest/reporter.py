@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from loadtest.judge import Ack, Verdict
-from loadtest.traffic import Listener, Outgoing, Refused
+from loadtest.traffic import Listener, Outgoing, Question, Refused
 from loadtest.wire import Json
 
 Fire = Callable[..., None]
@@ -90,6 +90,11 @@ class Reporter(Listener):
 
     def fault(self, verdict: Verdict, where: str) -> None:
         self.report(("PROMISE", verdict.value), failure=Broken(PROMISES[verdict]))
+
+    def answered(self, question: Question, seconds: float, answer: Json, *, sound: bool) -> None:
+        """Report the answer to a question; a refusal, and an answer that can't be right, are failures."""
+        failure = None if answer["ok"] else Broken(f"refused: {answer['error']['code']}")
+        self.report(("ASK", question.name), seconds, failure=failure or (None if sound else Broken("a wrong answer")))
 
     def report(
         self, what: tuple[str, str], seconds: float | None = None, size: int = 0, failure: Exception | None = None

@@ -5,13 +5,12 @@ PROTOCOL.md asks of clients. It judges everything that the server sends by `load
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 
 from loadtest import wire
 from loadtest.client_state import ClientState
 from loadtest.frames import Frames, Opcode, WireError, close_code, frame
 from loadtest.judge import Ack, ChannelRecord
-from loadtest.traffic import Closed, Listener, Outgoing, Refused, Stage
+from loadtest.traffic import Closed, Listener, Outgoing, Question, Refused, Stage
 from loadtest.wire import Json
 
 OUTBOX_LIMIT = 64
@@ -19,10 +18,6 @@ OUTBOX_LIMIT = 64
 
 RETRYABLE = frozenset(("rate_limited", "unavailable", "overloaded"))
 """Codes after which the same command may succeed later; `channel:removed` carries only the code."""
-
-_CACHED_BYTES = 2_048
-_cached_event = lru_cache(maxsize=1_024)(wire.parse_event)
-"""Members of a channel in one process get the same bytes: they are parsed once, and the result is never changed."""
 
 
 class Session:
@@ -72,7 +67,7 @@ class Session:
         self._head = b""
         self._frames = Frames()
         self._out: list[bytes] = []
-        self._asked: dict[int, str | Outgoing] = {}
+        self._asked: dict[int, str | Outgoing | Question] = {}
         self._acked: dict[str, int] = {}
         self._number = 0
         self._welcomed = False
@@ -89,6 +84,10 @@ class Session:
     def hang_up(self) -> None:
         """Note that the connection is gone."""
         self.stage = Stage.AWAY
+        for asked in self._asked.values():
+            if isinstance(asked, Question):
+                asked.lost()
+        self._asked.clear()
 
     def hear(self, data: bytes) -> bytes:
         """Take the server's bytes; return the bytes to answer. Raises `Refused`, `Closed`, `WireError`."""
@@ -123,8 +122,7 @@ class Session:
 
     def _packet(self, packet: bytes) -> None:
         if packet.startswith(wire.EVENT):
-            parse = _cached_event if len(packet) <= _CACHED_BYTES else wire.parse_event
-            self._event(*parse(packet))
+            self._event(*wire.parse_event_once(packet))
         elif packet.startswith(wire.ACK):
             self._answer(*wire.parse_ack(packet))
         elif packet == wire.PING:
@@ -182,7 +180,12 @@ class Session:
                 self._ask("message:send", message.payload, message)
         return self._taken()
 
-    def _ask(self, name: str, payload: Json, what: str | Outgoing) -> None:
+    def ask(self, question: Question) -> bytes:
+        """Ask something else; return the bytes to write. Does not do it again."""
+        self._ask(question.name, question.payload, question)
+        return self._taken()
+
+    def _ask(self, name: str, payload: Json, what: str | Outgoing | Question) -> None:
         self._number += 1
         self._asked[self._number] = what
         self._out.append(wire.command(self._number, name, payload))
@@ -198,6 +201,8 @@ class Session:
             raise WireError("an answer to nothing that was asked")
         if isinstance(asked, str):
             self._joined(asked, answer)
+        elif isinstance(asked, Question):
+            asked.answered(answer)
         else:
             self._sent(asked, answer)
 

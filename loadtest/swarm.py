@@ -52,14 +52,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rate", type=float, default=100.0, help="messages a second, all together")
     add("--seconds", type=float, default=30.0, help="how long they talk")
     add("--reconnect", type=float, default=0.0, help="share of the clients that drop out and come back, per minute")
+    add("--people", type=float, default=0.0, help="marks, reactions and looks at rosters a second, all together")
     add("--bytes", type=_positive, default=100, help="length of a message's text, up to 4000")
     add("--settle", type=float, default=20.0, help="seconds in which the last acks, and then the last events, come")
     add("--prefix", default="room:load", help="channels are PREFIX-RUN-NUMBER; tokens need join and send there")
     add("--processes", type=int, default=0, help="default: by the clients, cores and open files")
     add("--json", metavar="FILE", help="write the whole result there too; - is standard output")
     options = parser.parse_args(arguments)
-    if not (options.rate >= 0 and options.seconds > 0 and options.settle >= 0 and 0 <= options.reconnect <= 60):
-        parser.error("--rate, --settle and --reconnect (up to 60) are not negative, --seconds is more than nothing")
+    least = min(options.rate, options.people, options.settle, options.reconnect)
+    if least < 0 or options.seconds <= 0 or options.reconnect > 60:
+        parser.error(
+            "--rate, --people, --settle and --reconnect (up to 60) are not negative, --seconds is more than nothing"
+        )
     if options.joins > options.channels or options.bytes > 4_000 or options.processes < 0:
         parser.error("--joins is at most --channels, --bytes at most 4000, --processes not negative")
     return options
@@ -109,6 +113,8 @@ def plans(options: argparse.Namespace, count: int) -> list[Plan]:
             seconds=options.seconds,
             reconnect=options.reconnect,
             size=options.bytes,
+            people=options.people * (last - first) / clients,
+            everybody=clients,
             settle_s=options.settle,
             arrive_s=ARRIVE_S + clients / ARRIVALS_PER_S,
         )

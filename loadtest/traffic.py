@@ -1,5 +1,6 @@
 """The values that a session and the load that drives it exchange."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -48,6 +49,17 @@ class Outgoing:
         """The payload of `message:send`. Its `data` lets readers that share the clock measure the delivery."""
         data = {"clock": self.clock, "at": self.sent_at}
         return {"channel": self.channel, "text": self.text, "key": self.key, "data": data}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A command beside joins and messages. `answered` is called with the ack, or `lost` if the connection ends
+    first."""
+
+    name: str
+    payload: Json
+    answered: Callable[[Json], None]
+    lost: Callable[[], None]
 
 
 class Listener(Protocol):

@@ -127,11 +127,14 @@ class Meddling(Relay):
 async def test_a_swarm_finds_no_fault_with_a_right_server(server: ServerProcess) -> None:
     """Two processes of clients, of which many drop out and come back: every acked message reaches every member."""
     options = ["--clients", "60", "--channels", "6", "--joins", "2", "--processes", "2"]
-    result, report = await swarm(server.url, *options, "--rate", "60", "--seconds", "2", "--reconnect", "10")
+    result, report = await swarm(
+        server.url, *options, "--rate", "60", "--seconds", "2", "--reconnect", "10", "--people", "60"
+    )
     assert result.code == 0, result.err
-    assert result.out.splitlines()[-1].startswith("PASS clients=60 sent=120 acked=120 delivered=2400 lost=0 ")
+    assert result.out.splitlines()[-1].startswith("PASS clients=60 sent=120 acked=120 delivered=")
+    assert report["people"]["answers"] > 60 * 2
     assert report["reconnects"] >= 10
-    assert report["end_to_end_s"]["count"] + report["replayed"] == report["delivered"] == 120 * 20
+    assert report["delivered"] > report["end_to_end_s"]["count"] > 0, "reactions are events, too, and have no time"
     assert 0 < report["end_to_end_s"]["p50"] <= report["end_to_end_s"]["p99"]
     await server.settled(connections=0, sessions=0)
 
@@ -139,7 +142,20 @@ async def test_a_swarm_finds_no_fault_with_a_right_server(server: ServerProcess)
 async def test_a_swarm_gets_over_a_killed_server(tmp_path: Path) -> None:
     """`kill -9` and a new process on the same log in the middle of the talk: what was acked is still there for all."""
     async with ServerProcess(tmp_path) as server:
-        arguments = ["--clients", "30", "--channels", "3", "--rate", "30", "--seconds", "3", "--json", "-"]
+        arguments = [
+            "--clients",
+            "30",
+            "--channels",
+            "3",
+            "--rate",
+            "30",
+            "--people",
+            "30",
+            "--seconds",
+            "3",
+            "--json",
+            "-",
+        ]
         async with running("loadtest.swarm", "--url", server.url, *arguments) as process:
             await server.logged(lambda line: line.get("name") == "message:send" and line["offset"] == 5, timeout=RUN_S)
             await server.kill()
@@ -210,22 +226,22 @@ async def locust(folder: Path, files: str, url: str, *arguments: str) -> tuple[E
 
 
 async def test_locust_finds_no_fault_with_a_right_server(server: ServerProcess, tmp_path: Path) -> None:
-    """Chatters, lurkers and phones in two processes, with storms that drop all phones at once: its exit code is 0, and
+    """Chatters, lurkers, readers and phones in two processes, with storms that drop all phones at once: its exit code is 0, and
     its times are measured ones."""
     result, stats = await locust(
         tmp_path,
         "loadtest/locustfile.py,loadtest/locust_shape.py",
         server.url,
         *("-u", "24", "-r", "24", "-t", "4s", "--processes", "2", "--storm-every", "1"),
-        *("--channels", "2", "--joins", "2", "--pace", "2", "--mix", "Chatter=1,Lurker=1,Phone=1"),
+        *("--channels", "2", "--joins", "2", "--pace", "2", "--mix", "Chatter=1,Lurker=1,Reader=1,Phone=1"),
     )
     assert result.code == 0, result.err + result.out
     assert [key for key, each in stats.items() if each["num_failures"]] == []
     assert stats["CONNECT", "handshake to all channels joined"]["num_requests"] == 24
     assert stats["RESUME", "handshake to back in all channels, with what was missed"]["num_requests"] > 0
-    for timed in ("message:send to ack", "message:send to another user"):
+    for timed in ("message:send to ack", "message:send to another user", "read:mark"):
         (entry,) = (each for (_, name), each in stats.items() if name == timed)
-        assert entry["num_requests"] > 10
+        assert entry["num_requests"] > (0 if timed == "read:mark" else 10)
         assert entry["total_response_time"] > 0
 
 
