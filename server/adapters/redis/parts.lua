@@ -52,7 +52,7 @@ local function parts()
   -- Return the function that reads the present state of a message that was created at an offset, with all parts: false
   -- if somebody has cut the creation out of the stream.
   local function state_reader()
-    local reacts = redis.call('EXISTS', BASE .. 'reacted') == 1
+    local reacts = redis.call('TYPE', BASE .. 'reacted').ok == 'hash'
     return function(id, offset)
       local state = states > 0 and redis.call('HGET', STATE, id)
       if state and string.byte(state) == 100 then   -- d
