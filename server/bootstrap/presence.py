@@ -23,5 +23,5 @@ def compose(stores: Stores, transport: Transport, membership: Membership, rules:
     """Wire the parts."""
     bus, counters = stores.bus, PresenceCounters()
     cases = Presences(bus.presence, transport, membership, rules, time.monotonic, bus.link.is_set, counters)
-    counters.now = lambda: PresenceNow(cases.entering.waiting, len(cases.rosters))
+    counters.now = lambda: PresenceNow(cases.entering.waiting, len(cases.rosters), bus.presence.dropped)
     return PresenceParts(cases, counters)

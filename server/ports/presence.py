@@ -48,6 +48,11 @@ class Presence(Protocol):
     7. Rosters are judged by the store's clock alone.
     """
 
+    @property
+    def dropped(self) -> int:
+        """How many changes had no room to wait for the listener, since the start. Promise 3."""
+        ...
+
     async def enter(self, channel: ChannelName, users: Mapping[UserId, str | None]) -> RosterHead:
         """Enter users, with their names, at most `ENTRIES_AT_ONCE`. Promises 1-4, 6."""
         ...

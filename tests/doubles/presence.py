@@ -45,6 +45,10 @@ class FaultyPresence(Presence):
         self.heads_seen = 0
         self._heard: asyncio.Queue[RosterChanged | RostersLost] = asyncio.Queue()
 
+    @property
+    def dropped(self) -> int:
+        return 0
+
     async def _call(self, name: str, channel: ChannelName | None = None, users: Sequence[UserId] = ()) -> None:
         self.calls.append((name, channel, tuple(users)))
         await asyncio.sleep(self.slow_s)

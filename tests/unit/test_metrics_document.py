@@ -7,6 +7,7 @@ import pytest
 
 from server.adapters.prometheus.counters import Counters
 from server.adapters.prometheus.exposition import Exposition
+from server.adapters.prometheus.presence import PresenceCounters
 from server.adapters.prometheus.webhooks import WebhookCounters
 from server.domain.hooks import AskOutcome
 from server.domain.outcomes import CloseReason, DrainEnd, JwksFetch, KeyOrigin, Refusal, ReplaySource
@@ -27,8 +28,8 @@ def shown(accept: str = "") -> str:
         connections=0, sessions=0, channels_hosted=0, link_up=True, link_losses=0, ring_bytes=0, rings_evicted=0
     )
     counters = Counters(tuple(Command), lambda: 0.0)
-    webhooks = WebhookCounters(["crm"])
-    return Exposition(counters, Traffic(), lambda: snapshot, "1", [webhooks]).render(accept)[0].decode()
+    more = [WebhookCounters(["crm"]), PresenceCounters()]
+    return Exposition(counters, Traffic(), lambda: snapshot, "1", more).render(accept)[0].decode()
 
 
 def test_the_table_is_the_scrape() -> None:

@@ -19,7 +19,7 @@ class PresenceNow:
     """Users that wait to be entered or taken out."""
     rosters: int
     """Rosters whose members are in memory."""
-    dropped: int = 0
+    dropped: int
     """Changes that had no room to wait."""
 
 
@@ -27,7 +27,7 @@ class PresenceCounters(PresenceMetrics, Collector):
     """All counts of presence, since the start of the process. `now` is set before the first scrape."""
 
     def __init__(self) -> None:
-        self.now: Callable[[], PresenceNow] = lambda: PresenceNow(0, 0)
+        self.now: Callable[[], PresenceNow] = lambda: PresenceNow(0, 0, 0)
         self.told = dict.fromkeys(KINDS, 0)
         self.holes = 0
 
