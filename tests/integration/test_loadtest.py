@@ -226,8 +226,8 @@ async def locust(folder: Path, files: str, url: str, *arguments: str) -> tuple[E
 
 
 async def test_locust_finds_no_fault_with_a_right_server(server: ServerProcess, tmp_path: Path) -> None:
-    """Chatters, lurkers, readers and phones in two processes, with storms that drop all phones at once: its exit code is
-    0, and its times are measured ones."""
+    """Chatters, lurkers, readers and phones in two processes, with storms that drop all phones at once: its exit code
+    is 0, and its times are measured ones."""
     result, stats = await locust(
         tmp_path,
         "loadtest/locustfile.py,loadtest/locust_shape.py",
