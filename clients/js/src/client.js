@@ -25,7 +25,6 @@ export class Client {
   /** @type {Emitter<Events>} */ #emitter;
   /** @type {Persistence|null} */ #persistence = null;
   #links = new Links();
-  #start = 0; // changes with each `connect` and each end
 
   /** @param {import("./index.js").MaruOptions} options */
   constructor(options) {
@@ -51,7 +50,6 @@ export class Client {
       answersLost: (isLoss) => this.outbox.answersLost(isLoss),
       dropped: () => this.#channels.dropped(),
       stopped: (error) => {
-        this.#start += 1;
         this.outbox.stopped(error);
         this.#channels.stopped(error);
         this.#persistence?.end();
@@ -93,10 +91,7 @@ export class Client {
 
   /** Starts, and starts again after "signed-out". Returns at once; the `state` event tells the rest. */
   connect() {
-    const start = ++this.#start;
-    const begun = this.#persistence?.begin();
-    if (!(begun instanceof Promise)) return this.sessions.connect();
-    begun.then(() => start === this.#start && this.sessions.connect());
+    if (this.state === "signed-out") this.sessions.connect(this.#persistence?.begin());
   }
 
   /** Tries now instead of at the end of the backoff: for the browser's `online` event, or a button. */
@@ -227,7 +222,8 @@ export class Client {
     this.#emit("ready", session);
     this.#channels.joinAll();
     this.outbox.flushAll();
-    this.#persistence?.ready(session.user, (ms, run) => void this.sessions.current?.after(ms, run));
+    const after = (/** @type {number} */ ms, /** @type {() => void} */ run) => void this.sessions.current?.after(ms, run);
+    this.#persistence?.ready(session.user, after, () => this.outbox.release());
   }
 
   /** @param {string} name @param {any} value */

@@ -34,6 +34,7 @@ export class Outbox {
   /** @type {Set<string>} keys of the sends that were in flight when a connection was lost */ #suspects = new Set();
   #sends = 0; // sends that went out, repetitions included
   #persistence;
+  #isHeld; // until the sends that were made before are known: they go first
 
   /**
    * @param {import("./session.js").Session} session @param {import("./options.js").Options} options
@@ -45,6 +46,13 @@ export class Outbox {
     this.#options = options;
     this.#emit = emit;
     this.#persistence = persistence;
+    this.#isHeld = persistence !== null;
+  }
+
+  /** What was to be restored is restored. */
+  release() {
+    this.#isHeld = false;
+    this.flushAll();
   }
 
   /** The messages that wait, oldest first. @returns {import("./types.js").Unsent[]} */
@@ -133,7 +141,7 @@ export class Outbox {
   #flush(channel) {
     const queue = this.#queues.get(channel);
     const { current, state } = this.#session;
-    if (!queue || state !== "online" || !current?.connected || queue.notBefore > this.#now()) return;
+    if (this.#isHeld || !queue || state !== "online" || !current?.connected || queue.notBefore > this.#now()) return;
     if (this.#suspects.size > 0) return this.#flushSuspect();
     const keys = queue.keys.slice(0, this.#options.inFlight);
     const sends = keys.map((key) => /** @type {Pending} */ (this.#pending.get(key)));

@@ -181,8 +181,8 @@ export class People {
     this.#countedAt = this.#now();
     const counted = { unread, unread_mentions, epoch: position.epoch, offset: head ?? position.offset };
     const readOffset = isMine ? Math.max(offset, this.#unread.readOffset) : offset;
-    if (this.#unread.take({ read_offset: readOffset, ...counted })) this.#tellUnread();
-    this.#unread.doubtful = false;
+    if (this.#unread.take({ read_offset: readOffset, ...counted })) this.#tellUnread(); // else it is asked for again
+    if (unread === undefined) this.#unread.doubtful = false;
   }
 
   /** The user of this client types, or has stopped. @param {boolean} typing */

@@ -70,16 +70,22 @@ export class Persistence {
     return isPosition(position) ? /** @type {import("./position.js").Position} */ (position) : undefined;
   }
 
-  /** A session has begun: takes the sends of clients that are gone, now and from time to time. @param {string} user @param {(ms: number, run: () => void) => void} after */
-  ready(user, after) {
+  /**
+   * A session has begun: takes the sends of clients that are gone, now and from time to time.
+   * @param {string} user @param {(ms: number, run: () => void) => void} after
+   * @param {() => void} restored called when it has looked for the first time, or has looked for long
+   */
+  ready(user, after, restored) {
     this.#user = user;
     for (const [key, kept] of this.#kept) if (kept.user === null) this.save(key, { ...kept, user });
-    const sweep = (/** @type {number} */ next) => {
+    const sweep = async (/** @type {number} */ next) => {
       this.#aside(() => this.#tab.renew());
-      this.#aside(() => this.#takeOver());
-      after(next, () => sweep(RENEW_MS));
+      await this.#takeOver().catch(this.#failed);
+      restored();
+      after(next, () => void sweep(RENEW_MS));
     };
-    sweep(SOON_MS);
+    after(SOON_MS, restored);
+    void sweep(SOON_MS);
   }
 
   async #takeOver() {

@@ -58,13 +58,13 @@ export class Session {
     return this.#handover.replacement;
   }
 
-  /** Starts. Does nothing unless the state is "signed-out". */
-  connect() {
+  /** Starts. Does nothing unless the state is "signed-out". @param {Promise<void>|void} begun before the first attempt */
+  connect(begun) {
     if (this.state !== "signed-out") return;
     this.#failures = this.#readyAt = 0;
     this.info = null;
     this.#setState("connecting", null);
-    this.#begin();
+    this.#begin(begun);
   }
 
   /** Ends the pause before the next attempt, if there is one. */
@@ -98,9 +98,12 @@ export class Session {
     return this.info?.limits?.payload_bytes ?? PAYLOAD_BYTES;
   }
 
-  async #begin() {
+  /** @param {Promise<void>|void} [begun] */
+  async #begin(begun) {
     const attempt = ++this.#attempt;
     this.#retryTimer = null;
+    if (begun) await begun;
+    if (attempt !== this.#attempt) return;
     try {
       const token = await this.#tokens.take();
       if (attempt === this.#attempt) this.current = this.#dial(token);
