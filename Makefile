@@ -129,7 +129,7 @@ digests: ## pin the images of Dockerfile, compose and deploy/ to their present d
 sbom: $(VENV)/.sbom ## what is installed, as CycloneDX files in build/sbom: the server's lock, and the demo page's packages
 	@mkdir -p build/sbom
 	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file build/sbom/server.json requirements/run.txt
-	cd $(DEMO) && npm sbom --package-lock-only --sbom-format cyclonedx > ../../build/sbom/demo.json
+	cd $(DEMO) && npm sbom --package-lock-only --omit dev --sbom-format cyclonedx > ../../build/sbom/demo.json
 
 clean: ## remove what was built, installed and cached
 	rm -rf $(VENV) $(DEMO)/node_modules $(CLIENT)/node_modules $(CLIENT)/types $(REACT_APP)/node_modules $(REACT_APP)/dist $(OTHERS)/js/node_modules $(NODE_PEER)/node_modules $(BUN_PEER)/node_modules build dist *.egg-info clients/*/build clients/*/*.egg-info .coverage .coverage.* htmlcov \

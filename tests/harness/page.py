@@ -2,12 +2,14 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Error, Locator, Page, async_playwright, expect
+
+from tests.harness.server import ROOT, ServerProcess
 
 ARGUMENTS = (
     "--headless=new",
@@ -49,7 +51,15 @@ _ROWS = """(rows) => rows.map((row) => ({
   text: row.querySelector("[data-testid=message-text]").textContent,
 }))"""
 
+# Rules of WCAG and the best practices of axe; `incomplete` is for people to judge.
+_AXE = """async () => {
+  const {violations} = await axe.run(document, {resultTypes: ["violations"]});
+  return violations.flatMap(({id, nodes}) => nodes.map(({target, failureSummary}) =>
+    `${id}: ${target.join(" ")}: ${failureSummary}`));
+}"""
+
 Row = dict[str, Any]
+Visit = Callable[..., Awaitable["ChatPage"]]
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -65,6 +75,25 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def demo(folder: Path, env: dict[str, str] | None = None) -> AsyncIterator[tuple[ServerProcess, Visit]]:
+    """A development server, and pages of it: `await visit(user, screen)`. In the end no page has breached its policy or
+    complained of anything but an outage, and the server has nothing to complain of."""
+    pages: list[ChatPage] = []
+    async with ServerProcess(folder, {"MARU_DEV": "1", **(env or {})}) as server, chromium() as browser:
+
+        async def visit(user: str, screen: dict[str, Any] = DESKTOP) -> ChatPage:
+            pages.append(await ChatPage.open(browser, server.url, user, folder, screen))
+            return pages[-1]
+
+        yield server, visit
+        for page in pages:
+            complaints = [text for text in page.complaints if not any(known in text for known in OUTAGE)]
+            breaches = [] if page.page.is_closed() else await page.breaches()
+            assert (breaches, complaints) == ([], [])
+        assert server.faults() == []
 
 
 class ChatPage:
@@ -135,13 +164,41 @@ class ChatPage:
 
     async def switch(self, channel: str) -> None:
         """Go to another channel by the list at the side."""
-        await self.page.locator(f'[data-testid=channel][data-channel="{channel}"]').click()
+        await self.channel(channel).click()
 
     async def add(self, channel: str) -> None:
         """Add a channel to the list at the side, and go there."""
         await self.page.get_by_test_id("add-channel").click()
         await self.page.get_by_test_id("add-channel-name").fill(channel)
         await self.page.get_by_test_id("add-channel-submit").click()
+
+    def channel(self, name: str) -> Locator:
+        """A channel in the list at the side."""
+        return self.page.locator(f'[data-testid=channel][data-channel="{name}"]')
+
+    async def badges(self, name: str, unread: int, mentions: int = 0) -> None:
+        """Wait until the channel's badges show these numbers; nothing stands for none."""
+        for badge, count, sign in (("unread", unread, ""), ("mentions", mentions, "@")):
+            shown = f"{sign}{count}" if count else ""
+            await expect(self.channel(name).get_by_test_id(badge)).to_have_text(shown)
+
+    async def members(self, *users: str) -> None:
+        """Wait until exactly these users are in the list of members, in this order."""
+        shown = self.page.get_by_test_id("member")
+        await expect(shown).to_have_count(len(users))
+        for place, user in enumerate(users):
+            await expect(shown.nth(place)).to_have_attribute("data-user", user)
+
+    async def reactions(self, row: Locator, chips: dict[str, int]) -> None:
+        """Wait until a message has exactly these reactions, in this order."""
+        shown = row.get_by_test_id("reaction")
+        await expect(shown).to_have_text([f"{emoji}{count}" for emoji, count in chips.items()])
+
+    async def violations(self) -> list[str]:
+        """What axe finds against the page as it is now."""
+        await self.page.evaluate((ROOT / "clients/js-demo/node_modules/axe-core/axe.min.js").read_text())
+        found: list[str] = await self.page.evaluate(_AXE)
+        return found
 
     async def overflow(self) -> int:
         """By how many pixels the page is wider than the screen."""
