@@ -3,20 +3,30 @@
 `kill`: 16 tasks append until the process is killed; each acknowledged event is one line, `offset key`.
 `starve`: appends until the file system refuses, then gets its room back; prints what happened as JSON.
 `open`: opens the log as nobody, where the process is root; prints why that failed.
+`migrate`: opens a log of an earlier schema, and is killed before the statement with the number that is given.
+`react`: reacts to the first message, and is killed before the event is written that tells of it.
 """
 
 import asyncio
 import json
 import os
 import resource
+import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Coroutine
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from server.adapters.sqlite import migration
 from server.adapters.sqlite.database import LogUnusable
+from server.adapters.sqlite.growth import Growth
+from server.adapters.sqlite.reactions import SqliteReactions
+from server.domain.drafts import Reaction
 from server.domain.errors import Unavailable
-from tests.doubles.samples import new_message
+from server.domain.identity import UserId
+from tests.doubles.samples import NOW_MS, ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import log_at
 
 NOBODY = 65_534
@@ -78,10 +88,42 @@ async def open_as_nobody(path: Path) -> None:
         print(error)  # noqa: T201
 
 
+async def migrate(path: Path) -> None:
+    """Die within the transaction of the migration."""
+    statements = count()
+    execute = migration._execute  # noqa: SLF001  # the place of the fault
+
+    def execute_some(db: sqlite3.Connection, script: str) -> None:
+        for statement in script.split(";"):
+            if next(statements) == int(sys.argv[3]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            execute(db, statement)
+
+    migration._execute = execute_some  # noqa: SLF001
+    async with log_at(path):
+        pass
+
+
+async def react(path: Path) -> None:
+    """Die when the reaction is a row, and its event is none yet."""
+
+    def die(growth: Growth) -> None:
+        del growth
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async with log_at(path) as log:
+        reactions = SqliteReactions(log)
+        await reactions.react(Reaction(ROOM, some_id(1), "👍", UserId("alice"), True, NOW_MS))
+        Growth.save = die  # type: ignore[method-assign, assignment]
+        await reactions.react(Reaction(ROOM, some_id(1), "👍", UserId("bob"), True, NOW_MS))
+
+
 MODES: dict[str, Callable[[Path], Coroutine[Any, Any, None]]] = {
     "kill": append_until_killed,
     "starve": starve,
     "open": open_as_nobody,
+    "migrate": migrate,
+    "react": react,
 }
 
 if __name__ == "__main__":
