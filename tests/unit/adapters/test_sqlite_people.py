@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[3]
 CHILD = Path(__file__).with_name("sqlite_child.py")
 FORMER = Path(__file__).with_name("sqlite_schema_4.db.gz")
 """A file that the former version wrote. room:1: messages 1 to 8, of which 2 was edited, 3 edited and deleted, 8
-deleted; room:2: three messages; room:3: 301 messages, of which retention has dropped 21. An endpoint of webhooks is owed all."""
+deleted; room:2: three messages; room:3: 301 messages, without the 21 that retention has dropped. An endpoint of
+webhooks is owed all."""
 
 ALICE, BOB = UserId("alice"), UserId("bob")
 STATEMENTS = (1, 8, 14, 15, 16)
