@@ -67,7 +67,7 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
     hearing.on(ReadUpdated, receipts.heard)
     attendants.add(reading)
-    present = presence.compose(stores, transport, membership, rules)
+    present = presence.compose(stores, transport, membership, sessions, rules)
     attendants.add(present.cases)
     handlers = {
         **typing_handlers.handlers(typing, metrics),

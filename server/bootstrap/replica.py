@@ -96,7 +96,7 @@ class Replica:
             *self.tokens.loops(self.sessions),
             *self.obey(),
             self.hearing.run(),
-            *self.presence.cases.loops(),
+            *self.presence.loops(),
             self.backends.eraser.run(),
             self.chat.eio.registry.run(),
             collect_when_idle(),

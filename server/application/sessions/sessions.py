@@ -57,6 +57,7 @@ class Sessions:
         self._limiter = limiter
         self._revoked = revoked
         self._metrics = metrics
+        self.changed: Callable[[UserId], None] = lambda _: None  # told of users of whom a session began or ended
         self._open: dict[SessionId, Session] = {}
         self._by_user: Index[UserId] = Index()
         self._by_token: Index[str] = Index()  # those whose token has a `jti`
@@ -109,6 +110,7 @@ class Sessions:
         if identity.token_id is not None:
             self._by_token.add(identity.token_id, session)
         self._schedule(session)
+        self.changed(identity.user)
         return session
 
     def ready(self, session: Session) -> None:
@@ -158,6 +160,7 @@ class Sessions:
             self._by_user.discard(identity.user, session)
             if identity.token_id is not None:
                 self._by_token.discard(identity.token_id, session)
+            self.changed(identity.user)
 
     def terminate(self, session: Session, error: MaruError) -> None:
         """End a session for a reason, which its client is told. Ending it again does nothing."""
