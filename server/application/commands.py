@@ -13,6 +13,7 @@ from server.domain.channels import ChannelName
 from server.domain.errors import BadRequest
 from server.domain.identity import UserId
 from server.domain.limits import DEFAULT_PAGE, MAX_EPOCH_CHARS, MAX_JOIN_HISTORY, MAX_PAGE, MAX_RESUME_CHANNELS
+from server.domain.marks import MAX_INBOX
 from server.domain.messages import Position
 from server.domain.texts import has_controls, with_line_feeds
 
@@ -88,6 +89,7 @@ class ConnectPayload(Command):
     """The CONNECT payload (`auth`)."""
 
     token: Token
+    inbox: Annotated[int, Field(ge=0, le=MAX_INBOX)] = 0
     resume: Annotated[dict[Channel, ResumedPosition], Field(max_length=MAX_RESUME_CHANNELS)] | None = None
 
 

@@ -11,6 +11,7 @@ from server.api.backends import (
     broadcast,
     erasures,
     events,
+    follows,
     history,
     members,
     messages,
@@ -28,6 +29,7 @@ from server.application.messages.broadcasting import Broadcaster
 from server.application.messages.erasures import Eraser
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.application.people.following import Following
 from server.application.people.publishing import AppEvents
 from server.application.people.reacting import Reacting
 from server.bootstrap import orders
@@ -76,6 +78,7 @@ def compose(
         *broadcast.operations(Broadcaster(publisher)),
         *revocations.operations(orders.revoking(settings, stores)),
         *members.operations(orders.removing(stores)),
+        *follows.operations(Following(stores.follows, stores.marks)),
         *erasures.operations(eraser, lambda: readiness.stopping),
         *presence.operations(stores.bus.presence, stores.bus.online),
         *webhooks.operations(told.dead_letters),

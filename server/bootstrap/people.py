@@ -10,7 +10,9 @@ from server.application.channels.hub import Hub
 from server.application.outside.denials import Denials
 from server.application.people.attending import Attendants
 from server.application.people.company import Company
+from server.application.people.following import Following
 from server.application.people.hearing import Hearing
+from server.application.people.inboxes import Inboxes
 from server.application.people.reading import Reading
 from server.application.people.receipts import Receipts
 from server.application.people.typing import Typing
@@ -22,6 +24,7 @@ from server.bootstrap.stores.open import Stores
 from server.domain.rules import Rules
 from server.domain.signals import ReadUpdated, TypingChanged
 from server.gateway.chat.handler import Handlers
+from server.gateway.chat.handlers import inbox as inbox_handlers
 from server.gateway.chat.handlers import presence as presence_handlers
 from server.gateway.chat.handlers import reading as reading_handlers
 from server.gateway.chat.handlers import typing as typing_handlers
@@ -38,6 +41,7 @@ class People:
     hearing: Hearing
     presence: PresenceParts
     handlers: Handlers
+    inboxes: Inboxes
     sweeps: tuple[Callable[[], None], ...]
     """Forget what is over."""
 
@@ -69,9 +73,12 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     attendants.add(reading)
     present = presence.compose(stores, transport, membership, sessions, rules)
     attendants.add(present.cases)
+    following = Following(stores.follows, stores.marks, denials)
+    inboxes = Inboxes(following, transport, Command.INBOX, time.monotonic)
     handlers = {
         **typing_handlers.handlers(typing, metrics),
         **reading_handlers.handlers(reading, metrics),
+        **inbox_handlers.handlers(following),
         **presence_handlers.handlers(present.cases),
     }
-    return People(hearing, present, handlers, (typing.sweep,))
+    return People(hearing, present, handlers, inboxes, (typing.sweep,))

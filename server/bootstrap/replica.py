@@ -181,7 +181,7 @@ def compose(
         revoked=entries.revoked,
         metrics=counters,
     )
-    publisher, forget_writers = writing.compose(settings, stores, hub, asks, entries.denials, counters)
+    publisher, forget_writers = writing.compose(settings, stores, hub, asks, entries.denials, counters, tasks)
     company = people.compose(
         stores,
         transport,
@@ -206,7 +206,13 @@ def compose(
     chat = ChatServer(
         rooms,
         ChatNamespace(
-            sessions, subscriptions, handlers, publisher, counters, command_line(settings.log_commands_per_second)
+            sessions,
+            subscriptions,
+            handlers,
+            publisher,
+            counters,
+            command_line(settings.log_commands_per_second),
+            company.inboxes,
         ),
         ping_interval=settings.ping_interval,
         ping_timeout=settings.ping_timeout,

@@ -1,6 +1,6 @@
 """Reading marks: how far each user has read each channel, and how much they have not (PROTOCOL.md, "Reading")."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from server.domain.channels import ChannelName
 from server.domain.errors import Conflict
@@ -13,6 +13,9 @@ MAX_RECEIPTS = 100
 
 MAX_FOLLOWS = 1_000
 """Channels that a user follows."""
+
+INBOX_TEXT_CHARS = 200
+"""Characters of the last message's text in an inbox."""
 
 MAX_INBOX = 500
 """Channels in a page of an inbox."""
@@ -64,6 +67,14 @@ class InboxEntry:
     last: Message | Tombstone | None
     last_at: int | None
     """When it was created, in milliseconds since the epoch; None if there is none."""
+
+
+@value
+class InboxPage:
+    """A part of an inbox, the latest message first. `next` names the place behind it; None at the end."""
+
+    entries: Sequence[InboxEntry]
+    next: str | None
 
 
 def advanced(mark: Mark, user: UserId, announced: Iterable[Announced], position: Position) -> Mark | None:

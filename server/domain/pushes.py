@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.identity import SessionId, UserId
-from server.domain.marks import Mark
+from server.domain.marks import InboxPage, Mark
 from server.domain.messages import Position
 from server.domain.presence import MemberJoined, MemberLeft, MembersCounted
 from server.domain.recovery import NotResumable
@@ -61,7 +61,14 @@ class SessionDraining:
     deadline_ms: int
 
 
-Push = ReadUpdated | ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
+@dataclass(frozen=True, slots=True)
+class InboxState:
+    """The first page of a user's inbox, which the client has asked for in its CONNECT."""
+
+    page: InboxPage
+
+
+Push = InboxState | ReadUpdated | ChannelResumed | ChannelRemoved | SessionReady | SessionExpiring | SessionDraining
 """Pushes to a session. Closed: match it exhaustively."""
 
 

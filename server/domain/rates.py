@@ -47,6 +47,7 @@ SCOPES = (
         )
     ),
     str(Bucket.NEW_CHANNEL),
+    str(Bucket.INBOX),
     SLOW_MODE,
     NEW_CHANNELS,
 )

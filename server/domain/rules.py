@@ -47,7 +47,7 @@ class Rule:
     typing: int = SMALL_CHANNEL
     """Members up to which they see each other typing; 0: nobody sees it."""
     auto_follow: bool = False
-    """Whether a user follows the channel by joining it."""
+    """Whether a user follows the channel by writing to it."""
 
 
 NO_RULE = Rule()
@@ -65,6 +65,8 @@ class Rules:
         """Returns the rule of a channel."""
         self.slows = any(rule.slow_mode_s for rule in rules.values())
         """Whether there is a slow mode anywhere."""
+        self.follows = any(rule.auto_follow for rule in rules.values())
+        """Whether users follow any channel by writing to it."""
         self.hooks = frozenset[Hook]().union(*(rule.hooks for rule in rules.values()))
         """The hooks that any rule names."""
 

@@ -11,6 +11,7 @@ from server.domain.pushes import (
     ChannelRemoved,
     ChannelResumed,
     Emitted,
+    InboxState,
     Push,
     SessionDraining,
     SessionExpiring,
@@ -20,12 +21,15 @@ from server.domain.recovery import REPLAY_LIMIT
 from server.domain.signals import EventEmitted, ReadUpdated, TypingChanged
 from server.wire import presence
 from server.wire.messages import author, replayed
+from server.wire.reading import inbox
 from server.wire.words import Json, ServerEvent, timestamp
 
 
 def push(value: Push, ready: Json) -> tuple[ServerEvent, Json]:
     """Return the name and the body of a push. `ready` is what `session:ready` says of the server."""
     match value:
+        case InboxState(page):
+            return ServerEvent.INBOX_STATE, inbox(page)
         case ReadUpdated(channel, user, offset):
             return ServerEvent.READ_UPDATED, {"channel": channel, "user": user, "offset": offset}
         case ChannelResumed(channel, position, reason, missed, mark):

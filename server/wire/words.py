@@ -29,6 +29,9 @@ class Command(StrEnum):
     PUBLISH = "event:publish"
     EVENTS = "events:read"
     PRESENCE = "presence:read"
+    FOLLOW = "channel:follow"
+    UNFOLLOW = "channel:unfollow"
+    INBOX = "inbox:read"
     REFRESH = "auth:refresh"
 
 
@@ -48,6 +51,8 @@ class Operation(StrEnum):
     LIFT_REVOCATION = "liftRevocation"
     REMOVE_MEMBER = "removeMember"
     END_SESSIONS = "endSessions"
+    FOLLOW = "follow"
+    UNFOLLOW = "unfollow"
     ASK_REFRESH = "askRefresh"
     ERASE_MESSAGES = "eraseMessages"
     READ_PRESENCE = "readPresence"
@@ -65,6 +70,7 @@ class ServerEvent(StrEnum):
     MESSAGE_EDITED = "message:edited"
     MESSAGE_DELETED = "message:deleted"
     TYPING_CHANGED = "typing:changed"
+    INBOX_STATE = "inbox:state"
     READ_UPDATED = "read:updated"
     REACTION_CHANGED = "reaction:changed"
     EVENT_PUBLISHED = "event:published"

@@ -21,12 +21,13 @@ from server.application.sessions import sessions
 from server.domain import channels, errors, identity, limits, marks, reactions
 from server.domain.events import LogEvent, MessageDeleted, MessageEdited
 from server.domain.hooks import Hook, HookFailure
-from server.domain.messages import MAX_MENTIONS, Position
+from server.domain.messages import MAX_MENTIONS, Position, Tombstone
 from server.domain.presence import MemberJoined, MemberLeft, MembersCounted, RosterHead
 from server.domain.pushes import (
     ChannelPush,
     ChannelRemoved,
     ChannelResumed,
+    InboxState,
     Push,
     SessionDraining,
     SessionExpiring,
@@ -65,6 +66,9 @@ MODELS: dict[str, type[commands.Command]] = {
     Command.PUBLISH: payloads.Publish,
     Command.EVENTS: payloads.ReadEvents,
     Command.PRESENCE: commands.ReadPresence,
+    Command.FOLLOW: people.InChannel,
+    Command.UNFOLLOW: people.InChannel,
+    Command.INBOX: people.ReadInbox,
     Command.REFRESH: commands.Refresh,
 }
 DEFAULTS = Settings(jwt_secret=SecretStr(SECRET))
@@ -201,6 +205,8 @@ def test_the_limits_are_those_of_the_code() -> None:
             "wait for a close frame, seconds": connection.CLOSE_WAIT_S,
             "ping interval, milliseconds *": default["ping_interval"] * 1_000,
             "ping timeout, milliseconds *": default["ping_timeout"] * 1_000,
+            "channels that a user follows": marks.MAX_FOLLOWS,
+            "`limit` of `inbox:read`, channels": marks.MAX_INBOX,
             "marks in an answer to `receipts:read`": marks.MAX_RECEIPTS,
             "a user's mark told again after, seconds": receipts.TOLD_S,
             "users told to type at the same time, per channel": typing.MAX_TYPISTS,
@@ -306,6 +312,14 @@ def log_event(value: LogEvent) -> tuple[str, dict[str, Any]]:
     return encoded.name, orjson.loads(encoded.json)
 
 
+def an_inbox() -> marks.InboxPage:
+    """A channel whose last message is deleted."""
+    last = event(1)
+    mark = marks.Mark(0, 1, 0, Position("one", 2))
+    gone = Tombstone(last.message.id, last.channel, 1)
+    return marks.InboxPage([marks.InboxEntry(last.channel, mark, gone, NOW_MS)], "1.room:1")
+
+
 def told(value: ChannelPush) -> tuple[str, Any]:
     """The name and the body of what is said to a channel."""
     name, [body] = pushes.told(value)
@@ -325,6 +339,7 @@ READY = SessionReady(identity.SessionId("s"), identity.UserId("alice"), NOW_MS)
         (ServerEvent.MESSAGE_EDITED, [log_event(edited(2))]),
         (ServerEvent.MESSAGE_DELETED, [log_event(deleted(2))]),
         (ServerEvent.TYPING_CHANGED, [told(TypingChanged(event(1).channel, identity.UserId("bob"), typing=True))]),
+        (ServerEvent.INBOX_STATE, [pushes.push(InboxState(an_inbox()), {})]),
         (ServerEvent.READ_UPDATED, [told(ReadUpdated(event(1).channel, identity.UserId("bob"), 3))]),
         (ServerEvent.REACTION_CHANGED, [log_event(replace(reacted(2), reactions=REACTIONS))]),
         (ServerEvent.EVENT_PUBLISHED, [log_event(replace(published(2), data={"order": 2})), told(EMITTED)]),

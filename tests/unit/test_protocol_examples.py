@@ -174,6 +174,8 @@ async def test_the_examples_of_commands_are_answered_as_documented(server: Serve
             assert alike(orjson.loads(documented), answer), answer
             if command == Command.LEAVE:  # some of the commands behind it need the join
                 await ask(client, Command.JOIN, {"channel": "room:42"})
+            if command == Command.UNFOLLOW:
+                await ask(client, Command.FOLLOW, {"channel": "room:42"})
 
 
 async def ask(client: Client, name: str, payload: object) -> dict[str, Any]:

@@ -28,6 +28,14 @@ class Users(Operations):
         path = f"/channels/{segment(channel)}/members/{segment(user)}"
         await self._do("removeMember", "DELETE", path, query={"deny_s": deny_s})
 
+    async def follow(self, user: str, channel: str) -> None:
+        """Let a user follow a channel: it is in their inbox. `conflict`: they follow 1,000 channels."""
+        await self._do("follow", "PUT", f"/users/{segment(user)}/channels/{segment(channel)}")
+
+    async def unfollow(self, user: str, channel: str) -> None:
+        """Let a user follow a channel no longer."""
+        await self._do("unfollow", "DELETE", f"/users/{segment(user)}/channels/{segment(channel)}")
+
     async def end_sessions(self, user: str, *, reconnect: bool = False) -> None:
         """End all sessions of a user: their clients stay away until people sign in again. With `reconnect` they come
         back at once, each with a new connection. A good token stays good: see `revoke`."""

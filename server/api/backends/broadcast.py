@@ -64,7 +64,7 @@ def operations(broadcaster: Broadcaster) -> list[Operation[Any, Any]]:
         body = call.body
         call.target.update(user=body.author.id, channels=len(body.channels))
         sends = [_send(body, channel, call.idempotency_key) for channel in body.channels]
-        outcomes = await broadcaster.send(on_behalf_of(body.author.author), sends)
+        outcomes = await broadcaster.send(on_behalf_of(body.author.author), sends, marks=body.mark_read)
         failures = [outcome for outcome in outcomes if isinstance(outcome, MaruError)]
         call.target["failed"] = len(failures)
         if len(failures) == len(outcomes):

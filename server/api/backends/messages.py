@@ -55,7 +55,7 @@ class NewMessage(MessageContent):
         max_length=MAX_MENTIONS,
         description="The ids of users whom the message is for in particular; or `*` alone: everybody.",
     )
-    mark_read: bool = Field(default=True, description="Without effect in this version.")
+    mark_read: bool = Field(default=True, description="Whether the author has read the channel up to the message.")
 
 
 class Changed(Answer):
@@ -78,7 +78,7 @@ def operations(publisher: Publisher) -> list[Operation[Any, Any]]:
     async def post(call: Call[InChannel, NewMessage]) -> Reply:
         command = as_send(call.body, call.params.channel, call.idempotency_key)
         call.target["user"] = call.body.author.id
-        appended = await publisher.send(on_behalf_of(call.body.author.author), command)
+        appended = await publisher.send(on_behalf_of(call.body.author.author), command, marks=call.body.mark_read)
         call.target["id"] = messages.subject(appended.event)["id"]
         answer = _changed(appended) | {"duplicate": appended.duplicate}
         return Reply(answer, REPLAYED if appended.duplicate else {})

@@ -12,7 +12,7 @@ from server.domain.identity import Identity, UserId
 from server.domain.rates import QUIET, Bucket, Rates, replaced
 from server.domain.values import value
 
-_OF_USERS = frozenset({Bucket.SEND})
+_OF_USERS = frozenset({Bucket.SEND, Bucket.INBOX})
 """Buckets that all sessions of a user on a replica share."""
 
 

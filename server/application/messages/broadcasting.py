@@ -30,7 +30,7 @@ class Broadcaster:
         self._publisher = publisher
         self._room = asyncio.Semaphore(IN_FLIGHT)
 
-    async def send(self, identity: Identity, sends: Sequence[Send | MaruError]) -> list[Outcome]:
+    async def send(self, identity: Identity, sends: Sequence[Send | MaruError], *, marks: bool = True) -> list[Outcome]:
         """Return the outcomes in the order of the messages; an error in place of a message is its outcome. Raises
         nothing for a single channel."""
         outcomes: list[Outcome] = [Unavailable("not tried")] * len(sends)
@@ -38,21 +38,26 @@ class Broadcaster:
         ends_at = asyncio.get_running_loop().time() + BROADCAST_S
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(IN_FLIGHT, len(sends))):
-                workers.create_task(self._work(identity, left, outcomes, ends_at))
+                workers.create_task(self._work(identity, left, outcomes, ends_at, marks))
         return outcomes
 
     async def _work(
-        self, identity: Identity, left: Iterator[tuple[int, Send | MaruError]], outcomes: list[Outcome], ends_at: float
+        self,
+        identity: Identity,
+        left: Iterator[tuple[int, Send | MaruError]],
+        outcomes: list[Outcome],
+        ends_at: float,
+        marks: bool,
     ) -> None:
         for place, send in left:
-            outcomes[place] = send if isinstance(send, MaruError) else await self._send(identity, send, ends_at)
+            outcomes[place] = send if isinstance(send, MaruError) else await self._send(identity, send, ends_at, marks)
 
-    async def _send(self, identity: Identity, send: Send, ends_at: float) -> Outcome:
+    async def _send(self, identity: Identity, send: Send, ends_at: float, marks: bool) -> Outcome:
         async with self._room:
             if asyncio.get_running_loop().time() >= ends_at:
                 return Unavailable(f"not tried: the broadcast took longer than {BROADCAST_S:g} s")
             try:
-                return await self._publisher.send(identity, send)
+                return await self._publisher.send(identity, send, marks=marks)
             except MaruError as error:
                 return error
             except Exception:  # noqa: BLE001  # a fault of one channel, and the others go on

@@ -64,17 +64,20 @@ class Publisher:
         self.asks = None if asking is None else asking.asker(Hook.SEND)
         """Says of a channel whether a backend is asked before a message is written; None if of none."""
 
-    async def send(self, identity: Identity, command: Send, session: Asker | None = None) -> Appended:
+    async def send(
+        self, identity: Identity, command: Send, session: Asker | None = None, *, marks: bool = True
+    ) -> Appended:
         """Write a message. Raises `PermissionDenied`, `RateLimited`, `Unavailable`, `Overloaded`.
 
-        `session` is the client's, about which a backend may be asked; None: the message is not a client's.
+        `session` is the client's, about which a backend may be asked; None: the message is not a client's. `marks`: the
+        author has read the channel up to it.
         """
         channel = self._admit(identity, command)
         async with deadline():
             try:
                 if session is not None and self._asking is not None:
                     command = await self._judged(self._asking, session, command)
-                return await self.writing.finish(self._log.append(self._draft(identity, channel, command)))
+                return await self.writing.finish(self._log.append(self._draft(identity, channel, command, marks)))
             except _NOT_WRITTEN:
                 self._give_back(identity, channel, command.key)
                 raise
@@ -121,7 +124,7 @@ class Publisher:
             self._slow_mode.take(identity, channel, command.key)
         return channel
 
-    def _draft(self, identity: Identity, channel: ChannelName, command: Send) -> NewMessage:
+    def _draft(self, identity: Identity, channel: ChannelName, command: Send, marks: bool = True) -> NewMessage:
         at = self._now_ns() // NS_PER_MS
         reply_to = None if command.reply_to is None else MessageId(command.reply_to)
         # By position: with the names, a call with so many fields takes twice as long.
@@ -135,6 +138,7 @@ class Publisher:
             command.key,
             at,
             command.mentioned if command.mentions else (),
+            marks,
         )
 
     def _told(self, done: Done, identity: Identity, draft: NewMessage, outcome: Appended | Exception) -> None:

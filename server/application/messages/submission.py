@@ -21,6 +21,7 @@ class Office(Protocol):
     broadcast: Broadcast
     metrics: MessageMetrics
     clock: Callable[[], float]
+    wrote: Callable[[LogEvent | None], None] | None
 
     def keep(self, hinting: asyncio.Future[None]) -> None:
         """Keep a task alive until it is done."""
@@ -55,6 +56,8 @@ class Submission:
             self._finish(outcome)
             return
         self._office.metrics.appended(self._office.clock() - self._began)
+        if self._office.wrote is not None:
+            self._office.wrote(outcome.event)
         if outcome.event.offset == 1:
             self._office.wrote_first(outcome)
         if self.over:

@@ -53,6 +53,8 @@ class Writing:
         self.metrics = metrics
         self.clock = clock
         self._fresh = fresh  # None if users may make any number of channels
+        self.wrote: Callable[[LogEvent | None], None] | None = None
+        """Is called with each event that is written, if anybody wants to know. It must not raise."""
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
     def check_new(self, identity: Identity, channel: ChannelName) -> None:
@@ -88,6 +90,8 @@ class Writing:
         if error is None:
             self.metrics.appended(self.clock() - began)
             event = writing.result().event
+            if self.wrote is not None:
+                self.wrote(event)
             if event is not None and event.offset == 1:
                 self.wrote_first(writing.result())
         if answer.done():

@@ -20,6 +20,9 @@ BUCKETS: Mapping[str, Bucket | None] = {
     Command.UNREACT: Bucket.SEND,
     Command.PUBLISH: None,  # until the payload is known
     Command.EVENTS: Bucket.READ,
+    Command.FOLLOW: Bucket.JOIN,
+    Command.UNFOLLOW: Bucket.JOIN,
+    Command.INBOX: Bucket.INBOX,
     Command.REFRESH: Bucket.REFRESH,
     Command.PRESENCE: Bucket.READ,
 }

@@ -11,6 +11,7 @@ from server.application.channels.subscriptions import Subscriptions
 from server.application.commands import Command, ConnectPayload, channel_of
 from server.application.limits.limiter import Shortage
 from server.application.messages.publisher import Publisher
+from server.application.people.inboxes import Inboxes
 from server.application.sessions.session import Session, session_ended
 from server.application.sessions.sessions import Sessions
 from server.domain.channels import ChannelName
@@ -50,7 +51,9 @@ class ChatNamespace(Namespace):
         publisher: Publisher,
         metrics: CommandMetrics = SILENT,
         command_line: Callable[..., None] | None = None,
+        inboxes: Inboxes | None = None,
     ) -> None:
+        self._inboxes = inboxes
         self._sessions = sessions
         self._subscriptions = subscriptions
         self._handlers = handlers
@@ -77,7 +80,7 @@ class ChatNamespace(Namespace):
         """As `admit`, if the client resumes nothing and its token can be judged without waiting; else None."""
         try:
             payload = _connect_payload(auth)
-            identity = None if payload.resume else self._sessions.admit_at_once(payload.token)
+            identity = None if payload.resume or payload.inbox else self._sessions.admit_at_once(payload.token)
             return None if identity is None else Admitted(identity, payload)
         except MaruError:
             raise
@@ -94,6 +97,8 @@ class ChatNamespace(Namespace):
             positions = {ChannelName(channel): since.position for channel, since in resume.items()}
             quiet = tuple(ChannelName(channel) for channel, since in resume.items() if since.presence is False)
             await self._subscriptions.resume(session.id, admitted.identity, positions, quiet)
+        if admitted.payload.inbox and self._inboxes is not None:
+            await self._inboxes.give(session, admitted.payload.inbox)
         self.ready(session)
 
     def ready(self, session: Session) -> None:

@@ -195,6 +195,24 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     await backend.remove_member(name, "nobody")
 
 
+@of("follow")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    await backend.follow("fred", name)
+    await backend.follow("fred", name)
+    async with session_of(server, "fred", name) as client:
+        inbox = await client.ask("inbox:read", {"limit": 10})
+        assert [entry["channel"] for entry in inbox["channels"]] == [name]
+    await backend.unfollow("fred", name)
+
+
+@of("unfollow")
+async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
+    await backend.follow("gina", name)
+    await backend.unfollow("gina", name)
+    async with session_of(server, "gina", name) as client:
+        assert (await client.ask("inbox:read", {"limit": 10}))["channels"] == []
+
+
 @of("endSessions")
 async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     async with session_of(server, "dora", name) as client:
