@@ -41,7 +41,8 @@ class TokenSettings(BaseModel):
     )
     token_grace: Seconds = Field(default=5.0, ge=0, le=300, description="a duration from 0 to 5m")
     default_grants: Annotated[dict[Pattern, frozenset[Action]], NoDecode, BeforeValidator(values.json_object)] = Field(
-        default={}, description="a JSON object of channel patterns and the actions join, send, moderate and edit_others"
+        default={},
+        description="a JSON object of channel patterns and actions: join, send, moderate, edit_others, react, publish",
     )
 
     @model_validator(mode="after")
