@@ -30,7 +30,7 @@ class Traffic:
     sent_bytes: int = 0
     deliveries: int = 0
     """Events times the members that they were written or queued for, even if the connection was just closing. Replays,
-    acks and other packets are no deliveries."""
+    acks, other packets, and what is ephemeral, are no deliveries."""
     outbound_queued_bytes: int = 0
     """Bytes that wait in this process, now, for clients that do not read."""
     inbound_queued_bytes: int = 0

@@ -216,7 +216,8 @@ class Outbox:
                 queued.append(shared)
             else:
                 writer.queued = [queued, shared]
-        self.traffic.deliveries += len(audience) * len(frames)
+        if not self._ephemeral:
+            self.traffic.deliveries += len(audience) * len(frames)
         self.traffic.sent_bytes += sent
         if self._waits.for_batch:
             self._waits.batch_ended(self._end_of_lines())
