@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tests.jepsen import people_rules
 from tests.jepsen.history import NEMESIS, Json, Record
 from tests.jepsen.ledger import WRITES, Answer, Ledger
 
@@ -45,6 +46,7 @@ def check(records: Iterable[Record]) -> Verdict:
     """Judge a history."""
     ledger = Ledger(records)
     violations = [violation for rule in RULES for violation in rule(ledger)]
+    violations += [Violation(*fault) for rule in people_rules.RULES for fault in rule(ledger)]
     faults = Counter(
         record.name for record in ledger.records if record.process == NEMESIS and "ends" not in record.value
     )
@@ -61,6 +63,8 @@ def figures(ledger: Ledger) -> Counter[str]:
         found["acked"] += record.kind == "ok" and record.name in WRITES
         found["unknown"] += record.kind == "info" and record.name in WRITES
         found["events heard"] += record.name == "event"
+        for name in ("react", "mark", "publish"):
+            found[f"{name} acked"] += record.kind == "ok" and record.name == name
         found["duplicates"] += record.kind == "ok" and record.name == "send" and record.value["duplicate"]
         if record.name in {"join", "reset"} and record.kind == "ok":
             found["events heard"] += len(record.value["events"])

@@ -39,6 +39,9 @@ REFUSED_S = 0.1
 
 PAGE = 100
 
+BESIDE_MESSAGES = frozenset(("reaction:changed", "event:published"))
+"""The log events of no message."""
+
 
 @dataclass(slots=True)
 class Scene:
@@ -301,7 +304,7 @@ class Reader(Client):
 
     def heard(self, name: str, data: Json) -> None:
         """Note an event, the end of a resume, or a reset."""
-        if name.startswith("message:"):
+        if name.startswith("message:") or (name in BESIDE_MESSAGES and "offset" in data):
             event = compact(name, data)
             self.positions[event["channel"]] = {"epoch": event["epoch"], "offset": event["offset"]}
             self.scene.history.told(self.name, "event", event)

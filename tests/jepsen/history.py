@@ -84,9 +84,29 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def compact(name: str, event: Json) -> Json:
-    """Return the parts of a log event that are judged."""
+    """Return the parts of a log event that are judged. `state` is what it tells beside a message: reactions, or an
+    application's data."""
+    if name == "event:published":
+        return published(event)
     position = {part: event[part] for part in ("channel", "epoch", "offset", "at")}
+    if name == "reaction:changed":
+        nothing = {"author": None, "key": None, "text": None}
+        return position | {"event": "reacted", "id": event["id"], **nothing, "state": event["reactions"]}
     return position | {"event": name.removeprefix("message:"), **message(event["message"])}
+
+
+def published(event: Json) -> Json:
+    """Return the parts of an application's event that are judged; `id` is its name."""
+    position = {part: event[part] for part in ("channel", "epoch", "offset", "at")}
+    author, key = event["author"]["id"], event["key"]
+    return position | {
+        "event": "published",
+        "id": event["name"],
+        "author": author,
+        "key": key,
+        "text": None,
+        "state": event["data"],
+    }
 
 
 def message(body: Json) -> Json:
@@ -97,4 +117,4 @@ def message(body: Json) -> Json:
         "author": None if author is None else author["id"],
         "key": body.get("key"),
         "text": body.get("text"),
-    }
+    } | ({"reactions": body["reactions"]} if body.get("reactions") else {})

@@ -3,10 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.jepsen.history import NEMESIS, Json, Record
 
 WRITES = ("send", "edit", "delete")
+PEOPLE = ("react", "publish", "mark", "look", "record log")
 KINDS = {"send": "created", "edit": "edited", "delete": "deleted"}
 
 
@@ -43,12 +45,13 @@ class Told:
     key: str | None
     text: str | None
     late: bool = False
+    state: Any = None  # reactions, or an application's data
 
     def differs(self, other: "Told") -> bool:
         """Whether the two can't be told of the same event."""
         if (self.event, self.id) != (other.event, other.id):
             return True
-        pairs = [(self.at, other.at), (self.key, other.key)]
+        pairs = [(self.at, other.at), (self.key, other.key), (self.state, other.state)]
         if not self.late and not other.late:
             pairs.append((self.text, other.text))
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
@@ -77,6 +80,26 @@ class Asked:
 
 
 @dataclass(slots=True)
+class Reacting:
+    """A reaction that somebody asked for, or took back. `index` is that of its answer; None if it is unknown whether it
+    was done, 0 if it was not."""
+
+    add: bool
+    invoked: int
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """An acked event of an application."""
+
+    epoch: str
+    offset: int
+    invoked: int
+    index: int
+
+
+@dataclass(slots=True)
 class Ledger:
     """The sorted history."""
 
@@ -96,7 +119,16 @@ class Ledger:
     logs: dict[str, Json] = field(default_factory=dict)  # the final log of each channel
     final: dict[str, dict[str, Json]] = field(default_factory=dict)  # its messages, by id
     faults: list[Record] = field(default_factory=list)
+    published: dict[tuple[str, str, str], tuple[int, tuple[str, Any]]] = field(default_factory=dict)
+    """When it was first asked for, its name and its data, by channel, author and key."""
+    records_keyed: defaultdict[tuple[str, str, str], list[Acked]] = field(default_factory=lambda: defaultdict(list))
+    record_logs: dict[str, Json] = field(default_factory=dict)  # the final events of applications of each channel
+    reactions: defaultdict[tuple[str, str, str, str], list[Reacting]] = field(default_factory=lambda: defaultdict(list))
+    """By channel, message, emoji and user."""
+    marks: defaultdict[tuple[str, str], list[Record]] = field(default_factory=lambda: defaultdict(list))
+    """The answers to marks, by user and channel."""
     _asked: dict[int, Asked] = field(default_factory=dict)  # by operation
+    _reacting: dict[int, Reacting] = field(default_factory=dict)  # by operation
 
     def __post_init__(self) -> None:
         self.records = list(self.source)
@@ -112,9 +144,13 @@ class Ledger:
 
     def excused(self, answer: Answer) -> bool:
         """Whether a fault made the store lose what was acked then."""
+        return self.loses(answer.channel, answer.invoked, answer.index)
+
+    def loses(self, channel: str, invoked: int, index: int) -> bool:
+        """Whether a fault made the store lose what was asked for and acked then."""
         return any(
-            fault.value["loses_since"] <= answer.index and answer.invoked < fault.index
-            for fault in self._of(answer.channel)
+            fault.value["loses_since"] <= index and invoked < fault.index
+            for fault in self._of(channel)
             if "loses_since" in fault.value
         )
 
@@ -122,9 +158,16 @@ class Ledger:
         """Whether Redis may have written a message again in this epoch, since a key of its channel was evicted.
 
         That was after the message was first sent, and the channel had the epoch only afterwards."""
-        channel = sent[0]
+        return self.evicted(sent[0], self.sends[sent].invoked, epoch)
+
+    def evicts(self, channel: str, index: int) -> bool:
+        """Whether single keys of a channel were evicted before a record."""
+        return any("evicts_since" in fault.value and fault.index < index for fault in self._of(channel))
+
+    def evicted(self, channel: str, invoked: int, epoch: str) -> bool:
+        """Whether a key that was first given then may have been evicted before the channel had this epoch."""
         return any(
-            self.sends[sent].invoked < fault.index and fault.value["evicts_since"] < self.epochs[channel, epoch]
+            invoked < fault.index and fault.value["evicts_since"] < self.epochs[channel, epoch]
             for fault in self.faults
             if "evicts_since" in fault.value and fault.value["channel"] == channel
         )
@@ -148,6 +191,12 @@ class Ledger:
 
     def unasked(self, channel: str, told: Told) -> str:
         """Return why nobody asked for an event in this form; nothing if somebody did."""
+        if told.event == "reacted":
+            return self._unasked_reactions(channel, told)
+        if told.event == "published":
+            asked_for = self.published.get((channel, told.author or "", told.key or ""))
+            sound = asked_for is not None and asked_for[0] < told.index and asked_for[1] == (told.id, told.state)
+            return "" if sound else "nobody published it so"
         if told.event == "deleted":
             asked = self.deletions[channel, told.id]
             return "" if any(each.invoked < told.index for each in asked) else "nobody deleted it"
@@ -163,6 +212,14 @@ class Ledger:
         if told.event == "edited":
             return "" if told.text in texts else "nobody edited it so"
         return "" if told.text in texts | {sent.text} else f"it was sent as {sent.text!r}"
+
+    def _unasked_reactions(self, channel: str, told: Told) -> str:
+        for emoji, reacted in told.state.items():
+            for user in reacted["users"]:
+                asked = self.reactions.get((channel, told.id, emoji, user), [])
+                if not any(each.add and each.invoked < told.index for each in asked):
+                    return f"{user} never reacted with {emoji}"
+        return ""
 
     def pages(self) -> Iterator[tuple[Record, Record]]:
         """Yield the pages of the history, each with its question."""
@@ -190,6 +247,13 @@ class Ledger:
         elif record.name in {"edit", "delete"}:
             asked = self._asked[record.op] = Asked(record.index, value.get("text"))
             (self.edits if record.name == "edit" else self.deletions)[value["channel"], value["id"]].append(asked)
+        elif record.name == "react":
+            key = value["channel"], value["id"], value["emoji"], value["user"]
+            self._reacting[record.op] = Reacting(value["add"], record.index)
+            self.reactions[key].append(self._reacting[record.op])
+        elif record.name == "publish":
+            content = record.index, (value["name"], value["data"])
+            self.published.setdefault((value["channel"], value["author"], value["key"]), content)
         elif record.name == "join":
             self.readers[record.process, value["channel"]].append(record)
 
@@ -200,6 +264,8 @@ class Ledger:
             self.epochs.setdefault((channel, value["epoch"]), record.index)
         if record.name in WRITES:
             self._written(record, self.invokes[record.op].value)
+        elif record.name in PEOPLE:
+            self._ended_of_people(record, value)
         elif record.name in {"join", "reset"} and record.kind == "ok":
             self.readers[record.process, value["channel"]].append(record)
             for event in value["events"]:
@@ -213,6 +279,20 @@ class Ledger:
             if record.name == "log":
                 self.logs[value["channel"]] = value
                 self.final[value["channel"]] = {each["id"]: each for each in value["messages"]}
+
+    def _ended_of_people(self, record: Record, value: Json) -> None:
+        if record.name == "react":
+            self._reacting[record.op].index = {"ok": record.index, "fail": 0}.get(record.kind)
+        elif record.name == "publish" and record.kind == "ok":
+            asked = self.invokes[record.op]
+            acked = Acked(value["epoch"], value["offset"], asked.index, record.index)
+            self.records_keyed[asked.value["channel"], asked.value["author"], asked.value["key"]].append(acked)
+        elif record.name in {"mark", "look"} and record.kind == "ok":
+            self.marks[self.invokes[record.op].value["user"], self.invokes[record.op].value["channel"]].append(record)
+        elif record.name == "record log":
+            self.record_logs[value["channel"]] = value
+            for event in value["events"]:
+                self._told(record.index, event)
 
     def _written(self, record: Record, asked: Json) -> None:
         if record.name == "send":
@@ -242,8 +322,8 @@ class Ledger:
 
     def _told(self, index: int, event: Json) -> None:
         place = event["channel"], event["epoch"], event["offset"]
-        parts = (event[part] for part in ("event", "id", "at", "author", "key", "text"))
-        self.places[place].append(Told(index, *parts))
+        parts = {part: event[part] for part in ("event", "id", "at", "author", "key", "text")}
+        self.places[place].append(Told(index, **parts, state=event.get("state")))
         if event["event"] == "created" and event["key"] is not None:
             self.keyed[event["channel"], event["author"], event["key"]].append((*place[1:], index))
 

@@ -4,6 +4,7 @@ Each bug is a mistake that a change could make, and the checker must find it. On
 and the domain.
 """
 
+import asyncio
 import sys
 from dataclasses import replace
 from itertools import count
@@ -13,13 +14,20 @@ from typing import Any
 from server import __main__ as program
 from server.adapters.redis import outcomes
 from server.adapters.redis.sent import DIGEST_BYTES
+from server.adapters.sqlite.marks import SqliteMarks
 from server.adapters.sqlite.message_log import SqliteMessageLog
+from server.adapters.sqlite.reactions import SqliteReactions
+from server.adapters.sqlite.records import SqliteRecords
 from server.domain import recovery
-from server.domain.appending import Appended
-from server.domain.drafts import Draft, NewMessage, Sender
+from server.domain.appending import Appended, Settled
+from server.domain.channels import ChannelName
+from server.domain.drafts import Draft, NewMessage, Reaction, Record, Sender
 from server.domain.events import Event, MessageCreated
+from server.domain.identity import UserId
+from server.domain.marks import Marked
 from server.domain.sequencing import Known, Ready, Sequencer, Verdict
 from server.ports.message_log import Done
+from server.ports.records import Recorded
 
 EVERY = 40
 """The bug shows at one of so many events."""
@@ -113,6 +121,45 @@ def recovers_always() -> None:
     recovery.check_resumable = lambda *_, **__: None
 
 
+def forgets_reactions() -> None:
+    """A reaction is answered, and not written."""
+    react, numbers = SqliteReactions.react, count(1)
+
+    def forgetting(self: SqliteReactions, reaction: Reaction) -> asyncio.Future[Settled]:
+        answer = react(self, reaction)
+        if next(numbers) % 5 == 0:
+            answer.add_done_callback(lambda _: react(self, replace(reaction, add=not reaction.add)))
+        return answer
+
+    SqliteReactions.react = forgetting  # type: ignore[method-assign]
+
+
+def forgets_marks() -> None:
+    """A mark is answered as if it had moved, and stands where it was."""
+    mark, numbers = SqliteMarks.mark, count(1)
+
+    async def forgetting(self: SqliteMarks, channel: ChannelName, user: UserId, offset: int) -> Marked:
+        if next(numbers) % 3:
+            return await mark(self, channel, user, offset)
+        told = await mark(self, channel, user, 0)
+        return replace(told, mark=replace(told.mark, offset=max(told.mark.offset, min(offset, told.mark.head.offset))))
+
+    SqliteMarks.mark = forgetting  # type: ignore[method-assign]
+
+
+def publishes_elsewhere() -> None:
+    """An event of an application is answered, and written into another channel."""
+    write, numbers = SqliteRecords.record, count(1)
+
+    async def straying(self: SqliteRecords, record: Record) -> Recorded:
+        if next(numbers) % 5:
+            return await write(self, record)
+        done = await write(self, replace(record, channel=ChannelName("room:elsewhere")))
+        return replace(done, event=replace(done.event, channel=record.channel))
+
+    SqliteRecords.record = straying  # type: ignore[assignment,method-assign]
+
+
 MUTANTS = {
     each.__name__: each
     for each in (
@@ -122,6 +169,9 @@ MUTANTS = {
         ignores_keys,
         ignores_keys_in_redis,
         recovers_always,
+        forgets_reactions,
+        forgets_marks,
+        publishes_elsewhere,
     )
 }
 

@@ -12,6 +12,7 @@ from tests.jepsen.checker import Verdict, check
 from tests.jepsen.clients import Author, Client, Pager, Reader, Scene, Streamer
 from tests.jepsen.history import History
 from tests.jepsen.nemesis import DECKS, Nemesis, deck
+from tests.jepsen.people import Announcer, Fan, Marker
 from tests.jepsen.stage import SERVER, STAGES, Stage
 
 CHANNELS = ("room:a", "room:b", "room:c")
@@ -56,12 +57,15 @@ async def _play(plan: Plan, stage: Stage, history: History) -> None:
     streamers = [Streamer(scene, f"streamer-{number}") for number in range(2)]
     readers = [Reader(scene, f"reader-{number}") for number in range(3)]
     readers += [Reader(scene, f"visitor-{number}", stays_s=(0.2, 2.0)) for number in range(3)]
+    markers = [Marker(scene, f"marker-{number}") for number in range(2)]
+    announcers = [Announcer(scene, f"announcer-{number}") for number in range(2)]
+    people = [*markers, *announcers, *(Fan(scene, f"fan-{number}") for number in range(3))]
     others: list[Client] = [*readers, Pager(scene, "pager")]
     shims = all(replica.shim.works for replica in stage.replicas)
     faults = deck(DECKS[plan.stage] if plan.faults is None else plan.faults, shims=shims)
     nemesis = Nemesis(stage, history, plan.seed, faults, CHANNELS)
     async with asyncio.TaskGroup() as tasks:
-        writing = [tasks.create_task(author.run()) for author in (*authors, *streamers)]
+        writing = [tasks.create_task(author.run()) for author in (*authors, *streamers, *people)]
         for client in others:
             tasks.create_task(client.run())
         at_work = tasks.create_task(nemesis.run(scene.over)) if faults else None
@@ -71,7 +75,18 @@ async def _play(plan: Plan, stage: Stage, history: History) -> None:
             await at_work
         await asyncio.wait(writing, timeout=plan.peace_s)
         await _peace(scene, readers, plan.peace_s)
+        await _count_people(scene, announcers[0], markers)
         scene.done.set()
+
+
+async def _count_people(scene: Scene, announcer: Announcer, markers: Sequence[Marker]) -> None:
+    """Note all events of applications, and what is unread."""
+    for channel in scene.channels:
+        await announcer.audit(channel)
+        for marker in markers:
+            await marker.look(channel)
+    for client in (announcer, *markers):
+        await client.vanish()
 
 
 async def _peace(scene: Scene, readers: Sequence[Reader], peace_s: float) -> None:

@@ -476,3 +476,165 @@ def test_what_is_promised_is_no_violation(story: Callable[[Made], None]) -> None
     made = read_by_bob()
     story(made)
     assert check(made.records).violations == []
+
+
+# People
+
+
+def react(made: Made, user: str, kind: Kind = "ok", *, add: bool = True, number: int = 1) -> None:
+    """Let a user react to a message, or not."""
+    op = made.invoke(user, "react", {"id": f"id{number}", "emoji": "+1", "user": user, "add": add})
+    answer = {"epoch": made.epoch, "offset": number, "duplicate": False} if kind == "ok" else {}
+    made.write(user, kind, "react", op, answer)
+
+
+def reactions(*users: str) -> Json:
+    """The state of a message's reactions."""
+    return {"+1": {"count": len(users), "users": list(users)}} if users else {}
+
+
+def log_with(made: Made, *users: str) -> None:
+    """End with a log of one message, and these reactions to it."""
+    made.log(1, offset=9)
+    made.records[-1].value["messages"][0]["reactions"] = reactions(*users)
+
+
+def mark(made: Made, offset: int, unread: int = 0, mentions: int = 0, name: str = "mark") -> None:
+    """Let a user mark, and be answered."""
+    op = made.invoke("eve", name, {"offset": offset, "user": "eve"})
+    made.write("eve", "ok", name, op, {"mark": offset, "unread": unread, "unread_mentions": mentions})
+
+
+def publish(made: Made, number: int, offset: int) -> None:
+    """Let an application publish an event."""
+    op = made.invoke("shop", "publish", {"author": "shop", "name": "paid", "key": f"p{number}", "data": number})
+    made.write("shop", "ok", "publish", op, {"epoch": made.epoch, "offset": offset, "duplicate": False})
+
+
+def record(made: Made, number: int, offset: int, data: Any = None) -> Json:
+    """The event that was published, as it is told."""
+    content = {"id": "paid", "author": "shop", "key": f"p{number}", "text": None, "state": data or number}
+    return {"channel": ROOM, "epoch": made.epoch, "offset": offset, "at": "t", "event": "published", **content}
+
+
+def record_log(made: Made, *events: Json) -> None:
+    """End with these events of applications."""
+    place = {"channel": ROOM, "epoch": made.epoch, "offset": 9}
+    made.write("shop", "ok", "record log", 0, place | {"events": list(events)})
+
+
+def sound_people(made: Made) -> None:
+    """Reactions, marks and events as they should be: one reaction has no answer, and is told all the same."""
+    made.send(1)
+    react(made, "bob")
+    react(made, "cid", add=True)
+    react(made, "cid", add=False)
+    react(made, "dan", "info")
+    told = {"id": "id1", "author": None, "key": None, "text": None, "state": reactions("bob")}
+    place = {"channel": ROOM, "epoch": made.epoch, "at": "t"}
+    op = made.join()
+    made.joined(op, 0)
+    made.hear(1)
+    made.write("bob", "ok", "event", 0, place | {"offset": 2, "event": "reacted", **told})
+    publish(made, 1, 3)
+    publish(made, 1, 3)
+    made.write("bob", "ok", "event", 0, record(made, 1, 3))
+    mark(made, 0, 1)
+    mark(made, 3)
+    mark(made, 3, name="look")
+    made.log(1, offset=3)
+    made.records[-1].value["messages"][0]["reactions"] = reactions("bob", "dan")
+    record_log(made, record(made, 1, 3))
+
+
+def lost_reaction(made: Made) -> None:
+    """An acked reaction is not there."""
+    made.send(1)
+    react(made, "bob")
+    log_with(made)
+
+
+def undead_reaction(made: Made) -> None:
+    """A reaction that was taken back is there."""
+    made.send(1)
+    react(made, "bob")
+    react(made, "bob", add=False)
+    log_with(made, "bob")
+
+
+def miscounted_reaction(made: Made) -> None:
+    """The count is another than that of the users."""
+    made.send(1)
+    react(made, "bob")
+    log_with(made, "bob")
+    made.records[-1].value["messages"][0]["reactions"]["+1"]["count"] = 2
+
+
+def invented_reaction(made: Made) -> None:
+    """Nobody reacted so."""
+    made.send(1)
+    op = made.join()
+    told = {"event": "reacted", "id": "id1", "author": None, "key": None, "text": None, "state": reactions("zoe")}
+    place = {"channel": ROOM, "epoch": made.epoch, "offset": 2, "at": "t"}
+    made.joined(op, 2, made.event(1), place | told, recovered=True)
+
+
+def mark_that_went_back(made: Made) -> None:
+    """An answer names an earlier place than the answer before."""
+    mark(made, 7)
+    mark(made, 6)
+
+
+def impossible_unread(made: Made) -> None:
+    """More mentions than messages."""
+    mark(made, 7, 1, 2)
+
+
+def wrong_unread(made: Made) -> None:
+    """At the end, one message is behind the mark."""
+    made.send(1)
+    mark(made, 0, 2, name="look")
+    made.log(1, offset=1)
+
+
+def lost_record(made: Made) -> None:
+    """An acked event of an application is not in the log."""
+    publish(made, 1, 1)
+    record_log(made)
+
+
+def doubled_record(made: Made) -> None:
+    """A key of an application is two events."""
+    publish(made, 1, 1)
+    publish(made, 1, 2)
+    record_log(made, record(made, 1, 1), record(made, 1, 2))
+
+
+def invented_record(made: Made) -> None:
+    """An event has other data than was published."""
+    publish(made, 1, 1)
+    record_log(made, record(made, 1, 1, data="other"))
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds"),
+    [
+        (sound_people, set()),
+        (lost_reaction, {"reactions"}),
+        (undead_reaction, {"reactions"}),
+        (miscounted_reaction, {"reactions"}),
+        (invented_reaction, {"invented"}),
+        (mark_that_went_back, {"marks"}),
+        (impossible_unread, {"marks"}),
+        (wrong_unread, {"marks"}),
+        (lost_record, {"lost"}),
+        (doubled_record, {"doubled"}),
+        (invented_record, {"invented"}),
+    ],
+)
+def test_people_are_judged(make: Callable[[Made], None], kinds: set[str]) -> None:
+    """Each kind of fault is called by its name, and what is sound is left alone."""
+    made = Made()
+    make(made)
+    found = check(made.records)
+    assert found.kinds() == kinds, found.violations

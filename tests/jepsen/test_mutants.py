@@ -18,6 +18,9 @@ SEED = 11
         ("ignores_keys", "sqlite", (), "doubled"),
         ("ignores_keys_in_redis", "redis", ("evict",), "doubled"),
         ("recovers_always", "redis", ("older backup",), "rewritten"),
+        ("forgets_reactions", "sqlite", (), "reactions"),
+        ("forgets_marks", "sqlite", (), "marks"),
+        ("publishes_elsewhere", "sqlite", (), "lost"),
     ],
 )
 async def test_a_bug_is_found(name: str, stage: str, faults: tuple[str, ...], kind: str, tmp_path: Path) -> None:
