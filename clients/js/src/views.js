@@ -22,10 +22,15 @@ class View {
   /** @type {Set<() => void>} */ #listeners = new Set();
   /** @type {(() => void)|null} */ #close = null;
   /** @type {any} */ #linger = null;
+  #timers;
   #start;
 
-  /** @param {Snapshot} first @param {() => () => void} start begins, and returns how to end */
-  constructor(first, start) {
+  /**
+   * @param {Maru} maru @param {Snapshot} first
+   * @param {() => () => void} start begins, and returns how to end
+   */
+  constructor(maru, first, start) {
+    this.#timers = maru.options.timers;
     this.#snapshot = first;
     this.#start = start;
   }
@@ -33,11 +38,11 @@ class View {
   /** @param {() => void} listener is called after each change @returns {() => void} */
   subscribe = (listener) => {
     this.#listeners.add(listener);
-    clearTimeout(this.#linger);
+    this.#timers.clear(this.#linger);
     this.#close ??= this.#start();
     return () => {
       this.#listeners.delete(listener);
-      if (this.#listeners.size === 0) this.#linger = setTimeout(() => this.#end(), LINGER_MS);
+      if (this.#listeners.size === 0) this.#linger = this.#timers.set(() => this.#end(), LINGER_MS);
     };
   };
 
@@ -67,7 +72,7 @@ class View {
 /** The messages of a channel. @param {Maru} maru @param {string} name @param {number} history @returns {View<Room>} */
 export function roomView(maru, name, history) {
   /** @type {View<Room>} */
-  const view = new View({ messages: [], unsent: maru.unsent(name), status: "joining", error: null }, () => {
+  const view = new View(maru, { messages: [], unsent: maru.unsent(name), status: "joining", error: null }, () => {
     const channel = maru.channel(name);
     /** @type {import("./types.js").LogEvent[]} */ let recent = [];
     const latest = (/** @type {Entry[]} */ messages) => messages.slice(-LIMIT);
@@ -101,7 +106,7 @@ export function roomView(maru, name, history) {
 /** @param {Maru} maru @param {string} name @returns {View<import("./types.js").Roster & {error: MaruError|null}>} */
 export function presenceView(maru, name) {
   /** @type {ReturnType<typeof presenceView>} */
-  const view = new View({ members: [], count: 0, complete: false, error: null }, () => {
+  const view = new View(maru, { members: [], count: 0, complete: false, error: null }, () => {
     const channel = maru.channel(name);
     const join = follow(channel, undefined, view, () => {
       channel.presence().then(
@@ -121,7 +126,7 @@ export function presenceView(maru, name) {
 /** @param {Maru} maru @param {string} name @returns {View<import("./types.js").Unread & {known: boolean}>} */
 export function unreadView(maru, name) {
   /** @type {ReturnType<typeof unreadView>} */
-  const view = new View({ count: 0, mentions: 0, readOffset: 0, known: false }, () => {
+  const view = new View(maru, { count: 0, mentions: 0, readOffset: 0, known: false }, () => {
     const channel = maru.channel(name);
     const note = () => channel.unread && view.set({ ...channel.unread, known: true });
     const join = follow(channel, undefined, null, note);
@@ -135,7 +140,7 @@ export function unreadView(maru, name) {
 /** @param {Maru} maru @param {string} name @returns {View<{users: string[]}>} */
 export function typingView(maru, name) {
   /** @type {ReturnType<typeof typingView>} */
-  const view = new View({ users: /** @type {string[]} */ ([]) }, () => {
+  const view = new View(maru, { users: /** @type {string[]} */ ([]) }, () => {
     const channel = maru.channel(name);
     const join = follow(channel, undefined, null, () => view.set({ users: channel.typists }));
     const offs = [channel.on("typing", ({ users }) => view.set({ users }))];

@@ -1,18 +1,15 @@
 """The sample app of the JavaScript client (Vite, React, TypeScript), in Chromium against a real server."""
 
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, expect
 
+from tests.e2e.js_client.conftest import CLIENT, npm
 from tests.harness.page import OUTAGE, WAIT_MS, chromium
-from tests.harness.server import ROOT, ServerProcess
+from tests.harness.server import ServerProcess
 from tests.harness.static import served
-
-CLIENT = ROOT / "clients/js"
-BUILD_S = 100.0
 
 GARDEN = "room:garden"
 
@@ -23,15 +20,7 @@ BEFORE, DURING, AFTER = 6, 5, 4
 @pytest.fixture(scope="module")
 def dist() -> Path:
     """The app, built as its README says: `tsc` finds nothing, and Vite writes the page."""
-    built = subprocess.run(
-        ["npm", "run", "example"],
-        cwd=CLIENT,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_S,
-        check=False,
-    )
-    assert built.returncode == 0, built.stdout + built.stderr
+    npm("run", "example", folder=CLIENT)
     return CLIENT / "examples/react-app/dist"
 
 
