@@ -27,6 +27,7 @@ async def test_axe_finds_nothing(tmp_path: Path, screen: str, theme: str) -> Non
         name = f"{screen}-{theme}"
         await say_all(ann)
         await check_picker(bob, name)
+        await bob.page.get_by_test_id("follow").click()
         await open_sidebar(bob, screen)
         await bob.channel("room:random").click()
         await say_all(ann)
@@ -34,9 +35,9 @@ async def test_axe_finds_nothing(tmp_path: Path, screen: str, theme: str) -> Non
         await open_sidebar(bob, screen)
         await check(bob, f"{name}-badges")
         await bob.page.get_by_test_id("open-inbox").click()
+        await expect(bob.page.get_by_test_id("inbox-entry")).to_have_count(1)
         await check(bob, f"{name}-inbox")
-        await open_sidebar(bob, screen)
-        await bob.channel("room:lobby").click()
+        await bob.page.get_by_test_id("inbox-entry").click()
         await check_messages(ann, bob, name)
         if screen == "phone":
             await bob.page.get_by_test_id("open-members").tap()

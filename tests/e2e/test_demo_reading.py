@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from tests.harness.page import PHONE, ChatPage, demo
 
-LOBBY, RANDOM = "room:lobby", "room:random"
+LOBBY, RANDOM, MARU = "room:lobby", "room:random", "room:maru"
 
 UP = "👍"
 
@@ -137,3 +137,94 @@ async def check_unread(ann: ChatPage, bob: ChatPage, unread: list[str]) -> None:
     await bob.sees(unread[-1])
     await bob.badges(LOBBY, 0)
     await bob.reactions(await bob.sees("Read by both"), {UP: 1})
+
+
+async def test_a_reload_loses_no_unsent_message(tmp_path: Path) -> None:
+    """Messages that wait for a server that is away are kept over a reload, and are in the log once, in their order."""
+    waiting = [f"waiting {number}" for number in range(5)]
+    async with demo(tmp_path) as (server, visit):
+        ann, bob = await visit("ann"), await visit("bob")
+        await ann.say("Before")
+        await bob.sees("Before")
+        await server.kill()
+        await ann.shows("reconnecting")
+        await say_all(ann, waiting)
+        await ann.sees(waiting[-1], "pending")
+        await server.start()
+        await ann.page.reload()
+        for page in (ann, bob):
+            await page.sees(waiting[-1])
+            assert [row["text"] for row in await page.listed()] == ["Before", *waiting]
+            assert [row["offset"] for row in await page.listed()] == list(range(1, len(waiting) + 2))
+
+
+async def test_the_inbox_survives_a_reload(tmp_path: Path) -> None:
+    """Followed channels are in the inbox with their last message and what is unread: live, after a reload, after a
+    crash, and on another device; unfollowed they are not."""
+    async with demo(tmp_path) as (server, visit):
+        ann, bob = await visit("ann"), await visit("bob")
+        await follow(bob, LOBBY)
+        await follow(bob, RANDOM)
+        await bob.switch(MARU)
+        await say_all(ann, ["Morning!", "@bob, the floor boards arrived"])
+        await bob.badges(LOBBY, 2, 1)
+        expected = [
+            ("lobby", "ann: @bob, the floor boards arrived", "2", "@1"),
+            ("random", "No messages yet", "", ""),
+        ]
+        await bob.page.get_by_test_id("open-inbox").click()
+        await check_inbox(bob, expected)
+        await bob.picture("inbox")
+        await bob.page.reload()
+        await check_inbox(bob, expected)
+        await server.kill()
+        await bob.shows("reconnecting")
+        await server.start()
+        await ann.is_online()
+        await ann.switch(RANDOM)
+        await ann.say("And the oil")
+        expected = [("random", "ann: And the oil", "1", ""), expected[0]]
+        await check_inbox(bob, expected)
+        await read_and_unfollow(bob, expected[1])
+        await check_phone(await visit("bob", PHONE))
+
+
+async def follow(page: ChatPage, channel: str) -> None:
+    """Touch the star of a channel."""
+    await page.switch(channel)
+    await page.page.get_by_test_id("follow").click()
+    await expect(page.page.get_by_test_id("follow")).to_have_attribute("aria-pressed", "true")
+
+
+async def read_and_unfollow(page: ChatPage, other: tuple[str, str, str, str]) -> None:
+    """The first channel is read, and followed no more; the other stays."""
+    await page.page.get_by_test_id("inbox-entry").first.click()
+    await page.sees("And the oil")
+    await page.page.get_by_test_id("open-inbox").click()
+    await check_inbox(page, [("random", "ann: And the oil", "", ""), other])
+    await page.page.get_by_test_id("unfollow").first.click()
+    await check_inbox(page, [other])
+    await page.page.reload()
+    await check_inbox(page, [other])
+
+
+async def check_phone(page: ChatPage) -> None:
+    """The inbox fits on a phone."""
+    await page.page.get_by_test_id("open-channels").tap()
+    await page.page.get_by_test_id("open-inbox").tap()
+    await expect(page.page.get_by_test_id("open-inbox")).not_to_be_in_viewport()  # the list has gone to its side
+    await expect(page.page.get_by_test_id("inbox-entry").first).to_be_in_viewport(ratio=1)
+    assert await page.overflow() <= 0
+    await page.picture("phone-inbox")
+
+
+async def check_inbox(page: ChatPage, expected: list[tuple[str, str, str, str]]) -> None:
+    """Wait until the inbox shows exactly these channels: name, last message, unread, mentions."""
+    entries = page.page.get_by_test_id("inbox-entry")
+    await expect(entries).to_have_count(len(expected))
+    for place, (name, last, unread, mentions) in enumerate(expected):
+        entry = entries.nth(place)
+        await expect(entry.locator(".entry-name")).to_have_text(name)
+        await expect(entry.locator(".entry-last")).to_have_text(last)
+        await expect(entry.get_by_test_id("entry-unread")).to_have_text(unread)
+        await expect(entry.get_by_test_id("entry-mentions")).to_have_text(mentions)
