@@ -143,3 +143,28 @@ async def test_a_large_channel_tells_counts(scene: Scene) -> None:
     for client in (alice, *clients):
         await client.leave()
     await scene.clean()
+
+
+async def test_a_slow_reader_sees_the_hole(scene: Scene) -> None:
+    """It goes without what it did not read in time; the next version does not follow, and it asks again."""
+    slow = await scene.chat("slow", token=token("slow", grants=GRANTS), receive_buffer=4_096)
+    slow.sees_presence = True
+    assert (await slow.ask("channel:join", {"channel": "room:slow"}))["ok"]
+    before = await shown(slow, "room:slow")
+    writer = await person(scene, "writer", "room:slow")
+    await slow.event("presence:joined")
+    async with slow.showing_life():
+        for number in range(150):
+            assert (await writer.ask("message:send", {"channel": "room:slow", "text": f"{number}" + "x" * 3_900}))["ok"]
+        missed = await person(scene, "missed", "room:slow")
+        await writer.event("presence:joined")
+    await slow.events("message:created", 150)
+    last = await person(scene, "last", "room:slow")
+    joined = await slow.event("presence:joined")
+    assert (joined["user"], joined["version"]) == ("last", before["version"] + 3), "one is missing"
+    again = await shown(slow, "room:slow")
+    assert [member["user"] for member in again["members"]] == ["slow", "writer", "missed", "last"]
+    assert again["version"] == joined["version"]
+    for client in (slow, writer, missed, last):
+        await client.leave()
+    await scene.clean()

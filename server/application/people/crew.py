@@ -1,6 +1,7 @@
 """A crew: work for many keys, for a few of them at once."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -18,7 +19,8 @@ class Crew(Generic[K]):
     def __init__(self, work: Callable[[K], Awaitable[None]], size: int) -> None:
         self._work = work
         self._size = size
-        self._due: dict[K, None] = {}  # keys to be worked on, the first first
+        # Keys to be worked on, the first first. A plain dict would look for its first entry past all that are gone.
+        self._due: OrderedDict[K, None] = OrderedDict()
         self._busy: set[K] = set()  # keys that are worked on
         self._changed = asyncio.Event()
 

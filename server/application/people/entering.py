@@ -1,6 +1,7 @@
 """Entering users into rosters, and taking them out: behind the joins, which wait for no store."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from itertools import islice
 
@@ -45,7 +46,8 @@ class Entering:
         self._clock = clock
         self._crowded = crowded
         self._limit = limit
-        self._users: dict[ChannelName, dict[UserId, None]] = {}  # users that wait, the longest first
+        # Users that wait. The channel that has waited longest is the first, which a plain dict would look for.
+        self._users: OrderedDict[ChannelName, dict[UserId, None]] = OrderedDict()
         self._whole: set[ChannelName] = set()  # channels of which all users wait
         self._count = 0  # users in `_users`
         self._free_at = 0.0  # when the pace allows a further call, on the clock
