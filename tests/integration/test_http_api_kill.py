@@ -14,8 +14,8 @@ from tests.harness.server import ServerProcess
 
 DIES = """
 import os, signal, sys
-from server.application.messages.publisher import Publisher
-written, left = Publisher._written, [COUNT]
+from server.application.messages.writing import Writing
+written, left = Writing._written, [COUNT]
 
 def last(self, *arguments):
     left[0] -= 1
@@ -23,7 +23,7 @@ def last(self, *arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     written(self, *arguments)
 
-Publisher._written = last
+Writing._written = last
 from server.__main__ import main
 sys.exit(main())
 """
