@@ -167,9 +167,8 @@ def compose(
         attending=attendants,
         unread=unread,
     )
-    limiter = (
-        Limiter(settings.limits, settings.limit_tiers, BUCKETS, time.monotonic, LATER) if settings.limits else None
-    )
+    limits, tiers = settings.limits, settings.limit_tiers
+    limiter = Limiter(limits, tiers, BUCKETS, time.monotonic, LATER) if limits else None
     keys, grace_ms = Tokens(settings, counters), round(settings.token_grace * 1000)
     sessions = Sessions(
         keys.verifier,
@@ -226,8 +225,7 @@ def compose(
     connections = SocketConnections(chat.eio, rooms, transport)
     api = backends.compose(settings, stores, counters, readiness, overload.check_read, resources)
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
-    forget = () if limiter is None else (limiter.sweep,)
-    sweeps = (*forget, *forget_writers, api.sweep, *company.sweeps)
+    sweeps = (*((limiter.sweep,) if limiter else ()), *forget_writers, api.sweep, *company.sweeps)
     return Replica(
         chat,
         cookies,
