@@ -57,13 +57,17 @@ def json_size(item: EncodedEvent | Message | Tombstone | EventPublished | Reacti
             return _ENVELOPE_BYTES + _bytes(item.data)
         case ReactionChanged():
             return _ENVELOPE_BYTES + _reactions_size(item.reactions)
-        case Message():
-            size = _ENVELOPE_BYTES + _bytes(item.text)
-            if item.data is not None:
-                size += _bytes(item.data)
-            if item.mentions:
-                size += _users_size(item.mentions)
-            return size + _reactions_size(item.reactions) if item.reactions else size
+        case _:
+            return _message_size(item)
+
+
+def _message_size(message: Message) -> int:
+    size = _ENVELOPE_BYTES + _bytes(message.text)
+    if message.data is not None:
+        size += _bytes(message.data)
+    if message.mentions:
+        size += _users_size(message.mentions)
+    return size + _reactions_size(message.reactions) if message.reactions else size
 
 
 def _bytes(value: object) -> int:

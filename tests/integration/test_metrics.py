@@ -79,7 +79,7 @@ async def test_a_conversation_is_counted(watched: Watched) -> None:
     await watched.begin()
     alice, bob = await watched.chat("alice"), await watched.chat("bob")
     for client in (alice, bob):
-        await client.ask("channel:join", {"channel": "room:talk"})
+        await client.ask("channel:join", {"channel": "room:talk", "presence": False})
     await watched.shows(maru_connections=2, maru_sessions=2, maru_channels_hosted=1)
     sent = await alice.ask("message:send", {"channel": "room:talk", "text": "x" * 1_000})
     at = {"channel": "room:talk", "id": sent["message"]["id"]}

@@ -8,6 +8,7 @@ import pytest
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.reactions import MemoryReactions
 from server.application.deadline import COMMAND_DEADLINE_S
+from server.application.limits.fresh_channels import FreshChannels
 from server.application.messages.writing import Writing
 from server.application.outside.denials import Denials
 from server.application.people.payloads import React
@@ -15,15 +16,18 @@ from server.application.people.reacting import Reacting
 from server.domain.appending import Settled
 from server.domain.control import Denial
 from server.domain.drafts import Deletion, Reaction
-from server.domain.errors import Conflict, NotFound, PermissionDenied, Unavailable
+from server.domain.errors import Conflict, NotFound, PermissionDenied, RateLimited, Unavailable
 from server.domain.events import ReactionChanged
+from server.domain.gcra import Rate
 from server.domain.identity import UserId
 from server.domain.messages import Position
+from server.domain.rates import Bucket
 from server.domain.reactions import Reacted
 from server.ports.reactions import Reactions
+from server.ports.records import Recorded
 from tests.doubles.chaotic_broadcast import Broker, BrokerLink
 from tests.doubles.faulty_log import Gate
-from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, new_message, some_id
+from tests.doubles.samples import HOUR_MS, NOW_MS, ROOM, identity, new_message, published, reacted, some_id
 from tests.doubles.virtual_time import turns, virtually
 
 ALICE = identity("alice")
@@ -160,3 +164,32 @@ async def test_a_change_that_is_not_told_hints_at_nothing() -> None:
     stage.reactions = MemoryReactions(stage.log)
     told = await stage.reacting.react(identity("cy"), LIKE.model_copy(update={"emoji": "🎉"}), add=True)
     assert await stage.hint() == told.event
+
+
+async def test_only_messages_and_published_events_make_channels() -> None:
+    """A reaction needs a message, which was there before."""
+    stage = await Stage().begin()
+    made = FreshChannels({Bucket.NEW_CHANNEL: Rate(0.01, 1)}, {}, lambda _: False, lambda: 0.0)
+    writing = Writing(stage.link, fresh=made)
+    writing.wrote_first(Settled(Position("one", 1), reacted(1), duplicate=False))
+    writing.check_new(ALICE, ROOM)
+    writing.wrote_first(Recorded(published(1), duplicate=False))
+    with pytest.raises(RateLimited):
+        writing.check_new(ALICE, ROOM)
+
+
+async def test_a_log_that_gives_up_a_write_gives_up_the_answer() -> None:
+    """As it does when the process ends."""
+    stage = await Stage().begin()
+    gate = Gate()
+
+    async def write() -> Settled:
+        await gate()
+        raise AssertionError
+
+    under_way = asyncio.ensure_future(write())
+    waiting = asyncio.create_task(Writing(stage.link).finish(under_way))
+    await gate.reached.wait()
+    under_way.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
