@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from tests.clients.raw import RawSocket
 from tests.harness.dead_letters import bury
 from tests.harness.protocol_document import alike
 from tests.harness.receiver import WebhookReceiver, setting
 from tests.harness.server import ROOT, ServerProcess
+from tests.harness.tokens import token
 
 DOCUMENT = (ROOT / "docs/http-api.md").read_text("utf-8")
 
@@ -81,10 +83,15 @@ async def run(server: ServerProcess, *command: str, stdin: str) -> str:
 
 
 async def test_curl(server: ServerProcess) -> None:
-    """All of them in one shell, in their order: the answers have the documented fields; no other has an answer."""
+    """All of them in one shell, in their order: the answers have the documented fields; no other has an answer. Ann is
+    in the channel."""
     shell = [(place, text) for place, (language, text) in enumerate(BLOCKS) if language == "sh"]
     script = f"\necho '{BETWEEN}'\n".join(text for _, text in shell)
-    outputs = (await run(server, "bash", "-eu", "-o", "pipefail", "-s", stdin=script)).split(BETWEEN)
+    ann = await RawSocket.chat(server.port, token("ann"))
+    assert (await ann.ask("channel:join", {"channel": "room:42"}))["ok"]
+    async with ann.showing_life():
+        outputs = (await run(server, "bash", "-eu", "-o", "pipefail", "-s", stdin=script)).split(BETWEEN)
+    ann.vanish()
     assert len(outputs) == len(shell) > 5
     for (place, text), output in zip(shell, outputs, strict=True):
         language, documented = BLOCKS[place + 1]
