@@ -185,7 +185,9 @@ class Resuming:
         try:
             async with asyncio.timeout(AWAY_S - resume.lost_s):
                 resume.marks = await self._unread.marks(resume.identity.user, granted)
-        except (TimeoutError, Unavailable):
+        except TimeoutError:
+            resume.lost_s = AWAY_S
+        except Unavailable:
             resume.lost_s += loop.time() - began
 
     async def _enter(self, resume: _Resume, channel: ChannelName, since: Position) -> int | MaruError:

@@ -1,15 +1,16 @@
 """The sequencer, the ring and merge: one order out of any chaos."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.domain.events import Event
+from server.domain.events import Event, EventPublished, ReactionChanged, UnknownEvent
+from server.domain.identity import Author, UserId
 from server.domain.messages import Position
-from server.domain.sequencing import HELD_LIMIT, Gap, Known, OtherEpoch, Ready, Sequencer
-from tests.doubles.samples import event, event_range, unknown
+from server.domain.sequencing import HELD_LIMIT, Gap, Known, OtherEpoch, Ready, Sequencer, fingerprint
+from tests.doubles.samples import NOW_MS, ROOM, event, event_range, some_id, unknown
 
 
 def offsets(events: Sequence[Event]) -> list[int]:
@@ -134,6 +135,21 @@ def test_what_the_log_never_had_can_be_forgotten() -> None:
     sequencer.drop_held()
     assert not sequencer.has_gap
     assert sequencer.accept(event(2)) == Ready((event(2),))
+
+
+def test_events_of_a_place_are_told_apart() -> None:
+    """By their time, and by their message, their name or their kind."""
+    shop, place = Author(UserId("shop"), None), (ROOM, "one", 7, NOW_MS)
+    paid = EventPublished(*place, "paid", shop, 1, None)
+    events: list[Event] = [
+        paid,
+        EventPublished(*place, "sent", shop, 1, None),
+        ReactionChanged(*place, some_id(1), ()),
+        ReactionChanged(*place, some_id(2), ()),
+        UnknownEvent(*place, "pinned"),
+    ]
+    assert len({fingerprint(each) for each in events}) == len(events)
+    assert fingerprint(paid) == fingerprint(replace(paid, key="k"))
 
 
 def test_an_event_of_an_unknown_kind_is_one_of_the_row() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from server.domain.channels import ChannelName
-from server.domain.events import Event, MessageDeleted, MessageEdited, erased
+from server.domain.events import Event, EventPublished, MessageDeleted, MessageEdited, ReactionChanged, erased
 from server.domain.identity import Author, UserId
 from server.domain.messages import Position
 from server.domain.recovery import NotResumable
@@ -37,6 +37,8 @@ DELETED = MessageDeleted(ROOM, "one", 3, NOW_MS, some_id(1), Author(UserId("mod"
         (DELETED, "message.deleted"),
         (erased(CREATED), "message.created"),
         (erased(EDITED), "message.edited"),
+        (ReactionChanged(ROOM, "one", 4, NOW_MS, some_id(1), ()), "reaction.changed"),
+        (EventPublished(ROOM, "one", 5, NOW_MS, "paid", Author(UserId("shop"), None), None, None), "event.published"),
         (unknown(4), None),
     ],
 )

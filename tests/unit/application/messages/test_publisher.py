@@ -620,3 +620,24 @@ async def test_only_moderators_mention_everybody(press: Press) -> None:
     sent = await press.publisher.send(ALICE, everybody)
     assert isinstance(sent.event, MessageCreated)
     assert sent.event.message.mentions == ("*",)
+
+
+async def test_each_event_is_told_as_it_is_written(press: Press) -> None:
+    """Whoever asked to be told hears of each event before its sender does, whether the sender waits or not."""
+    told: list[object] = []
+    press.publisher.writing.wrote = told.append
+    sent = await press.send()
+    answered: asyncio.Future[Appended | Exception] = asyncio.get_running_loop().create_future()
+    press.publisher.submit(ALICE, Send(channel=ROOM, text="next"), Sender(), answered.set_result)
+    submitted = await answered
+    assert isinstance(submitted, Appended)
+    assert told == [sent.event, submitted.event]
+
+
+async def test_only_a_first_event_makes_a_channel() -> None:
+    """A deletion at the first place, of a message of an earlier log, makes none."""
+    fresh = FreshChannels({Bucket.NEW_CHANNEL: Rate(0.1, 1)}, {}, lambda _: False, lambda: 0.0)
+    press = Press(fresh=fresh)
+    deletion = MessageDeleted(ROOM, "one", 1, NOW_MS, some_id(1))
+    press.publisher.writing.wrote_first(Appended(deletion, duplicate=False))
+    fresh.check(ALICE, ROOM)
