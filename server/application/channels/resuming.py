@@ -145,8 +145,8 @@ class Resuming:
                 return
             if not resume.ahead:
                 await self._read_marks(resume)
-                if resume.lost_s >= AWAY_S:
-                    return
+            if resume.lost_s >= AWAY_S:
+                break
             channel, since = resume.left.popleft()
             resume.ahead = max(0, resume.ahead - 1)
             began, resume.begun = loop.time(), True
