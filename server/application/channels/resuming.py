@@ -137,7 +137,7 @@ class Resuming:
         if count > 1 and not resume.lost_s and self._membership.present(resume.session):
             await self._open_ahead(resume.identity, dict(islice(resume.left, count)))
         loop = asyncio.get_running_loop()
-        for _ in range(min(count, len(resume.left))):
+        while count and resume.left and resume.lost_s < AWAY_S and resume.unpaced < PACED_BYTES:
             if resume.turn.over():
                 await resume.turn.pass_on()  # channels that are in memory are resumed without waiting for anything
             if not self._membership.present(resume.session):
@@ -145,10 +145,9 @@ class Resuming:
                 return
             if not resume.ahead:
                 await self._read_marks(resume)
-            if resume.lost_s >= AWAY_S:
-                break
+                continue
             channel, since = resume.left.popleft()
-            resume.ahead = max(0, resume.ahead - 1)
+            count, resume.ahead = count - 1, resume.ahead - 1
             began, resume.begun = loop.time(), True
             given = await self._enter(resume, channel, since)
             if isinstance(given, MaruError):
@@ -156,8 +155,6 @@ class Resuming:
                 self._transport.push(resume.session, ChannelRemoved(channel, type(given)))
             else:
                 resume.unpaced += given
-            if resume.unpaced >= PACED_BYTES or resume.lost_s >= AWAY_S:
-                return
 
     async def _open_ahead(self, identity: Identity, positions: Mapping[ChannelName, Position]) -> None:
         """Open several channels together; an error is met again when the channel is joined."""
@@ -175,11 +172,11 @@ class Resuming:
     async def _read_marks(self, resume: _Resume) -> None:
         """Read the user's marks in the next channels. If that fails, each channel tries once more for itself, as long
         as there is time."""
+        some = [channel for channel, _ in islice(resume.left, MARKS_AHEAD)]
+        resume.ahead, resume.marks = len(some), {}
         if self._unread is None:
             return
-        some = [channel for channel, _ in islice(resume.left, MARKS_AHEAD)]
         granted = [channel for channel in some if allows(resume.identity.grants, Action.JOIN, channel)]
-        resume.ahead, resume.marks = len(some), {}
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
