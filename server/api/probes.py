@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from server.domain.replicas import ReplicaState
+
 
 @dataclass(slots=True)
 class Readiness:
@@ -20,6 +22,13 @@ class Readiness:
     """Whether the other replicas have been reached."""
     stopping: bool = False
     """Whether the process was told to stop."""
+
+    @property
+    def state(self) -> ReplicaState:
+        """Return what the other replicas are told."""
+        if self.stopping:
+            return ReplicaState.DRAINING
+        return ReplicaState.SERVING if self.started else ReplicaState.STARTING
 
     @property
     def ready(self) -> bool:

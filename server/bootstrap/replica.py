@@ -36,7 +36,6 @@ from server.bootstrap.shares import most_channels, most_outbound
 from server.bootstrap.stores.open import Stores
 from server.bootstrap.tokens import Tokens
 from server.domain.errors import Unavailable
-from server.domain.replicas import ReplicaState
 from server.domain.rings import Rings
 from server.gateway.chat.buckets import BUCKETS, LATER
 from server.gateway.chat.connections import SocketConnections
@@ -128,12 +127,6 @@ class Replica:
             "channels": self.hub.hosted,
             "tasks": len(asyncio.all_tasks()),
         }
-
-
-def _state(readiness: Readiness) -> ReplicaState:
-    if readiness.stopping:
-        return ReplicaState.DRAINING
-    return ReplicaState.SERVING if readiness.started else ReplicaState.STARTING
 
 
 def compose(
@@ -240,7 +233,7 @@ def compose(
         api,
         drainer,
         overload,
-        Lease(stores.bus.replicas, lambda: _state(readiness)),
+        Lease(stores.bus.replicas, lambda: readiness.state),
         entries,
         company.hearing,
         company.presence,
