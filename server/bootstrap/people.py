@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from server.application.channels.hub import Hub
+from server.application.channels.subscriptions import Subscriptions
 from server.application.outside.denials import Denials
 from server.application.people.attending import Attendants
 from server.application.people.company import Company
@@ -15,6 +16,7 @@ from server.application.people.hearing import Hearing
 from server.application.people.inboxes import Inboxes
 from server.application.people.reading import Reading
 from server.application.people.receipts import Receipts
+from server.application.people.returning import Returning
 from server.application.people.typing import Typing
 from server.application.people.unread import Unread
 from server.application.sessions.sessions import Sessions
@@ -54,6 +56,7 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     attendants: Attendants,
     sessions: Sessions,
     *,
+    subscriptions: Subscriptions,
     unread: Unread,
     tasks: asyncio.TaskGroup,
     rules: Rules,
@@ -67,6 +70,7 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     hearing.on(TypingChanged, typing.heard)
     hub.on_delivered(typing.delivered)
     attendants.add(typing)
+    hub.on_restarted(Returning(subscriptions, membership, sessions.find, tasks.create_task).restarted)
     reading = Reading(stores.marks, unread, stores.bus.signals, company, rules, tasks, time.monotonic)
     receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
     hearing.on(ReadUpdated, receipts.heard)

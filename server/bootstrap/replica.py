@@ -181,6 +181,7 @@ def compose(
         hub,
         attendants,
         sessions,
+        subscriptions=subscriptions,
         unread=unread,
         tasks=tasks,
         rules=asks.rules,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from server.application.channels.hosting import HostedChannel
+from server.domain.channels import ChannelName
 from server.domain.events import Event, UnknownEvent, without_deleted
 from server.domain.messages import Position
 from server.domain.pushes import ChannelResumed
@@ -26,6 +27,8 @@ class Delivery:
         self._transport = transport
         self._membership = membership
         self._metrics = metrics
+        self.restarted: Callable[[ChannelName, Position], None] | None = None
+        """Tells the members that a channel was restarted, and the position that they were at; None: this does."""
         self.acts: list[Callable[[Event], None]] = []
         """What is done with each event behind its delivery."""
 
@@ -55,7 +58,11 @@ class Delivery:
 
     def restart(self, hosted: HostedChannel, head: Position, reason: NotResumable) -> None:
         """Tell the members that they can't be given what they missed, and continue from the log's head."""
+        before = hosted.position
         hosted.restart(head)
         _log.warning("channel.restarted", channel=hosted.name, reason=reason.value, offset=head.offset)
+        if self.restarted is not None:
+            self.restarted(hosted.name, before)
+            return
         for session in self._membership.members(hosted.name):
             self._transport.push(session, ChannelResumed(hosted.name, head, reason, ()))

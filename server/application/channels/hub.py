@@ -60,6 +60,10 @@ class Hub:
         """Do this with each event behind its delivery, in the same step. It must not wait for anything, or raise."""
         self._delivery.acts.append(act)
 
+    def on_restarted(self, act: Callable[[ChannelName, Position], None]) -> None:
+        """Let this tell the members of a channel that was restarted, given the position that they were at."""
+        self._delivery.restarted = act
+
     @property
     def hosted(self) -> int:
         """How many channels are hosted."""

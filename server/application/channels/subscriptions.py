@@ -15,12 +15,12 @@ from server.application.outside.join_asks import JoinAsks
 from server.application.people.attending import UNHEARD, Attending
 from server.application.people.unread import Unread
 from server.domain.channels import ChannelName
-from server.domain.errors import PermissionDenied, TooManyChannels
+from server.domain.errors import MaruError, PermissionDenied, TooManyChannels
 from server.domain.identity import Action, Identity, SessionId, UserId
 from server.domain.marks import Mark
 from server.domain.messages import Position
 from server.domain.presence import Departure
-from server.domain.pushes import ChannelRemoved
+from server.domain.pushes import ChannelRemoved, ChannelResumed
 from server.ports.membership import Membership
 from server.ports.message_log import MessageLog
 from server.ports.metrics import SILENT, ChannelMetrics
@@ -180,6 +180,19 @@ class Subscriptions:
         """Enter each channel from its position (see `Resuming.resume`); without presence events of the `quiet`."""
         self._attending.hush(session, quiet)
         await self._resuming.resume(session, identity, positions)
+
+    async def come_back(self, session: SessionId, identity: Identity, channel: ChannelName, since: Position) -> None:
+        """Enter a channel again that the session was taken out of without a word, as a resume does."""
+
+        def answer(joined: Joined) -> None:
+            resumed = ChannelResumed(channel, joined.position, joined.reason, joined.events, joined.mark)
+            self._transport.push(session, resumed)
+
+        try:
+            await self._enter(session, identity, channel, answer, since)
+        except MaruError as error:
+            self._attending.left(session, channel)
+            self._transport.push(session, ChannelRemoved(channel, type(error)))
 
     def ask_again(self, user: UserId, channel: ChannelName) -> None:
         """Ask a backend before the user's next join, whatever it has accepted. Call this if the user is removed."""

@@ -71,6 +71,10 @@ class Sessions:
         """Return the open sessions of a user."""
         return self._by_user.find(user)
 
+    def find(self, id: SessionId) -> Session | None:
+        """Return an open session."""
+        return self._open.get(id)
+
     def by_token(self, token_id: str) -> Collection[Session]:
         """Return the open sessions whose latest token has this `jti`."""
         return self._by_token.find(token_id)
