@@ -68,6 +68,7 @@ def _env(setting: Setting, port: int, log: str, loop: str) -> dict[str, str]:
             "MARU_EVENT_LOOP": loop,
         }
         | _without_limits(setting.source or ROOT)
+        | _without_presence(setting.source or ROOT)
         | dict(setting.variables)
     )
 
@@ -77,6 +78,12 @@ def _without_limits(source: Path) -> dict[str, str]:
     earlier Maru has no limits, and would refuse the setting."""
     known = (source / "server" / "application" / "limits").is_dir()
     return {"MARU_LIMITS": "off"} if known else {}
+
+
+def _without_presence(source: Path) -> dict[str, str]:
+    """Return the setting that turns presence off: the other peers have none, and its frames are no deliveries."""
+    known = (source / "server" / "application" / "people" / "presence.py").is_file()
+    return {"MARU_CHANNEL_RULES": '{"*": {"presence": "off"}}'} if known else {}
 
 
 def stock(name: str, setting: Setting) -> Peer:
