@@ -100,9 +100,11 @@ def test_a_session_is_known_from_open_to_close(desk: Desk) -> None:
     desk.open()
     assert (desk.session.identity, desk.session.ended) == (identity("alice", expires_at=EXP), False)
     assert len(desk.sessions) == 1
+    assert desk.sessions.find(ALICE) is desk.session
     desk.sessions.close(desk.session)
     desk.sessions.close(desk.session)
     assert (len(desk.sessions), desk.session.ended) == (0, True)
+    assert desk.sessions.find(ALICE) is None
 
 
 def test_a_complete_session_is_told_so(desk: Desk) -> None:
