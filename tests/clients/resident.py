@@ -64,11 +64,15 @@ class Resident:
                 self.changed.clear()
                 await self.changed.wait()
 
-    def vanish(self) -> None:
-        """Be gone, and do not come back."""
+    def stay(self) -> None:
+        """Do not come back when the connection ends."""
         for task in (self._task, *self._moving):
             if task is not None:
                 task.cancel()
+
+    def vanish(self) -> None:
+        """Be gone, and do not come back."""
+        self.stay()
         if self._client is not None:
             self._client.vanish()
 
@@ -91,7 +95,7 @@ class Resident:
             client.sees_presence = True
             resume = {"resume": {self.channel: self._position}} if self._position else {}
             await client.say(connect({"token": token(self.user, grants=GRANTS)} | resume))
-            with contextlib.suppress(Gone, AssertionError, TimeoutError):
+            with contextlib.suppress(Gone, AssertionError, TimeoutError), client.gone_on_failure():
                 await client.event("session:ready")
                 if self._position is None:
                     joined = await client.ask("channel:join", {"channel": self.channel, "presence": self._told})

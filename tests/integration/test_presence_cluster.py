@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from server.adapters.redis import presence_keys
+from server.application.people.presence_lease import LAST_BREATH_S
 from tests.clients.resident import Resident
 from tests.conftest import Figure
 from tests.harness.cluster import ready
@@ -111,6 +112,7 @@ async def test_a_crash_shows_as_who_does_not_come_back(deployment: Deployment, f
     lost = Resident("lost", channel, deployment.ports(0))
     async with residents(witness, *back, lost):
         await settled(deployment, witness, 7)
+        lost.stay()
         killed = time.monotonic()
         await deployment.replicas[0].kill()
         lost.vanish()
@@ -144,7 +146,9 @@ async def test_a_rolling_update_shows_as_nothing(deployment: Deployment, figure:
         assert moved >= 20
 
         async def only_the_living() -> bool:
-            return bool(await deployment.redis.command("ZCARD", presence_keys.holders()) == len(deployment.replicas))
+            seconds, _ = await deployment.redis.command("TIME")
+            soon = (int(seconds) + round(LAST_BREATH_S)) * 1_000  # leases that are renewed end later
+            return bool(await deployment.redis.command("ZCOUNT", presence_keys.holders(), "-inf", soon) == 0)
 
         await polled(only_the_living, 30.0, lambda: "the replicas that have ended are removed from the rosters")
         shown = await deployment.read(witness)
