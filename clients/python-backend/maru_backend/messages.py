@@ -17,7 +17,7 @@ Data = Mapping[str, Any]
 class Messages(Operations):
     """Write, read, correct and delete."""
 
-    async def post_message(
+    async def post_message(  # noqa: PLR0913  # all that a message may have
         self,
         channel: str,
         author: Author | str,
@@ -26,15 +26,17 @@ class Messages(Operations):
         data: Data | None = None,
         reply_to: str | None = None,
         mentions: Sequence[str] = (),
+        mark_read: bool = True,
         key: str | None = None,
     ) -> Sent:
         """Write a message in a user's name, and return when it is in the log. `mentions` are at most 50 users' ids, or
-        `*` alone: everybody.
+        `*` alone: everybody. The author has read the channel up to the message, unless `mark_read` is false: as when a
+        program writes in the name of somebody who does not look.
 
         With a `key` of your own (1..64 visible characters; for instance, the id of the order that you write about) a
         program that was restarted writes it once too: within 24 h a repetition returns the first message.
         """
-        body = _content(author, text, data, reply_to, mentions)
+        body = _content(author, text, data, reply_to, mentions, mark_read=mark_read)
         return await self._call(
             "postMessage", "POST", _messages(channel), answers.sent, body=body, key=key or new_key()
         )
@@ -66,6 +68,7 @@ class Messages(Operations):
         *,
         data: Data | None = None,
         mentions: Sequence[str] = (),
+        mark_read: bool = True,
         key: str | None = None,
     ) -> Broadcast:
         """Write one message to 1..1,000 channels, each with its own outcome.
@@ -74,7 +77,7 @@ class Messages(Operations):
         it the `key` of the result.
         """
         key = key or new_key()
-        body = _content(author, text, data, None, mentions)
+        body = _content(author, text, data, None, mentions, mark_read=mark_read)
         return Broadcast(await broadcast(self._calls, channels, body, key), key)
 
     async def add_reaction(self, channel: str, id: str, emoji: str, user: str) -> None:
@@ -115,8 +118,15 @@ def _user(author: Author | str) -> dict[str, Any]:
 
 
 def _content(
-    author: Author | str, text: str, data: Data | None, reply_to: str | None, mentions: Sequence[str]
+    author: Author | str,
+    text: str,
+    data: Data | None,
+    reply_to: str | None,
+    mentions: Sequence[str],
+    *,
+    mark_read: bool,
 ) -> dict[str, Any]:
     """Return what a message holds, without what was not given."""
     body = {"author": _user(author), "text": text}
-    return body | given(data=data, reply_to=reply_to, mentions=list(mentions) or None)
+    unmarked = None if mark_read else False
+    return body | given(data=data, reply_to=reply_to, mentions=list(mentions) or None, mark_read=unmarked)

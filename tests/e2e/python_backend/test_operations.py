@@ -60,6 +60,14 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert (first.message.data, first.message.key, first.message.version) == ({"x": [1, None]}, "k1", 1)
     assert (reply.message.author.id, reply.message.reply_to) == ("bob", first.message.id)
     assert (reply.epoch, reply.offset) == (first.epoch, first.offset + 1)
+    unread = await backend.post_message(name, "bob", "@ann", mentions=["ann"], mark_read=False)
+    async with session_of(server, "bob", name) as client:
+        mark = await client.ask("read:mark", {"channel": name, "offset": 0})
+        assert (mark["offset"], mark["unread"]) == (reply.offset, 1)
+    async with session_of(server, "ann", name) as client:
+        mark = await client.ask("read:mark", {"channel": name, "offset": 0})
+        assert (mark["offset"], mark["unread"], mark["unread_mentions"]) == (first.offset, 2, 1)
+    assert unread.offset == reply.offset + 1
 
 
 @of("readPresence")
@@ -125,6 +133,10 @@ async def _(backend: MaruBackend, name: str, server: ServerProcess) -> None:
     assert [(each.channel, each.error.code) for each in result.failed if each.error] == [("No channel", "bad_request")]
     again = await backend.broadcast(channels, Author("news", "News"), "Hello", key=result.key)
     assert [(each.id, each.duplicate) for each in again.results] == [(each.id, True) for each in result.results[:-1]]
+    await backend.broadcast(channels[:1], "news", "Hello again", mark_read=False)
+    async with session_of(server, "news", channels[0]) as client:
+        mark = await client.ask("read:mark", {"channel": channels[0], "offset": 0})
+        assert (mark["offset"], mark["unread"]) == (1, 1)
 
 
 @of("addReaction")
