@@ -40,7 +40,7 @@ export class Channel {
     return off;
   }
 
-  /** As `Maru.join`, for this object. @param {{history?: number, since?: import("./position.js").Position}} [options] */
+  /** As `Maru.join`, for this object. @param {import("./types.js").JoinOptions} [options] */
   join(options) {
     return this.#link.join(options);
   }

@@ -50,18 +50,20 @@ export class Channels {
    * @param {Connection} connection
    */
   resume({ named }) {
+    /** @type {Record<string, object>} */ const entries = {};
     let room = RESUME_CHARS;
     for (const subscription of this.#joined.values()) {
-      const { channel, position } = subscription;
-      if (!position || !isChannelName(channel)) continue; // joined alone, since CONNECT is refused as a whole
-      room -= JSON.stringify([channel, position]).length;
+      const { channel, position, resume } = subscription;
+      if (!position || !resume || !isChannelName(channel)) continue; // joined alone: CONNECT is refused as a whole
+      room -= JSON.stringify([channel, resume]).length;
       if (room < 0 || named.size === RESUME_LIMIT) break;
-      named.set(channel, { subscription, position });
+      named.set(channel, { subscription, position, isQuiet: subscription.isQuiet });
+      entries[channel] = resume;
     }
-    return Object.fromEntries(Array.from(named, ([channel, { position }]) => [channel, position]));
+    return entries;
   }
 
-  /** @param {string} channel @param {{history?: number, since?: Position}} start */
+  /** @param {string} channel @param {import("./types.js").JoinOptions} start */
   join(channel, start) {
     if (start.since && !isPosition(start.since)) {
       return Promise.reject(new MaruError("bad_request", `since is no position of ${channel}`));
@@ -70,8 +72,9 @@ export class Channels {
     if (!subscription) {
       const rejoin = (/** @type {Subscription} */ gapped) => this.#joinNow(gapped);
       subscription = new Subscription(channel, start, this.#emit, rejoin, this.#peopleOf);
+      subscription.isQuiet = start.presence === false;
       this.#joined.set(channel, subscription);
-    }
+    } else if (start.presence !== false) this.attend(channel);
     const answer = subscription.joined();
     if (!subscription.live && this.#session.state === "online") this.#joinNow(subscription);
     return answer;
@@ -80,6 +83,15 @@ export class Channels {
   /** @param {string} channel */
   get(channel) {
     return this.#joined.get(channel);
+  }
+
+  /** From now on somebody wants to be told of those who come and go. @param {string} channel */
+  attend(channel) {
+    const subscription = this.#joined.get(channel);
+    if (!subscription?.isQuiet) return;
+    subscription.isQuiet = false;
+    this.#session.replacement?.resumed.delete(subscription); // it is joined when that connection is in use
+    if (subscription.live) this.#joinNow(subscription);
   }
 
   /** Positions that were kept, for the channels that have none. @param {Map<string, Position>} kept */
@@ -169,6 +181,7 @@ export class Channels {
       if (!isWanted()) return 0;
       if (subscription.catchUp(ack, position)) {
         subscription.goLive();
+        if (request.presence === false && !subscription.isQuiet) this.#joinNow(subscription); // somebody has asked since
         return 0;
       }
     } catch (error) {
@@ -215,6 +228,7 @@ export class Channels {
     if (!named) return this.#restarted(connection, subscription, reply);
     // If it is not taken, `joinAll` joins the channel: for instance, it was left and joined again after CONNECT.
     if (named.subscription !== subscription || !subscription.catchUp(reply, named.position)) return;
+    if (named.isQuiet && !subscription.isQuiet) return; // so does a channel of whose people somebody has asked since
     if (connection === this.#session.current) subscription.goLive();
     else connection.resumed.add(subscription);
   }

@@ -112,7 +112,8 @@ export class Client {
   /**
    * Joins as soon as there is a connection, and stays joined over reconnects until `leave` or `removed`.
    * @param {string} channel
-   * @param {{history?: number, since?: Position}} [options] the last N events, or all after a kept position
+   * The first join of a channel decides where its events begin: a later `since` brings none again.
+   * @param {import("./types.js").JoinOptions} [options]
    */
   join(channel, options) {
     return this.#join(channel, this, options);
@@ -150,6 +151,12 @@ export class Client {
     return this.#channels.get(channel)?.people;
   }
 
+  /** @internal The people of a joined channel, who are told from now on. @param {string} channel */
+  attend(channel) {
+    this.#channels.attend(channel);
+    return this.people(channel);
+  }
+
   /** @internal @param {string} channel */
   position(channel) {
     return this.#channels.get(channel)?.position ?? null;
@@ -157,20 +164,21 @@ export class Client {
 
   /**
    * @param {string} channel @param {object} owner
-   * @param {{history?: number, since?: Position}} [options]
+   * @param {import("./types.js").JoinOptions} [options]
    * @returns {Promise<import("./types.js").Joined>}
    */
-  async #join(channel, owner, { history, since } = {}) {
+  async #join(channel, owner, { history, since, presence } = {}) {
     const isFirst = !this.#channels.get(channel);
     const from = since ?? (history === undefined ? this.#persistence?.position(channel) : undefined);
-    this.#links.join(channel, owner);
+    const isNew = this.#links.join(channel, owner);
     try {
-      let joined = await this.#channels.join(channel, { history, since: from });
+      let joined = await this.#channels.join(channel, { history, since: from, presence });
       if (!isFirst && history) joined = await this.#withHistory(joined, history);
       this.#persistence?.moved(channel, { epoch: joined.epoch, offset: joined.offset });
       return joined;
     } catch (error) {
       if (!this.#channels.get(channel)) this.#links.refused(channel);
+      else if (isNew && this.state === "online") this.#leave(channel, owner).catch(() => {}); // it is not told to be in
       throw error;
     }
   }
@@ -184,7 +192,8 @@ export class Client {
         return { ...joined, messages };
       } catch (error) {
         if (tries === HISTORY_TRIES || !(/** @type {MaruError} */ (error).retryable)) throw error;
-        await this.#channels.join(channel, {}); // when there is a connection again
+        if (!this.#channels.get(channel)) throw new MaruError("closed", `left ${channel} before it was joined`);
+        await this.#channels.join(channel, { presence: false }); // when there is a connection again
       }
     }
   }

@@ -32,8 +32,8 @@ const RETIRE_MS = 5_000; // for the answers that a replaced connection owes; the
 
 /**
  * @typedef {import("./subscription.js").Subscription} Subscription
- * @typedef {{subscription: Subscription, position: import("./position.js").Position}} Named
- *   a subscription, and the position that CONNECT has named for it
+ * @typedef {{subscription: Subscription, position: import("./position.js").Position, isQuiet: boolean}} Named
+ *   a subscription, and the position that CONNECT has named for it; `isQuiet`: without presence events
  * @typedef {{start: (connection: Connection) => object, heard: (connection: Connection, name: string, value: any) => void,
  *            ended: (connection: Connection, error: MaruError) => void}} Hooks
  *   `start` gives what CONNECT says beside the token; `heard` is called for each event of the server, in order; `ended` when

@@ -4,7 +4,7 @@
  * @typedef {object} Link of one `Channel` object
  * @property {(name: string, value: any) => void} emit
  * @property {() => void} listen it hears the channel's events from now on
- * @property {(options?: {history?: number, since?: import("./position.js").Position}) => Promise<import("./types.js").Joined>} join
+ * @property {(options?: import("./types.js").JoinOptions) => Promise<import("./types.js").Joined>} join
  * @property {() => Promise<void>} leave
  */
 
@@ -18,9 +18,11 @@ export class Links {
     if (name === "removed") this.#joined.delete(value.channel);
   }
 
-  /** @param {string} channel @param {object} owner */
+  /** @param {string} channel @param {object} owner @returns {boolean} whether it had not joined before */
   join(channel, owner) {
+    const isNew = !this.#joined.get(channel)?.has(owner);
     this.#joined.set(channel, (this.#joined.get(channel) ?? new Set()).add(owner));
+    return isNew;
   }
 
   /** The join was refused. @param {string} channel */

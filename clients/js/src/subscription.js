@@ -22,6 +22,7 @@ export class Subscription {
   joining = false;
   attempts = 0; // joins that failed, in a row
   wasLive = false; // the application knows that it was joined
+  isQuiet = false; // nobody wants to be told of those who come and go
 
   #emit;
   #onGap;
@@ -35,7 +36,7 @@ export class Subscription {
   /** @type {{resolve: (joined: any) => void, reject: (error: any) => void}[]} callers of `join` */ #waiters = [];
 
   /**
-   * @param {string} channel @param {{history?: number, since?: Position}} start
+   * @param {string} channel @param {import("./types.js").JoinOptions} start
    * @param {(name: string, value: any) => void} emit tells the application
    * @param {(subscription: Subscription) => void} onGap called if a live event does not follow the position
    * @param {(subscription: Subscription) => import("./people.js").People} peopleOf
@@ -56,7 +57,17 @@ export class Subscription {
   /** The payload of channel:join. */
   get request() {
     const { channel } = this;
-    return this.#position ? { channel, since: this.#position } : { channel, history: this.#history };
+    const start = this.#position ? { since: this.#position } : { history: this.#history };
+    return { channel, ...start, ...this.#wishes };
+  }
+
+  /** The entry of CONNECT's `resume`; null: the channel has to be joined. */
+  get resume() {
+    return this.#position && { ...this.#position, ...this.#wishes };
+  }
+
+  get #wishes() {
+    return this.isQuiet ? { presence: false } : {};
   }
 
   /** Goes on from a position that was kept, if it has not been joined yet. @param {Position} position */

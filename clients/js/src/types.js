@@ -66,6 +66,9 @@
  * @typedef {{channel: string, text: string, key: string, data?: Data, reply_to?: string, mentions?: string[]}} Unsent
  * @typedef {{channel: string, epoch: string, offset: number, messages: (Message|DeletedMessage)[]}} Joined `messages`: the
  *   last, if `history` was asked for
+ * @typedef {{history?: number, since?: Position, presence?: boolean}} JoinOptions the last `history` events, or all after
+ *   a kept position; `presence: false`: no events of who comes and goes, until `presence` is called or another join is
+ *   without it
  * @typedef {{messages: (Message|DeletedMessage)[], epoch: string, offset: number, more: boolean}} Page
  * @typedef {{events: EventPublished[], epoch: string, offset: number, more: boolean}} EventPage
  *

@@ -18,8 +18,8 @@ RESUME_CHANNELS = 500
 RESUME_CHARS = 32_768
 """Limits of CONNECT's `resume`: half a frame, as the token is in it too. Other channels are joined one by one."""
 
-RESUME_ENTRY_CHARS = 64
-"""Characters of an entry beside the names: brackets, quotes, and an offset of up to 16 digits."""
+RESUME_ENTRY_CHARS = 96
+"""Characters of an entry beside the names: brackets, quotes, `presence`, and an offset of up to 16 digits."""
 
 _NAME = re.compile(r"(?=.{1,128}\Z)[a-z0-9][a-z0-9._-]*(:[a-z0-9._-]+)*")
 """A channel's name: CONNECT is refused as a whole if one name is none."""
@@ -63,7 +63,7 @@ class Channels:
             chars += len(name) + len(place.epoch) + RESUME_ENTRY_CHARS
             if chars > RESUME_CHARS or len(resume) == RESUME_CHANNELS:
                 break
-            resume[name] = {"epoch": place.epoch, "offset": place.offset}
+            resume[name] = {"epoch": place.epoch, "offset": place.offset, "presence": channel.presence}
             attempt.named[name] = (channel, place)
         return resume
 

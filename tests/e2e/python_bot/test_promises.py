@@ -54,7 +54,7 @@ async def test_a_resume_answers_its_own_channel_alone(server: ScriptedServer, bo
     server.script = lambda *_: reply(ROOM, 11, [created(ROOM, n) for n in range(5, 12)], recovered=True)
     await server.drop()
     await server.reached(lambda: server.count("channel:join") == 2)
-    assert server.resumes[1] == {ROOM: {"epoch": "e1", "offset": 10}}
+    assert server.resumes[1] == {ROOM: {"epoch": "e1", "offset": 10, "presence": False}}
     assert offsets(await take(rooms[0], 7)) == list(range(5, 12))
 
 
