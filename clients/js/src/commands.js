@@ -3,6 +3,7 @@
 import { Client } from "./client.js";
 import { MaruError } from "./errors.js";
 import { newKey } from "./keys.js";
+import { isOffset } from "./position.js";
 
 /**
  * @typedef {import("./types.js").Sent} Sent
@@ -17,7 +18,7 @@ export class Commands extends Client {
    * @param {import("./index.js").SendOptions} [options] `mentions`: users, or ["*"] for everybody
    * @returns {Promise<Sent>}
    */
-  send(channel, text, { key = newKey(), data, replyTo, mentions } = {}) {
+  async send(channel, text, { key = newKey(), data, replyTo, mentions } = {}) {
     this.people(channel)?.sent();
     return this.outbox.send({ channel, text, data, reply_to: replyTo, mentions, key });
   }
@@ -65,7 +66,7 @@ export class Commands extends Client {
    * @param {{key?: string, log?: boolean}} [options] `log: false`: it is told to those that are there, and forgotten
    * @returns {Promise<{epoch?: string, offset?: number, duplicate?: boolean}>}
    */
-  publish(channel, name, data, { key, log = true } = {}) {
+  async publish(channel, name, data, { key, log = true } = {}) {
     const event = { channel, name, data, ...(log ? { key: key ?? newKey() } : { log }) };
     return this.sessions.command("event:publish", event);
   }
@@ -84,7 +85,9 @@ export class Commands extends Client {
    * @param {string} channel @returns {Promise<import("./types.js").Roster>}
    */
   async presence(channel) {
-    return this.#joined(channel).watch();
+    const people = this.attend(channel);
+    if (!people) throw new MaruError("not_joined", `join ${channel} first`);
+    return people.watch();
   }
 
   /** The user types: call it with each key, it is told no more often than needed. @param {string} channel @param {boolean} [isTyping] */
@@ -93,8 +96,10 @@ export class Commands extends Client {
   }
 
   /** The user has read a joined channel up to a message. @param {string} channel @param {number} [offset] absent: all of it */
-  markRead(channel, offset = this.position(channel)?.offset ?? 0) {
-    this.people(channel)?.markRead(offset);
+  markRead(channel, offset) {
+    if (offset !== undefined && !isOffset(offset)) throw new TypeError("markRead needs an offset, or nothing");
+    const seen = this.position(channel)?.offset;
+    this.people(channel)?.markRead(Math.min(offset ?? seen ?? 0, seen ?? Infinity)); // nobody has read what is not there
   }
 
   /** What the user has not read in a joined channel; null: not known yet. @param {string} channel */
@@ -122,14 +127,7 @@ export class Commands extends Client {
    * @param {{limit?: number, before?: string}} [page] `before`: the `next` of the page before
    * @returns {Promise<import("./types.js").Inbox>}
    */
-  inbox({ limit = 100, before } = {}) {
+  async inbox({ limit = 100, before } = {}) {
     return this.sessions.command("inbox:read", { limit, before });
-  }
-
-  /** @param {string} channel */
-  #joined(channel) {
-    const people = this.people(channel);
-    if (!people) throw new MaruError("not_joined", `join ${channel} first`);
-    return people;
   }
 }

@@ -8,10 +8,10 @@
  * connection was lost are suspects: the next connection gets them alone, one after another, and a send that was the
  * first in flight at three losses fails.
  *
- * @typedef {{payload: object, since: number, attempts: number, inFlight: {connection: any, number: number}|null,
+ * @typedef {{payload: object, user: string|undefined, since: number, attempts: number, inFlight: {connection: any, number: number}|null,
  *            losses: number,
  *            promise: Promise<any>, resolve: (ack: any) => void, reject: (error: any) => void}} Pending
- *   one send; `inFlight` while it waits for the answer on that connection, as the `number`th send of all; `losses` of a
+ *   one send; `user` of the session in which it was made, undefined before the first; `inFlight` while it waits for the answer on that connection, as the `number`th send of all; `losses` of a
  *   connection while it was the first in flight
  * @typedef {{keys: string[], notBefore: number, timer: any}} Queue
  *   the sends of one channel, oldest first; paused until `notBefore` by `timer`
@@ -95,6 +95,7 @@ export class Outbox {
   #queue(payload, since) {
     const { channel, key } = payload;
     const pending = /** @type {any} */ ({ payload, since, attempts: 0, inFlight: null, losses: 0 });
+    pending.user = this.#session.info?.user;
     pending.promise = new Promise((resolve, reject) => Object.assign(pending, { resolve, reject }));
     this.#pending.set(key, pending);
     const queue = this.#queues.get(channel) ?? { keys: [], notBefore: 0, timer: null };
@@ -173,6 +174,9 @@ export class Outbox {
     const inFlight = (pending.inFlight = { connection: this.#session.current, number: ++this.#sends });
     pending.attempts += 1;
     try {
+      if (pending.user !== undefined && pending.user !== this.#session.info?.user) {
+        throw new MaruError("closed", "it was written by another user, who has signed out");
+      }
       if (this.#now() - pending.since > KEY_LIFE_MS) {
         throw new MaruError("key_expired", "too old to be retried without the risk of doubling it");
       }

@@ -10,6 +10,7 @@ import { RENEW_MS, Tab } from "./tabs.js";
 
 const POSITIONS_EVERY_MS = 1_000;
 const SOON_MS = 1_000; // a page that was reloaded may still be about to go
+const BEGIN_MS = 3_000;
 const OUTBOX = "outbox:";
 const POSITION = "position:";
 const USER = "user";
@@ -26,6 +27,7 @@ export class Persistence {
   #tab;
   /** @type {string|null} of the session */ #user = null;
   /** @type {Map<string, Kept>} own sends, by key */ #kept = new Map();
+  /** @type {Map<string, string>} own sends that stand where another client has kept them, by key */ #elsewhere = new Map();
   /** @type {Promise<any>|null} the work of a store that answers with promises, one after another */ #busy = null;
   /** @type {Map<string, string>} positions as they stand in the store */ #written = new Map();
   /** @type {Map<string, import("./position.js").Position|null>} positions to be written; null: removed */ #news = new Map();
@@ -39,20 +41,30 @@ export class Persistence {
     this.#options = options;
     this.#hooks = hooks;
     this.#tab = new Tab(store, options.timers);
-    globalThis.addEventListener?.("pagehide", () => this.end()); // a page that comes back is renewed soon
   }
 
   /** Reads the positions that were kept. Returns a promise if the store answers with promises. */
   begin() {
+    globalThis.addEventListener?.("pagehide", this.#pause);
     this.#aside(() => this.#tab.renew());
-    return this.#do(() => this.#then(this.#store.keys(), (keys) => this.#beginFrom(keys)));
+    const begun = this.#do(() => this.#then(this.#store.keys(), (keys) => this.#beginFrom(keys)));
+    return begun && this.#soon(begun);
+  }
+
+  /** Waits for the store, but not for long: one that never answers must not keep the client from its server. @param {Promise<void>} work */
+  #soon(work) {
+    const { timers } = this.#options;
+    return new Promise((/** @type {(value?: any) => void} */ resolve) => {
+      const timer = timers.set(resolve, BEGIN_MS);
+      work.then(() => resolve(timers.clear(timer)));
+    });
   }
 
   /** @param {string[]} keys */
   #beginFrom(keys) {
     const channels = keys.filter((key) => key.startsWith(POSITION)).map((key) => key.slice(POSITION.length));
     const texts = channels.map((channel) => this.#store.get(POSITION + channel));
-    const isLater = texts.some((text) => text instanceof Promise);
+    const isLater = texts.some(isPromise);
     return this.#then(isLater ? Promise.all(texts) : texts, (/** @type {any[]} */ all) => {
       all.forEach((text, index) => text && this.#written.set(channels[index], text));
       /** @type {Map<string, import("./position.js").Position>} */ const known = new Map();
@@ -100,7 +112,7 @@ export class Persistence {
 
   async #takeAll() {
     const owner = await this.#store.get(USER);
-    if (owner !== this.#user) await this.#store.set(USER, this.#user ?? "");
+    if (owner !== this.#user) this.#aside(async () => this.#store.set(USER, this.#user ?? ""));
     /** @type {Map<string, string[]>} */ const others = new Map();
     for (const key of await this.#store.keys()) {
       const [, id] = key.split(":");
@@ -118,14 +130,28 @@ export class Persistence {
       /** @type {Kept|null} */ const kept = parsed((await this.#store.get(key)) ?? "null");
       if (!kept?.payload?.key) await this.#store.remove(key);
       else if (kept.user === this.#user || (kept.user === null && isOwn)) {
-        await this.#store.set(this.#keyOf(kept.payload.key), JSON.stringify({ ...kept, user: this.#user }));
-        await this.#store.remove(key);
+        await this.#move(key, { ...kept, user: this.#user });
         this.#kept.set(kept.payload.key, kept);
         found.push(kept);
       }
     }
     found.sort((one, other) => one.since - other.since || one.number - other.number);
     if (found.length > 0) this.#hooks.restored(found);
+  }
+
+  /**
+   * Makes a send of another client its own. In a full store it stays where it was, and is sent all the same.
+   * @param {string} from @param {Kept} kept
+   */
+  async #move(from, kept) {
+    const { key } = kept.payload;
+    try {
+      await this.#store.set(this.#keyOf(key), JSON.stringify(kept));
+      await this.#store.remove(from);
+    } catch (error) {
+      this.#failed(error);
+      this.#elsewhere.set(key, from);
+    }
   }
 
   /** A message waits to be sent. @param {import("./types.js").Unsent} payload @param {number} since */
@@ -141,7 +167,10 @@ export class Persistence {
 
   /** A message was sent, or has failed. @param {string} key */
   settled(key) {
-    if (this.#kept.delete(key)) this.#do(() => this.#store.remove(this.#keyOf(key)));
+    if (!this.#kept.delete(key)) return;
+    const elsewhere = this.#elsewhere.get(key);
+    if (this.#elsewhere.delete(key)) this.#do(() => this.#store.remove(/** @type {string} */ (elsewhere)));
+    this.#do(() => this.#store.remove(this.#keyOf(key)));
   }
 
   /** The application has got everything up to a position; null: it has left. @param {string} channel @param {import("./position.js").Position|null} position */
@@ -164,9 +193,14 @@ export class Persistence {
 
   /** The session is over. */
   end() {
-    this.#writePositions();
-    this.#aside(() => this.#tab.leave());
+    globalThis.removeEventListener?.("pagehide", this.#pause);
+    this.#pause();
   }
+
+  #pause = () => {
+    this.#writePositions();
+    this.#aside(() => this.#tab.leave()); // a page that comes back is renewed soon
+  };
 
   /** @param {string} key */
   #keyOf(key) {
@@ -175,7 +209,7 @@ export class Persistence {
 
   /** @param {any} value @param {(value: any) => any} next at once, if the value is there */
   #then(value, next) {
-    return value instanceof Promise ? value.then(next) : next(value);
+    return isPromise(value) ? Promise.resolve(value).then(next) : next(value);
   }
 
   /** Runs what no other work has to wait for. @param {() => Promise<void>} work */
@@ -190,8 +224,8 @@ export class Persistence {
     if (!this.#busy) {
       try {
         const result = work();
-        if (!(result instanceof Promise)) return;
-        this.#busy = result;
+        if (!isPromise(result)) return;
+        this.#busy = Promise.resolve(result);
       } catch (error) {
         return this.#failed(error);
       }
@@ -200,6 +234,11 @@ export class Persistence {
     mine.then(() => this.#busy === mine && (this.#busy = null));
     return mine;
   }
+}
+
+/** Whether a value is a promise, also of another make. @param {any} value */
+function isPromise(value) {
+  return typeof value?.then === "function";
 }
 
 /** @param {string} text */

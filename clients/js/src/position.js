@@ -12,7 +12,12 @@ const CHANNEL = /^[a-z0-9][a-z0-9._-]*(:[a-z0-9._-]+)*$/;
 export function isPosition(value) {
   const { epoch, offset } = value ?? {};
   const isEpoch = typeof epoch === "string" && epoch.length > 0 && epoch.length <= EPOCH_CHARS && !isBroken(epoch);
-  return isEpoch && Number.isSafeInteger(offset) && offset >= 0;
+  return isEpoch && isOffset(offset);
+}
+
+/** Whether a value can be an offset. @param {unknown} value */
+export function isOffset(value) {
+  return Number.isSafeInteger(value) && /** @type {number} */ (value) >= 0;
 }
 
 /** Whether a text can name a channel: CONNECT is refused as a whole if one name can not. @param {any} name */

@@ -60,7 +60,7 @@ export function useUnread(name) {
   const client = useMaru();
   const view = useMemo(() => unreadView(client, name), [client, name]);
   /** @type {(offset?: number) => void} */
-  const markRead = useMemo(() => (offset) => client.markRead(name, offset), [client, name]);
+  const markRead = useMemo(() => (offset) => client.markRead(name, numberOf(offset)), [client, name]);
   const unread = useSyncExternalStore(view.subscribe, view.getSnapshot, view.getSnapshot);
   return { ...unread, markRead };
 }
@@ -73,6 +73,11 @@ export function useTyping(name) {
   const typing = useMemo(() => (isTyping) => client.typing(name, isTyping), [client, name]);
   const { users } = useSyncExternalStore(view.subscribe, view.getSnapshot, view.getSnapshot);
   return { users, typing };
+}
+
+/** A handler of a click gets an event, which says nothing of an offset. @param {unknown} value */
+function numberOf(value) {
+  return typeof value === "number" ? value : undefined;
 }
 
 /** @param {Maru} client @param {string} name */

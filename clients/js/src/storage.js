@@ -28,8 +28,14 @@ export function indexedDbStore(name, factory = globalThis.indexedDB) {
     (opened ??= new Promise((resolve, reject) => {
       const request = factory.open(`maru:${name}`, 1);
       request.onupgradeneeded = () => void request.result.createObjectStore("texts");
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+      request.onsuccess = () => {
+        request.result.onclose = () => (opened = null); // by the browser
+        resolve(request.result);
+      };
+      request.onerror = () => {
+        opened = null; // the next call tries again
+        reject(request.error);
+      };
     }));
   /** @template T @param {IDBTransactionMode} mode @param {(texts: IDBObjectStore) => IDBRequest<T>} run @returns {Promise<T>} */
   const ask = async (mode, run) => {

@@ -8,6 +8,7 @@ import { MaruError } from "./errors.js";
 import { merge, mergePage } from "./timeline.js";
 
 const LINGER_MS = 1_000;
+const REREAD_MS = 1_000; // between two tries to read what is missing
 const LIMIT = 500; // messages that a view keeps: the latest
 
 /**
@@ -76,6 +77,20 @@ export function roomView(maru, name, history) {
     const channel = maru.channel(name);
     /** @type {import("./types.js").LogEvent[]} */ let recent = [];
     const latest = (/** @type {Entry[]} */ messages) => messages.slice(-LIMIT);
+    let isStale = false; // events are missing, and history was not read since
+    const read = () => {
+      if (!isStale) return;
+      channel.history({ limit: history }).then(
+        (page) => {
+          isStale = false;
+          view.set({ messages: latest(mergePage(page.messages, recent, page)) });
+        },
+        ({ retryable, retryAfterMs }) => {
+          if (retryable) retry = maru.options.timers.set(read, Math.max(retryAfterMs, REREAD_MS));
+        },
+      );
+    };
+    /** @type {any} */ let retry = null;
     const noteUnsent = () => view.set({ unsent: maru.unsent(name) });
     const join = follow(channel, { history }, view, ({ messages }) => {
       view.set({ status: "joined", error: null, messages: latest(merge(messages, recent)) });
@@ -87,9 +102,8 @@ export function roomView(maru, name, history) {
       }),
       channel.on("reset", () => {
         recent = [];
-        const read = (/** @type {import("./types.js").Page} */ page) =>
-          view.set({ messages: latest(mergePage(page.messages, recent, page)) });
-        if (history > 0) channel.history({ limit: history }).then(read, () => {});
+        isStale = history > 0;
+        read();
       }),
       channel.on("removed", (gone) => view.set({ status: "removed", error: errorOf(gone) })),
       channel.on("settled", noteUnsent),
@@ -98,7 +112,11 @@ export function roomView(maru, name, history) {
       maru.on("ready", () => view.getSnapshot().status === "joined" || join()),
     ];
     queueMicrotask(() => join());
-    return () => end(channel, offs);
+    return () => {
+      isStale = false;
+      maru.options.timers.clear(retry);
+      end(channel, offs);
+    };
   });
   return view;
 }

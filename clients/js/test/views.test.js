@@ -99,3 +99,19 @@ test("before any connection a view waits, and no rejection is left to nobody whe
   off();
   await clock.advance(2_000);
 });
+
+test("what is missing after a reset is read until it is there", async () => {
+  const { clock, maru, server } = await online();
+  const view = roomView(maru, ROOM, 10);
+  const off = view.subscribe(() => {});
+  await settled();
+  server.intercept = (event) => (event === "history:read" ? { code: "unavailable", message: "no", retryable: true } : undefined);
+  server.post(ROOM, "missed", { deliver: false });
+  server.emit("channel:resumed", { channel: ROOM, epoch: "e1", offset: 1, recovered: false, reason: "too_far_behind", events: [] });
+  await clock.advance(3_000);
+  assert.deepEqual(view.getSnapshot().messages, []);
+  server.intercept = null;
+  await clock.advance(2_000);
+  assert.deepEqual(view.getSnapshot().messages.map(({ text }) => text), ["missed"]);
+  off();
+});
