@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +25,7 @@ from server.bootstrap.presence import PresenceParts
 from server.bootstrap.stores.open import Stores
 from server.domain.rules import Rules
 from server.domain.signals import ReadUpdated, TypingChanged
+from server.domain.webhooks import NOTICED, Endpoint, WebhookType
 from server.gateway.chat.handler import Handlers
 from server.gateway.chat.handlers import inbox as inbox_handlers
 from server.gateway.chat.handlers import presence as presence_handlers
@@ -62,8 +63,9 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     rules: Rules,
     denials: Denials,
     metrics: CommandMetrics,
+    webhooks: Sequence[Endpoint],
 ) -> People:
-    """Wire them."""
+    """Wire them. `webhooks` may be told of users that come and go."""
     company = Company(membership, sessions.of, denials)
     hearing = Hearing(stores.bus.signals)
     typing = Typing(stores.bus.signals, transport, company, rules, time.monotonic)
@@ -75,7 +77,8 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
     hearing.on(ReadUpdated, receipts.heard)
     attendants.add(reading)
-    present = presence.compose(stores, transport, membership, sessions, rules)
+    noticed = frozenset[WebhookType]().union(*(endpoint.types for endpoint in webhooks)) & NOTICED
+    present = presence.compose(stores, transport, membership, sessions, rules, noticed=bool(noticed))
     attendants.add(present.cases)
     following = Following(stores.follows, stores.marks, denials)
     inboxes = Inboxes(following, transport, Command.INBOX, time.monotonic)

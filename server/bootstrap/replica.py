@@ -187,6 +187,7 @@ def compose(
         rules=asks.rules,
         denials=entries.denials,
         metrics=counters,
+        webhooks=settings.webhooks,
     )
     handlers = {
         **channels.handlers(subscriptions),

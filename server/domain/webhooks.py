@@ -19,6 +19,7 @@ from server.domain.events import (
     UnknownEvent,
 )
 from server.domain.messages import Position
+from server.domain.notices import OFFLINE, ONLINE, PATTERN, keeps_notices
 from server.domain.recovery import NotResumable
 from server.domain.signing import SigningKey
 from server.domain.values import value
@@ -40,11 +41,11 @@ class WebhookType(StrEnum):
     REACTION_CHANGED = "reaction.changed"
     EVENT_PUBLISHED = "event.published"
     CHANNEL_GAP = "channel.gap"
+    USER_ONLINE = ONLINE
+    USER_OFFLINE = OFFLINE
     # Accepted in an endpoint's `events`; this version sends none of them.
     CHANNEL_OCCUPIED = "channel.occupied"
     CHANNEL_VACATED = "channel.vacated"
-    USER_ONLINE = "user.online"
-    USER_OFFLINE = "user.offline"
     MESSAGE_OFFLINE = "message.offline"
 
 
@@ -58,6 +59,9 @@ LOGGED = frozenset(
     }
 )
 """The types that events of the log have."""
+
+NOTICED = frozenset({WebhookType.USER_ONLINE, WebhookType.USER_OFFLINE})
+"""The types of notices."""
 
 
 @value
@@ -85,9 +89,14 @@ class Endpoint:
     batch: int = 1
     from_start: bool = False
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of the logs that owe the endpoint events; none: all."""
+        return (*self.channels, PATTERN) if self.channels and self.types & NOTICED else self.channels
+
     def covers(self, channel: ChannelName) -> bool:
-        """Say whether the endpoint is told of this channel."""
-        return covers(self.channels, channel)
+        """Say whether the endpoint is told of this channel, or of the notices in this log, which are of no channel."""
+        return bool(self.types & NOTICED) if keeps_notices(channel) else covers(self.channels, channel)
 
     @property
     def wants_all(self) -> bool:
@@ -163,7 +172,7 @@ def type_of(event: Event) -> WebhookType | None:
         case ReactionChanged():
             return WebhookType.REACTION_CHANGED
         case EventPublished():
-            return WebhookType.EVENT_PUBLISHED
+            return WebhookType(event.name) if keeps_notices(event.channel) else WebhookType.EVENT_PUBLISHED
         case UnknownEvent():
             return None
         case _:

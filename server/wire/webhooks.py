@@ -5,19 +5,22 @@ from collections.abc import Sequence
 import orjson
 
 from server.domain.dispatching import DeadLetter, Replayed
-from server.domain.events import LogEvent
+from server.domain.events import EventPublished, LogEvent
 from server.domain.messages import Position
+from server.domain.notices import keeps_notices, told
 from server.domain.webhooks import ChannelGap, WebhookType, type_of
 from server.wire.messages import encode
 from server.wire.words import Json, timestamp
 
 
 def notice(event: LogEvent | ChannelGap) -> bytes:
-    """An event as the body of a request. `data` is the event as clients are given it."""
+    """An event as the body of a request. `data` is the event as clients are given it; a notice has a user."""
     if isinstance(event, ChannelGap):
         return _object(WebhookType.CHANNEL_GAP, event.at, orjson.dumps(_gap(event)))
     kind = type_of(event)
     assert kind is not None  # an event that clients are given has a type
+    if isinstance(event, EventPublished) and keeps_notices(event.channel):
+        return _object(kind, event.at, orjson.dumps(told(event)))
     return _object(kind, event.at, encode(event).json)
 
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from server.application.people.online import LINGER_S
@@ -14,6 +15,7 @@ from tests.clients.raw import RawSocket
 from tests.conftest import Figure
 from tests.harness.backend import API_ENV, call
 from tests.harness.cluster import ready
+from tests.harness.receiver import WebhookReceiver, setting
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
@@ -96,6 +98,36 @@ async def test_users_of_all_replicas_are_there_until_they_are_gone(
         client.vanish()
     offline = are((False, 0, True), (False, 0, True), (False, 0, False))
     await polled(offline, LINGER_S + SOON_S, lambda: "the last user is offline")
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+async def test_webhooks_tell_of_users(tmp_path: Path, store: str) -> None:
+    """Online at the first session, offline once after the linger; an endpoint of some channels, too, but none of
+    other types."""
+    async with AsyncExitStack() as stack:
+        receiver = await stack.enter_async_context(WebhookReceiver())
+        users = receiver.endpoint("users", events=["user.*"], channels=["room:*"], batch=100)
+        env = {**API_ENV, **setting(users, receiver.endpoint("messages", events=["message.*"]))}
+        if store == "redis":
+            (tmp_path / "redis").mkdir()
+            env["MARU_REDIS_URL"] = (await stack.enter_async_context(RedisProcess(tmp_path / "redis"))).url
+        (tmp_path / "server").mkdir()
+        server = await stack.enter_async_context(ServerProcess(tmp_path / "server", env))
+        await ready(server)
+        clients = [await RawSocket.chat(server.port, token(user)) for user in ("alice", "alice", "bob")]
+
+        def told() -> list[tuple[str, str]]:
+            events = [event for request in receiver.received["users"] for event in request.events]
+            return sorted((event["type"], event["data"]["user"]) for event in events)
+
+        online = [("user.online", "alice"), ("user.online", "bob")]
+        await polled(lambda: told() == online, SOON_S, lambda: f"both are online: {told()}")
+        for client in clients[:2]:
+            client.vanish()
+        gone = [("user.offline", "alice"), *online]
+        await polled(lambda: told() == gone, LINGER_S + SOON_S, lambda: f"alice is offline: {told()}")
+        clients[2].vanish()
+        assert receiver.received["messages"] == []
 
 
 async def test_what_is_no_list_of_names_is_refused(replicas: list[ServerProcess]) -> None:

@@ -74,6 +74,19 @@ def test_an_endpoint_is_told_of_its_channels_and_types() -> None:
     assert not some.wants_all
 
 
+def test_notices_are_of_no_channel() -> None:
+    """They are told to whoever wants their types, whatever the channels."""
+    log = ChannelName("~online:3")
+    everything = Endpoint("crm", "https://example.com", KEYS)
+    some = Endpoint("crm", "https://example.com", KEYS, types_of(["user.*"]), ("room:*",))
+    none = Endpoint("crm", "https://example.com", KEYS, types_of(["message.*"]), ("room:*",))
+    assert [each.covers(log) for each in (everything, some, none)] == [True, True, False]
+    assert [each.patterns for each in (everything, some, none)] == [(), ("room:*", "~online:*"), ("room:*",)]
+    event = EventPublished(log, "e", 1, NOW_MS, "user.online", Author(UserId("maru"), None), {"user": "alice"}, "k")
+    assert type_of(event) == "user.online"
+    assert (some.wants(event), none.wants(event)) == (True, False)
+
+
 def test_neither_url_nor_keys_are_shown() -> None:
     """A URL may hold a secret, too."""
     shown = repr(Endpoint("crm", "https://example.com/?token=t0p", KEYS))

@@ -2,7 +2,10 @@
 
 import orjson
 
+from server.domain.channels import ChannelName
+from server.domain.events import EventPublished
 from server.domain.messages import Position
+from server.domain.notices import MARU
 from server.domain.recovery import NotResumable
 from server.domain.webhooks import ChannelGap
 from server.wire.messages import encode
@@ -17,6 +20,16 @@ def test_an_event_is_given_as_clients_are_given_it() -> None:
         "type": "message.created",
         "timestamp": "2023-11-14T22:13:20.003Z",
         "data": orjson.loads(encode(event(3)).json),
+    }
+
+
+def test_a_notice_tells_the_user_and_its_place() -> None:
+    """Not how it is kept."""
+    event = EventPublished(ChannelName("~online:1"), "e", 7, NOW_MS, "user.online", MARU, {"user": "alice"}, "k")
+    assert orjson.loads(notice(event)) == {
+        "type": "user.online",
+        "timestamp": "2023-11-14T22:13:20.000Z",
+        "data": {"user": "alice", "channel": "~online:1", "epoch": "e", "offset": 7},
     }
 
 

@@ -64,7 +64,7 @@ class Lead:
         """Let the log owe its events to the endpoint. If it was open before, the store has lost it, and perhaps owed it
         nothing since: then it begins with all that the log has kept."""
         endpoint, from_start = self._endpoint, self._endpoint.from_start or self._was_open
-        if await self._store.open(endpoint.name, endpoint.channels, from_start=from_start):
+        if await self._store.open(endpoint.name, endpoint.patterns, from_start=from_start):
             _log.info("webhook.opened", endpoint=endpoint.name, begins="start" if from_start else "now")
 
     async def end(self) -> None:
