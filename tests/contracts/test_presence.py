@@ -403,6 +403,23 @@ async def test_6_what_redis_has_lost_is_entered_again(redis_server: RedisProcess
         assert again.epoch != head.epoch
 
 
+async def test_6_entries_that_an_emptied_redis_was_given_are_removed(redis_server: RedisProcess) -> None:
+    """Until its renewal a replica enters users under a name whose lease is lost; they are no ghosts."""
+    async with redis_deployment(redis_server, Clock()) as deployment:
+        channel = ChannelName("room:ghosts")
+        replica = await deployment.open()
+        await replica.presence.enter(channel, {ANNA: None})
+        await deployment.command("DEL", *await deployment.keys())
+        await replica.presence.enter(channel, {ANNA: None, BERT: None})
+        await replica.online.count({BERT: 1})
+        assert not await replica.presence.renew()
+        await replica.presence.enter(channel, {ANNA: None})
+        await replica.presence.leave(channel, [BERT])
+        await replica.look()
+        assert users(await replica.presence.read(channel, 10)) == [ANNA]
+        assert [status.online for status in await replica.online.status([BERT])] == [False]
+
+
 async def test_6_after_a_break_all_is_entered_again(redis_server: RedisProcess, channel: ChannelName) -> None:
     """Redis has an older state: without a user who was entered, and with one who has left. `RostersLost` tells, nobody
     sees that others are entered anew, and the one who has left is gone with the old lease."""
@@ -444,6 +461,27 @@ async def test_6_leaving_takes_old_entries_of_the_replica_with_it(
             await replica.presence.enter(channel, {ANNA: None})
             replica.holding.restore()
         assert len(replica.holding.names) == 5
+
+
+async def test_6_leaving_is_at_once_however_long_ago_the_break_was(
+    redis_server: RedisProcess, channel: ChannelName
+) -> None:
+    """While an old name is renewed, and while the last lease of it runs."""
+    async with redis_deployment(redis_server, Clock()) as deployment:
+        replica = await deployment.open()
+        people = [UserId(f"user-{number}") for number in range(13)]
+        await replica.presence.enter(channel, dict.fromkeys(people))
+        replica.holding.restore()
+        await replica.presence.enter(channel, dict.fromkeys(people))
+        for number, user in enumerate(people, 1):
+            assert await replica.presence.renew()
+            assert (await replica.presence.leave(channel, [user])).count == len(people) - number
+            deployment.clock.now += 5_000
+        await replica.look()
+        assert not await deployment.keys("counted")
+        deployment.clock.now += 5_000
+        assert await replica.presence.renew()
+        assert replica.holding.names == (replica.holding.name,)
 
 
 async def test_6_a_restarted_redis_is_no_loss(tmp_path: Path, channel: ChannelName) -> None:

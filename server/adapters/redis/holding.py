@@ -21,6 +21,9 @@ from server.ports.replicas import LEASE_S
 RETIRED_S = 40.0
 """How long the lease of an old name is renewed: to enter all again takes less (ADR 0043)."""
 
+REAPED_S = 5.0
+"""How long it takes at most, after that lease, until what an old name has left is removed (reaper.py)."""
+
 RETIRED_LIMIT = 4
 """Old names; over it the oldest is given up."""
 
@@ -47,7 +50,8 @@ class Holding:
         self._key, self._store_ms, self._monotonic = presence_keys.holders(prefix), store_ms, monotonic
         self._script = Script(pipeline, "holders")
         self._ends: float | None = None  # when the lease may have ended, on the monotonic clock; None: it has not begun
-        self._retired: dict[str, float] = {}  # old names, oldest first; until when each is renewed
+        # Old names, oldest first; until when each is renewed. Its entries hold for a lease more.
+        self._retired: dict[str, float] = {}
         self._doubted = False  # the next renewal tells that the lease was lost
         self._leaving = False
         self._beginning = asyncio.Lock()
@@ -84,7 +88,7 @@ class Holding:
         name = self.name
         if self._ends is not None:
             began = self._monotonic()
-            held = await self._set(self._lease_s, self.names)
+            held = await self._set(self._lease_s, (name, *self._renewed(began)))
             for old in [old for old in self._retired if not held.get(old, 1)]:
                 del self._retired[old]
             if name == self.name and held[name]:
@@ -124,9 +128,12 @@ class Holding:
         for lost in self.lost:
             lost()
 
+    def _renewed(self, now: float) -> list[str]:
+        return [name for name, until in self._retired.items() if until > now]
+
     def _forget_retired(self) -> None:
-        now = self._monotonic()
-        self._retired = {name: until for name, until in self._retired.items() if until > now}
+        ended = self._monotonic() - self._lease_s - REAPED_S
+        self._retired = {name: until for name, until in self._retired.items() if until > ended}
 
     async def _begin(self) -> None:
         name, began = self.name, self._monotonic()
