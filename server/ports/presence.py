@@ -6,7 +6,7 @@ from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
-from server.domain.presence import Roster, RosterChanged, RosterHead, UserStatus
+from server.domain.presence import NOBODY, Roster, RosterChanged, RosterHead, UserStatus
 
 ENTRIES_AT_ONCE = 1_000
 """Users in a call, at most."""
@@ -53,8 +53,11 @@ class Presence(Protocol):
         """How many changes had no room to wait for the listener, since the start. Promise 3."""
         ...
 
-    async def enter(self, channel: ChannelName, users: Mapping[UserId, str | None]) -> RosterHead:
-        """Enter users, with their names, at most `ENTRIES_AT_ONCE`. Promises 1-4, 6."""
+    async def enter(
+        self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
+    ) -> RosterHead:
+        """Enter users, with their names, at most `ENTRIES_AT_ONCE`. `seen` is a head that the roster has had: if it is
+        behind that, the store has gone back in time, and the roster gets a new epoch. Promises 1-4, 6."""
         ...
 
     async def leave(self, channel: ChannelName, users: Sequence[UserId]) -> RosterHead:

@@ -145,6 +145,25 @@ async def test_2_heads_of_many_channels_are_read_at_once(deployment: Deployment,
     assert {heads[each] for each in channels if each != channels[7]} == {NOBODY}
 
 
+async def test_2_a_roster_that_has_gone_back_in_time_has_a_new_epoch(in_redis: InRedis, channel: ChannelName) -> None:
+    """Its next versions have been given before, to other changes. It is told, though nobody entered."""
+    presence, other = (await in_redis.open()).presence, await in_redis.open()
+    await subscribed(other, channel=channel)
+    before = await presence.enter(channel, {ANNA: "Anna"})
+    head = await presence.enter(channel, {BERT: "Bert"}, before)
+    assert head.epoch == before.epoch
+    key = presence_keys.roster(channel, in_redis.prefix)[2]
+    await in_redis.command("SET", key, f"{before.epoch} {before.version}")
+    assert await presence.enter(channel, {ANNA: "Anna"}, before) == RosterHead(before.epoch, 1, 2)
+    again = await presence.enter(channel, {ANNA: "Anna"}, head)
+    assert again.epoch not in {before.epoch, "0"}
+    assert (await other.presence.heads([channel]))[channel] == again
+    changes = await other.changes(3)
+    assert [change.head for change in changes] == [before, head, again]
+    assert (changes[2].left, changes[2].joined) == ((), ())
+    assert await presence.enter(channel, {ANNA: "Anna"}, head) == again
+
+
 async def test_3_each_change_is_told_to_those_that_have_subscribed(
     deployment: Deployment, channel: ChannelName
 ) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from server.adapters.memory.presence import MemoryPresence
 from server.application.people.entering import WAITING_LIMIT
@@ -12,6 +12,7 @@ from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import SessionId, UserId
 from server.domain.presence import (
+    NOBODY,
     Departure,
     MemberJoined,
     MemberLeft,
@@ -41,6 +42,8 @@ class FaultyPresence(Presence):
         self.reading = asyncio.Event()
         self.reading.set()
         self.calls: list[tuple[str, ChannelName | None, tuple[UserId, ...]]] = []
+        self.seen: list[RosterHead] = []  # of each call of `enter`
+        self.back = 0  # by how many versions the store has gone back in time, until it is told of a head
         self.handed_over: float | None = None
         self.heads_seen = 0
         self._heard: asyncio.Queue[RosterChanged | RostersLost] = asyncio.Queue()
@@ -57,9 +60,14 @@ class FaultyPresence(Presence):
         if self.away:
             raise Unavailable("away")
 
-    async def enter(self, channel: ChannelName, users: Mapping[UserId, str | None]) -> RosterHead:
+    async def enter(
+        self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
+    ) -> RosterHead:
         await self._call("enter", channel, tuple(users))
-        return await self.inner.enter(channel, users)
+        self.seen.append(seen)
+        if seen != NOBODY:
+            self.back = 0
+        return await self.inner.enter(channel, users, seen)
 
     async def leave(self, channel: ChannelName, users: Sequence[UserId]) -> RosterHead:
         await self._call("leave", channel, users)
@@ -69,11 +77,14 @@ class FaultyPresence(Presence):
         await self._call("read", channel)
         found = await self.inner.read(channel, limit)
         await self.reading.wait()
-        return found
+        return replace(found, head=self._behind(found.head))
 
     async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, RosterHead]:
         await self._call("heads")
-        return await self.inner.heads(channels)
+        return {channel: self._behind(head) for channel, head in (await self.inner.heads(channels)).items()}
+
+    def _behind(self, head: RosterHead) -> RosterHead:
+        return replace(head, version=head.version - self.back)
 
     async def renew(self) -> bool:
         await self._call("renew")

@@ -46,7 +46,9 @@ class MemoryPresence(Presence):
         """How many changes had no room in the queue."""
         return self._queue.dropped
 
-    async def enter(self, channel: ChannelName, users: Mapping[UserId, str | None]) -> RosterHead:
+    async def enter(
+        self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
+    ) -> RosterHead:
         """Enter those that are not there. Promises 1-3."""
         roster = self._rosters.get(channel)
         if roster is None:

@@ -51,7 +51,9 @@ class RedisPresence(Presence):
         """How many changes had no room in the queue."""
         return self._queue.dropped
 
-    async def enter(self, channel: ChannelName, users: Mapping[UserId, str | None]) -> RosterHead:
+    async def enter(
+        self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
+    ) -> RosterHead:
         """Call a script. Promises 1-4, 6."""
         if not users:
             return (await self.heads((channel,)))[channel]
@@ -59,7 +61,8 @@ class RedisPresence(Presence):
         async with _deadline():
             name = await self._holding.held()
             names = *presence_keys.roster(channel, self._prefix), *self._held(channel, name)
-            return self._head(name, await self._enter(names, *self._common(channel), name, *words))
+            told = f"{seen.epoch} {seen.version}"
+            return self._head(name, await self._enter(names, *self._common(channel), name, told, *words))
 
     async def leave(self, channel: ChannelName, users: Sequence[UserId]) -> RosterHead:
         """Call a script. Promises 1-3, 6."""

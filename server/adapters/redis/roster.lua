@@ -10,6 +10,7 @@
 local WHO, BY, ROSTER, CHANNEL, TOPIC = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 -- The keys of the seal (seal.py): in the text of the script, which Redis gives to nobody, and in no call of it.
 local INNER, OUTER = '@inner@', '@outer@'
+local BEHIND = false   -- a head that the roster cannot be behind, or Redis has gone back in time: 'epoch version'
 local EMPTY_MS = 3600 * 1000   -- an empty roster keeps its version so long
 local TOLD_BYTES = 16000   -- of a message; a longer one tells the head alone
 
@@ -56,20 +57,26 @@ local function tell(epoch, version, count, left, joined)
   redis.pcall('PUBLISH', TOPIC, '~' .. seal .. ' ' .. string.sub(told, 2))
 end
 
+local function is_behind(epoch, version)
+  local seen_epoch, seen_version = string.match(BEHIND, '^(%S+) (%d+)$')
+  return epoch == seen_epoch and tonumber(version) < tonumber(seen_version)
+end
+
 -- Save and tell the change; return {epoch, version, count}.
 local function conclude(left, joined)
   local changes, count = #left + #joined, redis.call('ZCARD', WHO)
   local epoch, version = string.match(redis.call('GET', ROSTER) or '', '^(%S+) (%d+)$')
   local known = epoch ~= nil
-  epoch, version = epoch or ARGV[3], (tonumber(version) or 0) + changes
+  local back = known and BEHIND and is_behind(epoch, version)
+  epoch, version = not back and epoch or ARGV[3], (tonumber(version) or 0) + changes
   if count == 0 and changes > 0 then
     redis.call('SET', ROSTER, epoch .. ' ' .. whole(version), 'PX', EMPTY_MS)
-  elseif changes > 0 or count > 0 and not known then
+  elseif changes > 0 or back or count > 0 and not known then
     redis.call('SET', ROSTER, epoch .. ' ' .. whole(version))
   elseif not known then
     return {'0', '0', '0'}
   end
-  if changes > 0 and TOPIC ~= '' then
+  if (changes > 0 or back) and TOPIC ~= '' then
     tell(epoch, whole(version), count, left, joined)
   end
   return {epoch, whole(version), whole(count)}

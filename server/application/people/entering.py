@@ -10,6 +10,7 @@ from server.application.people.crew import Crew
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.identity import UserId
+from server.domain.presence import NOBODY, RosterHead
 from server.ports.presence import ENTRIES_AT_ONCE, Presence
 
 ENTRIES_PER_S = 20_000
@@ -51,6 +52,7 @@ class Entering:
         self._whole: set[ChannelName] = set()  # channels of which all users wait
         self._count = 0  # users in `_users`
         self._free_at = 0.0  # when the pace allows a further call, on the clock
+        self.seen: Callable[[ChannelName], RosterHead] = lambda _: NOBODY  # the head that is known of a roster
         self._crew = Crew(self._work, CALLS)
 
     @property
@@ -133,4 +135,4 @@ class Entering:
             for user in gone:
                 self._attendance.forget(channel, user)
         if here:
-            await self._store.enter(channel, here)
+            await self._store.enter(channel, here, self.seen(channel))

@@ -50,6 +50,7 @@ class Presences(Attending):
         self.attendance = Attendance(clock)
         self.entering = Entering(store, self.attendance, clock, self._crowded, limit)
         self.rosters = Rosters(store, self.attendance, transport, clock, self.entering.add, lambda: self._away, metrics)
+        self.entering.seen = self.rosters.head
         self.lease = PresenceLease(store, self._enter_again)
         self._hushed: dict[SessionId, Collection[ChannelName]] = {}  # what sessions have said in their CONNECT
 

@@ -111,6 +111,11 @@ def is_old(change: RosterChanged, head: RosterHead | None) -> bool:
     return head is not None and change.head.epoch == head.epoch and change.head.version <= head.version
 
 
+def is_behind(found: RosterHead, head: RosterHead | None) -> bool:
+    """Say whether a store has gone back in time, behind a head that it had."""
+    return head is not None and found.epoch == head.epoch and found.version < head.version
+
+
 def difference(roster: HeldRoster, found: Roster) -> RosterChanged:
     """Return what has changed since the roster was known: less than has happened, perhaps."""
     members, now = roster.members or {}, {present.user for present in found.members}

@@ -6,12 +6,20 @@ from itertools import islice
 
 from server.application.people.attendance import Attendance
 from server.application.people.crew import Crew
-from server.application.people.roster import HeldRoster, difference, follows, is_old
+from server.application.people.roster import HeldRoster, difference, follows, is_behind, is_old
 from server.application.people.telling import Telling
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError, NotJoined, Unavailable
 from server.domain.identity import UserId
-from server.domain.presence import NAMES_AGAIN, NAMES_LIMIT, SHOWN_MEMBERS, Roster, RosterChanged
+from server.domain.presence import (
+    NAMES_AGAIN,
+    NAMES_LIMIT,
+    NOBODY,
+    SHOWN_MEMBERS,
+    Roster,
+    RosterChanged,
+    RosterHead,
+)
 from server.ports.presence import Presence
 from server.ports.presence_metrics import PresenceMetrics
 from server.ports.transport import Transport
@@ -59,6 +67,11 @@ class Rosters:
     def __len__(self) -> int:
         """How many rosters have their members in memory."""
         return sum(roster.members is not None for roster in tuple(self._rosters.values()))
+
+    def head(self, channel: ChannelName) -> RosterHead:
+        """Return the head that is known of a roster; `NOBODY` if none is."""
+        roster = self._rosters.get(channel)
+        return NOBODY if roster is None or roster.head is None else roster.head
 
     def open(self, channel: ChannelName, *, counts_only: bool) -> None:
         """Follow the channel's roster, since it has a session here."""
@@ -164,6 +177,9 @@ class Rosters:
             return
         try:
             found = await self._store.read(channel, NAMES_LIMIT)
+            if is_behind(found.head, roster.head):
+                self._enter_all(channel)
+                raise Unavailable("the store has gone back in time")
         except MaruError:
             await asyncio.sleep(RETRY_S)
             self._reads.put(channel)
@@ -201,6 +217,11 @@ class Rosters:
                 if not attendee.gone and user not in members:
                     self._missing(roster.channel, user)
 
+    def _enter_all(self, channel: ChannelName) -> None:
+        """Enter all again, by which a roster that has gone back in time gets a new epoch."""
+        for user in self._attendance.of(channel):
+            self._missing(channel, user)
+
     async def _counted(self, roster: HeldRoster) -> Roster:
         """Return the count, and those that are there longest unless the rule says that nobody is named."""
         async with roster.counting:  # those that ask meanwhile are given the same answer
@@ -219,7 +240,9 @@ class Rosters:
             roster, head = self._rosters.get(channel), heads.get(channel)
             if roster is None or head is None or head == roster.head:
                 continue
-            if roster.lists:
+            if is_behind(head, roster.head):  # or a change was heard while this was asked for
+                self._enter_all(channel)
+            elif roster.lists:
                 self._begin_read(roster)
             elif roster.counts:
                 self._count(roster, RosterChanged(channel, head, (), ()))

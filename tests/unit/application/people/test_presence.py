@@ -291,6 +291,25 @@ async def test_a_last_change_that_is_lost_is_found(on: Stage) -> None:
 
 
 @virtual
+async def test_a_store_that_has_gone_back_is_told(on: Stage) -> None:
+    """Nothing is told by an older roster: it gets a new epoch first, since its versions have been given before."""
+    alice = on.join("alice")
+    on.join("bob")
+    head = (await on.read("alice")).head
+    on.store.seen.clear()
+    on.store.back = 1
+    on.presences.rosters.doubt_all()
+    await asyncio.sleep(1)
+    assert set(on.store.seen) == {head}
+    on.store.seen.clear()
+    assert (await on.read("alice")).head == head
+    on.store.back = 1
+    await asyncio.sleep(rosters.COMPARE_S + 1)
+    assert set(on.store.seen) == {head}
+    assert told(alice) == [("joined", "bob")]
+
+
+@virtual
 async def test_changes_come_twice_or_late(on: Stage) -> None:
     """A change that is known already is dropped; changes of channels that are not followed, too."""
     alice = on.join("alice")
