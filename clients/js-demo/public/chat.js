@@ -3,12 +3,12 @@
 import { io } from "/vendor/socket.io.esm.min.js";
 
 import { createMaru } from "../../js/src/index.js";
-import { localStore } from "../../js/src/storage.js";
 import { listenForAdding, renderChannels } from "./channels.js";
 import { Composer } from "./composer.js";
 import { confirmDelete } from "./delete_dialog.js";
 import { byId } from "./dom.js";
 import { listenForTips } from "./floating.js";
+import { FirstNew } from "./first_new.js";
 import { Following } from "./following.js";
 import { channelLabel } from "./format.js";
 import { Here } from "./here.js";
@@ -18,7 +18,7 @@ import { listenForNavigation, navigate } from "./navigation.js";
 import { People } from "./people.js";
 import { Reacting } from "./reacting.js";
 import { Rooms } from "./rooms.js";
-import { fetchToken, forget } from "./sign_in.js";
+import { fetchToken, forget, lossOf, storeOf } from "./sign_in.js";
 import { showAccount, showFollowing, showJump, showState, showTitle, showUnread, toast } from "./status.js";
 import { Writing } from "./writing.js";
 
@@ -33,6 +33,7 @@ export class Chat {
   #rooms;
   #writing;
   #following;
+  /** @type {FirstNew|undefined} */ #firstNew;
   /** @type {{open(name: string): void, leave(name: string): void}} */
   #listActs = { open: (name) => this.#open(name), leave: (name) => this.#leave(name) };
   #isInbox = false; // the inbox is on the page, in the place of a channel
@@ -40,7 +41,7 @@ export class Chat {
   /** @param {string} me */
   constructor(me) {
     this.#me = me;
-    this.#maru = createMaru({ io, getToken: () => fetchToken(me), storage: localStore(`demo:${me}`) });
+    this.#maru = createMaru({ io, getToken: () => fetchToken(me), storage: storeOf(me) });
     this.#people = new People(me);
     this.#here = new Here(me, this.#people);
     const shown = { changed: () => this.#refresh(), told: toast };
@@ -70,6 +71,11 @@ export class Chat {
       found: (name) => this.#rooms.add(name),
       open: (name) => this.#goTo(name),
     });
+    this.#firstNew = new FirstNew({
+      room: () => this.#rooms.active,
+      go: () => (this.#list.atEnd = false),
+      load: () => this.#rooms.loadFirstNew(),
+    });
   }
 
   #makeList() {
@@ -92,6 +98,7 @@ export class Chat {
       onNewer: () => this.#rooms.load("after"),
       onRetry: () => this.#rooms.tryAgain(),
       onEnd: () => this.#seen(),
+      onRendered: () => this.#firstNew?.render(),
     });
   }
 
@@ -123,7 +130,7 @@ export class Chat {
       else maru.retryNow();
     });
     byId("open-inbox").addEventListener("click", () => this.#openInbox());
-    byId("follow").addEventListener("click", () => this.#following.toggle(this.#rooms.active));
+    byId("follow").addEventListener("click", () => this.#following.toggle(this.#rooms.active.name, this.#rooms.active));
     listenForNavigation();
     listenForTips(byId("messages"));
     listenForAdding((name) => this.#goTo(name));
@@ -140,6 +147,7 @@ export class Chat {
     this.#isInbox = false;
     keepPlace(name);
     this.#reacting.close();
+    this.#firstNew?.forget();
     this.#rooms.open(name);
     showTitle(channelLabel(name), false);
     navigate(false);
@@ -167,7 +175,7 @@ export class Chat {
 
   /** @param {string} name */
   #leave(name) {
-    if (this.#following.has(name)) this.#following.toggle(this.#rooms.active); // else the next visit brings it back
+    if (this.#following.has(name)) this.#following.toggle(name); // else the next visit brings it back
     this.#rooms.leave(name);
     this.#open(this.#rooms.all[0].name);
   }
@@ -228,8 +236,10 @@ export class Chat {
   }
 
   #signOut() {
+    const waiting = this.#rooms.all.flatMap(({ timeline }) => timeline.unsent).length;
+    if (waiting > 0 && !confirm(lossOf(waiting))) return;
     this.#maru.close();
-    forget();
+    forget(this.#me);
     location.reload();
   }
 }

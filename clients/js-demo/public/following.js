@@ -5,7 +5,9 @@ import { Inbox, lastOf } from "./inbox.js";
 import { renderInbox } from "./inbox_view.js";
 import { reasonOf } from "./reasons.js";
 
-const READ = 100; // channels of the inbox
+const READ = 100; // channels of the inbox that are joined, too
+const READ_MORE = 500; // channels of a further page: as many as the server gives
+const AGAIN_MS = 5_000; // after a server that could not answer
 
 /**
  * @typedef {import("./rooms.js").Room} Room
@@ -20,6 +22,9 @@ export class Following {
   #hooks;
   #inbox = new Inbox();
   /** @type {Set<string>} channels whose star was changed, and the server has not answered */ #asked = new Set();
+  #isStale = false; // the server's answer was older than a star
+  #isReading = false; // a further page
+  #timer = 0; // reads again after a refusal
 
   /** @param {string} me @param {any} maru @param {Hooks} hooks */
   constructor(me, maru, hooks) {
@@ -39,34 +44,62 @@ export class Following {
   }
 
   async read() {
+    clearTimeout(this.#timer);
     try {
-      const { channels } = await this.#maru.inbox({ limit: READ });
-      if (this.#asked.size > 0) return; // older than the star
-      this.#inbox.take(channels);
+      const { channels, next } = await this.#maru.inbox({ limit: READ });
+      this.#isStale = this.#asked.size > 0;
+      if (this.#isStale) return;
+      this.#inbox.take(channels, next);
       for (const { channel } of channels) this.#hooks.found(channel);
       this.#hooks.changed();
-    } catch {
-      // Without a connection, or too often: the next connection reads it.
+    } catch (cause) {
+      const error = /** @type {any} */ (cause);
+      if (!error.retryable || error.code === "offline") return; // the next connection reads it
+      clearTimeout(this.#timer);
+      this.#timer = window.setTimeout(() => this.read(), error.retryAfterMs || AGAIN_MS);
     }
   }
 
-  /** The star of a channel was touched. @param {Room} room */
-  async toggle({ name, channel, timeline }) {
+  /** Reads a further page; its channels are joined when they are opened. */
+  async #more() {
+    const { next } = this.#inbox;
+    if (next === null || this.#isReading) return;
+    this.#isReading = true;
+    this.#hooks.changed();
+    try {
+      const page = await this.#maru.inbox({ limit: READ_MORE, before: next });
+      if (this.#inbox.next === next) this.#inbox.append(page.channels, page.next);
+    } catch (cause) {
+      const error = /** @type {any} */ (cause);
+      if (error.code === "rate_limited") {
+        await new Promise((resolve) => setTimeout(resolve, error.retryAfterMs));
+        this.#isReading = false;
+        return this.#more();
+      }
+      this.#hooks.told(`There is more in the inbox, which could not be read: ${reasonOf(error)}.`);
+    }
+    this.#isReading = false;
+    this.#hooks.changed();
+  }
+
+  /** The star of a channel was touched. @param {string} name @param {Room} [room] if it is joined */
+  async toggle(name, room) {
     const on = !this.has(name);
-    const last = timeline.items.at(-1);
+    const last = room?.timeline.items.at(-1);
     const message = last?.at && { ...last, created_at: new Date(last.at).toISOString() };
     if (on) this.#inbox.follow(name, message ? lastOf(message) : null);
     else this.#inbox.unfollow(name);
     this.#asked.add(name);
     this.#hooks.changed();
     try {
-      await (on ? channel.follow() : channel.unfollow());
+      await (on ? this.#maru.follow(name) : this.#maru.unfollow(name));
     } catch (error) {
       if (on) this.#inbox.unfollow(name);
       else this.#inbox.follow(name, null);
       this.#hooks.told(`${on ? "Not followed" : "Still followed"}: ${reasonOf(error)}.`);
     }
     this.#asked.delete(name);
+    if (this.#isStale && this.#asked.size === 0) this.read();
     this.#hooks.changed();
   }
 
@@ -79,15 +112,14 @@ export class Following {
   render(rooms, shown) {
     for (const { name, reading, joined } of rooms) if (joined) this.#inbox.count(name, reading);
     if (!shown) return;
-    const { entries, loaded } = this.#inbox;
-    const byName = new Map(rooms.map((room) => [room.name, room]));
-    renderInbox(entries, loaded, this.#me, {
+    const { entries, loaded, next } = this.#inbox;
+    renderInbox({ entries, loaded, hasMore: next !== null, isReading: this.#isReading }, this.#me, {
       open: (channel) => this.#hooks.open(channel),
       unfollow: (channel) => {
-        const room = byName.get(channel);
-        if (room) this.toggle(room);
+        this.toggle(channel);
         byId("open-inbox").focus();
       },
+      more: () => this.#more(),
     });
   }
 }

@@ -10,14 +10,21 @@ const PREVIEW = 200; // characters of the last message, as the server gives them
 
 export class Inbox {
   loaded = false;
+  /** @type {string|null} where the next page begins; null: there is none */ next = null;
   /** @type {Map<string, Entry>} */ #entries = new Map();
 
-  /** Takes what the server has. @param {any[]} channels of an answer to `inbox:read` */
-  take(channels) {
+  /** Takes the first page of what the server has. @param {any[]} channels @param {string|null} [next] */
+  take(channels, next = null) {
     this.loaded = true;
     this.#entries = new Map();
+    this.append(channels, next);
+  }
+
+  /** Takes a further page. @param {any[]} channels of an answer to `inbox:read` @param {string|null} next */
+  append(channels, next) {
+    this.next = next;
     for (const { channel, last, unread, unread_mentions: mentions } of channels) {
-      this.#entries.set(channel, { channel, last, unread, mentions });
+      if (!this.follows(channel)) this.#entries.set(channel, { channel, last, unread, mentions });
     }
   }
 

@@ -3,10 +3,13 @@
 import { countOn } from "./channels.js";
 import { byId, el, icon } from "./dom.js";
 import { channelLabel, dayOf, nameOf, timeOf } from "./format.js";
+import { spinner } from "./list_edges.js";
 
 /**
  * @typedef {import("./inbox.js").Entry} Entry
- * @typedef {{open(channel: string): void, unfollow(channel: string): void}} Acts
+ * @typedef {{open(channel: string): void, unfollow(channel: string): void, more(): void}} Acts
+ * @typedef {{entries: Entry[], loaded: boolean, hasMore: boolean, isReading: boolean}} Page `hasMore`: the server has
+ *   further entries. `isReading`: they are on their way
  */
 
 const HOW =
@@ -15,18 +18,36 @@ const HOW =
 /** @type {Map<string, {element: HTMLElement, signature: string}>} by channel */
 const known = new Map();
 
-/** @param {Entry[]} entries @param {boolean} loaded @param {string} me @param {Acts} acts */
-export function renderInbox(entries, loaded, me, acts) {
+/** @param {Page} page @param {string} me @param {Acts} acts */
+export function renderInbox({ entries, loaded, hasMore, isReading }, me, acts) {
   const view = byId("inbox");
-  if (entries.length === 0) return void view.replaceChildren(loaded ? empty() : el("p"));
+  if (!loaded && entries.length === 0) return void view.replaceChildren(spinner("Loading the inbox"));
+  if (entries.length === 0 && !hasMore) return void view.replaceChildren(empty());
   const list = view.querySelector(".entries") ?? el("ul", { class: "entries" });
-  if (list.parentNode !== view) view.replaceChildren(list);
+  if (list.parentNode !== view) view.replaceChildren(list, moreOf(acts));
+  showMore(/** @type {any} */ (view.lastElementChild), hasMore, isReading);
   const items = entries.map((entry) => itemOf(entry, me, acts));
   const same = items.length === list.children.length && items.every((each, place) => list.children[place] === each);
   if (same) return;
   const focused = /** @type {any} */ (document.activeElement);
   list.replaceChildren(...items);
   if (focused?.isConnected) focused.focus({ preventScroll: true });
+}
+
+/** @param {Acts} acts */
+function moreOf({ more }) {
+  const attributes = { type: "button", class: "button", "data-testid": "inbox-more", onclick: more };
+  return el("div", { class: "more-entries" }, el("button", attributes));
+}
+
+/** @param {any} box @param {boolean} hasMore @param {boolean} isReading */
+function showMore(box, hasMore, isReading) {
+  const button = box.firstElementChild;
+  if (!hasMore && button === document.activeElement) byId("inbox").focus({ preventScroll: true });
+  box.hidden = !hasMore;
+  button.ariaDisabled = String(isReading);
+  const label = isReading ? "Loading…" : "Show more";
+  if (button.textContent !== label) button.textContent = label;
 }
 
 function empty() {

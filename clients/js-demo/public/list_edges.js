@@ -3,8 +3,8 @@
 import { el } from "./dom.js";
 import { channelLabel } from "./format.js";
 
-export function spinner() {
-  return el("span", { class: "spinner", role: "status", "aria-label": "Loading messages" });
+export function spinner(label = "Loading messages") {
+  return el("span", { class: "spinner", role: "status", "aria-label": label });
 }
 
 /** Grey rows in place of the first page. */

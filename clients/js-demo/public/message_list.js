@@ -20,7 +20,7 @@ const LATE_FRAME_MS = 120; // a hidden page gets no animation frames: render wit
  * @typedef {import("./timeline.js").Item} Item
  * @typedef {{me: string, people: import("./people.js").People, clicks: import("./reactions.js").Clicks,
  *            acts: import("./message_row.js").Acts & {react(item: Item, emoji: string): void},
- *            onOlder(): void, onNewer(): void, onRetry(): void, onEnd(): void}} Hooks
+ *            onOlder(): void, onNewer(): void, onRetry(): void, onEnd(): void, onRendered(): void}} Hooks
  * @typedef {{name: string, timeline: Timeline, loading: ""|"latest"|"before"|"after", problem: string,
  *            reading: {unreadAfter: number}}} Shown
  * @typedef {{element: HTMLElement, signature: string, item: Item|undefined, reactions: any, asOf: number,
@@ -119,6 +119,7 @@ export class MessageList {
     const kept = anchor && this.#known.get(anchor.uid)?.element; // by id: its element may have been replaced
     if (kept) this.#box.scrollTop += kept.getBoundingClientRect().top - anchor.top;
     else if (this.atEnd) this.toEnd();
+    this.#hooks.onRendered();
     this.#ask();
   }
 

@@ -29,6 +29,15 @@ function cover() {
   byId("scrim").hidden = nav !== "open" && !membersLieOver;
   byId("room").inert = nav === "open" || membersLieOver;
   byId("sidebar").inert = membersLieOver;
+  asDialog(byId("sidebar"), nav === "open");
+  asDialog(byId("members"), membersLieOver);
+}
+
+/** A drawer that lies over everything else. @param {Element} drawer @param {boolean} on */
+function asDialog(drawer, on) {
+  drawer.setAttribute("role", on ? "dialog" : "complementary");
+  if (on) drawer.setAttribute("aria-modal", "true");
+  else drawer.removeAttribute("aria-modal");
 }
 
 export function listenForNavigation() {
@@ -50,9 +59,9 @@ export function listenForNavigation() {
   byId("scrim").addEventListener("click", close);
   byId("open-members").addEventListener("click", () => choose(byId("app").dataset.members !== "open"));
   byId("close-members").addEventListener("click", () => choose(false));
-  for (const id of ["sidebar", "members"]) {
-    byId(id).addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && close());
-  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) close();
+  });
   const settle = () => showMembers(WIDE.matches && sessionStorage.getItem(KEPT) !== "false");
   WIDE.addEventListener("change", settle);
   settle();

@@ -9,6 +9,8 @@ export class Reading {
   unread = 0;
   mentions = 0;
   unreadAfter = Infinity; // offset of the message above the line; Infinity: there is no line
+  fresh = 0; // messages below the line, when they were counted
+  wasFound = false; // the line was on the screen
 
   #mark;
   #seenTo = 0; // the furthest offset that was on the page
@@ -23,6 +25,8 @@ export class Reading {
     if (isRead) return; // `seen` follows
     const isFirst = this.unread === 0 && count > 0;
     if (isFirst) this.unreadAfter = readOffset > 0 ? Math.max(readOffset, this.#seenTo) : Infinity;
+    if (isFirst) this.wasFound = false;
+    if (count > 0) this.fresh = count;
     Object.assign(this, { unread: count, mentions });
   }
 

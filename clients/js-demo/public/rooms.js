@@ -97,6 +97,14 @@ export class Rooms {
     if (joined && (!timeline.loaded || timeline.hasNewer)) this.load("latest");
   }
 
+  /** Reads the page with the first new message of the active room. */
+  async loadFirstNew() {
+    const { joined, loading, timeline, reading } = this.active;
+    if (!joined || loading || !Number.isFinite(reading.unreadAfter)) return;
+    timeline.moveTo(Math.max(0, reading.unreadAfter - 1));
+    await this.load("after");
+  }
+
   /** After a problem of the active room: joins it again, or reads the missing page again. */
   tryAgain() {
     const { active } = this;
@@ -117,7 +125,7 @@ export class Rooms {
     Object.assign(room, { loading: direction, problem: "" });
     this.#hooks.changed();
     try {
-      const edge = direction === "before" ? { before: items.at(0)?.offset } : { after: items.at(-1)?.offset };
+      const edge = direction === "before" ? { before: items.at(0)?.offset } : { after: items.at(-1)?.offset ?? timeline.from };
       const reply = await this.#maru.history(room.name, { limit: PAGE, ...(direction === "latest" ? {} : edge) });
       if (timeline.generation === generation) {
         timeline.page(reply, direction);

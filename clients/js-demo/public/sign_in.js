@@ -1,5 +1,6 @@
 /** The user of this page, and their tokens. A name is remembered per tab, so that two tabs can be two people. */
 
+import { localStore } from "../../js/src/storage.js";
 import { byId } from "./dom.js";
 
 const REMEMBERED = "maru.user";
@@ -15,9 +16,23 @@ export function remember(user) {
   sessionStorage.setItem(REMEMBERED, user);
 }
 
-export function forget() {
-  sessionStorage.removeItem(REMEMBERED);
+/** What outlives a page of the user: messages that wait, and places in channels. @param {string} user */
+export function storeOf(user) {
+  return localStore(`demo:${user}`);
+}
+
+/** Nothing of the user stays in this browser. @param {string} user */
+export function forget(user) {
+  const store = storeOf(user);
+  for (const key of /** @type {string[]} */ (store.keys())) store.remove(key);
+  sessionStorage.clear();
   history.replaceState(null, "", location.pathname);
+}
+
+/** Asked before a user signs out. @param {number} waiting messages that are not sent */
+export function lossOf(waiting) {
+  const messages = waiting === 1 ? "1 message was" : `${waiting} messages were`;
+  return `${messages} not sent, and would be lost. Sign out?`;
 }
 
 /**

@@ -55,7 +55,7 @@ export function showTitle(label, isInbox) {
   byId("room-name").textContent = label;
   byId("app").dataset.view = isInbox ? "inbox" : "room";
   byId("inbox").hidden = !isInbox;
-  for (const id of ["pane", "composer", "follow", "open-members", "room-hash"]) byId(id).hidden = isInbox;
+  for (const id of ["messages", "composer", "follow", "open-members", "room-hash"]) byId(id).hidden = isInbox;
   const toInbox = byId("open-inbox");
   if (isInbox) toInbox.setAttribute("aria-current", "page");
   else toInbox.removeAttribute("aria-current");

@@ -24,6 +24,7 @@ export class Timeline {
   hasOlder = true;
   hasNewer = false;
   generation = 0; // changes when pages asked for earlier no longer fit
+  from = 0; // an empty window begins behind this offset
 
   /** @type {Map<string, Item>} */ #byId = new Map();
   /** @type {Map<string, {change?: any, reacted?: any}>} the last events of each message */ #early = new Map();
@@ -64,7 +65,7 @@ export class Timeline {
     this.epoch = epoch;
     this.head = Math.max(this.head, offset);
     for (const message of messages) this.#upsert(message, offset);
-    if (direction === "after") this.hasNewer = more || this.head > offset;
+    if (direction === "after") Object.assign(this, { loaded: true, hasNewer: more || this.head > offset });
     else this.hasOlder = more;
   }
 
@@ -75,6 +76,12 @@ export class Timeline {
     this.#early.clear();
     Object.assign(this, { loaded: false, hasOlder: true, hasNewer: false, epoch: "", head: 0 });
     this.generation += 1;
+  }
+
+  /** Moves the window to an older place: the next page "after" begins behind this offset. @param {number} from */
+  moveTo(from) {
+    this.reset();
+    Object.assign(this, { from, hasNewer: true });
   }
 
   /** Holds the window at `WINDOW` by dropping from one end. @param {"older"|"newer"} end */

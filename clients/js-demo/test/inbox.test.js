@@ -77,3 +77,11 @@ test("a long last message is cut between characters", () => {
   inbox.heard({ event: "message:created", channel: "room:a", message: message(9, { text: "😂".repeat(300) }) });
   assert.equal(inbox.entries[0].last.text, "😂".repeat(200));
 });
+
+test("a further page adds channels, and keeps what is known of the others", () => {
+  const inbox = new Inbox();
+  inbox.take([entry("room:a", 5, 1)], "cursor");
+  assert.equal(inbox.next, "cursor");
+  inbox.append([entry("room:a", 1, 9), entry("room:b", 2, 3)], null);
+  assert.deepEqual([names(inbox), inbox.entries[0].unread, inbox.next], [["room:a", "room:b"], 1, null]);
+});

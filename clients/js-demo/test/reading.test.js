@@ -69,3 +69,14 @@ test("another log begins anew", () => {
   reading.seen(3);
   assert.deepEqual(marks, [50, 3]);
 });
+
+test("the way to the line is shown until the line was seen, and anew for the next line", () => {
+  const { reading } = setup();
+  reading.count({ readOffset: 10, count: 2, mentions: 0 }, false);
+  reading.count({ readOffset: 10, count: 300, mentions: 0 }, false);
+  reading.seen(310);
+  assert.deepEqual([reading.fresh, reading.unread, reading.wasFound], [300, 0, false]);
+  reading.wasFound = true;
+  reading.count({ readOffset: 310, count: 4, mentions: 0 }, false);
+  assert.deepEqual([reading.fresh, reading.unreadAfter, reading.wasFound], [4, 310, false]);
+});

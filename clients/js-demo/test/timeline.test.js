@@ -337,3 +337,15 @@ test("the mentions of a message are those that it was sent with", () => {
   timeline.confirm("k1", { offset: 1, message: message(1, { key: "k1", mentions: ["bob"] }) });
   assert.deepEqual(timeline.items[0].mentions, ["bob"]);
 });
+
+test("a window that is moved has no hole before what comes meanwhile", () => {
+  const timeline = new Timeline("ann");
+  timeline.page(page(range(151, 200), 200, true), "latest");
+  timeline.moveTo(40);
+  assert.equal(timeline.apply(created(201))?.offset, 201); // new, and counted only
+  timeline.page(page(range(41, 90), 201, true), "after");
+  assert.deepEqual(offsets(timeline), range(41, 90));
+  assert.deepEqual([timeline.loaded, timeline.hasOlder, timeline.hasNewer], [true, true, true]);
+  timeline.page(page(range(91, 201), 201), "after");
+  assert.deepEqual([offsets(timeline), timeline.hasNewer], [range(41, 201), false]);
+});
