@@ -64,7 +64,7 @@ def _merge_from(
     """Return the events between the client's position and the hub's, from the ring and from events of the log; or the
     offset after which the log has to be read for them."""
     position = hosted.sequencer.position
-    missed = None if since is None else check_resumable(since, floor, position)
+    missed = None if since is None else _missed(hosted, since, floor)
     if since is None or missed is not None:
         after = max(floor, position.offset - history)
     else:
@@ -75,5 +75,13 @@ def _merge_from(
     told = tuple([event for event in events if event.name])
     given = newest_within(told)
     if since is not None and missed is None and len(given) < len(told):
+        hosted.heavy = told[-len(given) - 1].offset
         return Joined(position, NotResumable.TOO_FAR_BEHIND, tuple(given[-history:]) if history else ())
     return Joined(position, missed, tuple(given))
+
+
+def _missed(hosted: HostedChannel, since: Position, floor: int) -> NotResumable | None:
+    """As `check_resumable`. A replay that was too large stays so, since the log grows: it is not read again for each
+    client that comes back. If messages were deleted meanwhile, the client reads history in vain."""
+    missed = check_resumable(since, floor, hosted.position)
+    return NotResumable.TOO_FAR_BEHIND if missed is None and since.offset < hosted.heavy else missed

@@ -41,7 +41,7 @@ SWEEP_S = 5.0
 class HostedChannel:
     """An open channel: it has members on this replica, or had some a moment ago."""
 
-    __slots__ = ("doubts", "empty_since", "last", "name", "opened_for", "released", "ring", "sequencer")
+    __slots__ = ("doubts", "empty_since", "heavy", "last", "name", "opened_for", "released", "ring", "sequencer")
 
     def __init__(self, name: ChannelName, head: Position, ring: Ring, now: float) -> None:
         self.name = name
@@ -51,6 +51,7 @@ class HostedChannel:
         self.opened_for: Position | None = None  # the very position that a client gave before the log was read
         self.released = False  # whether its events are no longer delivered here
         self.last: Fingerprint | None = None  # of the event at the position, if known
+        self.heavy = 0  # from before this offset to the head there are more bytes than a replay may have
         self.doubts = 0  # times that the log may have been replaced since it was last compared with the position
 
     @property
@@ -62,7 +63,7 @@ class HostedChannel:
         """Go on from the log's head, and forget the events before it."""
         self.sequencer.reset(head)
         self.ring.clear()
-        self.last = None
+        self.heavy, self.last = 0, None
 
 
 class Opening:

@@ -229,6 +229,24 @@ async def test_more_bytes_than_a_replay_holds_are_too_far_behind(door: Door, his
     assert offsets(joined.events) == expected
 
 
+async def test_a_replay_of_too_many_bytes_is_read_once(door: Door) -> None:
+    """Whoever comes back from there later costs no read of the log, and what fits is given as before."""
+    await door.write(400, text="x" * 3_000)
+    epoch = await door.epoch()
+    await door.join(Position(epoch, 0))
+    given = REPLAY_BYTES // json_size((await door.join(history=1)).events[0])
+    reads = door.log.reads
+    for since in (0, 0, 100, 400 - given - 1):
+        joined = await door.join(Position(epoch, since))
+        assert (joined.reason, joined.events) == (NotResumable.TOO_FAR_BEHIND, ())
+    assert door.log.reads == reads
+    joined = await door.join(Position(epoch, 400 - given))
+    assert (joined.reason, len(joined.events)) == (None, given)
+    hosted = await door.replica.hub.host(ROOM)
+    hosted.restart(Position("another", 400))
+    assert hosted.heavy == 0
+
+
 async def test_history_is_cut_to_its_bytes(door: Door) -> None:
     """As many of the last events as a replay holds, up to the position."""
     await door.write(100, text="\x01" * 4_000)
