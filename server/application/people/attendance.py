@@ -35,6 +35,7 @@ class Attendance:
         self._clock = clock
         self._channels: dict[ChannelName, dict[UserId, Attendee]] = {}
         self._users: dict[SessionId, UserId] = {}  # of the sessions that attend, or did
+        self._seats: dict[SessionId, int] = {}  # in how many channels each session is
         self._quiet: dict[ChannelName, set[SessionId]] = {}  # sessions that are given no presence events
         self._sessions: dict[ChannelName, int] = {}  # how many sessions there are in each channel
         # When lingering users leave. A user that comes back and goes again has a further entry.
@@ -64,6 +65,7 @@ class Attendance:
         if attendee is not None and session in attendee.sessions:
             return False
         self._sessions[channel] = self._sessions.get(channel, 0) + 1
+        self._seats[session] = self._seats.get(session, 0) + 1
         if attendee is None:
             attendees[user] = Attendee(name, session)
             return True
@@ -89,6 +91,7 @@ class Attendance:
         if user is None or attendee is None or session not in attendee.sessions:
             return None
         self.hush(session, channel, quiet=False)
+        self._seats[session] -= 1
         self._sessions[channel] -= 1
         if not self._sessions[channel]:
             del self._sessions[channel]
@@ -101,9 +104,24 @@ class Attendance:
         heapq.heappush(self._lingers, (attendee.leaves_at, channel, user))
         return None
 
+    def strays(self, session: SessionId) -> Collection[ChannelName]:
+        """Return the channels that a session is still in."""
+        if not self._seats.get(session):
+            return ()
+        user = self._users[session]
+        found = ((channel, attendees.get(user)) for channel, attendees in self._channels.items())
+        return [channel for channel, attendee in found if attendee is not None and session in attendee.sessions]
+
     def end(self, session: SessionId) -> None:
         """Forget a session that has left all channels."""
         self._users.pop(session, None)
+        self._seats.pop(session, None)
+
+    def shown(self, session: SessionId, user: UserId, channel: ChannelName) -> None:
+        """A session has been shown that its user is there: from now on it is told if the user enters."""
+        attendee = self.of(channel).get(user)
+        if attendee is not None and attendee.cause == session:
+            attendee.cause = None
 
     def due(self) -> list[tuple[ChannelName, UserId]]:
         """Return the users that have lingered long enough, and are gone by now."""

@@ -93,6 +93,10 @@ class Presences(Attending):
         """Take the user out after a while, where this was its last session."""
         for channel in channels:
             self._leave(session, channel, LINGER_S[departure])
+        for channel in self.attendance.strays(
+            session
+        ):  # that it was taken out of, and did not come back (returning.py)
+            self._leave(session, channel, LINGER_S[departure])
         self.attendance.end(session)
         self._hushed.pop(session, None)
 
@@ -113,7 +117,9 @@ class Presences(Attending):
         if self._rules.of(channel).presence is PresenceDetail.OFF:
             raise PermissionDenied("presence is off in this channel")
         async with deadline():
-            return await self.rosters.shown(channel, identity.user)
+            roster = await self.rosters.shown(channel, identity.user)
+        self.attendance.shown(session, identity.user, channel)
+        return roster
 
     # What goes on
 

@@ -181,6 +181,34 @@ async def test_a_session_that_never_came_is_no_fault(on: Stage) -> None:
 
 
 @virtual
+async def test_a_session_that_ends_while_it_is_taken_out_is_no_ghost(on: Stage) -> None:
+    """A channel that is restarted takes its members out without a word, and back. Some end between the two."""
+    alice = on.join("alice")
+    for tab in (1, 2):
+        on.join("bob", tab)
+    on.join("bob", channel=OTHER)
+    await asyncio.sleep(SOON)
+    on.transport.leave(SessionId("bob/1"), ROOM)
+    on.end("bob", Departure.LEFT)
+    on.end("bob", Departure.LEFT, tab=2)
+    await asyncio.sleep(SOON)
+    assert told(alice) == [("joined", "bob"), ("left", "bob")]
+    assert await on.present() == {"alice"}
+    assert await on.present(OTHER) == set()
+
+
+@virtual
+async def test_a_session_that_has_read_is_told_of_its_own_user(on: Stage) -> None:
+    """If its replica was taken for dead, it is told that its user has left, and that it is there again."""
+    await on.memory.enter(ROOM, {UserId("alice"): None})
+    alice = on.join("alice")
+    await on.read("alice")
+    await on.memory.leave(ROOM, [UserId("alice")])
+    await asyncio.sleep(SOON)
+    assert told(alice) == [("left", "alice"), ("joined", "alice")]
+
+
+@virtual
 async def test_a_member_is_shown_all(on: Stage) -> None:
     """Those that are there longest first, the asker among them, although it has only just joined; later changes have
     higher versions, without a hole. The store is read once."""
