@@ -15,8 +15,9 @@ from server.domain.marks import Mark
 from server.domain.messages import Position
 from server.ports.membership import Membership
 
-ROUNDS = 8
-"""Times that a mark and a position are brought together. Nearly always the first is enough."""
+ROUNDS = 16
+"""Times that a mark and a position are brought together. Nearly always the first is enough; in a channel where the user
+sends and messages are deleted hundreds of times a second, a join in five hundred needs more than eight."""
 
 HINT_S = 0.002
 """A hint at an event that the mark counts already comes in about this time."""

@@ -172,6 +172,23 @@ async def test_a_channel_that_is_too_fast_is_overloaded(stage: Stage) -> None:
     assert len(stage.marks.reads) == ROUNDS + 1
 
 
+async def test_a_join_is_answered_in_a_channel_that_is_fast_for_a_while(stage: Stage) -> None:
+    """Bob's other device sends while each of a dozen marks is read."""
+    await stage.join()
+    inner = stage.marks.inner
+
+    class Behind(MemoryMarks):
+        async def marks(self, user: UserId, channels: object) -> dict[ChannelName, Mark]:
+            found = await inner.marks(user, [ROOM])
+            if len(stage.marks.reads) <= 12:
+                await stage.write(user="bob")
+            return dict(found)
+
+    stage.marks.inner = Behind(stage.memory)
+    joined = await stage.join()
+    assert joined.mark == (await inner.marks(BOB.user, [ROOM]))[ROOM]
+
+
 async def test_a_session_that_ends_meanwhile_enters_nothing(stage: Stage) -> None:
     """Also while its mark is read."""
     await stage.join()
