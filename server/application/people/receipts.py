@@ -23,6 +23,7 @@ class _Told:
     """A mark that others were told of."""
 
     due: float  # when they may be told of the next, on the loop's clock
+    offset: int  # the mark: an older one may come later, from another replica
     next: ReadUpdated | None = None
 
 
@@ -60,7 +61,7 @@ class Receipts:
         told = self._told.get(key)
         if told is None:
             self._tell(key, marked)
-        elif told.next is None or told.next.offset < marked.offset:
+        elif marked.offset > (told.offset if told.next is None else told.next.offset):
             told.next = marked
 
     def _is_shown(self, channel: ChannelName) -> bool:
@@ -70,7 +71,7 @@ class Receipts:
         if len(self._told) >= MAX_TOLD:
             self._passed_over()
             return
-        self._told[key] = _Told(asyncio.get_running_loop().time() + TOLD_S)
+        self._told[key] = _Told(asyncio.get_running_loop().time() + TOLD_S, marked.offset)
         self._schedule()
         self._transport.tell(marked.channel, marked, skip=self._company.devices(marked.user, marked.channel))
 

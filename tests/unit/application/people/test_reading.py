@@ -149,6 +149,16 @@ async def test_the_members_are_told_once_a_second(stage: Stage) -> None:
     assert stage.there.heard("alice")[3:] == [read(5)]
 
 
+async def test_the_members_are_never_told_of_a_mark_that_moves_back(stage: Stage) -> None:
+    """The signals of two devices, at two replicas, may cross."""
+    stage.here.come("bob")
+    stage.there.come("alice")
+    for offset in (9, 8):
+        stage.signals.publish(read(offset))
+    await asyncio.sleep(2 * TOLD_S)
+    assert stage.there.heard("alice") == [read(9)]
+
+
 async def test_strangers_in_large_channels_are_told_nothing(stage: Stage) -> None:
     """The user's own devices are; a channel that grows while a mark waits is large."""
     await stage.write(5, SMALL)
