@@ -101,7 +101,8 @@ class SyncBot:
             while item := self._wait(_next(items)):
                 yield item[0]
         finally:
-            self.call(leave)
+            if self._bot is not None:  # else the iterator has outlived the bot
+                self.call(leave)
 
     async def _enter(self) -> MaruBot:
         return await self._make().__aenter__()

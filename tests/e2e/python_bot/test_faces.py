@@ -140,8 +140,15 @@ async def test_a_program_without_asyncio(server: ServerProcess, name: str) -> No
             assert len(bot.history(name).messages) == 2
             return texts
 
+    def read_too_long() -> None:
+        with SyncBot(server.url, lambda: token("ann"), patience=HASTE) as bot:
+            reading = bot.read(name, history=2)
+            next(reading)
+        reading.close()  # the bot has left already
+
     with ThreadPoolExecutor(1) as thread:
         assert await asyncio.get_running_loop().run_in_executor(thread, talk) == ["one", "two"]
+        await asyncio.get_running_loop().run_in_executor(thread, read_too_long)
         with pytest.raises(RuntimeError, match="enter the bot first"):
             SyncBot(server.url, "token").send(name, "x")
 
