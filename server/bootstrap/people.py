@@ -80,6 +80,7 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     noticed = frozenset[WebhookType]().union(*(endpoint.types for endpoint in webhooks)) & NOTICED
     present = presence.compose(stores, transport, membership, sessions, rules, noticed=bool(noticed))
     attendants.add(present.cases)
+    company.count = lambda channel: max(membership.count(channel), present.cases.rosters.head(channel).count)
     following = Following(stores.follows, stores.marks, denials)
     inboxes = Inboxes(following, transport, Command.INBOX, time.monotonic)
     handlers = {
