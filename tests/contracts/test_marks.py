@@ -205,3 +205,12 @@ async def test_an_inbox_shows_the_last_message(people_store: LogStore, channel: 
         assert inbox[1] == InboxEntry(empty, Mark(0, 0, 0, Position(epoch, 0)), None, None)
         assert inbox[2] == InboxEntry(plain, marks[plain], states[1][0], NOW_MS + 2)
         assert (marks[deleted].unread, marks[plain].unread) == (1, 2)
+
+
+async def test_3_a_user_whose_id_is_that_of_everybody_is_one_user(people_store: LogStore, channel: ChannelName) -> None:
+    """A message to everybody is one mention to them, and what they read stays unread for the others."""
+    async with opened(people_store) as people:
+        await people.log.append(post(1, channel, EVERYBODY))
+        assert (await people.mark(EVERYBODY, channel)).unread_mentions == 1
+        assert (await people.marks.mark(channel, UserId(EVERYBODY), 1)).mark.unread_mentions == 0
+        assert (await people.mark("bob", channel)).unread_mentions == 1

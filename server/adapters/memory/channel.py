@@ -111,7 +111,7 @@ class Channel:
         """Return the user's mark. One below the floor counts as the floor: no message below is kept."""
         offset, head = self.marks.get(user, 0), self.head
         unread = _above(self.offsets, offset) - _above(self.gone, offset)
-        mentions = [self.mentions.get(name, ()) for name in (user, EVERYBODY)]
+        mentions = [self.mentions.get(name, ()) for name in {user, EVERYBODY}]
         return Mark(offset, unread, sum(_above(each, offset) for each in mentions), head)
 
     def move_mark(self, user: UserId, offset: int) -> bool:

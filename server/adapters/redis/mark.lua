@@ -14,7 +14,7 @@ local moved = target > mark
 if moved then
   redis.call('ZADD', READS, whole(target), user)
   mark = target
-  local list = redis.pcall('HGET', MENTIONS, user)
+  local list = user ~= '*' and redis.pcall('HGET', MENTIONS, user)   -- what names everybody is not read by all
   local read = type(list) == 'string' and places_upto(list, mark) or 0
   if read > 0 and read * PLACE == #list then
     redis.call('HDEL', MENTIONS, user)

@@ -84,7 +84,7 @@ local function unread(user, mark)
   local behind = math.max(mark, floor)
   local erased, named = erased_behind(behind), 0
   local count = redis.call('ZCOUNT', ORDER, '(' .. whole(behind), '+inf') - erased
-  for _, list in ipairs(redis.call('HMGET', MENTIONS, user, '*')) do
+  for _, list in ipairs(redis.call('HMGET', MENTIONS, '*', user ~= '*' and user or '')) do
     if list then
       local from, last = places_upto(list, behind) + 1, places_upto(list, head)
       if from <= last then
