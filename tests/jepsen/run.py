@@ -21,6 +21,9 @@ PEACE_S = 40.0
 """In which every message under way is answered, and every reader has caught up, once the faults have ended."""
 
 VANISHES = 0.03
+HANGS_S = 180.0
+"""So long after its time a round that has not ended is a fault of the harness, and raises `TimeoutError`."""
+
 STEP_S = 0.1
 
 
@@ -47,7 +50,8 @@ async def run(plan: Plan, folder: Path) -> Verdict:
     async with AsyncExitStack() as stack:
         stage = await stack.enter_async_context(STAGES[plan.stage](servers, plan.program))
         history = stack.enter_context(History(folder / "history.jsonl"))
-        await _play(plan, stage, history)
+        async with asyncio.timeout(plan.seconds + 3 * plan.peace_s + HANGS_S):
+            await _play(plan, stage, history)
     return check(history.records)
 
 

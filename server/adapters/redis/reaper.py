@@ -57,28 +57,39 @@ class Reaper:
         self._online = Script(pipeline, "online_reap")
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled. Of looks that fail in a row the first is told."""
+        failed = False
         while True:
             try:
                 await self.look()
+                failed = False
             except MaruError as error:
-                _log.info("presence.not_reaped", problem=str(error))
+                if not failed:
+                    _log.info("presence.not_reaped", problem=str(error))
+                failed = True
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
         """Look for dead holders, and remove what they have left. Raises `Unavailable`: then the next look goes on."""
+        before, holders = self._counts(), list[str]()
         for raw in await self._dead((presence_keys.holders(self._prefix),), self._holding.now(), DEAD_LIMIT):
             holder = raw.decode()
             if await self._leads(holder, LEAD_MS):
                 await self._reap(holder)
                 await self._pipeline.ask("ZREM", presence_keys.holders(self._prefix), holder)
                 await self._leads(holder, 0)
+                holders.append(holder)
+        if holders:
+            channels, left, offline = (now - was for now, was in zip(self._counts(), before, strict=True))
+            _log.info("presence.reaped", holders=holders, channels=channels, left=left, offline=offline)
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.channels, self.left, self.offline
 
     async def _leads(self, holder: str, for_ms: int) -> bool:
         return bool(await self._lead((presence_keys.reaper(holder, self._prefix),), self._holding.name, for_ms))
 
     async def _reap(self, holder: str) -> None:
-        channels, left, offline = self.channels, self.left, self.offline
         await asyncio.gather(
             *(self._note((presence_keys.held(each, holder, self._prefix)[1],), NOTE_MS) for each in keys.PARTITIONS)
         )
@@ -86,8 +97,6 @@ class Reaper:
             parts = keys.PARTITIONS[start : start + PARTITIONS_AT_ONCE]
             await asyncio.gather(*(self._leave_partition(holder, each) for each in parts))
             await self._leads(holder, LEAD_MS)
-        done = {"channels": self.channels - channels, "left": self.left - left, "offline": self.offline - offline}
-        _log.info("presence.reaped", holder=holder, **done)
 
     async def _leave_partition(self, holder: str, partition: str) -> None:
         held = presence_keys.held(partition, holder, self._prefix)[0]

@@ -35,7 +35,7 @@ HEAL_S = 10.0
 
 ASK_EVERY_S = 0.4
 
-ORDINARY = frozenset(("command", "command.suppressed", "connection.closed"))
+ORDINARY = frozenset(("command", "command.suppressed", "connection.closed", "presence.reaped"))
 """Log lines of which there may be any number."""
 
 Figure = Callable[[str], None]
