@@ -13,8 +13,8 @@ import orjson
 
 from server.domain.channels import ChannelName
 from server.domain.identity import Author, UserId
-from server.domain.limits import MAX_EPOCH_CHARS, MAX_OFFSET
-from server.domain.signals import EventEmitted, PresenceChanged, ReadUpdated, Signal, TypingChanged
+from server.domain.limits import MAX_OFFSET
+from server.domain.signals import EventEmitted, ReadUpdated, Signal, TypingChanged
 from server.ports.signals import SIGNALS_LIMIT
 
 VERSION = 1
@@ -35,8 +35,6 @@ def _fields(signal: Signal) -> dict[str, Any]:
             return {"k": "typing", "user": user, "typing": typing}
         case ReadUpdated(_, user, offset):
             return {"k": "read", "user": user, "offset": offset}
-        case PresenceChanged(_, epoch, version):
-            return {"k": "presence", "epoch": epoch, "version": version}
         case EventEmitted(_, name, author, data):
             return {"k": "event", "name": name, "author": [author.id, author.name], "data": data}
 
@@ -58,8 +56,6 @@ def _signal(channel: ChannelName, fields: dict[str, Any]) -> Signal | None:
             return TypingChanged(channel, UserId(user), typing)
         case {"k": "read", "user": str(user), "offset": int(offset)} if _in_range(offset):
             return ReadUpdated(channel, UserId(user), offset)
-        case {"k": "presence", "epoch": str(epoch), "version": int(version)} if _in_range(version):
-            return PresenceChanged(channel, epoch, version) if 0 < len(epoch) <= MAX_EPOCH_CHARS else None
         case {"k": "event", "name": str(name), "author": [str(user), str() | None as user_name], "data": data}:
             return EventEmitted(channel, name, Author(UserId(user), user_name), data)
         case _:

@@ -26,15 +26,6 @@ class ReadUpdated:
 
 
 @value
-class PresenceChanged:
-    """The roster of a channel has changed; `version` is dense for a channel and an epoch."""
-
-    channel: ChannelName
-    epoch: str
-    version: int
-
-
-@value
 class EventEmitted:
     """An application's event that is in no log. `data` is any JSON value."""
 
@@ -44,5 +35,5 @@ class EventEmitted:
     data: Any
 
 
-Signal = TypingChanged | ReadUpdated | PresenceChanged | EventEmitted
+Signal = TypingChanged | ReadUpdated | EventEmitted
 """Closed: match it exhaustively."""

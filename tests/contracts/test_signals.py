@@ -17,7 +17,7 @@ from server.adapters.redis.signals import RedisSignals, sealed
 from server.adapters.signals import MAX_BYTES, encode_signal
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
-from server.domain.signals import PresenceChanged, ReadUpdated, Signal, TypingChanged
+from server.domain.signals import ReadUpdated, Signal, TypingChanged
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.signals import SIGNALS_LIMIT, Signals
 from tests.doubles.samples import event
@@ -111,12 +111,11 @@ async def test_2_signals_of_subscribed_channels_are_heard(side: Side, channel: C
         TypingChanged(channel, UserId('a "user" ∂'), typing=True),
         TypingChanged(channel, UserId("a"), typing=False),
         ReadUpdated(channel, UserId("b"), 2**53 - 1),
-        PresenceChanged(channel, "0123456789abcdef", 7),
     ]
     for signal in kinds:
         side.signals.publish(read(other, 1))
         side.signals.publish(signal)
-    assert await ears.signals(4) == kinds
+    assert await ears.signals(3) == kinds
     await side.broadcast.subscribe(other)
     await side.broadcast.unsubscribe(channel)
     side.signals.publish(read(channel, 2))

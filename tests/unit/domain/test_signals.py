@@ -3,7 +3,7 @@
 from typing import get_args
 
 from server.domain.identity import UserId
-from server.domain.signals import EventEmitted, PresenceChanged, ReadUpdated, Signal, TypingChanged
+from server.domain.signals import EventEmitted, ReadUpdated, Signal, TypingChanged
 from tests.doubles.samples import ROOM
 
 
@@ -11,9 +11,9 @@ def test_signals_are_values() -> None:
     """Two with the same fields are the same."""
     assert TypingChanged(ROOM, UserId("alice"), True) == TypingChanged(ROOM, UserId("alice"), True)
     assert ReadUpdated(ROOM, UserId("alice"), 1) != ReadUpdated(ROOM, UserId("alice"), 2)
-    assert len({PresenceChanged(ROOM, "one", 1), PresenceChanged(ROOM, "one", 1)}) == 1
+    assert len({ReadUpdated(ROOM, UserId("alice"), 1), ReadUpdated(ROOM, UserId("alice"), 1)}) == 1
 
 
 def test_the_set_is_closed() -> None:
     """A further kind is a change of every match."""
-    assert get_args(Signal) == (TypingChanged, ReadUpdated, PresenceChanged, EventEmitted)
+    assert get_args(Signal) == (TypingChanged, ReadUpdated, EventEmitted)
