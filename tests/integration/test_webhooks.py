@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -79,12 +80,16 @@ class Steps:
             await self.release.wait()
         return 204
 
+    def events(self, requests: Mapping[str, Sequence[Received]], name: str) -> int:
+        """How many events there are in requests. A request that is held for over 10 s is tried again."""
+        return len({(each.channel, *each.offsets) for each in requests[name]})
+
     async def reached(self) -> None:
         """Wait until each endpoint is at its step, and all else is done."""
         await self.receiver.until(
             lambda: (
-                [len(self.receiver.received[name]) for name in ("unsent", "held", "answered")] == [7, 8, 8]
-                and [len(self.receiver.taken[name]) for name in ("unsent", "held", "answered")] == [6, 7, 7]
+                [self.events(self.receiver.received, name) for name in ("unsent", "held", "answered")] == [7, 8, 8]
+                and [self.events(self.receiver.taken, name) for name in ("unsent", "held", "answered")] == [6, 7, 7]
             )
         )
 
@@ -102,7 +107,7 @@ class Steps:
             ids_are_stable(self.receiver, name)
             for room in ROOMS:
                 assert list(dict.fromkeys(self.receiver.offsets(name, room))) == [1, 2, 3]
-            repeated = len(self.receiver.taken[name]) - 9
+            repeated = sum(count > 1 for count in Counter(each.id for each in self.receiver.taken[name]).values())
             assert repeated <= len(ROOMS), f"{name}: only a channel's request that was under way may come twice"
 
 
@@ -139,7 +144,7 @@ async def test_kill_the_dispatching_replica_at_every_step(tmp_path: Path, receiv
         await steps.reached()
         redis.freeze()
         steps.release.set()
-        await receiver.until(lambda: len(receiver.taken["answered"]) == 8)
+        await receiver.until(lambda: steps.events(receiver.taken, "answered") == 8)
         await one.kill()
         redis.thaw()
         await receiver.until(steps.complete, TAKEOVER_S)
