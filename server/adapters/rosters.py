@@ -15,8 +15,8 @@ import orjson
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.limits import MAX_EPOCH_CHARS, MAX_OFFSET
-from server.domain.presence import Present, RosterChanged, RosterHead
-from server.ports.presence import CHANGES_LIMIT, RostersLost
+from server.domain.presence import ChannelTurned, Present, RosterChanged, RosterHead
+from server.ports.presence import CHANGES_LIMIT, TURNS_LIMIT, RostersLost
 
 ROSTER_BEGINNING = b'{"v":1,"k":"roster",'
 """Of a change, by which it is told from a signal."""
@@ -65,6 +65,31 @@ class RosterQueue:
 
     async def listen(self) -> AsyncIterator[RosterChanged | RostersLost]:
         """Yield the changes, in order."""
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+
+class TurnQueue:
+    """Rosters that became occupied or vacated, for a single listener: over `limit` the first are dropped. `dropped`
+    counts them."""
+
+    def __init__(self, limit: int = TURNS_LIMIT) -> None:
+        self.dropped = 0
+        self._waiting: deque[ChannelTurned] = deque(maxlen=limit)
+        self._arrived = asyncio.Event()
+
+    def note(self, channel: ChannelName, head: RosterHead, *, left: int = 0, joined: int = 0) -> None:
+        """Queue a change of a roster by so many users, if it is a turn. `head` is the state after that."""
+        if (joined and joined == head.count) or (left and not head.count):
+            self.dropped += len(self._waiting) == self._waiting.maxlen
+            self._waiting.append(ChannelTurned(channel, head))
+            self._arrived.set()
+
+    async def listen(self) -> AsyncIterator[ChannelTurned]:
+        """Yield the turns, in order."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()

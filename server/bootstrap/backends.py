@@ -29,6 +29,7 @@ from server.application.messages.broadcasting import Broadcaster
 from server.application.messages.erasures import Eraser
 from server.application.messages.history import History
 from server.application.messages.publisher import Publisher
+from server.application.messages.writing import Writing
 from server.application.people.following import Following
 from server.application.people.publishing import AppEvents
 from server.application.people.reacting import Reacting
@@ -52,6 +53,7 @@ class Backends:
     keys: ApiKeys
     eraser: Eraser
     webhooks: WiredWebhooks
+    writing: Writing
     sweep: Callable[[], None]
     """Forgets buckets that are full."""
 
@@ -84,7 +86,7 @@ def compose(
         *webhooks.operations(told.dead_letters),
     ]
     table += openapi.operations(table)
-    return Backends(door, table, keys, eraser, told, rates.sweep)
+    return Backends(door, table, keys, eraser, told, publisher.writing, rates.sweep)
 
 
 def _eraser(settings: Settings, stores: Stores) -> Eraser:

@@ -25,7 +25,7 @@ from server.bootstrap.presence import PresenceParts
 from server.bootstrap.stores.open import Stores
 from server.domain.rules import Rules
 from server.domain.signals import ReadUpdated, TypingChanged
-from server.domain.webhooks import NOTICED, Endpoint, WebhookType
+from server.domain.webhooks import Endpoint
 from server.gateway.chat.handler import Handlers
 from server.gateway.chat.handlers import inbox as inbox_handlers
 from server.gateway.chat.handlers import presence as presence_handlers
@@ -77,8 +77,7 @@ def compose(  # noqa: PLR0913  # the parts that they listen to
     receipts = Receipts(transport, company, rules, reading.origin, partial(metrics.swallowed, Command.MARK))
     hearing.on(ReadUpdated, receipts.heard)
     attendants.add(reading)
-    noticed = frozenset[WebhookType]().union(*(endpoint.types for endpoint in webhooks)) & NOTICED
-    present = presence.compose(stores, transport, membership, sessions, rules, noticed=bool(noticed))
+    present = presence.compose(stores, transport, membership, sessions, rules, webhooks=webhooks)
     attendants.add(present.cases)
     company.count = lambda channel: max(membership.count(channel), present.cases.rosters.head(channel).count)
     following = Following(stores.follows, stores.marks, denials)

@@ -217,8 +217,11 @@ def compose(
         outbox=outbox,
         metrics=counters,
     )
-    connections = SocketConnections(chat.eio, rooms, transport)
-    api = backends.compose(settings, stores, counters, readiness, overload.check_read, resources)
+    connections, api = (
+        SocketConnections(chat.eio, rooms, transport),
+        backends.compose(settings, stores, counters, readiness, overload.check_read, resources),
+    )
+    company.presence.watch(publisher.writing, api.writing)
     drainer = Drainer(connections, DrainTiming(settings.drain_timeout), counters, Random(), time.monotonic)  # noqa: S311  # jitter
     sweeps = (*((limiter.sweep,) if limiter else ()), *forget_writers, api.sweep, *company.sweeps)
     return Replica(

@@ -43,5 +43,5 @@ def compose(
         asking=asks.asking,
     )
     if asks.rules.follows:
-        publisher.writing.wrote = AutoFollowing(stores.follows, asks.rules, tasks).wrote
+        publisher.writing.on_written(AutoFollowing(stores.follows, asks.rules, tasks).wrote)
     return publisher, tuple([each.sweep for each in (slow_mode, fresh) if each is not None])

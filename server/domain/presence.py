@@ -61,6 +61,14 @@ class RosterChanged:
 
 
 @value
+class ChannelTurned:
+    """The first user has entered a channel's roster, or the last has left it. `head` is the state after that."""
+
+    channel: ChannelName
+    head: RosterHead
+
+
+@value
 class UserStatus:
     """Whether a user has a session anywhere. `last_seen`, in milliseconds since the epoch: when the last session
     ended; None if the user is online, or if that was too long ago to be known."""

@@ -19,7 +19,18 @@ from server.domain.events import (
     UnknownEvent,
 )
 from server.domain.messages import Position
-from server.domain.notices import OFFLINE, ONLINE, PATTERN, keeps_notices
+from server.domain.notices import (
+    KINDS,
+    MISSED,
+    NAMES,
+    OCCUPIED,
+    OFFLINE,
+    ONLINE,
+    VACATED,
+    channel_of,
+    keeps_notices,
+    kept_in,
+)
 from server.domain.recovery import NotResumable
 from server.domain.signing import SigningKey
 from server.domain.values import value
@@ -43,10 +54,9 @@ class WebhookType(StrEnum):
     CHANNEL_GAP = "channel.gap"
     USER_ONLINE = ONLINE
     USER_OFFLINE = OFFLINE
-    # Accepted in an endpoint's `events`; this version sends none of them.
-    CHANNEL_OCCUPIED = "channel.occupied"
-    CHANNEL_VACATED = "channel.vacated"
-    MESSAGE_OFFLINE = "message.offline"
+    CHANNEL_OCCUPIED = OCCUPIED
+    CHANNEL_VACATED = VACATED
+    MESSAGE_OFFLINE = MISSED
 
 
 LOGGED = frozenset(
@@ -59,9 +69,6 @@ LOGGED = frozenset(
     }
 )
 """The types that events of the log have."""
-
-NOTICED = frozenset({WebhookType.USER_ONLINE, WebhookType.USER_OFFLINE})
-"""The types of notices."""
 
 
 @value
@@ -92,11 +99,12 @@ class Endpoint:
     @property
     def patterns(self) -> tuple[str, ...]:
         """The patterns of the logs that owe the endpoint events; none: all."""
-        return (*self.channels, PATTERN) if self.channels and self.types & NOTICED else self.channels
+        logs = [f"{beginning}*" for beginning, names in KINDS.items() if self.types & names]
+        return (*self.channels, *logs) if self.channels else ()
 
     def covers(self, channel: ChannelName) -> bool:
-        """Say whether the endpoint is told of this channel, or of the notices in this log, which are of no channel."""
-        return bool(self.types & NOTICED) if keeps_notices(channel) else covers(self.channels, channel)
+        """Say whether the endpoint is told of this channel, or of notices in this log."""
+        return bool(self.types & kept_in(channel)) if keeps_notices(channel) else covers(self.channels, channel)
 
     @property
     def wants_all(self) -> bool:
@@ -104,8 +112,13 @@ class Endpoint:
         return self.types >= LOGGED
 
     def wants(self, event: Event) -> bool:
-        """Say whether the endpoint is told of events of this type."""
-        return type_of(event) in self.types
+        """Say whether the endpoint is told of events of this type and, if it is a notice of a channel, of that."""
+        if type_of(event) not in self.types:
+            return False
+        if not (isinstance(event, EventPublished) and keeps_notices(event.channel)):
+            return True
+        channel = channel_of(event)
+        return channel is None or covers(self.channels, channel)
 
 
 @value
@@ -172,7 +185,9 @@ def type_of(event: Event) -> WebhookType | None:
         case ReactionChanged():
             return WebhookType.REACTION_CHANGED
         case EventPublished():
-            return WebhookType(event.name) if keeps_notices(event.channel) else WebhookType.EVENT_PUBLISHED
+            if not keeps_notices(event.channel):
+                return WebhookType.EVENT_PUBLISHED
+            return WebhookType(event.name) if event.name in NAMES else None
         case UnknownEvent():
             return None
         case _:

@@ -6,13 +6,16 @@ from typing import Protocol
 
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
-from server.domain.presence import NOBODY, Roster, RosterChanged, RosterHead, UserStatus
+from server.domain.presence import NOBODY, ChannelTurned, Roster, RosterChanged, RosterHead, UserStatus
 
 ENTRIES_AT_ONCE = 1_000
 """Users in a call, at most."""
 
 CHANGES_LIMIT = 10_000
 """Changes that may wait for the listener; over it all are dropped, and `RostersLost` is heard."""
+
+TURNS_LIMIT = 100_000
+"""Channels that became occupied or vacated, that may wait for the listener; over it the first are dropped."""
 
 REAPED_LIMIT = 100_000
 """Users that went offline with a lease, that may wait for the listener; over it the first are dropped."""
@@ -46,11 +49,19 @@ class Presence(Protocol):
        whether the lease still held: False: all entries of this replica are gone, or may be, and are to be entered
        again. `enter` and `leave` are `Unavailable` from the end of the lease to the next `renew`.
     7. Rosters are judged by the store's clock alone.
+    8. Turns: that a roster's first user has entered, or its last has left, is told by `turns` to the replica that did
+       it, or that removed a dead one's entries, and to no other. It is lost if that replica ends before it hears of it,
+       or has no answer to its call.
     """
 
     @property
     def dropped(self) -> int:
-        """How many changes had no room to wait for the listener, since the start. Promise 3."""
+        """How many changes and turns had no room to wait for their listeners, since the start. Promises 3, 8."""
+        ...
+
+    @property
+    def reaped(self) -> int:
+        """How many users this replica has taken out of rosters for dead replicas, since the start. Promise 4."""
         ...
 
     async def enter(
@@ -82,6 +93,10 @@ class Presence(Protocol):
 
     def listen(self) -> AsyncIterator[RosterChanged | RostersLost]:
         """Iterate over the changes of the subscribed channels. A single task does. Promise 3."""
+        ...
+
+    def turns(self) -> AsyncIterator[ChannelTurned]:
+        """Iterate over the rosters that became occupied or vacated. A single task does. Promise 8."""
         ...
 
     async def run(self) -> None:

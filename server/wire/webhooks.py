@@ -7,20 +7,21 @@ import orjson
 from server.domain.dispatching import DeadLetter, Replayed
 from server.domain.events import EventPublished, LogEvent
 from server.domain.messages import Position
-from server.domain.notices import keeps_notices, told
+from server.domain.notices import SUBJECT, keeps_notices, told
 from server.domain.webhooks import ChannelGap, WebhookType, type_of
 from server.wire.messages import encode
 from server.wire.words import Json, timestamp
 
 
 def notice(event: LogEvent | ChannelGap) -> bytes:
-    """An event as the body of a request. `data` is the event as clients are given it; a notice has a user."""
+    """An event as the body of a request. `data` is the event as clients are given it; a notice has a
+    user, a channel, or the event of a message with users that miss it."""
     if isinstance(event, ChannelGap):
         return _object(WebhookType.CHANNEL_GAP, event.at, orjson.dumps(_gap(event)))
     kind = type_of(event)
     assert kind is not None  # an event that clients are given has a type
     if isinstance(event, EventPublished) and keeps_notices(event.channel):
-        return _object(kind, event.at, orjson.dumps(told(event)))
+        return _object(kind, event.at, _noticed(event))
     return _object(kind, event.at, encode(event).json)
 
 
@@ -55,6 +56,12 @@ def _dead_letter(letter: DeadLetter) -> Json:
 
 def _object(kind: str, at: int, data: bytes) -> bytes:
     return b'{"type":"%b","timestamp":"%b","data":%b}' % (kind.encode(), timestamp(at).encode(), data)
+
+
+def _noticed(event: EventPublished) -> bytes:
+    if SUBJECT not in event.data:
+        return orjson.dumps(told(event))
+    return b'%b,"users":%b}' % (encode(event.data[SUBJECT]).json[:-1], orjson.dumps(event.data["users"]))
 
 
 def _gap(gap: ChannelGap) -> Json:

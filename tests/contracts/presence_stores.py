@@ -21,7 +21,7 @@ from server.adapters.redis.presence import RedisPresence
 from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.signals import RedisSignals
 from server.domain.channels import ChannelName
-from server.domain.presence import RosterChanged
+from server.domain.presence import ChannelTurned, RosterChanged
 from server.domain.replicas import ReplicaId
 from server.ports.broadcast import Broadcast
 from server.ports.presence import CHANGES_LIMIT, Online, Presence, RostersLost
@@ -45,9 +45,10 @@ class Replica:
     clock: Clock
     """The time of the store, if the test moves it."""
     heard: AsyncIterator[RosterChanged | RostersLost] = field(init=False)
+    turns: AsyncIterator[ChannelTurned] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.heard = self.presence.listen()
+        self.heard, self.turns = self.presence.listen(), self.presence.turns()
 
     async def changes(self, number: int) -> list[RosterChanged]:
         """So many changes; `RostersLost` is passed over."""
@@ -58,6 +59,12 @@ class Replica:
                 if isinstance(item, RosterChanged):
                     found.append(item)
         return found
+
+    async def turned(self, number: int) -> list[tuple[ChannelName, int, int]]:
+        """So many turns: channel, version, count."""
+        async with asyncio.timeout(DEADLINE_S):
+            found = [await anext(self.turns) for _ in range(number)]
+        return [(each.channel, each.head.version, each.head.count) for each in found]
 
     async def lost(self) -> None:
         """Return once the replica hears that it may have missed something."""

@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from server.adapters.redis import presence_keys
-from server.adapters.rosters import ROSTER_BEGINNING
+from server.adapters.rosters import ROSTER_BEGINNING, TurnQueue
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
@@ -533,3 +533,44 @@ async def test_4_a_full_redis_still_reaps(tmp_path: Path, channel: ChannelName) 
         assert users(roster) == [BERT, CARL]
         assert roster.head.version == 4
         assert (await alive.presence.leave(channel, [CARL])).count == 1
+
+
+async def test_8_first_users_and_last_ones_turn_a_roster(deployment: Deployment, channel: ChannelName) -> None:
+    """Whoever comes between is no turn, nor who comes or goes again."""
+    replica = await deployment.open()
+    presence = replica.presence
+    await presence.enter(channel, {ANNA: None, BERT: None})
+    await presence.enter(channel, {ANNA: None, CARL: None})
+    await presence.leave(channel, [ANNA, BERT])
+    await presence.enter(channel, {CARL: None})
+    await presence.leave(channel, [CARL])
+    await presence.leave(channel, [CARL])
+    other = ChannelName(f"{channel}:other")
+    await presence.enter(other, {ANNA: None})
+    assert await replica.turned(3) == [(channel, 2, 2), (channel, 6, 0), (other, 1, 1)]
+
+
+async def test_8_a_replica_is_told_of_its_own_turns(in_redis: InRedis, channel: ChannelName) -> None:
+    """And of those that it made for a dead one; no other replica is."""
+    dead, alive = await in_redis.open(), await in_redis.open()
+    kept, empty = ChannelName(f"{channel}:kept"), ChannelName(f"{channel}:empty")
+    for each in (kept, empty):
+        await dead.presence.enter(each, {ANNA: None, BERT: None})
+    await alive.presence.enter(kept, {BERT: None})
+    assert await dead.turned(2) == [(kept, 2, 2), (empty, 2, 2)]
+    in_redis.clock.now += LEASE_MS - 1
+    assert await alive.presence.renew()
+    in_redis.clock.now += 1
+    await alive.look()
+    assert (alive.presence.reaped, dead.presence.reaped) == (3, 0)
+    assert await alive.turned(1) == [(empty, 4, 0)]
+
+
+async def test_8_too_many_turns_drop_the_first() -> None:
+    """And are counted."""
+    queue, turns = TurnQueue(2), [RosterHead("one", 1, 1), RosterHead("one", 2, 0), RosterHead("one", 3, 1)]
+    for head in turns:
+        queue.note(ChannelName("room:1"), head, left=1 - head.count, joined=head.count)
+    heard = queue.listen()
+    assert [(await anext(heard)).head for _ in range(2)] == turns[1:]
+    assert queue.dropped == 1

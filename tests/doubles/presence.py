@@ -13,6 +13,7 @@ from server.domain.errors import Unavailable
 from server.domain.identity import SessionId, UserId
 from server.domain.presence import (
     NOBODY,
+    ChannelTurned,
     Departure,
     MemberJoined,
     MemberLeft,
@@ -51,6 +52,13 @@ class FaultyPresence(Presence):
     @property
     def dropped(self) -> int:
         return 0
+
+    @property
+    def reaped(self) -> int:
+        return self.inner.reaped
+
+    def turns(self) -> AsyncIterator[ChannelTurned]:
+        return self.inner.turns()
 
     async def _call(self, name: str, channel: ChannelName | None = None, users: Sequence[UserId] = ()) -> None:
         self.calls.append((name, channel, tuple(users)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from server.adapters.clock import now_ms
-from server.adapters.rosters import RosterQueue
+from server.adapters.rosters import RosterQueue, TurnQueue
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
-from server.domain.presence import NOBODY, Present, Roster, RosterChanged, RosterHead
+from server.domain.presence import NOBODY, ChannelTurned, Present, Roster, RosterChanged, RosterHead
 from server.ports.presence import CHANGES_LIMIT, Presence, RostersLost
 
 EPOCH_BYTES = 8
@@ -38,13 +38,18 @@ class MemoryPresence(Presence):
         now_ms: Callable[[], int] = now_ms,
     ) -> None:
         self._hears, self._now_ms = hears, now_ms
-        self._queue = RosterQueue(limit)
+        self._queue, self._turns = RosterQueue(limit), TurnQueue()
         self._rosters: dict[ChannelName, _Roster] = {}
 
     @property
     def dropped(self) -> int:
-        """How many changes had no room in the queue."""
-        return self._queue.dropped
+        """How many changes had no room in their queues."""
+        return self._queue.dropped + self._turns.dropped
+
+    @property
+    def reaped(self) -> int:
+        """No other replica's entries could be left."""
+        return 0
 
     async def enter(
         self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
@@ -94,6 +99,10 @@ class MemoryPresence(Presence):
         """Yield the changes, in order. Promise 3."""
         return self._queue.listen()
 
+    def turns(self) -> AsyncIterator[ChannelTurned]:
+        """Yield the turns, in order. Promise 8."""
+        return self._turns.listen()
+
     async def run(self) -> None:
         """No other replica's entries could be left."""
         await asyncio.Event().wait()
@@ -103,6 +112,7 @@ class MemoryPresence(Presence):
     ) -> RosterHead:
         roster.version += len(left) + len(joined)
         head = roster.head
+        self._turns.note(channel, head, left=len(left), joined=len(joined))
         if (left or joined) and self._hears(channel):
             self._queue.put(RosterChanged(channel, head, left, joined))
         return head

@@ -21,6 +21,14 @@ class PresenceNow:
     """Rosters whose members are in memory."""
     dropped: int
     """Changes that had no room to wait."""
+    uncounted: int = 0
+    """Users that wait to be counted as online or offline."""
+    reaped: int = 0
+    """Users that were taken out for dead replicas."""
+    notices: int = 0
+    """Notices for webhooks that wait to be kept."""
+    notices_dropped: int = 0
+    """Notices, and messages to look at for some, that had no room to wait."""
 
 
 class PresenceCounters(PresenceMetrics, Collector):
@@ -48,3 +56,7 @@ class PresenceCounters(PresenceMetrics, Collector):
         yield GaugeMetricFamily("maru_presence_entries_waiting", "Users to be entered or taken out.", now.waiting)
         yield GaugeMetricFamily("maru_presence_rosters", "Rosters in memory.", now.rosters)
         yield CounterMetricFamily("maru_presence_changes_dropped", "Changes without room.", now.dropped)
+        yield GaugeMetricFamily("maru_online_users_waiting", "Users to be counted.", now.uncounted)
+        yield CounterMetricFamily("maru_presence_reaped", "Users taken out for dead replicas.", now.reaped)
+        yield GaugeMetricFamily("maru_webhook_notices_waiting", "Notices to be kept.", now.notices)
+        yield CounterMetricFamily("maru_webhook_notices_dropped", "Notices without room.", now.notices_dropped)

@@ -13,11 +13,11 @@ from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.scripts import Script
 from server.adapters.redis.seal import Seal
 from server.adapters.redis.signals import RedisSignals
-from server.adapters.rosters import RosterQueue, decode_roster
+from server.adapters.rosters import RosterQueue, TurnQueue, decode_roster
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
-from server.domain.presence import NOBODY, Present, Roster, RosterChanged, RosterHead
+from server.domain.presence import NOBODY, ChannelTurned, Present, Roster, RosterChanged, RosterHead
 from server.ports.presence import CHANGES_LIMIT, Presence, RostersLost
 
 WAIT_S = 1.9
@@ -38,18 +38,24 @@ class RedisPresence(Presence):
     ) -> None:
         self._bus, self._prefix, self._holding = bus, holding.prefix, holding
         pipeline = holding.pipeline
-        self._queue = RosterQueue(limit)
+        self._queue, self._turns = RosterQueue(limit), TurnQueue()
         self._enter = Script(pipeline, "roster", "roster_enter", seal=seal)
         self._leave = Script(pipeline, "roster", "roster_leave", seal=seal)
         self._read, self._heads = Script(pipeline, "roster_read"), Script(pipeline, "roster_heads")
         self._reaper = reaper
+        reaper.on_left = lambda channel, head, left: self._turns.note(channel, head, left=left)
         signals.on_roster = self._take
         bus.on_restored.append(self._restored)
 
     @property
     def dropped(self) -> int:
-        """How many changes had no room in the queue."""
-        return self._queue.dropped
+        """How many changes had no room in their queues."""
+        return self._queue.dropped + self._turns.dropped
+
+    @property
+    def reaped(self) -> int:
+        """How many users the reaper has taken out."""
+        return self._reaper.left
 
     async def enter(
         self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
@@ -62,7 +68,10 @@ class RedisPresence(Presence):
             name = await self._holding.held()
             names = *presence_keys.roster(channel, self._prefix), *self._held(channel, name)
             told = f"{seen.epoch} {seen.version}"
-            return self._head(name, await self._enter(names, *self._common(channel), name, told, *words))
+            answer = await self._enter(names, *self._common(channel), name, told, *words)
+            head, joined = self._head(name, answer)
+            self._turns.note(channel, head, joined=joined)
+            return head
 
     async def leave(self, channel: ChannelName, users: Sequence[UserId]) -> RosterHead:
         """Call a script. Promises 1-3, 6."""
@@ -74,7 +83,10 @@ class RedisPresence(Presence):
             held = [key for holder in holders for key in self._held(channel, holder)]
             names = *presence_keys.roster(channel, self._prefix), *held
             users = tuple(dict.fromkeys(users))
-            return self._head(name, await self._leave(names, *self._common(channel), len(holders), *holders, *users))
+            answer = await self._leave(names, *self._common(channel), len(holders), *holders, *users)
+            head, left = self._head(name, answer)
+            self._turns.note(channel, head, left=left)
+            return head
 
     async def read(self, channel: ChannelName, limit: int) -> Roster:
         """Call a script. Promises 2, 6."""
@@ -106,6 +118,10 @@ class RedisPresence(Presence):
         """Yield the changes, in order. Promise 3."""
         return self._queue.listen()
 
+    def turns(self) -> AsyncIterator[ChannelTurned]:
+        """Yield the turns, in order. Promise 8."""
+        return self._turns.listen()
+
     async def run(self) -> None:
         """Look for dead holders. Promise 4."""
         await self._reaper.run()
@@ -124,12 +140,13 @@ class RedisPresence(Presence):
     def _common(self, channel: ChannelName) -> tuple[str, str, str, str]:
         return channel, self._bus.topic(channel), presence_keys.new_epoch(), self._holding.now()
 
-    def _head(self, name: str, answer: Sequence[Any]) -> RosterHead:
+    def _head(self, name: str, answer: Sequence[Any]) -> tuple[RosterHead, int]:
+        """Return the head of an answer, and how many users have entered or left by the call."""
         if answer[0] == b"dead":
             self._holding.lose(name)
             raise Unavailable("the lease of this replica has ended")
-        epoch, version, count = answer
-        return RosterHead(epoch.decode(), int(version), int(count))
+        epoch, version, count, changes = answer
+        return RosterHead(epoch.decode(), int(version), int(count)), int(changes)
 
     def _take(self, channel: ChannelName, raw: bytes) -> None:
         change = decode_roster(channel, raw)

@@ -14,7 +14,7 @@ from server.adapters.redis.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.identity import UserId
-from server.domain.presence import UserStatus
+from server.domain.presence import RosterHead, UserStatus
 
 LOOK_S = 2.5
 """Between two looks for dead holders."""
@@ -44,11 +44,13 @@ _log = structlog.get_logger("maru.redis")
 
 class Reaper:
     """Removes entries of rosters and sessions over the pipeline of `holding`. `topic` is that of a channel's
-    changes. `on_offline` gets the users that went offline by that. `users` and `channels` count what was looked at."""
+    changes. `on_offline` gets the users that went offline by that, `on_left` each roster with how many left it.
+    `channels`, `left` and `offline` count."""
 
     def __init__(self, holding: Holding, seal: Seal, topic: Callable[[ChannelName], str]) -> None:
         self.channels = self.left = self.offline = 0
         self.on_offline: Callable[[Sequence[UserStatus]], None] = lambda _: None
+        self.on_left: Callable[[ChannelName, RosterHead, int], None] = lambda *_: None
         self._topic, self._holding, self._prefix = topic, holding, holding.prefix
         pipeline = self._pipeline = holding.pipeline
         self._dead, self._note = Script(pipeline, "holders_dead"), Script(pipeline, "holder_dead")
@@ -118,8 +120,10 @@ class Reaper:
         names, topic, cursor = (*presence_keys.roster(channel, self._prefix), held), self._topic(channel), b"0"
         while True:
             epoch = presence_keys.new_epoch()
-            cursor, left = await self._roster(names, channel, topic, epoch, self._holding.now(), holder, cursor, STEP)
+            answer = await self._roster(names, channel, topic, epoch, self._holding.now(), holder, cursor, STEP)
+            cursor, left, epoch, version, count = answer
             self.left += left
+            self.on_left(channel, RosterHead(epoch.decode(), int(version), int(count)), left)
             if cursor == b"0":
                 return
 

@@ -62,7 +62,7 @@ local function is_behind(epoch, version)
   return epoch == seen_epoch and tonumber(version) < tonumber(seen_version)
 end
 
--- Save and tell the change; return {epoch, version, count}.
+-- Save and tell the change; return {epoch, version, count, how many users have left or entered}.
 local function conclude(left, joined)
   local changes, count = #left + #joined, redis.call('ZCARD', WHO)
   local epoch, version = string.match(redis.call('GET', ROSTER) or '', '^(%S+) (%d+)$')
@@ -74,12 +74,12 @@ local function conclude(left, joined)
   elseif changes > 0 or back or count > 0 and not known then
     redis.call('SET', ROSTER, epoch .. ' ' .. whole(version))
   elseif not known then
-    return {'0', '0', '0'}
+    return {'0', '0', '0', '0'}
   end
   if (changes > 0 or back) and TOPIC ~= '' then
     tell(epoch, whole(version), count, left, joined)
   end
-  return {epoch, whole(version), whole(count)}
+  return {epoch, whole(version), whole(count), whole(changes)}
 end
 
 -- Take users off the roster that no holder has entered any more. Returns them as the message has them. `entries` are

@@ -3,7 +3,7 @@
 -- KEYS  4 the channels of the holder  5 whether it is dead  (presence_keys.py, `held`)
 -- ARGV  5 the holder  6 a head that was seen, 'epoch version': a roster behind it gets a new epoch  then for each user:
 --       the user, the name
--- Returns {epoch, version, count}, or {'dead'}.
+-- Returns {epoch, version, count, changes}, or {'dead'}.
 
 if redis.call('EXISTS', KEYS[5]) == 1 then
   return {'dead'}

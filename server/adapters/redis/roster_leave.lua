@@ -2,7 +2,7 @@
 --
 -- KEYS  for each holder: the channels of it, whether it is dead  (presence_keys.py, `held`)
 -- ARGV  5 how many holders  then the holders  then the users
--- Returns {epoch, version, count}, or {'dead'} if the first holder is. The entries of dead holders are the reaper's.
+-- Returns {epoch, version, count, changes}, or {'dead'} if the first holder is. The entries of dead holders are the reaper's.
 
 local HOLDERS, users = tonumber(ARGV[5]), {}
 if redis.call('EXISTS', KEYS[5]) == 1 then

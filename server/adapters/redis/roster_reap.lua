@@ -2,7 +2,7 @@
 --
 -- KEYS  4 the channels of the holder  (presence_keys.py, `held`)
 -- ARGV  5 the holder  6 where to go on, at first '0'  7 how many entries to look at
--- Returns {where to go on, '0' at the end; how many users have left}.
+-- Returns {where to go on, '0' at the end; how many users have left; epoch, version, count}.
 
 local HOLDER = ARGV[5]
 local cursor, found = unpack(redis.call('HSCAN', BY, ARGV[6], 'COUNT', ARGV[7]))
@@ -28,5 +28,5 @@ if held <= 0 or cursor == '0' then
   redis.call('HDEL', KEYS[4], CHANNEL)
   cursor = '0'
 end
-conclude(left, {})
-return {cursor, #gone}
+local epoch, version, count = unpack(conclude(left, {}))
+return {cursor, #gone, epoch, version, count}

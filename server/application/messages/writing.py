@@ -57,6 +57,19 @@ class Writing:
         """Is called with each event that is written, if anybody wants to know. It must not raise."""
         self._hinting: set[asyncio.Future[None]] = set()  # hints under way that nobody waits for
 
+    def on_written(self, act: Callable[[LogEvent | None], None]) -> None:
+        """Call this, too, with each event that is written. It must not raise."""
+        before = self.wrote
+        if before is None:
+            self.wrote = act
+            return
+
+        def both(event: LogEvent | None) -> None:
+            before(event)
+            act(event)
+
+        self.wrote = both
+
     def check_new(self, identity: Identity, channel: ChannelName) -> None:
         """Raise `RateLimited` if an event may be the first of its channel, and its user has made too many channels."""
         if self._fresh is not None:

@@ -1,5 +1,7 @@
 """Endpoints: what they are told of, the ids of requests, and answers."""
 
+from dataclasses import replace
+
 import pytest
 
 from server.domain.channels import ChannelName
@@ -79,12 +81,26 @@ def test_notices_are_of_no_channel() -> None:
     log = ChannelName("~online:3")
     everything = Endpoint("crm", "https://example.com", KEYS)
     some = Endpoint("crm", "https://example.com", KEYS, types_of(["user.*"]), ("room:*",))
-    none = Endpoint("crm", "https://example.com", KEYS, types_of(["message.*"]), ("room:*",))
+    none = Endpoint("crm", "https://example.com", KEYS, types_of(["message.created"]), ("room:*",))
     assert [each.covers(log) for each in (everything, some, none)] == [True, True, False]
     assert [each.patterns for each in (everything, some, none)] == [(), ("room:*", "~online:*"), ("room:*",)]
     event = EventPublished(log, "e", 1, NOW_MS, "user.online", Author(UserId("maru"), None), {"user": "alice"}, "k")
     assert type_of(event) == "user.online"
     assert (some.wants(event), none.wants(event)) == (True, False)
+    assert type_of(replace(event, name="user.newer")) is None
+
+
+def test_notices_of_channels_are_told_to_endpoints_of_these() -> None:
+    """Others of their log are not."""
+    rooms = Endpoint("crm", "https://example.com", KEYS, types_of(["channel.*", "message.offline"]), ("room:*",))
+    assert rooms.patterns == ("room:*", "~occupied:*", "~offline:*")
+    log, by = ChannelName("~occupied:3"), Author(UserId("maru"), None)
+    room, other = (
+        EventPublished(log, "e", 1, NOW_MS, "channel.occupied", by, {"channel": name}, None)
+        for name in ("room:1", "dm:1")
+    )
+    assert (rooms.covers(log), rooms.wants(room), rooms.wants(other)) == (True, True, False)
+    assert not rooms.covers(ChannelName("~newer:3"))
 
 
 def test_neither_url_nor_keys_are_shown() -> None:

@@ -33,6 +33,15 @@ def test_a_notice_tells_the_user_and_its_place() -> None:
     }
 
 
+def test_a_notice_of_a_message_is_its_event_with_users() -> None:
+    """As clients are given it."""
+    data = {"channel": ROOM, "users": ["alice", "bob"], "subject": event(3)}
+    published = EventPublished(ChannelName("~offline:1"), "e", 7, NOW_MS, "message.offline", MARU, data, "k")
+    body = orjson.loads(notice(published))
+    assert body["type"] == "message.offline"
+    assert body["data"] == orjson.loads(encode(event(3)).json) | {"users": ["alice", "bob"]}
+
+
 def test_a_gap_has_two_positions() -> None:
     """All behind the first, up to the second, is missing."""
     gap = ChannelGap(ROOM, Position("one", 2), Position("two", 0), NotResumable.EPOCH_CHANGED, NOW_MS)

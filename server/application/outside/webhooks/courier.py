@@ -1,9 +1,10 @@
 """Brings a channel's events to an endpoint: reads them, sends them, and lets the store note that they are there."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.application.outside.webhooks.steps import Encode, PassOver, Step, Tell, TellOfGap, events_to_read, next_step
+from server.application.outside.webhooks.subjects import with_subjects
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter, Debt
 from server.domain.events import log_events
@@ -64,6 +65,7 @@ class Courier:
         if accepted is not None and accepted[0] == debt.delivered:
             return PassOver(accepted[1])
         replay = await self._log.read(debt.channel, debt.delivered.offset, events_to_read(self.endpoint, debt))
+        replay = replace(replay, events=await with_subjects(self._log, self.endpoint, replay.events))
         return next_step(self.endpoint, debt, replay, until, self._bodies.notice, self._clocks.wall_ms())
 
     async def send(self, step: Tell | TellOfGap) -> Answer:
@@ -96,6 +98,7 @@ class Courier:
         wanted = [event for event in log_events(replay.events) if self.endpoint.wants(event)]
         if not wanted:
             return None
+        wanted = list(await with_subjects(self._log, self.endpoint, wanted))
         bodies = [self._bodies.notice(event) for event in wanted]
         place = Position(letter.epoch, letter.last)
         return await self.send(Tell(letter.first, letter.last, place, wanted, bodies))

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from server.domain.drafts import Record
 from server.domain.errors import MaruError
-from server.domain.notices import MARU, Notice, notice_of
+from server.domain.notices import MARU, Notice, notice_of, turned
 from server.domain.presence import UserStatus
+from server.ports.presence import Presence
 from server.ports.records import Records
 
 WAITING_LIMIT = 100_000
@@ -21,8 +22,8 @@ RETRY_S = 0.5
 
 
 class Noticing:
-    """Keeps notices in their order. `wanted`: an endpoint is told of them; else they are dropped at once. `new_key`
-    makes a key that is never made again."""
+    """Keeps notices in their order. `wanted` are the types that an endpoint is told; others are dropped at once.
+    `new_key` makes a key that is never made again."""
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class Noticing:
         now_ms: Callable[[], int],
         new_key: Callable[[], str],
         *,
-        wanted: bool,
+        wanted: frozenset[str],
         limit: int = WAITING_LIMIT,
     ) -> None:
         self.dropped = 0
@@ -38,12 +39,26 @@ class Noticing:
         self._waiting: deque[Notice] = deque(maxlen=limit)
         self._arrived = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many notices wait to be kept."""
+        return len(self._waiting)
+
+    def keep(self, notice: Notice) -> None:
+        """Keep a notice, soon."""
+        if notice.name in self._wanted:
+            self.dropped += len(self._waiting) == self._waiting.maxlen
+            self._waiting.append(notice)
+            self._arrived.set()
+
     def changed(self, status: UserStatus) -> None:
         """Tell that a user came online, or went offline."""
-        if self._wanted:
-            self.dropped += len(self._waiting) == self._waiting.maxlen
-            self._waiting.append(notice_of(status, self._new_key()))
-            self._arrived.set()
+        self.keep(notice_of(status, self._new_key()))
+
+    async def hear(self, presence: Presence) -> None:
+        """Keep notices of channels that become occupied or vacated, until cancelled."""
+        async for change in presence.turns():
+            self.keep(turned(change))
 
     async def run(self) -> None:
         """Keep notices until cancelled."""
@@ -55,7 +70,7 @@ class Noticing:
             await self._arrived.wait()
 
     def _record(self, notice: Notice) -> Record:
-        return Record(notice.log, notice.name, MARU, {"user": notice.user}, notice.key, self._now_ms())
+        return Record(notice.log, notice.name, MARU, notice.data, notice.key, self._now_ms())
 
     async def _keep(self, records: Sequence[Record]) -> None:
         """Keep notices, however long it takes: by its key each is kept once."""

@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
 from typing import Any
 
+from server.adapters.memory.presence import MemoryPresence
 from server.application.outside.webhooks.noticing import Noticing
 from server.domain.drafts import Record
 from server.domain.errors import MaruError, RateLimited, Unavailable
 from server.domain.identity import UserId
+from server.domain.notices import MISSED, NAMES
 from server.domain.presence import UserStatus
 from server.ports.records import Recorded, RecordPage, Records
+from tests.doubles.samples import ROOM
 from tests.doubles.virtual_time import virtually
 
 
@@ -42,7 +45,7 @@ def status(number: int, online: bool = True) -> UserStatus:
 
 
 def noticed(
-    scene: Callable[[Noticing, Log], Coroutine[Any, Any, None]], *, wanted: bool = True, limit: int = 9
+    scene: Callable[[Noticing, Log], Coroutine[Any, Any, None]], *, wanted: frozenset[str] = NAMES, limit: int = 9
 ) -> None:
     """Play a scene in virtual time."""
 
@@ -110,4 +113,24 @@ def test_what_nobody_wants_is_not_kept() -> None:
         await asyncio.sleep(0.1)
         assert log.tried == []
 
-    noticed(scene, wanted=False)
+    noticed(scene, wanted=frozenset({MISSED}))
+
+
+def test_channels_that_are_occupied_and_vacated_are_noticed() -> None:
+    """As the store of rosters tells, in order."""
+
+    async def scene(noticing: Noticing, log: Log) -> None:
+        presence = MemoryPresence(lambda _: False)
+        hearing = asyncio.create_task(noticing.hear(presence))
+        for user in ("alice", "bob"):
+            await presence.enter(ROOM, {UserId(user): None})
+        assert noticing.waiting == 0
+        await presence.leave(ROOM, [UserId("alice"), UserId("bob")])
+        await asyncio.sleep(0.1)
+        assert [(each.name, each.data["roster"]["version"]) for each in log.kept] == [
+            ("channel.occupied", 1),
+            ("channel.vacated", 4),
+        ]
+        hearing.cancel()
+
+    noticed(scene)
