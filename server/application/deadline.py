@@ -12,8 +12,11 @@ COMMAND_DEADLINE_S = 1.8
 
 
 BUSY_S = 0.1
-"""A deadline that is looked at later than this is put off by as much again, once: the event loop was busy with
-something else, and the answer may have come meanwhile, or may not even have been asked for."""
+"""A deadline that is looked at later than this is put off by as much again, `PUT_OFFS` times: the event loop was busy
+with something else, and the answer may have come meanwhile, or may not even have been asked for."""
+
+PUT_OFFS = 3
+"""A command may ask for several answers, one after the other, and each waits for the busy loop."""
 
 
 class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
@@ -29,7 +32,7 @@ class deadline:  # noqa: N801  # it is used like the function `asyncio.timeout`
         self._seconds = seconds  # how long the body may take
         self._expired = False  # whether the body was cancelled because it took too long
         self.over = False  # whether the body has ended
-        self.put_off = False  # whether the deadline has been put off
+        self.put_off = 0  # how often the deadline has been put off
 
     async def __aenter__(self) -> None:
         self._watch = watch_over(self._seconds)
@@ -60,7 +63,7 @@ class Watched(Protocol):
 
     expires_at: float  # on the loop's clock
     over: bool
-    put_off: bool  # whether the deadline has been put off
+    put_off: int  # how often the deadline has been put off
 
     def expire(self) -> None:
         """End it: it takes too long."""
@@ -114,8 +117,8 @@ class Watch:
     def _put_off(self, now: float, late: float) -> None:
         least = 0.0  # the deadlines keep their order
         for wait in self._waits:
-            if not wait.put_off:
-                wait.put_off = True
+            if wait.put_off < PUT_OFFS:
+                wait.put_off += 1
                 wait.expires_at = max(wait.expires_at, now) + late
             wait.expires_at = least = max(wait.expires_at, least)
 

@@ -163,7 +163,8 @@ async def test_webhooks_are_told_in_the_order_of_the_channel(tmp_path: Path) -> 
     """By a real receiver: the client's event as data, by type; an event that is not kept is told to members alone."""
     async with WebhookReceiver() as receiver:
         only = receiver.endpoint("only", events=["reaction.*", "event.*"])
-        async with ServerProcess(tmp_path, setting(receiver.endpoint("all"), only)) as server:
+        every = receiver.endpoint("all", events=["message.created", "reaction.*", "event.*"])
+        async with ServerProcess(tmp_path, setting(every, only)) as server:
             for name in ("all", "only"):
                 await leads(server, name)
             client = await RawSocket.chat(server.port, token("al", GRANTS))

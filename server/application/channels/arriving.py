@@ -2,6 +2,8 @@
 one position."""
 
 import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from server.application.channels.catching_up import CatchingUp
 from server.application.channels.hosting import HostedChannel
@@ -46,11 +48,12 @@ class Arriving:
         `Unavailable`, `Overloaded`."""
         rounds = 0
         while rounds < ROUNDS:
-            hosted = await self._hub.host(channel, since)
-            self.check_present(session)
             if mark is None and self._unread is not None:
-                mark = await self._unread.mark(user, channel)
-                self.check_present(session)
+                # At the same time: one after the other takes too many turns of a loop that is busy.
+                hosted, mark = await _both(self._hub.host(channel, since), self._unread.mark(user, channel))
+            else:
+                hosted = await self._hub.host(channel, since)
+            self.check_present(session)
             joined = await self._catching_up.catch_up(hosted, since, history)
             self.check_present(session)
             if hosted.released:
@@ -80,3 +83,12 @@ class Arriving:
             return False
         await self._hub.refresh(hosted)
         return hosted.position.epoch != head.epoch
+
+
+async def _both(hosting: Awaitable[HostedChannel], reading: Coroutine[Any, Any, Mark]) -> tuple[HostedChannel, Mark]:
+    """Wait for both. If hosting fails, the reading is given up."""
+    mark = asyncio.ensure_future(reading)
+    try:
+        return await hosting, await mark
+    finally:
+        mark.cancel()

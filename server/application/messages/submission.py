@@ -47,7 +47,7 @@ class Submission:
         self._sender = sender
         self._done = done
         self._began = office.clock()
-        self.over = self.put_off = False
+        self.over, self.put_off = False, 0
         self.expires_at = watch.begin(self)
 
     def written(self, outcome: Appended | Exception) -> None:

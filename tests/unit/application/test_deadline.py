@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from server.application.deadline import COMMAND_DEADLINE_S, deadline
+from server.application.deadline import COMMAND_DEADLINE_S, PUT_OFFS, deadline
 from server.domain.errors import NotFound, Unavailable
 from tests.doubles.virtual_time import VirtualTimeLoop
 
@@ -121,7 +121,7 @@ async def test_time_in_which_the_event_loop_is_busy_does_not_count() -> None:
     assert await asked == pytest.approx(began + 4.0 + late)
 
 
-async def test_a_deadline_is_put_off_once() -> None:
+async def test_a_deadline_is_put_off_some_times() -> None:
     """A loop that is busy again and again does not keep a client waiting for ever."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
@@ -135,8 +135,8 @@ async def test_a_deadline_is_put_off_once() -> None:
     began = loop.time()
     waiting = asyncio.create_task(wait())
     await asyncio.sleep(1.7)
-    loop.stall(0.5)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0.3)
-    loop.stall(0.5)
-    assert await waiting == pytest.approx(began + 3.0, abs=0.01)
+    while not waiting.done():
+        loop.stall(0.5)
+        await asyncio.sleep(0.01)
+    late = 1.7 + 0.51 * (2 + PUT_OFFS)
+    assert await waiting <= began + late + 0.5
