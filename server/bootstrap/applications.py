@@ -8,7 +8,7 @@ from server.application.people.hearing import Hearing
 from server.application.people.publishing import AppEvents
 from server.application.people.reacting import Reacting
 from server.bootstrap.asking import Asks
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.domain.signals import EventEmitted
 from server.gateway.chat.handler import Handlers
 from server.gateway.chat.handlers import events, reactions

@@ -36,7 +36,7 @@ from server.application.people.reacting import Reacting
 from server.bootstrap import orders
 from server.bootstrap.api_keys import read_keys
 from server.bootstrap.ids import new_message_id
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.bootstrap.webhooks import WiredWebhooks, compose_webhooks
 from server.domain.backends import ApiKeys
 from server.domain.rates import Bucket

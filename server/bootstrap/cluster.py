@@ -1,6 +1,7 @@
 """The secret that the replicas of a cluster have in common, and seal their hints with."""
 
 import hashlib
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -17,15 +18,22 @@ def hint_secret(settings: Settings) -> bytes:
     """Return the secret of hints. Each use derives keys of its own from it.
 
     That is `MARU_CLUSTER_SECRET`, or else a secret that all replicas share anyway: `MARU_JWT_SECRET`; with public
-    keys or an issuer, Redis' password, with which the log itself can be written. Without any of them nothing is secret,
-    and the log says so.
+    keys or an issuer, the password of the log's store, with which the log itself can be written. Without any of them
+    nothing is secret, and the log says so.
     """
     for given in (settings.cluster_secret, settings.jwt_secret):
         if given is not None:
             return given.get_secret_value().encode()
-    url = settings.redis_url
-    shared = password(url.get_secret_value()) if url is not None else None
+    shared = _store_password(settings)
     if shared is None:
-        _log.warning("cluster.secret_missing", remedy="set MARU_CLUSTER_SECRET, or a password of Redis")
+        _log.warning("cluster.secret_missing", remedy="set MARU_CLUSTER_SECRET, or a password of the store")
         shared = settings.jwt_public_key or ""
     return hashlib.pbkdf2_hmac("sha256", shared.encode(), b"maru: secret of a cluster", ROUNDS)
+
+
+def _store_password(settings: Settings) -> str | None:
+    """Return the password of the log's store, as its URL has it."""
+    if settings.redis_url is not None:
+        return password(settings.redis_url.get_secret_value())
+    url = settings.postgres_url or settings.nats_url
+    return urlsplit(url.get_secret_value()).password if url is not None else None

@@ -13,7 +13,7 @@ from server.application.outside.removing import Removing
 from server.application.outside.revoking import Revoking
 from server.application.sessions.sessions import Sessions
 from server.bootstrap.ids import new_message_id
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.ports.connections import Connections
 from server.ports.metrics import SessionMetrics
 from server.settings.model import Settings

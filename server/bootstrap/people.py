@@ -22,7 +22,7 @@ from server.application.people.unread import Unread
 from server.application.sessions.sessions import Sessions
 from server.bootstrap import presence
 from server.bootstrap.presence import PresenceParts
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.domain.rules import Rules
 from server.domain.signals import ReadUpdated, TypingChanged
 from server.domain.webhooks import Endpoint

@@ -14,7 +14,7 @@ from server.application.outside.webhooks.noticing import Noticing
 from server.application.people.online import Counting
 from server.application.people.presence import Presences
 from server.application.sessions.sessions import Sessions
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.domain.channels import ChannelName
 from server.domain.notices import MISSED
 from server.domain.rules import Rules

@@ -33,7 +33,7 @@ from server.bootstrap.backends import Backends
 from server.bootstrap.cookies import SharedCookies
 from server.bootstrap.presence import PresenceParts
 from server.bootstrap.shares import most_channels, most_outbound
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.bootstrap.tokens import Tokens
 from server.domain.errors import Unavailable
 from server.domain.rings import Rings

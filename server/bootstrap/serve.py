@@ -26,7 +26,8 @@ from server.bootstrap.numbers import Numbers
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.room import Room, find_room
 from server.bootstrap.snapshots import snapshot
-from server.bootstrap.stores.open import Stores, open_stores
+from server.bootstrap.stores.open import open_stores
+from server.bootstrap.stores.record import Stores
 from server.bootstrap.tokens import tell_of_any_issuer
 from server.gateway.websocket.capacity import Capacity
 from server.gateway.websocket.first_read import AcceptQueue

@@ -15,7 +15,7 @@ from server.application.outside.webhooks.dispatchers import Dispatchers
 from server.application.outside.webhooks.lag import Lag
 from server.application.outside.webhooks.leading import Lead
 from server.application.outside.webhooks.schedule import Schedule
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.settings.model import VERSION, Settings
 from server.wire import webhooks as wire
 

@@ -12,7 +12,7 @@ from server.application.outside.denials import Denials
 from server.application.people.following import AutoFollowing
 from server.bootstrap.asking import Asks
 from server.bootstrap.ids import new_message_id
-from server.bootstrap.stores.open import Stores
+from server.bootstrap.stores.record import Stores
 from server.ports.metrics import MessageMetrics
 from server.settings.model import Settings
 

@@ -9,6 +9,13 @@ class MessageLogKind(StrEnum):
     MEMORY = "memory"
     SQLITE = "sqlite"
     REDIS = "redis"
+    POSTGRES = "postgres"
+    NATS = "nats"
+
+    @property
+    def shared(self) -> bool:
+        """Whether several replicas may have the store."""
+        return self not in (MessageLogKind.MEMORY, MessageLogKind.SQLITE)
 
 
 class BroadcastKind(StrEnum):
@@ -16,6 +23,9 @@ class BroadcastKind(StrEnum):
 
     MEMORY = "memory"
     REDIS = "redis"
+    POSTGRES = "postgres"
+    KAFKA = "kafka"
+    NATS = "nats"
 
 
 class Development(StrEnum):

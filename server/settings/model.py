@@ -15,8 +15,9 @@ from server.domain.rings import RINGS_BYTES
 from server.domain.webhooks import Endpoint
 from server.settings import rates, secret_files, values
 from server.settings.asking import AskingSettings
-from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, LogLevel, MessageLogKind
+from server.settings.choices import Development, EventLoop, LogFormat, LogLevel
 from server.settings.fields import FilePath, Seconds, private
+from server.settings.stores import StoreSettings
 from server.settings.tokens import TokenSettings
 from server.settings.webhooks import endpoints
 
@@ -34,6 +35,10 @@ _PRODUCTION = (
     "jwt_public_key",
     "jwt_jwks_url",
     "redis_url",
+    "postgres_url",
+    "postgres_listen_url",
+    "kafka_servers",
+    "nats_url",
     "cluster_secret",
     "api_keys",
     "api_keys_file",
@@ -63,7 +68,7 @@ _ITEMS = BeforeValidator(values.items)
 _LOWER = BeforeValidator(values.lower)
 
 
-class Settings(TokenSettings, AskingSettings, BaseSettings):
+class Settings(TokenSettings, AskingSettings, StoreSettings, BaseSettings):
     """The settings of a server process; a field `port` is the variable `MARU_PORT`.
 
     A field whose default depends on another field stands below that field. An error quotes `description` as the
@@ -101,18 +106,8 @@ class Settings(TokenSettings, AskingSettings, BaseSettings):
     api_host: str | None = None
     api_port: Port | None = None
 
-    redis_url: SecretStr | None = private("a redis:// URL")
-    redis_url_file: FilePath | None = None
     cluster_secret: SecretStr | None = private("a text of 32 bytes or more")
     cluster_secret_file: FilePath | None = None
-    message_log: Annotated[MessageLogKind, _LOWER] = Field(
-        default_factory=lambda data: MessageLogKind.REDIS if data["redis_url"] else MessageLogKind.SQLITE,
-        description="memory, sqlite or redis",
-    )
-    broadcast: Annotated[BroadcastKind, _LOWER] = Field(
-        default_factory=lambda data: BroadcastKind.REDIS if data["redis_url"] else BroadcastKind.MEMORY,
-        description="memory or redis",
-    )
     redis_prefix: str = Field(
         default="maru:2:",
         pattern=r"^[A-Za-z0-9:._-]{1,64}$",
@@ -189,23 +184,6 @@ class Settings(TokenSettings, AskingSettings, BaseSettings):
         if isinstance(value, str) and info.field_name not in _OWN_RULES:
             values.plain(value)
         return value
-
-    @model_validator(mode="after")
-    def _redis_fits(self) -> Self:
-        log, broadcast = self.message_log == MessageLogKind.REDIS, self.broadcast == BroadcastKind.REDIS
-        if self.redis_url is None and (log or broadcast):
-            raise ValueError(
-                f"MARU_{'MESSAGE_LOG' if log else 'BROADCAST'}: redis needs MARU_REDIS_URL, which is not set"
-            )
-        if broadcast and not log:
-            raise ValueError(
-                "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; replicas that share hints must share the log"
-            )
-        if log and not broadcast:
-            raise ValueError(
-                f"MARU_BROADCAST: {self.broadcast}, expected redis; replicas that share the log must share hints"
-            )
-        return self
 
     @model_validator(mode="after")
     def _alone_in_development(self) -> Self:

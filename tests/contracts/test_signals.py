@@ -12,8 +12,8 @@ from server.adapters.memory.signals import MemorySignals
 from server.adapters.redis import keys
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
-from server.adapters.redis.seal import Seal
 from server.adapters.redis.signals import RedisSignals, sealed
+from server.adapters.seal import Seal
 from server.adapters.signals import MAX_BYTES, encode_signal
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId

@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from server.adapters.redis import keys
 from server.adapters.redis.hints import encode_hint, sealed
-from server.adapters.redis.seal import Seal
+from server.adapters.seal import Seal
 from server.bootstrap.cluster import hint_secret
 from server.domain.events import LogEvent
 from server.settings.model import Settings

@@ -16,7 +16,7 @@ from redis.exceptions import NoPermissionError
 from server.adapters.redis import keys
 from server.adapters.redis.hints import encode_hint, sealed
 from server.adapters.redis.message_log import RedisMessageLog
-from server.adapters.redis.seal import Seal
+from server.adapters.seal import Seal
 from server.application.channels.healing import COMPARE_S
 from server.domain.appending import created
 from server.domain.channels import ChannelName

@@ -21,7 +21,7 @@ from server.adapters.redis.marks import RedisMarks
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.reactions import RedisReactions
 from server.adapters.redis.records import RedisRecords
-from server.adapters.redis.seal import Seal
+from server.adapters.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Reaction, Record, Revision
 from server.domain.errors import MaruError, Unavailable

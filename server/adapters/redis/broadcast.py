@@ -13,8 +13,8 @@ from server.adapters.hints import WAITING_LIMIT, HintQueue, Undecoded
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.hints import MAX_BYTES, cut_seal, decode_hint, encode_hint, sealed
 from server.adapters.redis.own import OwnEvents
-from server.adapters.redis.refusals import Refusals
-from server.adapters.redis.seal import Seal
+from server.adapters.refusals import Refusals
+from server.adapters.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.events import Event, LogEvent
 from server.ports.broadcast import Broadcast, Hint

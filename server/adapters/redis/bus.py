@@ -22,7 +22,7 @@ from server.adapters.redis.link import connect, database
 from server.adapters.redis.listener import PULSE_S, Listener
 from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
-from server.adapters.redis.refusals import Refusals
+from server.adapters.refusals import Refusals
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.pushes import Emitted

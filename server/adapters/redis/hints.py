@@ -6,7 +6,7 @@ append.lua. Versions before it sent no seal, and take the word for another epoch
 
 from server.adapters.codec import DecodeError
 from server.adapters.redis.entries import decode_entry, encode_entry
-from server.adapters.redis.seal import SEAL_CHARS, Seal
+from server.adapters.seal import SEAL_CHARS, Seal
 from server.domain.channels import ChannelName
 from server.domain.events import Event, LogEvent, MessageCreated, MessageEdited
 from server.domain.limits import MAX_DATA_DEPTH, MAX_EPOCH_CHARS, MAX_OFFSET

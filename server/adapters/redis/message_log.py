@@ -27,10 +27,10 @@ from server.adapters.redis.outcomes import Change, Outcome, outcome
 from server.adapters.redis.own import OwnEvents
 from server.adapters.redis.pipeline import RUN, Pipeline
 from server.adapters.redis.scripts import APPEND, APPEND_OTHERS, OPENING, Script, script_text
-from server.adapters.redis.seal import Seal
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
 from server.adapters.redis.states import state_of, there
 from server.adapters.redis.sweep import Sweep, Tended
+from server.adapters.seal import Seal
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender

@@ -11,9 +11,9 @@ from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.scripts import Script
-from server.adapters.redis.seal import Seal
 from server.adapters.redis.signals import RedisSignals
 from server.adapters.rosters import RosterQueue, TurnQueue, decode_roster
+from server.adapters.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId

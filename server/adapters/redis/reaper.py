@@ -10,7 +10,7 @@ import structlog
 from server.adapters.redis import keys, presence_keys
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.scripts import Script
-from server.adapters.redis.seal import Seal
+from server.adapters.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.errors import MaruError
 from server.domain.identity import UserId

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from server.adapters.redis.pipeline import Pipeline
-from server.adapters.redis.seal import Seal
+from server.adapters.seal import Seal
 from server.domain.errors import Unavailable
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from server.adapters.redis.bus import SIGNAL_MARK, RedisBus
-from server.adapters.redis.refusals import Refusals
-from server.adapters.redis.seal import SEAL_CHARS, Seal
+from server.adapters.refusals import Refusals
 from server.adapters.rosters import ROSTER_BEGINNING
+from server.adapters.seal import SEAL_CHARS, Seal
 from server.adapters.signals import MAX_BYTES, SignalQueue, decode_signal, encode_signal
 from server.domain.channels import ChannelName
 from server.domain.signals import Signal

@@ -1,6 +1,7 @@
 """Stores within a single process: for development, tests and a single replica."""
 
 import asyncio
+import secrets
 
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.control import MemoryControl
@@ -17,12 +18,27 @@ from server.adapters.memory.revocations import MemoryRevocations
 from server.adapters.memory.signals import MemorySignals
 from server.adapters.memory.webhooks import MemoryWebhooks
 from server.bootstrap.ids import new_replica_id
-from server.bootstrap.stores.record import Bus, People
+from server.bootstrap.stores.record import Bus, People, Stores
 from server.domain.rates import Bucket
 from server.ports.erasures import Erasures
 from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
 from server.settings.model import VERSION, Settings
+
+_OWN_SECRET = secrets.token_bytes(32)
+
+
+def open_stores(settings: Settings) -> Stores:
+    """All of them, gone with the process."""
+    log = open_log(settings)
+    return Stores(
+        log, open_bus(), open_revocations(), own_secret, open_webhooks(log), open_erasures(log), *open_people(log)
+    )
+
+
+async def own_secret() -> bytes:
+    """Return the secret of a replica that is alone with its store."""
+    return _OWN_SECRET
 
 
 def open_log(settings: Settings) -> MemoryMessageLog:

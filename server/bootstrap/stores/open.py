@@ -1,92 +1,58 @@
 """Opening the stores that the settings name. Each technology is imported only if it is chosen."""
 
-import secrets
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
-from server.bootstrap.stores.record import Bus
-from server.ports.erasures import Erasures
-from server.ports.follows import Follows
-from server.ports.marks import Marks
-from server.ports.message_log import MessageLog
-from server.ports.metrics import LogSize
-from server.ports.reactions import Reactions
-from server.ports.records import Records
-from server.ports.revocations import Revocations
-from server.ports.webhooks import Webhooks
-from server.settings.choices import MessageLogKind
+from server.bootstrap.stores.record import Bus, Stores
+from server.settings.choices import BroadcastKind, MessageLogKind
 from server.settings.model import Settings
-
-_OWN_SECRET = secrets.token_bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """A replica's log, its way to the other replicas, and the revocations that all heed."""
-
-    log: MessageLog
-    bus: Bus
-    revocations: Revocations
-    secret: Callable[[], Awaitable[bytes]]
-    """Return random bytes that all replicas of the store share. Raises `Unavailable`."""
-    webhooks: Webhooks
-    """The debts of the log to the endpoints of webhooks."""
-    erasures: Erasures
-    """The erasures of users' messages that were asked for."""
-    reactions: Reactions
-    records: Records
-    marks: Marks
-    follows: Follows
-
-
-async def _own_secret() -> bytes:
-    """Return the secret of a replica that is alone with its store."""
-    return _OWN_SECRET
 
 
 async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
     """Open what the settings name; `resources` closes it. Raises `StartRefused`.
 
-    The kind of the log decides: the settings refuse a shared log with private hints, and the reverse.
+    The kind of the log decides; hints may go another way, which the settings judge.
     """
+    stores = await _open_log(settings, resources)
+    if settings.broadcast.value in (settings.message_log.value, BroadcastKind.MEMORY.value):
+        return stores
+    return replace(stores, bus=await _beside(settings, stores, resources))
+
+
+async def _open_log(settings: Settings, resources: AsyncExitStack) -> Stores:
     match settings.message_log:
         case MessageLogKind.MEMORY:
             from server.bootstrap.stores import memory
 
-            kept = memory.open_log(settings)
-            return Stores(
-                kept,
-                memory.open_bus(),
-                memory.open_revocations(),
-                _own_secret,
-                memory.open_webhooks(kept),
-                memory.open_erasures(kept),
-                *memory.open_people(kept),
-            )
+            return memory.open_stores(settings)
         case MessageLogKind.SQLITE:
-            from server.bootstrap.stores import memory, sqlite
+            from server.bootstrap.stores import sqlite
 
-            log = await sqlite.open_log(settings, resources)
-            bus = replace(
-                memory.open_bus(),
-                trims_refused=lambda: log.trims_refused,
-                log_size=lambda: LogSize(log.space.used, log.space.limit, log.space.full),
-                loops=(log.watch(),),
-            )
-            return Stores(
-                log,
-                bus,
-                sqlite.open_revocations(log),
-                _own_secret,
-                sqlite.open_webhooks(log),
-                sqlite.open_erasures(log),
-                *sqlite.open_people(log),
-            )
+            return await sqlite.open_stores(settings, resources)
         case MessageLogKind.REDIS:
             from server.bootstrap.stores import redis
 
-            shared, linked, revocations, webhooks, erasures, people = await redis.open_stores(settings, resources)
-            secret = partial(redis.secret, settings)
-            return Stores(shared, linked, revocations, secret, webhooks, erasures, *people)
+            return await redis.open_stores(settings, resources)
+        case MessageLogKind.POSTGRES:
+            from server.bootstrap.stores import postgres
+
+            return await postgres.open_stores(settings, resources)
+        case MessageLogKind.NATS:
+            from server.bootstrap.stores import nats
+
+            return await nats.open_stores(settings, resources)
+
+
+async def _beside(settings: Settings, stores: Stores, resources: AsyncExitStack) -> Bus:
+    """Open the broker that carries the hints, beside the store that carries all else."""
+    match settings.broadcast:
+        case BroadcastKind.KAFKA:
+            from server.bootstrap.stores import kafka
+
+            return await kafka.beside(settings, stores.bus, resources)
+        case BroadcastKind.NATS:
+            from server.bootstrap.stores import nats
+
+            return await nats.beside(settings, stores.bus, resources)
+        case BroadcastKind.MEMORY | BroadcastKind.REDIS | BroadcastKind.POSTGRES:
+            raise AssertionError("the settings refuse it")

@@ -1,7 +1,7 @@
 """The ports that every kind of store gives a replica, as a record."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,18 @@ from server.domain.channels import ChannelName
 from server.domain.pushes import Emitted
 from server.ports.broadcast import Broadcast
 from server.ports.control import Control
+from server.ports.erasures import Erasures
 from server.ports.follows import Follows
 from server.ports.marks import Marks
+from server.ports.message_log import MessageLog
 from server.ports.metrics import LogSize
 from server.ports.presence import Online, Presence
 from server.ports.reactions import Reactions
 from server.ports.records import Records
 from server.ports.replicas import Replicas
+from server.ports.revocations import Revocations
 from server.ports.signals import Signals
+from server.ports.webhooks import Webhooks
 
 EmitHeard = Callable[[ChannelName, Emitted], None]
 
@@ -54,3 +58,22 @@ class Bus:
     """How large the log is, if it has a bound of its own."""
     loops: tuple[Coroutine[Any, Any, None], ...] = ()
     """Work that runs until the end of the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """A replica's log, its way to the other replicas, and the revocations that all heed."""
+
+    log: MessageLog
+    bus: Bus
+    revocations: Revocations
+    secret: Callable[[], Awaitable[bytes]]
+    """Return random bytes that all replicas of the store share. Raises `Unavailable`."""
+    webhooks: Webhooks
+    """The debts of the log to the endpoints of webhooks."""
+    erasures: Erasures
+    """The erasures of users' messages that were asked for."""
+    reactions: Reactions
+    records: Records
+    marks: Marks
+    follows: Follows

@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -23,27 +24,22 @@ from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.records import RedisRecords
 from server.adapters.redis.replicas import RedisReplicas
 from server.adapters.redis.revocations import RedisRevocations
-from server.adapters.redis.seal import Seal
 from server.adapters.redis.shared_secret import shared_secret
 from server.adapters.redis.signals import RedisSignals
 from server.adapters.redis.webhooks import RedisWebhooks
+from server.adapters.seal import Seal
 from server.bootstrap.cluster import hint_secret
 from server.bootstrap.ids import new_replica_id
-from server.bootstrap.stores.record import Bus, EmitHeard, People
+from server.bootstrap.stores.record import Bus, EmitHeard, People, Stores
 from server.domain.rates import Bucket
-from server.ports.erasures import Erasures
-from server.ports.message_log import MessageLog
-from server.ports.revocations import Revocations
-from server.ports.webhooks import Webhooks
+from server.settings.choices import BroadcastKind
 from server.settings.errors import StartRefused
 from server.settings.model import VERSION, Settings
 
 _log = structlog.get_logger("maru.server")
 
 
-async def open_stores(
-    settings: Settings, resources: AsyncExitStack
-) -> tuple[MessageLog, Bus, Revocations, Webhooks, Erasures, People]:
+async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
     """Open the log and its parts, the link to the other replicas, the revocations, the debts of the log, and the
     erasures. Raises `StartRefused` if waiting for Redis would not help."""
     assert settings.redis_url is not None  # the settings refuse Redis without it
@@ -73,7 +69,7 @@ async def open_stores(
     pipeline = Pipeline(link.connect(url), master, settings.redis_wait_replicas)
     resources.push_async_callback(pipeline.aclose)
     erasures = RedisErasures(pipeline, prefix=settings.redis_prefix)
-    return log, bus, revocations, webhooks, erasures, open_people(log)
+    return Stores(log, bus, revocations, partial(secret, settings), webhooks, erasures, *open_people(log))
 
 
 def open_people(log: RedisMessageLog) -> People:
@@ -97,7 +93,8 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
     def hear_emits(heard: EmitHeard) -> None:
         bus.on_emit = heard
 
-    log.hint_on(bus.topic, seal)
+    if settings.broadcast is BroadcastKind.REDIS:
+        log.hint_on(bus.topic, seal)
     broadcast = RedisBroadcast(bus, seal, own=log.own)
     control = RedisControl(url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
     resources.push_async_callback(control.aclose)

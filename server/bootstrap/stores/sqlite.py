@@ -1,6 +1,7 @@
 """The log in a SQLite file."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from server.adapters.sqlite.database import LogUnusable
 from server.adapters.sqlite.erasures import SqliteErasures
@@ -11,13 +12,35 @@ from server.adapters.sqlite.reactions import SqliteReactions
 from server.adapters.sqlite.records import SqliteRecords
 from server.adapters.sqlite.revocations import SqliteRevocations
 from server.adapters.sqlite.webhooks import SqliteWebhooks
-from server.bootstrap.stores.record import People
+from server.bootstrap.stores import memory
+from server.bootstrap.stores.record import People, Stores
 from server.domain.rates import Bucket
 from server.ports.erasures import Erasures
+from server.ports.metrics import LogSize
 from server.ports.revocations import Revocations
 from server.ports.webhooks import Webhooks
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
+
+
+async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
+    """Open the file and all that is in it; a replica is alone with it. Raises `StartRefused`."""
+    log = await open_log(settings, resources)
+    bus = replace(
+        memory.open_bus(),
+        trims_refused=lambda: log.trims_refused,
+        log_size=lambda: LogSize(log.space.used, log.space.limit, log.space.full),
+        loops=(log.watch(),),
+    )
+    return Stores(
+        log,
+        bus,
+        open_revocations(log),
+        memory.own_secret,
+        open_webhooks(log),
+        open_erasures(log),
+        *open_people(log),
+    )
 
 
 async def open_log(settings: Settings, resources: AsyncExitStack) -> SqliteMessageLog:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from server.adapters.codec import DecodeError
 from server.adapters.redis.hints import cut_seal, decode_hint, encode_hint, sealed
 from server.adapters.redis.own import OWN_LIMIT, OwnEvents
-from server.adapters.redis.seal import SEAL_CHARS, Seal
+from server.adapters.seal import SEAL_CHARS, Seal
 from server.domain.channels import ChannelName
 from server.domain.events import LogEvent, MessageCreated, MessageDeleted, MessageEdited, erased
 from server.domain.identity import Author, UserId

@@ -1,6 +1,6 @@
 """Refusals: all are counted, few are told."""
 
-from server.adapters.redis.refusals import LINE_S, Refusals
+from server.adapters.refusals import LINE_S, Refusals
 
 
 def test_a_second_has_a_line() -> None:

@@ -61,7 +61,10 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         "MARU_MAX_RINGS: expected a size of 1MiB or more, such as 64MiB, got 65536",
     ),
     "channels": ({"MAX_CHANNELS": "501"}, "MARU_MAX_CHANNELS: expected a number from 1 to 500, got '501'"),
-    "log": ({"MESSAGE_LOG": "kafka"}, "MARU_MESSAGE_LOG: expected memory, sqlite or redis, got 'kafka'"),
+    "log": (
+        {"MESSAGE_LOG": "kafka"},
+        "MARU_MESSAGE_LOG: expected memory, sqlite, redis, postgres or nats, got 'kafka'",
+    ),
     "level": ({"LOG_LEVEL": "loud"}, "MARU_LOG_LEVEL: expected debug, info, warning or error"),
     "format": ({"LOG_FORMAT": "xml"}, "MARU_LOG_FORMAT: expected json or console"),
     "sample": (
@@ -104,11 +107,11 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "redis broadcast": ({"BROADCAST": "redis"}, "MARU_BROADCAST: redis needs MARU_REDIS_URL, which is not set"),
     "a broadcast without its log": (
         {"REDIS_URL": "redis://:canary@r", "MESSAGE_LOG": "sqlite"},
-        "MARU_BROADCAST: redis needs MARU_MESSAGE_LOG=redis; replicas that share hints must share the log",
+        "MARU_REDIS_URL: set, but MARU_MESSAGE_LOG=sqlite and MARU_BROADCAST=memory do not use it",
     ),
     "a log without its broadcast": (
         {"REDIS_URL": "redis://:canary@r", "BROADCAST": "memory"},
-        "MARU_BROADCAST: memory, expected redis; replicas that share the log must share hints",
+        "MARU_BROADCAST: memory, expected redis or kafka or nats with MARU_MESSAGE_LOG=redis; replicas that share",
     ),
     "a prefix with a brace": (
         {"REDIS_PREFIX": "a{b}:"},
