@@ -4,10 +4,10 @@ ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 # In a folder of its own, so that one COPY takes all of it and nothing else. The venv's links are to the same base.
 RUN python -m venv /opt/maru
-COPY requirements/run.txt /build/
+COPY requirements/engines.txt /build/
 # Wheels only: an image that needs a compiler is one that was tested nowhere.
 RUN /opt/maru/bin/python -m pip install --no-cache-dir --disable-pip-version-check --only-binary :all: \
-        --require-hashes --requirement /build/run.txt \
+        --require-hashes --requirement /build/engines.txt \
     && /opt/maru/bin/python -m pip uninstall --quiet --yes setuptools pip
 COPY server /opt/maru/app/server
 # The bytecode is made here, since nothing can be written later; unchecked, since no source changes later.

@@ -117,6 +117,7 @@ jepsen: commands $(VENV)/.test ## faults for MINUTES=30, and a checker of the hi
 
 lock: $(BIN)/uv ## write requirements/*.txt from setup.cfg; UPGRADE=--upgrade takes the newest versions
 	$(LOCK) --output-file requirements/run.txt
+	$(LOCK) --extra postgres --extra kafka --extra nats --constraint requirements/run.txt --output-file requirements/engines.txt
 	$(LOCK) --extra test --extra check --constraint requirements/run.txt --output-file requirements/test.txt
 	$(LOCK) --extra loadtest --constraint requirements/test.txt --output-file requirements/loadtest.txt
 	$(LOCK) --extra bench --constraint requirements/test.txt --output-file requirements/bench.txt
