@@ -4,7 +4,7 @@
 # A Python >= 3.11 to make .venv with; empty: the first that is found.
 PYTHON ?=
 # Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
-TEST_COMMANDS := chromium curl jq node:nodejs npm redis-server nginx promtool:prometheus
+TEST_COMMANDS := chromium curl jq node:nodejs npm redis-server nginx promtool:prometheus java:default-jre-headless mvn:maven
 # Toolchains that only `make clients-test` needs: without them the Java, Rust and Go clients are not built.
 CLIENT_TOOLCHAINS := mvn java cargo go
 # How many compilers at once.
@@ -42,6 +42,7 @@ OTHERS_PROGRAMS := $(OTHERS_BUILT)/java/okhttp-3.12.12/.made $(OTHERS_BUILT)/jav
 NODE_PEER := bench/peers/node
 BUN_PEER := bench/peers/bun
 PEER_MODULES := $(NODE_PEER)/node_modules/.package-lock.json $(BUN_PEER)/node_modules/.package-lock.json
+BROKER := build/kafka/.made
 OXIDE_PEER := build/bench/oxide/release/oxide-peer
 PLANE := tests/kubernetes/plane
 PLANE_BUILT := build/plane
@@ -54,7 +55,7 @@ LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test clients-test compose-test image-test kind-test cluster-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
-	demo client others toolchains commands peers
+	demo client others kafka toolchains commands peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,7 +65,7 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 	else echo 'serving without the demo page: npm not found'; fi
 	@MARU_DEV=$${MARU_DEV:-1} exec $(BIN)/python -m server
 
-test: commands check demo client others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
+test: commands kafka check demo client others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
 	cd $(DEMO) && npm test
 	cd $(CLIENT) && npm test
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile
@@ -189,6 +190,16 @@ others:
 
 $(OTHERS_MODULES): $(OTHERS)/js/package-lock.json
 	cd $(OTHERS)/js && npm ci --no-audit --no-fund
+	@touch $@
+
+kafka: commands
+	@$(MAKE) --silent $(BROKER)
+
+# The jars of a Kafka broker, of pinned versions: 44 MB, in a few seconds, once.
+$(BROKER): tests/harness/kafka_broker/pom.xml
+	rm -rf $(@D)
+	mvn --batch-mode --quiet --strict-checksums --file $< dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(abspath $(@D))
 	@touch $@
 
 toolchains:

@@ -1,0 +1,164 @@
+"""A real Kafka broker in a process of its own: started, killed, frozen and restarted by tests.
+
+`make kafka` brings its jars.
+"""
+
+import asyncio
+import base64
+import contextlib
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its own way to export
+
+from tests.harness.process import Process, free_port
+from tests.harness.waiting import polled
+
+JARS = Path("build/kafka")
+
+START_S = 60.0
+"""After a kill -9, the controller waits for the old session to end."""
+
+ANSWER_S = 20.0
+"""For a request of a test to the broker, on a machine with much other work."""
+
+_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+log.dirs={folder}/data
+num.network.threads=2
+num.io.threads=2
+background.threads=2
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=2
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=16777216
+auto.create.topics.enable=false
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+"""
+
+
+class KafkaProcess(Process["subprocess.Popen[bytes]"]):
+    """A broker that is its own controller. Use as an async context manager; `servers` is for clients."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._controller = free_port()
+        self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
+
+    @property
+    def servers(self) -> str:
+        """The address for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self.kill()
+
+    async def start(self) -> None:
+        """Start it (again, on the same port and data), and wait until it serves."""
+        if not (self.folder / "server.properties").exists():
+            await asyncio.to_thread(self._format)
+        self.launch()
+        await polled(self._serves, START_S, lambda: f"the broker serves; see {self.folder}/kafka.log", every_s=0.1)
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        with (self.folder / "kafka.log").open("ab") as log:
+            command = _java("-Xmx256m", "kafka.Kafka", str(self.folder / "server.properties"))
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait(timeout=START_S)
+            self._process = None
+
+    async def create(self, topic: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        """Make a topic."""
+        made = self.admin.create_topics([NewTopic(topic, partitions, 1, config=dict(config or {}))])
+        await asyncio.wrap_future(made[topic])
+        await polled(lambda: self._leads(topic, partitions), ANSWER_S, lambda: f"{topic} has its partitions")
+
+    async def delete(self, topic: str) -> None:
+        """Remove a topic, with its records."""
+        await asyncio.wrap_future(self.admin.delete_topics([topic])[topic])
+
+    async def forget(self, topic: str, partitions: int) -> None:
+        """Drop all records of a topic, as its retention would."""
+        ends = [TopicPartition(topic, number, OFFSET_END) for number in range(partitions)]
+        for done in self.admin.delete_records(ends).values():
+            await asyncio.wrap_future(done)
+
+    async def records(self, topic: str, count: int, deadline_s: float = ANSWER_S) -> list[Message]:
+        """Return the first records of a topic, of each partition in its order."""
+        found: list[Message] = []
+        with self.consumer(topic) as consumer:
+
+            async def enough() -> bool:
+                found.extend(await asyncio.to_thread(consumer.consume, 10_000, 0.1))
+                return len(found) >= count
+
+            await polled(enough, deadline_s, lambda: f"{topic} has {len(found)} records of {count}")
+        return found
+
+    @contextlib.contextmanager
+    def consumer(self, topic: str) -> Iterator[Consumer]:
+        """Read a topic from its beginning."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "test", "auto.offset.reset": "earliest"})
+        try:
+            known = consumer.list_topics(topic, ANSWER_S).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, number, 0) for number in known])
+            yield consumer
+        finally:
+            consumer.close()
+
+    async def _serves(self) -> bool:
+        try:
+            await asyncio.to_thread(self.admin.list_topics, timeout=1.0)
+        except KafkaException:
+            return False
+        return True
+
+    async def _leads(self, topic: str, partitions: int) -> bool:
+        known = (await asyncio.to_thread(self.admin.list_topics, timeout=ANSWER_S)).topics.get(topic)
+        return known is not None and [each.leader for each in known.partitions.values()] == [1] * partitions
+
+    def _format(self) -> None:
+        """Prepare the folder of its data."""
+        assert JARS.is_dir(), "the broker's jars are missing: make kafka"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties, cluster = self.folder / "server.properties", base64.urlsafe_b64encode(uuid.uuid4().bytes)
+        properties.write_text(_PROPERTIES.format(port=self.port, controller=self._controller, folder=self.folder))
+        words = ("format", "--standalone", "-t", cluster.decode().rstrip("="), "-c", str(properties))
+        done = subprocess.run(_java("-Xmx128m", "kafka.tools.StorageTool", *words), capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+
+
+def _java(memory: str, *words: str) -> list[str]:
+    return ["java", memory, *_JVM, "-cp", f"{JARS.absolute()}/*", *words]
+
+
+@asynccontextmanager
+async def broker(folder: Path) -> AsyncIterator[KafkaProcess]:
+    """Run a broker."""
+    async with KafkaProcess(folder) as process:
+        yield process
