@@ -14,7 +14,7 @@ COPY server /opt/maru/app/server
 RUN /opt/maru/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/maru/lib /opt/maru/app
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Maru" \
       org.opencontainers.image.description="A real-time messaging server for Socket.IO clients" \

@@ -21,8 +21,9 @@ from server.settings.stores import StoreSettings
 from server.settings.tokens import TokenSettings
 from server.settings.webhooks import endpoints
 
-VERSION = "0.1.0"
-"""The server's version, in `session:ready`, `--version`, the logs and the metrics. setup.cfg has the same number."""
+VERSION = "0.2.0"
+"""The server's version, in `session:ready`, `--version`, the logs and the metrics. `python -m deploy.version` writes it
+to the chart, the image's label and the documents; setup.cfg reads it here."""
 
 PREFIX = "MARU_"
 """Begins the name of every variable."""

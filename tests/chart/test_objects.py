@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.settings.model import VERSION
 from tests.chart.rendered import AUTH, CHART, REDIS, Object, render
 
 
@@ -374,7 +375,7 @@ def test_what_the_chart_was_told_wins(everything: dict[str, Any]) -> None:
 
 def test_the_image() -> None:
     """By tag, by digest where there is one, and by default the chart's own version."""
-    assert render(AUTH).container["image"] == "maru:0.1.0"
+    assert render(AUTH).container["image"] == f"maru:{VERSION}"
     assert render(AUTH, {"image": {"tag": "2"}}).container["image"] == "maru:2"
     digest = "sha256:" + "a" * 64
     assert render(AUTH, {"image": {"tag": "2", "digest": digest}}).container["image"] == f"maru@{digest}"

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from charts import values_table
+from deploy import version
 from server.settings.model import VERSION
 from tests.chart.rendered import AUTH, CHART, OLDEST, REDIS, ROOT, faults, render
 
@@ -38,8 +39,18 @@ def test_a_table_that_is_old_is_found() -> None:
 def test_the_versions_agree() -> None:
     """The chart runs this server, on the Kubernetes that its tests render for."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["appVersion"] == VERSION
+    assert chart["appVersion"] == chart["version"] == VERSION
+    assert version.main(["--check"]) == 0
     assert chart["kubeVersion"] == f">={OLDEST}.0-0"
+
+
+def test_a_place_without_a_copy_is_a_fault() -> None:
+    """Each copy gets the version, and nothing else; a copy that was moved away is not passed over."""
+    patterns = version.PLACES["charts/maru/Chart.yaml"]
+    written = version.with_version('version: 1.2.3\nappVersion: "1.2.3"\nkube: 1.2.3\n', patterns, "4.5.6")
+    assert written == 'version: 4.5.6\nappVersion: "4.5.6"\nkube: 1.2.3\n'
+    with pytest.raises(ValueError, match="no copy"):
+        version.with_version("version: 1.2.3\n", patterns, "4.5.6")
 
 
 def test_it_packages(tmp_path: Path) -> None:
