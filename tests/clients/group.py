@@ -48,9 +48,9 @@ class Group:
         options = {**HASTE, **options}
         return CoreJsClient(self.url, token(user), self.changed, may_reset=self._may_reset, **options)
 
-    def python(self, user: str) -> PyClient:
-        """Make a client on a plain python-socketio; `enter` it."""
-        return PyClient(self.url, token(user), self.changed, may_reset=self._may_reset)
+    def python(self, user: str, url: str | None = None) -> PyClient:
+        """Make a client on a plain python-socketio, perhaps at another server; `enter` it."""
+        return PyClient(url or self.url, token(user), self.changed, may_reset=self._may_reset)
 
     async def enter(self, resources: AsyncExitStack, user: str, client: Client) -> None:
         """Connect a client, make it a member, and join every channel."""

@@ -69,6 +69,10 @@ class PyClient(Account):
         )
         await self.online()
 
+    def move(self, url: str) -> None:
+        """Connect to another server from the next `connect` on."""
+        self._url = url
+
     async def disconnect(self) -> None:
         """Go away; a second time does nothing."""
         await self._sio.shutdown()

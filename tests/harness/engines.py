@@ -1,0 +1,84 @@
+"""The engines over which replicas meet, for tests that every engine has to pass: each is one entry of `ENGINES`.
+
+An engine starts its stores and brokers, gives replicas their environment, and lets a test break each of its parts.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tests.harness.redis import RedisProcess
+
+
+class Part(Protocol):
+    """A store or broker of an engine, as processes."""
+
+    async def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        ...
+
+    async def start(self) -> None:
+        """Start it again with the data that it has written; return once it serves."""
+        ...
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay, nothing is answered."""
+        ...
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        ...
+
+    async def cut(self) -> None:
+        """Close the connections of all replicas, those that listen, too."""
+        ...
+
+
+@dataclass(slots=True)
+class Engine:
+    """An engine that runs."""
+
+    env: Mapping[str, str]
+    """Of a replica."""
+    parts: Mapping[str, Part]
+    """By name. Without any of them, but those of `hints_only`, commands are `unavailable`."""
+    hints_only: frozenset[str] = frozenset()
+    """The parts without which messages are still acked: they carry hints alone."""
+    may_reset: bool = False
+    """Whether clients may be told of another epoch after a kill."""
+
+
+class RedisPart(Part):
+    """A Redis."""
+
+    def __init__(self, process: RedisProcess) -> None:
+        self._process = process
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    def freeze(self) -> None:
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        self._process.thaw()
+
+    async def cut(self) -> None:
+        for kind in ("normal", "pubsub"):
+            await self._process.command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+@asynccontextmanager
+async def redis(folder: Path) -> AsyncIterator[Engine]:
+    """Redis alone."""
+    async with RedisProcess(folder / "redis") as process:
+        yield Engine({"MARU_REDIS_URL": process.url}, {"redis": RedisPart(process)})
+
+
+ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {"redis": redis}
+"""By name; each is given a folder of its own."""
