@@ -7,7 +7,7 @@ without the channel, which the topic names. The lists are empty if they would be
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
@@ -15,11 +15,20 @@ import orjson
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.limits import MAX_EPOCH_CHARS, MAX_OFFSET
-from server.domain.presence import ChannelTurned, Present, RosterChanged, RosterHead
-from server.ports.presence import CHANGES_LIMIT, TURNS_LIMIT, RostersLost
+from server.domain.presence import ChannelTurned, Present, RosterChanged, RosterHead, UserStatus
+from server.ports.presence import CHANGES_LIMIT, REAPED_LIMIT, TURNS_LIMIT, RostersLost
 
 ROSTER_BEGINNING = b'{"v":1,"k":"roster",'
 """Of a change, by which it is told from a signal."""
+
+
+def encode_roster(change: RosterChanged, *, names: bool = True) -> bytes:
+    """Return the bytes of a change; without `names` those of its head alone."""
+    head = change.head
+    fields: dict[str, Any] = {"v": 1, "k": "roster", "epoch": head.epoch, "version": head.version, "count": head.count}
+    for name, users in (("left", change.left), ("joined", change.joined)):
+        fields[name] = [(each.user, each.name, each.since) for each in users] if names else []
+    return orjson.dumps(fields)
 
 
 def decode_roster(channel: ChannelName, raw: bytes) -> RosterChanged | None:
@@ -90,6 +99,31 @@ class TurnQueue:
 
     async def listen(self) -> AsyncIterator[ChannelTurned]:
         """Yield the turns, in order."""
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            self._arrived.clear()
+            await self._arrived.wait()
+
+
+class OfflineQueue:
+    """Users that went offline with a lease, for a single listener: over `limit` the first are dropped. `dropped` counts
+    them."""
+
+    def __init__(self, limit: int = REAPED_LIMIT) -> None:
+        self.dropped = 0
+        self._waiting: deque[UserStatus | RostersLost] = deque(maxlen=limit)
+        self._arrived = asyncio.Event()
+
+    def put(self, items: Sequence[UserStatus | RostersLost]) -> None:
+        """Queue users, or that all are to be counted again."""
+        over = len(self._waiting) + len(items) - (self._waiting.maxlen or 0)
+        self.dropped += max(0, over)
+        self._waiting.extend(items)
+        self._arrived.set()
+
+    async def listen(self) -> AsyncIterator[UserStatus | RostersLost]:
+        """Yield them, in order."""
         while True:
             while self._waiting:
                 yield self._waiting.popleft()

@@ -1,7 +1,7 @@
 """How many sessions each user has, in Redis: counted by the replicas' holders (holding.py)."""
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +9,7 @@ from server.adapters.redis import presence_keys
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.scripts import Script
+from server.adapters.rosters import OfflineQueue
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
 from server.domain.presence import UserStatus
@@ -19,14 +20,17 @@ class RedisOnline(Online):
     """Counts over the pipeline of `holding`."""
 
     def __init__(self, holding: Holding, reaper: Reaper, limit: int = REAPED_LIMIT) -> None:
-        self.dropped = 0  # users that went offline, of whom the listener was not told
         self._holding, self._prefix = holding, holding.prefix
         self._count = Script(holding.pipeline, "online_count")
         self._status = Script(holding.pipeline, "online_status")
-        self._waiting: deque[UserStatus | RostersLost] = deque(maxlen=limit)
-        self._arrived = asyncio.Event()
-        reaper.on_offline = self._put
-        holding.lost.append(lambda: self._put([RostersLost()]))
+        self._queue = OfflineQueue(limit)
+        reaper.on_offline = self._queue.put
+        holding.lost.append(lambda: self._queue.put([RostersLost()]))
+
+    @property
+    def dropped(self) -> int:
+        """Users that went offline, of whom the listener was not told."""
+        return self._queue.dropped
 
     async def count(self, sessions: Mapping[UserId, int]) -> Sequence[UserStatus]:
         """Call a script for each partition. Promises 1, 3."""
@@ -49,13 +53,9 @@ class RedisOnline(Online):
             found.update(part)
         return [found[user] for user in users]
 
-    async def reaped(self) -> AsyncIterator[UserStatus | RostersLost]:
+    def reaped(self) -> AsyncIterator[UserStatus | RostersLost]:
         """Yield those of the reaper. Promise 1."""
-        while True:
-            while self._waiting:
-                yield self._waiting.popleft()
-            self._arrived.clear()
-            await self._arrived.wait()
+        return self._queue.listen()
 
     async def _count_part(
         self, name: str, partition: str, users: Sequence[UserId], sessions: Mapping[UserId, int]
@@ -85,12 +85,6 @@ class RedisOnline(Online):
             user: _status(user, _sum(entry), None if at is None else int(at))
             for user, entry, at in zip(users, found[::2], found[1::2], strict=True)
         }
-
-    def _put(self, items: Sequence[UserStatus | RostersLost]) -> None:
-        over = len(self._waiting) + len(items) - (self._waiting.maxlen or 0)
-        self.dropped += max(0, over)
-        self._waiting.extend(items)
-        self._arrived.set()
 
 
 def _status(user: UserId, sessions: int, at: int | None) -> UserStatus:
