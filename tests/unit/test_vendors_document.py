@@ -12,11 +12,28 @@ from pathlib import Path
 import server
 from tests.harness.server import ROOT
 
-VENDORS = {"aiohttp", "dotenv", "engineio", "prometheus_client", "pydantic", "pydantic_core", "redis", "socketio"}
+VENDORS = {
+    "aiohttp",
+    "dotenv",
+    "engineio",
+    "nats",
+    "prometheus_client",
+    "pydantic",
+    "pydantic_core",
+    "redis",
+    "socketio",
+}
 DOCUMENTED = {
     "aiohttp",
     "dotenv",
     "engineio",
+    "nats",
+    "nats.aio.client",
+    "nats.aio.msg",
+    "nats.errors",
+    "nats.js",
+    "nats.js.api",
+    "nats.js.errors",
     "prometheus_client",
     "prometheus_client.core",
     "prometheus_client.registry",
@@ -135,7 +152,8 @@ def pins() -> dict[str, str]:
     """Return how setup.cfg pins each library: to a single version, or to a range."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    lines = [line for line in setup["options"]["install_requires"].splitlines() if line and not line.startswith("#")]
+    texts = (setup["options"]["install_requires"], *setup["options.extras_require"].values())
+    lines = [line for text in texts for line in text.splitlines() if line and not line.startswith("#")]
     return {re.split(r"[^\w-]", line)[0]: "exact" if "==" in line.partition(";")[0] else "range" for line in lines}
 
 

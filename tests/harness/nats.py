@@ -1,0 +1,103 @@
+"""A real NATS server in a process of its own, with JetStream: started, killed, frozen and restarted by tests."""
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from tests.harness.process import Process
+from tests.harness.waiting import polled
+
+START_S = 20.0
+"""With thousands of streams to look at, on a busy machine."""
+
+GREETING = b"INFO "
+
+
+class NatsProcess(Process[subprocess.Popen[bytes]]):
+    """`nats-server` with JetStream, which keeps its streams in `folder`. Use as an async context manager.
+
+    `options` are command-line options, e.g. `("--user", "maru", "--pass", "secret")`; `client` then connects to `url`
+    with them in `login`. `configuration` is the text of a configuration file. Without `jetstream` it has no streams.
+    """
+
+    scheme = "nats"
+
+    def __init__(
+        self,
+        folder: Path,
+        options: Sequence[str] = (),
+        *,
+        login: str = "",
+        configuration: str = "",
+        jetstream: bool = True,
+    ) -> None:
+        super().__init__(folder)
+        self._options = tuple(options)
+        self._login, self._configuration, self._jetstream = login, configuration, jetstream
+
+    @property
+    def url(self) -> str:
+        """The address for clients, with the login."""
+        at = f"{self._login}@" if self._login else ""
+        return f"{self.scheme}://{at}127.0.0.1:{self.port}"
+
+    async def __aexit__(self, *_: object) -> None:
+        self.kill()
+
+    async def start(self) -> None:
+        """Start it (again, on the same port and data), and wait until it serves."""
+        self.launch()
+        await polled(self._serves, START_S, lambda: f"nats-server serves; see {self.folder}/nats.log")
+
+    async def _serves(self) -> bool:
+        """It greets clients once its streams are recovered."""
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                return (await reader.readline()).startswith(GREETING)
+            finally:
+                writer.close()
+        return False
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        options = ["--addr", "127.0.0.1", "--port", str(self.port)]
+        if self._jetstream:
+            options += ["--jetstream", "--store_dir", str(self.folder / "streams")]
+        if self._configuration:
+            file = self.folder / "nats.conf"
+            file.write_text(self._configuration)
+            options += ["--config", str(file)]
+        with (self.folder / "nats.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["nats-server", *options, *self._options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait(timeout=START_S)
+            self._process = None
+
+    async def restart(self) -> None:
+        """`kill -9`, and start it again on its data."""
+        self.kill()
+        await self.start()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """Make a client of the test's own."""
+        client = Client()
+        await client.connect(self.url)
+        try:
+            yield client
+        finally:
+            await client.close()
