@@ -1,0 +1,113 @@
+"""A few connections, opened when they are needed. None is used again after an error that leaves it in doubt."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+from asyncpg import Connection, InterfaceError, PostgresError
+
+CONNECT_TIMEOUT_S = 0.9
+"""A frozen or unreachable PostgreSQL is an outage and no hang: a whole command has 2 s."""
+
+SIZE = 8
+"""Connections of a replica to PostgreSQL, beside those that listen."""
+
+SETTINGS = """
+SET statement_timeout = '1500ms';
+SET lock_timeout = '1000ms';
+SET idle_in_transaction_session_timeout = '2000ms';
+SET client_connection_check_interval = '500ms';
+SET jit = off;
+SET bytea_output = 'hex'
+"""
+"""What no connection goes without. Behind a PgBouncer in transaction mode a statement may meet a connection of the
+server that has not had them: set them there, too, by `connect_query` (docs/engines/postgres.md)."""
+
+
+async def connect(url: str) -> Connection:
+    """Open a connection, which the caller ends by `terminate`. Raises `errors.ERRORS`.
+
+    No statement is prepared by name: a PgBouncer in transaction mode would lead its use to another connection.
+    """
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+    except (PostgresError, InterfaceError, OSError, TimeoutError):
+        raise
+    except Exception as error:  # asyncpg meets a server that dies while it connects with errors of its own faults
+        raise InterfaceError(f"{type(error).__name__} while connecting") from error
+    try:
+        await connection.execute(SETTINGS)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+class Connections:
+    """At most `size` connections. `introduce` is asked for each new connection, before it is used."""
+
+    def __init__(self, url: str, size: int, introduce: Callable[[Connection], Awaitable[None]]) -> None:
+        self._url = url
+        self._introduce = introduce
+        self._room = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []  # the last used last
+        self._opened: set[Connection] = set()
+        self._closed = False
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection. After an error it is kept only if PostgreSQL has answered and no transaction is open."""
+        async with self._room:
+            connection = self._take() or await self._open()
+            try:
+                yield connection
+            except BaseException as error:
+                if not isinstance(error, Exception) or isinstance(error, (InterfaceError, OSError, TimeoutError)):
+                    connection.terminate()
+                raise
+            finally:
+                self._put_back(connection)
+
+    def close(self) -> None:
+        """End all connections, also those that are lent."""
+        self._closed = True
+        for connection in self._opened:
+            connection.terminate()
+        self._opened.clear()
+        self._idle.clear()
+
+    def renew(self) -> None:
+        """End the connections that are not lent."""
+        while self._idle:
+            self._end(self._idle.pop())
+
+    def _take(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+            self._opened.discard(connection)
+        return None
+
+    async def _open(self) -> Connection:
+        if self._closed:
+            raise InterfaceError("closed")
+        connection = await connect(self._url)
+        self._opened.add(connection)
+        try:
+            await self._introduce(connection)
+        except BaseException:
+            self._end(connection)
+            raise
+        return connection
+
+    def _put_back(self, connection: Connection) -> None:
+        if self._closed or connection.is_closed() or connection.is_in_transaction():
+            self._end(connection)
+        else:
+            self._idle.append(connection)
+
+    def _end(self, connection: Connection) -> None:
+        connection.terminate()
+        self._opened.discard(connection)

@@ -1,0 +1,150 @@
+"""The database of a replica: connections, deadlines, errors, and the identity of PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+import structlog
+from asyncpg import Connection, Record
+
+from server.adapters.postgres import schema
+from server.adapters.postgres.connections import SIZE, Connections, connect
+from server.adapters.postgres.errors import ERRORS, is_outage, state, unavailable
+from server.adapters.postgres.schema import Identity, SchemaUnusable
+from server.domain.errors import Unavailable
+
+DEADLINE_S = 1.8
+"""Every use of the database has ended within this time."""
+
+_LASTING = ("28", "3D000", "42501", "3F000")
+"""SQLSTATEs of refusals that last until somebody changes something: the password, the database, its rights."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("maru.postgres")
+
+
+class Database:
+    """Use as an async context manager. It connects when it is first used: PostgreSQL may come later.
+
+    Whatever goes wrong is `Unavailable` within `DEADLINE_S`, with asyncpg's error as its cause, except for errors of
+    the server's own that the work raises. One line is logged when PostgreSQL is lost, and one when it is back.
+    """
+
+    def __init__(self, url: str, *, size: int = SIZE) -> None:
+        self.url = url
+        self.identity: Identity | None = None  # of the server that the last new connection led to
+        self.on_identity: Callable[[], None] = lambda: None  # called after `identity` has changed
+        self.on_start: Callable[[Connection], Awaitable[None]] | None = None  # asked when PostgreSQL was started anew
+        self.losses = 0  # how often PostgreSQL was lost, since the start
+        self._connections = Connections(url, size, self._introduce)
+        self._started: str | None = None  # when the server was started
+        self._away = False  # the last use failed, and that was logged
+        self._warned = False  # of settings that lose messages
+        self._preparing = asyncio.Lock()  # one connection at a time makes the schema
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._connections.close()
+
+    async def problem(self) -> str | None:
+        """Return why PostgreSQL will not serve this URL until somebody changes something, as a single line; None if it
+        serves, or is only away."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                connection = await connect(self.url)
+                try:
+                    await schema.prepare(connection)
+                finally:
+                    connection.terminate()
+        except SchemaUnusable as error:
+            return str(error)
+        except ValueError:  # asyncpg's own error of this kind is among the errors below, too
+            return "not a PostgreSQL URL: expected postgresql://user:password@host:port/database"
+        except ERRORS as error:
+            lasting = state(error).startswith(_LASTING)
+            return f"PostgreSQL refuses the user, the password or the database ({state(error)})" if lasting else None
+        return None
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], deadline_s: float = DEADLINE_S) -> T:
+        """Do the work with a connection, and return its result. Raises `Unavailable`, and what the work raises."""
+        async with self.connection(deadline_s) as connection:
+            return await work(connection)
+
+    @asynccontextmanager
+    async def connection(self, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
+        """Lend a connection until the deadline; each statement is a transaction of its own."""
+        try:
+            async with asyncio.timeout(deadline_s), self._connections.connection() as connection:
+                yield connection
+        except SchemaUnusable as error:
+            self._failed(error)
+            raise Unavailable(str(error)) from error
+        except ERRORS as error:
+            self._failed(error)
+            raise unavailable(error) from error
+        self._works()
+
+    @asynccontextmanager
+    async def transaction(self, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
+        """Lend a connection with a transaction, which is committed at the end, and rolled back after an error."""
+        async with self.connection(deadline_s) as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
+        """Run a statement; return its rows."""
+        return await self.run(lambda connection: connection.fetch(sql, *arguments))
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> Record | None:
+        """Run a statement; return its first row."""
+        return await self.run(lambda connection: connection.fetchrow(sql, *arguments))
+
+    async def fetchval(self, sql: str, *arguments: Any) -> Any:
+        """Run a statement; return the first value of its first row."""
+        return await self.run(lambda connection: connection.fetchval(sql, *arguments))
+
+    async def execute(self, sql: str, *arguments: Any) -> str:
+        """Run a statement; return its tag, such as `DELETE 3`."""
+        return await self.run(lambda connection: connection.execute(sql, *arguments))
+
+    async def known(self) -> Identity:
+        """Return the identity of PostgreSQL; connect before if that is not known yet. Raises `Unavailable`."""
+        if self.identity is None:
+            async with self.connection():
+                pass
+        assert self.identity is not None
+        return self.identity
+
+    def renew(self) -> None:
+        """Ask for the identity again: an answer did not come from the server that was known."""
+        self.identity = None
+        self._connections.renew()
+
+    async def _introduce(self, connection: Connection) -> None:
+        async with self._preparing:
+            if self.identity is None:
+                await schema.prepare(connection)
+            found = await schema.facts(connection)
+            if self.on_start is not None and self._started not in (None, found.started):
+                await self.on_start(connection)
+            self._started = found.started
+            if found.lacking and not self._warned:
+                _log.warning("postgres.not_durable", off=" and ".join(found.lacking), remedy="turn them on")
+                self._warned = True
+            if found.identity != self.identity:
+                self.identity = found.identity
+                self.on_identity()
+
+    def _failed(self, error: Exception) -> None:
+        if is_outage(error) and not self._away:
+            self._away = True
+            self.losses += 1
+            _log.error("postgres.away", problem=type(error).__name__, sqlstate=state(error))
+
+    def _works(self) -> None:
+        if self._away:
+            self._away = False
+            _log.info("postgres.back")

@@ -1,0 +1,35 @@
+"""Errors of PostgreSQL and of the way to it, as the server's own."""
+
+from asyncpg import InterfaceError, PostgresError
+
+from server.domain.errors import Unavailable
+
+ERRORS = (PostgresError, InterfaceError, OSError, TimeoutError)
+"""All that asyncpg raises, and an expired deadline."""
+
+_PASSING = frozenset({"40001", "40P01", "55P03", "57014"})
+"""Conflicts of two transactions, a lock that was not had in time, a statement that took too long: PostgreSQL itself is
+well."""
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """Return the refusal for an error. It does not repeat PostgreSQL's text, which may hold what a user wrote."""
+    return Unavailable(f"PostgreSQL {_problem(error)}")
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether the error tells of PostgreSQL as a whole, and not of a single transaction."""
+    return not isinstance(error, PostgresError) or state(error) not in _PASSING
+
+
+def state(error: BaseException) -> str:
+    """Return the error's SQLSTATE; nothing if it has none."""
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def _problem(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "does not answer in time"
+    if not isinstance(error, PostgresError):
+        return "can't be reached"
+    return "is busy with the same rows" if state(error) in _PASSING else f"refuses to serve ({state(error)})"
