@@ -91,7 +91,7 @@ def test_it_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     """Replicas, memory, the store, the storm and the bottleneck, in words; a load that is too much is one line."""
     assert program.main(["--users", "10e6", "--engine", "postgres"]) == 0
     said = capsys.readouterr().out
-    for words in ("1,000,000 connections", "replicas: ", "of a core", "on disk", "inside after", "full first: "):
+    for words in ("1,000,000 connections", "replicas: ", "core: ", "on disk", "inside after", "full first: "):
         assert words in said
     assert program.main(["--users", "1e5", "--engine", "sqlite"]) == 0
     assert "in the process itself" in capsys.readouterr().out
