@@ -121,7 +121,7 @@ def _refuse_unknown(names: list[str]) -> None:
         return
     name = unknown[0] if unknown[0].isprintable() else ascii(unknown[0])
     close = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
-    hint = f"; did you mean {PREFIX}{close[0]}?" if close else "; unset it (the README lists the known ones)"
+    hint = f"; did you mean {PREFIX}{close[0]}?" if close else "; unset it (docs/settings.md lists the known ones)"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         hint += " (Kubernetes sets such variables for a Service named maru: set enableServiceLinks: false)"
     raise BadSetting(f"{name}: unknown variable{hint}{_more(len(unknown))}")

@@ -110,7 +110,7 @@ async def test_node(server: ServerProcess) -> None:
 async def test_python(server: ServerProcess) -> None:
     """Each program of each page runs."""
     programs = [text for page in (DOCUMENT, README, SDK) for language, text in blocks(page) if language == "python"]
-    assert len(programs) == 3
+    assert len(programs) == 2
     for program in programs:
         assert await run(server, sys.executable, "-", stdin=program)
 

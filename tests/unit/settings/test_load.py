@@ -207,7 +207,7 @@ def test_a_bad_value_is_one_line(env: Any, name: str) -> None:
     [
         ("JWT_SECRTE", "did you mean MARU_JWT_SECRET?"),
         ("LOGLEVEL", "did you mean MARU_LOG_LEVEL?"),
-        ("WINDOW_COLOUR", "unset it (the README lists the known ones)"),
+        ("WINDOW_COLOUR", "unset it (docs/settings.md lists the known ones)"),
     ],
 )
 def test_an_unknown_variable_is_refused(env: Any, variable: str, hint: str) -> None:
@@ -219,7 +219,7 @@ def test_an_unknown_variable_is_refused(env: Any, variable: str, hint: str) -> N
 def test_an_unknown_variable_in_the_file_is_refused(env: Any) -> None:
     """Also there; others' variables are not ours to judge."""
     ENV_FILE.write_text("SOMETHING=1\nmaru_prot=1\nMARU_X=2\n")
-    assert refusal(env) == ("MARU_X: unknown variable; unset it (the README lists the known ones) (and 1 more)")
+    assert refusal(env) == ("MARU_X: unknown variable; unset it (docs/settings.md lists the known ones) (and 1 more)")
 
 
 def test_kubernetes_service_variables_are_explained(env: Any, monkeypatch: pytest.MonkeyPatch) -> None:
