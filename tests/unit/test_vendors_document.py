@@ -152,7 +152,7 @@ def pins() -> dict[str, str]:
     """Return how setup.cfg pins each library: to a single version, or to a range."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    texts = (setup["options"]["install_requires"], *setup["options.extras_require"].values())
+    texts = (*setup["options.extras_require"].values(), setup["options"]["install_requires"])  # the latter decides
     lines = [line for text in texts for line in text.splitlines() if line and not line.startswith("#")]
     return {re.split(r"[^\w-]", line)[0]: "exact" if "==" in line.partition(";")[0] else "range" for line in lines}
 
