@@ -25,7 +25,7 @@ class Echo:
     async def open(cls, client: Client) -> Self:
         """Hear calls on this connection."""
         echo = cls(client, client.new_inbox())
-        await client.subscribe(echo._subject, cb=echo._hear)
+        await client.subscribe(echo._subject, cb=echo.take)
         return echo
 
     def heard(self) -> asyncio.Future[None]:
@@ -49,7 +49,8 @@ class Echo:
         with contextlib.suppress(NatsError, OSError):  # the connection is lost: its link notices
             await self._client.publish(self._subject)
 
-    async def _hear(self, _message: Msg) -> None:
+    async def take(self, _message: Msg) -> None:
+        """A call has come back."""
         if self._calling is not None and not self._calling.done():
             self._calling.set_result(None)
         self._calling = None
