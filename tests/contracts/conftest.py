@@ -24,6 +24,7 @@ from tests.contracts.webhook_stores import InMemory, InRedis, InSqlite, LosingSt
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
+from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
 _numbers = count(1)
@@ -158,6 +159,13 @@ class RedisStore(LogStore):
 async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisProcess]:
     """One Redis for all contracts."""
     async with RedisProcess(tmp_path_factory.mktemp("redis")) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_server() -> AsyncIterator[PostgresProcess]:
+    """One PostgreSQL for all contracts."""
+    async with PostgresProcess() as process:
         yield process
 
 

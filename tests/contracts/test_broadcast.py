@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import pytest
 
 from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.postgres.bus import PostgresBus
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
+from server.adapters.topics.broadcast import TopicBroadcast
+from server.adapters.topics.bus import TopicBus
+from server.adapters.topics.topics import Topics
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
@@ -45,11 +50,32 @@ async def memory(limit: int) -> AsyncIterator[Broadcast]:
     yield MemoryBroadcast(limit)
 
 
-@pytest.fixture(params=["memory", "redis"])
+def over_topics(make: Callable[[], TopicBus]) -> Open:
+    """Over a bus with a topic for each channel."""
+
+    @asynccontextmanager
+    async def opened(limit: int) -> AsyncIterator[Broadcast]:
+        bus = make()
+        broadcast = TopicBroadcast(Topics(bus, SEAL), limit)
+        listening = asyncio.create_task(bus.run())
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await bus.linked.wait()
+            yield broadcast
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "postgres", "redis"])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a broadcast of each kind, with a bound for the hints that wait."""
     if request.param == "memory":
         return memory
+    if request.param == "postgres":
+        return over_topics(partial(PostgresBus, request.getfixturevalue("postgres_server").url))
     url = request.getfixturevalue("redis_server").url
 
     @asynccontextmanager

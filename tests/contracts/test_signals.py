@@ -3,18 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 import pytest
 
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.signals import MemorySignals
+from server.adapters.postgres.bus import PostgresBus
 from server.adapters.redis import keys
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.signals import RedisSignals, sealed
 from server.adapters.seal import Seal
 from server.adapters.signals import MAX_BYTES, encode_signal
+from server.adapters.topics.broadcast import TopicBroadcast
+from server.adapters.topics.bus import TopicBus
+from server.adapters.topics.signals import TopicSignals
+from server.adapters.topics.topics import Topics
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.signals import ReadUpdated, Signal, TypingChanged
@@ -66,10 +72,36 @@ def over_redis(url: str) -> Open:
     return opened
 
 
-@pytest.fixture(params=["memory", "redis"])
+def over_topics(make: Callable[[], TopicBus]) -> Open:
+    """Open replicas that meet on a bus with a topic for each channel."""
+
+    @asynccontextmanager
+    async def opened(limit: int) -> AsyncIterator[Side]:
+        bus = make()
+        topics = Topics(bus, SEAL)
+        side = Side(TopicBroadcast(topics), TopicSignals(topics, limit))
+        listening = asyncio.create_task(bus.run())
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await bus.linked.wait()
+            yield side
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "postgres", "redis"])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a replica of each kind, with a bound for the signals that wait."""
-    return memory if request.param == "memory" else over_redis(request.getfixturevalue("redis_server").url)
+    match request.param:
+        case "memory":
+            return memory
+        case "postgres":
+            return over_topics(partial(PostgresBus, request.getfixturevalue("postgres_server").url))
+        case _:
+            return over_redis(request.getfixturevalue("redis_server").url)
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
+from server.adapters.loops import first_to_fail
 from server.adapters.redis.connection import introduce
 from server.adapters.redis.link import ANSWER_TIMEOUT_S, close, connect, make_connection, open_connection, write
 from server.adapters.redis.master import Master, NotMaster
@@ -128,7 +129,7 @@ class Listener:
                 await write(connection, ("PING",))
                 self._connection = connection
             self._unheard.clear()
-            await _first_to_fail(self._hear(connection), self._call(), self._leave(generation))
+            await first_to_fail(self._hear(connection), self._call(), self._leave(generation))
         finally:
             self._connection = None
             with contextlib.suppress(RedisError, OSError):
@@ -194,17 +195,3 @@ class Listener:
         if not self._away:
             self._away = True
             _log.warning("redis.away", problem=f"{type(error).__name__}: {error}")
-
-
-async def _first_to_fail(*loops: Coroutine[Any, Any, None]) -> None:
-    """Run loops until any of them fails, end the others, raise its error. A cancellation is never taken for a failure,
-    as a task group before Python 3.13 does where both come at once."""
-    tasks = [asyncio.create_task(loop) for loop in loops]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
