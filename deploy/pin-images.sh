@@ -7,20 +7,21 @@
 # Asks the images' registries, by skopeo or by docker (buildx). Review the change like any other, then commit it.
 set -eu
 cd "$(dirname "$0")/.."
-FILES="Dockerfile docker-compose.test.yml deploy/kind-test-redis.yaml"
-IMAGES=$(sed -nE 's/.*[ =/-]((python|nginx|redis):[0-9][a-z0-9.-]*)(@sha256:[0-9a-f]{64})?([ }].*)?$/\1/p' $FILES | sort -u)
+FILES="Dockerfile docker-compose.test.yml deploy/kind-test-redis.yaml $(ls deploy/engines/*.yml)"
+IMAGES=$(sed -nE 's/.*[ =/-]((python|nginx|redis|postgres|nats|apache\/kafka):[0-9][a-z0-9.-]*)(@sha256:[0-9a-f]{64})?([ }].*)?$/\1/p' $FILES | sort -u)
 
 if [ "${1:-}" = --check ]; then
-    open=$(grep -nE '[ =/-](python|nginx|redis):[0-9][a-z0-9.-]*([ }]|$)' $FILES || true)
+    open=$(grep -nE '[ =/-](python|nginx|redis|postgres|nats|apache/kafka):[0-9][a-z0-9.-]*([ }]|$)' $FILES || true)
     [ -z "$open" ] || { echo "without a digest:" "$open" "call make digests" >&2; exit 1; }
     exit 0
 fi
 
 digest_of() {
+    case $1 in */*) path=$1 ;; *) path=library/$1 ;; esac
     if command -v skopeo >/dev/null; then
-        skopeo inspect --no-tags --format '{{.Digest}}' "docker://docker.io/library/$1"
+        skopeo inspect --no-tags --format '{{.Digest}}' "docker://docker.io/$path"
     else
-        docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "docker.io/library/$1"
+        docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "docker.io/$path"
     fi
 }
 
@@ -30,7 +31,7 @@ for image in $IMAGES; do
     echo "$image@$digest"
     # In place, through a copy: sed's own option is not the same everywhere.
     for file in $FILES; do
-        escaped=$(echo "$image" | sed 's/\./\\./g')
+        escaped=$(echo "$image" | sed 's/[./]/\\&/g')
         sed -E "s~([ =/-])$escaped(@sha256:[0-9a-f]{64})?([ }]|\$)~\1$image@$digest\3~" "$file" >"$file.pinned"
         cat "$file.pinned" >"$file"
         rm "$file.pinned"

@@ -117,8 +117,9 @@ def test_the_tool_that_makes_the_locks_is_locked() -> None:
 
 def test_images_are_pinned_by_their_digests(tmp_path: Path) -> None:
     """`make digests` asks for each image once, writes its digest wherever the image stands, and can be called again."""
-    files = ("Dockerfile", "docker-compose.test.yml", "deploy/kind-test-redis.yaml")
-    (tmp_path / "deploy").mkdir()
+    engines = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("deploy/engines/*.yml"))
+    files = ("Dockerfile", "docker-compose.test.yml", "deploy/kind-test-redis.yaml", *engines)
+    (tmp_path / "deploy/engines").mkdir(parents=True)
     for name in (*files, "deploy/pin-images.sh"):
         shutil.copy(ROOT / name, tmp_path / name)
     before = {name: (tmp_path / name).read_text() for name in files}
@@ -133,8 +134,11 @@ def test_images_are_pinned_by_their_digests(tmp_path: Path) -> None:
     assert {name: bare.sub("", text) for name, text in after.items()} == {
         name: bare.sub("", text) for name, text in before.items()
     }
-    images = re.findall(r"\b((?:python|nginx|redis):\d[\w.-]*)(@\S+?)?(?=[\s}])", "".join(after.values()))
-    assert {image for image, _ in images} >= {"python:3.13-slim-bookworm", "nginx:1.28-bookworm", "redis:7.2-alpine"}
+    images = re.findall(
+        r"\b((?:python|nginx|redis|postgres|nats|apache/kafka):\d[\w.-]*)(@\S+?)?(?=[\s}])", "".join(after.values())
+    )
+    named = {image for image, _ in images}
+    assert named >= {"python:3.13-slim-bookworm", "nginx:1.28-bookworm", "redis:7.2-alpine", "apache/kafka:4.0.0"}
     assert {digest for _, digest in images if _} == {f"@{DIGEST}"}
     asked = (tools / "asked").read_text().splitlines()
     assert len(asked) == 2 * len({image for image, _ in images})
