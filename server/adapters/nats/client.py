@@ -10,6 +10,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from server.adapters.nats import address
+from server.adapters.nats.echo import Echo
 
 CONNECT_S = 0.9
 """For each step of connecting. A frozen or unreachable server is an outage and no hang."""
@@ -36,6 +37,7 @@ class MaruClient(Client):
 
     def __init__(self, at: address.Address) -> None:
         super().__init__()
+        self.echo: Echo  # set by `open`
         self._at = at
         self._problem: Exception | None = None  # the last that was told while it connected
 
@@ -66,6 +68,7 @@ class MaruClient(Client):
             )
         except NatsError as error:
             raise self._problem or error from error  # the library's "no servers" tells nothing
+        self.echo = await Echo.open(self)
 
     @property
     def server(self) -> str:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 import structlog
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from server.adapters.nats import address
@@ -50,10 +49,10 @@ class Link:
     def __init__(self, url: str, *, name: str = "maru") -> None:
         self.linked = asyncio.Event()  # set while NATS answers
         self.losses = 0  # how often the link was lost; failed tries to reconnect do not count
-        self.on_connected: list[Callable[[Client, Echo], Awaitable[None]]] = []
+        self.on_connected: list[Callable[[MaruClient], Awaitable[None]]] = []
         self.on_restored: list[Callable[[], None]] = []
         self._address, self._name = address.parse(url), name
-        self._client: Client | None = None  # None: the link is lost
+        self._client: MaruClient | None = None  # None: the link is lost
         self._keeping: asyncio.Task[None] | None = None
         self._away = False  # whether the log was told that the link is lost
         self._complained = False  # whether the log was told of an error on this connection
@@ -76,7 +75,7 @@ class Link:
         await asyncio.shield(self._keeping)
 
     @property
-    def client(self) -> Client:
+    def client(self) -> MaruClient:
         """The connection. Raises `Unavailable` while there is none."""
         if self._client is None:
             raise Unavailable("NATS is away")
@@ -123,16 +122,15 @@ class Link:
         try:
             async with asyncio.timeout(OPEN_S):
                 await client.open(self._name, self._hear_problem, closed)
-                echo = await Echo.open(client)
                 for connected in self.on_connected:
-                    await connected(client, echo)
-                await echo.heard()  # behind the subscriptions: then all of them are in force
+                    await connected(client)
+                await client.echo.heard()  # behind the subscriptions: then all of them are in force
             self._client, self._away, self._complained = client, False, False
             self.linked.set()
             _log.info("nats.linked", server=client.server)
             for restored in self.on_restored:
                 restored()
-            await _until_lost(echo, gone)
+            await _until_lost(client.echo, gone)
         finally:
             self._client = None
             await client.end()
