@@ -36,4 +36,7 @@ def _store_password(settings: Settings) -> str | None:
     if settings.redis_url is not None:
         return password(settings.redis_url.get_secret_value())
     url = settings.postgres_url or settings.nats_url
-    return urlsplit(url.get_secret_value()).password if url is not None else None
+    if url is None:
+        return None
+    parts = urlsplit(url.get_secret_value())
+    return parts.password or (parts.username if url is settings.nats_url else None)  # a token stands for both

@@ -24,6 +24,7 @@ from tests.contracts.webhook_stores import InMemory, InRedis, InSqlite, LosingSt
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
+from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
@@ -166,6 +167,13 @@ async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 async def postgres_server() -> AsyncIterator[PostgresProcess]:
     """One PostgreSQL for all contracts."""
     async with PostgresProcess() as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsProcess]:
+    """One NATS for all contracts."""
+    async with NatsProcess(tmp_path_factory.mktemp("nats")) as process:
         yield process
 
 

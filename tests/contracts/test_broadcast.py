@@ -8,6 +8,8 @@ from functools import partial
 import pytest
 
 from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.nats.bus import NatsBus
+from server.adapters.nats.link import Link
 from server.adapters.postgres.bus import PostgresBus
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
@@ -69,13 +71,28 @@ def over_topics(make: Callable[[], TopicBus]) -> Open:
     return opened
 
 
-@pytest.fixture(params=["memory", "postgres", "redis"])
+def over_nats(url: str) -> Open:
+    """Open broadcasts that meet in NATS."""
+
+    @asynccontextmanager
+    async def opened(limit: int) -> AsyncIterator[Broadcast]:
+        link = Link(url)
+        broadcast = TopicBroadcast(Topics(NatsBus(link), SEAL), limit)
+        async with link:
+            yield broadcast
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "postgres", "redis", "nats"])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a broadcast of each kind, with a bound for the hints that wait."""
     if request.param == "memory":
         return memory
     if request.param == "postgres":
         return over_topics(partial(PostgresBus, request.getfixturevalue("postgres_server").url))
+    if request.param == "nats":
+        return over_nats(request.getfixturevalue("nats_server").url)
     url = request.getfixturevalue("redis_server").url
 
     @asynccontextmanager

@@ -10,6 +10,8 @@ import pytest
 
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.memory.signals import MemorySignals
+from server.adapters.nats.bus import NatsBus
+from server.adapters.nats.link import Link
 from server.adapters.postgres.bus import PostgresBus
 from server.adapters.redis import keys
 from server.adapters.redis.broadcast import RedisBroadcast
@@ -92,7 +94,21 @@ def over_topics(make: Callable[[], TopicBus]) -> Open:
     return opened
 
 
-@pytest.fixture(params=["memory", "postgres", "redis"])
+def over_nats(url: str) -> Open:
+    """Open replicas that meet in NATS."""
+
+    @asynccontextmanager
+    async def opened(limit: int) -> AsyncIterator[Side]:
+        link = Link(url)
+        topics = Topics(NatsBus(link), SEAL)
+        side = Side(TopicBroadcast(topics), TopicSignals(topics, limit))
+        async with link:
+            yield side
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "postgres", "redis", "nats"])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a replica of each kind, with a bound for the signals that wait."""
     match request.param:
@@ -100,6 +116,8 @@ def opened(request: pytest.FixtureRequest) -> Open:
             return memory
         case "postgres":
             return over_topics(partial(PostgresBus, request.getfixturevalue("postgres_server").url))
+        case "nats":
+            return over_nats(request.getfixturevalue("nats_server").url)
         case _:
             return over_redis(request.getfixturevalue("redis_server").url)
 

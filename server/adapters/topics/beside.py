@@ -2,11 +2,31 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from typing import Literal
 
 from server.adapters.topics.bus import TopicBus
 from server.domain.channels import ChannelName
 from server.domain.events import LogEvent
 from server.ports.broadcast import Broadcast, Hint
+
+
+class Links(asyncio.Event):
+    """Set while all of some events are set."""
+
+    def __init__(self, *links: asyncio.Event) -> None:
+        super().__init__()
+        self._links = links
+
+    def is_set(self) -> bool:
+        """Say whether all are set."""
+        return all(link.is_set() for link in self._links)
+
+    async def wait(self) -> Literal[True]:
+        """Wait until all are set."""
+        while not self.is_set():
+            for link in self._links:
+                await link.wait()
+        return True
 
 
 class Beside(Broadcast):
