@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tests.harness.nats import NatsProcess
+from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
 
 
@@ -80,5 +82,45 @@ async def redis(folder: Path) -> AsyncIterator[Engine]:
         yield Engine({"MARU_REDIS_URL": process.url}, {"redis": RedisPart(process)})
 
 
-ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {"redis": redis}
+class NatsPart(Part):
+    """A NATS behind a proxy: it has no command that closes connections."""
+
+    def __init__(self, process: NatsProcess, proxy: Proxy) -> None:
+        self._process, self._proxy = process, proxy
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    def freeze(self) -> None:
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        self._process.thaw()
+
+    async def cut(self) -> None:
+        self._proxy.cut()
+
+
+@asynccontextmanager
+async def _nats(folder: Path) -> AsyncIterator[tuple[str, NatsPart]]:
+    """A NATS, by its URL for replicas."""
+    async with NatsProcess(folder / "nats") as process, Proxy(process.port) as proxy:
+        yield f"nats://127.0.0.1:{proxy.port}", NatsPart(process, proxy)
+
+
+@asynccontextmanager
+async def redis_nats(folder: Path) -> AsyncIterator[Engine]:
+    """Redis, and hints over NATS."""
+    async with redis(folder) as engine, _nats(folder) as (url, part):
+        env = {**engine.env, "MARU_BROADCAST": "nats", "MARU_NATS_URL": url}
+        yield Engine(env, {**engine.parts, "nats": part}, frozenset({"nats"}))
+
+
+ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {
+    "redis": redis,
+    "redis+nats": redis_nats,
+}
 """By name; each is given a folder of its own."""
