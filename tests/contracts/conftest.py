@@ -1,7 +1,7 @@
 """Every adapter behind the port it implements: a further adapter is one class and one param here."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,8 @@ import pytest_asyncio
 import redis
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
@@ -156,6 +158,45 @@ class RedisStore(LogStore):
         return await newer_version.write_in_redis(self._process.command, channel, self.clock.now)
 
 
+class PostgresStore(LogStore):
+    """A PostgreSQL of the whole session: each test has channels of its own."""
+
+    shared = True
+
+    def __init__(self, process: PostgresProcess) -> None:
+        self.clock = Clock()
+        self._process = process
+
+    @asynccontextmanager
+    async def open(
+        self,
+        *,
+        max_events: int = 100_000,
+        max_age_ms: int = 1_000 * HOUR_MS,
+        rules: Mapping[str, Rule] | None = None,
+        rate: Rate | None = None,
+    ) -> AsyncIterator[MessageLog]:
+        async with (
+            Database(self._process.url) as database,
+            PostgresMessageLog(
+                database,
+                max_events=max_events,
+                max_age_ms=max_age_ms,
+                rules=rules,
+                rate=rate,
+                now_ms=self.clock,
+                sweep_interval_s=0.05,
+            ) as log,
+        ):
+            yield log
+
+    def lose(self) -> None:
+        self._process.psql("DROP SCHEMA maru CASCADE")
+
+    async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
+        return await newer_version.write_in_postgres(self._process.query, channel, self.clock.now)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisProcess]:
     """One Redis for all contracts."""
@@ -177,7 +218,7 @@ async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         yield process
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind, empty."""
     match request.param:
@@ -185,6 +226,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
             return MemoryStore()
         case "sqlite":
             return SqliteStore(tmp_path)
+        case "postgres":
+            return PostgresStore(request.getfixturevalue("postgres_server"))
         case _:
             return RedisStore(request.getfixturevalue("redis_server"))
 
@@ -204,6 +247,8 @@ def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
             return MemoryStore()
         case "sqlite":
             return SqliteStore(tmp_path)
+        case "postgres":
+            return PostgresStore(request.getfixturevalue("postgres_server"))
         case _:
             return RedisStore(request.getfixturevalue("redis_server"))
 

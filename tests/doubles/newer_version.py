@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.postgres.channels import epoch_of
+from server.adapters.postgres.schema import Identity
 from server.adapters.redis import keys
 from server.adapters.redis.hints import sealed
 from server.domain.channels import ChannelName
@@ -53,8 +55,25 @@ async def write_in_redis(
     return event
 
 
+async def write_in_postgres(query: Callable[..., Awaitable[Any]], channel: ChannelName, at: int) -> UnknownEvent:
+    """Add an entry to the channel's events; `query` runs a statement. The channel has an event."""
+    ((id, head),) = await query("UPDATE maru.channels SET head = head + 1 WHERE name = $1 RETURNING id, head", channel)
+    ((store, system, timeline),) = await query(
+        "SELECT id, (pg_control_system()).system_identifier, maru.timeline() FROM maru.store"
+    )
+    event = UnknownEvent(channel, epoch_of(Identity(store, system, timeline).key, channel, 0), head, at, KIND)
+    await query(
+        'INSERT INTO maru.events (channel_id, "offset", at, written_ms, payload) VALUES ($1, $2, $3, $3, $4)',
+        id,
+        head,
+        at,
+        encode(event),
+    )
+    return event
+
+
 def encode(event: UnknownEvent) -> bytes:
-    """Return the bytes of the event as a payload in SQLite: more fields than this version knows."""
+    """Return the bytes of the event as a payload in SQLite and PostgreSQL: more fields than this version knows."""
     fields = {"c": event.channel, "e": event.epoch, "o": event.offset, "a": event.at}
     return orjson.dumps({"v": 1, "t": event.kind, **fields, "i": "a message's id", "r": ["👍", "alice"]})
 

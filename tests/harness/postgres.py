@@ -136,6 +136,10 @@ class PostgresProcess(Process[subprocess.Popen[bytes]]):
         finally:
             connection.terminate()
 
+    def psql(self, sql: str) -> None:
+        """Run statements as superuser, without the event loop."""
+        _run(_tool("psql"), "-v", "ON_ERROR_STOP=1", "-q", "-d", self.superuser_url, feed=sql)
+
     async def terminate_backends(self, ours: str = "maru") -> int:
         """End the connections of a role, as an operator or a proxy does; return how many there were."""
         return len(await self.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", ours))

@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
 import structlog
-from asyncpg import Connection, Record
+from asyncpg import Connection, PostgresError, Record
 
 from server.adapters.postgres import schema
 from server.adapters.postgres.connections import SIZE, Connections, connect
-from server.adapters.postgres.errors import ERRORS, is_outage, state, unavailable
-from server.adapters.postgres.schema import Identity, SchemaUnusable
-from server.domain.errors import Unavailable
+from server.adapters.postgres.errors import ANOTHER_LIFE, ERRORS, is_outage, state, unavailable
+from server.adapters.postgres.schema import AnotherLife, Identity, SchemaUnusable
 
 DEADLINE_S = 1.8
 """Every use of the database has ended within this time."""
@@ -29,20 +28,21 @@ class Database:
     """Use as an async context manager. It connects when it is first used: PostgreSQL may come later.
 
     Whatever goes wrong is `Unavailable` within `DEADLINE_S`, with asyncpg's error as its cause, except for errors of
-    the server's own that the work raises. One line is logged when PostgreSQL is lost, and one when it is back.
+    the server's own that the work raises. A line is logged when PostgreSQL is lost, and when it is back.
     """
 
     def __init__(self, url: str, *, size: int = SIZE) -> None:
         self.url = url
         self.identity: Identity | None = None  # of the server that the last new connection led to
+        self.life = ""  # of that server; see `maru.life`
         self.on_identity: Callable[[], None] = lambda: None  # called after `identity` has changed
-        self.on_start: Callable[[Connection], Awaitable[None]] | None = None  # asked when PostgreSQL was started anew
+        self.on_start: Callable[[Connection, Identity], Awaitable[None]] | None = None  # asked after a restart
         self.losses = 0  # how often PostgreSQL was lost, since the start
         self._connections = Connections(url, size, self._introduce)
-        self._started: str | None = None  # when the server was started
+        self._is_known = False  # whether `identity` and `life` are those of now
         self._away = False  # the last use failed, and that was logged
         self._warned = False  # of settings that lose messages
-        self._preparing = asyncio.Lock()  # one connection at a time makes the schema
+        self._preparing = asyncio.Lock()  # held by the connection that makes the schema
 
     async def __aenter__(self) -> Self:
         return self
@@ -70,20 +70,45 @@ class Database:
         return None
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], deadline_s: float = DEADLINE_S) -> T:
-        """Do the work with a connection, and return its result. Raises `Unavailable`, and what the work raises."""
-        async with self.connection(deadline_s) as connection:
-            return await work(connection)
+        """Do the work with a connection, and return its result. Raises `Unavailable`, and what the work raises.
+
+        If the work raises `AnotherLife`, or a function of ours refuses for it, the work is done once more.
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                try:
+                    return await self._run(work)
+                except AnotherLife:
+                    self.renew()
+                    return await self._run(work)
+        except (AnotherLife, SchemaUnusable, *ERRORS) as error:
+            self._failed(error)
+            raise unavailable(error) from error
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with self._connections.connection() as connection:
+                if not self._is_known:
+                    await self._introduce(connection)
+                result = await work(connection)
+        except PostgresError as error:
+            if state(error) == ANOTHER_LIFE:
+                raise AnotherLife from error
+            raise
+        self._works()
+        return result
 
     @asynccontextmanager
     async def connection(self, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
         """Lend a connection until the deadline; each statement is a transaction of its own."""
         try:
             async with asyncio.timeout(deadline_s), self._connections.connection() as connection:
+                if not self._is_known:
+                    await self._introduce(connection)
                 yield connection
-        except SchemaUnusable as error:
-            self._failed(error)
-            raise Unavailable(str(error)) from error
-        except ERRORS as error:
+        except (AnotherLife, SchemaUnusable, *ERRORS) as error:
+            if state(error) == ANOTHER_LIFE:
+                self.renew()
             self._failed(error)
             raise unavailable(error) from error
         self._works()
@@ -112,33 +137,40 @@ class Database:
 
     async def known(self) -> Identity:
         """Return the identity of PostgreSQL; connect before if that is not known yet. Raises `Unavailable`."""
-        if self.identity is None:
+        if not self._is_known:
             async with self.connection():
                 pass
         assert self.identity is not None
         return self.identity
 
+    def check(self, life: str) -> None:
+        """Compare the life that a row tells with that which is known. Raises `AnotherLife`."""
+        if life != self.life:
+            raise AnotherLife
+
     def renew(self) -> None:
         """Ask for the identity again: an answer did not come from the server that was known."""
-        self.identity = None
+        self._is_known = False
         self._connections.renew()
 
     async def _introduce(self, connection: Connection) -> None:
         async with self._preparing:
-            if self.identity is None:
+            if not self._is_known:
                 await schema.prepare(connection)
             found = await schema.facts(connection)
-            if self.on_start is not None and self._started not in (None, found.started):
-                await self.on_start(connection)
-            self._started = found.started
+            if self.on_start is not None and self.life not in ("", found.life):
+                await self.on_start(connection, found.identity)
             if found.lacking and not self._warned:
                 _log.warning("postgres.not_durable", off=" and ".join(found.lacking), remedy="turn them on")
                 self._warned = True
-            if found.identity != self.identity:
-                self.identity = found.identity
+            changed = found.identity != self.identity
+            self.identity, self.life, self._is_known = found.identity, found.life, True
+            if changed:
                 self.on_identity()
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, AnotherLife):
+            return
         if is_outage(error) and not self._away:
             self._away = True
             self.losses += 1

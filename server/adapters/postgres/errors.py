@@ -2,6 +2,7 @@
 
 from asyncpg import InterfaceError, PostgresError
 
+from server.adapters.postgres.schema import AnotherLife, SchemaUnusable
 from server.domain.errors import Unavailable
 
 ERRORS = (PostgresError, InterfaceError, OSError, TimeoutError)
@@ -11,6 +12,9 @@ _PASSING = frozenset({"40001", "40P01", "55P03", "57014"})
 """Conflicts of two transactions, a lock that was not had in time, a statement that took too long: PostgreSQL itself is
 well."""
 
+ANOTHER_LIFE = "MR001"
+"""The SQLSTATE with which our own functions refuse callers that do not know of a restart, or of a failover."""
+
 
 def unavailable(error: BaseException) -> Unavailable:
     """Return the refusal for an error. It does not repeat PostgreSQL's text, which may hold what a user wrote."""
@@ -19,7 +23,7 @@ def unavailable(error: BaseException) -> Unavailable:
 
 def is_outage(error: BaseException) -> bool:
     """Return whether the error tells of PostgreSQL as a whole, and not of a single transaction."""
-    return not isinstance(error, PostgresError) or state(error) not in _PASSING
+    return not isinstance(error, PostgresError) or state(error) not in _PASSING | {ANOTHER_LIFE}
 
 
 def state(error: BaseException) -> str:
@@ -30,6 +34,10 @@ def state(error: BaseException) -> str:
 def _problem(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "does not answer in time"
+    if isinstance(error, AnotherLife):
+        return "was started anew, or another server stands in for it"
+    if isinstance(error, SchemaUnusable):
+        return f"is not fit: {error}"
     if not isinstance(error, PostgresError):
         return "can't be reached"
     return "is busy with the same rows" if state(error) in _PASSING else f"refuses to serve ({state(error)})"

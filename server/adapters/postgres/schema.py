@@ -12,11 +12,15 @@ VERSION = 1
 """The version of the files schema*.sql. A higher version needs statements that bring older tables there."""
 
 LOCK = 0x4D415255
-"""`MARU`: the advisory lock under which replicas make the schema, one at a time."""
+"""`MARU`: the advisory lock under which replicas make the schema, each alone."""
 
 
 class SchemaUnusable(Exception):
     """The database can't be used until somebody changes something. The text is a single line."""
+
+
+class AnotherLife(Exception):
+    """PostgreSQL was started anew, or another server stands in for it, behind a connection that does not show it."""
 
 
 class Identity(NamedTuple):
@@ -34,10 +38,10 @@ class Identity(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What PostgreSQL says of itself. `started` changes with each start of the server."""
+    """What PostgreSQL says of itself. `life` changes with each start of the server."""
 
     identity: Identity
-    started: str
+    life: str
     lacking: tuple[str, ...]
 
 
@@ -64,14 +68,14 @@ async def facts(connection: Connection) -> Facts:
     """Return what PostgreSQL says of itself. Raises `errors.ERRORS`, so also if it is a standby."""
     row = await connection.fetchrow("""
         SELECT id, (pg_control_system()).system_identifier AS system, maru.timeline() AS timeline,
-        pg_postmaster_start_time()::text AS started,
+        maru.life() AS life,
         current_setting('fsync') = 'off' AS fsync, current_setting('synchronous_commit') = 'off' AS commits
         FROM maru.store
     """)
     assert row is not None  # the schema has it
     settings = {"fsync": row["fsync"], "synchronous_commit": row["commits"]}
     lacking = tuple(name for name, is_off in settings.items() if is_off)
-    return Facts(Identity(row["id"], row["system"], row["timeline"]), row["started"], lacking)
+    return Facts(Identity(row["id"], row["system"], row["timeline"]), row["life"], lacking)
 
 
 def files() -> list[str]:

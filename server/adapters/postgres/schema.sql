@@ -16,6 +16,11 @@ CREATE OR REPLACE FUNCTION maru.timeline() RETURNS int LANGUAGE sql VOLATILE AS 
     SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
 $$;
 
+-- Changes whenever PostgreSQL was started anew, or another one stands in for it: then all must be looked at again.
+CREATE OR REPLACE FUNCTION maru.life() RETURNS text LANGUAGE sql VOLATILE AS $$
+    SELECT maru.timeline() || '/' || extract(epoch FROM pg_postmaster_start_time())
+$$;
+
 -- The row of a channel is the lock under which its offsets are given. Rows are made in a transaction of their own,
 -- before: see ensure. Nothing may index `head` or `floor`, not even the predicate of a partial index: updates stay HOT.
 -- `losses`: how often the log was found older than a process has seen it. `full_ms`: when the rate is whole again.
@@ -29,11 +34,13 @@ CREATE TABLE IF NOT EXISTS maru.channels (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
 
 -- The payload is the event as JSON (codec.py), whose epoch and offset do not count: the row's place does.
+-- The same goes for `at`, so that the erased edits of a message are the same bytes.
 -- `message_id` is that of the creation of a message, `state_offset` its last change. `edit_of` of an edit is the offset
 -- of the message's creation.
 CREATE TABLE IF NOT EXISTS maru.events (
     channel_id bigint NOT NULL,
     "offset" bigint NOT NULL,
+    at bigint NOT NULL,
     written_ms bigint NOT NULL,
     message_id text COLLATE "C",
     state_offset bigint,
@@ -59,11 +66,47 @@ CREATE TABLE IF NOT EXISTS maru.keys (
 );
 CREATE INDEX IF NOT EXISTS keys_expire ON maru.keys (expires_ms);
 
+-- Deleted messages of which edits are left to erase: reads show `payload` in their place.
+CREATE TABLE IF NOT EXISTS maru.erasing (
+    channel_id bigint NOT NULL,
+    created bigint NOT NULL,
+    payload bytea NOT NULL,
+    PRIMARY KEY (channel_id, created)
+);
+
+-- The reactions to messages, by the offsets of their creations; `n` counts in the order of reacting.
+CREATE TABLE IF NOT EXISTS maru.reactions (
+    n bigint GENERATED ALWAYS AS IDENTITY,
+    channel_id bigint NOT NULL,
+    created bigint NOT NULL,
+    emoji bytea NOT NULL,
+    "user" text NOT NULL COLLATE "C",
+    PRIMARY KEY (channel_id, created, emoji, "user")
+);
+CREATE INDEX IF NOT EXISTS reactions_first ON maru.reactions (channel_id, created, emoji, n);
+-- The state that they make of a message (tallies.py), and the offset of the last event that told of it.
+CREATE TABLE IF NOT EXISTS maru.reacted (
+    channel_id bigint NOT NULL,
+    created bigint NOT NULL,
+    told bigint NOT NULL,
+    state bytea NOT NULL,
+    PRIMARY KEY (channel_id, created)
+);
+
+-- The events of applications, by their names.
+CREATE TABLE IF NOT EXISTS maru.records (
+    channel_id bigint NOT NULL,
+    "offset" bigint NOT NULL,
+    name bytea NOT NULL,
+    PRIMARY KEY (channel_id, "offset")
+);
+CREATE INDEX IF NOT EXISTS records_named ON maru.records (channel_id, name, "offset");
+
 -- Make the rows of channels that have none. A transaction of its own: made within an append, two of them deadlock.
-CREATE OR REPLACE FUNCTION maru.ensure(names text[]) RETURNS TABLE (id bigint, name text, losses int)
+CREATE OR REPLACE FUNCTION maru.ensure(names text[]) RETURNS TABLE (id bigint, name text)
 LANGUAGE sql AS $$
     INSERT INTO maru.channels (name) SELECT DISTINCT n FROM unnest(names) n ORDER BY n ON CONFLICT DO NOTHING;
-    SELECT c.id, c.name, c.losses FROM maru.channels c WHERE c.name = ANY (names);
+    SELECT c.id, c.name FROM maru.channels c WHERE c.name = ANY (names);
 $$;
 
 -- Work of other parts of the log in the transaction of an append; all arrays of a call have the same length.
