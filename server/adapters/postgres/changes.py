@@ -65,6 +65,8 @@ class Batch:
         """Write the entries; return the outcome of each."""
         drafts = [waiting.draft for waiting in batch]
         await self._states.load(drafts)
+        ids = {name: channel.id for name, channel in self._growth.channels.items()}
+        await self._tallies.load([draft for draft in drafts if isinstance(draft, Reaction)], ids)
         await self._recording.load(drafts)
         outcomes = [await self._outcome(waiting.draft, waiting.sender) for waiting in batch]
         await self._growth.save()
@@ -129,7 +131,7 @@ class Batch:
             raise react_to_deleted()
         tallied = self._tallies.of(id, channel.id, state.created)
         so_far = Position(channel.epoch, max(state.change.offset, tallied.told))
-        if await self._tallies.has(tallied, reaction) == reaction.add:
+        if self._tallies.has(reaction) == reaction.add:
             return Settled(so_far, None, duplicate=True)
         if reaction.add:
             tallied.check(reaction.emoji)

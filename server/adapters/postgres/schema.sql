@@ -74,13 +74,13 @@ CREATE TABLE IF NOT EXISTS maru.erasing (
     PRIMARY KEY (channel_id, created)
 );
 
--- The reactions to messages, by the offsets of their creations; `n` counts in the order of reacting.
+-- The reactions to messages, by the offsets of their creations; `n` counts in the order of reacting to the message.
 CREATE TABLE IF NOT EXISTS maru.reactions (
-    n bigint GENERATED ALWAYS AS IDENTITY,
     channel_id bigint NOT NULL,
     created bigint NOT NULL,
     emoji bytea NOT NULL,
     "user" text NOT NULL COLLATE "C",
+    n bigint NOT NULL,
     PRIMARY KEY (channel_id, created, emoji, "user")
 );
 CREATE INDEX IF NOT EXISTS reactions_first ON maru.reactions (channel_id, created, emoji, n);
@@ -90,6 +90,7 @@ CREATE TABLE IF NOT EXISTS maru.reacted (
     created bigint NOT NULL,
     told bigint NOT NULL,
     state bytea NOT NULL,
+    last bigint NOT NULL,
     PRIMARY KEY (channel_id, created)
 );
 

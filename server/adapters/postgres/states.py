@@ -17,7 +17,7 @@ STEP_EDITS = 500
 """Edits that a transaction erases, at most; the others are erased by the sweep."""
 
 _FIND = """
-SELECT w.n, e."offset" AS created, s."offset" AS place, s.at, s.payload, t.told, t.state
+SELECT w.n, e."offset" AS created, s."offset" AS place, s.at, s.payload, t.told, t.state, t.last
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY w (channel_id, id, n)
 JOIN maru.channels c ON c.id = w.channel_id
 JOIN maru.events e ON e.channel_id = c.id AND e.message_id = w.id AND e."offset" > c.floor
@@ -73,7 +73,7 @@ class States:
             channel = self._growth.channels[id[0]]
             self._payloads[id] = (row["created"], channel.epoch, row["place"], row["at"], row["payload"])
             if row["state"] is not None:
-                self._tallies.found(id, channel.id, row["created"], row["told"], row["state"])
+                self._tallies.found(id, channel.id, row["created"], row)
 
     def last(self, id: Id) -> State | None:
         """Return the state of a message; None if the log does not have it. Raises `DecodeError`."""
