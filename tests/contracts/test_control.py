@@ -10,6 +10,8 @@ from typing import Protocol
 import pytest
 
 from server.adapters.memory.control import MemoryControl
+from server.adapters.nats.control import NatsControl
+from server.adapters.nats.link import Link
 from server.adapters.redis import keys
 from server.adapters.redis.control import RedisControl
 from server.domain.channels import ChannelName
@@ -28,6 +30,7 @@ from server.domain.control import (
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
 from server.ports.control import Control
+from tests.harness.nats import NatsProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 
@@ -70,6 +73,16 @@ class InRedis(Lists):
         return control
 
 
+class InNats(Lists):
+    """A stream of the test's own."""
+
+    def __init__(self, link: Link) -> None:
+        self.link, self.prefix = link, f"control-{next(_numbers)}"
+
+    async def open(self, limit: int = 100_000) -> NatsControl:
+        return NatsControl(self.link, prefix=self.prefix, limit=limit)
+
+
 @pytest.fixture
 async def closing() -> AsyncIterator[AsyncExitStack]:
     """Closes what a test has opened."""
@@ -83,11 +96,21 @@ def in_redis(redis_server: RedisProcess, closing: AsyncExitStack) -> InRedis:
     return InRedis(redis_server, closing)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
+    """A list in NATS."""
+    async with Link(nats_server.url) as link:
+        yield InNats(link)
+
+
+@pytest.fixture(params=["memory", "redis", "nats"])
 def lists(request: pytest.FixtureRequest) -> Lists:
     """A list of each kind, empty."""
     if request.param == "memory":
         return InMemory()
+    if request.param == "nats":
+        in_nats: InNats = request.getfixturevalue("in_nats")
+        return in_nats
     in_redis: InRedis = request.getfixturevalue("in_redis")
     return in_redis
 

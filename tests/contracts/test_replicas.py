@@ -10,6 +10,8 @@ from typing import Protocol
 import pytest
 
 from server.adapters.memory.replicas import MemoryReplicas
+from server.adapters.nats.link import Link
+from server.adapters.nats.replicas import NatsReplicas
 from server.adapters.redis import keys
 from server.adapters.redis.link import connect
 from server.adapters.redis.pipeline import Pipeline
@@ -17,6 +19,7 @@ from server.adapters.redis.replicas import RedisReplicas
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaId, ReplicaState
 from server.ports.replicas import LEASE_S, Replicas
+from tests.harness.nats import NatsProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -55,6 +58,16 @@ class InRedis(Deployment):
         return RedisReplicas(pipeline, ReplicaId(id), version="1.2.3", prefix=self.prefix, lease_s=lease_s)
 
 
+class InNats(Deployment):
+    """Replicas of a prefix of the test's own."""
+
+    def __init__(self, link: Link) -> None:
+        self.link, self.prefix = link, f"replicas-{next(_numbers)}"
+
+    async def open(self, id: str, lease_s: float = LEASE_S) -> NatsReplicas:
+        return NatsReplicas(self.link, ReplicaId(id), version="1.2.3", prefix=self.prefix, lease_s=lease_s)
+
+
 @pytest.fixture
 async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
     """Replicas that meet in Redis."""
@@ -62,11 +75,21 @@ async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
         yield InRedis(redis_server, closing)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
+    """Replicas that meet in NATS."""
+    async with Link(nats_server.url) as link:
+        yield InNats(link)
+
+
+@pytest.fixture(params=["memory", "redis", "nats"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, without a replica."""
     if request.param == "memory":
         return InMemory()
+    if request.param == "nats":
+        in_nats: InNats = request.getfixturevalue("in_nats")
+        return in_nats
     in_redis: InRedis = request.getfixturevalue("in_redis")
     return in_redis
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import pytest_asyncio
 
 from server.adapters.clock import now_ms
 from server.adapters.memory.revocations import MemoryRevocations
+from server.adapters.nats.link import Link
+from server.adapters.nats.revocations import NatsRevocations
 from server.adapters.redis import keys
 from server.adapters.redis.revocations import RedisRevocations
 from server.adapters.sqlite.message_log import SqliteMessageLog
@@ -21,6 +24,7 @@ from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import UserId
 from server.ports.revocations import Held, Revocations
 from tests.doubles.samples import HOUR_MS
+from tests.harness.nats import NatsProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -83,14 +87,26 @@ class InRedis(Stores):
         return opened
 
 
-@pytest.fixture
+class InNats(Stores):
+    """Streams of the test's own."""
+
+    def __init__(self, process: NatsProcess, closing: AsyncExitStack) -> None:
+        self.process, self.prefix = process, f"revocations-{next(_numbers)}"
+        self._closing = closing
+
+    async def open(self) -> Revocations:
+        link = await self._closing.enter_async_context(Link(self.process.url))
+        return NatsRevocations(link, prefix=self.prefix, limit=LIMIT)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def closing() -> AsyncIterator[AsyncExitStack]:
     """Closes what a test has opened."""
     async with AsyncExitStack() as stack:
         yield stack
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
     """A store of each kind."""
     match request.param:
@@ -98,6 +114,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitSta
             return InMemory()
         case "sqlite":
             return InSqlite(tmp_path / "maru.db", closing)
+        case "nats":
+            return InNats(request.getfixturevalue("nats_server"), closing)
         case _:
             return InRedis(request.getfixturevalue("redis_server"), closing)
 
