@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 from server.adapters.clock import now_ms
 from server.api.backends import (
@@ -41,7 +42,20 @@ from server.bootstrap.webhooks import WiredWebhooks, compose_webhooks
 from server.domain.backends import ApiKeys
 from server.domain.rates import Bucket
 from server.ports.metrics import Metrics
+from server.settings.choices import MessageLogKind
 from server.settings.model import Settings
+
+
+class Intake(Protocol):
+    """Brings messages in from elsewhere."""
+
+    async def run(self) -> None:
+        """Bring them in until `stop`."""
+        ...
+
+    async def stop(self) -> None:
+        """Take no more, and let the other replicas have the rest."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,8 @@ class Backends:
     writing: Writing
     sweep: Callable[[], None]
     """Forgets buckets that are full."""
+    intakes: tuple[Intake, ...]
+    """Bring messages in from elsewhere."""
 
 
 def compose(
@@ -86,7 +102,16 @@ def compose(
         *webhooks.operations(told.dead_letters),
     ]
     table += openapi.operations(table)
-    return Backends(door, table, keys, eraser, told, publisher.writing, rates.sweep)
+    intakes = tuple(_intakes(settings, publisher, resources))
+    return Backends(door, table, keys, eraser, told, publisher.writing, rates.sweep, intakes)
+
+
+def _intakes(settings: Settings, publisher: Publisher, resources: AsyncExitStack) -> Iterator[Intake]:
+    """Open what brings messages in. Its libraries are imported only if they are needed."""
+    if settings.message_log is MessageLogKind.POSTGRES:
+        from server.bootstrap.outbox import open_outbox
+
+        yield open_outbox(settings, publisher, resources)
 
 
 def _eraser(settings: Settings, stores: Stores) -> Eraser:

@@ -102,6 +102,7 @@ class Replica:
             measure_lag(self.metrics, self.overload, time.monotonic),
             *self.stores.bus.loops,
             *self.backends.webhooks.dispatchers.loops(),
+            *(intake.run() for intake in self.backends.intakes),
             forget_full(self.sweeps),
         )
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import structlog
@@ -83,9 +83,17 @@ async def _serve(
         replica.drainer.run(),
         replica.backends.door.finish(settings.drain_timeout - LAST_S),
         replica.backends.webhooks.dispatchers.stop(settings.drain_timeout - LAST_S),
+        _stop_intakes(replica, settings.drain_timeout - LAST_S),
     )
     await asyncio.gather(replica.lease.leave(), replica.presence.cases.lease.hand_over())
     raise _Stopped
+
+
+async def _stop_intakes(replica: Replica, within_s: float) -> None:
+    """Take no more messages from elsewhere, and let other replicas have the rest."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await asyncio.gather(*(intake.stop() for intake in replica.backends.intakes))
 
 
 async def _listen_all(settings: Settings, replica: Replica, listeners: Listeners) -> None:

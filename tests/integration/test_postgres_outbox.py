@@ -1,0 +1,249 @@
+"""Messages from PostgreSQL's outbox: once, in order, by a role that may do nothing else; bad rows hold up nobody."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from server.adapters.memory.broadcast import MemoryBroadcast
+from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.outbox import BATCH, LEASE_S, Outbox
+from server.application.messages.publisher import Publisher
+from server.bootstrap.ids import new_message_id
+from server.bootstrap.outbox import submit
+from server.domain.channels import ChannelName
+from server.domain.events import MessageCreated
+from server.domain.gcra import Rate
+from tests.conftest import Figure
+from tests.doubles.samples import HOUR_MS
+from tests.harness.postgres import PostgresProcess
+from tests.harness.waiting import polled
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DEADLINE_S = 15.0
+
+SENDER = """
+CREATE ROLE shop LOGIN;
+GRANT USAGE ON SCHEMA maru TO shop;
+GRANT EXECUTE ON FUNCTION maru.maru_send TO shop;
+"""
+"""All that an application needs, as docs/engines/postgres.md has it."""
+
+_rooms = (ChannelName(f"room:{number}") for number in itertools.count())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def postgres() -> AsyncIterator[PostgresProcess]:
+    """A PostgreSQL with the schema, and a role `shop` that may send."""
+    async with PostgresProcess() as process:
+        async with Database(process.url) as database:
+            assert await database.fetchval("SELECT 1") == 1
+        connection = await asyncpg.connect(process.superuser_url)
+        await connection.execute(SENDER)
+        await connection.close()
+        yield process
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shop(postgres: PostgresProcess) -> AsyncIterator[asyncpg.Connection]:
+    """The application's own connection; the outbox is empty."""
+    await postgres.query("TRUNCATE maru.outbox, maru.outbox_dead, maru.outbox_lease")
+    connection = await asyncpg.connect(postgres.url.replace("maru@", "shop@"))
+    yield connection
+    await connection.close()
+
+
+class Replica:
+    """A dispatcher over a log in memory."""
+
+    def __init__(self, database: Database, log: MemoryMessageLog, name: str = "one") -> None:
+        self.log = log
+        publisher = Publisher(log, MemoryBroadcast(), time.time_ns, new_message_id)
+        self.outbox = Outbox(database, name, partial(submit, publisher))
+
+    async def texts(self, room: ChannelName, count: int) -> list[str]:
+        """The channel's messages, once there are so many."""
+
+        async def there() -> bool:
+            return (await self.log.read(room, 0, 1)).head.offset >= count
+
+        await polled(there, DEADLINE_S, lambda: f"{count} messages are in the log")
+        events = (await self.log.read(room, 0, 10_000)).events
+        assert all(isinstance(event, MessageCreated) for event in events)
+        return [event.message.text for event in events if isinstance(event, MessageCreated)]
+
+
+@asynccontextmanager
+async def dispatching(
+    postgres: PostgresProcess, log: MemoryMessageLog | None = None, name: str = "one"
+) -> AsyncIterator[Replica]:
+    """Run a dispatcher, and stop it as in a drain."""
+    async with Database(postgres.url, size=1) as database:
+        replica = Replica(database, log or memory_log(), name)
+        running = asyncio.create_task(replica.outbox.run())
+        try:
+            yield replica
+            await replica.outbox.stop()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+def memory_log(rate: Rate | None = None) -> MemoryMessageLog:
+    """A log."""
+    return MemoryMessageLog(max_events=100_000, max_age_ms=1_000 * HOUR_MS, rate=rate)
+
+
+async def emptied(postgres: PostgresProcess) -> None:
+    """Wait until nothing waits."""
+
+    async def empty() -> bool:
+        [(count,)] = await postgres.query("SELECT count(*) FROM maru.outbox")
+        return bool(count == 0)
+
+    await polled(empty, DEADLINE_S, lambda: "the outbox is empty")
+
+
+async def test_a_message_is_sent_if_the_transaction_is_committed(
+    postgres: PostgresProcess, shop: asyncpg.Connection, figure: Figure
+) -> None:
+    """With all that it has; after a rollback there is none."""
+    room = next(_rooms)
+    async with dispatching(postgres) as replica:
+        async with shop.transaction():
+            await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'hello')", str(room))
+            await shop.fetchval(
+                "SELECT maru.maru_send($1, 'bob', 'all of it', key => 'k1', author_name => 'Bob', data => $2,"
+                " mentions => ARRAY['alice'])",
+                str(room),
+                '{"order": 7}',
+            )
+        began = time.monotonic()
+        assert await replica.texts(room, 2) == ["hello", "all of it"]
+        figure(f"in the log {(time.monotonic() - began) * 1e3:.0f} ms after the commit")
+        first, second = (event.message for event in (await replica.log.read(room, 0, 9)).events)  # type: ignore[union-attr]
+        assert (first.author.id, first.author.name, first.key.partition(":")[0]) == ("alice", None, "outbox")  # type: ignore[union-attr]
+        assert (second.author.id, second.author.name, second.key, second.data) == ("bob", "Bob", "k1", {"order": 7})
+        assert second.mentions == ("alice",)
+        undone = shop.transaction()
+        await undone.start()
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'never')", str(room))
+        await undone.rollback()
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'repeated', key => 'k2')", str(room))
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'repeated', key => 'k2')", str(room))
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'last')", str(room))
+        assert await replica.texts(room, 4) == ["hello", "all of it", "repeated", "last"]
+        await emptied(postgres)
+
+
+async def test_the_role_may_do_nothing_else(postgres: PostgresProcess, shop: asyncpg.Connection) -> None:
+    """It reads and writes no table, and dispatches nothing; a role without the grant can't send."""
+    for statement in (
+        "SELECT * FROM maru.outbox",
+        "INSERT INTO maru.outbox (channel, author, text) VALUES ('a', 'b', 'c')",
+        "SELECT * FROM maru.events",
+        "UPDATE maru.channels SET head = 0",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await shop.execute(statement)
+    await postgres.query("REVOKE EXECUTE ON FUNCTION maru.maru_send FROM shop")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await shop.execute("SELECT maru.maru_send('a', 'b', 'c')")
+    await postgres.query("GRANT EXECUTE ON FUNCTION maru.maru_send TO shop")
+
+
+async def test_bad_rows_hold_up_nobody(postgres: PostgresProcess, shop: asyncpg.Connection) -> None:
+    """They are kept with the reason, in full; those behind them in the same channel are written."""
+    room = next(_rooms)
+    bad = [
+        ("No Channel", "alice", "x", None, None),
+        (room, "", "x", None, None),
+        (room, "a\tb", "x", None, None),
+        (room, "alice", "", None, None),
+        (room, "alice", "x" * 100_000, None, None),
+        (room, "alice", "x", "k" * 65, None),
+        (room, "alice", "x", None, "[1]"),
+        (room, "alice", "x", None, '{"n": 1e999}'),
+        (room, "alice", "x", None, f'{{"a": "{"x" * 50_000}"}}'),
+    ]
+    async with dispatching(postgres) as replica, shop.transaction():
+        for row in bad:
+            await shop.fetchval("SELECT maru.maru_send($1, $2, $3, $4, data => $5)", *row)
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'good')", str(room))
+    async with dispatching(postgres, replica.log) as replica:
+        assert await replica.texts(room, 1) == ["good"]
+        await emptied(postgres)
+    rows = await postgres.query("SELECT channel, author, text, key, data, reason FROM maru.outbox_dead ORDER BY id")
+    assert [tuple(row[:5]) for row in rows] == bad
+    fields = [row["reason"].partition(":")[0] for row in rows]
+    assert fields == ["channel", "author.id", "author.id", "text", "text", "key", "data", "data", "data"]
+
+
+async def test_whoever_is_refused_for_now_is_tried_again(postgres: PostgresProcess, shop: asyncpg.Connection) -> None:
+    """In its order, and without holding up other channels, though it fills a batch."""
+    slow, quick = next(_rooms), next(_rooms)
+    log = memory_log(Rate(100.0, 50))
+    async with dispatching(postgres, log) as replica:
+        async with shop.transaction():
+            many = "SELECT maru.maru_send($1, 'alice', 'text ' || n) FROM generate_series(1, $2) n ORDER BY n"
+            await shop.fetch(many, str(slow), BATCH + 20)
+            await shop.fetch(many, str(quick), 5)
+        assert await replica.texts(quick, 5) == [f"text {number}" for number in range(1, 6)]
+        assert (await log.read(slow, 0, 1)).head.offset < BATCH
+        assert await replica.texts(slow, BATCH + 20) == [f"text {number}" for number in range(1, BATCH + 21)]
+
+
+async def test_one_replica_dispatches_and_another_takes_over(
+    postgres: PostgresProcess, shop: asyncpg.Connection, figure: Figure
+) -> None:
+    """At once if the first is drained, and after its lease if it was stopped dead; nothing is written twice."""
+    room, log = next(_rooms), memory_log()
+    async with dispatching(postgres, log, "second") as second:
+        async with dispatching(postgres, log, "third"):
+            await shop.fetchval("SELECT maru.maru_send($1, 'alice', '1')", str(room))
+            await second.texts(room, 1)
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', '2')", str(room))
+        began = time.monotonic()
+        await second.texts(room, 2)
+        figure(f"taken over {time.monotonic() - began:.1f} s after a drain")
+    await postgres.query("SELECT maru.outbox_take('dead', $1)", LEASE_S)
+    async with dispatching(postgres, log, "fourth") as fourth:
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', '3')", str(room))
+        began = time.monotonic()
+        assert await fourth.texts(room, 3) == ["1", "2", "3"]
+        figure(f"taken over {time.monotonic() - began:.1f} s after a kill")
+    [(count,)] = await postgres.query("SELECT count(*) FROM maru.outbox_lease")
+    assert count == 0
+
+
+async def test_an_outage_delays(postgres: PostgresProcess, shop: asyncpg.Connection, figure: Figure) -> None:
+    """Of PostgreSQL itself: what was committed comes once it is back, in the order of ids; transactions that overlap
+    lose nothing."""
+    room = next(_rooms)
+    other = await asyncpg.connect(postgres.url.replace("maru@", "shop@"))
+    async with dispatching(postgres) as replica:
+        lasting = other.transaction()
+        await lasting.start()
+        await other.fetchval("SELECT maru.maru_send($1, 'alice', 'late')", str(room))
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'early')", str(room))
+        assert await replica.texts(room, 1) == ["early"]  # nobody waits for a transaction that goes on
+        await lasting.commit()
+        assert await replica.texts(room, 2) == ["early", "late"]
+        await other.close()
+        await replica.outbox.stop()
+    for number in range(300):
+        await shop.fetchval("SELECT maru.maru_send($1, 'alice', $2)", str(room), str(number))
+    postgres.kill()
+    async with dispatching(postgres, replica.log) as replica:
+        await postgres.start()
+        began = time.monotonic()
+        assert (await replica.texts(room, 302))[2:] == [str(number) for number in range(300)]
+        figure(f"300 messages {time.monotonic() - began:.1f} s after PostgreSQL was back")
