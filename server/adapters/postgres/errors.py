@@ -15,6 +15,9 @@ well."""
 ANOTHER_LIFE = "MR001"
 """The SQLSTATE with which our own functions refuse callers that do not know of a restart, or of a failover."""
 
+NO_SCHEMA = frozenset({"3F000", "42P01", "42883"})
+"""A schema, a table or a function is missing."""
+
 
 def unavailable(error: BaseException) -> Unavailable:
     """Return the refusal for an error. It does not repeat PostgreSQL's text, which may hold what a user wrote."""

@@ -51,6 +51,7 @@ async def prepare(connection: Connection) -> None:
         return
     # A replica may wait for another that makes it now, but not for longer than a command may take.
     async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")  # the caller's counts
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         found = await _version(connection)
         if found is not None and found > VERSION:
