@@ -17,7 +17,7 @@ from pathlib import Path
 from server.adapters.redis import presence_keys
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
-from tests.contracts.presence_stores import InRedis, RedisReplica
+from tests.contracts.presence_stores import InRedis, SharingReplica
 from tests.harness.redis import RedisProcess
 
 AT_ONCE = 512
@@ -60,7 +60,7 @@ class Meter:
         print(f"{label}: {items / took:,.0f}/s, {spent / items:.1f} us of Redis each, {spent / 1e6:.2f} s in all")
 
 
-async def enter(replica: RedisReplica, living: Sequence[RedisReplica], entries: Sequence[Entry]) -> None:
+async def enter(replica: SharingReplica, living: Sequence[SharingReplica], entries: Sequence[Entry]) -> None:
     """Enter users, while the leases of the living are renewed."""
     for start in range(0, len(entries), AT_ONCE):
         for each in living:

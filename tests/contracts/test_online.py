@@ -10,8 +10,18 @@ from server.domain.identity import UserId
 from server.domain.presence import UserStatus
 from server.ports.presence import ENTRIES_AT_ONCE, SEEN_S, RostersLost
 from server.ports.replicas import LEASE_S
-from tests.contracts.presence_stores import DEADLINE_S, Deployment, InMemory, InRedis, redis_deployment
+from tests.contracts.presence_stores import (
+    DEADLINE_S,
+    Deployment,
+    InMemory,
+    InPostgres,
+    InRedis,
+    Sharing,
+    postgres_deployment,
+    redis_deployment,
+)
 from tests.doubles.clock import Clock
+from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
 ANNA, BERT, CARL = UserId("anna"), UserId('b "e,r=t" ∂'), UserId("carl")
@@ -25,12 +35,26 @@ async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
         yield deployment
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+async def in_postgres(postgres_server: PostgresProcess) -> AsyncIterator[InPostgres]:
+    """Replicas that meet in PostgreSQL, at a time that the test moves."""
+    async with postgres_deployment(postgres_server, Clock()) as deployment:
+        yield deployment
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def sharing(request: pytest.FixtureRequest) -> Sharing:
+    """A deployment of each kind with several replicas, empty."""
+    found: Sharing = request.getfixturevalue(f"in_{request.param}")
+    return found
+
+
+@pytest.fixture(params=["memory", "redis", "postgres"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, empty."""
     if request.param == "memory":
         return InMemory()
-    found: InRedis = request.getfixturevalue("in_redis")
+    found: Sharing = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
@@ -82,36 +106,36 @@ async def test_2_a_user_is_forgotten_after_a_month(deployment: Deployment) -> No
     assert await replica.online.status([ANNA]) == [UserStatus(ANNA, False, 0, None)]
 
 
-async def test_2_the_sessions_of_all_replicas_count(in_redis: InRedis) -> None:
+async def test_2_the_sessions_of_all_replicas_count(sharing: Sharing) -> None:
     """A user is online as long as there is one anywhere."""
-    one, two = await in_redis.open(), await in_redis.open()
+    one, two = await sharing.open(), await sharing.open()
     assert len(await one.online.count({ANNA: 2})) == 1
     assert await two.online.count({ANNA: 1}) == []
     assert (await two.online.status([ANNA]))[0].sessions == 3
     assert await one.online.count({ANNA: 0}) == []
-    assert await two.online.count({ANNA: 0}) == [UserStatus(ANNA, False, 0, in_redis.clock.now)]
-    assert [key for key in await in_redis.keys() if "counted" in key] == []
+    assert await two.online.count({ANNA: 0}) == [UserStatus(ANNA, False, 0, sharing.clock.now)]
+    assert not await sharing.counted()
 
 
-async def test_1_those_of_a_dead_replica_go_offline(in_redis: InRedis) -> None:
+async def test_1_those_of_a_dead_replica_go_offline(sharing: Sharing) -> None:
     """The replica that removed them hears of it, no other; who is elsewhere, too, stays."""
-    dead, reaping, other = [await in_redis.open() for _ in range(3)]
+    dead, reaping, other = [await sharing.open() for _ in range(3)]
     heard, unheard = reaping.online.reaped(), other.online.reaped()
     many = {UserId(f"user {number}"): 1 for number in range(ENTRIES_AT_ONCE)}
     await dead.online.count({**many, BERT: 1})
-    in_redis.clock.now += LEASE_MS - 1
+    sharing.clock.now += LEASE_MS - 1
     await other.online.count({BERT: 1})
-    in_redis.clock.now += 1
+    sharing.clock.now += 1
     await reaping.look()
     await other.look()
     async with asyncio.timeout(DEADLINE_S):
         gone = [await anext(heard) for _ in many]
     assert {status.user for status in gone if isinstance(status, UserStatus)} == {*many}
     assert (
-        gone[0] == UserStatus(gone[0].user, False, 0, in_redis.clock.now) if isinstance(gone[0], UserStatus) else False
+        gone[0] == UserStatus(gone[0].user, False, 0, sharing.clock.now) if isinstance(gone[0], UserStatus) else False
     )
     assert [status.sessions for status in await other.online.status([BERT, *list(many)[:1]])] == [1, 0]
-    assert await in_redis.keys(dead.holding.name) == {"dead"}
+    assert not await sharing.left_by(dead.holding.name)
     waiting = asyncio.ensure_future(anext(unheard))
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -119,12 +143,12 @@ async def test_1_those_of_a_dead_replica_go_offline(in_redis: InRedis) -> None:
     await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def test_1_after_a_lost_lease_all_are_counted_again(in_redis: InRedis) -> None:
+async def test_1_after_a_lost_lease_all_are_counted_again(sharing: Sharing) -> None:
     """`RostersLost` tells; it was not offline in between if nobody removed it."""
-    replica, other = await in_redis.open(), await in_redis.open()
+    replica, other = await sharing.open(), await sharing.open()
     heard = replica.online.reaped()
     await replica.online.count({ANNA: 2, BERT: 1})
-    in_redis.clock.now += LEASE_MS
+    sharing.clock.now += LEASE_MS
     with pytest.raises(Unavailable):
         await replica.online.count({CARL: 1})
     assert not await replica.presence.renew()
@@ -135,21 +159,21 @@ async def test_1_after_a_lost_lease_all_are_counted_again(in_redis: InRedis) -> 
     assert [status.sessions for status in await replica.online.status([ANNA, BERT])] == [2, 0]
 
 
-async def test_1_a_dead_holder_counts_nobody(in_redis: InRedis) -> None:
+async def test_1_a_dead_holder_counts_nobody(sharing: Sharing) -> None:
     """Even if it does not know."""
-    stalled, other = await in_redis.open(), await in_redis.open()
+    stalled, other = await sharing.open(), await sharing.open()
     await stalled.online.count({ANNA: 1})
-    in_redis.clock.now += LEASE_MS
+    sharing.clock.now += LEASE_MS
     await other.look()
-    in_redis.clock.now -= LEASE_MS
+    sharing.clock.now -= LEASE_MS
     with pytest.raises(Unavailable):
         await stalled.online.count({ANNA: 1})
     assert (await stalled.online.count({ANNA: 1}))[0].online
 
 
-async def test_1_old_counts_of_a_replica_are_replaced(in_redis: InRedis) -> None:
+async def test_1_old_counts_of_a_replica_are_replaced(sharing: Sharing) -> None:
     """After a break there is no user twice."""
-    replica = await in_redis.open()
+    replica = await sharing.open()
     for number in (3, 2):
         await replica.online.count({ANNA: number})
         replica.holding.restore()
@@ -157,7 +181,7 @@ async def test_1_old_counts_of_a_replica_are_replaced(in_redis: InRedis) -> None
     assert await replica.online.count({ANNA: 1}) == []
     assert (await replica.online.status([ANNA]))[0].sessions == 1
     assert len(await replica.online.count({ANNA: 0})) == 1
-    assert [key for key in await in_redis.keys() if "counted" in key] == []
+    assert not await sharing.counted()
 
 
 async def test_2_users_that_are_forgotten_leave_no_trace(in_redis: InRedis) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -15,8 +16,21 @@ from server.domain.identity import UserId
 from server.domain.presence import NOBODY, Present, Roster, RosterHead
 from server.ports.presence import ENTRIES_AT_ONCE
 from server.ports.replicas import LEASE_S
-from tests.contracts.presence_stores import DEADLINE_S, Deployment, InMemory, InRedis, redis_deployment, subscribed
+from tests.contracts.presence_stores import (
+    DEADLINE_S,
+    Deployment,
+    InMemory,
+    InPostgres,
+    InRedis,
+    Sharing,
+    SharingReplica,
+    postgres_deployment,
+    redis_deployment,
+    sharing_deployment,
+    subscribed,
+)
 from tests.doubles.clock import Clock
+from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -32,12 +46,33 @@ async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
         yield deployment
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
+async def in_postgres(postgres_server: PostgresProcess) -> AsyncIterator[InPostgres]:
+    """Replicas that meet in PostgreSQL, at a time that the test moves."""
+    async with postgres_deployment(postgres_server, Clock()) as deployment:
+        yield deployment
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def sharing_server(request: pytest.FixtureRequest) -> RedisProcess | PostgresProcess:
+    """A server of each kind."""
+    found: RedisProcess | PostgresProcess = request.getfixturevalue(f"{request.param}_server")
+    return found
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def sharing(request: pytest.FixtureRequest) -> Sharing:
+    """A deployment of each kind with several replicas, empty."""
+    found: Sharing = request.getfixturevalue(f"in_{request.param}")
+    return found
+
+
+@pytest.fixture(params=["memory", "redis", "postgres"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, empty."""
     if request.param == "memory":
         return InMemory()
-    found: InRedis = request.getfixturevalue("in_redis")
+    found: Sharing = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
@@ -58,9 +93,9 @@ async def test_1_a_roster_is_a_set(deployment: Deployment, channel: ChannelName)
     assert users(await presence.read(channel, 10)) == [BERT]
 
 
-async def test_1_a_user_is_there_as_long_as_a_replica_has_entered_them(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_1_a_user_is_there_as_long_as_a_replica_has_entered_them(sharing: Sharing, channel: ChannelName) -> None:
     """Replicas do not show."""
-    one, two = await in_redis.open(), await in_redis.open()
+    one, two = await sharing.open(), await sharing.open()
     head = await one.presence.enter(channel, {ANNA: "Anna"})
     assert await two.presence.enter(channel, {ANNA: "Another"}) == head
     assert await one.presence.leave(channel, [ANNA]) == head
@@ -145,15 +180,14 @@ async def test_2_heads_of_many_channels_are_read_at_once(deployment: Deployment,
     assert {heads[each] for each in channels if each != channels[7]} == {NOBODY}
 
 
-async def test_2_a_roster_that_has_gone_back_in_time_has_a_new_epoch(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_2_a_roster_that_has_gone_back_in_time_has_a_new_epoch(sharing: Sharing, channel: ChannelName) -> None:
     """Its next versions have been given before, to other changes. It is told, though nobody entered."""
-    presence, other = (await in_redis.open()).presence, await in_redis.open()
+    presence, other = (await sharing.open()).presence, await sharing.open()
     await subscribed(other, channel=channel)
     before = await presence.enter(channel, {ANNA: "Anna"})
     head = await presence.enter(channel, {BERT: "Bert"}, before)
     assert head.epoch == before.epoch
-    key = presence_keys.roster(channel, in_redis.prefix)[2]
-    await in_redis.command("SET", key, f"{before.epoch} {before.version}")
+    await sharing.go_back(channel, before)
     assert await presence.enter(channel, {ANNA: "Anna"}, before) == RosterHead(before.epoch, 1, 2)
     again = await presence.enter(channel, {ANNA: "Anna"}, head)
     assert again.epoch not in {before.epoch, "0"}
@@ -171,6 +205,10 @@ async def test_3_each_change_is_told_to_those_that_have_subscribed(
     replica, other = await deployment.open(), ChannelName(f"{channel}:other")
     presence = replica.presence
     await presence.enter(channel, {ANNA: "Anna"})
+    heard = ChannelName(f"{channel}:heard")
+    await subscribed(replica, channel=heard)
+    await presence.enter(heard, {ANNA: "Anna"})
+    await replica.changes(1)  # so all before it have come
     await subscribed(replica, channel=channel)
     await presence.enter(other, {CARL: "Carl"})
     both = await presence.enter(channel, {ANNA: "Anna", BERT: "Bert", CARL: None})
@@ -190,9 +228,9 @@ async def test_3_each_change_is_told_to_those_that_have_subscribed(
     assert [change.channel for change in await replica.changes(1)] == [other]
 
 
-async def test_3_changes_reach_the_other_replicas(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_3_changes_reach_the_other_replicas(sharing: Sharing, channel: ChannelName) -> None:
     """And are the same there."""
-    one, two, deaf = [await in_redis.open() for _ in range(3)]
+    one, two, deaf = [await sharing.open() for _ in range(3)]
     await subscribed(one, two, channel=channel)
     await one.presence.enter(channel, {BERT: 'B "∂" \\/'})
     await two.presence.enter(channel, {ANNA: None, BERT: None})
@@ -204,9 +242,9 @@ async def test_3_changes_reach_the_other_replicas(in_redis: InRedis, channel: Ch
     assert (await deaf.changes(1))[0].head.version == 3
 
 
-async def test_3_a_change_that_is_too_long_tells_the_head(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_3_a_change_that_is_too_long_tells_the_head(sharing: Sharing, channel: ChannelName) -> None:
     """Then the version does not follow, and the roster is read."""
-    replica = await in_redis.open()
+    replica = await sharing.open()
     await subscribed(replica, channel=channel)
     many = {UserId(f"{number:04} {'u' * 100}"): "n" * 128 for number in range(ENTRIES_AT_ONCE)}
     head = await replica.presence.enter(channel, many)
@@ -233,34 +271,31 @@ async def test_3_too_many_changes_are_told_as_lost(deployment: Deployment, chann
             pass
 
 
-async def test_3_nobody_else_can_tell_of_a_change(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_3_nobody_else_can_tell_of_a_change(sharing: Sharing, channel: ChannelName) -> None:
     """Not without the seal, nor with one of another topic, or of nonsense: it is counted, and not heard."""
-    replica, other = await in_redis.open(), ChannelName(f"{channel}:other")
+    replica, other = await sharing.open(), ChannelName(f"{channel}:other")
     await subscribed(replica, channel=channel)
     await subscribed(replica, channel=other)
-    topic = replica.bus.topic(channel)
     change = ROSTER_BEGINNING + b'"epoch":"e","version":9,"count":1,"left":[],"joined":[["mallory",null,1]]}'
-    payloads = [b"~" + change, b"~" + b"0" * 40 + b" " + change]
     await replica.presence.enter(other, {ANNA: None})
     async with asyncio.timeout(DEADLINE_S):
         await replica.changes(1)
-    for payload in payloads:
-        await in_redis.command("PUBLISH", topic, payload)
+    forged = await sharing.publish(replica, channel, change)
     head = await replica.presence.enter(channel, {ANNA: None})
     assert [change.head for change in await replica.changes(1)] == [head]
-    assert replica.signals.refused == len(payloads)
+    assert replica.refused() == forged
 
 
-async def test_4_a_replica_that_is_silent_loses_its_entries(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_4_a_replica_that_is_silent_loses_its_entries(sharing: Sharing, channel: ChannelName) -> None:
     """Not before its lease has ended; a user who was entered elsewhere meanwhile stays, and nobody hears of it."""
-    dead, alive = await in_redis.open(), await in_redis.open()
+    dead, alive = await sharing.open(), await sharing.open()
     await subscribed(alive, channel=channel)
     await dead.presence.enter(channel, {ANNA: "Anna", BERT: "Bert"})
-    in_redis.clock.now += LEASE_MS - 1
+    sharing.clock.now += LEASE_MS - 1
     head = await alive.presence.enter(channel, {BERT: None, CARL: "Carl"})
     await alive.look()
     assert await alive.presence.heads([channel]) == {channel: head}
-    in_redis.clock.now += 1
+    sharing.clock.now += 1
     await alive.look()
     roster = await alive.presence.read(channel, 10)
     assert users(roster) == [BERT, CARL]
@@ -268,56 +303,56 @@ async def test_4_a_replica_that_is_silent_loses_its_entries(in_redis: InRedis, c
     changes = await alive.changes(3)
     assert [(len(each.left), len(each.joined)) for each in changes] == [(0, 2), (0, 1), (1, 0)]
     assert [(each.user, each.name) for each in changes[2].left] == [(ANNA, "Anna")]
-    assert await in_redis.command("ZRANGE", presence_keys.holders(in_redis.prefix), 0, -1) == [
-        alive.holding.name.encode()
-    ]
-    assert await in_redis.keys(dead.holding.name) == {"dead"}
+    assert await sharing.left_by(alive.holding.name)
+    assert not await sharing.left_by(dead.holding.name)
 
 
-async def test_4_a_renewal_keeps_the_entries(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_4_a_renewal_keeps_the_entries(sharing: Sharing, channel: ChannelName) -> None:
     """For a lease more each."""
-    one, two = await in_redis.open(), await in_redis.open()
+    one, two = await sharing.open(), await sharing.open()
     head = await one.presence.enter(channel, {ANNA: None})
     for _ in range(5):
-        in_redis.clock.now += LEASE_MS - 1
+        sharing.clock.now += LEASE_MS - 1
         assert await one.presence.renew()
         await two.presence.renew()
         await two.look()
     assert await two.presence.heads([channel]) == {channel: head}
 
 
-async def test_4_many_channels_and_big_ones_are_reaped(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_4_many_channels_and_big_ones_are_reaped(sharing: Sharing, channel: ChannelName) -> None:
     """A thousand of a few users each, and one of more than a step; nothing is left in Redis."""
-    dead, alive = await in_redis.open(), await in_redis.open()
+    dead, alive = await sharing.open(), await sharing.open()
     big = [UserId(f"user {number}") for number in range(3 * ENTRIES_AT_ONCE)]
     for start in range(0, len(big), ENTRIES_AT_ONCE):
         await dead.presence.enter(channel, dict.fromkeys(big[start : start + ENTRIES_AT_ONCE]))
     await alive.presence.enter(channel, {big[5]: None, CARL: None})
     channels = [ChannelName(f"{channel}:{number}") for number in range(1_000)]
     await asyncio.gather(*(dead.presence.enter(each, {ANNA: None, BERT: None}) for each in channels))
-    in_redis.clock.now += LEASE_MS
+    sharing.clock.now += LEASE_MS
     await alive.presence.renew()
     await alive.presence.enter(channel, {big[5]: None, CARL: None})
-    in_redis.clock.now += 1
+    sharing.clock.now += 1
     await alive.look()
     heads = await alive.presence.heads([channel, *channels])
     assert heads[channel].count == 2
     assert {heads[each].count for each in channels} == {0}
-    assert await in_redis.keys(dead.holding.name) == {"dead"}
+    assert not await sharing.left_by(dead.holding.name)
 
 
-async def test_4_a_lease_is_held_before_the_first_entry(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_4_a_lease_is_held_before_the_first_entry(sharing: Sharing, channel: ChannelName) -> None:
     """Also if nobody has renewed yet: a replica that dies at once leaves nothing."""
-    dead, alive = await in_redis.open(), await in_redis.open()
+    dead, alive = await sharing.open(), await sharing.open()
     await asyncio.gather(*(dead.presence.enter(channel, {UserId(f"{number}"): None}) for number in range(20)))
-    in_redis.clock.now += LEASE_MS
+    sharing.clock.now += LEASE_MS
     await alive.look()
     assert (await alive.presence.read(channel, 100)).members == ()
 
 
-async def test_4_a_killed_replica_is_gone_in_time(redis_server: RedisProcess, channel: ChannelName) -> None:
-    """By Redis' own time, at most 3 s after the end of its lease, with the reaper of another."""
-    async with redis_deployment(redis_server, lease_s=1.0) as deployment:
+async def test_4_a_killed_replica_is_gone_in_time(
+    sharing_server: RedisProcess | PostgresProcess, channel: ChannelName
+) -> None:
+    """By the store's own time, at most 3 s after the end of its lease, with the reaper of another."""
+    async with sharing_deployment(sharing_server, lease_s=1.0) as deployment:
         dead, alive = await deployment.open(), await deployment.open()
         await subscribed(alive, channel=channel)
         began = monotonic()
@@ -338,8 +373,9 @@ async def test_5_handed_over_entries_hold_for_so_long(deployment: Deployment, ch
     await replica.presence.hand_over(10.0)
     assert await replica.presence.renew()
     assert await replica.presence.heads([channel]) == {channel: head}
-    if isinstance(deployment, InRedis):
+    if not isinstance(deployment, InMemory):
         other = await deployment.open()
+        assert isinstance(other, SharingReplica)
         replica.clock.now += 9_999
         await other.look()
         assert await other.presence.heads([channel]) == {channel: head}
@@ -349,13 +385,13 @@ async def test_5_handed_over_entries_hold_for_so_long(deployment: Deployment, ch
         assert users(await other.presence.read(channel, 10)) == [BERT]
 
 
-async def test_6_a_lost_lease_is_told_by_the_renewal(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_6_a_lost_lease_is_told_by_the_renewal(sharing: Sharing, channel: ChannelName) -> None:
     """Whether it was reaped or not. Until then nothing can be entered; then all is entered again, which is new."""
     for reaped in (True, False):
-        stalled, other = await in_redis.open(), await in_redis.open()
+        stalled, other = await sharing.open(), await sharing.open()
         assert await stalled.presence.renew()
         await stalled.presence.enter(channel, {ANNA: "Anna"})
-        in_redis.clock.now += LEASE_MS
+        sharing.clock.now += LEASE_MS
         with pytest.raises(Unavailable):
             await stalled.presence.enter(channel, {BERT: "Bert"})
         if reaped:
@@ -369,12 +405,12 @@ async def test_6_a_lost_lease_is_told_by_the_renewal(in_redis: InRedis, channel:
         await stalled.presence.leave(channel, [ANNA, BERT])
 
 
-async def test_6_a_dead_holder_enters_nobody(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_6_a_dead_holder_enters_nobody(sharing: Sharing, channel: ChannelName) -> None:
     """Even if its own clock stood still: others have removed its entries, and would not look again."""
-    stalled, other = await in_redis.open(), await in_redis.open()
+    stalled, other = await sharing.open(), await sharing.open()
     await stalled.presence.enter(channel, {ANNA: None})
     name = stalled.holding.name
-    await in_redis.command("ZADD", presence_keys.holders(in_redis.prefix), 1, name)
+    await sharing.end_lease(name)
     await other.look()
     for call in (stalled.presence.enter(channel, {ANNA: None}), stalled.presence.leave(channel, [ANNA])):
         with pytest.raises(Unavailable):
@@ -387,9 +423,11 @@ async def test_6_a_dead_holder_enters_nobody(in_redis: InRedis, channel: Channel
     assert (await stalled.presence.enter(channel, {ANNA: None})).count == 1
 
 
-async def test_6_without_redis_every_call_is_an_error(channel: ChannelName) -> None:
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_6_without_the_store_every_call_is_an_error(channel: ChannelName, kind: str) -> None:
     """Within two seconds."""
-    deployment = InRedis(f"redis://127.0.0.1:{free_port()}")
+    nowhere = f"redis://127.0.0.1:{free_port()}", f"postgresql://maru@127.0.0.1:{free_port()}/maru"
+    deployment: Sharing = InRedis(nowhere[0]) if kind == "redis" else InPostgres(nowhere[1])
     replica = deployment.make()
     presence, online, began = replica.presence, replica.online, monotonic()
     calls = (
@@ -408,99 +446,91 @@ async def test_6_without_redis_every_call_is_an_error(channel: ChannelName) -> N
     await deployment.aclose()
 
 
-async def test_6_what_redis_has_lost_is_entered_again(redis_server: RedisProcess) -> None:
+async def test_6_what_the_store_has_lost_is_entered_again(sharing: Sharing) -> None:
     """Emptied: the renewal tells."""
-    async with redis_deployment(redis_server, Clock()) as deployment:
-        channel = ChannelName("room:emptied")
-        replica = await deployment.open()
-        head = await replica.presence.enter(channel, {ANNA: None})
-        await deployment.command("DEL", *await deployment.keys())
-        assert await replica.presence.heads([channel]) == {channel: NOBODY}
-        assert not await replica.presence.renew()
-        again = await replica.presence.enter(channel, {ANNA: None})
-        assert (again.version, again.count) == (1, 1)
-        assert again.epoch != head.epoch
+    channel = ChannelName("room:emptied")
+    replica = await sharing.open()
+    head = await replica.presence.enter(channel, {ANNA: None})
+    await sharing.empty()
+    assert await replica.presence.heads([channel]) == {channel: NOBODY}
+    assert not await replica.presence.renew()
+    again = await replica.presence.enter(channel, {ANNA: None})
+    assert (again.version, again.count) == (1, 1)
+    assert again.epoch != head.epoch
 
 
-async def test_6_entries_that_an_emptied_redis_was_given_are_removed(redis_server: RedisProcess) -> None:
-    """Until its renewal a replica enters users under a name whose lease is lost; they are no ghosts."""
-    async with redis_deployment(redis_server, Clock()) as deployment:
-        channel = ChannelName("room:ghosts")
-        replica = await deployment.open()
-        await replica.presence.enter(channel, {ANNA: None})
-        await deployment.command("DEL", *await deployment.keys())
+async def test_6_entries_that_an_emptied_redis_was_given_are_removed(sharing: Sharing) -> None:
+    """Until its renewal a replica enters users under a name whose lease is lost, or may not; they are no ghosts."""
+    channel = ChannelName("room:ghosts")
+    replica = await sharing.open()
+    await replica.presence.enter(channel, {ANNA: None})
+    await sharing.empty()
+    with suppress(Unavailable):
         await replica.presence.enter(channel, {ANNA: None, BERT: None})
         await replica.online.count({BERT: 1})
-        assert not await replica.presence.renew()
-        await replica.presence.enter(channel, {ANNA: None})
-        await replica.presence.leave(channel, [BERT])
-        await replica.look()
-        assert users(await replica.presence.read(channel, 10)) == [ANNA]
-        assert [status.online for status in await replica.online.status([BERT])] == [False]
+    assert not await replica.presence.renew()
+    await replica.presence.enter(channel, {ANNA: None})
+    await replica.presence.leave(channel, [BERT])
+    await replica.look()
+    assert users(await replica.presence.read(channel, 10)) == [ANNA]
+    assert [status.online for status in await replica.online.status([BERT])] == [False]
 
 
-async def test_6_after_a_break_all_is_entered_again(redis_server: RedisProcess, channel: ChannelName) -> None:
+async def test_6_after_a_break_all_is_entered_again(sharing: Sharing, channel: ChannelName) -> None:
     """Redis has an older state: without a user who was entered, and with one who has left. `RostersLost` tells, nobody
     sees that others are entered anew, and the one who has left is gone with the old lease."""
-    async with redis_deployment(redis_server, Clock()) as deployment:
-        replica, other = await deployment.open(), await deployment.open()
-        await replica.presence.enter(channel, {ANNA: "Anna", BERT: "Bert"})
-        await subscribed(other, channel=channel)
-        old = replica.holding.name
-        await deployment.command("CLIENT", "KILL", "TYPE", "pubsub")
-        await replica.lost()
-        assert replica.holding.names == (replica.holding.name, old)
-        head = await replica.presence.enter(channel, {ANNA: "Anna"})
-        assert head.version == 2
-        for _ in range(4):
-            deployment.clock.now += LEASE_MS - 1
-            assert await replica.presence.renew()
-            await other.presence.renew()
-        assert (await other.presence.heads([channel])) == {channel: head}
-        await other.look()
-        assert users(await other.presence.read(channel, 10)) == [ANNA]
-        assert [[each.user for each in change.left] for change in await other.changes(1)] == [[BERT]]
-        assert await deployment.keys(old) == {"dead"}
-
-
-async def test_6_leaving_takes_old_entries_of_the_replica_with_it(
-    redis_server: RedisProcess, channel: ChannelName
-) -> None:
-    """However often Redis was away meanwhile."""
-    async with redis_deployment(redis_server, Clock()) as deployment:
-        replica, other = await deployment.open(), await deployment.open()
-        for user in (ANNA, BERT, CARL):
-            await replica.presence.enter(channel, {user: None})
-            await other.presence.enter(channel, {CARL: None})
-            replica.holding.restore()
-        head = await replica.presence.leave(channel, [BERT, ANNA, CARL])
-        assert (head.version, head.count) == (5, 1)
-        assert users(await replica.presence.read(channel, 10)) == [CARL]
-        for _ in range(6):
-            await replica.presence.enter(channel, {ANNA: None})
-            replica.holding.restore()
-        assert len(replica.holding.names) == 5
-
-
-async def test_6_leaving_is_at_once_however_long_ago_the_break_was(
-    redis_server: RedisProcess, channel: ChannelName
-) -> None:
-    """While an old name is renewed, and while the last lease of it runs."""
-    async with redis_deployment(redis_server, Clock()) as deployment:
-        replica = await deployment.open()
-        people = [UserId(f"user-{number}") for number in range(13)]
-        await replica.presence.enter(channel, dict.fromkeys(people))
-        replica.holding.restore()
-        await replica.presence.enter(channel, dict.fromkeys(people))
-        for number, user in enumerate(people, 1):
-            assert await replica.presence.renew()
-            assert (await replica.presence.leave(channel, [user])).count == len(people) - number
-            deployment.clock.now += 5_000
-        await replica.look()
-        assert not await deployment.keys("counted")
-        deployment.clock.now += 5_000
+    replica, other = await sharing.open(), await sharing.open()
+    await replica.presence.enter(channel, {ANNA: "Anna", BERT: "Bert"})
+    await subscribed(other, channel=channel)
+    old = replica.holding.name
+    await sharing.break_links()
+    await replica.lost()
+    assert replica.holding.names == (replica.holding.name, old)
+    head = await replica.presence.enter(channel, {ANNA: "Anna"})
+    assert head.version == 2
+    for _ in range(4):
+        sharing.clock.now += LEASE_MS - 1
         assert await replica.presence.renew()
-        assert replica.holding.names == (replica.holding.name,)
+        await other.presence.renew()
+    assert (await other.presence.heads([channel])) == {channel: head}
+    await other.look()
+    assert users(await other.presence.read(channel, 10)) == [ANNA]
+    assert [[each.user for each in change.left] for change in await other.changes(1)] == [[BERT]]
+    assert not await sharing.left_by(old)
+
+
+async def test_6_leaving_takes_old_entries_of_the_replica_with_it(sharing: Sharing, channel: ChannelName) -> None:
+    """However often Redis was away meanwhile."""
+    replica, other = await sharing.open(), await sharing.open()
+    for user in (ANNA, BERT, CARL):
+        await replica.presence.enter(channel, {user: None})
+        await other.presence.enter(channel, {CARL: None})
+        replica.holding.restore()
+    head = await replica.presence.leave(channel, [BERT, ANNA, CARL])
+    assert (head.version, head.count) == (5, 1)
+    assert users(await replica.presence.read(channel, 10)) == [CARL]
+    for _ in range(6):
+        await replica.presence.enter(channel, {ANNA: None})
+        replica.holding.restore()
+    assert len(replica.holding.names) == 5
+
+
+async def test_6_leaving_is_at_once_however_long_ago_the_break_was(sharing: Sharing, channel: ChannelName) -> None:
+    """While an old name is renewed, and while the last lease of it runs."""
+    replica = await sharing.open()
+    people = [UserId(f"user-{number}") for number in range(13)]
+    await replica.presence.enter(channel, dict.fromkeys(people))
+    replica.holding.restore()
+    await replica.presence.enter(channel, dict.fromkeys(people))
+    for number, user in enumerate(people, 1):
+        assert await replica.presence.renew()
+        assert (await replica.presence.leave(channel, [user])).count == len(people) - number
+        sharing.clock.now += 5_000
+    await replica.look()
+    assert not await sharing.counted()
+    sharing.clock.now += 5_000
+    assert await replica.presence.renew()
+    assert replica.holding.names == (replica.holding.name,)
 
 
 async def test_6_a_restarted_redis_is_no_loss(tmp_path: Path, channel: ChannelName) -> None:
@@ -550,17 +580,17 @@ async def test_8_first_users_and_last_ones_turn_a_roster(deployment: Deployment,
     assert await replica.turned(3) == [(channel, 2, 2), (channel, 6, 0), (other, 1, 1)]
 
 
-async def test_8_a_replica_is_told_of_its_own_turns(in_redis: InRedis, channel: ChannelName) -> None:
+async def test_8_a_replica_is_told_of_its_own_turns(sharing: Sharing, channel: ChannelName) -> None:
     """And of those that it made for a dead one; no other replica is."""
-    dead, alive = await in_redis.open(), await in_redis.open()
+    dead, alive = await sharing.open(), await sharing.open()
     kept, empty = ChannelName(f"{channel}:kept"), ChannelName(f"{channel}:empty")
     for each in (kept, empty):
         await dead.presence.enter(each, {ANNA: None, BERT: None})
     await alive.presence.enter(kept, {BERT: None})
     assert await dead.turned(2) == [(kept, 2, 2), (empty, 2, 2)]
-    in_redis.clock.now += LEASE_MS - 1
+    sharing.clock.now += LEASE_MS - 1
     assert await alive.presence.renew()
-    in_redis.clock.now += 1
+    sharing.clock.now += 1
     await alive.look()
     assert (alive.presence.reaped, dead.presence.reaped) == (3, 0)
     assert await alive.turned(1) == [(empty, 4, 0)]

@@ -19,11 +19,13 @@ from tests.contracts.presence_stores import (
     DEADLINE_S,
     Deployment,
     InMemory,
-    RedisReplica,
     Replica,
+    SharingReplica,
+    postgres_deployment,
     redis_deployment,
 )
 from tests.doubles.clock import Clock
+from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
 REPLICAS, CHANNELS = 3, 2
@@ -98,7 +100,7 @@ class World:
             assert name in self.ends
             assert not self.holds(name)
             return None
-        self.ends.setdefault(name, self.clock.now + LEASE_MS if isinstance(replica, RedisReplica) else FOREVER)
+        self.ends.setdefault(name, self.clock.now + LEASE_MS if isinstance(replica, SharingReplica) else FOREVER)
         assert self.holds(name)
         return name
 
@@ -132,7 +134,7 @@ class World:
 
     async def look(self, number: int) -> None:
         replica = self.replicas[number]
-        assert isinstance(replica, RedisReplica)
+        assert isinstance(replica, SharingReplica)
         await replica.look()
         for name in [name for name in self.ends if not self.holds(name)]:
             self.entered.pop(name, None)
@@ -147,7 +149,7 @@ class World:
 
     async def lose_link(self, number: int) -> None:
         replica = self.replicas[number]
-        assert isinstance(replica, RedisReplica)
+        assert isinstance(replica, SharingReplica)
         replica.holding.restore()
 
     async def restart(self, number: int) -> None:
@@ -194,7 +196,7 @@ class World:
 
 def names(replica: Replica) -> tuple[str, ...]:
     """The names under which a replica holds entries."""
-    return replica.holding.names if isinstance(replica, RedisReplica) else ("the process",)
+    return replica.holding.names if isinstance(replica, SharingReplica) else ("the process",)
 
 
 def current(replica: Replica) -> str:
@@ -232,4 +234,15 @@ async def test_rosters_of_replicas_are_those_of_the_living(
     """With leases that end, breaks, handing over, kills."""
     clock = Clock()
     async with redis_deployment(redis_server, clock) as deployment:
+        await live(World(deployment, clock, f"model:{next(_examples)}"), steps, REPLICAS)
+
+
+@settings(examples, max_examples=10)
+@given(st.lists(of_replicas, min_size=10, max_size=60))
+async def test_rosters_in_postgres_are_those_of_the_living(
+    postgres_server: PostgresProcess, steps: list[tuple[Any, ...]]
+) -> None:
+    """The same in PostgreSQL."""
+    clock = Clock()
+    async with postgres_deployment(postgres_server, clock) as deployment:
         await live(World(deployment, clock, f"model:{next(_examples)}"), steps, REPLICAS)
