@@ -252,7 +252,7 @@ class InPostgres(Sharing):
 
     def make(self, limit: int = CHANGES_LIMIT) -> SharingReplica:
         db = Database(self.url, size=4)
-        bus = PostgresBus(db, self.url)
+        bus = PostgresBus(self.url, pulse_s=0.5)
         topics = Topics(bus, SEAL)
         monotonic = (lambda: self.clock() / 1_000) if self._times else time.monotonic
         id = ReplicaId(f"{next(_numbers):016x}")

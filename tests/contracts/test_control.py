@@ -12,6 +12,9 @@ import pytest
 from server.adapters.memory.control import MemoryControl
 from server.adapters.nats.control import NatsControl
 from server.adapters.nats.link import Link
+from server.adapters.orders import encode_order
+from server.adapters.postgres.control import PostgresControl
+from server.adapters.postgres.database import Database
 from server.adapters.redis import keys
 from server.adapters.redis.control import RedisControl
 from server.domain.channels import ChannelName
@@ -30,7 +33,9 @@ from server.domain.control import (
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
 from server.ports.control import Control
+from tests.contracts.postgres_tables import emptied
 from tests.harness.nats import NatsProcess
+from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 
@@ -83,6 +88,16 @@ class InNats(Lists):
         return NatsControl(self.link, prefix=self.prefix, limit=limit)
 
 
+class InPostgres(Lists):
+    """A table, which is empty at first."""
+
+    def __init__(self, process: PostgresProcess, closing: AsyncExitStack) -> None:
+        self.process, self._closing = process, closing
+
+    async def open(self, limit: int = 100_000) -> PostgresControl:
+        return PostgresControl(await self._closing.enter_async_context(Database(self.process.url)), limit)
+
+
 @pytest.fixture
 async def closing() -> AsyncIterator[AsyncExitStack]:
     """Closes what a test has opened."""
@@ -103,16 +118,21 @@ async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
         yield InNats(link)
 
 
-@pytest.fixture(params=["memory", "redis", "nats"])
+@pytest.fixture
+async def in_postgres(postgres_server: PostgresProcess, closing: AsyncExitStack) -> InPostgres:
+    """A list in PostgreSQL."""
+    await emptied(postgres_server, "orders", "order_list")
+    await postgres_server.query("INSERT INTO maru.order_list DEFAULT VALUES")
+    return InPostgres(postgres_server, closing)
+
+
+@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
 def lists(request: pytest.FixtureRequest) -> Lists:
     """A list of each kind, empty."""
     if request.param == "memory":
         return InMemory()
-    if request.param == "nats":
-        in_nats: InNats = request.getfixturevalue("in_nats")
-        return in_nats
-    in_redis: InRedis = request.getfixturevalue("in_redis")
-    return in_redis
+    shared: Lists = request.getfixturevalue(f"in_{request.param}")
+    return shared
 
 
 class Ears:
@@ -220,14 +240,19 @@ async def test_3_a_reader_behind_the_kept_orders_is_told(lists: Lists) -> None:
         heard = await ears.next()
 
 
-async def test_4_an_order_that_can_not_be_given_is_an_error() -> None:
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_4_an_order_that_can_not_be_given_is_an_error(closing: AsyncExitStack, kind: str) -> None:
     """Within two seconds, if the store is away."""
-    control = RedisControl(f"redis://127.0.0.1:{free_port()}")
+    control: Control
+    if kind == "redis":
+        control = RedisControl(f"redis://127.0.0.1:{free_port()}")
+        closing.push_async_callback(control.aclose)
+    else:
+        control = PostgresControl(Database(f"postgresql://maru@127.0.0.1:{free_port()}/maru"))
     began = monotonic()
     with pytest.raises(Unavailable):
         await control.append(ended(1))
     assert monotonic() - began < 2.0
-    await control.aclose()
 
 
 async def test_5_an_entry_that_can_not_be_read_holds_up_nobody(in_redis: InRedis) -> None:
@@ -249,6 +274,51 @@ async def test_5_an_entry_that_can_not_be_read_holds_up_nobody(in_redis: InRedis
     assert await ears.orders(8) == [UnknownOrder()] * 7 + [ended(1)]
 
 
+async def test_5_an_odd_entry_in_postgres_holds_up_nobody(in_postgres: InPostgres) -> None:
+    """Of a newer version, damaged, too long."""
+    control = await in_postgres.open()
+    ears = await Ears(control).ready()
+    give = "SELECT maru.give_order($1, $2, 100)"
+    for number, body in enumerate((b'{"v":2,"k":"ended"}', b'{"v":1,"k":"frozen"}', b"\xff\x00", b"9" * 20_000)):
+        await in_postgres.process.query(give, bytes([number]), body)
+    await control.append(ended(1))
+    assert await ears.orders(5) == [UnknownOrder()] * 4 + [ended(1)]
+
+
+async def test_2_an_order_that_is_repeated_is_heard_once(in_postgres: InPostgres) -> None:
+    """As by a replica that had no answer."""
+    ears = await Ears(await in_postgres.open()).ready()
+    for nonce in (b"one", b"two", b"one"):
+        await in_postgres.process.query("SELECT maru.give_order($1, $2, 100)", nonce, encode_order(ended(len(nonce))))
+    assert await ears.orders(2) == [ended(3), ended(3)]
+    await (await in_postgres.open()).append(ended(9))
+    assert await ears.next() == ended(9)
+
+
+@pytest.mark.parametrize("restored", ["shorter", "other", "another list"])
+async def test_3_a_list_that_came_back_older_is_told(in_postgres: InPostgres, restored: str) -> None:
+    """As after a failover: orders are gone, others stand in their places; those are heard, none twice."""
+    control, query = await in_postgres.open(), in_postgres.process.query
+    await control.append(ended(0))
+    ears = await Ears(control).ready()
+    for number in range(1, 5):
+        await control.append(ended(number))
+    assert await ears.orders(4) == [ended(number) for number in range(1, 5)]
+    await query("DELETE FROM maru.orders WHERE n > 3")
+    await query("UPDATE maru.order_list SET last = 3")
+    expected: list[Heard] = [Resync(lost=True)]
+    if restored == "another list":
+        await query("UPDATE maru.order_list SET id = $1", b"another")
+        expected.append(ended(0))
+    if restored != "shorter":
+        for number in (11, 12, 13):
+            await (await in_postgres.open()).append(ended(number))
+            expected.append(ended(number))
+    assert await ears.orders(len(expected)) == expected
+    await control.append(ended(14))
+    assert await ears.next() == ended(14)
+
+
 async def test_6_the_age_tells_how_late_a_replica_may_be(lists: Lists) -> None:
     """It stays small while the listener reads, and grows while it does not."""
     control = await lists.open()
@@ -268,14 +338,17 @@ Kill = Callable[[], Awaitable[object]]
 
 
 @contextmanager
-def killing(process: RedisProcess, kind: str) -> Iterator[asyncio.Task[None]]:
-    """Kill all connections of a kind each 100 ms."""
+def killing(lists: InRedis | InPostgres, kind: str) -> Iterator[asyncio.Task[None]]:
+    """Kill all connections of a kind each 100 ms; those to PostgreSQL, each of which is a process, each 300 ms."""
 
     async def kill() -> None:
-        async with process.client() as client:
-            while True:
-                await client.execute_command("CLIENT", "KILL", "TYPE", kind)  # type: ignore[no-untyped-call]
+        while True:
+            if isinstance(lists, InRedis):
+                await lists.process.command("CLIENT", "KILL", "TYPE", kind)
                 await asyncio.sleep(0.1)
+            else:
+                await lists.process.terminate_backends()
+                await asyncio.sleep(0.3)
 
     task = asyncio.create_task(kill())
     try:
@@ -284,12 +357,19 @@ def killing(process: RedisProcess, kind: str) -> Iterator[asyncio.Task[None]]:
         task.cancel()
 
 
-@pytest.mark.parametrize("kind", ["pubsub", "normal"])
-async def test_1_whatever_happens_to_connections(in_redis: InRedis, kind: str) -> None:
-    """Each order is heard once, in order, and within a second, while all connections are killed every 100 ms."""
-    control = await in_redis.open()
+@pytest.fixture
+def killable(request: pytest.FixtureRequest, kind: str) -> InRedis | InPostgres:
+    """The list whose connections of a kind are killed."""
+    found: InRedis | InPostgres = request.getfixturevalue("in_postgres" if kind == "postgres" else "in_redis")
+    return found
+
+
+@pytest.mark.parametrize("kind", ["pubsub", "normal", "postgres"])
+async def test_1_whatever_happens_to_connections(killable: InRedis | InPostgres, kind: str) -> None:
+    """Each order is heard once, in order, and within a second, while all connections are killed again and again."""
+    control = await killable.open()
     await control.append(ended(-1))  # of an empty list nothing would show that it was trimmed
-    readers = [await Ears(await in_redis.open()).ready() for _ in range(2)]
+    readers = [await Ears(await killable.open()).ready() for _ in range(2)]
     sent = dict[Heard, float]()
 
     async def listen(ears: Ears) -> tuple[list[Heard], float]:
@@ -299,7 +379,7 @@ async def test_1_whatever_happens_to_connections(in_redis: InRedis, kind: str) -
             worst = max(worst, monotonic() - sent[heard[-1]])
         return heard, worst
 
-    with killing(in_redis.process, kind):
+    with killing(killable, kind):
         listening = [asyncio.create_task(listen(ears)) for ears in readers]
         for number in range(100):
             sent[ended(number)] = monotonic()

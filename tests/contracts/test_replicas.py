@@ -12,6 +12,8 @@ import pytest
 from server.adapters.memory.replicas import MemoryReplicas
 from server.adapters.nats.link import Link
 from server.adapters.nats.replicas import NatsReplicas
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.replicas import PostgresReplicas
 from server.adapters.redis import keys
 from server.adapters.redis.link import connect
 from server.adapters.redis.pipeline import Pipeline
@@ -19,7 +21,9 @@ from server.adapters.redis.replicas import RedisReplicas
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaId, ReplicaState
 from server.ports.replicas import LEASE_S, Replicas
+from tests.contracts.postgres_tables import emptied
 from tests.harness.nats import NatsProcess
+from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -68,6 +72,17 @@ class InNats(Deployment):
         return NatsReplicas(self.link, ReplicaId(id), version="1.2.3", prefix=self.prefix, lease_s=lease_s)
 
 
+class InPostgres(Deployment):
+    """Replicas of a table, which is empty at first."""
+
+    def __init__(self, process: PostgresProcess, closing: AsyncExitStack) -> None:
+        self.process, self._closing = process, closing
+
+    async def open(self, id: str, lease_s: float = LEASE_S) -> PostgresReplicas:
+        db = await self._closing.enter_async_context(Database(self.process.url))
+        return PostgresReplicas(db, ReplicaId(id), version="1.2.3", lease_s=lease_s)
+
+
 @pytest.fixture
 async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
     """Replicas that meet in Redis."""
@@ -82,16 +97,28 @@ async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
         yield InNats(link)
 
 
-@pytest.fixture(params=["memory", "redis", "nats"])
+@pytest.fixture
+async def in_postgres(postgres_server: PostgresProcess) -> AsyncIterator[InPostgres]:
+    """Replicas that meet in PostgreSQL."""
+    await emptied(postgres_server, "replicas")
+    async with AsyncExitStack() as closing:
+        yield InPostgres(postgres_server, closing)
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def sharing(request: pytest.FixtureRequest) -> Deployment:
+    """A deployment of each kind with several replicas, without one."""
+    found: Deployment = request.getfixturevalue(f"in_{request.param}")
+    return found
+
+
+@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, without a replica."""
     if request.param == "memory":
         return InMemory()
-    if request.param == "nats":
-        in_nats: InNats = request.getfixturevalue("in_nats")
-        return in_nats
-    in_redis: InRedis = request.getfixturevalue("in_redis")
-    return in_redis
+    found: Deployment = request.getfixturevalue(f"in_{request.param}")
+    return found
 
 
 async def ids(replicas: Replicas) -> list[str]:
@@ -140,9 +167,9 @@ async def test_2_leaving_ends_a_lease_at_once(deployment: Deployment) -> None:
     await replicas.leave()
 
 
-async def test_2_replicas_see_each_other(in_redis: InRedis) -> None:
+async def test_2_replicas_see_each_other(sharing: InRedis | InPostgres) -> None:
     """In the order of their ids; a dead one is missing, and its row is gone with the next renewal of another."""
-    b, a, dead = await in_redis.open("b"), await in_redis.open("a"), await in_redis.open("c", lease_s=SHORT_S)
+    b, a, dead = await sharing.open("b"), await sharing.open("a"), await sharing.open("c", lease_s=SHORT_S)
     for replicas in (b, dead, a):
         await replicas.renew(ReplicaState.SERVING, {})
     assert await ids(a) == await ids(b) == ["a", "b", "c"]
@@ -152,8 +179,11 @@ async def test_2_replicas_see_each_other(in_redis: InRedis) -> None:
 
     await polled(only_two, DEADLINE_S, lambda: "the dead replica is missing")
     await a.renew(ReplicaState.SERVING, {})
-    assert sorted(await in_redis.process.command("HKEYS", keys.rows(in_redis.prefix))) == [b"a", b"b"]
-    assert await in_redis.process.command("ZCARD", keys.leases(in_redis.prefix)) == 2
+    if isinstance(sharing, InRedis):
+        assert sorted(await sharing.process.command("HKEYS", keys.rows(sharing.prefix))) == [b"a", b"b"]
+        assert await sharing.process.command("ZCARD", keys.leases(sharing.prefix)) == 2
+    else:
+        assert await sharing.process.query("SELECT id FROM maru.replicas ORDER BY id") == [("a",), ("b",)]
 
 
 async def test_3_a_row_that_can_not_be_read_is_passed_over(in_redis: InRedis) -> None:
@@ -178,10 +208,33 @@ async def test_3_a_row_that_can_not_be_read_is_passed_over(in_redis: InRedis) ->
     assert [(living.id, living.numbers) for living in await a.living()] == [("a", {"sessions": 1})]
 
 
-async def test_4_without_the_store_every_call_is_an_error() -> None:
+async def test_3_an_odd_row_in_postgres_is_passed_over(in_postgres: InPostgres) -> None:
+    """As in Redis."""
+    a = await in_postgres.open("a")
+    await a.renew(ReplicaState.SERVING, {"sessions": 1, "nonsense": float("nan")})
+    many = b",".join(b'"n%d":1' % number for number in range(65))
+    strange = {
+        "newer": b'{"v":2,"state":"serving","version":"9","numbers":{}}',
+        "state": b'{"v":1,"state":"asleep","version":"9","numbers":{}}',
+        "list": b'{"v":1,"state":"serving","version":"9","numbers":[]}',
+        "many": b'{"v":1,"state":"serving","version":"9","numbers":{' + many + b"}}",
+        "damaged": b"\xff",
+        "long": b"9" * 20_000,
+    }
+    for id, row in strange.items():
+        await in_postgres.process.query("INSERT INTO maru.replicas VALUES ($1, 1, 2, $2, $3)", id, 10**15, row)
+    assert [(living.id, living.numbers) for living in await a.living()] == [("a", {"sessions": 1})]
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_4_without_the_store_every_call_is_an_error(kind: str) -> None:
     """Within two seconds."""
     pipeline = Pipeline(connect(f"redis://127.0.0.1:{free_port()}"))
-    replicas, began = RedisReplicas(pipeline, ReplicaId("a"), version="1"), monotonic()
+    replicas: Replicas = RedisReplicas(pipeline, ReplicaId("a"), version="1")
+    if kind == "postgres":
+        db = Database(f"postgresql://maru@127.0.0.1:{free_port()}/maru")
+        replicas = PostgresReplicas(db, ReplicaId("a"), version="1")
+    began = monotonic()
     calls = (replicas.renew(ReplicaState.SERVING, {}), replicas.living(), replicas.leave())
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [Unavailable] * 3

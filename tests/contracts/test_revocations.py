@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,9 @@ from server.adapters.clock import now_ms
 from server.adapters.memory.revocations import MemoryRevocations
 from server.adapters.nats.link import Link
 from server.adapters.nats.revocations import NatsRevocations
+from server.adapters.orders import encode_revocation
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.revocations import PostgresRevocations
 from server.adapters.redis import keys
 from server.adapters.redis.revocations import RedisRevocations
 from server.adapters.sqlite.message_log import SqliteMessageLog
@@ -23,8 +27,10 @@ from server.domain.control import Denial, Revocation
 from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import UserId
 from server.ports.revocations import Held, Revocations
+from tests.contracts.postgres_tables import emptied
 from tests.doubles.samples import HOUR_MS
 from tests.harness.nats import NatsProcess
+from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -99,6 +105,22 @@ class InNats(Stores):
         return NatsRevocations(link, prefix=self.prefix, limit=LIMIT)
 
 
+class InPostgres(Stores):
+    """Tables, which are empty at first."""
+
+    def __init__(self, process: PostgresProcess, closing: AsyncExitStack) -> None:
+        self.process, self._closing = process, closing
+
+    async def open(self) -> Revocations:
+        return PostgresRevocations(await self._closing.enter_async_context(Database(self.process.url)), limit=LIMIT)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def in_postgres(postgres_server: PostgresProcess, closing: AsyncExitStack) -> InPostgres:
+    """Revocations in PostgreSQL."""
+    return InPostgres(await emptied(postgres_server, "revocations", "denials"), closing)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def closing() -> AsyncIterator[AsyncExitStack]:
     """Closes what a test has opened."""
@@ -106,7 +128,7 @@ async def closing() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
     """A store of each kind."""
     match request.param:
@@ -116,6 +138,9 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitSta
             return InSqlite(tmp_path / "maru.db", closing)
         case "nats":
             return InNats(request.getfixturevalue("nats_server"), closing)
+        case "postgres":
+            in_postgres: InPostgres = request.getfixturevalue("in_postgres")
+            return in_postgres
         case _:
             return InRedis(request.getfixturevalue("redis_server"), closing)
 
@@ -226,9 +251,15 @@ async def test_all_at_once(stores: Stores) -> None:
     assert len((await store.load()).revocations) == LIMIT
 
 
-async def test_redis_is_away() -> None:
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_the_store_is_away(closing: AsyncExitStack, kind: str) -> None:
     """Promise 4: every call says so, within 2 s."""
-    store = RedisRevocations(f"redis://127.0.0.1:{free_port()}/0")
+    store: Revocations
+    if kind == "redis":
+        store = RedisRevocations(f"redis://127.0.0.1:{free_port()}/0")
+        closing.push_async_callback(store.aclose)
+    else:
+        store = PostgresRevocations(Database(f"postgresql://maru@127.0.0.1:{free_port()}/maru"))
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: store.add(revocation("1")),
         lambda: store.remove("1"),
@@ -239,7 +270,6 @@ async def test_redis_is_away() -> None:
         async with asyncio.timeout(3):
             with pytest.raises(Unavailable):
                 await call()
-    await store.aclose()
 
 
 async def test_entries_that_redis_can_not_give(redis_server: RedisProcess, closing: AsyncExitStack) -> None:
@@ -276,6 +306,24 @@ async def test_many_entries_come_in_pages(redis_server: RedisProcess, closing: A
     entries = [revocation(str(number)) for number in range(3_000)]
     await asyncio.gather(*map(store.add, entries))
     assert same(await store.load(), entries, [])
+
+
+async def test_entries_that_postgres_can_not_give(in_postgres: InPostgres) -> None:
+    """Promise 5: damaged entries, and those of a newer version, hide no others. Many come in pages."""
+    store, query = await in_postgres.open(), in_postgres.process.query
+    kept, refused = revocation("1"), denial("alice")
+    await store.add(kept)
+    await store.deny(refused)
+    for entry in (b"", b"[]", b'{"v":2,"id":"x"}', b"x" * 20_000):
+        await query("INSERT INTO maru.revocations VALUES ($1, $2, $3)", entry[:9], entry, 10**13)
+    await query("INSERT INTO maru.denials VALUES ($1, 'room:1', $2)", b"\xff", 10**13)
+    await query("INSERT INTO maru.denials VALUES ($1, 'room:1', $2)", b"eve", 10**18)
+    many = [replace(kept, id=f"many {number}") for number in range(2_100)]
+    insert = "INSERT INTO maru.revocations SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bigint[])"
+    await query(
+        insert, *map(list, zip(*((m.id.encode(), encode_revocation(m), m.expires_at) for m in many), strict=True))
+    )
+    assert same(await store.load(), [kept, *many], [refused])
 
 
 async def test_a_file_that_is_lost(tmp_path: Path) -> None:

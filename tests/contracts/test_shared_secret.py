@@ -1,11 +1,15 @@
-"""The secret that replicas share through Redis."""
+"""The secret that replicas share through their store."""
 
 import asyncio
 
 import pytest
 
+from server.adapters.postgres import shared_secret as in_postgres
+from server.adapters.postgres.database import Database
 from server.adapters.redis.shared_secret import SECRET_BYTES, shared_secret
 from server.domain.errors import Unavailable
+from tests.contracts.postgres_tables import emptied
+from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 
@@ -25,3 +29,18 @@ async def test_redis_is_away() -> None:
     """An error that is told to the client that asks for a cookie."""
     with pytest.raises(Unavailable):
         await shared_secret(f"redis://127.0.0.1:{free_port()}/0")
+
+
+async def test_replicas_of_a_postgres_find_the_same(postgres_server: PostgresProcess) -> None:
+    """Whichever of them asks first, also all at once."""
+    await emptied(postgres_server, "secret")
+    async with Database(postgres_server.url) as one, Database(postgres_server.url) as two:
+        found = await asyncio.gather(*(in_postgres.shared_secret(db) for db in (one, two) * 5))
+        assert len(set(found)) == 1
+        assert len(found[0]) == in_postgres.SECRET_BYTES
+
+
+async def test_postgres_is_away() -> None:
+    """An error, as with Redis."""
+    with pytest.raises(Unavailable):
+        await in_postgres.shared_secret(Database(f"postgresql://maru@127.0.0.1:{free_port()}/maru"))

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg import Connection, InterfaceError, PostgresError
 
+from server.adapters.postgres.errors import BROKEN
+
 CONNECT_TIMEOUT_S = 0.9
 """A frozen or unreachable PostgreSQL is an outage and no hang: a whole command has 2 s."""
 
@@ -63,7 +65,7 @@ class Connections:
             try:
                 yield connection
             except BaseException as error:
-                if not isinstance(error, Exception) or isinstance(error, (InterfaceError, OSError, TimeoutError)):
+                if not isinstance(error, Exception) or isinstance(error, BROKEN):
                     connection.terminate()
                 raise
             finally:

@@ -1,11 +1,15 @@
 """Errors of PostgreSQL and of the way to it, as the server's own."""
 
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 
 from server.adapters.postgres.schema import AnotherLife, SchemaUnusable
 from server.domain.errors import Unavailable
 
-ERRORS = (PostgresError, InterfaceError, OSError, TimeoutError)
+BROKEN = (InterfaceError, InternalClientError, OSError, TimeoutError)
+"""Errors of the way to PostgreSQL, and an expired deadline. asyncpg has an `InternalClientError` for a connection that
+ends just as a statement begins."""
+
+ERRORS = (PostgresError, *BROKEN)
 """All that asyncpg raises, and an expired deadline."""
 
 _PASSING = frozenset({"40001", "40P01", "55P03", "57014"})

@@ -14,7 +14,7 @@ _COUNT = "SELECT member, sessions, at FROM maru.count_sessions($1, $2, $3, $4)"
 _STATUS = """
 SELECT coalesce(o.sessions, 0) AS sessions, s.at FROM unnest($1::bytea[]) WITH ORDINALITY u (member, n)
 LEFT JOIN maru.online o ON o.member = u.member
-LEFT JOIN maru.seen s ON s.member = u.member AND s.at >= maru.store_ms($2) - $3::bigint
+LEFT JOIN maru.seen s ON s.member = u.member AND s.at >= maru.now_ms($2) - $3::bigint
 ORDER BY u.n
 """
 

@@ -3,10 +3,6 @@
 --
 -- Order of locks: advisory (of a holder), rosters by channel, online by member. A `now_ms` of NULL is the database's time.
 
-CREATE OR REPLACE FUNCTION maru.store_ms(now_ms bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $$
-    SELECT coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-$$;
-
 -- The names under which replicas hold entries, and when their leases end. `dead`: its entries are being removed, and it
 -- enters nobody any more; `reaped_at`: since when all are.
 CREATE UNLOGGED TABLE IF NOT EXISTS maru.holders (
@@ -61,7 +57,7 @@ CREATE INDEX IF NOT EXISTS seen_long_ago ON maru.seen (at);
 CREATE OR REPLACE FUNCTION maru.hold(now_ms bigint, for_ms bigint, fresh text, names text[])
 RETURNS TABLE (holder text, held boolean) LANGUAGE plpgsql AS $$
 DECLARE
-    now bigint := maru.store_ms(now_ms);
+    now bigint := maru.now_ms(now_ms);
 BEGIN
     INSERT INTO maru.holders AS h (name, ends_at)
     SELECT each, CASE WHEN each = fresh THEN now + for_ms ELSE now END
@@ -87,7 +83,7 @@ CREATE OR REPLACE FUNCTION maru.enter_roster(
     joined bytea[], joined_names bytea[]) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    now bigint := maru.store_ms(now_ms);
+    now bigint := maru.now_ms(now_ms);
     roster maru.rosters;
     new integer;
     back boolean;
@@ -155,7 +151,7 @@ BEGIN
         INTO gone, gone_names, gone_since, less FROM gone g;
         IF less > 0 THEN
             UPDATE maru.rosters r SET version = r.version + less, count = r.count - less,
-                emptied_at = CASE WHEN r.count = less THEN maru.store_ms(now_ms) END
+                emptied_at = CASE WHEN r.count = less THEN maru.now_ms(now_ms) END
             WHERE r.channel = from_channel RETURNING r.* INTO roster;
         END IF;
         epoch := roster.epoch;
@@ -174,7 +170,7 @@ RETURNS TABLE (channel text, epoch text, version bigint, count integer, gone byt
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    now bigint := maru.store_ms(now_ms);
+    now bigint := maru.now_ms(now_ms);
     lapsed maru.holders;
     due_channels text[];
     due_members bytea[];
@@ -224,7 +220,7 @@ CREATE OR REPLACE FUNCTION maru.count_sessions(now_ms bigint, holders_ text[], u
 RETURNS TABLE (member bytea, sessions integer, at bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    now bigint := maru.store_ms(now_ms);
+    now bigint := maru.now_ms(now_ms);
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     IF NOT maru.holds(holders_[1]) THEN
@@ -257,7 +253,7 @@ CREATE OR REPLACE FUNCTION maru.reap_sessions(now_ms bigint, holder_ text, most 
 RETURNS TABLE (member bytea, looked integer, at bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    now bigint := maru.store_ms(now_ms);
+    now bigint := maru.now_ms(now_ms);
     due bytea[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -292,7 +288,7 @@ END $$;
 CREATE OR REPLACE FUNCTION maru.forget_presence(now_ms bigint, empty_ms bigint, seen_ms bigint, most integer)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    now bigint := maru.store_ms(now_ms);
+    now bigint := maru.now_ms(now_ms);
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     DELETE FROM maru.rosters r USING (
