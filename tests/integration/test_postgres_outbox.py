@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,18 +25,17 @@ from server.domain.gcra import Rate
 from tests.conftest import Figure
 from tests.doubles.samples import HOUR_MS
 from tests.harness.postgres import PostgresProcess
+from tests.harness.server import ROOT
 from tests.harness.waiting import polled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DEADLINE_S = 15.0
 
-SENDER = """
-CREATE ROLE shop LOGIN;
-GRANT USAGE ON SCHEMA maru TO shop;
-GRANT EXECUTE ON FUNCTION maru.maru_send TO shop;
-"""
-"""All that an application needs, as docs/engines/postgres.md has it."""
+DOCUMENT = ROOT / "docs/engines/postgres.md"
+
+PAID, RIGHTS, NAMED = re.findall("```sql\n(.*?)```", DOCUMENT.read_text().partition("## Sending")[2], re.DOTALL)
+"""The examples: a message within a transaction, what it needs, and all that it takes."""
 
 _rooms = (ChannelName(f"room:{number}") for number in itertools.count())
 
@@ -47,7 +47,9 @@ async def postgres() -> AsyncIterator[PostgresProcess]:
         async with Database(process.url) as database:
             assert await database.fetchval("SELECT 1") == 1
         connection = await asyncpg.connect(process.superuser_url)
-        await connection.execute(SENDER)
+        await connection.execute("CREATE ROLE shop LOGIN; CREATE TABLE orders (id int, state text)")
+        await connection.execute("GRANT UPDATE, SELECT ON orders TO shop")
+        await connection.execute(RIGHTS)
         await connection.close()
         yield process
 
@@ -142,6 +144,15 @@ async def test_a_message_is_sent_if_the_transaction_is_committed(
         await shop.fetchval("SELECT maru.maru_send($1, 'alice', 'last')", str(room))
         assert await replica.texts(room, 4) == ["hello", "all of it", "repeated", "last"]
         await emptied(postgres)
+
+
+async def test_the_examples_of_the_document(postgres: PostgresProcess, shop: asyncpg.Connection) -> None:
+    """Run as they stand there."""
+    room = ChannelName("room:42")
+    async with dispatching(postgres) as replica:
+        await shop.execute(PAID)
+        await shop.execute(NAMED)
+        assert await replica.texts(room, 2) == ["Order 7 is paid.", "Paid."]
 
 
 async def test_the_role_may_do_nothing_else(postgres: PostgresProcess, shop: asyncpg.Connection) -> None:
