@@ -24,6 +24,8 @@ AXES: dict[str, dict[str, Values]] = {
         "sqlite-lost": {"persistence": {"enabled": False}},
         "redis": REDIS,
         "redis-inline": {"redis": {"url": f"rediss://:{SECRET}@redis:6379/0"}},
+        "postgres": {"postgres": {"existingSecret": "maru-secrets"}},
+        "nats": {"nats": {"existingSecret": "maru-secrets"}},
     },
     "size": {
         "one": {},
@@ -69,8 +71,8 @@ def _pairs(case: Case) -> set[tuple[tuple[str, str], ...]]:
 def _cases() -> Iterator[Case]:
     """Few cases in which each pair of choices is met: the next is always the one that meets most new pairs."""
     every = [dict(zip(AXES, choice, strict=True)) for choice in itertools.product(*AXES.values())]
-    # An autoscaler without Redis is refused.
-    every = [case for case in every if case["size"] != "scaled" or case["log"].startswith("redis")]
+    # An autoscaler without a shared store is refused.
+    every = [case for case in every if case["size"] != "scaled" or not case["log"].startswith("sqlite")]
     unmet = set().union(*map(_pairs, every))
     while unmet:
         best = max(every, key=lambda case: len(_pairs(case) & unmet))

@@ -8,7 +8,7 @@ from tests.chart.rendered import AUTH, REDIS, Values, render
 SAFE: Values = {**AUTH, **REDIS, "replicaCount": 2}
 
 WARNINGS: list[tuple[Values, str]] = [
-    ({**AUTH, "replicaCount": 2}, "WARNING: more than one replica without Redis"),
+    ({**AUTH, "replicaCount": 2}, "WARNING: more than one replica without a shared store"),
     ({**AUTH, "persistence": {"enabled": False}}, "WARNING: the embedded log has no volume"),
     ({**SAFE, "ingress": {"enabled": True, "hosts": ["a.example"]}}, "WARNING: the Ingress has no TLS"),
     ({**SAFE, "service": {"type": "LoadBalancer"}}, "WARNING: the Service is exposed as LoadBalancer"),
@@ -59,7 +59,7 @@ def test_backends_that_reach_nothing_are_thought_of() -> None:
 
 def test_a_redis_elsewhere_is_thought_of() -> None:
     """The policy's egress would hold it off: a note says so, until it is named or nothing is restricted."""
-    note = "pods of this cluster at the ports 6379, 26379. If Redis is\nelsewhere"
+    note = "pods of this cluster at the ports 6379, 26379. If your store is\nelsewhere"
     assert note in render(SAFE).notes
     named = {"egress": {"to": [{"to": [{"ipBlock": {"cidr": "192.0.2.7/32"}}]}]}}
     for policy in (named, {"egress": {"enabled": False}}, {"enabled": False}):

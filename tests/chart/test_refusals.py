@@ -115,6 +115,7 @@ MAY_BE_NULL = {
         "drain.preStopSleepSeconds",
         "drain.timeoutSeconds",
         "service.nodePort",
+        "networkPolicy.egress.storePorts",
     ),
     *("podSecurityContext.runAsUser", "podSecurityContext.runAsGroup", "podSecurityContext.fsGroup"),
     *("securityContext.runAsUser", "securityContext.runAsGroup"),
@@ -198,14 +199,32 @@ TEMPLATES: list[tuple[Values, str]] = [
         {**REDIS, "autoscaling": {"enabled": True, "targetCPU": 0}},
         "autoscaling: nothing to scale by. Set autoscaling.targetCPU",
     ),
-    ({"autoscaling": {"enabled": True}}, "autoscaling: without Redis each replica keeps a log of its own"),
+    (
+        {**REDIS, "postgres": {"existingSecret": "maru-secrets"}},
+        "postgres.existingSecret: set beside Redis, expected one of them",
+    ),
+    (
+        {**REDIS, "nats": {"existingSecret": "maru-secrets"}},
+        "nats.existingSecret: set beside redis, and nothing would use it. Set broadcast to nats",
+    ),
+    ({**REDIS, "broadcast": "nats"}, "broadcast: nats, and nats.existingSecret is not set"),
+    ({**REDIS, "broadcast": "kafka"}, "broadcast: kafka, and kafka.servers is not set"),
+    (
+        {"broadcast": "kafka", "kafka": {"servers": "kafka:9092"}},
+        "broadcast: kafka, but each replica would keep a log of its own.",
+    ),
+    (
+        {"broadcast": "kafka", "kafka": {"servers": "kafka:9092"}, "nats": {"existingSecret": "maru-secrets"}},
+        "broadcast: kafka, and the log is in NATS, which carries its own hints. Unset broadcast",
+    ),
+    ({"autoscaling": {"enabled": True}}, "autoscaling: without a shared store each replica keeps a log of its own"),
     (
         {**REDIS, "autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
         "autoscaling.targetCPU is a share of resources.requests.cpu, which is not set",
     ),
     (
         {"networkPolicy": {"egress": {"storePorts": []}}, **REDIS},
-        "networkPolicy.egress: storePorts and to are empty, so no replica could reach Redis, nor ever be ready.",
+        "networkPolicy.egress: storePorts and to are empty, so no replica could reach its store, nor ever be ready.",
     ),
     (
         {"progressDeadlineSeconds": 60, "minReadySeconds": 60},

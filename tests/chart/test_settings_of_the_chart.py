@@ -26,6 +26,9 @@ NOT_IN_THE_CHART = {
     "MARU_JWT_SECRET_PREVIOUS_FILE",
     "MARU_JWT_PUBLIC_KEY_FILE",
     "MARU_REDIS_URL_FILE",
+    "MARU_POSTGRES_URL_FILE",
+    "MARU_POSTGRES_LISTEN_URL_FILE",
+    "MARU_NATS_URL_FILE",
     "MARU_CLUSTER_SECRET_FILE",
     "MARU_WEBHOOKS_FILE",
     "MARU_HOOK_SECRET_FILE",
@@ -37,6 +40,9 @@ SECRETS = {
     "MARU_JWT_SECRET": "only-for-tests-0123456789abcdef0123456789",
     "MARU_JWT_SECRET_PREVIOUS": "only-for-tests-before-0123456789abcdef0123",
     "MARU_REDIS_URL": "redis://redis:6379/0",
+    "MARU_POSTGRES_URL": "postgresql://maru:secret@pooler:6432/maru",
+    "MARU_POSTGRES_LISTEN_URL": "postgresql://maru:secret@postgres/maru",
+    "MARU_NATS_URL": "nats://maru:secret@nats:4222",
     "MARU_CLUSTER_SECRET": "only-for-tests-of-a-cluster-0123456789abcdef",
     "MARU_WEBHOOKS": '[{"name": "crm", "url": "http://crm:8000/maru", "secret": "whsec_%s"}]' % ("A" * 32),
     "MARU_HOOK_SECRET_PREVIOUS": f"whsec_{'YmVm' * 11}",
@@ -45,6 +51,17 @@ SECRETS = {
 
 
 PREVIOUS = {"auth": {"previousSecret": "maru-secrets", "previousUntil": "2027-01-31T12:00:00Z"}}
+
+
+POSTGRES_AND_KAFKA = {
+    "postgres": {"existingSecret": "maru-secrets", "listenUrlKey": "postgres-listen-url"},
+    "kafka": {"servers": "kafka-0:9092,kafka-1:9093"},
+    "broadcast": "kafka",
+}
+
+NATS = {"nats": {"existingSecret": "maru-secrets"}}
+
+REDIS_AND_NATS = {"redis": {"existingSecret": "maru-secrets"}, "broadcast": "nats", **NATS}
 
 
 ISSUER = {"auth": {"jwksUrl": "http://id.example:8080/keys", "jwksInsecure": True}}
@@ -128,6 +145,8 @@ def test_no_setting_is_out_of_reach(everything: dict[str, Any]) -> None:
         environment(render(everything, {"config": {"maxOutbound": "256MiB", "maxLogBytes": "6GiB"}})).keys()
         | environment(render(AUTH, PREVIOUS)).keys()
         | environment(render(ISSUER)).keys()
+        | environment(render(AUTH, POSTGRES_AND_KAFKA)).keys()
+        | environment(render(AUTH, NATS)).keys()
     )
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert known - given == NOT_IN_THE_CHART
@@ -195,3 +214,25 @@ def test_grants_are_json() -> None:
     """As the server reads them."""
     found = render(AUTH, {"auth": {"defaultGrants": {"dm:*": ["join"]}}}).one("ConfigMap")["data"]
     assert json.loads(found["MARU_DEFAULT_GRANTS"]) == {"dm:*": ["join"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "log", "broadcast", "ports"),
+    [
+        (POSTGRES_AND_KAFKA, "postgres", "kafka", [5432, 6432, 9092, 9093]),
+        ({"postgres": {"existingSecret": "maru-secrets"}}, "postgres", "postgres", [5432, 6432]),
+        (NATS, "nats", "nats", [4222]),
+        (REDIS_AND_NATS, "redis", "nats", [6379, 26379, 4222]),
+    ],
+)
+def test_engines(
+    values: dict[str, Any], log: str, broadcast: str, ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store and the broker that the values name, which the NetworkPolicy lets be reached."""
+    rendered = render(AUTH, values)
+    settings = _loaded(rendered, monkeypatch)
+    assert (settings.message_log.value, settings.broadcast.value) == (log, broadcast)
+    rules = rendered.one("NetworkPolicy")["spec"]["egress"]
+    assert [port["port"] for port in rules[1]["ports"]] == ports
+    assert rendered.one("Deployment")["spec"]["strategy"]["type"] == "RollingUpdate"
+    assert rendered.of("PersistentVolumeClaim") == []

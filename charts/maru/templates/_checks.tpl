@@ -78,7 +78,7 @@
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
 {{- define "maru.checkSecretNames" -}}
 {{- $values := .Values -}}
-{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "cluster.existingSecret" "hook.existingSecret" "hook.previousSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
+{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "postgres.existingSecret" "nats.existingSecret" "cluster.existingSecret" "hook.existingSecret" "hook.previousSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
 {{- $path := splitList "." $name -}}
 {{- $at := get $values (first $path) -}}
 {{- $secret := get $at (last $path) -}}
@@ -121,6 +121,25 @@
 {{- end -}}
 {{- if and .Values.redis.url .Values.redis.existingSecret -}}
 {{- fail "redis: redis.url and redis.existingSecret are set, expected one of them" -}}
+{{- end -}}
+{{- $log := include "maru.log" . -}}
+{{- if and .Values.postgres.existingSecret (ne $log "postgres") -}}
+{{- fail "postgres.existingSecret: set beside Redis, expected one of them: each would keep the log" -}}
+{{- end -}}
+{{- if and .Values.nats.existingSecret (ne $log "nats") (ne .Values.broadcast "nats") -}}
+{{- fail (printf "nats.existingSecret: set beside %s, and nothing would use it. Set broadcast to nats" $log) -}}
+{{- end -}}
+{{- if and (eq .Values.broadcast "nats") (not .Values.nats.existingSecret) -}}
+{{- fail "broadcast: nats, and nats.existingSecret is not set" -}}
+{{- end -}}
+{{- if and (eq .Values.broadcast "kafka") (not .Values.kafka.servers) -}}
+{{- fail "broadcast: kafka, and kafka.servers is not set" -}}
+{{- end -}}
+{{- if and .Values.broadcast (eq $log "sqlite") -}}
+{{- fail (printf "broadcast: %s, but each replica would keep a log of its own. Set redis.existingSecret or postgres.existingSecret" .Values.broadcast) -}}
+{{- end -}}
+{{- if and (eq .Values.broadcast "kafka") (eq $log "nats") -}}
+{{- fail "broadcast: kafka, and the log is in NATS, which carries its own hints. Unset broadcast" -}}
 {{- end -}}
 {{- if and .Values.apiKeys.keys .Values.apiKeys.existingSecret -}}
 {{- fail "apiKeys: apiKeys.keys and apiKeys.existingSecret are set, expected one of them" -}}
@@ -170,8 +189,8 @@
 {{- if and (hasPrefix "http://" $auth.jwksUrl) (not $auth.jwksInsecure) -}}
 {{- fail "auth.jwksUrl: http, expected https: whoever is between could make tokens for everybody. If nobody can be, set auth.jwksInsecure" -}}
 {{- end -}}
-{{- if and .Values.redis.url (not (regexMatch "^(redis|rediss)([+]sentinel)?://." .Values.redis.url)) -}}
-{{- fail "redis.url: expected redis://[user:password@]host:port/db, rediss://..., redis+sentinel://... or rediss+sentinel://..." -}}
+{{- if and .Values.redis.url (not (regexMatch "^(redis|rediss)([+](sentinel|cluster))?://." .Values.redis.url)) -}}
+{{- fail "redis.url: expected redis://[user:password@]host:port/db, rediss://..., redis+sentinel://... or redis+cluster://... (or rediss+ of either)" -}}
 {{- end -}}
 {{- if and .Values.hook.url (not (regexMatch "^https?://([^]@/#?:[[:space:]]+|[[][0-9A-Fa-f:.]+[]])(:[1-9][0-9]{0,4})?([/?][^#[:space:]]*)?$" .Values.hook.url)) -}}
 {{- fail "hook.url: expected a URL such as https://app.example.com/maru, or one of http, without a user and without #" -}}
@@ -194,8 +213,8 @@
 
 {{- define "maru.checkNetwork" -}}
 {{- $policy := .Values.networkPolicy -}}
-{{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.to) (not $policy.egress.storePorts) (include "maru.shared" .) -}}
-{{- fail "networkPolicy.egress: storePorts and to are empty, so no replica could reach Redis, nor ever be ready. Name it in to: [{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379, protocol: TCP}]}]" -}}
+{{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.to) (not (include "maru.storePorts" . | fromJson).ports) (include "maru.shared" .) -}}
+{{- fail "networkPolicy.egress: storePorts and to are empty, so no replica could reach its store, nor ever be ready. Name it in to: [{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379, protocol: TCP}]}]" -}}
 {{- end -}}
 {{- end -}}
 
@@ -210,7 +229,7 @@
 {{- $scaling := .Values.autoscaling -}}
 {{- if $scaling.enabled -}}
 {{- if not (include "maru.shared" .) -}}
-{{- fail "autoscaling: without Redis each replica keeps a log of its own, and people on different replicas do not see each other. Set redis.existingSecret, or autoscaling.enabled to false" -}}
+{{- fail "autoscaling: without a shared store each replica keeps a log of its own, and people on different replicas do not see each other. Set redis.existingSecret, or autoscaling.enabled to false" -}}
 {{- end -}}
 {{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
 {{- fail (printf "autoscaling: minReplicas (%v) is more than maxReplicas (%v)" $scaling.minReplicas $scaling.maxReplicas) -}}

@@ -1,6 +1,30 @@
 {{/* "true" where replicas share a log, else empty. */}}
 {{- define "maru.shared" -}}
-{{- if or .Values.redis.url .Values.redis.existingSecret -}}true{{- end -}}
+{{- if ne (include "maru.log" .) "sqlite" -}}true{{- end -}}
+{{- end -}}
+
+{{/* Where the log is: sqlite, redis, postgres or nats. */}}
+{{- define "maru.log" -}}
+{{- if or .Values.redis.url .Values.redis.existingSecret -}}redis
+{{- else if .Values.postgres.existingSecret -}}postgres
+{{- else if .Values.nats.existingSecret -}}nats
+{{- else -}}sqlite{{- end -}}
+{{- end -}}
+
+{{/* The ports of the store and of the broker beside it, as a JSON list in an object. */}}
+{{- define "maru.storePorts" -}}
+{{- $ports := .Values.networkPolicy.egress.storePorts -}}
+{{- if kindIs "invalid" $ports -}}
+  {{- $ports = get (dict "redis" (list 6379 26379) "postgres" (list 5432 6432) "nats" (list 4222) "sqlite" list) (include "maru.log" .) -}}
+  {{- if and (eq .Values.broadcast "nats") (ne (include "maru.log" .) "nats") -}}{{- $ports = append $ports 4222 -}}{{- end -}}
+  {{- range regexFindAll ":[0-9]+" .Values.kafka.servers -1 -}}{{- $ports = append $ports (trimPrefix ":" . | int) -}}{{- end -}}
+{{- end -}}
+{{- dict "ports" (uniq $ports) | toJson -}}
+{{- end -}}
+
+{{/* How replicas hear of new messages. */}}
+{{- define "maru.broadcast" -}}
+{{- default (ternary "memory" (include "maru.log" .) (eq (include "maru.log" .) "sqlite")) .Values.broadcast -}}
 {{- end -}}
 
 {{/* "true" where backends have keys, else empty. */}}
@@ -60,15 +84,14 @@
 {{/* The server's variables that are no secrets. Names of a log and a broadcast stand here too: with an empty secret the
 server must refuse to start, and not fall back to a log of its own. */}}
 {{- define "maru.settings" -}}
-{{- $shared := include "maru.shared" . -}}
 {{- $config := .Values.config -}}
 {{- $env := dict
       "MARU_HOST" $config.host
       "MARU_PORT" "8080"
       "MARU_INTERNAL_HOST" $config.host
       "MARU_INTERNAL_PORT" "9090"
-      "MARU_MESSAGE_LOG" (ternary "redis" "sqlite" (eq $shared "true"))
-      "MARU_BROADCAST" (ternary "redis" "memory" (eq $shared "true"))
+      "MARU_MESSAGE_LOG" (include "maru.log" .)
+      "MARU_BROADCAST" (include "maru.broadcast" .)
       "MARU_REDIS_PREFIX" .Values.redis.prefix
       "MARU_REDIS_WAIT_REPLICAS" (include "maru.digits" .Values.redis.waitReplicas)
       "MARU_SQLITE_PATH" "/data/maru.db"
@@ -91,6 +114,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
     {{- $_ := set $env $variable (include "maru.digits" $value) -}}
   {{- end -}}
 {{- end -}}
+{{- with .Values.kafka.servers }}{{- $_ := set $env "MARU_KAFKA_SERVERS" . }}{{- end -}}
 {{- with $config.trustedProxies }}{{- $_ := set $env "MARU_TRUSTED_PROXIES" (join "," .) }}{{- end -}}
 {{- with .Values.api.port }}{{- $_ := set $env "MARU_API_PORT" (include "maru.digits" .) }}{{- $_ := set $env "MARU_API_HOST" $config.host }}{{- end -}}
 {{- if .Values.apiKeys.fileSecret }}{{- $_ := set $env "MARU_API_KEYS_FILE" "/etc/maru/api-keys/api-keys.json" }}{{- end -}}
@@ -127,6 +151,8 @@ server must refuse to start, and not fall back to a log of its own. */}}
 {{- range $variable, $source := dict
       "MARU_JWT_SECRET" (dict "at" .Values.auth "inline" .Values.auth.jwtSecret)
       "MARU_REDIS_URL" (dict "at" .Values.redis "inline" .Values.redis.url)
+      "MARU_POSTGRES_URL" (dict "at" .Values.postgres "inline" "")
+      "MARU_NATS_URL" (dict "at" .Values.nats "inline" "")
       "MARU_CLUSTER_SECRET" (dict "at" .Values.cluster "inline" "")
       "MARU_WEBHOOKS" (dict "at" .Values.webhooks "inline" "")
       "MARU_HOOK_SECRET" (dict "at" .Values.hook "inline" .Values.hook.secret)
@@ -136,6 +162,9 @@ server must refuse to start, and not fall back to a log of its own. */}}
   {{- else if $source.inline -}}
     {{- $_ := set $found $variable (dict "name" $own "key" $source.at.existingSecretKey) -}}
   {{- end -}}
+{{- end -}}
+{{- if and .Values.postgres.existingSecret .Values.postgres.listenUrlKey -}}
+  {{- $_ := set $found "MARU_POSTGRES_LISTEN_URL" (dict "name" .Values.postgres.existingSecret "key" .Values.postgres.listenUrlKey) -}}
 {{- end -}}
 {{- with .Values.auth.previousSecret -}}
   {{- $_ := set $found "MARU_JWT_SECRET_PREVIOUS" (dict "name" . "key" $.Values.auth.previousSecretKey) -}}
