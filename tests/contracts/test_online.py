@@ -10,6 +10,7 @@ from server.domain.identity import UserId
 from server.domain.presence import UserStatus
 from server.ports.presence import ENTRIES_AT_ONCE, SEEN_S, RostersLost
 from server.ports.replicas import LEASE_S
+from tests.contracts.nats_presence import InNats, nats_deployment
 from tests.contracts.presence_stores import (
     DEADLINE_S,
     Deployment,
@@ -21,6 +22,7 @@ from tests.contracts.presence_stores import (
     redis_deployment,
 )
 from tests.doubles.clock import Clock
+from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
@@ -42,14 +44,21 @@ async def in_postgres(postgres_server: PostgresProcess) -> AsyncIterator[InPostg
         yield deployment
 
 
-@pytest.fixture(params=["redis", "postgres"])
+@pytest.fixture
+async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
+    """Replicas that meet in NATS, at a time that the test moves."""
+    async with nats_deployment(nats_server, Clock()) as deployment:
+        yield deployment
+
+
+@pytest.fixture(params=["redis", "postgres", "nats"])
 def sharing(request: pytest.FixtureRequest) -> Sharing:
     """A deployment of each kind with several replicas, empty."""
     found: Sharing = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
-@pytest.fixture(params=["memory", "redis", "postgres"])
+@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, empty."""
     if request.param == "memory":

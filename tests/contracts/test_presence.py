@@ -16,6 +16,7 @@ from server.domain.identity import UserId
 from server.domain.presence import NOBODY, Present, Roster, RosterHead
 from server.ports.presence import ENTRIES_AT_ONCE
 from server.ports.replicas import LEASE_S
+from tests.contracts.nats_presence import InNats, nats_deployment, sharing_deployment
 from tests.contracts.presence_stores import (
     DEADLINE_S,
     Deployment,
@@ -26,10 +27,10 @@ from tests.contracts.presence_stores import (
     SharingReplica,
     postgres_deployment,
     redis_deployment,
-    sharing_deployment,
     subscribed,
 )
 from tests.doubles.clock import Clock
+from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
@@ -53,21 +54,28 @@ async def in_postgres(postgres_server: PostgresProcess) -> AsyncIterator[InPostg
         yield deployment
 
 
-@pytest.fixture(params=["redis", "postgres"])
-def sharing_server(request: pytest.FixtureRequest) -> RedisProcess | PostgresProcess:
+@pytest.fixture
+async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
+    """Replicas that meet in NATS, at a time that the test moves."""
+    async with nats_deployment(nats_server, Clock()) as deployment:
+        yield deployment
+
+
+@pytest.fixture(params=["redis", "postgres", "nats"])
+def sharing_server(request: pytest.FixtureRequest) -> NatsProcess | RedisProcess | PostgresProcess:
     """A server of each kind."""
-    found: RedisProcess | PostgresProcess = request.getfixturevalue(f"{request.param}_server")
+    found: NatsProcess | RedisProcess | PostgresProcess = request.getfixturevalue(f"{request.param}_server")
     return found
 
 
-@pytest.fixture(params=["redis", "postgres"])
+@pytest.fixture(params=["redis", "postgres", "nats"])
 def sharing(request: pytest.FixtureRequest) -> Sharing:
     """A deployment of each kind with several replicas, empty."""
     found: Sharing = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
-@pytest.fixture(params=["memory", "redis", "postgres"])
+@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, empty."""
     if request.param == "memory":
@@ -349,7 +357,7 @@ async def test_4_a_lease_is_held_before_the_first_entry(sharing: Sharing, channe
 
 
 async def test_4_a_killed_replica_is_gone_in_time(
-    sharing_server: RedisProcess | PostgresProcess, channel: ChannelName
+    sharing_server: NatsProcess | RedisProcess | PostgresProcess, channel: ChannelName
 ) -> None:
     """By the store's own time, at most 3 s after the end of its lease, with the reaper of another."""
     async with sharing_deployment(sharing_server, lease_s=1.0) as deployment:

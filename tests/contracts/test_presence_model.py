@@ -15,6 +15,7 @@ from server.domain.errors import Unavailable
 from server.domain.identity import UserId
 from server.domain.presence import NOBODY, Present, RosterChanged, RosterHead
 from server.ports.replicas import LEASE_S
+from tests.contracts.nats_presence import nats_deployment
 from tests.contracts.presence_stores import (
     DEADLINE_S,
     Deployment,
@@ -25,6 +26,7 @@ from tests.contracts.presence_stores import (
     redis_deployment,
 )
 from tests.doubles.clock import Clock
+from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
@@ -245,4 +247,13 @@ async def test_rosters_in_postgres_are_those_of_the_living(
     """The same in PostgreSQL."""
     clock = Clock()
     async with postgres_deployment(postgres_server, clock) as deployment:
+        await live(World(deployment, clock, f"model:{next(_examples)}"), steps, REPLICAS)
+
+
+@settings(examples, max_examples=10)
+@given(st.lists(of_replicas, min_size=10, max_size=60))
+async def test_rosters_in_nats_are_those_of_the_living(nats_server: NatsProcess, steps: list[tuple[Any, ...]]) -> None:
+    """The same in NATS."""
+    clock = Clock()
+    async with nats_deployment(nats_server, clock) as deployment:
         await live(World(deployment, clock, f"model:{next(_examples)}"), steps, REPLICAS)

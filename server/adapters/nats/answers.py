@@ -25,7 +25,7 @@ async def answer(link: Link, subject: str, data: bytes, headers: Mapping[str, st
     client = link.client
     try:
         async with asyncio.timeout(ANSWER_S):
-            message = await client.request(subject, data, timeout=ANSWER_S, headers=dict(headers) or None)
+            message = await client.ask(subject, data, headers)
     except NoRespondersError:
         raise
     except FAILURES as error:

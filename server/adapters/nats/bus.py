@@ -4,7 +4,7 @@ that it hosts."""
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from functools import partial
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -120,17 +120,10 @@ class NatsBus(TopicBus):
                 self._heard[channel] = await self._hear(client, channel)
 
     async def _hear(self, client: MaruClient, channel: ChannelName) -> Subscription:
-        subscription = await client.subscribe(self._subject(channel), pending_bytes_limit=0)
-        # The library would have a queue of its own for each subscription, and drop what has no room there. What comes
-        # is taken at once instead: the queues that have a bound are those of the listeners.
-        queue, inlet = subscription._pending_queue, _Inlet(self._take, channel)  # noqa: SLF001
-        subscription._pending_queue = inlet  # type: ignore[assignment]  # noqa: SLF001
-        while not queue.empty():  # they came while the library had more to write than it takes at once
-            inlet.put_nowait(queue.get_nowait())
-        return subscription
+        return await client.hear(self._subject(channel), partial(self._take, channel))
 
-    def _take(self, channel: ChannelName, payload: bytes) -> None:
-        self.on_message(channel, payload)
+    def _take(self, channel: ChannelName, message: Msg) -> None:
+        self.on_message(channel, message.data)
 
     async def _tell(self) -> None:
         """Publish all that is told, in order."""
@@ -141,16 +134,3 @@ class NatsBus(TopicBus):
             except (*FAILURES, Unavailable):
                 failed()
         self._teller = None
-
-
-class _Inlet:
-    """Takes the messages of a channel as they come, in place of a queue."""
-
-    __slots__ = ("_channel", "_take")
-
-    def __init__(self, take: Callable[[ChannelName, bytes], None], channel: ChannelName) -> None:
-        self._take, self._channel = take, channel
-
-    def put_nowait(self, message: Msg) -> None:
-        """Take a message."""
-        self._take(self._channel, message.data)

@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Any
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from server.adapters.nats import address
 from server.adapters.nats.echo import Echo
@@ -27,6 +31,9 @@ ACCOUNT_S = 1.7
 CLOSE_S = 0.5
 """For a connection to close; a frozen server takes no last bytes."""
 
+NO_RESPONDERS = "503"
+"""The status of an answer if nobody hears a subject."""
+
 FAILURES = (NatsError, OSError, TimeoutError)
 """Whatever the library raises if it can't do what it should."""
 
@@ -38,6 +45,9 @@ class MaruClient(Client):
     def __init__(self, at: address.Address) -> None:
         super().__init__()
         self.echo: Echo  # set by `open`
+        self._inbox = ""  # begins the subjects of answers
+        self._asked: dict[str, asyncio.Future[Msg]] = {}  # by the ends of those subjects
+        self._numbers = count(1)
         self._at = at
         self._problem: Exception | None = None  # the last that was told while it connected
 
@@ -63,18 +73,52 @@ class MaruClient(Client):
                 max_reconnect_attempts=1,  # of each server; then the link's next connection tries them again
                 ping_interval=3600,  # the link's pulse does better
                 pending_size=0,  # nothing is kept for later
+                skip_subject_validation=True,  # every part of a subject is escaped (names.py)
                 tls=self._at.tls,
                 **self._at.login,  # type: ignore[arg-type]  # the library's types name each option
             )
         except NatsError as error:
             raise self._problem or error from error  # the library's "no servers" tells nothing
         self.echo = await Echo.open(self)
+        self._inbox = self.new_inbox() + "."
+        await self.hear(f"{self._inbox}*", self._take_answer)
 
     @property
     def server(self) -> str:
         """The server that answers, without the login."""
         url = self.connected_url
         return "" if url is None else f"{url.hostname}:{url.port}"
+
+    async def hear(self, subject: str, take: Callable[[Msg], None]) -> Subscription:
+        """Subscribe to a subject; `take` gets each message as it comes, and must not fail."""
+        subscription = await self.subscribe(subject, pending_bytes_limit=0)
+        # The library would have a queue of its own for each subscription, and drop what has no room there. What comes
+        # is taken at once instead: the queues that have a bound are those of the listeners.
+        queue, inlet = subscription._pending_queue, _Inlet(take)  # noqa: SLF001
+        subscription._pending_queue = inlet  # type: ignore[assignment]  # noqa: SLF001
+        while not queue.empty():  # they came while the library had more to write than it takes at once
+            take(queue.get_nowait())
+        return subscription
+
+    async def ask(self, subject: str, data: bytes, headers: Mapping[str, str]) -> Msg:
+        """Return the answer to a message, however long it takes: the library's own `request` costs some tasks and
+        timers more. Raises `NoRespondersError`."""
+        token = str(next(self._numbers))
+        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._asked[token] = answer
+        try:
+            await self.publish(subject, data, reply=self._inbox + token, headers=dict(headers) or None)
+            message = await answer
+        finally:
+            del self._asked[token]
+        if message.headers and message.headers.get("Status") == NO_RESPONDERS:
+            raise NoRespondersError
+        return message
+
+    def _take_answer(self, message: Msg) -> None:
+        answer = self._asked.get(message.subject[len(self._inbox) :])
+        if answer is not None and not answer.done():
+            answer.set_result(message)
 
     async def end(self) -> None:
         """Close the connection, or leave a server alone that does not take its end."""
@@ -86,6 +130,15 @@ class MaruClient(Client):
         if self._at.tls is not None and not info.get("tls_required"):
             raise NatsError("the server offers no TLS")
         await super()._process_info(info, initial_connection)
+
+
+class _Inlet:
+    """Takes messages as they come, in place of a queue."""
+
+    __slots__ = ("put_nowait",)
+
+    def __init__(self, take: Callable[[Msg], None]) -> None:
+        self.put_nowait = take
 
 
 async def startup_error(url: str, *, jetstream: bool) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,6 +157,11 @@ class Documents:
             finally:
                 await reading.unsubscribe()
         return [each for each in found.values() if each.data]
+
+    async def delete(self) -> None:
+        """Remove the stream, if it is there."""
+        with contextlib.suppress(Refused):
+            await answer(self._link, f"$JS.API.STREAM.DELETE.{self.stream}", b"", {})
 
     async def state(self) -> dict[str, Any]:
         """Return the server's account of the stream: `created`, and `state`."""
