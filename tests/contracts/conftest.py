@@ -11,6 +11,8 @@ import pytest_asyncio
 import redis
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.nats.link import Link
+from server.adapters.nats.message_log import NatsMessageLog
 from server.adapters.postgres.database import Database
 from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.redis.clocks import Clocks
@@ -22,7 +24,7 @@ from server.domain.gcra import Rate
 from server.domain.retention import Retention
 from server.domain.rules import Rule
 from server.ports.message_log import MessageLog
-from tests.contracts.webhook_stores import InMemory, InRedis, InSqlite, LosingStore, WebhookStore
+from tests.contracts.webhook_stores import InMemory, InNats, InRedis, InSqlite, LosingStore, WebhookStore
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
@@ -197,6 +199,39 @@ class PostgresStore(LogStore):
         return await newer_version.write_in_postgres(self._process.query, channel, self.clock.now)
 
 
+class NatsStore(LogStore):
+    """A NATS of the whole session: each test has channels of its own."""
+
+    shared = True
+
+    def __init__(self, process: NatsProcess) -> None:
+        self.clock = Clock()
+        self._process = process
+
+    @asynccontextmanager
+    async def open(
+        self,
+        *,
+        max_events: int = 100_000,
+        max_age_ms: int = 1_000 * HOUR_MS,
+        rules: Mapping[str, Rule] | None = None,
+        rate: Rate | None = None,
+    ) -> AsyncIterator[MessageLog]:
+        async with (
+            Link(self._process.url) as link,
+            NatsMessageLog(
+                link, max_events=max_events, max_age_ms=max_age_ms, rules=rules, rate=rate, now_ms=self.clock
+            ) as log,
+        ):
+            yield log
+
+    def lose(self) -> None:
+        self._process.lose_streams()
+
+    async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
+        return await newer_version.write_in_nats(self._process.url, channel, self.clock.now)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisProcess]:
     """One Redis for all contracts."""
@@ -218,7 +253,7 @@ async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         yield process
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind, empty."""
     match request.param:
@@ -228,6 +263,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
             return SqliteStore(tmp_path)
         case "postgres":
             return PostgresStore(request.getfixturevalue("postgres_server"))
+        case "nats":
+            return NatsStore(request.getfixturevalue("nats_server"))
         case _:
             return RedisStore(request.getfixturevalue("redis_server"))
 
@@ -239,7 +276,7 @@ async def log(store: LogStore) -> AsyncIterator[MessageLog]:
         yield opened
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
 def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind that keeps reactions, records, marks and follows, empty."""
     match request.param:
@@ -249,6 +286,8 @@ def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
             return SqliteStore(tmp_path)
         case "postgres":
             return PostgresStore(request.getfixturevalue("postgres_server"))
+        case "nats":
+            return NatsStore(request.getfixturevalue("nats_server"))
         case _:
             return RedisStore(request.getfixturevalue("redis_server"))
 
@@ -259,7 +298,7 @@ def channel() -> ChannelName:
     return ChannelName(f"contract:{next(_numbers)}")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
 def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStore:
     """A store of each kind, empty."""
     match request.param:
@@ -267,11 +306,19 @@ def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStor
             return InMemory()
         case "sqlite":
             return InSqlite(tmp_path)
+        case "nats":
+            return InNats(request.getfixturevalue("nats_server"))
         case _:
             return InRedis(request.getfixturevalue("redis_server"))
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "nats"])
 def losing_store(request: pytest.FixtureRequest) -> LosingStore:
     """A store of each kind that can lose a channel, empty."""
-    return InMemory() if request.param == "memory" else InRedis(request.getfixturevalue("redis_server"))
+    match request.param:
+        case "memory":
+            return InMemory()
+        case "nats":
+            return InNats(request.getfixturevalue("nats_server"))
+        case _:
+            return InRedis(request.getfixturevalue("redis_server"))

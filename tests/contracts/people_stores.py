@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.nats.message_log import NatsMessageLog
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
-from server.bootstrap.stores import memory, redis, sqlite
+from server.bootstrap.stores import memory, nats, redis, sqlite
 from server.bootstrap.stores.record import People
 from server.domain.channels import ChannelName
 from server.domain.drafts import Reaction
@@ -56,6 +57,8 @@ def parts(log: MessageLog) -> People:
     """The parts beside a log that is open."""
     if isinstance(log, RedisMessageLog):
         return redis.open_people(log)
+    if isinstance(log, NatsMessageLog):
+        return nats.open_people(log)
     if isinstance(log, SqliteMessageLog):
         return sqlite.open_people(log)
     assert isinstance(log, MemoryMessageLog)

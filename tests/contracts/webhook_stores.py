@@ -9,6 +9,10 @@ from typing import Protocol
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.memory.webhooks import MemoryWebhooks
+from server.adapters.nats.link import Link
+from server.adapters.nats.message_log import NatsMessageLog
+from server.adapters.nats.side import token
+from server.adapters.nats.webhooks import NatsWebhooks
 from server.adapters.redis import keys
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.message_log import RedisMessageLog
@@ -20,6 +24,7 @@ from server.ports.message_log import MessageLog
 from server.ports.webhooks import Webhooks
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
+from tests.harness.nats import NatsProcess
 from tests.harness.redis import RedisProcess
 
 MAX_AGE_MS = 1_000 * HOUR_MS
@@ -121,3 +126,27 @@ class InRedis(LosingStore):
     async def lose(self, owing: Owing, channel: ChannelName) -> None:
         """Delete the channel's stream."""
         await self._process.command("DEL", keys.log(channel, self.prefix))
+
+
+class InNats(LosingStore):
+    """A part of a NATS, under a prefix of its own."""
+
+    def __init__(self, process: NatsProcess) -> None:
+        self.clock = Clock()
+        self._process, self.prefix = process, f"owing-{next(_numbers)}"
+
+    @asynccontextmanager
+    async def open(self, max_events: int = 100_000) -> AsyncIterator[Owing]:
+        """Connect a log and its webhooks, as a further replica."""
+        async with (
+            Link(self._process.url) as link,
+            NatsMessageLog(
+                link, max_events=max_events, max_age_ms=MAX_AGE_MS, now_ms=self.clock, prefix=self.prefix
+            ) as log,
+        ):
+            yield Owing(log, NatsWebhooks(log, dead_letters=LETTERS))
+
+    async def lose(self, owing: Owing, channel: ChannelName) -> None:
+        """Delete the channel's stream."""
+        async with self._process.client() as client:
+            await client.jetstream().delete_stream(f"{self.prefix}-log-{token(channel)}")

@@ -9,6 +9,10 @@ from typing import Any
 import orjson
 
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.nats.entries import decode
+from server.adapters.nats.link import Link
+from server.adapters.nats.side import token
+from server.adapters.nats.streams import Streams
 from server.adapters.postgres.channels import epoch_of
 from server.adapters.postgres.schema import Identity
 from server.adapters.redis import keys
@@ -69,6 +73,20 @@ async def write_in_postgres(query: Callable[..., Awaitable[Any]], channel: Chann
         at,
         encode(event),
     )
+    return event
+
+
+async def write_in_nats(url: str, channel: ChannelName, at: int) -> UnknownEvent:
+    """Add an entry to the channel's stream. The channel has an event."""
+    part = token(channel)
+    async with Link(url) as link:
+        streams = Streams(link)
+        last = await streams.last(f"maru-log-{part}", f"maru.log.{part}")
+        assert last is not None
+        head = decode(last, channel).head
+        event = UnknownEvent(channel, head.epoch, head.offset + 1, at, KIND)
+        line = orjson.dumps({"v": 1, "k": "newer", "w": at, "e": event.epoch, "o": event.offset, "later": True})
+        assert await streams.put(f"maru.log.{part}", line + b"\n" + encode(event))
     return event
 
 

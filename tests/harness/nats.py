@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,3 +102,16 @@ class NatsProcess(Process[subprocess.Popen[bytes]]):
             yield client
         finally:
             await client.close()
+
+    def lose_streams(self) -> None:
+        """Delete all streams, as in a disaster; from a thread, since nobody awaits this."""
+        thread = threading.Thread(target=lambda: asyncio.run(self._delete_streams()))
+        thread.start()
+        thread.join()
+
+    async def _delete_streams(self) -> None:
+        async with self.client() as client:
+            context = client.jetstream()
+            while found := await context.streams_info():
+                for info in found:
+                    await context.delete_stream(info.config.name or "")

@@ -8,10 +8,10 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
+from server.adapters.channel_state import Channel
 from server.adapters.clock import now_ms
 from server.adapters.codec import known
 from server.adapters.epochs import STORE_ID_BYTES, channel_epoch
-from server.adapters.memory.channel import Channel
 from server.adapters.memory.debts import Debts
 from server.adapters.memory.keys import Keyed, Keys
 from server.domain.appending import Appended, decide, recreated

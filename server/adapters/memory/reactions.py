@@ -1,6 +1,6 @@
 """Reactions in memory."""
 
-from server.adapters.memory.channel import Channel, Kept
+from server.adapters.channel_state import Channel, Kept
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.domain.appending import Settled, not_found
 from server.domain.drafts import Reaction

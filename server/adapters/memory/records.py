@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
 
-from server.adapters.memory.channel import Channel
+from server.adapters.channel_state import Channel
 from server.adapters.memory.keys import Keyed
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.domain.appending import published

@@ -5,13 +5,18 @@ from dataclasses import replace
 
 from server.adapters.nats.bus import NatsBus
 from server.adapters.nats.client import startup_error
+from server.adapters.nats.follows import NatsFollows
 from server.adapters.nats.link import Link
+from server.adapters.nats.marks import NatsMarks
+from server.adapters.nats.message_log import NatsMessageLog
+from server.adapters.nats.reactions import NatsReactions
+from server.adapters.nats.records import NatsRecords
 from server.adapters.seal import Seal
 from server.adapters.topics.beside import Beside, Links
 from server.adapters.topics.broadcast import TopicBroadcast
 from server.adapters.topics.topics import Topics
 from server.bootstrap.cluster import hint_secret
-from server.bootstrap.stores.record import Bus, Stores
+from server.bootstrap.stores.record import Bus, People, Stores
 from server.settings.errors import StartRefused
 from server.settings.model import Settings
 
@@ -46,3 +51,9 @@ async def open_link(settings: Settings, resources: AsyncExitStack, *, jetstream:
     if problem is not None:
         raise StartRefused(f"MARU_NATS_URL: {problem}")
     return await resources.enter_async_context(Link(url))
+
+
+def open_people(log: NatsMessageLog) -> People:
+    """The reactions, the events of applications and the marks of that log, and the channels that users follow."""
+    marks = NatsMarks(log)
+    return NatsReactions(log), NatsRecords(log), marks, NatsFollows(log.streams.link, marks.begin)

@@ -1,4 +1,4 @@
-"""The log of a channel in memory."""
+"""The log of a channel in memory: the whole log of a store in memory, or the fold of a stream."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence

@@ -1,0 +1,187 @@
+"""JetStream's own interface, as far as the log needs it: entries of streams, appended under a condition.
+
+Every method raises the errors of the client library, and `StreamGone`; callers are inside `Link.answered`.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js.errors import APIError
+
+from server.adapters.nats.acks import Acks, Refused
+from server.adapters.nats.link import ANSWER_S, Link
+
+FETCHED = 500
+"""Entries that a consumer gives at once."""
+
+_STREAM_GONE, _NOT_FOUND, _IN_USE = 10059, 10037, 10058
+_WRONG_LAST = (10070, 10071)
+"""The server's codes of errors: another last id, another last sequence."""
+
+
+class StreamGone(NatsError):
+    """The stream is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An entry as a stream keeps it. `time` is when the server wrote it, as the server's text."""
+
+    seq: int
+    subject: str
+    data: bytes
+    time: str = ""
+
+
+def is_stale(error: object) -> bool:
+    """Say whether an append was refused because somebody else's came first."""
+    return isinstance(error, Refused) and error.code in _WRONG_LAST
+
+
+class Streams:
+    """The streams of an account, over a link."""
+
+    def __init__(self, link: Link, *, replicas: int = 1) -> None:
+        self.link = link
+        self._replicas = replicas
+        self._acks: tuple[Client, asyncio.Task[Acks]] | None = None  # of one connection
+
+    async def create(self, name: str, subject: str, note: str = "", **limits: Any) -> None:
+        """Make the stream; nothing happens if it is there."""
+        config = {
+            "name": name,
+            "subjects": [subject],
+            "description": note,
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "num_replicas": self._replicas,
+            "duplicate_window": 2_000_000_000,  # ids serve the order of appends alone
+            "max_msgs": -1,
+            "max_bytes": -1,
+            "max_age": 0,
+            "max_consumers": -1,
+            "max_msg_size": -1,
+            **limits,
+        }
+        try:
+            await self.ask(f"STREAM.CREATE.{name}", config)
+        except APIError as error:
+            if error.err_code != _IN_USE:  # it is there, with other limits
+                raise
+
+    async def delete(self, name: str) -> None:
+        """Remove the stream, if it is there."""
+        try:
+            await self.ask(f"STREAM.DELETE.{name}", {})
+        except StreamGone:
+            return
+
+    async def last(self, stream: str, subject: str) -> Raw | None:
+        """Return the last entry of a subject. Raises `StreamGone`."""
+        return await self._get(stream, {"last_by_subj": subject})
+
+    async def get(self, stream: str, seq: int) -> Raw | None:
+        """Return the entry with this sequence, None if there is none (any more). Raises `StreamGone`."""
+        return await self._get(stream, {"seq": seq})
+
+    async def _get(self, stream: str, wanted: Mapping[str, Any]) -> Raw | None:
+        try:
+            found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted))["message"]
+        except APIError as error:
+            if error.err_code == _NOT_FOUND:
+                return None
+            raise
+        return Raw(found["seq"], found["subject"], base64.b64decode(found.get("data", "")), found["time"])
+
+    async def entries(self, stream: str, subject: str, first: int = 1) -> AsyncGenerator[Raw, None]:
+        """Yield the entries of a subject, which may end with a star, from a sequence on, up to the last of now."""
+        wanted = {
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": first,
+            "ack_policy": "none",
+            "filter_subject": subject,
+            "inactive_threshold": 5_000_000_000,
+            "num_replicas": 1,
+            "mem_storage": True,
+        }
+        made = await self.ask(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": wanted})
+        name, pending = made["name"], made.get("num_pending", 0)
+        client = self.link.client
+        try:
+            if pending:
+                reading = await client.jetstream(timeout=ANSWER_S).pull_subscribe_bind(consumer=name, stream=stream)
+                while pending:
+                    for message in await reading.fetch(min(pending, FETCHED), timeout=ANSWER_S):
+                        place = message.metadata
+                        yield Raw(place.sequence.stream, message.subject, message.data)
+                        pending = place.num_pending
+                await reading.unsubscribe()
+        finally:
+            await client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")  # nobody waits for it
+
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> asyncio.Future[int]:
+        """Send an entry; the future is its sequence, or `Refused`. It is never done if the connection is lost."""
+        client = self.link.client
+        if self._acks is None or self._acks[0] is not client:
+            self._acks = client, asyncio.create_task(Acks.open(client))
+        return await (await asyncio.shield(self._acks[1])).publish(subject, data, headers)
+
+    async def put(self, subject: str, data: bytes, *, after: int | None = None) -> bool:
+        """Write an entry and wait for it. With `after`, only if the subject's last entry has this sequence (0: there is
+        none); return whether that was so."""
+        headers = {} if after is None else {"Nats-Expected-Last-Subject-Sequence": str(after)}
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await (await self.publish(subject, data, headers))
+        except Refused as error:
+            if not is_stale(error):
+                raise
+            return False
+        return True
+
+    async def erase(self, stream: str, seq: int, *, shred: bool = False) -> bool:
+        """Remove an entry; return whether it was there. `shred`: its bytes are overwritten."""
+        try:
+            await self.ask(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": not shred})
+        except APIError as error:
+            if error.err_code not in (_NOT_FOUND, 10043, 10057):  # each version of the server has its own
+                raise
+            return False
+        return True
+
+    async def purge(self, stream: str, below: int, subject: str | None = None) -> None:
+        """Remove the entries below a sequence, or those of a subject."""
+        wanted: dict[str, Any] = {"seq": below} if below else {}
+        await self.ask(f"STREAM.PURGE.{stream}", wanted | ({} if subject is None else {"filter": subject}))
+
+    async def lasts(self) -> dict[str, int]:
+        """Return the last sequence of each stream, by name. A call for each 256 of them."""
+        found: dict[str, int] = {}
+        offset, total = 0, 1
+        while offset < total:
+            told = await self.ask("STREAM.LIST", {"offset": offset})
+            page, total = told.get("streams") or (), told["total"]
+            found |= {each["config"]["name"]: each["state"]["last_seq"] for each in page}
+            offset += len(page) or total
+        return found
+
+    async def ask(self, call: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Call JetStream's interface. Raises `StreamGone`, `APIError`."""
+        try:
+            message = await self.link.client.request(f"$JS.API.{call}", orjson.dumps(wanted), timeout=ANSWER_S)
+        except NoRespondersError as error:
+            raise NatsError("the server has no JetStream") from error
+        answer: dict[str, Any] = orjson.loads(message.data)
+        if refusal := answer.get("error"):
+            if refusal.get("err_code") == _STREAM_GONE:
+                raise StreamGone("no such stream")
+            raise APIError.from_error(refusal)
+        return answer
