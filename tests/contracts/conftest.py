@@ -24,7 +24,7 @@ from server.domain.gcra import Rate
 from server.domain.retention import Retention
 from server.domain.rules import Rule
 from server.ports.message_log import MessageLog
-from tests.contracts.webhook_stores import InMemory, InNats, InRedis, InSqlite, LosingStore, WebhookStore
+from tests.contracts.webhook_stores import InMemory, InNats, InPostgres, InRedis, InSqlite, LosingStore, WebhookStore
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
@@ -43,6 +43,13 @@ class LogStore(Protocol):
     """Whether a deletion takes the text out of the log's events."""
     shared: bool = False
     """Whether several logs may be open at once."""
+    examples: int = 1_000
+    """Examples that a model still tries: each write into some stores takes long."""
+
+    def tries(self) -> bool:
+        """Whether the model is to try another example."""
+        self.examples -= 1
+        return self.examples >= 0
 
     def open(
         self,
@@ -164,6 +171,7 @@ class PostgresStore(LogStore):
     """A PostgreSQL of the whole session: each test has channels of its own."""
 
     shared = True
+    examples = 10
 
     def __init__(self, process: PostgresProcess) -> None:
         self.clock = Clock()
@@ -276,7 +284,7 @@ async def log(store: LogStore) -> AsyncIterator[MessageLog]:
         yield opened
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
 def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind that keeps reactions, records, marks and follows, empty."""
     match request.param:
@@ -298,7 +306,7 @@ def channel() -> ChannelName:
     return ChannelName(f"contract:{next(_numbers)}")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
 def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStore:
     """A store of each kind, empty."""
     match request.param:
@@ -308,11 +316,13 @@ def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStor
             return InSqlite(tmp_path)
         case "nats":
             return InNats(request.getfixturevalue("nats_server"))
+        case "postgres":
+            return InPostgres(request.getfixturevalue("postgres_server"))
         case _:
             return InRedis(request.getfixturevalue("redis_server"))
 
 
-@pytest.fixture(params=["memory", "redis", "nats"])
+@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
 def losing_store(request: pytest.FixtureRequest) -> LosingStore:
     """A store of each kind that can lose a channel, empty."""
     match request.param:
@@ -320,5 +330,7 @@ def losing_store(request: pytest.FixtureRequest) -> LosingStore:
             return InMemory()
         case "nats":
             return InNats(request.getfixturevalue("nats_server"))
+        case "postgres":
+            return InPostgres(request.getfixturevalue("postgres_server"))
         case _:
             return InRedis(request.getfixturevalue("redis_server"))

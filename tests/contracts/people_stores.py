@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from server.adapters.memory.message_log import MemoryMessageLog
 from server.adapters.nats.message_log import NatsMessageLog
+from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.sqlite.message_log import SqliteMessageLog
-from server.bootstrap.stores import memory, nats, redis, sqlite
+from server.bootstrap.stores import memory, nats, postgres, redis, sqlite
 from server.bootstrap.stores.record import People
 from server.domain.channels import ChannelName
 from server.domain.drafts import Reaction
@@ -61,6 +62,8 @@ def parts(log: MessageLog) -> People:
         return nats.open_people(log)
     if isinstance(log, SqliteMessageLog):
         return sqlite.open_people(log)
+    if isinstance(log, PostgresMessageLog):
+        return postgres.open_people(log)
     assert isinstance(log, MemoryMessageLog)
     return memory.open_people(log)
 

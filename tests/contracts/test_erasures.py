@@ -13,6 +13,9 @@ import pytest
 
 from server.adapters.memory.erasures import MemoryErasures
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.erasures import PostgresErasures
+from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.redis import keys
 from server.adapters.redis.erasures import RedisErasures
 from server.adapters.redis.link import connect
@@ -28,7 +31,9 @@ from server.domain.identity import UserId
 from server.domain.replicas import ReplicaId
 from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
 from server.ports.message_log import MessageLog
+from tests.contracts.postgres_tables import emptied
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
+from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 
@@ -94,6 +99,25 @@ class InRedis(Stores):
         return Opened(log, RedisErasures(pipeline, prefix=self.prefix, limit=limit))
 
 
+class InPostgres(Stores):
+    """Tables, which are empty at first."""
+
+    def __init__(self, process: PostgresProcess, closing: AsyncExitStack) -> None:
+        self.process, self._closing = process, closing
+
+    async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
+        db = await self._closing.enter_async_context(Database(self.process.url))
+        log = PostgresMessageLog(db, max_events=100_000, max_age_ms=RETENTION_MS)
+        await self._closing.enter_async_context(log)
+        return Opened(log, PostgresErasures(db, limit))
+
+
+@pytest.fixture
+async def in_postgres(postgres_server: PostgresProcess, closing: AsyncExitStack) -> InPostgres:
+    """Erasures in PostgreSQL."""
+    return InPostgres(await emptied(postgres_server, "erasures", "authors", "channels", "events"), closing)
+
+
 @pytest.fixture
 async def closing() -> AsyncIterator[AsyncExitStack]:
     """Closes the stores that a test has opened."""
@@ -107,7 +131,7 @@ def in_redis(redis_server: RedisProcess, closing: AsyncExitStack) -> InRedis:
     return InRedis(redis_server, closing)
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
     """A store of each kind."""
     match request.param:
@@ -116,8 +140,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitSta
         case "sqlite":
             return InSqlite(tmp_path / "maru.db", closing)
         case _:
-            in_redis: InRedis = request.getfixturevalue("in_redis")
-            return in_redis
+            shared: Stores = request.getfixturevalue(f"in_{request.param}")
+            return shared
 
 
 def erasure(id: str, user: str = "alice", began_at: int = NOW_MS) -> Erasure:
@@ -213,20 +237,35 @@ async def test_4_each_channel_of_a_user_is_found(stores: Stores) -> None:
     assert set(found) - set(others) == set(names)
 
 
-async def test_5_an_entry_that_can_not_be_read_is_passed_over(in_redis: InRedis) -> None:
+@pytest.fixture(params=["redis", "postgres"])
+def sharing(request: pytest.FixtureRequest) -> InRedis | InPostgres:
+    """A store of each kind that replicas share."""
+    found: InRedis | InPostgres = request.getfixturevalue(f"in_{request.param}")
+    return found
+
+
+async def test_5_an_entry_that_can_not_be_read_is_passed_over(sharing: InRedis | InPostgres) -> None:
     """Of a newer version, or damaged: it is no erasure, and none takes its id."""
-    _, erasures = await in_redis.open()
+    _, erasures = await sharing.open()
     for id, raw in {"newer": b'{"v":2}', "damaged": b"\xff", "odd": b'{"v":1,"id":"odd","user":7}'}.items():
-        await in_redis.process.command("HSET", keys.erasures(in_redis.prefix), id, raw)
+        if isinstance(sharing, InRedis):
+            await sharing.process.command("HSET", keys.erasures(sharing.prefix), id, raw)
+        else:
+            await erasures.all()
+            await sharing.process.query("INSERT INTO maru.erasures VALUES ($1, $2)", id.encode(), raw)
     assert (await erasures.all(), await erasures.find("newer")) == ([], None)
     with pytest.raises(Unavailable):
         await erasures.add(erasure("newer"))
 
 
-async def test_6_without_the_store_every_call_is_an_error() -> None:
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+async def test_6_without_the_store_every_call_is_an_error(kind: str) -> None:
     """Within two seconds."""
     pipeline = Pipeline(connect(f"redis://127.0.0.1:{free_port()}"))
-    erasures, began = RedisErasures(pipeline), monotonic()
+    erasures: Erasures = RedisErasures(pipeline)
+    if kind == "postgres":
+        erasures = PostgresErasures(Database(f"postgresql://maru@127.0.0.1:{free_port()}/maru"))
+    began = monotonic()
     calls = (
         erasures.add(erasure("a")),
         erasures.find("a"),

@@ -85,6 +85,8 @@ steps = st.one_of(
 async def test_unread_is_what_the_model_counts(people_store: LogStore, script: Sequence[tuple[object, ...]]) -> None:
     """Posts, edits, deletions, marks, trims, other events and reopenings: for each user the two counts are those of the
     model after each step, never negative, and no mark moves back."""
+    if not people_store.tries():
+        return
     channel, model = next(_channels), Model()
     async with AsyncExitStack() as closing:
         people = await closing.enter_async_context(opened(people_store, max_events=KEPT))

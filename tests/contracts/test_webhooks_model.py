@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter, Debt
 from server.domain.messages import Position
-from tests.contracts.webhook_stores import InMemory, InNats, InRedis, LosingStore, Owing, WebhookStore
+from tests.contracts.webhook_stores import InMemory, InNats, InPostgres, InRedis, LosingStore, Owing, WebhookStore
 from tests.doubles.samples import NOW_MS, new_message
 
 CHANNELS = 2
@@ -130,7 +130,7 @@ class World:
 
     async def lose(self, channel: ChannelName) -> None:
         """Lose a channel: nobody can be given what they have not got."""
-        assert isinstance(self.store, InMemory | InNats | InRedis)
+        assert isinstance(self.store, InMemory | InNats | InPostgres | InRedis)
         if any(event[0] == channel for event in self.written):
             await self.store.lose(self.owing, channel)
             await self.owing.log.read(channel, 0, 0)

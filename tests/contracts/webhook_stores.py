@@ -13,6 +13,9 @@ from server.adapters.nats.link import Link
 from server.adapters.nats.message_log import NatsMessageLog
 from server.adapters.nats.side import token
 from server.adapters.nats.webhooks import NatsWebhooks
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.message_log import PostgresMessageLog
+from server.adapters.postgres.webhooks import PostgresWebhooks
 from server.adapters.redis import keys
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.message_log import RedisMessageLog
@@ -22,9 +25,11 @@ from server.adapters.sqlite.webhooks import SqliteWebhooks
 from server.domain.channels import ChannelName
 from server.ports.message_log import MessageLog
 from server.ports.webhooks import Webhooks
+from tests.contracts.postgres_tables import emptied
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
 from tests.harness.nats import NatsProcess
+from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
 
 MAX_AGE_MS = 1_000 * HOUR_MS
@@ -150,3 +155,31 @@ class InNats(LosingStore):
         """Delete the channel's stream."""
         async with self._process.client() as client:
             await client.jetstream().delete_stream(f"{self.prefix}-log-{token(channel)}")
+
+
+class InPostgres(LosingStore):
+    """The tables of a PostgreSQL, which are empty at first: there is no endpoint."""
+
+    def __init__(self, process: PostgresProcess) -> None:
+        self.clock = Clock()
+        self._process, self._fresh = process, False
+
+    @asynccontextmanager
+    async def open(self, max_events: int = 100_000) -> AsyncIterator[Owing]:
+        """Connect a log and its webhooks, as a further replica."""
+        if not self._fresh:
+            tables = "endpoints", "debts", "letters", "leads"
+            await emptied(self._process, *(f"webhook_{table}" for table in tables), "channels", "events")
+            self._fresh = True
+        async with (
+            Database(self._process.url) as database,
+            PostgresMessageLog(database, max_events=max_events, max_age_ms=MAX_AGE_MS, now_ms=self.clock) as log,
+        ):
+            yield Owing(log, PostgresWebhooks(log, self.clock, dead_letters=LETTERS))
+
+    async def lose(self, owing: Owing, channel: ChannelName) -> None:
+        """Let the channel have been lost, as a replica finds out that has seen an event which is not there."""
+        gone = "DELETE FROM maru.events USING maru.channels c WHERE channel_id = c.id AND c.name = $1"
+        await self._process.query(gone, channel)
+        lost = "UPDATE maru.channels SET losses = losses + 1, head = 0, floor = 0, posts = 0 WHERE name = $1"
+        await self._process.query(lost, channel)

@@ -19,7 +19,7 @@ EXPECTED = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where NATS is."""
+    """The servers of NATS."""
 
     servers: tuple[str, ...]
     """As the client library takes them, without the login."""

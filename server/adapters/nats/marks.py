@@ -66,7 +66,7 @@ class NatsMarks(Marks):
         return _mark(fold, user, await self._offset(fold, channel, user)), fold
 
     async def _offset(self, fold: Fold, channel: ChannelName, user: UserId) -> int:
-        """Return where the user's mark is."""
+        """Return the offset of the user's mark."""
         if not fold.head.offset:
             return 0
         return max(fold.marks.get(user, 0), (await self._side.mark(channel, user))[0])

@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class HeardOrders:
-    """Where a reader is, and what it has heard."""
+    """The place of a reader, and the orders that it has heard."""
 
     def __init__(self) -> None:
         self.begun = False  # the place is known

@@ -29,10 +29,10 @@ CASE WHEN e.edit_of IS NULL THEN e.payload ELSE coalesce((
 ), e.payload) END
 """
 
-_STATE = """
+STATE = """
 e."offset" AS created, e.at AS created_at, e.payload AS creation, s."offset" AS place, s.at, s.payload, t.state
 """
-_JOIN_STATE = """
+JOIN_STATE = """
 JOIN maru.events s ON s.channel_id = e.channel_id AND s."offset" = e.state_offset
 LEFT JOIN maru.reacted t ON t.channel_id = e.channel_id AND t.created = e."offset"
 """
@@ -44,7 +44,7 @@ FROM (SELECT) always LEFT JOIN maru.channels c ON c.name = $1 LEFT JOIN LATERAL 
 
 
 def _of_channel(rows: str) -> str:
-    pieces = rows.replace("{state}", _STATE).replace("{join state}", _JOIN_STATE).replace("{shown}", _SHOWN)
+    pieces = rows.replace("{state}", STATE).replace("{join state}", JOIN_STATE).replace("{shown}", _SHOWN)
     return _CHANNEL.replace("{rows}", pieces)
 
 
@@ -93,7 +93,7 @@ class Reader:
 
         def replay(rows: Sequence[Record], key: bytes) -> Replay:
             row = rows[0]
-            head = _head(row, key, channel)
+            head = head_of(row, key, channel)
             if not row["payloads"]:
                 return Replay(row["floor"] or 0, head, [])
             found = enumerate(zip(row["payloads"], row["ats"], strict=True), start=after + 1)
@@ -102,7 +102,7 @@ class Reader:
                 raise DecodeError("an event is missing")
             return Replay(row["floor"], head, events)
 
-        return await self._query(replay, _READ, channel, after, limit)
+        return await self.query(replay, _READ, channel, after, limit)
 
     async def heads(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Position]:
         """See the port's `heads`."""
@@ -110,31 +110,31 @@ class Reader:
         def heads(rows: Sequence[Record], key: bytes) -> Mapping[ChannelName, Position]:
             known = {row["name"]: row for row in rows if row["name"] is not None}
             return {
-                channel: _head(known[channel], key, channel) if channel in known else start(key, channel)
+                channel: head_of(known[channel], key, channel) if channel in known else start(key, channel)
                 for channel in channels
             }
 
-        return await self._query(heads, _HEADS, list(channels))
+        return await self.query(heads, _HEADS, list(channels))
 
     async def message(self, channel: ChannelName, id: MessageId) -> Message | Tombstone | None:
         """See the port's `message`."""
 
         def message(rows: Sequence[Record], key: bytes) -> Message | Tombstone | None:
             row = rows[0]
-            return None if row["created"] is None else _message(row, _head(row, key, channel).epoch)
+            return None if row["created"] is None else message_of(row, head_of(row, key, channel).epoch)
 
-        return await self._query(message, _MESSAGE, channel, id)
+        return await self.query(message, _MESSAGE, channel, id)
 
     async def history(self, channel: ChannelName, before: int | None, after: int | None, limit: int) -> Page:
         """See the port's `history`."""
         forward = after is not None and before is None
 
         def page(rows: Sequence[Record], key: bytes) -> Page:
-            head = _head(rows[0], key, channel)
-            found = [_message(row, head.epoch) for row in rows[:limit] if row["created"] is not None]
+            head = head_of(rows[0], key, channel)
+            found = [message_of(row, head.epoch) for row in rows[:limit] if row["created"] is not None]
             return Page(found if forward else found[::-1], head, more=len(rows) > limit)
 
-        return await self._query(page, _ordered(_HISTORY, forward), channel, *_bounds(before, after), limit + 1)
+        return await self.query(page, _ordered(_HISTORY, forward), channel, *_bounds(before, after), limit + 1)
 
     async def records(
         self, channel: ChannelName, name: str | None, before: int | None, after: int | None, limit: int
@@ -143,14 +143,14 @@ class Reader:
         forward = after is not None and before is None
 
         def page(rows: Sequence[Record], key: bytes) -> RecordPage:
-            head = _head(rows[0], key, channel)
+            head = head_of(rows[0], key, channel)
             found = [_published(row, head.epoch) for row in rows[:limit] if row["place"] is not None]
             return RecordPage(found if forward else found[::-1], head, more=len(rows) > limit)
 
         words = (channel, *_bounds(before, after), limit + 1, None if name is None else name.encode())
-        return await self._query(page, _ordered(_RECORDS, forward), *words)
+        return await self.query(page, _ordered(_RECORDS, forward), *words)
 
-    async def _query(self, shape: Callable[[Sequence[Record], bytes], _T], sql: str, *arguments: object) -> _T:
+    async def query(self, shape: Callable[[Sequence[Record], bytes], _T], sql: str, *arguments: object) -> _T:
         """Run a query whose rows have the life; return `shape` of them. Raises `Unavailable`, `Overloaded`."""
         if self._reading >= WAITING_LIMIT:
             raise Overloaded("too many reads wait for the message log")
@@ -186,7 +186,8 @@ def start(key: bytes, channel: ChannelName) -> Position:
     return Position(epoch_of(key, channel, 0), 0)
 
 
-def _head(row: Record, key: bytes, channel: ChannelName) -> Position:
+def head_of(row: Record, key: bytes, channel: ChannelName) -> Position:
+    """Return the head that a row tells of the channel."""
     if row["head"] is None:
         return start(key, channel)
     return Position(epoch_of(key, channel, row["losses"]), row["head"])
@@ -200,7 +201,8 @@ def _ordered(sql: str, forward: bool) -> str:
     return sql.replace("{direction}", "ASC" if forward else "DESC")
 
 
-def _message(row: Record, epoch: str) -> Message | Tombstone:
+def message_of(row: Record, epoch: str) -> Message | Tombstone:
+    """Return the message of a row that has a `STATE`."""
     last = state_of(placed(row["payload"], epoch, row["place"], row["at"]))
     creation = None
     if isinstance(last, MessageDeleted):
