@@ -47,6 +47,14 @@ class StoreSettings(BaseModel):
     kafka_servers: str | None = Field(default=None, description="brokers as host:port, joined by ','")
     nats_url: SecretStr | None = private("a nats:// URL")
     nats_url_file: FilePath | None = None
+    nats_prefix: str = Field(
+        default="maru",
+        pattern=r"^[A-Za-z0-9_-]{1,32}$",
+        description="1 to 32 letters, digits, - and _ that begin every stream and subject",
+    )
+    nats_replicas: int = Field(
+        default=1, ge=1, le=5, description="how many servers of a cluster keep each stream, 1 to 5"
+    )
     message_log: Annotated[MessageLogKind, _LOWER] = Field(
         default_factory=_log_by_url, description="memory, sqlite, redis, postgres or nats"
     )

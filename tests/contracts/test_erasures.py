@@ -13,6 +13,9 @@ import pytest
 
 from server.adapters.memory.erasures import MemoryErasures
 from server.adapters.memory.message_log import MemoryMessageLog
+from server.adapters.nats.erasures import NatsErasures
+from server.adapters.nats.link import Link
+from server.adapters.nats.message_log import NatsMessageLog
 from server.adapters.postgres.database import Database
 from server.adapters.postgres.erasures import PostgresErasures
 from server.adapters.postgres.message_log import PostgresMessageLog
@@ -33,6 +36,7 @@ from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
 from server.ports.message_log import MessageLog
 from tests.contracts.postgres_tables import emptied
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
+from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
@@ -99,6 +103,19 @@ class InRedis(Stores):
         return Opened(log, RedisErasures(pipeline, prefix=self.prefix, limit=limit))
 
 
+class InNats(Stores):
+    """Streams of the test's own."""
+
+    def __init__(self, process: NatsProcess, closing: AsyncExitStack) -> None:
+        self._process, self._prefix, self._closing = process, f"erasures-{next(_numbers)}", closing
+
+    async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
+        link = await self._closing.enter_async_context(Link(self._process.url))
+        log = NatsMessageLog(link, max_events=100_000, max_age_ms=RETENTION_MS, prefix=self._prefix)
+        await self._closing.enter_async_context(log)
+        return Opened(log, NatsErasures(link, log.side.channels, prefix=self._prefix, limit=limit))
+
+
 class InPostgres(Stores):
     """Tables, which are empty at first."""
 
@@ -131,7 +148,7 @@ def in_redis(redis_server: RedisProcess, closing: AsyncExitStack) -> InRedis:
     return InRedis(redis_server, closing)
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
     """A store of each kind."""
     match request.param:
@@ -139,6 +156,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitSta
             return InMemory()
         case "sqlite":
             return InSqlite(tmp_path / "maru.db", closing)
+        case "nats":
+            return InNats(request.getfixturevalue("nats_server"), closing)
         case _:
             shared: Stores = request.getfixturevalue(f"in_{request.param}")
             return shared

@@ -119,8 +119,16 @@ async def redis_nats(folder: Path) -> AsyncIterator[Engine]:
         yield Engine(env, {**engine.parts, "nats": part}, frozenset({"nats"}))
 
 
+@asynccontextmanager
+async def nats(folder: Path) -> AsyncIterator[Engine]:
+    """NATS alone."""
+    async with _nats(folder) as (url, part):
+        yield Engine({"MARU_NATS_URL": url}, {"nats": part})
+
+
 ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {
     "redis": redis,
+    "nats": nats,
     "redis+nats": redis_nats,
 }
 """By name; each is given a folder of its own."""

@@ -94,6 +94,8 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_BROADCAST" (include "maru.broadcast" .)
       "MARU_REDIS_PREFIX" .Values.redis.prefix
       "MARU_REDIS_WAIT_REPLICAS" (include "maru.digits" .Values.redis.waitReplicas)
+      "MARU_NATS_PREFIX" .Values.nats.prefix
+      "MARU_NATS_REPLICAS" (include "maru.digits" .Values.nats.replicas)
       "MARU_SQLITE_PATH" "/data/maru.db"
       "MARU_DRAIN_TIMEOUT" (include "maru.drainSeconds" .)
       "MARU_ALLOWED_ORIGINS" (join "," $config.allowedOrigins)

@@ -50,7 +50,7 @@ class Streams:
 
     def __init__(self, link: Link, *, replicas: int = 1) -> None:
         self.link = link
-        self._replicas = replicas
+        self.replicas = replicas
         self._acks: tuple[Client, asyncio.Task[Acks]] | None = None  # of one connection
 
     async def create(self, name: str, subject: str, note: str = "", **limits: Any) -> None:
@@ -62,7 +62,7 @@ class Streams:
             "retention": "limits",
             "storage": "file",
             "discard": "old",
-            "num_replicas": self._replicas,
+            "num_replicas": self.replicas,
             "duplicate_window": 2_000_000_000,  # ids serve the order of appends alone
             "max_msgs": -1,
             "max_bytes": -1,

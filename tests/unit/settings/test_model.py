@@ -57,6 +57,8 @@ def test_defaults(env: Any) -> None:
         "kafka_servers": None,
         "nats_url": None,
         "nats_url_file": None,
+        "nats_prefix": "maru",
+        "nats_replicas": 1,
         "cluster_secret": None,
         "cluster_secret_file": None,
         "message_log": MessageLogKind.SQLITE,
