@@ -40,7 +40,7 @@ class Acks:
     async def open(cls, client: Client) -> Self:
         """Hear acknowledgements."""
         acks = cls(client)
-        await client.subscribe(f"{acks._inbox}.*", cb=acks._hear)
+        await client.subscribe(f"{acks._inbox}.*", cb=acks.hear)
         return acks
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> asyncio.Future[int]:
@@ -51,7 +51,7 @@ class Acks:
         await self._client.publish(subject, data, reply=f"{self._inbox}.{number}", headers=dict(headers))
         return future
 
-    async def _hear(self, message: Msg) -> None:
+    async def hear(self, message: Msg) -> None:
         future = self._waiting.get(message.subject.rpartition(".")[2])
         if future is None or future.done():
             return
