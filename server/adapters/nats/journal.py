@@ -150,6 +150,7 @@ class Journal:
 
     async def _load(self) -> Fold:
         """Fold the whole stream."""
+        await self._side.learn()
         found = [self._decode(raw) async for raw in self._streams.entries(self.stream, self._subject)]
         fold = Fold("", name=self.name)
         fold.load(found)

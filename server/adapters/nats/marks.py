@@ -36,15 +36,13 @@ class NatsMarks(Marks):
 
     async def begin(self, channel: ChannelName, user: UserId) -> None:
         """Move the user's mark to the head, if there is none."""
-        async with self._log.streams.link.answered():
-            fold = await self._log.fold(channel)
-            if fold.head.offset and not await self._offset(fold, channel, user):
+        [(mark, fold)] = await self._marked(user, [channel])
+        if not mark.offset and fold.head.offset:
+            async with self._log.streams.link.answered():
                 await self._side.move_mark(channel, user, fold.head.offset)
 
     async def marks(self, user: UserId, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Mark]:
-        async with self._log.streams.link.answered():
-            marks = await asyncio.gather(*(self._marked(user, channel) for channel in channels))
-        return {channel: mark for channel, (mark, _) in zip(channels, marks, strict=True)}
+        return {fold.name: mark for mark, fold in await self._marked(user, channels)}
 
     async def receipts(self, channel: ChannelName, limit: int) -> Sequence[Receipt]:
         async with self._log.streams.link.answered():
@@ -57,26 +55,22 @@ class NatsMarks(Marks):
         return [Receipt(user, min(offset, head)) for user, offset in furthest]
 
     async def inbox(self, user: UserId, channels: Sequence[ChannelName]) -> Sequence[InboxEntry]:
+        return [_entry(mark, fold) for mark, fold in await self._marked(user, channels)]
+
+    async def _marked(self, user: UserId, channels: Sequence[ChannelName]) -> list[tuple[Mark, Fold]]:
+        """Return the user's marks, and the folds of the channels."""
         async with self._log.streams.link.answered():
-            marks = await asyncio.gather(*(self._marked(user, channel) for channel in channels))
-        return [_entry(channel, mark, fold) for channel, (mark, fold) in zip(channels, marks, strict=True)]
-
-    async def _marked(self, user: UserId, channel: ChannelName) -> tuple[Mark, Fold]:
-        fold = await self._log.fold(channel)
-        return _mark(fold, user, await self._offset(fold, channel, user)), fold
-
-    async def _offset(self, fold: Fold, channel: ChannelName, user: UserId) -> int:
-        """Return the offset of the user's mark."""
-        if not fold.head.offset:
-            return 0
-        return max(fold.marks.get(user, 0), (await self._side.mark(channel, user))[0])
+            folds = await asyncio.gather(*(self._log.fold(channel) for channel in channels))
+            begun = [fold.name for fold in folds if fold.head.offset]
+            kept = dict(zip(begun, await self._side.marks_of(user, begun), strict=True))
+        return [(_mark(fold, user, max(fold.marks.get(user, 0), kept.get(fold.name, 0))), fold) for fold in folds]
 
 
-def _entry(channel: ChannelName, mark: Mark, fold: Fold) -> InboxEntry:
+def _entry(mark: Mark, fold: Fold) -> InboxEntry:
     if not fold.ids:
-        return InboxEntry(channel, mark, None, None)
+        return InboxEntry(fold.name, mark, None, None)
     last = fold.messages[fold.ids[-1]]
-    return InboxEntry(channel, mark, last.state, fold.at(last.offset).at)
+    return InboxEntry(fold.name, mark, last.state, fold.at(last.offset).at)
 
 
 def _mark(fold: Fold, user: UserId, offset: int) -> Mark:
