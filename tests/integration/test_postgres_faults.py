@@ -1,0 +1,278 @@
+"""The log in PostgreSQL while it dies, freezes, refuses, and while a standby takes its place."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from server.adapters.postgres.database import Database
+from server.adapters.postgres.message_log import PostgresMessageLog
+from server.domain.appending import Appended
+from server.domain.channels import ChannelName
+from server.domain.drafts import Sender
+from server.domain.errors import MaruError, Overloaded, Unavailable
+from tests.doubles.samples import HOUR_MS, new_message
+from tests.harness.postgres import PostgresProcess
+from tests.harness.waiting import polled
+
+LIMIT_S = 2.0
+"""Promise 9: an error comes within so long."""
+
+SLACK_S = 1.0
+"""What a busy machine may add to it."""
+
+DEADLINE_S = 30.0
+
+_numbers = count(1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def postgres() -> AsyncIterator[PostgresProcess]:
+    """A PostgreSQL that tests stop and start again."""
+    async with PostgresProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def channel() -> ChannelName:
+    """A channel that no other test uses."""
+    return ChannelName(f"faults:{next(_numbers)}")
+
+
+@pytest.fixture
+async def log(postgres: PostgresProcess, channel: ChannelName) -> AsyncIterator[PostgresMessageLog]:
+    """A log that has been used."""
+    async with (
+        Database(postgres.url) as database,
+        PostgresMessageLog(database, max_events=100_000, max_age_ms=1_000 * HOUR_MS) as opened,
+    ):
+        await polled(partial(answered, partial(opened.append, new_message(0, channel, key="0"))), DEADLINE_S, str)
+        yield opened
+
+
+async def answered(call: Callable[[], Awaitable[Any]]) -> bool:
+    """Whether a call is answered now; a refusal comes in time."""
+    began = time.monotonic()
+    try:
+        await call()
+    except (Unavailable, Overloaded):
+        assert time.monotonic() - began < LIMIT_S + SLACK_S
+        return False
+    return True
+
+
+async def failing(call: Awaitable[Any]) -> MaruError:
+    """The error of a call that must fail in time."""
+    began = time.monotonic()
+    with pytest.raises((Unavailable, Overloaded)) as failure:
+        await call
+    assert time.monotonic() - began < LIMIT_S + SLACK_S
+    return failure.value
+
+
+class Client:
+    """A client that sends numbered messages in their order, and repeats them by their keys from the first that was
+    refused. `acked` are the offsets that it was told."""
+
+    def __init__(self, log: PostgresMessageLog, channel: ChannelName, user: str) -> None:
+        self._log, self._channel, self._user = log, channel, user
+        self.acked: dict[str, int] = {}
+        self.refusals = 0
+
+    async def send(self, numbers: range) -> None:
+        """Send all, whatever happens."""
+        left = list(numbers)
+        while left:
+            left = left[await self._try(left) :]
+            await asyncio.sleep(0)  # a log that is closed refuses at once
+
+    async def _try(self, numbers: list[int]) -> int:
+        """Submit messages without waiting; return how many of the first are written."""
+        outcomes: asyncio.Queue[Any] = asyncio.Queue()
+        sender, sent = Sender(), numbers[:20]
+        for number in sent:
+            draft = new_message(number, self._channel, key=f"{self._user}-{number}", user=self._user)
+            self._log.submit(draft, sender, outcomes.put_nowait)
+        told = [await outcomes.get() for _ in sent]
+        written = [number for number, outcome in zip(sent, told, strict=True) if isinstance(outcome, Appended)]
+        assert written == sent[: len(written)], "a message was written behind a refused one"
+        for number, outcome in zip(sent, told, strict=True):
+            if isinstance(outcome, Appended):
+                self.acked[f"{self._user}-{number}"] = outcome.event.offset
+        self.refusals += len(sent) - len(written)
+        return len(written)
+
+
+async def under_load(log: PostgresMessageLog, channel: ChannelName, harm: Callable[[], Awaitable[None]]) -> int:
+    """Let clients send while harm is done; check that nothing acked is lost, nothing is doubled, and each client's
+    messages are in its order. Returns how many sends were refused meanwhile."""
+    clients = [Client(log, channel, f"u{number}") for number in range(6)]
+    base = 1_000 * next(_numbers)
+    async with asyncio.timeout(2 * DEADLINE_S):
+        async with asyncio.TaskGroup() as sending:
+            for n, client in enumerate(clients):
+                sending.create_task(client.send(range(base + 200 * n, base + 200 * n + 200)))
+            await polled(lambda: all(client.acked for client in clients), DEADLINE_S, lambda: "the first acks", 0.001)
+            await harm()
+    replay = await log.read(channel, 0, 100_000)
+    assert [entry.offset for entry in replay.events] == list(range(1, replay.head.offset + 1))
+    kept = {entry.message.key: entry.offset for entry in replay.events if hasattr(entry, "message")}
+    assert len(kept) == len(replay.events), "a message was doubled"
+    for client in clients:
+        assert client.acked.items() <= kept.items()
+        assert len(client.acked) == 200
+        assert list(client.acked.values()) == sorted(client.acked.values())
+    return sum(client.refusals for client in clients)
+
+
+async def test_killed_under_load_nothing_acked_is_lost(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """`kill -9` of all processes in the middle of batches; a line tells that it is away, and a line that it is back."""
+
+    async def harm() -> None:
+        postgres.kill()
+        await failing(log.read(channel, 0, 10))
+        await postgres.start()
+
+    with capture_logs() as lines:
+        assert await under_load(log, channel, harm)
+    told = [line["event"] for line in lines if line["event"].startswith("postgres.")]
+    assert told in (["postgres.away", "postgres.back"], ["postgres.away", "postgres.back"] * 2)  # it may end twice
+
+
+async def test_connections_are_ended_under_load(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """An operator, or a proxy, ends every connection, again and again."""
+
+    async def harm() -> None:
+        for _ in range(5):
+            assert await postgres.terminate_backends()
+            await polled(partial(answered, partial(log.read, channel, 0, 0)), DEADLINE_S, postgres.log)
+
+    await under_load(log, channel, harm)
+
+
+async def test_frozen_for_five_seconds(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """Nothing hangs: reads and writes are refused in time, and all goes on afterwards."""
+
+    async def harm() -> None:
+        postgres.freeze()
+        try:
+            until = time.monotonic() + 5.0
+            while time.monotonic() < until:
+                await failing(log.read(channel, 0, 10))
+        finally:
+            postgres.thaw()
+
+    assert await under_load(log, channel, harm)
+
+
+async def test_a_lock_that_is_held_too_long(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """A session holds the row of a channel: appends there are refused in time, reads go on, and nobody waits for ever.
+    That is no outage, so no line tells of any."""
+    other = ChannelName(f"{channel}:other")
+    connection = await asyncpg.connect(postgres.superuser_url)
+    try:
+        with capture_logs() as lines:
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("SELECT FROM maru.channels WHERE name = $1 FOR UPDATE", channel)
+            await failing(log.append(new_message(1, channel, key="1")))
+            assert (await log.read(channel, 0, 0)).head.offset == 1
+            assert (await log.append(new_message(2, other))).event.offset == 1
+            await transaction.rollback()
+            assert (await log.append(new_message(1, channel, key="1"))).event.offset == 2
+        assert [line["event"] for line in lines if line["event"] == "postgres.away"] == []
+    finally:
+        await connection.close()
+
+
+async def test_a_postgres_that_is_stopped_before_the_start(channel: ChannelName) -> None:
+    """The log opens without it, and works once it is there."""
+    async with PostgresProcess() as postgres:
+        await asyncio.to_thread(postgres.stop)
+        async with (
+            Database(postgres.url) as database,
+            PostgresMessageLog(database, max_events=100, max_age_ms=HOUR_MS) as log,
+        ):
+            assert await database.problem() is None
+            await failing(log.append(new_message(1, channel)))
+            await failing(log.heads([channel]))
+            await postgres.start()
+            await polled(partial(answered, partial(log.append, new_message(2, channel))), DEADLINE_S, postgres.log)
+            assert await database.problem() is None
+
+
+async def test_a_promoted_standby_has_new_epochs(channel: ChannelName) -> None:
+    """A standby takes the place of a primary that died, at the same address: what was replicated is there, under a new
+    epoch, since the last events may be lacking. A standby that is not promoted is refused."""
+    async with (
+        PostgresProcess() as primary,
+        Database(primary.url) as database,
+        PostgresMessageLog(database, max_events=100_000, max_age_ms=1_000 * HOUR_MS) as log,
+    ):
+        await polled(partial(answered, partial(log.append, new_message(1, channel, key="1"))), DEADLINE_S, primary.log)
+        first = await log.append(new_message(2, channel))
+        async with await primary.standby() as standby:
+            await primary.caught_up(standby)
+            primary.kill()
+            await asyncio.to_thread(standby.stop)
+            standby.port = primary.port
+            await standby.start()
+            await failing(log.append(new_message(3, channel)))
+            await failing(log.read(channel, 0, 10))
+            await standby.promote()
+            await polled(partial(answered, partial(log.read, channel, 0, 0)), DEADLINE_S, standby.log)
+            replay = await log.read(channel, 0, 10)
+            assert replay.head.epoch != first.event.epoch
+            assert [(entry.epoch, entry.offset) for entry in replay.events] == [
+                (replay.head.epoch, 1),
+                (replay.head.epoch, 2),
+            ]
+            again = await log.append(new_message(1, channel, key="1"))
+            assert (again.duplicate, again.event.epoch, again.event.offset) == (True, replay.head.epoch, 1)
+            assert (await log.append(new_message(3, channel))).event.offset == 3
+
+
+async def test_a_backend_is_killed_under_load(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """A backend that dies makes PostgreSQL end all connections and recover by itself."""
+
+    async def harm() -> None:
+        ((pid,), *_) = await postgres.query("SELECT pid FROM pg_stat_activity WHERE usename = 'maru'")
+        os.kill(pid, signal.SIGKILL)
+        await polled(partial(answered, partial(log.read, channel, 0, 0)), DEADLINE_S, postgres.log)
+
+    await under_load(log, channel, harm)
+
+
+async def test_a_url_that_will_not_do() -> None:
+    """The start is refused for what waiting does not help: a password, a database, no URL, a newer schema."""
+    async with PostgresProcess() as postgres:
+        for url in (postgres.url.replace("maru@", "nobody@"), postgres.url.replace("/maru", "/nothing")):
+            async with Database(url) as database:
+                assert "refuses the user, the password or the database" in str(await database.problem())
+                assert "refuses to serve" in str(await failing(database.fetchval("SELECT 1")))
+        async with Database("https://127.0.0.1") as database:
+            assert "not a PostgreSQL URL" in str(await database.problem())
+        async with Database(postgres.url) as database:
+            assert await database.problem() is None
+            await postgres.query("UPDATE maru.store SET schema = 99")
+            assert "newer Maru (schema 99" in str(await database.problem())
+            assert "newer Maru" in str(await failing(database.known()))
