@@ -24,9 +24,11 @@ class Acked:
     lost: Exception | None = None
 
 
-async def append(streams: Streams, subject: str, fold: Fold, planned: Sequence[Entry]) -> Acked:
+async def append(
+    streams: Streams, subject: str, fold: Fold, planned: Sequence[Entry], seconds: float = ANSWER_S
+) -> Acked:
     """Write entries that were decided behind the fold, in their order: all of them, or the first. Take those that are
-    written into the fold."""
+    written into the fold. After so many seconds nobody waits any more."""
     acks, failure = list[asyncio.Future[int]](), None
     expected = {"Nats-Expected-Last-Sequence": str(fold.seq)}
     try:
@@ -38,7 +40,7 @@ async def append(streams: Streams, subject: str, fold: Fold, planned: Sequence[E
     except (*FAILURES, Unavailable) as error:
         failure = error
     if acks:
-        await asyncio.wait(acks, timeout=ANSWER_S)
+        await asyncio.wait(acks, timeout=seconds)
     return _acked(fold, planned, acks, failure)
 
 

@@ -14,6 +14,7 @@ from server.adapters.nats.appending import Acked, append
 from server.adapters.nats.deciding import Tokens
 from server.adapters.nats.entries import Entry, Key
 from server.adapters.nats.fold import Fold, Keyed
+from server.adapters.nats.link import ANSWER_S
 from server.adapters.nats.side import Side, token
 from server.adapters.nats.streams import Raw, StreamGone, Streams
 from server.domain.channels import ChannelName
@@ -114,12 +115,12 @@ class Journal:
             await self._side.made(self.name, 0)
             self._made = True
 
-    async def append(self, planned: Sequence[Entry]) -> Acked:
+    async def append(self, planned: Sequence[Entry], seconds: float = ANSWER_S) -> Acked:
         """Write entries that were decided behind the fold, in their order: all of them, or the first. Take those that
         are written into the fold. The caller holds the lock."""
         assert self.fold is not None
         await self.make()
-        return await append(self._streams, self._subject, self.fold, planned)
+        return await append(self._streams, self._subject, self.fold, planned, seconds)
 
     async def erase(self, id: MessageId) -> None:
         """Take the text of a deleted message out of the storage. The caller holds the lock."""

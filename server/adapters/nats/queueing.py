@@ -12,6 +12,7 @@ from server.adapters.nats.client import FAILURES
 from server.adapters.nats.deciding import Deciding, Outcome, Tokens, Work
 from server.adapters.nats.entries import Entry
 from server.adapters.nats.journal import Journal, trim
+from server.adapters.nats.link import ANSWER_S
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Sender
 from server.domain.errors import MaruError, Overloaded, Unavailable
@@ -26,6 +27,9 @@ AT_ONCE = 256
 
 SPARE = 64
 """Events over a channel's bound that its stream may hold for a while."""
+
+SLACK_S = 0.1
+"""Beyond the answers' deadline, for those that came."""
 
 TRIES = 50
 """So often a draft may find that another replica has written in between."""
@@ -149,24 +153,30 @@ class Queues:
 
     async def _step(self, journal: Journal, batch: Sequence[Waiting], queue: deque[Waiting]) -> int:
         """Write a batch, which is the beginning of the queue, or a part of it. Return how many drafts were settled."""
-        bounds = self._log.bounds_of(journal.name)
-        if journal.fold is None:
-            await journal.latest(bounds, self._log.now_ms())  # may take longer than a draft waits
+        bounds, ends = self._log.bounds_of(journal.name), asyncio.get_running_loop().time() + ANSWER_S
+        async with asyncio.timeout_at(ends + SLACK_S):
+            if journal.fold is None:
+                await journal.latest(bounds, self._log.now_ms())  # may take longer than a draft waits
+            async with journal.lock:
+                plan = await self._plan(journal, batch)
+                written = [planned.entry for planned in plan if planned.entry is not None]
+                left = max(0.0, ends - asyncio.get_running_loop().time())
+                acked = await journal.append(written, left) if written else Acked(0)
+                if acked.stale or acked.lost:
+                    journal.doubtful = True
+                settled = await self._tell(journal, plan, acked, queue)
+        if acked.lost is not None:
+            raise acked.lost
+        await self._tidy(journal, bounds)
+        return settled
+
+    async def _tidy(self, journal: Journal, bounds: Bounds) -> None:
+        """Drop events over the bounds, and now and then their entries."""
         async with journal.lock:
-            plan = await self._plan(journal, batch)
-            written = [planned.entry for planned in plan if planned.entry is not None]
-            acked = await journal.append(written) if written else Acked(0)
-            if acked.stale or acked.lost:
-                journal.doubtful = True
-            settled = await self._tell(journal, plan, acked, queue)
-            fold = journal.fold
-            if fold is not None and not journal.doubtful:
-                trim(fold, bounds, self._log.now_ms())
-                if fold.floor - fold.purged >= SPARE:
+            if journal.fold is not None and not journal.doubtful:
+                trim(journal.fold, bounds, self._log.now_ms())
+                if journal.fold.floor - journal.fold.purged >= SPARE:
                     await journal.purge(self._log.now_ms())
-            if acked.lost is not None:
-                raise acked.lost
-            return settled
 
     async def _plan(self, journal: Journal, batch: Sequence[Waiting]) -> list[Planned]:
         """Decide the drafts; those that are not written, from the stream as it is now."""
