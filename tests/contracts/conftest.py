@@ -24,6 +24,7 @@ from server.domain.gcra import Rate
 from server.domain.retention import Retention
 from server.domain.rules import Rule
 from server.ports.message_log import MessageLog
+from tests.contracts.redises import REDISES, RedisServer, redis_of
 from tests.contracts.webhook_stores import InMemory, InNats, InPostgres, InRedis, InSqlite, LosingStore, WebhookStore
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
@@ -31,6 +32,7 @@ from tests.doubles.samples import HOUR_MS
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 
 _numbers = count(1)
 
@@ -142,7 +144,7 @@ class RedisStore(LogStore):
 
     shared = True
 
-    def __init__(self, process: RedisProcess) -> None:
+    def __init__(self, process: RedisServer) -> None:
         self.clock = Clock()
         self._process = process
 
@@ -160,8 +162,9 @@ class RedisStore(LogStore):
         )
 
     def lose(self) -> None:
-        with redis.Redis.from_url(self._process.url) as client:
-            client.flushall()
+        for url in self._process.node_urls:
+            with redis.Redis.from_url(url) as client:
+                client.flushall()
 
     async def write_unknown(self, channel: ChannelName) -> UnknownEvent:
         return await newer_version.write_in_redis(self._process.command, channel, self.clock.now)
@@ -261,7 +264,20 @@ async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
         yield process
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_cluster_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClusterProcess]:
+    """One Redis Cluster for all contracts. Their masters need no replicas."""
+    async with ClusterProcess(tmp_path_factory.mktemp("redis-cluster"), replicas=False) as process:
+        yield process
+
+
+@pytest.fixture(params=REDISES)
+def any_redis(request: pytest.FixtureRequest) -> RedisServer:
+    """A Redis, and a Redis Cluster."""
+    return redis_of(request)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "nats", *REDISES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind, empty."""
     match request.param:
@@ -274,7 +290,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
         case "nats":
             return NatsStore(request.getfixturevalue("nats_server"))
         case _:
-            return RedisStore(request.getfixturevalue("redis_server"))
+            return RedisStore(redis_of(request))
 
 
 @pytest.fixture
@@ -284,7 +300,7 @@ async def log(store: LogStore) -> AsyncIterator[MessageLog]:
         yield opened
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "nats", *REDISES])
 def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
     """A store of each kind that keeps reactions, records, marks and follows, empty."""
     match request.param:
@@ -297,7 +313,7 @@ def people_store(request: pytest.FixtureRequest, tmp_path: Path) -> LogStore:
         case "nats":
             return NatsStore(request.getfixturevalue("nats_server"))
         case _:
-            return RedisStore(request.getfixturevalue("redis_server"))
+            return RedisStore(redis_of(request))
 
 
 @pytest.fixture
@@ -306,7 +322,7 @@ def channel() -> ChannelName:
     return ChannelName(f"contract:{next(_numbers)}")
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "nats", *REDISES])
 def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStore:
     """A store of each kind, empty."""
     match request.param:
@@ -319,10 +335,10 @@ def webhook_store(request: pytest.FixtureRequest, tmp_path: Path) -> WebhookStor
         case "postgres":
             return InPostgres(request.getfixturevalue("postgres_server"))
         case _:
-            return InRedis(request.getfixturevalue("redis_server"))
+            return InRedis(redis_of(request))
 
 
-@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def losing_store(request: pytest.FixtureRequest) -> LosingStore:
     """A store of each kind that can lose a channel, empty."""
     match request.param:
@@ -333,4 +349,4 @@ def losing_store(request: pytest.FixtureRequest) -> LosingStore:
         case "postgres":
             return InPostgres(request.getfixturevalue("postgres_server"))
         case _:
-            return InRedis(request.getfixturevalue("redis_server"))
+            return InRedis(redis_of(request))

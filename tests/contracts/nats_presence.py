@@ -26,11 +26,11 @@ from server.ports.presence import CHANGES_LIMIT
 from server.ports.replicas import LEASE_S
 from tests.contracts import presence_stores
 from tests.contracts.presence_stores import DEADLINE_S, Sharing, SharingReplica
+from tests.contracts.redises import RedisServer
 from tests.doubles.clock import Clock
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.proxy import Proxy
-from tests.harness.redis import RedisProcess
 from tests.harness.seal import SEAL
 from tests.harness.waiting import polled
 
@@ -137,7 +137,7 @@ async def nats_deployment(
 
 
 def sharing_deployment(
-    server: NatsProcess | RedisProcess | PostgresProcess, clock: Clock | None = None, lease_s: float = LEASE_S
+    server: NatsProcess | RedisServer | PostgresProcess, clock: Clock | None = None, lease_s: float = LEASE_S
 ) -> AbstractAsyncContextManager[Sharing]:
     """A deployment in a store of any kind, that is stopped at the end."""
     if isinstance(server, NatsProcess):

@@ -19,10 +19,11 @@ from server.adapters.postgres.holding import Holding as PostgresHolding
 from server.adapters.postgres.online import PostgresOnline
 from server.adapters.postgres.presence import PostgresPresence
 from server.adapters.postgres.reaper import Reaper as PostgresReaper
-from server.adapters.redis import keys, link, presence_keys
+from server.adapters.redis import presence_keys, ways
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.holding import Holding
+from server.adapters.redis.master import Master
 from server.adapters.redis.online import RedisOnline
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.presence import RedisPresence
@@ -36,9 +37,11 @@ from server.domain.replicas import ReplicaId
 from server.ports.broadcast import Broadcast
 from server.ports.presence import CHANGES_LIMIT, Online, Presence, RostersLost
 from server.ports.replicas import LEASE_S
+from tests.contracts.redises import RedisServer
 from tests.doubles.clock import Clock
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 from tests.harness.seal import SEAL
 
 DEADLINE_S = 10.0
@@ -164,6 +167,7 @@ class InRedis(Sharing):
         self.url, self.lease_s, self.clock = url, lease_s, clock or Clock()
         self.prefix = f"presence-{next(_numbers)}:"
         self._times: dict[str, Callable[[], int]] = {} if clock is None else {"store_ms": clock}
+        self.server: RedisServer | None = None  # for commands of the test
         self._started = list[tuple[RedisBus, Pipeline, asyncio.Task[None]]]()
 
     async def open(self, limit: int = CHANGES_LIMIT) -> SharingReplica:
@@ -174,7 +178,7 @@ class InRedis(Sharing):
         return replica
 
     def make(self, limit: int = CHANGES_LIMIT) -> SharingReplica:
-        bus, pipeline = RedisBus(self.url, prefix=self.prefix, pulse_s=0.5), Pipeline(link.connect(self.url))
+        bus, pipeline = RedisBus(self.url, prefix=self.prefix, pulse_s=0.5), ways.pipeline(self.url, Master())
         broadcast, signals = RedisBroadcast(bus, SEAL), RedisSignals(bus, SEAL)
         monotonic = (lambda: self.clock() / 1_000) if self._times else time.monotonic
         id, times = ReplicaId(f"{next(_numbers):016x}"), self._times
@@ -201,7 +205,8 @@ class InRedis(Sharing):
     async def publish(self, replica: SharingReplica, channel: ChannelName, body: bytes) -> int:
         payloads = [b"~" + body, b"~" + b"0" * 40 + b" " + body]
         for payload in payloads:
-            await self.command("PUBLISH", keys.topic(channel, self.prefix), payload)
+            assert self.server is not None
+            await self.server.publish(self._started[-1][0].topic(channel), payload)
         return len(payloads)
 
     async def empty(self) -> None:
@@ -212,11 +217,8 @@ class InRedis(Sharing):
 
     async def command(self, *words: str | int | bytes) -> Any:
         """Run a command; strings come back as bytes."""
-        client = link.connect(self.url)
-        try:
-            return await client.execute_command(*words)  # type: ignore[no-untyped-call]
-        finally:
-            await link.close(client)
+        assert self.server is not None
+        return await self.server.command(*words)
 
     async def keys(self, holder: str = "") -> set[str]:
         """The keys of the deployment; or the kinds of keys of a holder."""
@@ -314,10 +316,11 @@ class InPostgres(Sharing):
 
 @asynccontextmanager
 async def redis_deployment(
-    server: RedisProcess, clock: Clock | None = None, lease_s: float = LEASE_S
+    server: RedisServer, clock: Clock | None = None, lease_s: float = LEASE_S
 ) -> AsyncIterator[InRedis]:
     """A deployment that is stopped at the end."""
     deployment = InRedis(server.url, clock, lease_s)
+    deployment.server = server
     try:
         yield deployment
     finally:
@@ -340,10 +343,10 @@ async def postgres_deployment(
 
 
 def sharing_deployment(
-    server: RedisProcess | PostgresProcess, clock: Clock | None = None, lease_s: float = LEASE_S
+    server: RedisServer | PostgresProcess, clock: Clock | None = None, lease_s: float = LEASE_S
 ) -> AbstractAsyncContextManager[Sharing]:
     """A deployment in a store of any kind, that is stopped at the end."""
-    if isinstance(server, RedisProcess):
+    if isinstance(server, RedisProcess | ClusterProcess):
         return redis_deployment(server, clock, lease_s)
     return postgres_deployment(server, clock, lease_s)
 

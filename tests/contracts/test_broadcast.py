@@ -20,6 +20,7 @@ from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.events import Event
 from server.ports.broadcast import Broadcast, Hint, HintsLost, LinkRestored
+from tests.contracts.redises import REDISES, redis_of
 from tests.doubles.samples import event
 from tests.harness.seal import SEAL
 
@@ -84,7 +85,7 @@ def over_nats(url: str) -> Open:
     return opened
 
 
-@pytest.fixture(params=["memory", "postgres", "redis", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a broadcast of each kind, with a bound for the hints that wait."""
     if request.param == "memory":
@@ -93,7 +94,7 @@ def opened(request: pytest.FixtureRequest) -> Open:
         return over_topics(partial(PostgresBus, request.getfixturevalue("postgres_server").url))
     if request.param == "nats":
         return over_nats(request.getfixturevalue("nats_server").url)
-    url = request.getfixturevalue("redis_server").url
+    url = redis_of(request).url
 
     @asynccontextmanager
     async def over_redis(limit: int) -> AsyncIterator[Broadcast]:

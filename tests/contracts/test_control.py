@@ -34,10 +34,12 @@ from server.domain.errors import Unavailable
 from server.domain.identity import UserId
 from server.ports.control import Control
 from tests.contracts.postgres_tables import emptied
+from tests.contracts.redises import REDISES, RedisServer
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 
 DEADLINE_S = 5.0
 SOON_S = 1.0
@@ -68,7 +70,7 @@ class InMemory(Lists):
 class InRedis(Lists):
     """A stream of the test's own."""
 
-    def __init__(self, process: RedisProcess, closing: AsyncExitStack) -> None:
+    def __init__(self, process: RedisServer, closing: AsyncExitStack) -> None:
         self.process, self.prefix = process, f"control-{next(_numbers)}:"
         self._closing = closing
 
@@ -112,6 +114,12 @@ def in_redis(redis_server: RedisProcess, closing: AsyncExitStack) -> InRedis:
 
 
 @pytest.fixture
+def in_redis_cluster(redis_cluster_server: ClusterProcess, closing: AsyncExitStack) -> InRedis:
+    """A list in a Redis Cluster."""
+    return InRedis(redis_cluster_server, closing)
+
+
+@pytest.fixture
 async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
     """A list in NATS."""
     async with Link(nats_server.url) as link:
@@ -126,7 +134,7 @@ async def in_postgres(postgres_server: PostgresProcess, closing: AsyncExitStack)
     return InPostgres(postgres_server, closing)
 
 
-@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def lists(request: pytest.FixtureRequest) -> Lists:
     """A list of each kind, empty."""
     if request.param == "memory":

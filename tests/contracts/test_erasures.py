@@ -19,9 +19,10 @@ from server.adapters.nats.message_log import NatsMessageLog
 from server.adapters.postgres.database import Database
 from server.adapters.postgres.erasures import PostgresErasures
 from server.adapters.postgres.message_log import PostgresMessageLog
-from server.adapters.redis import keys
+from server.adapters.redis import keys, ways
 from server.adapters.redis.erasures import RedisErasures
 from server.adapters.redis.link import connect
+from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.sqlite.erasures import SqliteErasures
@@ -35,11 +36,13 @@ from server.domain.replicas import ReplicaId
 from server.ports.erasures import ERASURES_LIMIT, KEPT_MS, Erasures
 from server.ports.message_log import MessageLog
 from tests.contracts.postgres_tables import emptied
+from tests.contracts.redises import REDISES, RedisServer
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 
 RETENTION_MS = 1_000_000 * HOUR_MS
 ALICE, STEP = UserId("alice"), Step(ChannelName("room:1"), 3, 90, 64)
@@ -92,11 +95,11 @@ class InSqlite(Stores):
 class InRedis(Stores):
     """Keys of the test's own."""
 
-    def __init__(self, process: RedisProcess, closing: AsyncExitStack) -> None:
+    def __init__(self, process: RedisServer, closing: AsyncExitStack) -> None:
         self.process, self.prefix, self._closing = process, f"erasures-{next(_numbers)}:", closing
 
     async def open(self, limit: int = ERASURES_LIMIT) -> Opened:
-        pipeline = Pipeline(connect(self.process.url))
+        pipeline = ways.pipeline(self.process.url, Master())
         self._closing.push_async_callback(pipeline.aclose)
         log = RedisMessageLog(self.process.url, max_events=100_000, max_age_ms=RETENTION_MS, prefix=self.prefix)
         await self._closing.enter_async_context(log)
@@ -148,7 +151,13 @@ def in_redis(redis_server: RedisProcess, closing: AsyncExitStack) -> InRedis:
     return InRedis(redis_server, closing)
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
+@pytest.fixture
+def in_redis_cluster(redis_cluster_server: ClusterProcess, closing: AsyncExitStack) -> InRedis:
+    """Erasures in a Redis Cluster."""
+    return InRedis(redis_cluster_server, closing)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres", "nats", *REDISES])
 def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
     """A store of each kind."""
     match request.param:

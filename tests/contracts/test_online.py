@@ -21,10 +21,12 @@ from tests.contracts.presence_stores import (
     postgres_deployment,
     redis_deployment,
 )
+from tests.contracts.redises import REDISES
 from tests.doubles.clock import Clock
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 
 ANNA, BERT, CARL = UserId("anna"), UserId('b "e,r=t" ∂'), UserId("carl")
 LEASE_MS = round(LEASE_S * 1_000)
@@ -34,6 +36,13 @@ LEASE_MS = round(LEASE_S * 1_000)
 async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
     """Replicas that meet in Redis, at a time that the test moves."""
     async with redis_deployment(redis_server, Clock()) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+async def in_redis_cluster(redis_cluster_server: ClusterProcess) -> AsyncIterator[InRedis]:
+    """Replicas that meet in a Redis Cluster, at a time that the test moves."""
+    async with redis_deployment(redis_cluster_server, Clock()) as deployment:
         yield deployment
 
 
@@ -51,14 +60,14 @@ async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
         yield deployment
 
 
-@pytest.fixture(params=["redis", "postgres", "nats"])
+@pytest.fixture(params=["postgres", "nats", *REDISES])
 def sharing(request: pytest.FixtureRequest) -> Sharing:
     """A deployment of each kind with several replicas, empty."""
     found: Sharing = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
-@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, empty."""
     if request.param == "memory":

@@ -29,11 +29,13 @@ from tests.contracts.presence_stores import (
     redis_deployment,
     subscribed,
 )
+from tests.contracts.redises import REDISES, RedisServer
 from tests.doubles.clock import Clock
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 from tests.harness.waiting import polled
 
 ANNA, BERT, CARL = UserId("anna"), UserId('b "e\\r/t" ∂ =,'), UserId("carl")
@@ -44,6 +46,13 @@ LEASE_MS = round(LEASE_S * 1_000)
 async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
     """Replicas that meet in Redis, at a time that the test moves."""
     async with redis_deployment(redis_server, Clock()) as deployment:
+        yield deployment
+
+
+@pytest.fixture
+async def in_redis_cluster(redis_cluster_server: ClusterProcess) -> AsyncIterator[InRedis]:
+    """Replicas that meet in a Redis Cluster, at a time that the test moves."""
+    async with redis_deployment(redis_cluster_server, Clock()) as deployment:
         yield deployment
 
 
@@ -61,21 +70,21 @@ async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
         yield deployment
 
 
-@pytest.fixture(params=["redis", "postgres", "nats"])
-def sharing_server(request: pytest.FixtureRequest) -> NatsProcess | RedisProcess | PostgresProcess:
+@pytest.fixture(params=["postgres", "nats", *REDISES])
+def sharing_server(request: pytest.FixtureRequest) -> NatsProcess | RedisServer | PostgresProcess:
     """A server of each kind."""
-    found: NatsProcess | RedisProcess | PostgresProcess = request.getfixturevalue(f"{request.param}_server")
+    found: NatsProcess | RedisServer | PostgresProcess = request.getfixturevalue(f"{request.param}_server")
     return found
 
 
-@pytest.fixture(params=["redis", "postgres", "nats"])
+@pytest.fixture(params=["postgres", "nats", *REDISES])
 def sharing(request: pytest.FixtureRequest) -> Sharing:
     """A deployment of each kind with several replicas, empty."""
     found: Sharing = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
-@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, empty."""
     if request.param == "memory":
@@ -357,7 +366,7 @@ async def test_4_a_lease_is_held_before_the_first_entry(sharing: Sharing, channe
 
 
 async def test_4_a_killed_replica_is_gone_in_time(
-    sharing_server: NatsProcess | RedisProcess | PostgresProcess, channel: ChannelName
+    sharing_server: NatsProcess | RedisServer | PostgresProcess, channel: ChannelName
 ) -> None:
     """By the store's own time, at most 3 s after the end of its lease, with the reaper of another."""
     async with sharing_deployment(sharing_server, lease_s=1.0) as deployment:

@@ -25,10 +25,10 @@ from tests.contracts.presence_stores import (
     postgres_deployment,
     redis_deployment,
 )
+from tests.contracts.redises import RedisServer
 from tests.doubles.clock import Clock
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
-from tests.harness.redis import RedisProcess
 
 REPLICAS, CHANNELS = 3, 2
 LEASE_MS = round(LEASE_S * 1_000)
@@ -231,11 +231,11 @@ async def test_rosters_of_one_process_are_sets(steps: list[tuple[Any, ...]]) -> 
 @examples
 @given(st.lists(of_replicas, min_size=10, max_size=60))
 async def test_rosters_of_replicas_are_those_of_the_living(
-    redis_server: RedisProcess, steps: list[tuple[Any, ...]]
+    any_redis: RedisServer, steps: list[tuple[Any, ...]]
 ) -> None:
     """With leases that end, breaks, handing over, kills."""
     clock = Clock()
-    async with redis_deployment(redis_server, clock) as deployment:
+    async with redis_deployment(any_redis, clock) as deployment:
         await live(World(deployment, clock, f"model:{next(_examples)}"), steps, REPLICAS)
 
 

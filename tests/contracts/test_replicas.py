@@ -14,18 +14,21 @@ from server.adapters.nats.link import Link
 from server.adapters.nats.replicas import NatsReplicas
 from server.adapters.postgres.database import Database
 from server.adapters.postgres.replicas import PostgresReplicas
-from server.adapters.redis import keys
+from server.adapters.redis import keys, ways
 from server.adapters.redis.link import connect
+from server.adapters.redis.master import Master
 from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.replicas import RedisReplicas
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaId, ReplicaState
 from server.ports.replicas import LEASE_S, Replicas
 from tests.contracts.postgres_tables import emptied
+from tests.contracts.redises import REDISES, RedisServer
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 from tests.harness.waiting import polled
 
 DEADLINE_S = 5.0
@@ -52,13 +55,14 @@ class InMemory(Deployment):
 class InRedis(Deployment):
     """Replicas of a prefix of the test's own."""
 
-    def __init__(self, process: RedisProcess, closing: AsyncExitStack) -> None:
+    def __init__(self, process: RedisServer, closing: AsyncExitStack) -> None:
         self.process, self.prefix = process, f"replicas-{next(_numbers)}:"
         self._closing = closing
 
     async def open(self, id: str, lease_s: float = LEASE_S) -> RedisReplicas:
-        pipeline = Pipeline(connect(self.process.url))
+        pipeline = ways.pipeline(self.process.url, Master())
         self._closing.push_async_callback(pipeline.aclose)
+        await pipeline.ask("EXISTS", keys.leases(self.prefix))  # connected: what follows takes no time
         return RedisReplicas(pipeline, ReplicaId(id), version="1.2.3", prefix=self.prefix, lease_s=lease_s)
 
 
@@ -91,6 +95,13 @@ async def in_redis(redis_server: RedisProcess) -> AsyncIterator[InRedis]:
 
 
 @pytest.fixture
+async def in_redis_cluster(redis_cluster_server: ClusterProcess) -> AsyncIterator[InRedis]:
+    """Replicas that meet in a Redis Cluster."""
+    async with AsyncExitStack() as closing:
+        yield InRedis(redis_cluster_server, closing)
+
+
+@pytest.fixture
 async def in_nats(nats_server: NatsProcess) -> AsyncIterator[InNats]:
     """Replicas that meet in NATS."""
     async with Link(nats_server.url) as link:
@@ -105,14 +116,14 @@ async def in_postgres(postgres_server: PostgresProcess) -> AsyncIterator[InPostg
         yield InPostgres(postgres_server, closing)
 
 
-@pytest.fixture(params=["redis", "postgres"])
+@pytest.fixture(params=["postgres", *REDISES])
 def sharing(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind with several replicas, without one."""
     found: Deployment = request.getfixturevalue(f"in_{request.param}")
     return found
 
 
-@pytest.fixture(params=["memory", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def deployment(request: pytest.FixtureRequest) -> Deployment:
     """A deployment of each kind, without a replica."""
     if request.param == "memory":

@@ -28,6 +28,7 @@ from server.domain.errors import Overloaded, Unavailable
 from server.domain.identity import UserId
 from server.ports.revocations import Held, Revocations
 from tests.contracts.postgres_tables import emptied
+from tests.contracts.redises import REDISES, RedisServer, redis_of
 from tests.doubles.samples import HOUR_MS
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
@@ -83,7 +84,7 @@ class InSqlite(Stores):
 class InRedis(Stores):
     """Keys of the test's own."""
 
-    def __init__(self, process: RedisProcess, closing: AsyncExitStack) -> None:
+    def __init__(self, process: RedisServer, closing: AsyncExitStack) -> None:
         self.process, self.prefix = process, f"revocations-{next(_numbers)}:"
         self._closing = closing
 
@@ -128,7 +129,7 @@ async def closing() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "nats"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "nats", *REDISES])
 def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitStack) -> Stores:
     """A store of each kind."""
     match request.param:
@@ -142,7 +143,7 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path, closing: AsyncExitSta
             in_postgres: InPostgres = request.getfixturevalue("in_postgres")
             return in_postgres
         case _:
-            return InRedis(request.getfixturevalue("redis_server"), closing)
+            return InRedis(redis_of(request), closing)
 
 
 def revocation(id: str, life_ms: int = HOUR_MS, user: str | None = "alice", token_id: str | None = None) -> Revocation:

@@ -13,7 +13,6 @@ from server.adapters.memory.signals import MemorySignals
 from server.adapters.nats.bus import NatsBus
 from server.adapters.nats.link import Link
 from server.adapters.postgres.bus import PostgresBus
-from server.adapters.redis import keys
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.signals import RedisSignals, sealed
@@ -28,9 +27,9 @@ from server.domain.identity import UserId
 from server.domain.signals import ReadUpdated, Signal, TypingChanged
 from server.ports.broadcast import Broadcast, LinkRestored
 from server.ports.signals import SIGNALS_LIMIT, Signals
+from tests.contracts.redises import REDISES, RedisServer, redis_of, topic_of
 from tests.doubles.samples import event
 from tests.harness.process import free_port
-from tests.harness.redis import RedisProcess
 from tests.harness.seal import SEAL, hint_at
 from tests.harness.waiting import polled
 
@@ -108,7 +107,7 @@ def over_nats(url: str) -> Open:
     return opened
 
 
-@pytest.fixture(params=["memory", "postgres", "redis", "nats"])
+@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a replica of each kind, with a bound for the signals that wait."""
     match request.param:
@@ -119,7 +118,7 @@ def opened(request: pytest.FixtureRequest) -> Open:
         case "nats":
             return over_nats(request.getfixturevalue("nats_server").url)
         case _:
-            return over_redis(request.getfixturevalue("redis_server").url)
+            return over_redis(redis_of(request).url)
 
 
 @pytest.fixture
@@ -130,9 +129,9 @@ async def side(opened: Open) -> AsyncIterator[Side]:
 
 
 @pytest.fixture
-async def in_redis(redis_server: RedisProcess) -> AsyncIterator[Side]:
+async def in_redis(any_redis: RedisServer) -> AsyncIterator[Side]:
     """A replica over Redis."""
-    async with over_redis(redis_server.url)(SIGNALS_LIMIT) as opened_one:
+    async with over_redis(any_redis.url)(SIGNALS_LIMIT) as opened_one:
         yield opened_one
 
 
@@ -208,9 +207,9 @@ async def test_1_a_signal_that_can_not_be_sent_is_dropped(channel: ChannelName) 
     await bus.aclose()
 
 
-async def test_2_replicas_hear_each_other(in_redis: Side, redis_server: RedisProcess, channel: ChannelName) -> None:
+async def test_2_replicas_hear_each_other(in_redis: Side, any_redis: RedisServer, channel: ChannelName) -> None:
     """Each once."""
-    async with over_redis(redis_server.url)(SIGNALS_LIMIT) as other:
+    async with over_redis(any_redis.url)(SIGNALS_LIMIT) as other:
         ears = [Ears(in_redis.signals), Ears(other.signals)]
         for side in (in_redis, other):
             await side.broadcast.subscribe(channel)
@@ -220,39 +219,39 @@ async def test_2_replicas_hear_each_other(in_redis: Side, redis_server: RedisPro
         assert [await each.signals(1) for each in ears] == [[read(channel, 2)]] * 2
 
 
-async def test_only_replicas_can_signal(in_redis: Side, redis_server: RedisProcess, channel: ChannelName) -> None:
+async def test_only_replicas_can_signal(in_redis: Side, any_redis: RedisServer, channel: ChannelName) -> None:
     """Whatever others publish is dropped and counted: it is no hint, costs no read of the log, and nobody hears it."""
-    ears, topic = Ears(in_redis.signals), keys.topic(channel)
+    ears, topic = Ears(in_redis.signals), topic_of(any_redis, channel)
     assert isinstance(in_redis.signals, RedisSignals)
     assert isinstance(in_redis.broadcast, RedisBroadcast)
     await in_redis.broadcast.subscribe(channel)
     good, stranger = encode_signal(read(channel, 1)), Seal(b"another secret of 32 bytes or so")
-    hint = hint_at(event(1, channel=channel))
+    hint = hint_at(event(1, channel=channel), topic)
     forged = [
         b"~",
         b"~" + good,
         sealed(good, topic, stranger),
-        sealed(good, keys.topic(ChannelName(f"{channel}:other")), SEAL),
+        sealed(good, topic_of(any_redis, ChannelName(f"{channel}:other")), SEAL),
         sealed(good, topic, SEAL)[:-1],
         sealed(b"9" * (MAX_BYTES + 1), topic, SEAL),
         b"~" + hint,
     ]
     for payload in forged:
-        await redis_server.command("PUBLISH", topic, payload)
+        await any_redis.publish(topic, payload)
     in_redis.signals.publish(read(channel, 2))
     assert await ears.signals(1) == [read(channel, 2)]
     assert (in_redis.signals.refused, in_redis.broadcast.refused) == (len(forged), 0)
-    await redis_server.command("PUBLISH", topic, hint)
+    await any_redis.publish(topic, hint)
     hints = in_redis.broadcast.listen()
     async with asyncio.timeout(DEADLINE_S):
         assert [await anext(hints), await anext(hints)] == [LinkRestored(), event(1, channel=channel)]
 
 
 async def test_a_signal_of_a_newer_version_is_passed_over(
-    in_redis: Side, redis_server: RedisProcess, channel: ChannelName
+    in_redis: Side, any_redis: RedisServer, channel: ChannelName
 ) -> None:
     """Of another kind, another version, or with fields that make no sense: as if it had been lost."""
-    ears, topic = Ears(in_redis.signals), keys.topic(channel)
+    ears, topic = Ears(in_redis.signals), topic_of(any_redis, channel)
     assert isinstance(in_redis.signals, RedisSignals)
     await in_redis.broadcast.subscribe(channel)
     for newer in (
@@ -264,19 +263,19 @@ async def test_a_signal_of_a_newer_version_is_passed_over(
         b"[]",
         b"\xff",
     ):
-        await redis_server.command("PUBLISH", topic, sealed(newer, topic, SEAL))
+        await any_redis.publish(topic, sealed(newer, topic, SEAL))
     in_redis.signals.publish(read(channel, 2))
     assert await ears.signals(1) == [read(channel, 2)]
     assert in_redis.signals.refused == 0
 
 
 async def test_replicas_without_signals_are_not_harmed(
-    in_redis: Side, redis_server: RedisProcess, channel: ChannelName
+    in_redis: Side, any_redis: RedisServer, channel: ChannelName
 ) -> None:
     """A replica that has no use for signals passes over them, at no cost. A version before signals judges the same
     bytes as a hint: it finds no seal, and delivers nothing."""
-    bus = RedisBus(redis_server.url)
-    deaf, topic = RedisBroadcast(bus, SEAL), keys.topic(channel)
+    bus = RedisBus(any_redis.url)
+    deaf, topic = RedisBroadcast(bus, SEAL), topic_of(any_redis, channel)
     listening = asyncio.create_task(bus.run())
     try:
         await deaf.subscribe(channel)

@@ -26,11 +26,11 @@ from server.domain.channels import ChannelName
 from server.ports.message_log import MessageLog
 from server.ports.webhooks import Webhooks
 from tests.contracts.postgres_tables import emptied
+from tests.contracts.redises import RedisServer
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
-from tests.harness.redis import RedisProcess
 
 MAX_AGE_MS = 1_000 * HOUR_MS
 LETTERS = 5
@@ -112,7 +112,7 @@ class InSqlite(WebhookStore):
 class InRedis(LosingStore):
     """A part of a Redis, under a prefix of its own."""
 
-    def __init__(self, process: RedisProcess) -> None:
+    def __init__(self, process: RedisServer) -> None:
         self.clock = Clock()
         self._process, self.prefix = process, f"owing-{next(_numbers)}:"
 

@@ -79,6 +79,11 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
         )
         return [str(watch), "--sentinel", *basic]
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and not killed since."""
+        return self._process is not None
+
     def kill(self) -> None:
         """`kill -9`, and wait until it is gone."""
         if self._process is not None:
@@ -97,6 +102,15 @@ class RedisProcess(Process[subprocess.Popen[bytes]]):
         shutil.rmtree(self.folder / "appendonlydir")
         shutil.copytree(moment, self.folder / "appendonlydir")
         await self.start()
+
+    @property
+    def node_urls(self) -> Sequence[str]:
+        """Its address, as a cluster has several."""
+        return (self.url,)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish on a topic of the replicas."""
+        await self.command("PUBLISH", topic, payload)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Redis]:

@@ -13,6 +13,6 @@ from tests.harness.server import SECRET
 SEAL = Seal(hint_secret(Settings(_env_file=None, jwt_secret=SecretStr(SECRET))))
 
 
-def hint_at(event: LogEvent) -> bytes:
-    """Return the hint at an event, sealed."""
-    return sealed(encode_hint(event), keys.topic(event.channel), SEAL)
+def hint_at(event: LogEvent, topic: str | None = None) -> bytes:
+    """Return the hint at an event, sealed for a topic; without any, for that of a single Redis."""
+    return sealed(encode_hint(event), topic or keys.topic(event.channel), SEAL)

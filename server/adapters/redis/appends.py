@@ -103,6 +103,15 @@ class Appends(Queue[Submitted]):
         self._calls: dict[ChannelName, _Call] = {}  # of the batch that is being collected, or sent
         self._refused: set[Sender] = set()  # see `Submitted`; forgotten once nothing waits
 
+    @property
+    def keeps_at_once(self) -> bool:
+        """Whether a draft is kept as soon as it is answered."""
+        return self._exchange.keeps_at_once
+
+    def script(self, text: bytes) -> str:
+        """Return the hash of a script that `opening` names."""
+        return self._exchange.script(text)
+
     def submit(self, draft: Change, sender: Sender | None, done: Callable[[Any], None]) -> None:
         """Give a draft its place in the order, or refuse it. `done` takes its outcome."""
         since = asyncio.get_running_loop().time()
@@ -114,8 +123,12 @@ class Appends(Queue[Submitted]):
             item.refuse(_behind_a_refusal())
             return
         if not self._waiting:
-            self._refused.clear()
+            self.forget()
         super().put(item)
+
+    def forget(self) -> None:
+        """Forget the senders that were refused: nothing of theirs waits."""
+        self._refused.clear()
 
     def begin(self) -> None:
         self._calls = {}

@@ -35,6 +35,7 @@ class RedisBroadcast(Broadcast):
         self._queue = HintQueue(limit)
         bus.on_hint = self._take
         bus.on_restored.append(self._queue.put_restored)
+        bus.on_moved.append(self._queue.put_restored)
 
     @property
     def dropped(self) -> int:

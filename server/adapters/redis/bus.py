@@ -6,7 +6,6 @@ an error if it fails; the listener (listener.py) reconnects within a second, and
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,12 +15,11 @@ import socketio
 import structlog
 from redis.exceptions import RedisError
 
-from server.adapters.redis import keys
+from server.adapters.redis import keys, ways
+from server.adapters.redis.cluster.addresses import is_cluster
 from server.adapters.redis.foreign import foreign_emit
-from server.adapters.redis.link import connect, database
-from server.adapters.redis.listener import PULSE_S, Listener
+from server.adapters.redis.listener import PULSE_S, Hearing
 from server.adapters.redis.master import Master
-from server.adapters.redis.pipeline import Pipeline
 from server.adapters.refusals import Refusals
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
@@ -38,8 +36,9 @@ class RedisBus(socketio.AsyncRedisManager):
 
     Callbacks get the messages that arrive: `on_hint(topic, payload)` those of subscribed topics, `on_signal` the
     signals among them. Each of `on_restored` is called when the link is whole again (also for the first time): messages
-    published before may have been missed. `on_emit(channel, emitted)` gets the events that other processes emit. Raises
-    `ValueError` on a bad `url`.
+    published before may have been missed. Each of `on_moved` is called when other nodes of a cluster have some topics,
+    without an outage: messages may have been missed, and no key was lost. `on_emit(channel, emitted)` gets the events
+    that other processes emit. Raises `ValueError` on a bad `url`.
     """
 
     def __init__(
@@ -50,29 +49,33 @@ class RedisBus(socketio.AsyncRedisManager):
         prefix: str = keys.PREFIX,
         pulse_s: float = PULSE_S,
     ) -> None:
-        client = connect(url)
-        self._prefix, self._db = prefix, database(client)
+        self._prefix, self._db, self._sharded = prefix, ways.database(url), is_cluster(url)
         shared = keys.shared_topic(prefix, self._db)
         super().__init__(url=url, channel=shared)
         self.on_hint: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_signal: Callable[[str, bytes], None] = lambda _topic, _payload: None
         self.on_restored: list[Callable[[], None]] = []
+        self.on_moved: list[Callable[[], None]] = []
         self.on_emit: Callable[[ChannelName, Emitted], None] = lambda _channel, _emitted: None
         self._refusals = Refusals()
         master = master or Master()
-        self._publisher = Pipeline(client, master)
-        pulse = keys.pulse(secrets.token_hex(8), prefix)
-        self._listener = Listener(url, master, (shared, pulse), self.publish, self._receive, self._restored, pulse_s)
+        self._publisher = ways.pipeline(url, master)
+        hearing = Hearing(self.publish, self._receive, self._restored, self._moved, pulse_s)
+        self._listener = ways.listener(url, master, shared, prefix, hearing)
 
     def initialize(self) -> None:
         """Start nothing: `run` replaces the stock listener."""
 
     def topic(self, channel: ChannelName) -> str:
         """Return the topic of a channel's hints."""
+        if self._sharded:
+            return keys.sharded_topic(channel, self._prefix)
         return keys.topic(channel, self._prefix, self._db)
 
     def channel_of(self, topic: str) -> ChannelName:
         """Return the channel of a topic."""
+        if self._sharded:
+            return keys.sharded_topic_channel(topic, self._prefix)
         return keys.topic_channel(topic, self._prefix, self._db)
 
     @property
@@ -107,7 +110,7 @@ class RedisBus(socketio.AsyncRedisManager):
         """Publish behind everything published before. Return how many listeners of the same node hear it. Raises
         `Unavailable`, `Overloaded`."""
         try:
-            listeners: int = await self._publisher.execute("PUBLISH", topic, payload)
+            listeners: int = await self._publisher.execute(self._word(topic), topic, payload)
         except RedisError as error:
             raise Unavailable(f"Redis refuses to publish ({type(error).__name__})") from error
         return listeners
@@ -117,7 +120,7 @@ class RedisBus(socketio.AsyncRedisManager):
         if self._publisher.crowded:
             failed()
         else:
-            told = self._publisher.submit(("PUBLISH", topic, payload), _is_error)
+            told = self._publisher.submit((self._word(topic), topic, payload), _is_error)
             told.add_done_callback(partial(_count, failed))
 
     async def subscribe(self, topic: str) -> None:
@@ -132,9 +135,17 @@ class RedisBus(socketio.AsyncRedisManager):
         """Publish an `emit` of python-socketio: in order, and with an error if it fails."""
         await self.publish(self.channel, orjson.dumps(data))
 
+    def _word(self, topic: str) -> str:
+        """Return the command that publishes. In a cluster a channel's topic is known to one node, the shared to all."""
+        return "SPUBLISH" if self._sharded and topic != self.channel else "PUBLISH"
+
     def _restored(self) -> None:
         for restored in self.on_restored:
             restored()
+
+    def _moved(self) -> None:
+        for moved in self.on_moved:
+            moved()
 
     async def _receive(self, topic: str, payload: bytes) -> None:
         """Pass on a message. Anybody who can publish can send this: no fault at it may end the listener."""

@@ -6,6 +6,7 @@ connections. So a connection asks for the node's role when it connects, and with
 
 import asyncio
 import contextlib
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -127,12 +128,16 @@ async def send(connection: AbstractConnection, commands: Sequence[Command]) -> l
 async def introduce(connection: AbstractConnection, master: Master) -> tuple[str, Any]:
     """Return the short run id of the node that a new connection leads to, and its answer to ROLE. Raises `NotMaster` if
     it is a replica. Whatever the user may not ask is not known."""
-    role, server, memory = await send(connection, [ROLE, ("INFO", "server"), ("INFO", "memory")])
+    history = (("INFO", "replication"),) if master.by_history else ()
+    role, server, memory, *told = await send(connection, [ROLE, ("INFO", "server"), ("INFO", "memory"), *history])
     if is_replica(role):
         raise NotMaster("the node is a replica")
     master.learn_policy(_field(memory, "maxmemory_policy"))
     run = _field(server, "run_id")
     master.learn_run(run)
+    for each in told if run is not None else ():
+        # A node that was promoted, demoted and promoted again is the same process with other writes.
+        run = hashlib.sha1(f"{run} {_field(each, 'master_replid')}".encode(), usedforsecurity=False).hexdigest()
     return (run or UNKNOWN_RUN)[:RUN_ID_CHARS], role
 
 

@@ -14,13 +14,10 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from server.adapters.orders import encode_order
-from server.adapters.redis import keys
+from server.adapters.redis import keys, ways
 from server.adapters.redis.connection import Command
-from server.adapters.redis.exchange import Exchange
 from server.adapters.redis.heard import HeardOrders, has_lost
-from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
-from server.adapters.redis.pipeline import Pipeline
 from server.domain.control import Heard, Order, Resync
 from server.domain.errors import MaruError, Unavailable
 from server.ports.control import ORDERS_LIMIT, Control
@@ -63,8 +60,8 @@ class RedisControl(Control):
     ) -> None:
         master = master or Master()
         self._key, self._limit, self._monotonic = keys.control(prefix), limit, monotonic
-        self._reads = Exchange(connect(url), master)
-        self._appends = Pipeline(connect(url), master, wait_replicas)
+        self._reads = ways.exchange(url, master)
+        self._appends = ways.pipeline(url, master, wait_replicas)
         self._away = False  # the last try to read has failed
         self._read_at = monotonic()  # when the list was last read to its end
 

@@ -224,6 +224,21 @@ def topic_channel(topic: str, prefix: str = PREFIX, db: int = 0) -> ChannelName:
     return ChannelName(topic[len(f"{prefix}{db}:{{") : -len("}:events")])
 
 
+def sharded_topic(channel: ChannelName, prefix: str = PREFIX) -> str:
+    """Pub/sub of a Redis Cluster: as `topic`, in the slot of the channel's keys."""
+    return f"{prefix}{partition(channel)}:{channel}:events"
+
+
+def sharded_topic_channel(topic: str, prefix: str = PREFIX) -> ChannelName:
+    """Return the channel of a topic of a Redis Cluster."""
+    return ChannelName(topic[len(f"{prefix}{{p00}}:") : -len(":events")])
+
+
+def sharded_pulse(partition: str, replica: str, prefix: str = PREFIX) -> str:
+    """Pub/sub of a Redis Cluster: as `pulse`, by way of the node that has the partition."""
+    return f"{prefix}{partition}:pulse:{replica}"
+
+
 def shared_topic(prefix: str = PREFIX, db: int = 0) -> str:
     """Pub/sub: events that other processes emit by a stock manager. With the defaults it is the manager's own."""
     return SHARED_TOPIC if (prefix, db) == (PREFIX, 0) else f"{prefix}{db}:{SHARED_TOPIC}"

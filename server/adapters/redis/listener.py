@@ -5,7 +5,8 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -42,8 +43,20 @@ class Deaf(OSError):
     """The listener is connected and hears nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What a listener hands on, and how it calls itself; see `Listener`. `moved` is called when topics are heard from
+    another node of a cluster, and may have been missed; nothing else was."""
+
+    publish: Callable[[str, bytes], Awaitable[int]]
+    receive: Callable[[str, bytes], Awaitable[None]]
+    restored: Callable[[], None]
+    moved: Callable[[], None]
+    pulse_s: float
+
+
 class Listener:
-    """Hears two topics `always`, of which the second is for the replica's calls to itself, and others while they are
+    """Hears some topics `always`, of which the last is for the replica's calls to itself, and others while they are
     subscribed. `run` is started, and ended, by its owner.
 
     `receive(topic, payload)` gets what arrives, in the order of arrival; it is awaited, and must not fail. `restored()`
@@ -57,22 +70,21 @@ class Listener:
         self,
         url: str,
         master: Master,
-        always: tuple[str, str],
-        publish: Callable[[str, bytes], Awaitable[int]],
-        receive: Callable[[str, bytes], Awaitable[None]],
-        restored: Callable[[], None],
-        pulse_s: float,
+        always: Sequence[str],
+        hearing: Hearing,
+        place: Mapping[str, str] | None = None,
     ) -> None:
         self.linked = asyncio.Event()
         self.losses = self.deaf = 0
-        self._url, self._master, self._pulse_s = url, master, pulse_s
-        self._always, self._pulse = always, always[1]
-        self._publish, self._receive, self._restored = publish, receive, restored
+        self._url, self._master, self._pulse_s = url, master, hearing.pulse_s
+        self._always, self._pulse = always, always[-1]
+        self._publish, self._receive, self._restored = hearing.publish, hearing.receive, hearing.restored
         self._topics = Topics()
         self._connection: AbstractConnection | None = None
         self._sending = asyncio.Lock()
         self._unheard: set[bytes] = set()  # calls that went out and did not come back
         self._away = False
+        self._place = place or {}  # for log lines: where it listens
 
     async def subscribe(self, topic: str) -> None:
         """Hear a topic; when this returns, Redis has confirmed it. Raises `Unavailable`; the topic is wanted all the
@@ -98,7 +110,7 @@ class Listener:
             if self._connection is not None:
                 command = self._topics.ask(topic)
                 if command is not None:
-                    await write(self._connection, (command, topic))
+                    await write(self._connection, self._worded(command, (topic,)))
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
@@ -108,7 +120,7 @@ class Listener:
             try:
                 await self._listen()
             except (RedisError, OSError, TimeoutError) as error:
-                self._lost(error)
+                self.lost(error)
             pause = RETRY_S if time.monotonic() - began > RETRY_CAP_S else min(pause * 2, RETRY_CAP_S)
             await asyncio.sleep(pause)
 
@@ -122,24 +134,30 @@ class Listener:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await introduce(connection, self._master)
             async with self._sending:
-                topics = [*self._always, *self._topics.ask_all()]
-                for start in range(0, len(topics), SUBSCRIBE_BATCH):
-                    await write(connection, ("SUBSCRIBE", *topics[start : start + SUBSCRIBE_BATCH]))
+                await self._ask_for(connection, [*self._always, *self._topics.ask_all()])
                 # Answered behind the subscriptions: then all of them are in force.
                 await write(connection, ("PING",))
                 self._connection = connection
             self._unheard.clear()
-            await first_to_fail(self._hear(connection), self._call(), self._leave(generation))
+            await first_to_fail(self.hear(connection), self._call(), self._leave(generation))
         finally:
             self._connection = None
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
             await close(client)
 
-    async def _hear(self, connection: AbstractConnection) -> None:
+    async def _ask_for(self, connection: AbstractConnection, topics: Sequence[str]) -> None:
+        for start in range(0, len(topics), SUBSCRIBE_BATCH):
+            await write(connection, self._worded("SUBSCRIBE", topics[start : start + SUBSCRIBE_BATCH]))
+
+    def _worded(self, command: str, topics: Sequence[str]) -> tuple[str, ...]:
+        """Return the command as it is sent."""
+        return (command, *topics)
+
+    async def hear(self, connection: AbstractConnection) -> None:
         """Hand on what comes. It may be silent for hours; `_call` tells silence from deafness."""
         while True:
-            await self._take(await connection.read_response(timeout=math.inf))
+            await self.take(await connection.read_response(timeout=math.inf))
 
     async def _call(self) -> None:
         """Call ourselves through Redis; `Deaf` if the calls go out and nothing comes back."""
@@ -169,7 +187,7 @@ class Listener:
         await self._master.renewed(generation)
         raise NotMaster("the node is no longer the master")
 
-    async def _take(self, message: list[Any]) -> None:
+    async def take(self, message: list[Any]) -> None:
         match message:
             case [b"message", topic, payload]:
                 name = topic.decode()
@@ -183,15 +201,15 @@ class Listener:
             case [b"pong", _]:
                 self._away = False
                 self.linked.set()
-                _log.info("redis.linked", topics=len(self._topics))
+                _log.info("redis.linked", topics=len(self._topics), **self._place)
                 self._restored()
             case _:
                 pass  # an unsubscription is done: nobody waits for it
 
-    def _lost(self, error: BaseException) -> None:
+    def lost(self, error: BaseException) -> None:
         """Log that the link is lost; tries that fail after it are not logged."""
         self.losses += self.linked.is_set()
         self.linked.clear()
         if not self._away:
             self._away = True
-            _log.warning("redis.away", problem=f"{type(error).__name__}: {error}")
+            _log.warning("redis.away", problem=f"{type(error).__name__}: {error}", **self._place)

@@ -1,6 +1,7 @@
 """What the connections of a process tell each other of the node that all of them lead to."""
 
 import asyncio
+from typing import Any, ClassVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -19,7 +20,11 @@ class NotKept(RedisError):
 class Master:
     """A connection remembers `generation` when it connects. If the number has changed since, it connects again."""
 
+    by_history: ClassVar[bool] = False
+    """Whether a run ends when the node's history of writes does, and not only with its process."""
+
     def __init__(self) -> None:
+        self.clusters: dict[str, Any] = {}  # by URL, the nodes of a Redis Cluster (cluster/nodes.py)
         self.generation = 0
         self.knows_run = True  # whether the newest node says which run of Redis it is
         self.evicts = False  # whether the newest node may drop keys when its memory is full

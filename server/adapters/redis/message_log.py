@@ -15,17 +15,14 @@ from typing import Any, Self
 import structlog
 
 from server.adapters.codec import DecodeError
-from server.adapters.redis import keys
-from server.adapters.redis.appends import Appends
+from server.adapters.redis import keys, ways
 from server.adapters.redis.clocks import Clocks
 from server.adapters.redis.connection import UNKNOWN_RUN
 from server.adapters.redis.entries import decode_entry
-from server.adapters.redis.exchange import Exchange
-from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
 from server.adapters.redis.outcomes import Change, Outcome, outcome
 from server.adapters.redis.own import OwnEvents
-from server.adapters.redis.pipeline import RUN, Pipeline
+from server.adapters.redis.pipeline import RUN
 from server.adapters.redis.scripts import APPEND, APPEND_OTHERS, OPENING, Script, script_text
 from server.adapters.redis.seen import Seen, SeenEvents, head_of
 from server.adapters.redis.states import state_of, there
@@ -70,13 +67,11 @@ class RedisMessageLog(MessageLog):
     ) -> None:
         master = master or Master()
         # One connection: with two, drafts of a channel meet less often in a call, and nothing gets quicker.
-        writes = Exchange(connect(url), master, wait_replicas)
-        self._scripts = [writes.script(script_text(*names)) for names in (APPEND, APPEND_OTHERS)]
-        self._appends = Appends(writes, self._call, self._outcomes)
+        self._appends = ways.appends(url, master, wait_replicas, self._call, self._outcomes)
+        self._scripts = [self._appends.script(script_text(*names)) for names in (APPEND, APPEND_OTHERS)]
         self._topic: Topic | None = None  # of the hints that the log publishes
-        self._writes = writes
-        self.reads = Pipeline(connect(url), master)
-        self.marks = Pipeline(connect(url), master, wait_replicas)  # changes that are no events
+        self.reads = ways.pipeline(url, master)
+        self.marks = ways.pipeline(url, master, wait_replicas)  # changes that are no events
         names = ("read", "message", "history")
         self._read, self._message, self._history = (Script(self.reads, *OPENING, name) for name in names)
         self._tend = Script(self.reads, "channel", "losses", "tend")
@@ -98,10 +93,10 @@ class RedisMessageLog(MessageLog):
 
         Does nothing with `wait_replicas` or Sentinel: there an event may be lost after it was written, and nobody is to
         hear of it before it is kept."""
-        if self._writes.keeps_at_once:
+        if self._appends.keeps_at_once:
             self._topic = topic
             texts = [seal.in_script(script_text(*names)) for names in (APPEND, APPEND_OTHERS)]
-            self._scripts = [self._writes.script(text) for text in texts]
+            self._scripts = [self._appends.script(text) for text in texts]
 
     async def __aexit__(self, *_: object) -> None:
         await self._appends.aclose()

@@ -21,7 +21,9 @@ Read = Callable[[Any], Any]
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class Asked:
+    """A command that was submitted."""
+
     command: Command
     answer: asyncio.Future[Any]
     since: float
@@ -31,7 +33,8 @@ class _Waiting:
         if not self.answer.done():
             self.answer.set_exception(copy_of(error))
 
-    refuse = fail
+    def refuse(self, error: MaruError) -> None:
+        self.fail(error)
 
     def settle(self, answer: Any) -> None:
         if self.answer.done():
@@ -42,7 +45,7 @@ class _Waiting:
             self.answer.set_exception(error)
 
 
-class Pipeline(Queue[_Waiting]):
+class Pipeline(Queue[Asked]):
     """Sends commands in order over a connection of `client`, which it owns. Close it by `aclose`.
 
     `master` and `keep` are those of `Exchange`.
@@ -50,6 +53,10 @@ class Pipeline(Queue[_Waiting]):
 
     def __init__(self, client: Redis, master: Master | None = None, keep: int | None = None) -> None:
         super().__init__(Exchange(client, master, keep))
+
+    def together(self, keys: tuple[str, ...]) -> Sequence[tuple[str, ...]]:
+        """Return the keys in groups of which each may be given to a single script."""
+        return (keys,)
 
     def script(self, text: bytes) -> str:
         """Return the script's hash for EVALSHA. A Redis that has restarted is sent the text again."""
@@ -78,10 +85,10 @@ class Pipeline(Queue[_Waiting]):
         future gets the result of `read`."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self.put(_Waiting(command, answer, loop.time(), read))
+        self.put(Asked(command, answer, loop.time(), read))
         return answer
 
-    async def _send(self, batch: Sequence[_Waiting], deadline: float) -> None:
+    async def _send(self, batch: Sequence[Asked], deadline: float) -> None:
         answers = await self._exchange.round_trip([waiting.command for waiting in batch], deadline)
         for waiting, answer in zip(batch, answers, strict=True):
             waiting.settle(answer)

@@ -46,6 +46,7 @@ class RedisPresence(Presence):
         reaper.on_left = lambda channel, head, left: self._turns.note(channel, head, left=left)
         signals.on_roster = self._take
         bus.on_restored.append(self._restored)
+        bus.on_moved.append(self._queue.put_lost)
 
     @property
     def dropped(self) -> int:

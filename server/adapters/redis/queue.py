@@ -78,9 +78,13 @@ class Queue(ABC, Generic[Item]):
             if self._flusher is None:
                 self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
+    def stop(self) -> None:
+        """Let no item in any more."""
+        self._closed = True
+
     async def aclose(self) -> None:
         """Fail the items that wait, let the round trip under way end, close the connection."""
-        self._closed = True
+        self.stop()
         _fail(self._all(), Unavailable("the server is stopping"))
         if self._flusher is not None:
             await self._flusher

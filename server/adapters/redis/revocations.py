@@ -9,10 +9,8 @@ from redis.exceptions import ResponseError
 from server.adapters.clock import now_ms
 from server.adapters.codec import MAX_TIME_MS
 from server.adapters.orders import decode_revocation, encode_revocation
-from server.adapters.redis import keys
-from server.adapters.redis.link import connect
+from server.adapters.redis import keys, ways
 from server.adapters.redis.master import Master
-from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.control import Denial, Revocation
 from server.domain.errors import Overloaded, Unavailable
@@ -41,7 +39,7 @@ class RedisRevocations(Revocations):
         limit: int = ENTRIES_LIMIT,
         now_ms: Callable[[], int] = now_ms,
     ) -> None:
-        self._pipeline = Pipeline(connect(url), master or Master(), wait_replicas)
+        self._pipeline = ways.pipeline(url, master or Master(), wait_replicas)
         self._hold = Script(self._pipeline, "hold")
         self._revoked, self._denied = keys.revoked(prefix), keys.denied(prefix)
         self._limit = limit  # of each kind

@@ -33,6 +33,12 @@ class Topics:
         self._wanted.discard(topic)
         _give_up(self._unasked.pop(topic, ()))
 
+    def forget(self, topic: str) -> None:
+        """Give the topic up, since another listener hears it: all callers that wait fail with `Unavailable`."""
+        self._wanted.discard(topic)
+        for group in (self._unasked.pop(topic, []), *self._asked.pop(topic, ())):
+            _give_up(group)
+
     def ask(self, topic: str) -> str | None:
         """Return the command to send now: SUBSCRIBE if a caller waits, UNSUBSCRIBE if the topic is not wanted, None if
         there is nothing to do. The last call of `want` or `unwant` decides, in whatever order the senders come."""

@@ -6,13 +6,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from server.adapters.redis import keys
+from server.adapters.redis import keys, ways
 from server.adapters.redis.endpoints import OPEN, STARTING, Endpoint, Endpoints, parse
 from server.adapters.redis.letters import Letters
-from server.adapters.redis.link import connect
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
-from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.scripts import Script
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter, Debt, covers
@@ -46,7 +44,7 @@ class RedisWebhooks(Webhooks):
         dead_letters: int = DEAD_LETTERS,
     ) -> None:
         self._log, self._prefix = log, prefix
-        self._pipeline = Pipeline(connect(url), master, wait_replicas)
+        self._pipeline = ways.pipeline(url, master or Master(), wait_replicas)
         self._endpoints = Endpoints(self._pipeline, prefix)
         self._letters = Letters(self._pipeline, prefix, dead_letters)
         self._owe, self._deliver = (self._of_channel(name) for name in ("owe", "deliver"))
@@ -158,8 +156,11 @@ class RedisWebhooks(Webhooks):
     async def _owed_by(self, endpoint: str) -> dict[int, int]:
         """Return how many channels of each partition owe something, by the partition's number."""
         names = tuple(keys.debts(partition, endpoint, self._prefix) for partition in keys.PARTITIONS)
-        found = await self._counts(names)
-        return {number - 1: count for number, count in zip(found[::2], found[1::2], strict=True)}
+        numbers, groups = {name: number for number, name in enumerate(names)}, self._pipeline.together(names)
+        owed = dict[int, int]()
+        for group, found in zip(groups, await _all(map(self._counts, groups)), strict=True):
+            owed |= {numbers[group[place - 1]]: count for place, count in zip(found[::2], found[1::2], strict=True)}
+        return owed
 
     async def _scan(self, endpoint: str, number: int, cursor: int, limit: int) -> Any:
         key = keys.debts(keys.PARTITIONS[number], endpoint, self._prefix)

@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-from server.adapters.redis import exposure, link
+from server.adapters.redis import exposure, ways
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.control import RedisControl
@@ -17,7 +17,6 @@ from server.adapters.redis.marks import RedisMarks
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.adapters.redis.online import RedisOnline
-from server.adapters.redis.pipeline import Pipeline
 from server.adapters.redis.presence import RedisPresence
 from server.adapters.redis.reactions import RedisReactions
 from server.adapters.redis.reaper import Reaper
@@ -66,7 +65,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
     resources.push_async_callback(revocations.aclose)
     webhooks = RedisWebhooks(log, url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
     resources.push_async_callback(webhooks.aclose)
-    pipeline = Pipeline(link.connect(url), master, settings.redis_wait_replicas)
+    pipeline = ways.pipeline(url, master, settings.redis_wait_replicas)
     resources.push_async_callback(pipeline.aclose)
     erasures = RedisErasures(pipeline, prefix=settings.redis_prefix)
     return Stores(log, bus, revocations, partial(secret, settings), webhooks, erasures, *open_people(log))
@@ -98,9 +97,9 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
     broadcast = RedisBroadcast(bus, seal, own=log.own)
     control = RedisControl(url, master, prefix=settings.redis_prefix, wait_replicas=settings.redis_wait_replicas)
     resources.push_async_callback(control.aclose)
-    signals, pipeline = RedisSignals(bus, seal), Pipeline(link.connect(url), master)
+    signals, pipeline = RedisSignals(bus, seal), ways.pipeline(url, master)
     resources.push_async_callback(pipeline.aclose)
-    id, prefix, people = new_replica_id(), settings.redis_prefix, Pipeline(link.connect(url), master)
+    id, prefix, people = new_replica_id(), settings.redis_prefix, ways.pipeline(url, master)
     resources.push_async_callback(people.aclose)
     holding = Holding(people, id, prefix=prefix)
     reaper = Reaper(holding, seal, bus.topic)
@@ -118,14 +117,14 @@ def _open_bus(settings: Settings, url: str, master: Master, log: RedisMessageLog
         hints_refused=lambda: broadcast.refused,
         signals_refused=lambda: signals.refused,
         emits_refused=lambda: bus.refused,
-        loops=(bus.run(), link.follow(url, master)),
+        loops=(bus.run(), ways.follow(url, master)),
     )
 
 
 async def _check(url: str) -> None:
     """Refuse the start if waiting would not help: not a URL, a wrong password, a certificate that is not trusted."""
     try:
-        problem = await link.startup_error(url)
+        problem = await ways.startup_error(url)
     except ValueError as error:
         problem = str(error)
     if problem is not None:
