@@ -5,11 +5,12 @@ An engine starts its stores and brokers, gives replicas their environment, and l
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from tests.harness.nats import NatsProcess
+from tests.harness.postgres import PgBouncer, PostgresProcess
 from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
 
@@ -37,6 +38,11 @@ class Part(Protocol):
         """Close the connections of all replicas, those that listen, too."""
         ...
 
+    async def restart(self) -> None:
+        """Stop it as an operator does, and start it again."""
+        await self.kill()
+        await self.start()
+
 
 @dataclass(slots=True)
 class Engine:
@@ -50,6 +56,8 @@ class Engine:
     """The parts without which messages are still acked: they carry hints alone."""
     may_reset: bool = False
     """Whether clients may be told of another epoch after a kill."""
+    of_second: Mapping[str, str] = field(default_factory=dict)
+    """Of the second replica, on top."""
 
 
 class RedisPart(Part):
@@ -126,9 +134,44 @@ async def nats(folder: Path) -> AsyncIterator[Engine]:
         yield Engine({"MARU_NATS_URL": url}, {"nats": part})
 
 
+class PostgresPart(Part):
+    """A PostgreSQL."""
+
+    def __init__(self, process: PostgresProcess) -> None:
+        self._process = process
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    def freeze(self) -> None:
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        self._process.thaw()
+
+    async def cut(self) -> None:
+        await self._process.terminate_backends()
+
+    async def restart(self) -> None:
+        await self._process.restart()
+
+
+@asynccontextmanager
+async def postgres(_folder: Path) -> AsyncIterator[Engine]:
+    """PostgreSQL alone. The second replica uses it through a PgBouncer in transaction mode, and listens past it."""
+    async with PostgresProcess() as process, PgBouncer(process) as pooler:
+        env = {"MARU_POSTGRES_URL": process.url}
+        pooled = {"MARU_POSTGRES_URL": pooler.url, "MARU_POSTGRES_LISTEN_URL": process.url}
+        yield Engine(env, {"postgres": PostgresPart(process)}, of_second=pooled)
+
+
 ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {
-    "redis": redis,
     "nats": nats,
+    "postgres": postgres,
+    "redis": redis,
     "redis+nats": redis_nats,
 }
 """By name; each is given a folder of its own."""

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -107,16 +108,22 @@ async def deployment(
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(ENGINES[request.param](folder))
         replicas = []
-        for name in ("one", "two"):
+        for name, on_top in (("one", {}), ("two", engine.of_second)):
             (folder / name).mkdir()
-            env = {**engine.env, **API_ENV, "MARU_DRAIN_TIMEOUT": "2"}
+            env = {**engine.env, **API_ENV, "MARU_DRAIN_TIMEOUT": "2", **on_top}
             replicas.append(ServerProcess(folder / name, env))
             stack.push_async_exit(replicas[-1])
         await asyncio.gather(*(replica.start() for replica in replicas))
         await asyncio.gather(*map(ready, replicas))
         yield Deployment(engine, replicas)
-        for replica in replicas:
-            assert replica.faults() == []
+        faults = [line for replica in replicas for line in replica.faults() if not was_outage(line)]
+        assert not faults, "\n".join(f"{line.get('event')}: {line.get('exception', '')[-2_000:]}" for line in faults)
+
+
+def was_outage(line: dict[str, Any]) -> bool:
+    """Say whether a line tells of a channel that is left alone for a second, since the store was away for it alone: its
+    connection was cut twice, and those of others were not."""
+    return line.get("event") == "channel.quarantined" and "errors.Unavailable: " in line.get("exception", "")
 
 
 async def test_one_order(deployment: Deployment, figure: Figure) -> None:

@@ -5,8 +5,9 @@ import itertools
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -22,11 +23,14 @@ from server.bootstrap.outbox import submit
 from server.domain.channels import ChannelName
 from server.domain.events import MessageCreated
 from server.domain.gcra import Rate
+from tests.clients.python import PyClient
 from tests.conftest import Figure
 from tests.doubles.samples import HOUR_MS
+from tests.harness.cluster import ready
 from tests.harness.postgres import PostgresProcess
-from tests.harness.server import ROOT
-from tests.harness.waiting import polled
+from tests.harness.server import ROOT, ServerProcess
+from tests.harness.tokens import token
+from tests.harness.waiting import pause, polled
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,6 +40,8 @@ DOCUMENT = ROOT / "docs/engines/postgres.md"
 
 PAID, RIGHTS, NAMED = re.findall("```sql\n(.*?)```", DOCUMENT.read_text().partition("## Sending")[2], re.DOTALL)
 """The examples: a message within a transaction, what it needs, and all that it takes."""
+
+SEND = "SELECT maru.maru_send($1, 'shop', $2, key => $3)"
 
 _rooms = (ChannelName(f"room:{number}") for number in itertools.count())
 
@@ -258,3 +264,81 @@ async def test_an_outage_delays(postgres: PostgresProcess, shop: asyncpg.Connect
         began = time.monotonic()
         assert (await replica.texts(room, 302))[2:] == [str(number) for number in range(300)]
         figure(f"300 messages {time.monotonic() - began:.1f} s after PostgreSQL was back")
+
+
+class Shop:
+    """An application that sends one message after another, each in a transaction. The key makes it one message if the
+    answer to a commit was lost, and it is sent again."""
+
+    def __init__(self, url: str, room: ChannelName) -> None:
+        self._url, self._room = url, room
+        self._over = asyncio.Event()
+        self.committed: list[str] = []
+
+    async def run(self) -> None:
+        """Send until it is over."""
+        connection: asyncpg.Connection | None = None
+        while not self._over.is_set():
+            number = len(self.committed)
+            try:
+                connection = connection or await asyncpg.connect(self._url, timeout=2)
+                await connection.execute(SEND, str(self._room), f"{number}", f"shop-{number}")
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = None
+                await pause(self._over, 0.1)
+            else:
+                self.committed.append(f"{number}")
+                await pause(self._over, 0.005)
+        if connection is not None:
+            connection.terminate()
+
+    async def goes_on(self) -> None:
+        """Wait for further messages."""
+        enough = len(self.committed) + 80
+        await polled(lambda: len(self.committed) >= enough, DEADLINE_S, lambda: "it sends")
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._over.set()
+
+
+async def said(replica: ServerProcess, room: ChannelName) -> list[str]:
+    """All texts of a channel."""
+    texts: list[str] = []
+    async with PyClient(replica.url, token("auditor")) as auditor:
+        more, after = True, 0
+        while more:
+            page = {"channel": str(room), "after": after, "limit": 100}
+            ack = await auditor.ask("history:read", page)
+            texts += [message["text"] for message in ack["messages"]]
+            more, after = ack["more"], ack["messages"][-1]["offset"]
+    return texts
+
+
+async def test_kills_under_load(postgres: PostgresProcess, tmp_path: Path, figure: Figure) -> None:
+    """`kill -9` of each replica in turn and of PostgreSQL while an application sends: each message that was committed
+    is in the log once, in the order of commits."""
+    await postgres.query("TRUNCATE maru.outbox, maru.outbox_dead, maru.outbox_lease")
+    room = next(_rooms)
+    shop = Shop(postgres.url.replace("maru@", "shop@"), room)
+    async with AsyncExitStack() as stack:
+        replicas = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            process = ServerProcess(tmp_path / name, {"MARU_POSTGRES_URL": postgres.url})
+            replicas.append(await stack.enter_async_context(process))
+        sending = asyncio.create_task(shop.run())
+        for replica in replicas:
+            await ready(replica)
+            await shop.goes_on()
+            await replica.kill()
+            await replica.start()
+        postgres.kill()
+        await postgres.start()
+        await shop.goes_on()
+        shop.stop()
+        await sending
+        await emptied(postgres)
+        texts = await said(replicas[0], room)
+    assert texts == shop.committed
+    figure(f"{len(texts)} messages, two kills of replicas and one of PostgreSQL: each is there once, in order")

@@ -14,6 +14,7 @@ from random import Random
 from redis.exceptions import RedisError
 
 from tests.harness.cluster import ready
+from tests.harness.engines import Part
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import pause, polled
 from tests.jepsen.history import History
@@ -80,6 +81,12 @@ class Nemesis:
         """The Redis of the stage."""
         assert self.stage.redis is not None
         return self.stage.redis
+
+    @property
+    def store(self) -> Part:
+        """The store of a stage without Redis."""
+        assert self.stage.store is not None
+        return self.stage.store
 
 
 # Replicas
@@ -269,6 +276,37 @@ async def fail_over(nemesis: Nemesis) -> None:
         await in_step((nemesis.redis, spare))
 
 
+# Stores of other engines
+
+
+async def freeze_store(nemesis: Nemesis) -> None:
+    """SIGSTOP for a while."""
+    async with nemesis.fault("freeze store"):
+        nemesis.store.freeze()
+        await nemesis.hold()
+        nemesis.store.thaw()
+
+
+async def kill_store(nemesis: Nemesis) -> None:
+    """`kill -9` of all its processes, and a start with the data that it had written."""
+    async with nemesis.fault("kill store"):
+        await nemesis.store.kill()
+        await nemesis.hold()
+        await nemesis.store.start()
+
+
+async def restart_store(nemesis: Nemesis) -> None:
+    """Stop it as an operator does, and start it again."""
+    async with nemesis.fault("restart store"):
+        await nemesis.store.restart()
+
+
+async def cut_store(nemesis: Nemesis) -> None:
+    """Let the store close the connections of its clients."""
+    async with nemesis.fault("cut store"):
+        await nemesis.store.cut()
+
+
 FAULTS: dict[str, Fault] = {
     "freeze replica": freeze_replica,
     "kill replica": kill_replica,
@@ -286,16 +324,22 @@ FAULTS: dict[str, Fault] = {
     "evict": evict,
     "full Redis": fill_redis,
     "failover": fail_over,
+    "freeze store": freeze_store,
+    "kill store": kill_store,
+    "restart store": restart_store,
+    "cut store": cut_store,
 }
 
 OF_REPLICAS = ("freeze replica", "kill replica", "restart replica")
 OF_REDIS = ("freeze Redis", "kill Redis", "kill connections", "cut TCP", "swallow answers", "slow fsync")
+OF_OTHERS = ("freeze store", "kill store", "restart store", "cut store", "cut TCP", "swallow answers")
 OF_THE_STORE = ("older snapshot", "older backup", "evict", "full Redis")
 
 DECKS: dict[str, Sequence[str]] = {
     "sqlite": (*OF_REPLICAS, "step clock", "slow fsync", "full disk"),
     "redis": (*OF_REPLICAS, "step clock", *OF_REDIS, *OF_THE_STORE),
     "sentinel": ("freeze replica", "kill replica", "failover"),
+    "postgres": (*OF_REPLICAS, "step clock", *OF_OTHERS),
 }
 """The faults of each stage."""
 

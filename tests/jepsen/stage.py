@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.cluster import ready
+from tests.harness.engines import Part, PostgresPart
+from tests.harness.postgres import PostgresProcess
 from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
@@ -42,7 +44,8 @@ class Replica:
 
 @dataclass(slots=True)
 class Stage:
-    """All servers of a run. `disk` is that of Redis; `sentinel` watches `redis` and `spare`."""
+    """All servers of a run. `disk` is that of Redis; `sentinel` watches `redis` and `spare`. `store` is that of another
+    engine."""
 
     folder: Path
     replicas: Sequence[Replica]
@@ -50,6 +53,7 @@ class Stage:
     disk: Shim | None = None
     spare: RedisProcess | None = None
     sentinel: RedisProcess | None = None
+    store: Part | None = None
     notes: list[str] = field(default_factory=list)
 
     def ports(self) -> Sequence[int]:
@@ -112,7 +116,24 @@ async def sentinel(folder: Path, program: Sequence[str] = SERVER) -> AsyncIterat
         yield Stage(folder, replicas, master, spare=spare, sentinel=watch)
 
 
-STAGES = {"sqlite": sqlite, "redis": redis, "sentinel": sentinel}
+@asynccontextmanager
+async def postgres(folder: Path, program: Sequence[str] = SERVER) -> AsyncIterator[Stage]:
+    """Replicas over PostgreSQL alone."""
+    library = built(folder)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(PostgresProcess())
+        replicas = []
+        for number in range(1, REPLICAS + 1):
+            wire = await stack.enter_async_context(Proxy(store.port))
+            shim = Shim(library, folder / f"replica-{number}.shim")
+            env = {"MARU_POSTGRES_URL": f"postgresql://maru@127.0.0.1:{wire.port}/maru", **ENV, **shim.env}
+            process = ServerProcess(_made(folder / f"replica-{number}"), env, program)
+            replicas.append(Replica(process, shim, wire))
+        await _started(stack, replicas)
+        yield Stage(folder, replicas, store=PostgresPart(store))
+
+
+STAGES = {"sqlite": sqlite, "redis": redis, "sentinel": sentinel, "postgres": postgres}
 
 
 async def in_step(pair: Sequence[RedisProcess]) -> None:

@@ -176,7 +176,7 @@ class Database:
         if is_outage(error) and not self._away:
             self._away = True
             self.losses += 1
-            _log.error("postgres.away", problem=type(error).__name__, sqlstate=state(error))
+            _log.warning("postgres.away", problem=type(error).__name__, sqlstate=state(error))
 
     def _works(self) -> None:
         if self._away:
