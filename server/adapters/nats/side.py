@@ -134,10 +134,17 @@ class Side:
 
     async def made(self, channel: ChannelName, generation: int) -> None:
         """Note that the channel's stream is there."""
-        kept = await self.last("channel", token(channel))
-        if kept is None or int(orjson.loads(kept.data)["g"]) < generation:
-            await self.put({"n": channel, "g": generation}, "channel", token(channel), after=kept.seq if kept else 0)
-        await self.learn()
+        fields, after = {"n": channel, "g": generation}, 0
+        if generation:
+            kept = await self.last("channel", token(channel))
+            if kept is not None and int(orjson.loads(kept.data)["g"]) >= generation:
+                await self.learn()
+                return
+            after = 0 if kept is None else kept.seq
+        if await self.put(fields, "channel", token(channel), after=after):
+            self.generations[channel] = generation
+        else:
+            await self.learn()
 
     async def channels(self) -> list[ChannelName]:
         """Return all channels that ever had an event, by name."""
