@@ -244,6 +244,22 @@ async def test_a_stream_holds_little_more_than_its_channel(nats: NatsProcess, ch
         assert (await log.append(new_message(1_000, channel))).event.offset == 201
 
 
+async def test_old_events_leave_streams_that_nobody_uses(nats: NatsProcess, channel: ChannelName) -> None:
+    """A process that has never seen the channel takes them out; its head stays."""
+    async with replica(nats) as log:
+        for number in (1, 2, 3):
+            await log.append(new_message(number, channel, text="an-old-text"))
+    assert texts_in(nats.folder, b"an-old-text")
+    async with replica(nats, max_age_ms=1, now_ms=lambda: 10**13) as log:
+        working = asyncio.create_task(log.run())
+        try:
+            await polled(lambda: not texts_in(nats.folder, b"an-old-text"), DEADLINE_S, lambda: "the text is gone")
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        assert (await log.append(new_message(4, channel))).event.offset == 4
+
+
 async def older(nats: NatsProcess, copy: Path, meanwhile: Callable[[], Awaitable[object]]) -> None:
     """Let the server's storage come back as it was before something was done."""
     nats.kill()

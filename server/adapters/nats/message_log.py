@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -17,6 +18,7 @@ from server.adapters.nats.reading import message_of, page_of
 from server.adapters.nats.side import Side
 from server.adapters.nats.store_clock import StoreClock
 from server.adapters.nats.streams import Streams
+from server.adapters.nats.sweep import Sweep
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Draft, Sender
@@ -75,6 +77,7 @@ class NatsMessageLog(MessageLog):
         self._retention = Retention(max_events, max_age_ms, rules)
         self._tokens = Tokens(secrets.token_hex(6))
         self._journals: OrderedDict[ChannelName, Journal] = OrderedDict()  # the last used last
+        self._sweep = Sweep(self.streams, f"{prefix}-log-", self._tidy)
         self._queues = Queues(self, None if rate is None else pace(rate), self._tokens)
 
     async def __aenter__(self) -> Self:
@@ -161,22 +164,30 @@ class NatsMessageLog(MessageLog):
     async def run(self) -> None:
         """Measure the server's time, take dropped events out of the streams, and forget channels, until cancelled."""
         while True:
-            try:
-                async with self.streams.link.answered():
-                    began = self.clock.began()
-                    self.clock.learn(began, await self.side.time())
-                await self.tend()
-            except MaruError:
-                pass  # the next round does it
+            with suppress(MaruError):  # then the next round does it
+                await self._work()
             self._forget()
             await asyncio.sleep(TEND_S)
 
+    async def _work(self) -> None:
+        async with self.streams.link.answered():
+            began = self.clock.began()
+            self.clock.learn(began, await self.side.time())
+        await self.tend()
+        await self._sweep.step(asyncio.get_running_loop().time(), self.now_ms() - self._retention.least.age_ms)
+
     async def tend(self) -> None:
         """Take dropped events out of the streams."""
-        for journal in list(self._journals.values()):
+        for name, journal in list(self._journals.items()):
             if journal.fold is not None and journal.fold.floor > journal.fold.purged:
-                async with journal.lock:
-                    await journal.purge(self.now_ms())
+                await self._tidy(name)
+
+    async def _tidy(self, channel: ChannelName) -> None:
+        """Take a channel's dropped events out of its stream."""
+        await self.fold(channel)
+        journal = self.journal(channel)
+        async with self.streams.link.answered(), journal.lock:
+            await journal.purge(self.now_ms())
 
     def _forget(self) -> None:
         """Forget the channels that were not used for longest, over the bounds."""

@@ -6,7 +6,6 @@ Three streams: `side` and `marks` keep the last entry of each subject, `keys` fo
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -17,7 +16,7 @@ from server.adapters.nats import names
 from server.adapters.nats.acks import NoStream
 from server.adapters.nats.entries import Key
 from server.adapters.nats.fold import Keyed
-from server.adapters.nats.streams import Raw, StreamGone, Streams
+from server.adapters.nats.streams import Raw, StreamGone, Streams, unix_ms
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
@@ -101,7 +100,7 @@ class Side:
         await self.put(None, "time")
         kept = await self.last("time")
         assert kept is not None
-        return round(datetime.fromisoformat(kept.time).timestamp() * 1_000)
+        return unix_ms(kept.time)
 
     # channels
 

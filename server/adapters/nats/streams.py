@@ -7,6 +7,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -38,6 +39,21 @@ class Raw:
     subject: str
     data: bytes
     time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A stream: its description, how many entries it has, the last sequence, and when the first was written."""
+
+    note: str
+    entries: int
+    last: int
+    oldest: int
+
+
+def unix_ms(time: str) -> int:
+    """Return a time of the server in milliseconds since the Unix epoch."""
+    return round(datetime.fromisoformat(time).timestamp() * 1_000)
 
 
 def is_stale(error: object) -> bool:
@@ -162,14 +178,16 @@ class Streams:
         wanted: dict[str, Any] = {"seq": below} if below else {}
         await self.ask(f"STREAM.PURGE.{stream}", wanted | ({} if subject is None else {"filter": subject}))
 
-    async def lasts(self) -> dict[str, int]:
-        """Return the last sequence of each stream, by name. A call for each 256 of them."""
-        found: dict[str, int] = {}
+    async def all(self) -> dict[str, Listed]:
+        """Return all streams, by name. A call for each 256 of them."""
+        found: dict[str, Listed] = {}
         offset, total = 0, 1
         while offset < total:
             told = await self.ask("STREAM.LIST", {"offset": offset})
             page, total = told.get("streams") or (), told["total"]
-            found |= {each["config"]["name"]: each["state"]["last_seq"] for each in page}
+            for config, state in ((each["config"], each["state"]) for each in page):
+                note, oldest = config.get("description", ""), unix_ms(state["first_ts"])
+                found[config["name"]] = Listed(note, state["messages"], state["last_seq"], oldest)
             offset += len(page) or total
         return found
 

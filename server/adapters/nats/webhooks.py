@@ -123,7 +123,7 @@ class NatsWebhooks(Webhooks):
         """Yield the debts of the channels behind one, in the order of their names, a few at a time, with the last."""
         if (present := await self._places.endpoint(endpoint)) is None:
             return
-        lasts = await self._log.streams.lasts()
+        lasts = {name: stream.last for name, stream in (await self._log.streams.all()).items()}
         channels = await self._side.channels()
         channels = channels[bisect_right(channels, after) :]
         for start in range(0, len(channels), AT_ONCE):
