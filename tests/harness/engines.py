@@ -91,10 +91,10 @@ async def redis(folder: Path) -> AsyncIterator[Engine]:
 
 
 class NatsPart(Part):
-    """A NATS behind a proxy: it has no command that closes connections."""
+    """A NATS behind proxies: it has no command that closes connections."""
 
-    def __init__(self, process: NatsProcess, proxy: Proxy) -> None:
-        self._process, self._proxy = process, proxy
+    def __init__(self, process: NatsProcess, *proxies: Proxy) -> None:
+        self._process, self._proxies = process, proxies
 
     async def kill(self) -> None:
         self._process.kill()
@@ -109,7 +109,8 @@ class NatsPart(Part):
         self._process.thaw()
 
     async def cut(self) -> None:
-        self._proxy.cut()
+        for proxy in self._proxies:
+            proxy.cut()
 
 
 @asynccontextmanager

@@ -340,6 +340,7 @@ DECKS: dict[str, Sequence[str]] = {
     "redis": (*OF_REPLICAS, "step clock", *OF_REDIS, *OF_THE_STORE),
     "sentinel": ("freeze replica", "kill replica", "failover"),
     "postgres": (*OF_REPLICAS, "step clock", *OF_OTHERS),
+    "nats": (*OF_REPLICAS, "step clock", *OF_OTHERS),
 }
 """The faults of each stage."""
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.harness.cluster import ready
-from tests.harness.engines import Part, PostgresPart
+from tests.harness.engines import NatsPart, Part, PostgresPart
+from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
@@ -133,7 +134,24 @@ async def postgres(folder: Path, program: Sequence[str] = SERVER) -> AsyncIterat
         yield Stage(folder, replicas, store=PostgresPart(store))
 
 
-STAGES = {"sqlite": sqlite, "redis": redis, "sentinel": sentinel, "postgres": postgres}
+@asynccontextmanager
+async def nats(folder: Path, program: Sequence[str] = SERVER) -> AsyncIterator[Stage]:
+    """Replicas over NATS alone."""
+    library = built(folder)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(NatsProcess(folder / "nats"))
+        replicas, wires = list[Replica](), list[Proxy]()
+        for number in range(1, REPLICAS + 1):
+            wires.append(await stack.enter_async_context(Proxy(store.port)))
+            shim = Shim(library, folder / f"replica-{number}.shim")
+            env = {"MARU_NATS_URL": f"nats://127.0.0.1:{wires[-1].port}", **ENV, **shim.env}
+            process = ServerProcess(_made(folder / f"replica-{number}"), env, program)
+            replicas.append(Replica(process, shim, wires[-1]))
+        await _started(stack, replicas)
+        yield Stage(folder, replicas, store=NatsPart(store, *wires))
+
+
+STAGES = {"sqlite": sqlite, "redis": redis, "sentinel": sentinel, "postgres": postgres, "nats": nats}
 
 
 async def in_step(pair: Sequence[RedisProcess]) -> None:

@@ -1,9 +1,10 @@
 """A channel's roster as a document: who has entered whom, and the version. No I/O, no waiting.
 
-JSON: `{"e": epoch, "v": version, "m": {user: [name, since, [holder, ...]]}}`.
+JSON: `{"e": epoch, "v": version, "m": {user: [name, since, [holder, ...]]}}`, compressed if it is long.
 """
 
 import secrets
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -14,6 +15,9 @@ from server.domain.identity import UserId
 from server.domain.presence import NOBODY, Present, Roster, RosterHead
 
 EPOCH_BYTES = 8
+
+PACKED_BYTES = 32_768
+"""A longer document is compressed: the server takes a message of 1 MiB at most."""
 
 
 @dataclass(slots=True)
@@ -32,13 +36,14 @@ class Members:
         """Read a document; nothing is an empty roster."""
         if not data:
             return cls()
-        fields = orjson.loads(data)
+        fields = orjson.loads(data if data.startswith(b"{") else zlib.decompress(data))
         users = {UserId(user): (name, since, list(holders)) for user, (name, since, holders) in fields["m"].items()}
         return cls(fields["e"], fields["v"], users)
 
     def written(self) -> bytes:
         """Return the document."""
-        return orjson.dumps({"e": self.epoch, "v": self.version, "m": self.users})
+        data = orjson.dumps({"e": self.epoch, "v": self.version, "m": self.users})
+        return data if len(data) < PACKED_BYTES else zlib.compress(data, 1)
 
     @property
     def head(self) -> RosterHead:
