@@ -1,45 +1,36 @@
-"""Reading marks in PostgreSQL: offsets by user, from which the rest is counted."""
+"""Reading marks in PostgreSQL: offsets by user, from which the rest is counted (schema_people.sql)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from asyncpg import Record
 
 from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.postgres.reader import JOIN_STATE, STATE, head_of, message_of
-from server.adapters.postgres.unread import MARK, UNREAD, UNREAD_MENTIONS
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.marks import InboxEntry, Mark, Marked, Receipt
 from server.domain.messages import Message
-from server.ports.marks import Marks
+from server.ports.marks import MENTIONS_COUNTED, Marks
 
-_MOVE = "SELECT maru.mark($1, $2, $3)"
+_NAMED = 2 * MENTIONS_COUNTED
 
-# There is a row for each channel of `$1`, in its order; `$2` is the user.
-_MARKS = f"""
-SELECT maru.life() AS life, n.name, c.head, c.losses, {MARK} AS mark, {UNREAD} AS unread, {UNREAD_MENTIONS} AS mentions
-{{columns}}
-FROM unnest($1::text[]) WITH ORDINALITY n (name, n) LEFT JOIN maru.channels c ON c.name = n.name
-LEFT JOIN maru.reads r ON r.channel_id = c.id AND r."user" = $2 {{joined}}
-ORDER BY n.n
-"""  # noqa: S608  # texts of ours
-
-_LAST = """
+_MOVE = f"""
+SELECT m.moved, k.* FROM maru.mark($1, $2, $3) m (moved), LATERAL maru.marks_of(ARRAY[$1], $2, {_NAMED}) k
+"""  # noqa: S608  # a number of ours
+_MARKS = f"SELECT * FROM maru.marks_of($1, $2, {_NAMED})"  # noqa: S608  # as above
+_INBOX = f"""
+SELECT m.*, {STATE} FROM maru.marks_of($1, $2, {_NAMED}) WITH ORDINALITY
+    m (life, name, id, head, losses, mark, unread, mentions, n)
 LEFT JOIN LATERAL (
-    SELECT * FROM maru.events l WHERE l.channel_id = c.id AND l.message_id IS NOT NULL AND l."offset" > c.floor
-    ORDER BY l."offset" DESC LIMIT 1
-) e ON true LEFT
-"""
-
-_INBOX = _MARKS.format(columns=f", {STATE}", joined=_LAST + JOIN_STATE)
-
-_RECEIPTS = f"""
-SELECT maru.life() AS life, r."user", {MARK} AS mark FROM maru.channels c JOIN maru.reads r ON r.channel_id = c.id
+    SELECT * FROM maru.events l WHERE l.channel_id = m.id AND l.message_id IS NOT NULL AND l."offset" > (
+        SELECT c.floor FROM maru.channels c WHERE c.id = m.id
+    ) ORDER BY l."offset" DESC LIMIT 1
+) e ON true LEFT {JOIN_STATE.strip()} ORDER BY m.n
+"""  # noqa: S608  # texts of ours
+_RECEIPTS = """
+SELECT r."user", least(r."offset", c.head) AS mark FROM maru.channels c JOIN maru.reads r ON r.channel_id = c.id
 WHERE c.name = $1 ORDER BY mark DESC, r."user" LIMIT $2
-"""  # noqa: S608  # as above
-
-_T = TypeVar("_T")
+"""
 
 
 class PostgresMarks(Marks):
@@ -49,35 +40,26 @@ class PostgresMarks(Marks):
         self._db, self._reader = log.database, log.reader
 
     async def mark(self, channel: ChannelName, user: UserId, offset: int) -> Marked:
-        moved: bool = await self._db.fetchval(_MOVE, channel, user, offset)
-        return Marked((await self.marks(user, (channel,)))[channel], moved)
+        def shape(rows: Sequence[Record], key: bytes) -> Marked:
+            return Marked(_mark(rows[0], key), rows[0]["moved"])
+
+        return await self._reader.query(shape, _MOVE, channel, user, offset)
 
     async def marks(self, user: UserId, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Mark]:
         def shape(rows: Sequence[Record], key: bytes) -> Mapping[ChannelName, Mark]:
             return {ChannelName(row["name"]): _mark(row, key) for row in rows}
 
-        return await self._query(shape, _MARKS.format(columns="", joined=""), user, channels)
+        return await self._reader.query(shape, _MARKS, list(channels), user) if channels else {}
 
     async def inbox(self, user: UserId, channels: Sequence[ChannelName]) -> Sequence[InboxEntry]:
         def shape(rows: Sequence[Record], key: bytes) -> Sequence[InboxEntry]:
             return [_entry(row, key) for row in rows]
 
-        return await self._query(shape, _INBOX, user, channels)
+        return await self._reader.query(shape, _INBOX, list(channels), user) if channels else []
 
     async def receipts(self, channel: ChannelName, limit: int) -> Sequence[Receipt]:
         rows = await self._db.fetch(_RECEIPTS, channel, limit)
         return [Receipt(UserId(row["user"]), row["mark"]) for row in rows]
-
-    async def _query(
-        self,
-        shape: Callable[[Sequence[Record], bytes], _T],
-        sql: str,
-        user: UserId,
-        channels: Sequence[ChannelName],
-    ) -> _T:
-        if not channels:
-            return shape((), b"")
-        return await self._reader.query(shape, sql, list(channels), user)
 
 
 def _mark(row: Record, key: bytes) -> Mark:

@@ -35,7 +35,7 @@ LATERAL maru.leave_roster($1, c.channel, $2, ($6::bytea[])[c.first:c.last]) f
 _HEADS = "SELECT channel, epoch, version, count FROM maru.rosters WHERE channel = ANY ($1)"
 _READ = """
 SELECT r.epoch, r.version, r.count, m.member, m.name, m.since FROM maru.rosters r LEFT JOIN LATERAL (
-    SELECT * FROM maru.members m WHERE m.channel = r.channel ORDER BY m.since, m.member LIMIT $2
+    SELECT * FROM maru.members m WHERE m.channel = $1 ORDER BY m.since, m.member LIMIT $2
 ) m ON true WHERE r.channel = $1 ORDER BY m.since, m.member
 """
 

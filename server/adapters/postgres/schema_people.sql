@@ -1,5 +1,6 @@
 -- Reading marks, what is unread behind them, the channels that users follow, and the channels in which they wrote. What is
--- unread is counted when it is asked for (unread.py): messages behind an offset, without those that are deleted.
+-- unread is counted when it is asked for, and never kept as a number: messages behind an offset, without those that are
+-- deleted.
 
 -- `posts`: messages so far.
 ALTER TABLE maru.channels ADD COLUMN IF NOT EXISTS posts bigint NOT NULL DEFAULT 0;
@@ -102,6 +103,40 @@ BEGIN
         RETURN FOUND;
     END IF;
     RETURN false;
+END $$;
+
+-- Return the marks of a user in channels, in their order; without a head, the channel is unknown. A log that came back
+-- older may have a head before the mark. Messages are counted from the mark to the next row of `posts`, and from there by
+-- subtraction: 256 rows of an index at most. `mentions_counted` is the bound of those.
+CREATE OR REPLACE FUNCTION maru.marks_of(names text[], reader text, mentions_counted bigint)
+RETURNS TABLE (life text, name text, id bigint, head bigint, losses int, mark bigint, unread bigint, mentions bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    now_in text := maru.life();
+BEGIN
+    RETURN QUERY
+    SELECT now_in, n.name, c.id, c.head, c.losses, c.mark, coalesce((
+        SELECT c.posts - p.posts + (
+            SELECT count(*) FROM maru.events e WHERE e.channel_id = c.id AND e.message_id IS NOT NULL
+            AND e."offset" > c.behind AND e."offset" <= p."offset"
+        ) FROM maru.posts p WHERE p.channel_id = c.id AND p."offset" > c.behind ORDER BY p."offset" LIMIT 1
+    ), (
+        SELECT count(*) FROM maru.events e
+        WHERE e.channel_id = c.id AND e.message_id IS NOT NULL AND e."offset" > c.behind
+    )) - (
+        SELECT count(*) FROM maru.gone g WHERE g.channel_id = c.id AND g."offset" > c.behind
+    ), (
+        SELECT count(*) FROM (
+            SELECT DISTINCT m."offset" FROM maru.mentions m
+            WHERE m.channel_id = c.id AND m."user" IN (reader, '*') AND m."offset" > c.behind LIMIT mentions_counted
+        ) named
+    )
+    FROM unnest(names) WITH ORDINALITY n (name, n) LEFT JOIN LATERAL (
+        SELECT x.id, x.head, x.losses, x.posts, least(coalesce(r."offset", 0), x.head) AS mark,
+        greatest(coalesce(r."offset", 0), x.floor) AS behind
+        FROM maru.channels x LEFT JOIN maru.reads r ON r.channel_id = x.id AND r."user" = reader WHERE x.name = n.name
+    ) c ON true ORDER BY n.n;
 END $$;
 
 -- Follow a channel, with a mark at its head if there is none. Returns whether that is new; NULL if `most` are followed.
