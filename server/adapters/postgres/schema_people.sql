@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS maru.reads (
     "offset" bigint NOT NULL,
     PRIMARY KEY (channel_id, "user")
 ) WITH (fillfactor = 70);
--- So that few rows are counted: the number of messages up to each 256th.
+-- So that few rows are counted: the number of messages up to each 64th.
 CREATE TABLE IF NOT EXISTS maru.posts (
     channel_id bigint NOT NULL,
     "offset" bigint NOT NULL,
@@ -59,7 +59,7 @@ BEGIN
     INSERT INTO maru.posts SELECT n.id, n.place, n.nth FROM (
         SELECT p.id, p.place, c.before + row_number() OVER (PARTITION BY p.id ORDER BY p.place) AS nth
         FROM unnest(channel_ids, offsets) p (id, place) JOIN counted c ON c.id = p.id
-    ) n WHERE n.nth % 256 = 0;
+    ) n WHERE n.nth % 64 = 0;
     INSERT INTO maru.reads AS r
     SELECT p.id, p.author, max(p.place) FROM unnest(channel_ids, offsets, authors, marks) p (id, place, author, marks)
     WHERE p.marks GROUP BY p.id, p.author ORDER BY p.id, p.author
@@ -107,7 +107,7 @@ END $$;
 
 -- Return the marks of a user in channels, in their order; without a head, the channel is unknown. A log that came back
 -- older may have a head before the mark. Messages are counted from the mark to the next row of `posts`, and from there by
--- subtraction: 256 rows of an index at most. `mentions_counted` is the bound of those.
+-- subtraction: 64 rows of an index at most. `mentions_counted` is the bound of those.
 CREATE OR REPLACE FUNCTION maru.marks_of(names text[], reader text, mentions_counted bigint)
 RETURNS TABLE (life text, name text, id bigint, head bigint, losses int, mark bigint, unread bigint, mentions bigint)
 LANGUAGE plpgsql AS $$
