@@ -15,6 +15,10 @@ CONNECT_TIMEOUT_S = 0.9
 SIZE = 8
 """Connections of a replica to PostgreSQL, beside those that listen."""
 
+PREPARED = 64
+"""Statements that a direct connection keeps prepared, by their text: all of ours. Without, a read costs PostgreSQL three
+times as much."""
+
 SETTINGS = """
 SET statement_timeout = '1500ms';
 SET lock_timeout = '1000ms';
@@ -27,13 +31,14 @@ SET bytea_output = 'hex'
 server that has not had them: set them there, too, by `connect_query` (docs/engines/postgres.md)."""
 
 
-async def connect(url: str) -> Connection:
+async def connect(url: str, prepared: int = 0) -> Connection:
     """Open a connection, which the caller ends by `terminate`. Raises `errors.ERRORS`.
 
-    No statement is prepared by name: a PgBouncer in transaction mode would lead its use to another connection.
+    `prepared` is how many statements are kept prepared by name: behind a PgBouncer in transaction mode none may be,
+    since it would lead their use to another connection.
     """
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=prepared)
     except (PostgresError, InterfaceError, OSError, TimeoutError):
         raise
     except Exception as error:  # asyncpg meets a server that dies while it connects with errors of its own faults
@@ -46,6 +51,17 @@ async def connect(url: str) -> Connection:
     return connection
 
 
+async def is_direct(url: str) -> bool:
+    """Return whether the URL leads to PostgreSQL itself: a pooler makes up the process ids by which clients cancel.
+    Raises `errors.ERRORS`."""
+    connection = await connect(url)
+    try:
+        pid: int = await connection.fetchval("SELECT pg_backend_pid()")
+        return pid == connection.get_server_pid()
+    finally:
+        connection.terminate()
+
+
 class Connections:
     """At most `size` connections. `introduce` is asked for each new connection, before it is used."""
 
@@ -55,6 +71,7 @@ class Connections:
         self._room = asyncio.Semaphore(size)
         self._idle: list[Connection] = []  # the last used last
         self._opened: set[Connection] = set()
+        self._prepared: int | None = None  # None until it is known whether the URL leads through a pooler
         self._closed = False
 
     @asynccontextmanager
@@ -80,7 +97,8 @@ class Connections:
         self._idle.clear()
 
     def renew(self) -> None:
-        """End the connections that are not lent."""
+        """End the connections that are not lent, and look again at what the URL leads to."""
+        self._prepared = None
         while self._idle:
             self._end(self._idle.pop())
 
@@ -95,7 +113,9 @@ class Connections:
     async def _open(self) -> Connection:
         if self._closed:
             raise InterfaceError("closed")
-        connection = await connect(self._url)
+        if self._prepared is None:
+            self._prepared = PREPARED if await is_direct(self._url) else 0
+        connection = await connect(self._url, self._prepared)
         self._opened.add(connection)
         try:
             await self._introduce(connection)

@@ -10,7 +10,7 @@ from asyncpg import Connection, PostgresError, Record
 
 from server.adapters.postgres import schema
 from server.adapters.postgres.connections import SIZE, Connections, connect
-from server.adapters.postgres.errors import ANOTHER_LIFE, ERRORS, NO_SCHEMA, is_outage, state, unavailable
+from server.adapters.postgres.errors import ANOTHER_LIFE, ERRORS, NO_SCHEMA, NOT_PREPARED, is_outage, state, unavailable
 from server.adapters.postgres.schema import AnotherLife, Identity, SchemaUnusable
 
 DEADLINE_S = 1.8
@@ -171,7 +171,7 @@ class Database:
     def _failed(self, error: Exception) -> None:
         if isinstance(error, AnotherLife):
             return
-        if state(error) in NO_SCHEMA:  # another database in the place of ours: make the schema
+        if state(error) in NO_SCHEMA | NOT_PREPARED:  # something else stands at this address
             self.renew()
         if is_outage(error) and not self._away:
             self._away = True

@@ -22,6 +22,9 @@ ANOTHER_LIFE = "MR001"
 NO_SCHEMA = frozenset({"3F000", "42P01", "42883"})
 """A schema, a table or a function is missing."""
 
+NOT_PREPARED = frozenset({"26000", "42P05"})
+"""A prepared statement is missing, or there is another: a pooler has come before PostgreSQL."""
+
 
 def unavailable(error: BaseException) -> Unavailable:
     """Return the refusal for an error. It does not repeat PostgreSQL's text, which may hold what a user wrote."""
