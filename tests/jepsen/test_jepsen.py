@@ -11,7 +11,7 @@ SEED = 255
 """Repeats what is done and when. With this seed the quick faults come first, so that a slow machine meets most of them.
 `make jepsen` draws others."""
 
-SECONDS = {"sqlite": 20.0, "redis": 25.0}
+SECONDS = {"sqlite": 20.0, "redis": 25.0, "postgres": 15.0}
 
 
 @pytest.mark.parametrize("stage", SECONDS)
