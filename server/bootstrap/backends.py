@@ -112,6 +112,10 @@ def _intakes(settings: Settings, publisher: Publisher, resources: AsyncExitStack
         from server.bootstrap.outbox import open_outbox
 
         yield open_outbox(settings, publisher, resources)
+    if settings.kafka_ingest_topic is not None:
+        from server.bootstrap.ingest import open_intake
+
+        yield open_intake(settings, settings.kafka_ingest_topic, publisher)
 
 
 def _eraser(settings: Settings, stores: Stores) -> Eraser:

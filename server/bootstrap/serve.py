@@ -21,6 +21,7 @@ from server.bootstrap.api_keys import Reloading
 from server.bootstrap.asking import open_hooks
 from server.bootstrap.backends import has_own_port
 from server.bootstrap.clients import tell_of_proxies
+from server.bootstrap.connectors import check_connectors
 from server.bootstrap.keys import tell_of_doubts
 from server.bootstrap.numbers import Numbers
 from server.bootstrap.replica import Replica, compose
@@ -53,6 +54,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     tell_of_doubts(settings)
     tell_of_proxies(settings)
     async with AsyncExitStack() as resources:
+        await check_connectors(settings)
         stores = await open_stores(settings, resources)
         try:
             async with asyncio.TaskGroup() as tasks:

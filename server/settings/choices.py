@@ -28,6 +28,28 @@ class BroadcastKind(StrEnum):
     NATS = "nats"
 
 
+class KafkaSecurity(StrEnum):
+    """How brokers of Kafka are talked to."""
+
+    PLAINTEXT = "plaintext"
+    SSL = "ssl"
+    SASL_PLAINTEXT = "sasl_plaintext"
+    SASL_SSL = "sasl_ssl"
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a user logs in."""
+        return self in (KafkaSecurity.SASL_PLAINTEXT, KafkaSecurity.SASL_SSL)
+
+
+class KafkaMechanism(StrEnum):
+    """How a user logs in at Kafka."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+
+
 class Development(StrEnum):
     """Whether anybody may have a token for any user: nobody, this machine alone, or the network, too."""
 

@@ -13,6 +13,7 @@ FROM_FILE = (
     "redis_url",
     "postgres_url",
     "postgres_listen_url",
+    "kafka_password",
     "nats_url",
     "cluster_secret",
     "webhooks",

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from server.settings import values
 from server.settings.choices import BroadcastKind, MessageLogKind
 from server.settings.fields import FilePath, private
+from server.settings.kafka import KafkaSettings
 
 _LOWER = BeforeValidator(values.lower)
 
@@ -34,7 +35,7 @@ def _log_by_url(data: dict[str, Any]) -> MessageLogKind:
     return next((kind for kind in kinds if data.get(_NEEDS[kind])), MessageLogKind.SQLITE)
 
 
-class StoreSettings(BaseModel):
+class StoreSettings(KafkaSettings):
     """Where messages are kept, and how replicas hear of them."""
 
     redis_url: SecretStr | None = private("a redis:// URL")
@@ -44,7 +45,6 @@ class StoreSettings(BaseModel):
     # LISTEN needs a connection of its own, which a pooler such as PgBouncer does not give.
     postgres_listen_url: SecretStr | None = private("a postgresql:// URL that leads past every pooler")
     postgres_listen_url_file: FilePath | None = None
-    kafka_servers: str | None = Field(default=None, description="brokers as host:port, joined by ','")
     nats_url: SecretStr | None = private("a nats:// URL")
     nats_url_file: FilePath | None = None
     nats_prefix: str = Field(
@@ -81,4 +81,11 @@ class StoreSettings(BaseModel):
                     f"MARU_{_NEEDS[kind].upper()}: set, but MARU_MESSAGE_LOG={self.message_log} and MARU_BROADCAST="
                     f"{self.broadcast} do not use it; replicas that share no log would not see each other"
                 )
+        if self.kafka_servers and not (
+            self.broadcast is BroadcastKind.KAFKA or self.kafka_egress_topic or self.kafka_ingest_topic
+        ):
+            raise ValueError(
+                f"MARU_KAFKA_SERVERS: set, but MARU_BROADCAST={self.broadcast} does not use it, and neither "
+                "MARU_KAFKA_EGRESS_TOPIC nor MARU_KAFKA_INGEST_TOPIC is set"
+            )
         return self

@@ -25,6 +25,7 @@ _MOMENT = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII | re.IGNORECASE)
 _URL_TEXT = re.compile(r"[!-~]{1,2048}", re.ASCII)
 _API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
+_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
 
 
@@ -87,6 +88,18 @@ def development(value: object) -> object:
 def lower(value: object) -> object:
     """Return a text in lower case, without the spaces around it."""
     return value.strip().lower() if isinstance(value, str) else value
+
+
+def upper(value: object) -> object:
+    """Return a text in upper case, without the spaces around it."""
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def servers(text: str) -> str:
+    """Return addresses of brokers unchanged. Raises `ValueError`."""
+    if not all(_SERVER.fullmatch(each) for each in text.split(",")):
+        raise ValueError("expected brokers as host:port, joined by ','; no spaces, no URL")
+    return text
 
 
 def items(value: object) -> object:

@@ -29,6 +29,7 @@ from tests.contracts.webhook_stores import InMemory, InNats, InPostgres, InRedis
 from tests.doubles import newer_version
 from tests.doubles.clock import Clock
 from tests.doubles.samples import HOUR_MS
+from tests.harness.kafka import KafkaProcess, broker
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PostgresProcess
 from tests.harness.redis import RedisProcess
@@ -261,6 +262,13 @@ async def postgres_server() -> AsyncIterator[PostgresProcess]:
 async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsProcess]:
     """One NATS for all contracts."""
     async with NatsProcess(tmp_path_factory.mktemp("nats")) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaProcess]:
+    """One Kafka for all contracts, with the topic of hints."""
+    async with broker(tmp_path_factory.mktemp("kafka")) as process:
         yield process
 
 

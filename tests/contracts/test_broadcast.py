@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from server.adapters.kafka.bus import KafkaBus
 from server.adapters.memory.broadcast import MemoryBroadcast
 from server.adapters.nats.bus import NatsBus
 from server.adapters.nats.link import Link
@@ -22,6 +23,7 @@ from server.domain.events import Event
 from server.ports.broadcast import Broadcast, Hint, HintsLost, LinkRestored
 from tests.contracts.redises import REDISES, redis_of
 from tests.doubles.samples import event
+from tests.harness.kafka import HINTS
 from tests.harness.seal import SEAL
 
 DEADLINE_S = 5.0
@@ -85,7 +87,22 @@ def over_nats(url: str) -> Open:
     return opened
 
 
-@pytest.fixture(params=["memory", "postgres", "nats", *REDISES])
+def over_kafka(servers: str) -> Open:
+    """Open broadcasts over a topic of Kafka."""
+
+    @asynccontextmanager
+    async def opened(limit: int) -> AsyncIterator[Broadcast]:
+        bus = KafkaBus({"bootstrap.servers": servers}, HINTS)
+        try:
+            async with over_topics(lambda: bus)(limit) as broadcast:
+                yield broadcast
+        finally:
+            await bus.aclose()
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "postgres", "nats", "kafka", *REDISES])
 def opened(request: pytest.FixtureRequest) -> Open:
     """Opens a broadcast of each kind, with a bound for the hints that wait."""
     if request.param == "memory":
@@ -94,6 +111,8 @@ def opened(request: pytest.FixtureRequest) -> Open:
         return over_topics(partial(PostgresBus, request.getfixturevalue("postgres_server").url))
     if request.param == "nats":
         return over_nats(request.getfixturevalue("nats_server").url)
+    if request.param == "kafka":
+        return over_kafka(request.getfixturevalue("kafka_server").servers)
     url = redis_of(request).url
 
     @asynccontextmanager
@@ -166,7 +185,8 @@ async def test_5_what_is_not_fetched_is_bounded(opened: Open, channel: ChannelNa
         await broadcast.publish(event(1, channel=other))
         for offset in range(1, 16):
             await broadcast.publish(event(offset, channel=channel))
-        await broadcast.subscribe(other)  # confirmed behind the hints: they have arrived by now
+        for each in (other, channel):
+            await broadcast.subscribe(each)  # confirmed behind the hints: they have arrived by now
         ears, heard = Ears(broadcast), list[Hint]()
         while not heard or not isinstance(heard[-1], HintsLost):
             heard.append(await ears.hint())

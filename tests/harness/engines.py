@@ -5,14 +5,18 @@ An engine starts its stores and brokers, gives replicas their environment, and l
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from tests.harness.kafka import KafkaProcess
 from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PgBouncer, PostgresProcess
 from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
+
+Open = Callable[[Path], AbstractAsyncContextManager["Engine"]]
+"""Starts an engine in a folder."""
 
 
 class Part(Protocol):
@@ -51,9 +55,9 @@ class Engine:
     env: Mapping[str, str]
     """Of a replica."""
     parts: Mapping[str, Part]
-    """By name. Without any of them, but those of `hints_only`, commands are `unavailable`."""
+    """By name. Without any of them, commands are `unavailable`."""
     hints_only: frozenset[str] = frozenset()
-    """The parts without which messages are still acked: they carry hints alone."""
+    """The parts that carry hints alone: without them, too, but what is kept can be read."""
     may_reset: bool = False
     """Whether clients may be told of another epoch after a kill."""
     of_second: Mapping[str, str] = field(default_factory=dict)
@@ -135,6 +139,28 @@ async def nats(folder: Path) -> AsyncIterator[Engine]:
         yield Engine({"MARU_NATS_URL": url}, {"nats": part})
 
 
+class KafkaPart(Part):
+    """A Kafka behind a proxy: it closes no connection when it is asked to."""
+
+    def __init__(self, process: KafkaProcess, proxy: Proxy) -> None:
+        self._process, self._proxy = process, proxy
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    def freeze(self) -> None:
+        self._process.freeze()
+
+    def thaw(self) -> None:
+        self._process.thaw()
+
+    async def cut(self) -> None:
+        self._proxy.cut()
+
+
 class PostgresPart(Part):
     """A PostgreSQL."""
 
@@ -169,10 +195,29 @@ async def postgres(_folder: Path) -> AsyncIterator[Engine]:
         yield Engine(env, {"postgres": PostgresPart(process)}, of_second=pooled)
 
 
-ENGINES: dict[str, Callable[[Path], AbstractAsyncContextManager[Engine]]] = {
+def with_kafka(store: Open) -> Open:
+    """Kafka for the hints, beside a store."""
+
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Engine]:
+        process = KafkaProcess(folder / "kafka")
+        async with store(folder) as engine, Proxy(process.behind) as proxy:
+            process.proxy = proxy.port
+            async with process:
+                await process.create_hints()
+                servers = f"127.0.0.1:{proxy.port}"
+                env = {**engine.env, "MARU_BROADCAST": "kafka", "MARU_KAFKA_SERVERS": servers}
+                parts = {**engine.parts, "kafka": KafkaPart(process, proxy)}
+                yield replace(engine, env=env, parts=parts, hints_only=engine.hints_only | {"kafka"})
+
+    return opened
+
+
+ENGINES: dict[str, Open] = {
     "nats": nats,
     "postgres": postgres,
     "redis": redis,
+    "redis+kafka": with_kafka(redis),
     "redis+nats": redis_nats,
 }
 """By name; each is given a folder of its own."""

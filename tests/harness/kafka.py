@@ -20,6 +20,9 @@ from tests.harness.waiting import polled
 
 JARS = Path("build/kafka")
 
+HINTS = "maru.hints"
+HINTS_PARTITIONS = 64
+
 START_S = 60.0
 """After a kill -9, the controller waits for the old session to end."""
 
@@ -31,8 +34,10 @@ _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxy}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 log.dirs={folder}/data
@@ -56,11 +61,15 @@ broker.heartbeat.interval.ms=500
 
 
 class KafkaProcess(Process["subprocess.Popen[bytes]"]):
-    """A broker that is its own controller. Use as an async context manager; `servers` is for clients."""
+    """A broker that is its own controller. Use as an async context manager; `servers` is for clients.
+
+    Clients that come by a proxy, which forwards `proxy` to `behind`, are told its address, and not the broker's.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._controller = free_port()
+        self._controller, self.behind = free_port(), free_port()
+        self.proxy = self.behind
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
 
     @property
@@ -97,6 +106,10 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
         made = self.admin.create_topics([NewTopic(topic, partitions, 1, config=dict(config or {}))])
         await asyncio.wrap_future(made[topic])
         await polled(lambda: self._leads(topic, partitions), ANSWER_S, lambda: f"{topic} has its partitions")
+
+    async def create_hints(self) -> None:
+        """Make the topic of hints."""
+        await self.create(HINTS, HINTS_PARTITIONS, {"retention.ms": "600000"})
 
     async def delete(self, topic: str) -> None:
         """Remove a topic, with its records."""
@@ -147,7 +160,15 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
         assert JARS.is_dir(), "the broker's jars are missing: make kafka"
         self.folder.mkdir(parents=True, exist_ok=True)
         properties, cluster = self.folder / "server.properties", base64.urlsafe_b64encode(uuid.uuid4().bytes)
-        properties.write_text(_PROPERTIES.format(port=self.port, controller=self._controller, folder=self.folder))
+        properties.write_text(
+            _PROPERTIES.format(
+                port=self.port,
+                behind=self.behind,
+                proxy=self.proxy,
+                controller=self._controller,
+                folder=self.folder,
+            )
+        )
         words = ("format", "--standalone", "-t", cluster.decode().rstrip("="), "-c", str(properties))
         done = subprocess.run(_java("-Xmx128m", "kafka.tools.StorageTool", *words), capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
@@ -159,6 +180,7 @@ def _java(memory: str, *words: str) -> list[str]:
 
 @asynccontextmanager
 async def broker(folder: Path) -> AsyncIterator[KafkaProcess]:
-    """Run a broker."""
+    """Run a broker, with a topic for hints."""
     async with KafkaProcess(folder) as process:
+        await process.create_hints()
         yield process

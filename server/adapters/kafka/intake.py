@@ -1,0 +1,233 @@
+"""The records of a topic, brought in: by the replicas as a group, in the order of each partition, once at least.
+
+A record's place is kept in Kafka behind the writing, so that a kill repeats records: writing is to be idempotent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from server.adapters.kafka.client import Options, name_of, with_common
+from server.adapters.kafka.producer import Records
+from server.adapters.refusals import Refusals
+from server.domain.errors import MaruError, Unavailable
+
+BATCH = 200
+"""Records that are taken at once."""
+
+WAIT_S = 0.5
+"""For the next record."""
+
+RETRY_S = 0.5
+"""A record is tried again so much later if the log is away, or the channel takes no more."""
+
+BREATHE_S = 1.0
+"""While a batch takes its time, Kafka hears of this consumer so often: else its partitions go to another."""
+
+SESSION_MS = 10_000
+"""The partitions of a replica that was killed go to another after so long."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("maru.kafka")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A record as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Intake:
+    """Reads a topic as a member of a group. `write` writes a record; if it raises an error that is not retryable, the
+    record goes to the topic of dead records. Create it on the event loop; `run` ends after `stop`."""
+
+    def __init__(
+        self, options: Options, topic: str, dead: str, group: str, write: Callable[[Incoming], Awaitable[None]]
+    ) -> None:
+        self._topic, self._dead, self._write = topic, dead, write
+        self._consumer = Consumer(
+            with_common(
+                options,
+                {
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    "allow.auto.create.topics": False,
+                    "auto.offset.reset": "earliest",
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "session.timeout.ms": SESSION_MS,
+                },
+            )
+        )
+        self._buried = Records(options, {"acks": "all", "enable.idempotence": True})
+        self._thread = ThreadPoolExecutor(1, "kafka-intake")  # a consumer has one user at a time
+        self._early: list[Message] = []  # records that came while the partitions were being paused
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._waits = False  # a line has told that records wait for the log
+        self._away = False  # a line has told that Kafka is away
+        self._refusals = Refusals()
+
+    async def run(self) -> None:
+        """Bring records in until `stop`, whatever happens."""
+        try:
+            await self._on_thread(partial(self._consumer.subscribe, [self._topic]))
+            while not self._stopping.is_set():
+                try:
+                    records = await self._on_thread(self._fetch)
+                except KafkaException as error:
+                    self._tell_of(name_of(error), any_record=False)
+                    await self._paused()
+                else:
+                    await self._bring_all(records)
+        finally:
+            await self._on_thread(self._consumer.close)  # leaves the group
+            await self._buried.aclose()
+            self._thread.shutdown(wait=False)
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """End behind the records that are being written, and leave the group."""
+        self._stopping.set()
+        await self._ended.wait()
+
+    def _fetch(self) -> Sequence[Message]:
+        early, self._early = self._early, []
+        first = self._consumer.poll(0 if early else WAIT_S)
+        found = [*early, *([] if first is None else [first, *self._consumer.consume(BATCH - 1, 0)])]
+        errors = [error for record in found if (error := record.error()) is not None]
+        self._tell_of(name_of(errors[0]) if errors else None, any_record=len(found) > len(errors))
+        return [record for record in found if record.error() is None]
+
+    async def _bring_all(self, records: Sequence[Message]) -> None:
+        if not records:
+            return
+        partitions: dict[int, list[Incoming]] = {}
+        for record in records:
+            each = _incoming(record)
+            partitions.setdefault(each.partition, []).append(each)
+        bringing = asyncio.gather(*map(self._bring, partitions.values()))
+        paused = False
+        try:
+            while not (await asyncio.wait([bringing], timeout=BREATHE_S))[0]:
+                paused = True
+                await self._on_thread(self._breathe)
+        finally:
+            bringing.cancel()
+        places = [place for place in await bringing if place is not None]
+        await self._on_thread(partial(self._keep, places, paused=paused))
+
+    async def _bring(self, records: Sequence[Incoming]) -> TopicPartition | None:
+        """Write records of a partition; return the place behind them, or behind the last before `stop`."""
+        place = None
+        for record in records:
+            if self._stopping.is_set() or not await self._take(record):
+                break
+            place = TopicPartition(record.topic, record.partition, record.offset + 1)
+        return place
+
+    async def _take(self, record: Incoming) -> bool:
+        """Write a record, or bury it; return False if it is to be stopped before that has succeeded."""
+        while True:
+            try:
+                await self._write(record)
+            except MaruError as error:
+                if not error.retryable:
+                    return await self._bury(record, error.message)
+                self._tell_of_wait(error)
+                if await self._paused():
+                    return False
+            except Exception:  # noqa: BLE001 it costs this record, and no other
+                _log.exception("kafka.record_failed", topic=record.topic, place=_place(record))
+                return await self._bury(record, "a fault of the server")
+            else:
+                self._tell_of_wait(None)
+                return True
+
+    async def _bury(self, record: Incoming, reason: str) -> bool:
+        """Put a record into the topic of dead records; return False if it is to be stopped before."""
+        if self._refusals.add():
+            _log.warning("kafka.record_dead", topic=record.topic, place=_place(record), dead=self._refusals.count)
+        headers = [
+            ("reason", reason.encode()),
+            ("topic", record.topic.encode()),
+            ("partition", b"%d" % record.partition),
+            ("offset", b"%d" % record.offset),
+        ]
+        while True:
+            try:
+                await self._buried.send(self._dead, record.key, record.value, headers=headers)
+            except (KafkaException, Unavailable):
+                if await self._paused():
+                    return False
+            else:
+                return True
+
+    def _breathe(self) -> None:
+        """Let Kafka know that this consumer lives, and give it nothing meanwhile."""
+        with suppress(KafkaException):  # the partitions have changed: next time
+            self._consumer.pause(self._consumer.assignment())
+        early = self._consumer.poll(0)
+        if early is not None:
+            self._early.append(early)
+
+    def _keep(self, places: Sequence[TopicPartition], *, paused: bool) -> None:
+        """Keep the places in Kafka, and go on. If that fails, the records come again."""
+        with suppress(KafkaException):
+            if places:
+                self._consumer.commit(offsets=list(places), asynchronous=False)
+        if paused:
+            with suppress(KafkaException):
+                self._consumer.resume(self._consumer.assignment())
+
+    async def _paused(self) -> bool:
+        """Wait before the next try; return whether it is to be stopped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S):
+                await self._stopping.wait()
+        return self._stopping.is_set()
+
+    async def _on_thread(self, act: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, act)
+
+    def _tell_of(self, problem: str | None, *, any_record: bool) -> None:
+        """Log that the topic can't be read, or is read again."""
+        if problem is not None and not self._away:
+            self._away = True
+            _log.warning("kafka.away", topic=self._topic, problem=problem)
+        elif problem is None and any_record and self._away:
+            self._away = False
+            _log.info("kafka.linked", topic=self._topic)
+
+    def _tell_of_wait(self, error: MaruError | None) -> None:
+        """Log that records wait for the log, or do no more."""
+        if error is not None and not self._waits:
+            _log.warning("kafka.ingest_waits", topic=self._topic, problem=error.message)
+        elif error is None and self._waits:
+            _log.info("kafka.ingest_goes_on", topic=self._topic)
+        self._waits = error is not None
+
+
+def _incoming(record: Message) -> Incoming:
+    topic, partition, offset = record.topic(), record.partition(), record.offset()
+    assert topic is not None  # a record without an error has all three
+    assert partition is not None
+    assert offset is not None
+    return Incoming(topic, partition, offset, record.key(), record.value())
+
+
+def _place(record: Incoming) -> str:
+    return f"{record.partition}:{record.offset}"
