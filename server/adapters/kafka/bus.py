@@ -1,4 +1,4 @@
-"""Topics of channels over one topic of Kafka: its key is the channel, and every replica reads all partitions.
+"""Topics of channels over a topic of Kafka: its key is the channel, and every replica reads all partitions.
 
 Nobody joins a group, which would share the records out among the replicas. A reader that was cut off goes on where it
 was: records are lost to it only if Kafka no longer has them.
@@ -24,7 +24,7 @@ PUBLISH_S = 1.8
 """A hint that Kafka has not taken within this time is `Unavailable`."""
 
 PULSE_S = 5.0
-"""The reader is compared with the ends of all partitions so often: one that has gone deaf is noticed, and replaced."""
+"""The reader is compared with the ends of all partitions so often: a deaf reader is noticed, and replaced."""
 
 RETRY_S = 0.5
 """Between two tries while Kafka is away."""
@@ -52,8 +52,8 @@ class KafkaBus(TopicBus):
         self._options, self._topic, self._pulse_s = options, topic, pulse_s
         self._ends = Ends(options, topic)
         self._fence = Fence(self._ends)
-        # One request at a time keeps the order over retries, without the acks of all brokers that idempotence needs:
-        # a hint that a broker takes with it may be lost.
+        # A single request at a time keeps the order over retries, without the acks of all brokers that idempotence
+        # needs: a hint that a broker takes with it may be lost.
         self._records = Records(
             options,
             {"acks": 1, "linger.ms": 0, "max.in.flight": 1, "message.timeout.ms": round(PUBLISH_S * 1000)},

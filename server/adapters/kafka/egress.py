@@ -34,7 +34,7 @@ AGAIN_S = 1.0
 """After so long."""
 
 MOST_REQUESTS = 100
-"""Requests whose records are with Kafka's client; a further one is refused until one of them is through."""
+"""Requests whose records are with Kafka's client; a further one is refused until another is through."""
 
 LINGER_MS = 2
 
@@ -64,7 +64,7 @@ def notice(event: LogEvent | ChannelGap) -> bytes:
 
 
 def batch(notices: Sequence[bytes], _at: int) -> bytes:
-    """Return several events as one body."""
+    """Return several events as a body."""
     return b"\n".join(notices)
 
 

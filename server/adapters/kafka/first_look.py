@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from server.adapters.kafka.client import Options, name_of, with_common
 
 LOOK_S = 5.0
-"""Kafka's time to answer. One that does not may be starting, too."""
+"""Kafka's time to answer. A Kafka that does not may be starting, too."""
 
 ASK_S = 0.5
 """A single question; in between, the client tells what is wrong."""

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from server.adapters.kafka.bus import KafkaBus
 from server.adapters.seal import Seal
-from server.adapters.topics.beside import Beside
+from server.adapters.topics.beside import Beside, Links
 from server.adapters.topics.broadcast import TopicBroadcast
 from server.adapters.topics.topics import Topics
 from server.bootstrap.cluster import hint_secret
 from server.bootstrap.kafka import check, options
-from server.bootstrap.stores.links import Links
 from server.bootstrap.stores.record import Bus
 from server.settings.model import Settings
 

@@ -12,7 +12,15 @@ from pydantic import SecretStr
 
 from server.domain.identity import Action
 from server.domain.rates import DEFAULTS
-from server.settings.choices import BroadcastKind, Development, EventLoop, LogFormat, MessageLogKind
+from server.settings.choices import (
+    BroadcastKind,
+    Development,
+    EventLoop,
+    KafkaMechanism,
+    KafkaSecurity,
+    LogFormat,
+    MessageLogKind,
+)
 from server.settings.model import VERSION, Settings
 
 SECRET = "canary-canary-canary-canary-canary"
@@ -55,6 +63,18 @@ def test_defaults(env: Any) -> None:
         "postgres_listen_url": None,
         "postgres_listen_url_file": None,
         "kafka_servers": None,
+        "kafka_security": KafkaSecurity.PLAINTEXT,
+        "kafka_ca": None,
+        "kafka_certificate": None,
+        "kafka_certificate_key": None,
+        "kafka_user": None,
+        "kafka_password": None,
+        "kafka_password_file": None,
+        "kafka_mechanism": KafkaMechanism.SCRAM_SHA_512,
+        "kafka_topic": "maru.hints",
+        "kafka_egress_topic": None,
+        "kafka_ingest_topic": None,
+        "kafka_ingest_group": "maru",
         "nats_url": None,
         "nats_url_file": None,
         "nats_prefix": "maru",
