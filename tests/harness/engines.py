@@ -14,6 +14,7 @@ from tests.harness.nats import NatsProcess
 from tests.harness.postgres import PgBouncer, PostgresProcess
 from tests.harness.proxy import Proxy
 from tests.harness.redis import RedisProcess
+from tests.harness.redis_cluster import ClusterProcess
 
 Open = Callable[[Path], AbstractAsyncContextManager["Engine"]]
 """Starts an engine in a folder."""
@@ -92,6 +93,39 @@ async def redis(folder: Path) -> AsyncIterator[Engine]:
     """Redis alone."""
     async with RedisProcess(folder / "redis") as process:
         yield Engine({"MARU_REDIS_URL": process.url}, {"redis": RedisPart(process)})
+
+
+class RedisClusterPart(Part):
+    """All nodes of a Redis Cluster."""
+
+    def __init__(self, process: ClusterProcess) -> None:
+        self._process = process
+
+    async def kill(self) -> None:
+        for node in self._process.nodes:
+            node.kill()
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    def freeze(self) -> None:
+        for node in self._process.nodes:
+            node.freeze()
+
+    def thaw(self) -> None:
+        for node in self._process.nodes:
+            node.thaw()
+
+    async def cut(self) -> None:
+        for kind in ("normal", "pubsub"):
+            await self._process.command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+
+@asynccontextmanager
+async def redis_cluster(folder: Path) -> AsyncIterator[Engine]:
+    """A Redis Cluster of three masters. Its failovers are tried in tests/integration/test_redis_cluster.py."""
+    async with ClusterProcess(folder / "redis-cluster", replicas=False) as process:
+        yield Engine({"MARU_REDIS_URL": process.url}, {"redis-cluster": RedisClusterPart(process)})
 
 
 class NatsPart(Part):
@@ -217,6 +251,7 @@ ENGINES: dict[str, Open] = {
     "nats": nats,
     "postgres": postgres,
     "redis": redis,
+    "redis-cluster": redis_cluster,
     "redis+kafka": with_kafka(redis),
     "redis+nats": redis_nats,
 }

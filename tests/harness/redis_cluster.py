@@ -80,6 +80,11 @@ class ClusterProcess:
     async def __aexit__(self, *_: object) -> None:
         self._stop()
 
+    async def start(self) -> None:
+        """Start all nodes again, on their ports and data; return once the cluster serves."""
+        await asyncio.gather(*(node.start() for node in self.nodes))
+        await polled(self.whole, READY_S, lambda: "the cluster serves")
+
     def _stop(self) -> None:
         for node in self.nodes:
             with contextlib.suppress(AssertionError, ProcessLookupError):

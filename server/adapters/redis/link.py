@@ -117,7 +117,10 @@ def make_connection(client: Redis) -> AbstractConnection:
 
 async def open_connection(connection: AbstractConnection) -> None:
     """Connect. Raises `RedisError` or `OSError`."""
-    await connection.connect()  # type: ignore[no-untyped-call]
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:  # uvloop's, if the node closes the connection while the library greets it
+        raise ConnectionResetError("the connection was closed at once") from error
     _heed_cancellation()
 
 

@@ -96,6 +96,9 @@ class Listener:
                 await confirmed
         except (TimeoutError, RedisError, OSError) as error:
             raise Unavailable("Redis does not confirm the subscription") from error
+        finally:
+            if not confirmed.cancel() and not confirmed.cancelled():
+                confirmed.exception()  # if asking has failed, nobody else takes it
 
     async def unsubscribe(self, topic: str) -> None:
         """Stop hearing a topic."""
