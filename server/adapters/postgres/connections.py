@@ -16,7 +16,7 @@ SIZE = 8
 """Connections of a replica to PostgreSQL, beside those that listen."""
 
 PREPARED = 64
-"""Statements that a direct connection keeps prepared, by their text: all of ours. Without, a read costs PostgreSQL three
+"""Statements that a direct connection keeps prepared: all of ours. Without, a read costs PostgreSQL three
 times as much."""
 
 SETTINGS = """
