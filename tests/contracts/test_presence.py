@@ -254,6 +254,10 @@ async def test_3_changes_reach_the_other_replicas(sharing: Sharing, channel: Cha
     heard = [await each.changes(2) for each in (one, two)]
     assert heard[0] == heard[1]
     assert [change.joined[0].name for change in heard[0]] == ['B "∂" \\/', None]
+    other = ChannelName(f"{channel}:other")
+    await subscribed(deaf, channel=other)
+    await two.presence.enter(other, {ANNA: None})
+    await deaf.changes(1)  # so all before it has passed
     await subscribed(deaf, channel=channel)
     await two.presence.leave(channel, [ANNA])
     assert (await deaf.changes(1))[0].head.version == 3
