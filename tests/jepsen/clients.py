@@ -4,6 +4,7 @@ Every client draws from a `Random` of its own, so that a seed repeats its decisi
 """
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -283,6 +284,10 @@ class Reader(Client):
                 wait.cancel()
 
     async def _join(self, channel: str) -> None:
+        with contextlib.suppress(Lost):
+            await self.connected()  # which resumes: then there may be nothing to join, and the position is another
+        if channel not in self._absent:
+            return
         since = self.positions.get(channel)
         payload = {"channel": channel} | ({} if since is None else {"since": since})
 
