@@ -5,12 +5,13 @@ import contextlib
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
-from tests.harness.process import Process
+from tests.harness.process import Process, free_port
 from tests.harness.waiting import polled
 
 START_S = 20.0
@@ -115,3 +116,29 @@ class NatsProcess(Process[subprocess.Popen[bytes]]):
             while found := await context.streams_info():
                 for info in found:
                     await context.delete_stream(info.config.name or "")
+
+
+@asynccontextmanager
+async def nats_cluster(folder: Path) -> AsyncIterator[list[NatsProcess]]:
+    """Three servers of one cluster, which keep streams together once they have a leader."""
+    ports = [free_port() for _ in range(3)]
+    routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+    async with AsyncExitStack() as stack:
+        servers = []
+        for number, port in enumerate(ports):
+            options = ("--name", f"nats-{number}", "--cluster_name", "maru", "--routes", routes)
+            server = NatsProcess(folder / f"nats-{number}", (*options, "--cluster", f"nats://127.0.0.1:{port}"))
+            servers.append(server)
+            stack.callback(server.kill)
+        await asyncio.gather(*(server.start() for server in servers))
+        await polled(lambda: _leads(servers[0]), START_S, lambda: f"a leader is elected; see {folder}")
+        yield servers
+
+
+async def _leads(server: NatsProcess) -> bool:
+    """Say whether the servers agree on a leader."""
+    with contextlib.suppress(NatsError):
+        async with server.client() as client:
+            await client.jetstream(timeout=1).account_info()
+            return True
+    return False

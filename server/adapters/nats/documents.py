@@ -27,7 +27,7 @@ IDLE_NS = 200_000_000
 LEFT_NS = 5_000_000_000
 """So long after its reader has gone, the server forgets what it was to send."""
 
-_STREAM_MISSING, _NOT_FOUND, _STALE, _IN_USE = 10059, 10037, 10071, 10058
+_STREAM_MISSING, _NOT_FOUND, _STALE, _IN_USE, _TOO_FEW = 10059, 10037, 10071, 10058, 10074
 """The server's codes."""
 
 T = TypeVar("T")
@@ -221,6 +221,17 @@ class Documents:
             return await answer(self._link, subject, data, headers)
         except NoRespondersError as error:
             raise Unavailable("NATS has no JetStream yet") from error
+
+    async def refusal(self) -> str | None:
+        """Return why NATS will not make the stream until somebody changes one of the two; None if it does, or is only
+        away."""
+        try:
+            await answer(self._link, f"$JS.API.STREAM.CREATE.{self.stream}", orjson.dumps(self._config), {})
+        except Refused as refused:
+            return str(refused) if refused.code == _TOO_FEW else None
+        except (NoRespondersError, Unavailable):
+            return None
+        return None
 
     async def make(self) -> None:
         """Make the stream, unless it is there."""

@@ -46,6 +46,9 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
     log with it.
     """
     link = await open_link(settings, resources, jetstream=True)
+    shared = Documents(link, "shared", prefix=settings.nats_prefix, replicas=settings.nats_replicas)
+    if (problem := await shared.refusal()) is not None:
+        raise StartRefused(f"MARU_NATS_REPLICAS: {settings.nats_replicas}, which this NATS refuses: {problem}")
     hints = await open_link(settings, resources, jetstream=False)
     prefix, replicas = settings.nats_prefix, settings.nats_replicas
     log = NatsMessageLog(
@@ -61,7 +64,7 @@ async def open_stores(settings: Settings, resources: AsyncExitStack) -> Stores:
     bus = _open_bus(settings, link, hints)
     bus = replace(bus, loops=(*bus.loops, log.run()))
     erasures = NatsErasures(link, partial(_channels, log), prefix=prefix, replicas=replicas)
-    secret = partial(shared_secret, Documents(link, "shared", prefix=prefix, replicas=replicas))
+    secret = partial(shared_secret, shared)
     return Stores(
         log,
         bus,
