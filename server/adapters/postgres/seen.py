@@ -1,6 +1,7 @@
 """The last event of each channel that this process has seen: a log that comes back without it is found out."""
 
 from collections import OrderedDict
+from itertools import islice
 from typing import NamedTuple
 
 import structlog
@@ -13,6 +14,9 @@ from server.domain.messages import Position
 
 SEEN_LIMIT = 50_000
 """Channels whose last event is remembered. The least recently used are forgotten first."""
+
+AT_ONCE = 1_000
+"""Channels that are compared in a statement."""
 
 _LOOK = """
 SELECT c.name, c.head, c.floor, c.losses, e.at
@@ -52,20 +56,22 @@ class Seen:
 
     async def compare(self, connection: Connection, identity: Identity) -> None:
         """Compare what was seen with the log of a PostgreSQL that was started anew: a channel that lacks the event, or
-        has another in its place, gets a new epoch."""
-        if not self._last:
-            return
-        wanted = dict(self._last)
-        rows = await connection.fetch(_LOOK, list(wanted), [seen.offset for seen in wanted.values()])
-        lost: dict[str, int] = {}
-        for row in rows:
-            channel = ChannelName(row["name"])
-            seen = wanted[channel]
-            if epoch_of(identity.key, channel, row["losses"]) != seen.epoch or seen.offset <= row["floor"]:
-                continue
-            if row["at"] != seen.at:  # also if the log ends before
-                lost[channel] = row["losses"]
-        if lost:
-            await connection.execute(_LOSE, list(lost), list(lost.values()))
-            _log.error("message_log.older", channels=len(lost), example=next(iter(lost)))
-        self._last.clear()
+        has another in its place, gets a new epoch. What is compared is forgotten, so a call that was cut short goes on
+        with the next."""
+        while self._last:
+            wanted = dict(islice(self._last.items(), AT_ONCE))
+            rows = await connection.fetch(_LOOK, list(wanted), [seen.offset for seen in wanted.values()])
+            lost: dict[str, int] = {}
+            for row in rows:
+                channel = ChannelName(row["name"])
+                seen = wanted[channel]
+                is_of_now = epoch_of(identity.key, channel, row["losses"]) == seen.epoch
+                # Another time, or none because the log ends before: another event, or none.
+                if is_of_now and seen.offset > row["floor"] and row["at"] != seen.at:
+                    lost[channel] = row["losses"]
+            if lost:
+                await connection.execute(_LOSE, list(lost), list(lost.values()))
+                _log.error("message_log.older", channels=len(lost), example=next(iter(lost)))
+            for channel, seen in wanted.items():
+                if self._last.get(channel) == seen:
+                    del self._last[channel]
