@@ -159,7 +159,7 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
         """Prepare the folder of its data."""
         assert JARS.is_dir(), "the broker's jars are missing: make kafka"
         self.folder.mkdir(parents=True, exist_ok=True)
-        properties, cluster = self.folder / "server.properties", base64.urlsafe_b64encode(uuid.uuid4().bytes)
+        properties, cluster = self.folder / "server.properties", _cluster_id()
         properties.write_text(
             _PROPERTIES.format(
                 port=self.port,
@@ -169,9 +169,15 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
                 folder=self.folder,
             )
         )
-        words = ("format", "--standalone", "-t", cluster.decode().rstrip("="), "-c", str(properties))
+        words = ("format", "--standalone", "-t", cluster, "-c", str(properties))
         done = subprocess.run(_java("-Xmx128m", "kafka.tools.StorageTool", *words), capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
+
+
+def _cluster_id() -> str:
+    """Return an id that does not begin with a hyphen, which the tool would take for an option."""
+    first, *others = uuid.uuid4().bytes
+    return base64.urlsafe_b64encode(bytes([first & 0x7F, *others])).decode().rstrip("=")
 
 
 def _java(memory: str, *words: str) -> list[str]:
