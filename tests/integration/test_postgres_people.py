@@ -2,15 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count as numbers
+from time import monotonic
 
 import pytest
 
 from server.adapters.postgres.bus import PostgresBus
+from server.adapters.postgres.control import PostgresControl
 from server.adapters.postgres.database import Database
+from server.adapters.postgres.erasures import PostgresErasures
 from server.adapters.postgres.follows import PostgresFollows
 from server.adapters.postgres.holding import Holding
 from server.adapters.postgres.marks import PostgresMarks
@@ -18,15 +21,19 @@ from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.postgres.online import PostgresOnline
 from server.adapters.postgres.presence import PostgresPresence
 from server.adapters.postgres.reaper import Reaper
+from server.adapters.postgres.replicas import PostgresReplicas
+from server.adapters.postgres.revocations import PostgresRevocations
+from server.adapters.postgres.shared_secret import shared_secret
 from server.adapters.postgres.webhooks import PostgresWebhooks
 from server.adapters.topics.topics import Topics
 from server.domain.channels import ChannelName
+from server.domain.control import SessionsEnded
 from server.domain.dispatching import Debt
 from server.domain.drafts import Deletion
 from server.domain.errors import MaruError, NotFound, Unavailable
 from server.domain.identity import UserId
 from server.domain.messages import Position
-from server.domain.replicas import ReplicaId
+from server.domain.replicas import ReplicaId, ReplicaState
 from tests.contracts.postgres_tables import emptied
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message
 from tests.harness.postgres import PgBouncer, PostgresProcess
@@ -274,3 +281,46 @@ async def test_an_endpoint_that_nobody_opens_is_forgotten(postgres: PostgresProc
         assert (await one.webhooks.owed("crm"), await one.webhooks.owed("audit")) == (0, 1)
         assert await one.webhooks.lead("crm", ReplicaId("two"))
         assert await one.webhooks.open("crm")
+
+
+async def test_whatever_is_asked_of_a_frozen_postgres_is_unavailable(postgres: PostgresProcess) -> None:
+    """Within two seconds, however many calls there are; once it answers again, so do all."""
+    room, anna = CHANNELS[0], USERS[0]
+    async with replica(postgres.url) as one:
+        await one.presence.enter(room, {anna: None})
+        place = (await one.log.append(new_message(1, room))).event
+        at = Position(place.epoch, place.offset)
+        db = one.log.database
+        revocations, erasures, control = PostgresRevocations(db), PostgresErasures(db), PostgresControl(db)
+        replicas = PostgresReplicas(db, ReplicaId("one"), version="1")
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: one.marks.mark(room, anna, 1),
+            lambda: one.marks.inbox(anna, CHANNELS),
+            lambda: one.marks.receipts(room, 10),
+            lambda: one.follows.follow(anna, room),
+            lambda: one.webhooks.open("crm"),
+            lambda: one.webhooks.debts("crm", None, 10),
+            lambda: one.webhooks.deliver("crm", room, at, at),
+            lambda: one.webhooks.lead("crm", ReplicaId("one")),
+            lambda: one.presence.enter(room, {anna: None}),
+            lambda: one.presence.leave(room, [anna]),
+            lambda: one.presence.read(room, 10),
+            one.presence.renew,
+            lambda: one.online.count({anna: 1}),
+            lambda: one.online.status([anna]),
+            revocations.load,
+            erasures.all,
+            lambda: control.append(SessionsEnded(anna, reconnect=False)),
+            lambda: replicas.renew(ReplicaState.SERVING, {}),
+            replicas.living,
+            lambda: shared_secret(db),
+        ]
+        postgres.freeze()
+        began = monotonic()
+        results = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+        took = monotonic() - began
+        postgres.thaw()
+        assert {type(result) for result in results} == {Unavailable}
+        assert took < 2.2  # two seconds, and a busy machine
+        for call in calls:
+            await call()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from server.adapters.erasures import decode_erasure, encode_erasure
 from server.adapters.postgres.database import Database
+from server.adapters.postgres.deadline import deadline
 from server.domain.channels import ChannelName
 from server.domain.erasures import Erasure, forgettable
 from server.domain.errors import Overloaded, Unavailable
@@ -30,17 +31,8 @@ class PostgresErasures(Erasures):
 
     async def add(self, erasure: Erasure) -> Erasure:
         """Keep the erasure. Promises 1, 2, 6."""
-        found = await self.find(erasure.id)
-        if found is not None:
-            return found
-        for old in forgettable(await self.all(), erasure.began_at, KEPT_MS, self._limit):
-            await self._keep(old.id, encode_erasure(old), None, 0)
-        state, present = await self._keep(erasure.id, None, encode_erasure(erasure), self._limit)
-        if state == "full":
-            raise Overloaded(f"{self._limit} erasures are under way; wait until some are done")
-        if state == "kept":
-            return erasure
-        return _known(present)
+        async with deadline():
+            return await self._add(erasure)
 
     async def find(self, id: str) -> Erasure | None:
         """Return the erasure. Promises 1, 5, 6."""
@@ -62,6 +54,19 @@ class PostgresErasures(Erasures):
         """Read the index of authors. Promises 4, 6."""
         rows = await self._db.fetch(_CHANNELS, user, int(after or 0), PAGE)
         return [ChannelName(name) for _, name in rows], str(rows[-1][0]) if len(rows) == PAGE else None
+
+    async def _add(self, erasure: Erasure) -> Erasure:
+        found = await self.find(erasure.id)
+        if found is not None:
+            return found
+        for old in forgettable(await self.all(), erasure.began_at, KEPT_MS, self._limit):
+            await self._keep(old.id, encode_erasure(old), None, 0)
+        state, present = await self._keep(erasure.id, None, encode_erasure(erasure), self._limit)
+        if state == "full":
+            raise Overloaded(f"{self._limit} erasures are under way; wait until some are done")
+        if state == "kept":
+            return erasure
+        return _known(present)
 
     async def _keep(self, id: str, old: bytes | None, new: bytes | None, most: int) -> tuple[str, bytes]:
         (row,) = await self._db.fetch(_KEEP, id.encode(), old, new, most)

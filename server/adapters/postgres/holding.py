@@ -2,23 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 from asyncpg import Record
 
 from server.adapters import holding
 from server.adapters.postgres.database import Database
-from server.domain.errors import Unavailable
+from server.adapters.postgres.deadline import deadline
 from server.domain.replicas import ReplicaId
 from server.ports.replicas import LEASE_S
 
 AT_ONCE = 3
 """Calls of presence that a replica has under way: the rest of its connections is for messages."""
-
-WAIT_S = 1.9
-"""For a call, which may have to wait for others, and to begin a lease first."""
 
 _HOLD = "SELECT holder, held FROM maru.hold($1, $2, $3, $4)"
 
@@ -51,13 +47,3 @@ class Holding(holding.Holding):
         """Call a function, ahead of all other calls of presence."""
         rows = await self._db.fetch(_HOLD, self.now(), round(for_s * 1000), new or None, list(names))
         return {row["holder"]: row["held"] for row in rows}
-
-
-@asynccontextmanager
-async def deadline() -> AsyncIterator[None]:
-    """Raise `Unavailable` after `WAIT_S`."""
-    try:
-        async with asyncio.timeout(WAIT_S):
-            yield
-    except TimeoutError as error:
-        raise Unavailable("PostgreSQL does not answer in time") from error

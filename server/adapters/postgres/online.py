@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from server.adapters.postgres.holding import Holding, deadline
+from server.adapters.postgres.deadline import deadline
+from server.adapters.postgres.holding import Holding
 from server.adapters.postgres.reaper import Reaper
 from server.adapters.rosters import OfflineQueue
 from server.domain.errors import Unavailable

@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 from asyncpg import Record
 
 from server.adapters.postgres.calls import Calls
-from server.adapters.postgres.holding import Holding, deadline
+from server.adapters.postgres.deadline import deadline
+from server.adapters.postgres.holding import Holding
 from server.adapters.postgres.reaper import Reaper, gone, present
 from server.adapters.rosters import RosterQueue, TurnQueue, decode_roster, encode_roster
 from server.adapters.topics.topics import Kind, Topics

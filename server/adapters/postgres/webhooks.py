@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from asyncpg import Connection, Record
 
 from server.adapters.postgres.channels import epoch_of
+from server.adapters.postgres.deadline import deadline
 from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.postgres.schema import Identity
 from server.domain.channels import ChannelName
@@ -88,10 +89,12 @@ class PostgresWebhooks(Webhooks):
         return int(await self._db.fetchval(_COUNT, endpoint))
 
     async def deliver(self, endpoint: str, channel: ChannelName, delivered: Position, to: Position) -> bool:
-        return await self._move(endpoint, channel, delivered, to)
+        async with deadline():
+            return await self._move(endpoint, channel, delivered, to)
 
     async def bury(self, endpoint: str, delivered: Position, letter: DeadLetter, to: Position) -> bool:
-        return await self._move(endpoint, letter.channel, delivered, to, letter)
+        async with deadline():
+            return await self._move(endpoint, letter.channel, delivered, to, letter)
 
     async def dead(self, endpoint: str, after: str | None, limit: int) -> Sequence[DeadLetter]:
         above = 0 if after is None else _number(after)
