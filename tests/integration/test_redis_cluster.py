@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import pytest_asyncio
 
-from server.adapters.redis import keys
+from server.adapters.redis import keys, ways
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.master import Master
@@ -23,6 +24,8 @@ from server.domain.errors import Unavailable
 from server.domain.events import MessageCreated
 from tests.conftest import Figure
 from tests.doubles.samples import HOUR_MS, new_message
+from tests.harness.process import free_port
+from tests.harness.redis import RedisProcess
 from tests.harness.redis_cluster import ClusterProcess, Node
 from tests.harness.seal import SEAL
 from tests.harness.waiting import polled
@@ -250,6 +253,19 @@ async def test_a_lost_end_is_another_epoch(cluster: ClusterProcess) -> None:
     assert [event.offset for event in found.events] == [1]
     assert found.head.epoch != first.event.epoch
     assert seen == found
+
+
+async def test_a_start_is_refused_if_waiting_would_not_help(cluster: ClusterProcess, tmp_path: Path) -> None:
+    """A Redis that is no cluster, a wrong password; not a cluster that is away."""
+    assert await ways.startup_error(cluster.url) is None
+    assert await ways.startup_error(f"redis+cluster://127.0.0.1:{free_port()}") is None
+    async with RedisProcess(tmp_path, ("--requirepass", "secret"), password="secret") as single:
+        nodes = f"127.0.0.1:{free_port()},127.0.0.1:{single.port}"
+        refused = await ways.startup_error(f"redis+cluster://:wrong@{nodes}")
+        assert refused == "Redis refuses the user or the password"
+        refused = await ways.startup_error(f"redis+cluster://:secret@{nodes}")
+        assert refused is not None
+        assert refused.startswith("the nodes of a Redis Cluster were expected")
 
 
 async def in_step(master: Node) -> bool:
