@@ -9,10 +9,11 @@ from itertools import count
 from typing import Self
 
 import orjson
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import Header
+
+from server.adapters.nats.client import MaruClient
 
 
 class Refused(NatsError):
@@ -30,17 +31,17 @@ class NoStream(NatsError):
 class Acks:
     """The acknowledgements over one connection."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: MaruClient) -> None:
         self._client = client
         self._inbox = client.new_inbox()
         self._numbers = count(1)
         self._waiting: dict[str, asyncio.Future[int]] = {}  # by the last part of the subject for the answer
 
     @classmethod
-    async def open(cls, client: Client) -> Self:
+    async def open(cls, client: MaruClient) -> Self:
         """Hear acknowledgements."""
         acks = cls(client)
-        await client.subscribe(f"{acks._inbox}.*", cb=acks.hear)
+        await client.hear(f"{acks._inbox}.*", acks.hear)
         return acks
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str]) -> asyncio.Future[int]:
@@ -51,7 +52,7 @@ class Acks:
         await self._client.publish(subject, data, reply=f"{self._inbox}.{number}", headers=dict(headers))
         return future
 
-    async def hear(self, message: Msg) -> None:
+    def hear(self, message: Msg) -> None:
         future = self._waiting.get(message.subject.rpartition(".")[2])
         if future is None or future.done():
             return

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from server.adapters.codec import DecodeError, decode_event, encode_event
-from server.adapters.nats.streams import Raw
+from server.adapters.nats.pulling import Raw
 from server.domain.channels import ChannelName
 from server.domain.events import Event, EventPublished, LogEvent, MessageCreated, MessageDeleted, MessageErased
 from server.domain.identity import UserId

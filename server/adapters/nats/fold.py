@@ -1,6 +1,6 @@
 """The state of a channel, folded from the entries of its stream."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.adapters.channel_state import Channel, Kept
@@ -20,6 +20,9 @@ from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId
 from server.domain.tallies import Tally
+
+STEP = 200
+"""Entries that are taken in a turn of the event loop."""
 
 MISSING = "missing"
 """The kind of an event that stands in for an entry that somebody else has removed."""
@@ -60,37 +63,40 @@ class Fold(Channel):
     texts: dict[MessageId, Text] = field(default_factory=dict)  # of deleted messages, to be erased
     moved: dict[int, UserId] = field(default_factory=dict)  # by offset of a creation that moved its author's mark
 
-    def load(self, entries: Sequence[Entry]) -> None:
-        """Take all entries of a stream."""
+    def load(self, entries: Sequence[Entry]) -> Iterator[None]:
+        """Take all entries of a stream, some at each step."""
         if not entries:
             return
-        last = entries[-1]
-        self.epoch, self.floor = (
-            last.head.epoch,
-            max((each.floor for each in entries if each.floor is not None), default=0),
-        )
+        floors = [each.floor for each in entries if each.floor is not None]
+        self.epoch, self.floor = entries[-1].head.epoch, max(floors, default=0)
         self.purged = self.floor
-        self.extend(entries)
+        gone = _gone(entries)
+        for start in range(0, len(entries), STEP):
+            for entry in entries[start : start + STEP]:
+                self._take(entry, gone)
+            yield
 
     def extend(self, entries: Iterable[Entry]) -> None:
         """Take further entries, in the order of the stream. Those of deleted messages may be missing."""
         later = [entry for entry in entries if entry.seq > self.seq]
-        left = {each.offset: each for entry in later for each in entry.erases}
-        deletions = {entry.event.id: entry.event for entry in later if isinstance(entry.event, MessageDeleted)}
+        gone = _gone(later)
         for entry in later:
-            if entry.event is not None and entry.event.offset > self.floor:
-                self._fill(entry.event.offset, left, deletions)
-                self._take(entry, entry.event)
-            elif entry.reacts is not None and entry.event is None:
-                self._react(entry)
-            if entry.floor is not None:
-                self.purged = max(self.purged, entry.floor)
-            self.seq, self.token, self.start, self.earned = entry.seq, entry.token, entry.start, entry.earned
+            self._take(entry, gone)
 
-    def _fill(self, upto: int, left: dict[int, MessageErased], deletions: dict[MessageId, MessageDeleted]) -> None:
+    def _take(self, entry: Entry, gone: "Gone") -> None:
+        if entry.event is not None and entry.event.offset > self.floor:
+            self._fill(entry.event.offset, gone)
+            self._add(entry, entry.event)
+        elif entry.reacts is not None and entry.event is None:
+            self._react(entry)
+        if entry.floor is not None:
+            self.purged = max(self.purged, entry.floor)
+        self.seq, self.token, self.start, self.earned = entry.seq, entry.token, entry.start, entry.earned
+
+    def _fill(self, upto: int, gone: "Gone") -> None:
         """Put in the erased forms of events whose entries are gone."""
         for offset in range(self.head.offset + 1, upto):
-            event = left.get(offset)
+            event = gone.forms.get(offset)
             self.seqs.append(0)
             if event is None:
                 self._add_bare(UnknownEvent(self.name, self.epoch, offset, 0, MISSING), 0)
@@ -99,13 +105,13 @@ class Fold(Channel):
             if not event.edited:
                 self.ids.append(event.id)
                 self.offsets.append(offset)
-                self.messages[event.id] = Kept(offset, deletions[event.id], offset)
+                self.messages[event.id] = Kept(offset, gone.deletions[event.id], offset)
 
     def _add_bare(self, event: Event, written: int) -> None:
         self.events.append(event)
         self.written.append(written)
 
-    def _take(self, entry: Entry, event: Event) -> None:
+    def _add(self, entry: Entry, event: Event) -> None:
         if event.epoch != self.epoch:
             event = replace(event, epoch=self.epoch)
         self.seqs.append(entry.seq)
@@ -197,3 +203,17 @@ class Fold(Channel):
         self.moved = {offset: user for offset, user in self.moved.items() if offset > floor}
         self.keys = {key: keyed for key, keyed in self.keys.items() if keyed.written + KEY_LIFETIME_MS > now}
         self.moved = {offset: user for offset, user in self.moved.items() if offset > self.floor}
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The erased forms of events whose entries may be gone, by offset, and the deletions of their messages."""
+
+    forms: dict[int, MessageErased]
+    deletions: dict[MessageId, MessageDeleted]
+
+
+def _gone(entries: Sequence[Entry]) -> Gone:
+    deletions = [entry for entry in entries if isinstance(entry.event, MessageDeleted)]
+    forms = {each.offset: each for entry in deletions for each in entry.erases}
+    return Gone(forms, {each.event.id: each.event for each in deletions if isinstance(each.event, MessageDeleted)})

@@ -15,8 +15,9 @@ from server.adapters.nats.deciding import Tokens
 from server.adapters.nats.entries import Entry, Key
 from server.adapters.nats.fold import Fold, Keyed
 from server.adapters.nats.link import ANSWER_S
+from server.adapters.nats.pulling import Raw
 from server.adapters.nats.side import Side, token
-from server.adapters.nats.streams import Raw, StreamGone, Streams
+from server.adapters.nats.streams import StreamGone, Streams
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
@@ -154,7 +155,8 @@ class Journal:
         await self._side.learn()
         found = [self._decode(raw) async for raw in self._streams.entries(self.stream, self._subject)]
         fold = Fold("", name=self.name)
-        fold.load(found)
+        for _ in fold.load(found):
+            await asyncio.sleep(0)
         kept = await self._side.keys(self.name)
         fold.keys = kept | fold.keys
         self.fold = fold

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 
+from server.adapters.nats.pulling import Raw
 from server.adapters.nats.side import Side, token
-from server.adapters.nats.streams import Raw, StreamGone
+from server.adapters.nats.streams import StreamGone
 from server.domain.channels import ChannelName
 from server.domain.dispatching import DeadLetter
 

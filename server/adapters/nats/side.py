@@ -16,7 +16,8 @@ from server.adapters.nats import names
 from server.adapters.nats.acks import NoStream
 from server.adapters.nats.entries import Key
 from server.adapters.nats.fold import Keyed
-from server.adapters.nats.streams import Raw, StreamGone, Streams, unix_ms
+from server.adapters.nats.pulling import Raw
+from server.adapters.nats.streams import StreamGone, Streams, unix_ms
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS

@@ -6,6 +6,7 @@ Every method raises the errors of the client library, and `StreamGone`; callers 
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,9 +19,7 @@ from nats.js.errors import APIError
 
 from server.adapters.nats.acks import Acks, Refused
 from server.adapters.nats.link import ANSWER_S, Link
-
-FETCHED = 500
-"""Entries that a consumer gives at once."""
+from server.adapters.nats.pulling import Raw, pulled
 
 _STREAM_GONE, _NOT_FOUND, _IN_USE = 10059, 10037, 10058
 _WRONG_LAST = (10070, 10071)
@@ -29,16 +28,6 @@ _WRONG_LAST = (10070, 10071)
 
 class StreamGone(NatsError):
     """The stream is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """An entry as a stream keeps it. `time` is when the server wrote it, as the server's text."""
-
-    seq: int
-    subject: str
-    data: bytes
-    time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +122,9 @@ class Streams:
         client = self.link.client
         try:
             if pending:
-                reading = await client.jetstream(timeout=ANSWER_S).pull_subscribe_bind(consumer=name, stream=stream)
-                while pending:
-                    for message in await reading.fetch(min(pending, FETCHED), timeout=ANSWER_S):
-                        place = message.metadata
-                        yield Raw(place.sequence.stream, message.subject, message.data)
-                        pending = place.num_pending
-                await reading.unsubscribe()
+                async with aclosing(pulled(client, f"{stream}.{name}", pending)) as found:
+                    async for raw in found:
+                        yield raw
         finally:
             await client.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")  # nobody waits for it
 
