@@ -102,16 +102,16 @@ def compose(
         *webhooks.operations(told.dead_letters),
     ]
     table += openapi.operations(table)
-    intakes = tuple(_intakes(settings, publisher, resources))
+    intakes = tuple(_intakes(settings, stores, publisher))
     return Backends(door, table, keys, eraser, told, publisher.writing, rates.sweep, intakes)
 
 
-def _intakes(settings: Settings, publisher: Publisher, resources: AsyncExitStack) -> Iterator[Intake]:
+def _intakes(settings: Settings, stores: Stores, publisher: Publisher) -> Iterator[Intake]:
     """Open what brings messages in. Its libraries are imported only if they are needed."""
     if settings.message_log is MessageLogKind.POSTGRES:
         from server.bootstrap.outbox import open_outbox
 
-        yield open_outbox(settings, publisher, resources)
+        yield open_outbox(stores.log, publisher)
     if settings.kafka_ingest_topic is not None:
         from server.bootstrap.ingest import open_intake
 

@@ -1,12 +1,11 @@
 """Messages from PostgreSQL's outbox: written as a backend's are."""
 
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 import orjson
 
-from server.adapters.postgres.database import Database
+from server.adapters.postgres.message_log import PostgresMessageLog
 from server.adapters.postgres.outbox import Done, Outbox, Row
 from server.api.backends.fields import Channel
 from server.api.backends.messages import NewMessage, as_send
@@ -16,10 +15,7 @@ from server.bootstrap.ids import new_replica_id
 from server.domain.backends import on_behalf_of
 from server.domain.drafts import Sender
 from server.domain.errors import BadRequest
-from server.settings.model import Settings
-
-CONNECTIONS = 1
-"""The dispatcher does one thing at a time."""
+from server.ports.message_log import MessageLog
 
 
 class _Message(NewMessage):
@@ -29,12 +25,10 @@ class _Message(NewMessage):
     key: Key | None = None
 
 
-def open_outbox(settings: Settings, publisher: Publisher, resources: AsyncExitStack) -> Outbox:
-    """Open the outbox in the database of the log; `resources` closes it."""
-    assert settings.postgres_url is not None  # the settings refuse PostgreSQL without it
-    database = Database(settings.postgres_url.get_secret_value(), size=CONNECTIONS)
-    resources.push_async_exit(database)
-    return Outbox(database, new_replica_id(), partial(submit, publisher))
+def open_outbox(log: MessageLog, publisher: Publisher) -> Outbox:
+    """Return the outbox in the database of the log, which is in PostgreSQL."""
+    assert isinstance(log, PostgresMessageLog)
+    return Outbox(log.database, new_replica_id(), partial(submit, publisher))
 
 
 def submit(publisher: Publisher, row: Row, sender: Sender, done: Done) -> None:

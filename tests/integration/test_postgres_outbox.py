@@ -282,8 +282,8 @@ class Shop:
             number = len(self.committed)
             try:
                 connection = connection or await asyncpg.connect(self._url, timeout=2)
-                await connection.execute(SEND, str(self._room), f"{number}", f"shop-{number}")
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.execute(SEND, str(self._room), f"{number}", f"shop-{number}", timeout=5)
+            except Exception:  # noqa: BLE001  # asyncpg meets a server that dies with errors of many kinds
                 connection = None
                 await pause(self._over, 0.1)
             else:

@@ -272,6 +272,8 @@ class Reader(Client):
         deadline = asyncio.get_running_loop().time() + (stay_s or 3_600)
         while not line.over.is_set() and not self.scene.done.is_set():
             for channel in sorted(self._absent):
+                if line.over.is_set():  # the next connection resumes, and a join would ask for the same again
+                    return
                 await self._join(channel)
             self._changed.clear()
             left = deadline - asyncio.get_running_loop().time()
