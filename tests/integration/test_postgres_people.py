@@ -76,8 +76,9 @@ async def replica(url: str, name: str = "one", max_events: int = 30) -> AsyncIte
 
 @pytest.fixture
 async def postgres() -> AsyncIterator[PostgresProcess]:
-    """A PostgreSQL of the test's own."""
+    """A PostgreSQL of the test's own, with the schema."""
     async with PostgresProcess() as process:
+        assert await Database(process.url).problem() is None
         yield process
 
 
