@@ -12,6 +12,7 @@ from server.adapters.postgres import schema
 from server.adapters.postgres.connections import SIZE, Connections, connect
 from server.adapters.postgres.errors import ANOTHER_LIFE, ERRORS, NO_SCHEMA, NOT_PREPARED, is_outage, state, unavailable
 from server.adapters.postgres.schema import AnotherLife, Identity, SchemaUnusable
+from server.adapters.postgres.transactions import transaction
 
 DEADLINE_S = 1.8
 """Every use of the database has ended within this time."""
@@ -119,7 +120,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
         """Lend a connection with a transaction, which is committed at the end, and rolled back after an error."""
-        async with self.connection(deadline_s) as connection, connection.transaction():
+        async with self.connection(deadline_s) as connection, transaction(connection):
             yield connection
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
