@@ -11,13 +11,7 @@ from server.settings.fields import FilePath, private
 _LOWER = BeforeValidator(values.lower)
 _UPPER = BeforeValidator(values.upper)
 
-Topic = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="a topic's name: 1 to 200 letters, digits and ._-",
-    ),
-]
+Topic = Annotated[str, AfterValidator(values.topic)]
 
 
 class KafkaSettings(BaseModel):

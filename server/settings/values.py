@@ -25,6 +25,7 @@ _MOMENT = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII | re.IGNORECASE)
 _URL_TEXT = re.compile(r"[!-~]{1,2048}", re.ASCII)
 _API_KEY = re.compile(rf"[!-~]{{{MIN_API_KEY_CHARS},256}}", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+", re.ASCII)
 
@@ -99,6 +100,13 @@ def servers(text: str) -> str:
     """Return addresses of brokers unchanged. Raises `ValueError`."""
     if not all(_SERVER.fullmatch(each) for each in text.split(",")):
         raise ValueError("expected brokers as host:port, joined by ','; no spaces, no URL")
+    return text
+
+
+def topic(text: str) -> str:
+    """Return a name of a topic, or of a group, unchanged. Raises `ValueError`."""
+    if not _TOPIC.fullmatch(text):
+        raise ValueError("expected a topic's name: 1 to 200 letters, digits and ._-")
     return text
 
 

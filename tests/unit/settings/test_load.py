@@ -61,6 +61,31 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
         "MARU_MAX_RINGS: expected a size of 1MiB or more, such as 64MiB, got 65536",
     ),
     "channels": ({"MAX_CHANNELS": "501"}, "MARU_MAX_CHANNELS: expected a number from 1 to 500, got '501'"),
+    "kafka's servers": (
+        {"KAFKA_SERVERS": "kafka", "KAFKA_EGRESS_TOPIC": "events"},
+        "MARU_KAFKA_SERVERS: expected brokers as host:port, joined by ','; no spaces, no URL",
+    ),
+    "kafka for nothing": ({"KAFKA_SERVERS": "kafka:9092"}, "MARU_KAFKA_SERVERS: set, but MARU_BROADCAST=memory does"),
+    "a topic without kafka": (
+        {"KAFKA_INGEST_TOPIC": "messages"},
+        "MARU_KAFKA_INGEST_TOPIC: set without MARU_KAFKA_SERVERS",
+    ),
+    "a topic's name": (
+        {"KAFKA_SERVERS": "kafka:9092", "KAFKA_EGRESS_TOPIC": "a b"},
+        "MARU_KAFKA_EGRESS_TOPIC: expected a topic's name: 1 to 200 letters, digits and ._-",
+    ),
+    "kafka's user alone": (
+        {"KAFKA_SERVERS": "kafka:9092", "KAFKA_EGRESS_TOPIC": "events", "KAFKA_USER": "maru"},
+        "MARU_KAFKA_USER: set without MARU_KAFKA_PASSWORD",
+    ),
+    "kafka's login without a user": (
+        {"KAFKA_SERVERS": "kafka:9092", "KAFKA_EGRESS_TOPIC": "events", "KAFKA_SECURITY": "sasl_ssl"},
+        "MARU_KAFKA_SECURITY: sasl_ssl, which needs MARU_KAFKA_USER",
+    ),
+    "kafka's certificate alone": (
+        {"KAFKA_SERVERS": "kafka:9092", "KAFKA_EGRESS_TOPIC": "events", "KAFKA_CERTIFICATE": "cert.pem"},
+        "MARU_KAFKA_CERTIFICATE, MARU_KAFKA_CERTIFICATE_KEY: one is set, expected both or none",
+    ),
     "log": (
         {"MESSAGE_LOG": "kafka"},
         "MARU_MESSAGE_LOG: expected memory, sqlite, redis, postgres or nats, got 'kafka'",
