@@ -250,9 +250,9 @@ def with_kafka(store: Open) -> Open:
 ENGINES: dict[str, Open] = {
     "nats": nats,
     "postgres": postgres,
+    "postgres+kafka": with_kafka(postgres),
     "redis": redis,
     "redis-cluster": redis_cluster,
-    "redis+kafka": with_kafka(redis),
     "redis+nats": redis_nats,
 }
 """By name; each is given a folder of its own."""
