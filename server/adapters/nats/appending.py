@@ -1,7 +1,7 @@
 """The append of several entries to a stream: on their way at once, and taken in their order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from server.adapters.nats import entries
@@ -12,6 +12,9 @@ from server.adapters.nats.fold import Fold
 from server.adapters.nats.link import ANSWER_S
 from server.adapters.nats.streams import Streams, is_stale
 from server.domain.errors import Unavailable
+
+LOOK_S = 0.1
+"""How often a wait looks whether the link is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ async def append(
 ) -> Acked:
     """Write entries that were decided behind the fold, in their order: all of them, or the first. Take those that are
     written into the fold. After so many seconds nobody waits any more."""
-    acks, failure = list[asyncio.Future[int]](), None
+    acks, failure, losses = list[asyncio.Future[int]](), None, streams.link.losses
     expected = {"Nats-Expected-Last-Sequence": str(fold.seq)}
     try:
         for entry in planned:
@@ -40,8 +43,16 @@ async def append(
     except (*FAILURES, Unavailable) as error:
         failure = error
     if acks:
-        await asyncio.wait(acks, timeout=seconds)
+        await _wait(streams, acks, seconds, losses)
     return _acked(fold, planned, acks, failure)
+
+
+async def _wait(streams: Streams, acks: Sequence[asyncio.Future[int]], seconds: float, losses: int) -> None:
+    """Wait for acknowledgements, for so long, or until the link is lost once more than `losses` times."""
+    ends = asyncio.get_running_loop().time() + seconds
+    pending: Iterable[asyncio.Future[int]] = acks
+    while pending and (left := ends - asyncio.get_running_loop().time()) > 0 and losses == streams.link.losses:
+        _, pending = await asyncio.wait(pending, timeout=min(LOOK_S, left))
 
 
 def _acked(
