@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from server.adapters.kafka.client import Options, away
 from server.adapters.kafka.ends import Ends
 from server.adapters.kafka.fence import Behind, Fence
+from server.adapters.kafka.interests import Interests
 from server.adapters.kafka.producer import Records
 from server.adapters.kafka.reader import Heard, Reader
 from server.adapters.topics.bus import Failed, TopicBus
@@ -59,8 +60,7 @@ class KafkaBus(TopicBus):
             {"acks": 1, "linger.ms": 0, "max.in.flight": 1, "message.timeout.ms": round(PUBLISH_S * 1000)},
         )
         self._partitions = 0  # not known before the first link
-        self._wanted: dict[bytes, int] = {}  # the channels that are heard, and the call that has subscribed each
-        self._calls = 0
+        self._interests = Interests()
         self._linked = asyncio.Event()
         self._losses = 0
         self._told_away = False  # a line has told of the present outage
@@ -108,22 +108,16 @@ class KafkaBus(TopicBus):
             failed()
 
     async def subscribe(self, channel: ChannelName) -> None:
-        """Hear a channel. The interest alone would do: the fence tells that the topic is read at all, and up to where
-        it was when it was asked for."""
+        """Hear what is published behind this call. The fence tells that the topic is read at all, and nothing of the
+        channel is heard from before."""
         self._check()
         key = channel.encode()
-        self._calls += 1
-        call = self._wanted[key] = self._calls
-        try:
+        with self._interests.asking(key):
             await self._fence.reached((self._partition_of(key),))
-        except Unavailable:
-            if self._wanted.get(key) == call:
-                del self._wanted[key]
-            raise
 
     async def unsubscribe(self, channel: ChannelName) -> None:
         """Stop hearing a channel, at once."""
-        self._wanted.pop(channel.encode(), None)
+        self._interests.drop(channel.encode())
 
     async def run(self) -> None:
         """Read until cancelled: whatever happens, the topic is read again."""
@@ -162,7 +156,7 @@ class KafkaBus(TopicBus):
         ends = await self._ends.of(range(self._partitions))
         self._broken = None
         self._fence.reader = Reader(
-            self._options, self._topic, ends, self._wanted, self._take, self._break, self._doubt
+            self._options, self._topic, ends, self._interests.heard, self._take, self._break, self._doubt
         )
         self._fence.reader.start()
         self._restored()
