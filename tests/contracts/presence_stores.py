@@ -23,6 +23,7 @@ from server.adapters.redis import presence_keys, ways
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.holding import Holding
+from server.adapters.redis.keys import PARTITIONS
 from server.adapters.redis.master import Master
 from server.adapters.redis.online import RedisOnline
 from server.adapters.redis.pipeline import Pipeline
@@ -173,8 +174,11 @@ class InRedis(Sharing):
     async def open(self, limit: int = CHANGES_LIMIT) -> SharingReplica:
         replica = self.make(limit)
         async with asyncio.timeout(DEADLINE_S):
-            await self._started[-1][0].linked.wait()
+            bus, pipeline, _ = self._started[-1]
+            await bus.linked.wait()
             await replica.lost()
+            # Connected, to every node: no call of the test fails since a loaded machine connects too slowly.
+            await asyncio.gather(*(pipeline.ask("EXISTS", partition) for partition in PARTITIONS))
         return replica
 
     def make(self, limit: int = CHANGES_LIMIT) -> SharingReplica:
