@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -162,24 +162,28 @@ class Reader:
             raise _lost()
         if self._threads.pending >= WAITING_LIMIT:
             raise Overloaded("too many reads wait for the message log")
-        answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_T] = loop.create_future()
         run = self._threads.run_together if shares else self._threads.run
         run(Query(sql, arguments, shape, answer))
-        # Unlike `asyncio.timeout`, this takes an answer that has come while the event loop was busy.
-        await asyncio.wait((answer,), timeout=DEADLINE_S)
-        if not answer.done():
-            raise Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s")
+        # An answer that has come while the event loop was busy is taken, though the time is over.
+        late = loop.call_later(DEADLINE_S, loop.call_soon, _give_up, answer)
         try:
-            result = answer.result()
+            result = await answer
         except FileLost as error:  # the writer tells of it
             raise _lost() from error
         except (sqlite3.Error, DecodeError) as error:
-            if not self._down:
-                _log.error("message_log.unreadable", path=str(self._file.path), error=str(error))
-            self._down = True
-            raise Unavailable("the message log can't be read") from error
+            raise self._unreadable(error) from error
+        finally:
+            late.cancel()
         self._down = False
         return result
+
+    def _unreadable(self, error: Exception) -> Unavailable:
+        if not self._down:
+            _log.error("message_log.unreadable", path=str(self._file.path), error=str(error))
+        self._down = True
+        return Unavailable("the message log can't be read")
 
     def start(self, channel: ChannelName) -> Position:
         """Return the head of a channel that has had no event."""
@@ -188,6 +192,11 @@ class Reader:
 
 def _message(offset: bytes, reactions: bytes, payload: bytes) -> Message | Tombstone:
     return reacting(state_after(state_of(decode_event(payload)), int(offset)), reactions)
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(Unavailable(f"the message log did not answer within {DEADLINE_S:.0f} s"))
 
 
 def _lost() -> Unavailable:

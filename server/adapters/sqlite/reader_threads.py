@@ -5,6 +5,7 @@ import queue
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,29 +73,31 @@ class ReaderThreads:
         if self.ended:
             self._tell(queries, [closed()] * len(queries))
             return
-        job = asyncio.get_running_loop().run_in_executor(self._threads, self._on_thread, queries)
-        # Reads whose callers have left count as pending until they are over.
-        job.add_done_callback(lambda job: self._tell(queries, job.result()))
+        self._threads.submit(self._on_thread, queries, asyncio.get_running_loop())
 
     def _tell(self, queries: Sequence[Query], outcomes: Sequence[object]) -> None:
-        """Give each query its result, or its exception."""
+        """Give each query its result, or its exception, unless its caller has left."""
         self.pending -= len(queries)
         for query, outcome in zip(queries, outcomes, strict=True):
+            if query.answer.done():
+                continue
             if isinstance(outcome, Exception):
                 query.answer.set_exception(outcome)
                 query.answer.exception()  # is no fault if the caller has left
             else:
                 query.answer.set_result(outcome)
 
-    def _on_thread(self, queries: Sequence[Query]) -> Sequence[object]:
-        """Return the result of each query, or its exception."""
+    def _on_thread(self, queries: Sequence[Query], loop: asyncio.AbstractEventLoop) -> None:
+        """Find the result of each query, or its exception, and give it back at once: each turn of a busy loop that the
+        answer has to wait for is a long time."""
         outcomes: list[object] = []
         for query in queries:
             try:
                 outcomes.append(query.shape(self._row(query)))
             except Exception as error:  # noqa: BLE001  # whatever it is, it is for the caller of this query alone
                 outcomes.append(error)
-        return outcomes
+        with suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(self._tell, queries, outcomes)
 
     def _row(self, query: Query) -> Row | None:
         try:

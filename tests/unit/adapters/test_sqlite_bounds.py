@@ -2,18 +2,23 @@
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from server.adapters.sqlite import channels, database, intake, reader, wal, writer
+from server.adapters.sqlite.reader_threads import Row
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.errors import Overloaded, Unavailable
 from server.ports.message_log import Replay
 from tests.doubles.samples import ROOM, new_message, some_id
 from tests.unit.adapters.sqlite_cases import log_at, outcome, recovered
+
+WAIT_S = 20.0
+"""Longer than any step takes."""
 
 
 async def test_what_nobody_waits_for_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,13 +93,32 @@ async def test_too_many_reads_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_a_read_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that takes longer is unavailable; later ones are not harmed."""
+    """One that takes longer is unavailable, and its answer is not missed; later ones are not harmed."""
+    monkeypatch.setattr(reader, "DEADLINE_S", 0.05)
     async with log_at(tmp_path / "maru.db") as log:
-        with monkeypatch.context() as patch:
-            patch.setattr(reader, "DEADLINE_S", 0.0)
-            with pytest.raises(Unavailable):
-                await log.read(ROOM, 0, 0)
+        over = threading.Event()
+        with pytest.raises(Unavailable, match="did not answer"):
+            await log.reader.query("SELECT 1", (), lambda _: over.wait(WAIT_S))
+        over.set()
+        monkeypatch.undo()
         await log.read(ROOM, 0, 0)
+
+
+async def test_an_answer_of_a_busy_moment_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop stood still beyond the deadline, and the thread has answered meanwhile: that counts."""
+    monkeypatch.setattr(reader, "DEADLINE_S", 0.01)
+    async with log_at(tmp_path / "maru.db") as log:
+        begun, over = threading.Event(), threading.Event()
+
+        def answered(row: Row | None) -> Row | None:
+            begun.set()
+            return row
+
+        reading = asyncio.create_task(log.reader.query("SELECT 1", (), answered))
+        await asyncio.sleep(0)
+        assert begun.wait(WAIT_S)
+        over.wait(0.05)  # the loop stands still
+        assert await reading == (1,)
 
 
 async def test_more_channels_than_the_writer_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
