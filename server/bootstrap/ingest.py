@@ -1,6 +1,8 @@
 """Messages from a topic of Kafka: written as a backend's are."""
 
+import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,9 @@ from server.api.backends.fields import Channel
 from server.api.backends.messages import NewMessage, as_send
 from server.application.messages.publisher import Publisher
 from server.bootstrap.kafka import options
+from server.domain.appending import Appended
 from server.domain.backends import on_behalf_of
+from server.domain.drafts import Sender
 from server.domain.errors import BadRequest, PayloadTooLarge
 from server.domain.limits import MAX_KEY_CHARS
 from server.settings.model import Settings
@@ -34,11 +38,31 @@ def open_intake(settings: Settings, topic: str, publisher: Publisher) -> Intake:
     return Intake(options(settings), topic, settings.kafka_dead_topic, group, partial(_write, publisher))
 
 
-async def _write(publisher: Publisher, record: Incoming) -> None:
-    """Write the message of a record. A second time, it is the message of the first."""
-    parsed = _parse(record)
-    command = as_send(parsed, parsed.channel, key_of(record))
-    await publisher.send(on_behalf_of(parsed.author.author), command, marks=parsed.mark_read)
+def _write(publisher: Publisher, records: Sequence[Incoming]) -> Sequence["asyncio.Future[None]"]:
+    """Write the messages of records, as those of a client that does not wait: in order, or not at all. A second time, a
+    message is that of the first."""
+    loop, sender = asyncio.get_running_loop(), Sender()
+    return [_begin(publisher, record, sender, loop.create_future()) for record in records]
+
+
+def _begin(
+    publisher: Publisher, record: Incoming, sender: Sender, written: "asyncio.Future[None]"
+) -> "asyncio.Future[None]":
+    def done(outcome: Appended | Exception) -> None:
+        if written.done():
+            return
+        if isinstance(outcome, Exception):
+            written.set_exception(outcome)
+        else:
+            written.set_result(None)
+
+    try:
+        parsed = _parse(record)
+        command = as_send(parsed, parsed.channel, key_of(record))
+        publisher.submit(on_behalf_of(parsed.author.author), command, sender, done)
+    except Exception as error:  # noqa: BLE001  # it costs this record, and no other
+        done(error)
+    return written
 
 
 def _parse(record: Incoming) -> _Record:
@@ -50,6 +74,8 @@ def _parse(record: Incoming) -> _Record:
     except ValueError:
         raise BadRequest("the record is not JSON") from None
     parsed = _Record.parse(payload)
+    if "mark_read" in parsed.model_fields_set:
+        raise BadRequest("mark_read: is not asked for here; authors have read what they write")
     if record.key is not None and record.key != parsed.channel.encode():
         raise BadRequest("channel: another than the record's key")
     return parsed

@@ -209,6 +209,11 @@ TEMPLATES: list[tuple[Values, str]] = [
     ),
     ({**REDIS, "broadcast": "nats"}, "broadcast: nats, and nats.existingSecret is not set"),
     ({**REDIS, "broadcast": "kafka"}, "broadcast: kafka, and kafka.servers is not set"),
+    ({**REDIS, "kafka": {"egressTopic": "events"}}, "kafka: a topic is set, and kafka.servers is not"),
+    (
+        {**REDIS, "kafka": {"servers": "kafka:9092", "user": "maru"}},
+        "kafka: kafka.user is set, and kafka.existingSecret, which holds the password, is not",
+    ),
     (
         {"broadcast": "kafka", "kafka": {"servers": "kafka:9092"}},
         "broadcast: kafka, but each replica would keep a log of its own.",

@@ -29,12 +29,17 @@ NOT_IN_THE_CHART = {
     "MARU_POSTGRES_URL_FILE",
     "MARU_POSTGRES_LISTEN_URL_FILE",
     "MARU_NATS_URL_FILE",
+    "MARU_KAFKA_PASSWORD_FILE",
+    "MARU_KAFKA_CA",
+    "MARU_KAFKA_CERTIFICATE",
+    "MARU_KAFKA_CERTIFICATE_KEY",
     "MARU_CLUSTER_SECRET_FILE",
     "MARU_WEBHOOKS_FILE",
     "MARU_HOOK_SECRET_FILE",
     "MARU_HOOK_SECRET_PREVIOUS_FILE",
 }
-"""For a desk only; in Kubernetes, secrets come as variables."""
+"""For a desk only; in Kubernetes, secrets come as variables. Kafka's PEM files are mounts of the user's own, by
+`extraVolumes` and `extraEnv`."""
 
 SECRETS = {
     "MARU_JWT_SECRET": "only-for-tests-0123456789abcdef0123456789",
@@ -42,6 +47,7 @@ SECRETS = {
     "MARU_REDIS_URL": "redis://redis:6379/0",
     "MARU_POSTGRES_URL": "postgresql://maru:secret@pooler:6432/maru",
     "MARU_POSTGRES_LISTEN_URL": "postgresql://maru:secret@postgres/maru",
+    "MARU_KAFKA_PASSWORD": "only-for-tests",
     "MARU_NATS_URL": "nats://maru:secret@nats:4222",
     "MARU_CLUSTER_SECRET": "only-for-tests-of-a-cluster-0123456789abcdef",
     "MARU_WEBHOOKS": '[{"name": "crm", "url": "http://crm:8000/maru", "secret": "whsec_%s"}]' % ("A" * 32),
@@ -55,7 +61,14 @@ PREVIOUS = {"auth": {"previousSecret": "maru-secrets", "previousUntil": "2027-01
 
 POSTGRES_AND_KAFKA = {
     "postgres": {"existingSecret": "maru-secrets", "listenUrlKey": "postgres-listen-url"},
-    "kafka": {"servers": "kafka-0:9092,kafka-1:9093"},
+    "kafka": {
+        "servers": "kafka-0:9092,kafka-1:9093",
+        "security": "sasl_ssl",
+        "user": "maru",
+        "existingSecret": "maru-secrets",
+        "egressTopic": "events",
+        "ingestTopic": "messages",
+    },
     "broadcast": "kafka",
 }
 

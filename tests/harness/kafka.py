@@ -136,7 +136,9 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
     @contextlib.contextmanager
     def consumer(self, topic: str) -> Iterator[Consumer]:
         """Read a topic from its beginning."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "test", "auto.offset.reset": "earliest"})
+        consumer = Consumer(
+            {"bootstrap.servers": self.servers, "group.id": "test", "auto.offset.reset": "earliest", "log_level": 0}
+        )
         try:
             known = consumer.list_topics(topic, ANSWER_S).topics[topic].partitions
             consumer.assign([TopicPartition(topic, number, 0) for number in known])

@@ -121,6 +121,12 @@ async def test_a_kill_under_load_loses_nothing(nats: NatsProcess, channel: Chann
         assert len(found) == len(events)
 
 
+def stopped(pid: int) -> bool:
+    """Whether all threads of a process have stopped."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 async def test_a_frozen_server_is_an_outage(nats: NatsProcess, channel: ChannelName) -> None:
     """Every call is refused within its deadline; the drafts of a sender keep their order; then all goes on."""
     async with replica(nats) as log:
@@ -128,6 +134,7 @@ async def test_a_frozen_server_is_an_outage(nats: NatsProcess, channel: ChannelN
         loop = asyncio.get_running_loop()
         nats.freeze()
         try:
+            await polled(lambda: stopped(nats.pid), DEADLINE_S, lambda: "the signal has stopped it")
             began = loop.time()
             calls = [
                 log.append(new_message(2, channel, key="k")),

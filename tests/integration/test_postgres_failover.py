@@ -48,9 +48,10 @@ async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
         replicas = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            replicas.append(await stack.enter_async_context(ServerProcess(tmp_path / name, env)))
-        for replica in replicas:
-            await ready(replica)
+            replicas.append(ServerProcess(tmp_path / name, env))
+            stack.push_async_exit(replicas[-1])
+        await asyncio.gather(*(replica.start() for replica in replicas))
+        await asyncio.gather(*map(ready, replicas))
         yield Deployment(primary, standby, replicas)
 
 

@@ -18,9 +18,9 @@ from server.adapters.postgres.database import Database
 from server.adapters.postgres.message_log import PostgresMessageLog
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
-from server.domain.drafts import Sender
+from server.domain.drafts import Deletion, Sender
 from server.domain.errors import MaruError, Overloaded, Unavailable
-from tests.doubles.samples import HOUR_MS, new_message
+from tests.doubles.samples import HOUR_MS, NOW_MS, new_message, some_id
 from tests.harness.postgres import PostgresProcess
 from tests.harness.waiting import polled
 
@@ -174,10 +174,27 @@ async def test_frozen_for_five_seconds(
             until = time.monotonic() + 5.0
             while time.monotonic() < until:
                 await failing(log.read(channel, 0, 10))
+                await failing(log.append(Deletion(channel, some_id(0), NOW_MS)))
         finally:
             postgres.thaw()
 
     assert await under_load(log, channel, harm)
+
+
+async def test_frozen_within_a_transaction(postgres: PostgresProcess, log: PostgresMessageLog) -> None:
+    """The caller is refused in time, and does not wait for the end of a transaction that nobody answers."""
+
+    async def work() -> None:
+        async with log.database.transaction() as connection:
+            await connection.execute("SELECT 1")
+            postgres.freeze()
+            await connection.execute("SELECT 2")
+
+    try:
+        await failing(work())
+    finally:
+        postgres.thaw()
+    await polled(partial(answered, log.database.known), DEADLINE_S, postgres.log)
 
 
 async def test_a_lock_that_is_held_too_long(

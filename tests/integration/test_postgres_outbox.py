@@ -315,6 +315,7 @@ async def said(replica: ServerProcess, room: ChannelName) -> list[str]:
     return texts
 
 
+@pytest.mark.timeout(240)  # five starts of servers, each two seconds of a quiet processor
 async def test_kills_under_load(postgres: PostgresProcess, tmp_path: Path, figure: Figure) -> None:
     """`kill -9` of each replica in turn and of PostgreSQL while an application sends: each message that was committed
     is in the log once, in the order of commits."""
@@ -325,8 +326,9 @@ async def test_kills_under_load(postgres: PostgresProcess, tmp_path: Path, figur
         replicas = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            process = ServerProcess(tmp_path / name, {"MARU_POSTGRES_URL": postgres.url})
-            replicas.append(await stack.enter_async_context(process))
+            replicas.append(ServerProcess(tmp_path / name, {"MARU_POSTGRES_URL": postgres.url}))
+            stack.push_async_exit(replicas[-1])
+        await asyncio.gather(*(replica.start() for replica in replicas))
         sending = asyncio.create_task(shop.run())
         for replica in replicas:
             await ready(replica)

@@ -27,13 +27,14 @@ from server.adapters.postgres.shared_secret import shared_secret
 from server.adapters.postgres.webhooks import PostgresWebhooks
 from server.adapters.topics.topics import Topics
 from server.domain.channels import ChannelName
-from server.domain.control import SessionsEnded
-from server.domain.dispatching import Debt
+from server.domain.control import Denial, Revocation, SessionsEnded
+from server.domain.dispatching import DeadLetter, Debt
 from server.domain.drafts import Deletion
 from server.domain.errors import MaruError, NotFound, Unavailable
 from server.domain.identity import UserId
 from server.domain.messages import Position
 from server.domain.replicas import ReplicaId, ReplicaState
+from server.ports.revocations import Held
 from tests.contracts.postgres_tables import emptied
 from tests.doubles.samples import HOUR_MS, NOW_MS, new_message
 from tests.harness.postgres import PgBouncer, PostgresProcess
@@ -76,8 +77,9 @@ async def replica(url: str, name: str = "one", max_events: int = 30) -> AsyncIte
 
 @pytest.fixture
 async def postgres() -> AsyncIterator[PostgresProcess]:
-    """A PostgreSQL of the test's own."""
+    """A PostgreSQL of the test's own, with the schema."""
     async with PostgresProcess() as process:
+        assert await Database(process.url).problem() is None
         yield process
 
 
@@ -266,6 +268,28 @@ async def test_presence_begins_anew_after_a_crash(postgres: PostgresProcess) -> 
         assert (again.version, again.count) == (1, 1)
         assert again.epoch != head.epoch
         assert await one.online.status([bert]) == [seen]
+
+
+async def test_strangers_may_write_any_character(postgres: PostgresProcess) -> None:
+    """Also the one that texts of PostgreSQL can't have, in names, ids and what an endpoint says."""
+    room, strange = CHANNELS[0], 'a\x00 "\\\u2028∂'
+    user = UserId(strange)
+    async with replica(postgres.url) as one:
+        await one.presence.enter(room, {user: strange})
+        (member,) = (await one.presence.read(room, 10)).members
+        assert (member.user, member.name) == (user, strange)
+        assert [status.user for status in await one.online.count({user: 1})] == [user]
+        assert (await one.presence.leave(room, [user])).count == 0
+        revocations = PostgresRevocations(one.log.database)
+        held = Revocation(strange, None, strange, 0, 10**13)
+        await revocations.add(held)
+        await revocations.deny(Denial(room, user, 10**13))
+        assert await revocations.load() == Held([held], [Denial(room, user, 10**13)])
+        await one.webhooks.open("crm")
+        event = (await one.log.append(new_message(1, room))).event
+        letter = DeadLetter("", room, event.epoch, 1, 1, strange, NOW_MS)
+        assert await one.webhooks.bury("crm", Position(event.epoch, 0), letter, Position(event.epoch, 1))
+        assert [each.reason for each in await one.webhooks.dead("crm", None, 10)] == [strange]
 
 
 async def test_an_endpoint_that_nobody_opens_is_forgotten(postgres: PostgresProcess) -> None:

@@ -78,7 +78,7 @@
 {{/* Not by the schema: it would print what was pasted here by mistake, such as the secret itself. */}}
 {{- define "maru.checkSecretNames" -}}
 {{- $values := .Values -}}
-{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "postgres.existingSecret" "nats.existingSecret" "cluster.existingSecret" "hook.existingSecret" "hook.previousSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
+{{- range $name := list "auth.existingSecret" "auth.previousSecret" "redis.existingSecret" "postgres.existingSecret" "nats.existingSecret" "kafka.existingSecret" "cluster.existingSecret" "hook.existingSecret" "hook.previousSecret" "webhooks.existingSecret" "apiKeys.existingSecret" -}}
 {{- $path := splitList "." $name -}}
 {{- $at := get $values (first $path) -}}
 {{- $secret := get $at (last $path) -}}
@@ -131,6 +131,12 @@
 {{- end -}}
 {{- if and (eq .Values.broadcast "nats") (not .Values.nats.existingSecret) -}}
 {{- fail "broadcast: nats, and nats.existingSecret is not set" -}}
+{{- end -}}
+{{- if and .Values.kafka.user (not .Values.kafka.existingSecret) -}}
+{{- fail "kafka: kafka.user is set, and kafka.existingSecret, which holds the password, is not" -}}
+{{- end -}}
+{{- if and (or .Values.kafka.egressTopic .Values.kafka.ingestTopic) (not .Values.kafka.servers) -}}
+{{- fail "kafka: a topic is set, and kafka.servers is not" -}}
 {{- end -}}
 {{- if and (eq .Values.broadcast "kafka") (not .Values.kafka.servers) -}}
 {{- fail "broadcast: kafka, and kafka.servers is not set" -}}

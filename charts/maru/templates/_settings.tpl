@@ -116,7 +116,14 @@ server must refuse to start, and not fall back to a log of its own. */}}
     {{- $_ := set $env $variable (include "maru.digits" $value) -}}
   {{- end -}}
 {{- end -}}
-{{- with .Values.kafka.servers }}{{- $_ := set $env "MARU_KAFKA_SERVERS" . }}{{- end -}}
+{{- if .Values.kafka.servers -}}
+  {{- range $name, $variable := dict
+        "servers" "MARU_KAFKA_SERVERS" "security" "MARU_KAFKA_SECURITY" "user" "MARU_KAFKA_USER"
+        "mechanism" "MARU_KAFKA_MECHANISM" "topic" "MARU_KAFKA_TOPIC" "egressTopic" "MARU_KAFKA_EGRESS_TOPIC"
+        "ingestTopic" "MARU_KAFKA_INGEST_TOPIC" "ingestGroup" "MARU_KAFKA_INGEST_GROUP" -}}
+    {{- with index $.Values.kafka $name }}{{- $_ := set $env $variable . }}{{- end -}}
+  {{- end -}}
+{{- end -}}
 {{- with $config.trustedProxies }}{{- $_ := set $env "MARU_TRUSTED_PROXIES" (join "," .) }}{{- end -}}
 {{- with .Values.api.port }}{{- $_ := set $env "MARU_API_PORT" (include "maru.digits" .) }}{{- $_ := set $env "MARU_API_HOST" $config.host }}{{- end -}}
 {{- if .Values.apiKeys.fileSecret }}{{- $_ := set $env "MARU_API_KEYS_FILE" "/etc/maru/api-keys/api-keys.json" }}{{- end -}}
@@ -155,6 +162,7 @@ server must refuse to start, and not fall back to a log of its own. */}}
       "MARU_REDIS_URL" (dict "at" .Values.redis "inline" .Values.redis.url)
       "MARU_POSTGRES_URL" (dict "at" .Values.postgres "inline" "")
       "MARU_NATS_URL" (dict "at" .Values.nats "inline" "")
+      "MARU_KAFKA_PASSWORD" (dict "at" .Values.kafka "inline" "")
       "MARU_CLUSTER_SECRET" (dict "at" .Values.cluster "inline" "")
       "MARU_WEBHOOKS" (dict "at" .Values.webhooks "inline" "")
       "MARU_HOOK_SECRET" (dict "at" .Values.hook "inline" .Values.hook.secret)

@@ -22,6 +22,9 @@ from server.domain.errors import MaruError, Unavailable
 BATCH = 200
 """Records that are taken at once."""
 
+UNDER_WAY = 64
+"""Records of a partition that are being written."""
+
 WAIT_S = 0.5
 """For the next record."""
 
@@ -31,7 +34,7 @@ RETRY_S = 0.5
 BREATHE_S = 1.0
 """While a batch takes its time, Kafka hears of this consumer so often: else its partitions go to another."""
 
-SESSION_MS = 10_000
+SESSION_MS, HEARTBEAT_MS = 6_000, 1_500
 """The partitions of a replica that was killed go to another after so long."""
 
 T = TypeVar("T")
@@ -50,13 +53,15 @@ class Incoming:
     value: bytes | None
 
 
-class Intake:
-    """Reads a topic as a member of a group. `write` writes a record; if it raises an error that is not retryable, the
-    record goes to the topic of dead records. Create it on the event loop; `run` ends after `stop`."""
+Write = Callable[[Sequence[Incoming]], Sequence[Awaitable[None]]]
+"""Begins to write records of a partition, in their order. Behind a retryable error, none is written in that channel."""
 
-    def __init__(
-        self, options: Options, topic: str, dead: str, group: str, write: Callable[[Incoming], Awaitable[None]]
-    ) -> None:
+
+class Intake:
+    """Reads a topic as a member of a group. A record that `write` refuses for good goes to the topic of dead records.
+    Create it on the event loop; `run` ends after `stop`."""
+
+    def __init__(self, options: Options, topic: str, dead: str, group: str, write: Write) -> None:
         self._topic, self._dead, self._write = topic, dead, write
         self._consumer = Consumer(
             with_common(
@@ -69,6 +74,7 @@ class Intake:
                     "auto.offset.reset": "earliest",
                     "partition.assignment.strategy": "cooperative-sticky",
                     "session.timeout.ms": SESSION_MS,
+                    "heartbeat.interval.ms": HEARTBEAT_MS,
                 },
             )
         )
@@ -132,30 +138,35 @@ class Intake:
 
     async def _bring(self, records: Sequence[Incoming]) -> TopicPartition | None:
         """Write records of a partition; return the place behind them, or behind the last before `stop`."""
-        place = None
-        for record in records:
-            if self._stopping.is_set() or not await self._take(record):
-                break
-            place = TopicPartition(record.topic, record.partition, record.offset + 1)
-        return place
+        done = 0
+        while done < len(records) and not self._stopping.is_set():
+            done += await self._write_first(records[done : done + UNDER_WAY])
+        if not done:
+            return None
+        last = records[done - 1]
+        return TopicPartition(last.topic, last.partition, last.offset + 1)
 
-    async def _take(self, record: Incoming) -> bool:
-        """Write a record, or bury it; return False if it is to be stopped before that has succeeded."""
-        while True:
-            try:
-                await self._write(record)
-            except MaruError as error:
-                if not error.retryable:
-                    return await self._bury(record, error.message)
-                self._tell_of_wait(error)
-                if await self._paused():
-                    return False
-            except Exception:  # noqa: BLE001 it costs this record, and no other
-                _log.exception("kafka.record_failed", topic=record.topic, place=_place(record))
-                return await self._bury(record, "a fault of the server")
-            else:
-                self._tell_of_wait(None)
-                return True
+    async def _write_first(self, records: Sequence[Incoming]) -> int:
+        """Write records, and bury those that can't be; return how many of the first are done."""
+        outcomes = await asyncio.gather(*self._write(records), return_exceptions=True)
+        for done, (record, outcome) in enumerate(zip(records, outcomes, strict=True)):
+            if outcome is None:
+                continue
+            if isinstance(outcome, MaruError) and outcome.retryable:
+                self._tell_of_wait(outcome)
+                await self._paused()
+                return done
+            if not await self._bury(record, self._reason(record, outcome)):
+                return done
+        self._tell_of_wait(None)
+        return len(records)
+
+    def _reason(self, record: Incoming, error: BaseException) -> str:
+        """Return why a record can't be a message."""
+        if isinstance(error, MaruError):
+            return error.message
+        _log.error("kafka.record_failed", topic=record.topic, place=_place(record), exc_info=error)
+        return "a fault of the server"
 
     async def _bury(self, record: Incoming, reason: str) -> bool:
         """Put a record into the topic of dead records; return False if it is to be stopped before."""

@@ -15,11 +15,11 @@ from server.adapters.kafka.client import Options, name_of, with_common
 IDLE_S = 0.5
 """The thread looks so often whether it is to end."""
 
-PACE_S = 0.004
-"""The thread rests so long behind each batch: a flood of hints wakes it 250 times a second, and a hint is late by no
+PACE_S = 0.008
+"""The thread rests so long behind each batch: a flood of hints wakes it 125 times a second, and a hint is late by no
 more."""
 
-FETCH_REST_MS = 5
+FETCH_REST_MS = 10
 """Between a fetch that brought something from a partition, and the next from it."""
 
 BATCH = 1_000

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from server.adapters.erasures import decode_erasure, encode_erasure
 from server.adapters.nats import names
-from server.adapters.nats.documents import Document, Documents
+from server.adapters.nats.document import Document
+from server.adapters.nats.documents import Documents
 from server.adapters.nats.link import Link
 from server.domain.channels import ChannelName
 from server.domain.erasures import Erasure, forgettable

@@ -13,7 +13,8 @@ import orjson
 
 from server.adapters import holding
 from server.adapters.nats import names
-from server.adapters.nats.documents import NEW, Document, Documents
+from server.adapters.nats.document import Document
+from server.adapters.nats.documents import NEW, Documents
 from server.adapters.nats.link import Link
 from server.domain.errors import Unavailable
 from server.domain.replicas import ReplicaId

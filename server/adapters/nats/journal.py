@@ -39,6 +39,7 @@ class Journal:
         self.lock = asyncio.Lock()
         self.fold: Fold | None = None
         self.doubtful = False  # whether entries may have been written that the fold lacks
+        self.contended_until = 0.0  # until when other replicas are taken to write the channel, too
         self.noted: Position | None = None  # the last event of the channel that this process has seen
         part = token(name)
         self.stream, self._subject = f"{side.prefix}-log-{part}", f"{side.prefix}.log.{part}"

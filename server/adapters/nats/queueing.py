@@ -1,9 +1,9 @@
 """Drafts on their way into the journals: those of a channel in their order, many at once."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from server.adapters.codec import DecodeError
@@ -13,6 +13,7 @@ from server.adapters.nats.deciding import Deciding, Outcome, Tokens, Work
 from server.adapters.nats.entries import Entry
 from server.adapters.nats.journal import Journal, trim
 from server.adapters.nats.link import ANSWER_S
+from server.adapters.nats.waiting import Planned, Waiting, away, out_of_order, unreadable
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Sender
 from server.domain.errors import MaruError, Overloaded, Unavailable
@@ -31,8 +32,11 @@ SPARE = 64
 SLACK_S = 0.1
 """Beyond the answers' deadline, for those that came."""
 
-TRIES = 50
-"""So often a draft may find that another replica has written in between."""
+CONTENDED_S = 1.0
+"""So long a replica takes others to write a channel, after it has met one that does."""
+
+TURN_S = 0.004
+"""At most so long a channel's next entries wait if other replicas write it, too: an equal chance for all of them."""
 
 
 class Log(Protocol):
@@ -50,30 +54,6 @@ class Log(Protocol):
     def bounds_of(self, channel: ChannelName) -> Bounds:
         """Return the channel's retention."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A draft that waits, and who is to be told."""
-
-    work: Work
-    sender: Sender | None
-    done: Callable[[Outcome | Exception], None]
-
-    def settle(self, outcome: Outcome | Exception) -> None:
-        """Tell the outcome. A sender has failed with its first draft that it may try again."""
-        if self.sender is not None and isinstance(outcome, MaruError) and outcome.retryable:
-            self.sender.failed = True
-        self.done(outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """The outcome of a draft, if the entries before it are written; `entry` is what is written for it."""
-
-    waiting: Waiting
-    outcome: Outcome | Exception
-    entry: Entry | None
 
 
 class Queues:
@@ -98,7 +78,7 @@ class Queues:
         """Queue a draft, or refuse it at once."""
         waiting = Waiting(work, sender, done)
         if sender is not None and sender.failed:
-            waiting.settle(_out_of_order())
+            waiting.settle(out_of_order())
             return
         if self._count >= WAITING_LIMIT:
             waiting.settle(Overloaded("too many messages wait to be written"))
@@ -120,26 +100,31 @@ class Queues:
 
     async def _run(self, channel: ChannelName, queue: deque[Waiting]) -> None:
         """Write the channel's drafts until there are none."""
-        journal, tries = self._log.journal(channel), 0
+        journal, refused = self._log.journal(channel), 0.0  # since when others have been faster
+        loop = asyncio.get_running_loop()
         try:
             while queue:
-                batch = [queue[number] for number in range(min(AT_ONCE, len(queue)))]
-                error: Exception | None = None
-                settled = 0
-                try:
-                    settled = await self._step(journal, batch, queue)
-                except (*FAILURES, MaruError, DecodeError) as failure:
-                    error = _away(failure)
-                except Exception as failure:  # noqa: BLE001  # a fault of the server: those who wait are to know
-                    error = failure
-                tries = 0 if settled else tries + 1
-                if error is None and tries >= TRIES:
+                if not refused and loop.time() < journal.contended_until:
+                    await asyncio.sleep(random.random() * TURN_S)  # noqa: S311  # no secret
+                settled, error = await self._try(journal, queue)
+                refused = 0.0 if settled else refused or loop.time()
+                if error is None and refused and loop.time() - refused > ANSWER_S:
                     error = Unavailable("other replicas write to the channel all the time")
                 if error is not None:
                     journal.doubtful = True
                     self._refuse(queue, error)
         finally:
             self._waiting.pop(channel, None)
+
+    async def _try(self, journal: Journal, queue: deque[Waiting]) -> tuple[int, Exception | None]:
+        """Make a step; return how many drafts were settled, or the error with which all that wait are to be refused."""
+        batch = [queue[number] for number in range(min(AT_ONCE, len(queue)))]
+        try:
+            return await self._step(journal, batch, queue), None
+        except (*FAILURES, MaruError, DecodeError) as failure:
+            return 0, away(failure)
+        except Exception as failure:  # noqa: BLE001  # a fault of the server: those who wait are to know
+            return 0, failure
 
     def _refuse(self, queue: deque[Waiting], error: Exception) -> None:
         while queue:
@@ -164,6 +149,8 @@ class Queues:
                 acked = await journal.append(written, left) if written else Acked(0)
                 if acked.stale or acked.lost:
                     journal.doubtful = True
+                if acked.stale:
+                    journal.contended_until = asyncio.get_running_loop().time() + CONTENDED_S
                 settled = await self._tell(journal, plan, acked, queue)
         if acked.lost is not None:
             raise acked.lost
@@ -204,10 +191,10 @@ class Queues:
             entry: Entry | None = None
             try:
                 if waiting.sender is not None and (waiting.sender.failed or waiting.sender in failed):
-                    raise _out_of_order()
+                    raise out_of_order()
                 outcome, entry = deciding.decide(waiting.work)
             except (MaruError, DecodeError) as error:
-                outcome = error if isinstance(error, MaruError) else _unreadable(error)
+                outcome = error if isinstance(error, MaruError) else unreadable(error)
                 if waiting.sender is not None and outcome.retryable:
                     failed.add(waiting.sender)
             plan.append(Planned(waiting, outcome, entry))
@@ -227,21 +214,3 @@ class Queues:
             self._settle(queue, planned.outcome)
             settled += 1
         return settled
-
-
-def _away(error: Exception) -> MaruError:
-    if isinstance(error, MaruError):
-        return error
-    away = Unavailable(f"NATS does not answer ({type(error).__name__})")
-    away.__cause__ = error
-    return away
-
-
-def _unreadable(error: DecodeError) -> Unavailable:
-    damaged = Unavailable("what the message log holds of this message can't be read")
-    damaged.__cause__ = error
-    return damaged
-
-
-def _out_of_order() -> Unavailable:
-    return Unavailable("an earlier command was not written, and this one must not overtake it")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import orjson
 import structlog
 
-from server.adapters.nats.documents import Document, Documents
+from server.adapters.nats.document import Document
+from server.adapters.nats.documents import Documents
 from server.adapters.nats.holding import CHANNELS, USERS, Holding, ends_at, lease
 from server.adapters.nats.roster import Members
 from server.adapters.nats.sessions import Sessions
@@ -73,6 +74,7 @@ class Reaper:
             channels, left, offline = (now - was for now, was in zip(self._counts(), before, strict=True))
             _log.info("presence.reaped", holders=holders, channels=channels, left=left, offline=offline)
         await self._forget(now)
+        await self.sessions.tidy()
 
     async def emptied(self, channel: ChannelName) -> None:
         """Forget an empty roster after a while."""

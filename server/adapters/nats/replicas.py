@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import orjson
 
 from server.adapters.nats import names
-from server.adapters.nats.documents import Document, Documents
+from server.adapters.nats.document import Document
+from server.adapters.nats.documents import Documents
 from server.adapters.nats.link import Link
 from server.domain.replicas import ReplicaId, ReplicaRow, ReplicaState
 from server.ports.replicas import LEASE_S, MAX_NUMBERS, Replicas

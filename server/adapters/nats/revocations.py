@@ -8,7 +8,8 @@ import orjson
 from server.adapters.clock import now_ms
 from server.adapters.codec import MAX_TIME_MS
 from server.adapters.nats import names
-from server.adapters.nats.documents import Document, Documents
+from server.adapters.nats.document import Document
+from server.adapters.nats.documents import Documents
 from server.adapters.nats.link import Link
 from server.adapters.orders import decode_revocation, encode_revocation
 from server.domain.channels import ChannelName

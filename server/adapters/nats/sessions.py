@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import orjson
 
-from server.adapters.nats.documents import Documents
+from server.adapters.nats.documents import NEW, Documents
 from server.adapters.nats.holding import Holding
 from server.domain.identity import UserId
 from server.domain.presence import UserStatus
 from server.ports.presence import SEEN_S
+
+KNOWN_LIMIT = 50_000
+"""Users whose documents are remembered."""
 
 
 class Sessions:
@@ -19,6 +22,7 @@ class Sessions:
 
     def __init__(self, holding: Holding) -> None:
         self._holding = holding
+        self._known: dict[UserId, tuple[int, bytes]] = {}  # place and data of documents that were written here
         link, prefix, replicas = holding.link, holding.prefix, holding.replicas
         self._online = Documents(link, "online", prefix=prefix, replicas=replicas)
         self._seen = Documents(link, "seen", prefix=prefix, replicas=replicas, max_age_s=SEEN_S + 3_600)
@@ -38,13 +42,23 @@ class Sessions:
                 return None, numbers
             return orjson.dumps(now) if now else b"", numbers
 
-        before, after = await self._online.change(change, user)
+        def told(place: int, data: bytes) -> None:
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
+            self._known[user] = place, data
+
+        guess = self._known.get(user, (NEW, b""))  # most users are counted by one replica at a time
+        before, after = await self._online.change(change, user, guess=guess, told=told)
         if bool(before) == bool(after):
             return None
         at = None if after else await self._holding.now_ms()
         if at is not None:
             await self._seen.put(str(at).encode(), user)
         return UserStatus(user, after > 0, after, at)
+
+    async def tidy(self) -> None:
+        """Drop what is left of users that went offline a while ago."""
+        await self._online.tidy()
 
     async def status(self, user: UserId) -> UserStatus:
         """Return the status of a user."""

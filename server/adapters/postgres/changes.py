@@ -16,6 +16,7 @@ from server.adapters.postgres.recording import Recording
 from server.adapters.postgres.states import States
 from server.adapters.postgres.tallies import Tallied, Tallies
 from server.adapters.postgres.terms import Terms
+from server.adapters.postgres.transactions import transaction
 from server.domain.appending import Appended, Settled, decide, not_found
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, NewMessage, Reaction, Record, Revision, Sender
@@ -40,7 +41,7 @@ class Changes:
 
         async def work(connection: Connection) -> Sequence[Outcome]:
             assert self._database.identity is not None
-            async with connection.transaction():
+            async with transaction(connection):
                 growth = Growth(connection, self._terms, self._database.identity.key)
                 await growth.lock(self._database.life, {each.draft.channel: ids[each.draft.channel] for each in batch})
                 if len(growth.channels) < len({each.draft.channel for each in batch}):

@@ -12,9 +12,13 @@ from server.adapters.postgres import schema
 from server.adapters.postgres.connections import SIZE, Connections, connect
 from server.adapters.postgres.errors import ANOTHER_LIFE, ERRORS, NO_SCHEMA, NOT_PREPARED, is_outage, state, unavailable
 from server.adapters.postgres.schema import AnotherLife, Identity, SchemaUnusable
+from server.adapters.postgres.transactions import transaction
 
 DEADLINE_S = 1.8
 """Every use of the database has ended within this time."""
+
+MAKE_S = 10.0
+"""The same at the start, in which the schema is made: some 100 statements, which a busy machine may need long for."""
 
 _LASTING = ("28", "3D000", "42501", "3F000")
 """SQLSTATEs of refusals that last until somebody changes something: the password, the database, its rights."""
@@ -52,9 +56,9 @@ class Database:
 
     async def problem(self) -> str | None:
         """Return why PostgreSQL will not serve this URL until somebody changes something, as a single line; None if it
-        serves, or is only away."""
+        serves, or is only away. The schema is made if it is missing."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(MAKE_S):
                 connection = await connect(self.url)
                 try:
                     await schema.prepare(connection)
@@ -116,7 +120,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self, deadline_s: float = DEADLINE_S) -> AsyncIterator[Connection]:
         """Lend a connection with a transaction, which is committed at the end, and rolled back after an error."""
-        async with self.connection(deadline_s) as connection, connection.transaction():
+        async with self.connection(deadline_s) as connection, transaction(connection):
             yield connection
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:

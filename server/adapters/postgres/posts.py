@@ -10,7 +10,6 @@ from asyncpg import Connection, PostgresError, Record
 from server.adapters.codec import DecodeError, encode_event, known
 from server.adapters.postgres.channels import Channels, epoch_of
 from server.adapters.postgres.database import Database
-from server.adapters.postgres.errors import state
 from server.adapters.postgres.intake import Outcome, copy_of
 from server.adapters.postgres.placing import NOWHERE, placed
 from server.adapters.postgres.terms import SPARE_TRIMS, Terms, limited
@@ -25,8 +24,8 @@ from server.domain.messages import MessageId, Position
 
 _APPEND = "SELECT * FROM maru.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 
-_UNIQUE = "23505"
-"""The SQLSTATE of a row that is there already: here the id of a message."""
+_IDS = "event_messages"
+"""The index of the ids of messages, which refuses an id that is taken."""
 
 _log = structlog.get_logger("maru.log")
 
@@ -82,7 +81,7 @@ class Posts:
             try:
                 return database.identity.key, await connection.fetch(_APPEND, *how, *columns)
             except PostgresError as error:
-                if state(error) == _UNIQUE:
+                if getattr(error, "constraint_name", None) == _IDS:
                     raise id_taken() from error
                 raise
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from asyncpg import Connection
 
 from server.adapters.epochs import STORE_ID_BYTES
+from server.adapters.postgres.transactions import transaction
 
 VERSION = 1
 """The version of the files schema*.sql. A higher version needs statements that bring older tables there."""
@@ -50,7 +51,7 @@ async def prepare(connection: Connection) -> None:
     if await _version(connection) == VERSION:
         return
     # A replica may wait for another that makes it now, but not for longer than a command may take.
-    async with connection.transaction():
+    async with transaction(connection):
         await connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")  # the caller's counts
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
         found = await _version(connection)

@@ -55,6 +55,9 @@ class Sweep:
             except MaruError as error:
                 _log.debug("message_log.sweep_waits", error=str(error))
                 wait_s = self._interval_s
+            except Exception as error:  # noqa: BLE001  # a fault of ours: what is written and read goes on
+                _log.exception("message_log.not_tended", error=type(error).__name__)
+                wait_s = self._interval_s
             await asyncio.sleep(wait_s)
 
     async def step(self) -> float:

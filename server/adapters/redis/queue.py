@@ -61,6 +61,7 @@ class Queue(ABC, Generic[Item]):
         self._waiting: deque[Item] = deque()  # not sent yet
         self._flusher: asyncio.Task[None] | None = None  # runs while items wait
         self._closed = False
+        self.round_trip_s = ROUND_TRIP_S
 
     @property
     def crowded(self) -> bool:
@@ -138,7 +139,7 @@ class Queue(ABC, Generic[Item]):
         return batch
 
     async def _round_trip(self, batch: Sequence[Item]) -> None:
-        deadline = min(asyncio.get_running_loop().time() + ROUND_TRIP_S, batch[0].since + ANSWER_S)
+        deadline = min(asyncio.get_running_loop().time() + self.round_trip_s, batch[0].since + ANSWER_S)
         try:
             await self._send(batch, deadline)
         except Unavailable as error:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from server.adapters.redis.cluster.nodes import Nodes
 from server.adapters.redis.cluster.slots import SLOTS
-from server.adapters.redis.queue import Queue
+from server.adapters.redis.queue import ANSWER_S, Queue
 
 
 class Lane(Enum):
@@ -79,7 +79,9 @@ class Lanes(Generic[Q]):
         queue = self._queues.get(kind)
         if queue is None:
             self._forget_old()
-            queue = self._queues[kind] = self._make(kind is Lane.MOVING)
+            queue = self._queues[kind] = self._make(isinstance(kind, Lane))
+            if isinstance(kind, Lane):
+                queue.round_trip_s = ANSWER_S  # it may have to look for the nodes, or to wait for them
             if self._closed:
                 queue.stop()
         return queue

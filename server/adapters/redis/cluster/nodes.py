@@ -24,6 +24,9 @@ AGAIN_S = 0.2
 VIEW_S = 0.9
 """For the first node's answer, with connecting."""
 
+FIRST_S = 0.4
+"""For the first node of the URL, which is asked alone while nothing is known: it is likely to be as good as all."""
+
 OTHERS_S = 0.15
 """For the answers of the others behind it: a node that hangs must not hide what they say."""
 
@@ -164,7 +167,8 @@ class Nodes:
             await asyncio.sleep(max(0.0, self._refreshed + AGAIN_S - loop.time()))
             self._refreshed = loop.time()
             asked = tuple(dict.fromkeys((*self._seeds, *self.table.nodes)))[:ASKED]
-            views = await self._views(asked)
+            first = [] if self.is_known else await self._views(asked[:1], FIRST_S)
+            views = first or await self._views(asked, VIEW_S)
             if views:
                 self._take(Table(views))
         except Exception:  # noqa: BLE001  # our own fault: log it; the next doubt asks again
@@ -172,10 +176,10 @@ class Nodes:
         finally:
             self._refreshing = None
 
-    async def _views(self, asked: Sequence[Address]) -> list[View]:
+    async def _views(self, asked: Sequence[Address], within_s: float) -> list[View]:
         """Return the views of the nodes that answer, without waiting long for a node that is slower than another."""
         waiting, views = {asyncio.create_task(self._view(address)) for address in asked}, list[View]()
-        ends_at = asyncio.get_running_loop().time() + VIEW_S
+        ends_at = asyncio.get_running_loop().time() + within_s
         try:
             while waiting:
                 left = ends_at - asyncio.get_running_loop().time()
