@@ -12,8 +12,8 @@ CLIENT_JOBS ?= 2
 # Servers that the benchmarks measure beside Maru, in the same form. What can't be installed is left out, and said.
 BENCH_COMMANDS := gcc node:nodejs npm redis-server nats-server nginx
 NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
-# Processes that share the slower tests, a file each; most of what these do is waiting.
-TEST_WORKERS ?= 2
+# Processes that share the slower tests, a file each: more than there are cores, since most of what these do is waiting.
+TEST_WORKERS ?= 4
 # Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by clients-test and compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
@@ -53,9 +53,16 @@ LOCK := $(COMPILE) setup.cfg $(UPGRADE)
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
+# One target after the other, but for those that BESIDE starts at once: each one's output is shown whole when it ends,
+# all are run to their end, and one that fails makes the whole fail.
+BESIDE := $(MAKE) --no-print-directory --jobs --keep-going --output-sync=target AT_ONCE=1
+ifndef AT_ONCE
 .NOTPARALLEL:
+endif
+# The tests start hundreds of servers: none should compile Maru again.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help run test clients-test compose-test image-test kind-test cluster-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
-	demo client others kafka toolchains commands peers
+	demo client others kafka toolchains commands peers check-code check-coverage check-adapters check-units check-demo check-client
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,10 +72,10 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 	else echo 'serving without the demo page: npm not found'; fi
 	@MARU_DEV=$${MARU_DEV:-1} exec $(BIN)/python -m server
 
-test: commands kafka check demo client others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
-	cd $(DEMO) && npm test
-	cd $(CLIENT) && npm test
-	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile
+test: commands kafka $(VENV)/.test demo client others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
+	@$(BESIDE) check-adapters check-units check-coverage check-code check-client check-demo
+	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile \
+		--no-loadscope-reorder
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m alone
 
 clients-test: commands toolchains others $(VENV)/.test ## clients of other people in Java, Rust, Go, JavaScript and Python; builds them, in 6 minutes
@@ -93,15 +100,31 @@ fuzz: $(VENV)/.test ## search for packets, frames and handshakes that harm the s
 	MARU_FUZZ_S=$(or $(FUZZ_S),60) $(BIN)/python -m pytest tests/integration/test_fuzz.py
 
 check: $(VENV)/.test ## lint, format, types, import floors, unit tests with the coverage gate; about a minute
+	@$(BESIDE) check-adapters check-units check-coverage check-code
+
+check-code: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/stubtest --mypy-config-file setup.cfg --ignore-missing-stub socketio engineio
-	$(BIN)/lint-imports
+
+check-coverage: $(VENV)/.test
 	$(BIN)/coverage run -m pytest tests/unit/domain tests/unit/application
 	$(BIN)/coverage report --include='server/domain/*,server/application/*' --fail-under=100
-	$(BIN)/python -m pytest tests/unit --ignore=tests/unit/domain --ignore=tests/unit/application \
-		--numprocesses=$(TEST_WORKERS) --dist=loadfile
+
+# Two halves, by the time that they take: each process loads only its own.
+check-adapters: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit/adapters
+
+check-units: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit --ignore=tests/unit/domain --ignore=tests/unit/application --ignore=tests/unit/adapters
+
+check-demo: demo
+	cd $(DEMO) && npm test
+
+check-client: client
+	cd $(CLIENT) && npm test
 
 format: $(VENV)/.test ## format the Python code and make the safe fixes
 	$(BIN)/ruff check --fix-only

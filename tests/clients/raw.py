@@ -12,9 +12,11 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Self
+from weakref import WeakSet
 
 from loadtest.frames import Frames, Opcode, close_code
 from loadtest.target import reset_on_close
@@ -83,6 +85,26 @@ class Refused(AssertionError):
         self.status = status
 
 
+OPENED: "WeakSet[RawSocket]" = WeakSet()
+"""All that somebody still refers to. Those of a test that fails are closed at its end (`tests/conftest.py`)."""
+
+RETRY_S = 0.1
+"""Between two tries of a client that is in earnest."""
+
+
+async def admitted(opening: Callable[[], Awaitable["RawSocket"]]) -> "RawSocket":
+    """Open as clients do, who try again while the server says that it is busy (503): on a busy machine it may be, also
+    before a test has begun."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                return await opening()
+            except Refused as refused:
+                if refused.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+            await asyncio.sleep(RETRY_S)
+
+
 PRESENCE = b'42/chat,["presence:'
 """How the frame of an event of presence begins."""
 
@@ -95,6 +117,7 @@ class RawSocket:
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        OPENED.add(self)
         self._reader, self._writer = reader, writer
         self._acks = itertools.count(1)
         self._frames = Frames()

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
@@ -18,9 +20,21 @@ PORTS = range(16_384, 32_768)
 that is about to start, or is being restarted."""
 
 
+def _ports() -> Iterator[int]:
+    """Yield ports in a random order, each again only after all the others; of several workers (pytest-xdist) each has
+    its own. A server takes its port seconds after it was chosen: nobody else may choose it meanwhile."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    own = PORTS[int(worker.removeprefix("gw")) :: int(workers)]
+    while True:
+        yield from random.sample(own, len(own))
+
+
+_own_ports = _ports()
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nothing listens on."""
-    for port in random.sample(PORTS, 100):
+    for port in islice(_own_ports, 100):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("a hundred ports tried, and something listens on each")

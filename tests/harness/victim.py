@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from bench.processes import cpu_s
-from tests.clients.raw import RawSocket, Refused
+from tests.clients.raw import RawSocket, Refused, admitted
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -53,7 +53,7 @@ class Victim:
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Measure while the body runs. Both are known to have been answered before it, and are answered after it."""
-        session = await RawSocket.chat(self._server.port, token("victim", tier="free"))
+        session = await admitted(lambda: RawSocket.chat(self._server.port, token("victim", tier="free")))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(self._send, session))
             group.create_task(self._repeat(self._connect, session))
@@ -132,6 +132,8 @@ LATE_S = 0.15
 
 ATTACK_S = 1.0
 
+ATTACKS = 15
+
 GROWTH = 64 * MIB
 """Memory that an attack may take. It is there for the next."""
 
@@ -142,10 +144,15 @@ LOG_CHARS = MIB
 async def unharmed(
     server: ServerProcess, attack: Attacker, figure: Callable[[str], None], sockets: int, seconds: float = ATTACK_S
 ) -> Toll:
-    """Attack, and see that nobody else waits long, and that memory and log stay within bounds."""
+    """Attack, and see that nobody else waits long, and that memory and log stay within bounds.
+
+    On a machine that leaves the server too little time for a few questions meanwhile, the attack goes on."""
     victim, toll = Victim(server), Toll(server)
     async with victim.watching():
-        await attack.run(sockets, seconds)
+        for _ in range(ATTACKS):
+            await attack.run(sockets, seconds)
+            if min(victim.sends, victim.connects) > 2:
+                break
         paid = str(toll)
     figure(f"{victim}, {paid}")
     assert victim.worst_s < (LATE_S if victim.refused else WAIT_S)

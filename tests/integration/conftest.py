@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.clients.bystander import Bystander
-from tests.clients.raw import RawSocket
+from tests.clients.raw import RawSocket, admitted
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
@@ -59,11 +59,12 @@ class Scene:
 
     async def open(self, **how: Any) -> RawSocket:
         """A WebSocket without a session."""
-        return self._kept(await RawSocket.open(self.server.port, **how))
+        return self._kept(await admitted(lambda: RawSocket.open(self.server.port, **how)))
 
     async def chat(self, user: str = "mallory", **how: Any) -> RawSocket:
         """A WebSocket with a session of `user`."""
-        return self._kept(await RawSocket.chat(self.server.port, how.pop("token", None) or token(user), **how))
+        credential = how.pop("token", None) or token(user)
+        return self._kept(await admitted(lambda: RawSocket.chat(self.server.port, credential, **how)))
 
     def _kept(self, client: RawSocket) -> RawSocket:
         self._clients.append(client)

@@ -19,7 +19,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.harness.waiting import pause, polled
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TIMES = 200
 """Revocations, half of them by user and half by token."""

@@ -19,7 +19,7 @@ from tests.harness.redis import RedisProcess
 from tests.harness.server import ServerProcess
 from tests.harness.waiting import polled
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CRASH_S = 30.0
 """After a crash a user that does not come back has left within this time."""

@@ -20,7 +20,7 @@ from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 from tests.harness.waiting import polled
 
-pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOLD_WITHIN_S = 2.0
 """A mark on the other device: 0.1 s on a quiet machine."""

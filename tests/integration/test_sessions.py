@@ -21,6 +21,9 @@ SERVER_ENV = {"MARU_TOKEN_GRACE": f"{GRACE_S}s", "MARU_JWT_LEEWAY": "0s"}
 FOREVER = 3_600
 """Seconds."""
 
+CONNECTED_S = 3
+"""A token's life that is short, and outlasts a handshake and a command on a busy machine."""
+
 
 def refresh(user: str, **how: Any) -> tuple[str, dict[str, str]]:
     """The command that brings a new token."""
@@ -46,10 +49,10 @@ async def test_an_expired_session_is_ended(scene: Scene) -> None:
 
 async def test_a_session_within_its_grace_still_works(scene: Scene) -> None:
     """Between `exp` and the end a client can still bring a new token: then it stays."""
-    client = await scene.chat("grace", token=token("grace", ttl_s=1))
+    client = await scene.chat("grace", token=token("grace", ttl_s=CONNECTED_S))
     answer = await client.ask(*refresh("grace", ttl_s=FOREVER))
     assert answer["ok"]
-    observer = await scene.chat("observer", token=token("observer", ttl_s=2))
+    observer = await scene.chat("observer", token=token("observer", ttl_s=CONNECTED_S + 1))
     await observer.event("session:terminated")
     assert (await client.ask("channel:leave", {"channel": "room:x"}))["ok"]
     assert [text for text in client.unread if "terminated" in text] == []
@@ -95,7 +98,7 @@ async def test_lost_grants_remove_channels(scene: Scene) -> None:
 
 async def test_a_terminated_client_that_stays_is_cut(scene: Scene) -> None:
     """A client that ignores DISCONNECT and close gets nothing any more, whatever it sends, and TCP ends 2 s later."""
-    client = await scene.chat("stubborn", token=token("stubborn", ttl_s=1))
+    client = await scene.chat("stubborn", token=token("stubborn", ttl_s=CONNECTED_S))
     await client.event("session:terminated")
     assert await client.text() == "41/chat,"
     assert (await client.frame()).opcode == Opcode.CLOSE

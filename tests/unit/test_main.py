@@ -1,5 +1,6 @@
 """The command line as an operator meets it: real processes, their exit codes and their one line."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -28,6 +29,7 @@ from server.adapters.tokens.keys import secret_key
 from server.bootstrap.keys import DEV_SECRET_FILE
 from server.domain.identity import Action
 from server.logs.handler import LineHandler
+from tests.harness.waiting import polled
 
 ROOT = Path(__file__).parents[2]
 SECRET = f"canary-{token_hex(32)}"
@@ -288,6 +290,12 @@ def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
     assert (tmp_path / DEV_SECRET_FILE).read_text().strip() not in written + rest
 
 
+def listens(port: int) -> bool:
+    """Say whether a port of 127.0.0.1 takes connections."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_server_without_an_output_serves(tmp_path: Path, log_format: str) -> None:
     """Its lines are lost, and nothing else."""
@@ -297,12 +305,13 @@ def test_a_server_without_an_output_serves(tmp_path: Path, log_format: str) -> N
     command = [sys.executable, "-m", "server"]
     closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
     with subprocess.Popen([*closed, *command], cwd=tmp_path, env=values, stderr=subprocess.PIPE, text=True) as server:
-        deadline = time.monotonic() + DEADLINE_S
-        while subprocess.run([*command, "health"], env=values, cwd=tmp_path, stderr=-1, check=False).returncode:
-            assert time.monotonic() < deadline
-            assert server.poll() is None
-        server.send_signal(signal.SIGTERM)
-        _, errors = server.communicate(timeout=DEADLINE_S)
+        try:
+            asyncio.run(polled(lambda: listens(port) or server.poll() is not None, DEADLINE_S, lambda: "it is silent"))
+            assert subprocess.run([*command, "health"], env=values, cwd=tmp_path, check=False).returncode == 0
+            server.send_signal(signal.SIGTERM)
+            _, errors = server.communicate(timeout=DEADLINE_S)
+        finally:
+            server.kill()
     assert (server.returncode, errors) == (0, "")
 
 

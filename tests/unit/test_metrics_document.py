@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -22,6 +23,7 @@ DOCUMENT = (ROOT / "docs/metrics.md").read_text("utf-8")
 ROWS = re.findall(r"^\| `(maru_\w+)` \| (\w+) \| (\w*) ?\| ([^|]*?) ?\| ([^|]+) \|$", DOCUMENT, re.MULTILINE)
 
 
+@cache
 def shown(accept: str = "") -> str:
     """A scrape of a replica that nothing has happened to."""
     snapshot = Snapshot(

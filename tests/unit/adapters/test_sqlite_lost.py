@@ -13,6 +13,7 @@ from server.adapters.sqlite.message_log import SqliteMessageLog
 from server.adapters.sqlite.opened_file import GLANCE_S
 from server.domain.errors import Unavailable
 from tests.doubles.samples import ROOM, new_message
+from tests.harness.waiting import polled
 from tests.unit.adapters.sqlite_cases import DEADLINE_S, log_at, outcome, recovered
 
 ENDINGS = ("", "-wal", "-shm")
@@ -43,9 +44,7 @@ def rename_folder(path: Path) -> None:
 
 async def told(logs: list[EventDict], lines: int) -> list[str]:
     """Wait until this many lines are logged, and return their names."""
-    async with asyncio.timeout(DEADLINE_S):
-        while await asyncio.to_thread(len, logs) < lines:
-            pass
+    await polled(lambda: len(logs) >= lines, DEADLINE_S, lambda: f"{logs}")
     return [entry["event"] for entry in logs]
 
 
