@@ -37,6 +37,9 @@ BREATHE_S = 1.0
 SESSION_MS, HEARTBEAT_MS = 6_000, 1_500
 """The partitions of a replica that was killed go to another after so long."""
 
+REBALANCE_MS = 15_000
+"""The group waits so long for members that are to join again, at most; every member polls each second or two."""
+
 T = TypeVar("T")
 
 _log = structlog.get_logger("maru.kafka")
@@ -74,6 +77,7 @@ class Intake:
                     "auto.offset.reset": "earliest",
                     "partition.assignment.strategy": "cooperative-sticky",
                     "session.timeout.ms": SESSION_MS,
+                    "max.poll.interval.ms": REBALANCE_MS,
                     "heartbeat.interval.ms": HEARTBEAT_MS,
                 },
             )
