@@ -39,6 +39,11 @@ WRITE_S = 5.0
 DEAD_DAYS = 30
 """Rows that no channel takes are kept for so long."""
 
+BURIED = 20
+"""Rows that a statement moves to those that no channel takes: they may be long."""
+
+_SETTLE = "SELECT maru.outbox_settle($1, $2, $3)"
+
 WAITING = """
 SELECT id, left(channel, 200), left(author, 400), left(author_name, 400), left("text", 40000), left(key, 100),
 left(data, 40000), left(reply_to, 400), mentions[:100]
@@ -140,9 +145,10 @@ class Outbox:
                     dead.append((row.id, error.message))
                 case _:
                     dead.append((row.id, "a fault of the server"))
-        if written or dead:
-            ids, reasons = [id for id, _ in dead], [reason for _, reason in dead]
-            await self._database.fetch("SELECT maru.outbox_settle($1, $2, $3)", written, ids, reasons)
+        if written:
+            await self._database.fetch(_SETTLE, written, [], [])
+        for part in (dead[first : first + BURIED] for first in range(0, len(dead), BURIED)):
+            await self._database.fetch(_SETTLE, [], [id for id, _ in part], [reason for _, reason in part])
         if dead:
             await self._bury(dead)
 

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS maru.outbox_lease (
     until timestamptz NOT NULL
 );
 
--- Send a message once the caller's transaction commits. Nobody but the owner may call it, until the right is granted.
+-- Send a message once the caller's transaction commits. Nobody but the owner may call it, until the right is granted. No
+-- field is kept longer than a little over its bound, so that the row is refused, and costs those behind it nothing.
 CREATE OR REPLACE FUNCTION maru.maru_send(
     channel text,
     author text,
@@ -40,7 +41,12 @@ CREATE OR REPLACE FUNCTION maru.maru_send(
     mentions text[] DEFAULT NULL
 ) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO maru.outbox (channel, author, author_name, "text", key, data, reply_to, mentions)
-    VALUES ($1, $2, $5, $3, $4, $6::text, $7, $8) RETURNING id;
+    VALUES (
+        left($1, 200), left($2, 400), left($5, 400), left($3, 40000), left($4, 100), left($6::text, 40000), left($7, 400),
+        CASE WHEN $8 IS NOT NULL THEN ARRAY (
+            SELECT left(m, 400) FROM unnest($8) WITH ORDINALITY u (m, n) WHERE n <= 100 ORDER BY n
+        ) END
+    ) RETURNING id;
 $$;
 REVOKE ALL ON FUNCTION maru.maru_send(text, text, text, text, text, json, text, text[]) FROM PUBLIC;
 
