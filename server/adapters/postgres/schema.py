@@ -16,6 +16,14 @@ LOCK = 0x4D415255
 """`MARU`: the advisory lock under which replicas make the schema, each alone."""
 
 
+_FACTS = """
+SELECT id, (pg_control_system()).system_identifier AS system, maru.timeline() AS timeline, maru.life() AS life,
+NOT EXISTS (SELECT FROM maru.lives) AS is_new,
+current_setting('fsync') = 'off' AS fsync, current_setting('synchronous_commit') = 'off' AS commits
+FROM maru.store
+"""
+
+
 class SchemaUnusable(Exception):
     """The database can't be used until somebody changes something. The text is a single line."""
 
@@ -39,7 +47,7 @@ class Identity(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What PostgreSQL says of itself. `life` changes with each start of the server."""
+    """What PostgreSQL says of itself. `life` changes with each start of the server, and each crash."""
 
     identity: Identity
     life: str
@@ -68,13 +76,12 @@ async def prepare(connection: Connection) -> None:
 
 async def facts(connection: Connection) -> Facts:
     """Return what PostgreSQL says of itself. Raises `errors.ERRORS`, so also if it is a standby."""
-    row = await connection.fetchrow("""
-        SELECT id, (pg_control_system()).system_identifier AS system, maru.timeline() AS timeline,
-        maru.life() AS life,
-        current_setting('fsync') = 'off' AS fsync, current_setting('synchronous_commit') = 'off' AS commits
-        FROM maru.store
-    """)
+    row = await connection.fetchrow(_FACTS)
     assert row is not None  # the schema has it
+    if row["is_new"]:
+        await connection.execute("INSERT INTO maru.lives DEFAULT VALUES ON CONFLICT DO NOTHING")
+        row = await connection.fetchrow(_FACTS)
+        assert row is not None  # as above
     settings = {"fsync": row["fsync"], "synchronous_commit": row["commits"]}
     lacking = tuple(name for name, is_off in settings.items() if is_off)
     return Facts(Identity(row["id"], row["system"], row["timeline"]), row["life"], lacking)

@@ -16,9 +16,18 @@ CREATE OR REPLACE FUNCTION maru.timeline() RETURNS int LANGUAGE sql VOLATILE AS 
     SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
 $$;
 
--- Changes whenever PostgreSQL was started anew, or another one stands in for it: then all must be looked at again.
+-- A single row, which is gone when PostgreSQL has recovered from a crash: if only a backend was killed, the server's start
+-- does not tell of it, and with `synchronous_commit` off the last commits are gone, too.
+CREATE UNLOGGED TABLE IF NOT EXISTS maru.lives (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    id text NOT NULL DEFAULT gen_random_uuid()
+);
+
+-- Changes whenever PostgreSQL was started anew or had crashed, or another one stands in for it: then all must be looked
+-- at again.
 CREATE OR REPLACE FUNCTION maru.life() RETURNS text LANGUAGE sql VOLATILE AS $$
-    SELECT maru.timeline() || '/' || extract(epoch FROM pg_postmaster_start_time())
+    SELECT maru.timeline() || '/' || extract(epoch FROM pg_postmaster_start_time()) || '/'
+        || coalesce((SELECT id FROM maru.lives), '')
 $$;
 
 -- The row of a channel is the lock under which its offsets are given. Rows are made in a transaction of their own,
