@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from server.adapters.postgres.database import Database
 from server.adapters.postgres.message_log import PostgresMessageLog
+from server.adapters.postgres.records import PostgresRecords
 from server.domain.appending import Appended
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion, Sender
@@ -279,8 +280,73 @@ async def test_a_backend_is_killed_under_load(
     await under_load(log, channel, harm)
 
 
+async def test_a_crash_that_loses_commits_is_found_out(channel: ChannelName) -> None:
+    """With `synchronous_commit` off, a backend that dies takes the last commits with it, though the server was not
+    started anew: the channel has another epoch then."""
+    async with (
+        PostgresProcess({"synchronous_commit": "off", "wal_writer_delay": "10s"}) as postgres,
+        Database(postgres.url) as database,
+        PostgresMessageLog(database, max_events=100_000, max_age_ms=1_000 * HOUR_MS) as log,
+    ):
+        await polled(partial(answered, partial(log.append, new_message(0, channel))), DEADLINE_S, postgres.log)
+        await postgres.query("CHECKPOINT")
+        last = [await log.append(new_message(number, channel)) for number in range(1, 9)][-1].event
+        ((pid,), *_) = await postgres.query("SELECT pid FROM pg_stat_activity WHERE usename = 'maru'")
+        os.kill(pid, signal.SIGKILL)
+        await polled(partial(answered, partial(log.append, new_message(9, channel))), DEADLINE_S, postgres.log)
+        head = (await log.read(channel, 0, 0)).head
+        assert (head.epoch == last.epoch) == (head.offset == 10)
+
+
+async def test_a_read_whose_connection_is_cut_is_repeated(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """On another connection, within its time; nothing tells of an outage."""
+    connection = await asyncpg.connect(postgres.superuser_url)
+    waits = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'maru.life'"
+    )
+    try:
+        with capture_logs() as lines:
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("LOCK TABLE maru.records")
+            records = PostgresRecords(log)
+            reading = asyncio.create_task(records.page(channel, None, None, None, 10))
+
+            async def cut() -> bool:
+                return bool(await postgres.query(waits))
+
+            await polled(cut, DEADLINE_S, postgres.log, 0.001)
+            await transaction.rollback()
+            assert (await reading).head.offset == 1
+        assert [line["event"] for line in lines if line["event"] == "postgres.away"] == []
+    finally:
+        await connection.close()
+
+
+async def test_reads_that_hang_leave_room_for_writes(
+    postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
+) -> None:
+    """However many there are, and though each holds a connection for as long as it may."""
+    connection = await asyncpg.connect(postgres.superuser_url)
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("LOCK TABLE maru.records")
+        records = PostgresRecords(log)
+        hanging = [asyncio.create_task(failing(records.page(channel, None, None, None, 10))) for _ in range(40)]
+        await asyncio.sleep(0)
+        assert (await log.append(new_message(1, channel))).event.offset == 2
+        assert not any(task.done() for task in hanging)
+        await asyncio.gather(*hanging)
+        await transaction.rollback()
+    finally:
+        await connection.close()
+
+
 async def test_a_url_that_will_not_do() -> None:
-    """The start is refused for what waiting does not help: a password, a database, no URL, a newer schema."""
+    """The start is refused for what waiting does not help: a password, a database, no URL, a right, a newer schema."""
     async with PostgresProcess() as postgres:
         for url in (postgres.url.replace("maru@", "nobody@"), postgres.url.replace("/maru", "/nothing")):
             async with Database(url) as database:
@@ -289,6 +355,9 @@ async def test_a_url_that_will_not_do() -> None:
         async with Database("https://127.0.0.1") as database:
             assert "not a PostgreSQL URL" in str(await database.problem())
         async with Database(postgres.url) as database:
+            await postgres.query("REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")
+            assert "PostgreSQL refuses a right (42501)" in str(await database.problem())
+            await postgres.query("GRANT EXECUTE ON FUNCTION pg_control_system TO maru")
             assert await database.problem() is None
             await postgres.query("UPDATE maru.store SET schema = 99")
             assert "newer Maru (schema 99" in str(await database.problem())

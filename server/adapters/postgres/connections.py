@@ -99,6 +99,10 @@ class Connections:
     def renew(self) -> None:
         """End the connections that are not lent, and look again at what the URL leads to."""
         self._prepared = None
+        self.drop()
+
+    def drop(self) -> None:
+        """End the connections that are not lent."""
         while self._idle:
             self._end(self._idle.pop())
 

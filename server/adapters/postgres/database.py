@@ -10,7 +10,17 @@ from asyncpg import Connection, PostgresError, Record
 
 from server.adapters.postgres import schema
 from server.adapters.postgres.connections import SIZE, Connections, connect
-from server.adapters.postgres.errors import ANOTHER_LIFE, ERRORS, NO_SCHEMA, NOT_PREPARED, is_outage, state, unavailable
+from server.adapters.postgres.errors import (
+    ANOTHER_LIFE,
+    ERRORS,
+    NO_RIGHT,
+    NO_SCHEMA,
+    NOT_PREPARED,
+    is_cut,
+    is_outage,
+    state,
+    unavailable,
+)
 from server.adapters.postgres.schema import AnotherLife, Identity, SchemaUnusable
 from server.adapters.postgres.transactions import transaction
 
@@ -20,7 +30,7 @@ DEADLINE_S = 1.8
 MAKE_S = 10.0
 """The same at the start, in which the schema is made: some 100 statements, which a busy machine may need long for."""
 
-_LASTING = ("28", "3D000", "42501", "3F000")
+_LASTING = ("28", "3D000", NO_RIGHT, "3F000")
 """SQLSTATEs of refusals that last until somebody changes something: the password, the database, its rights."""
 
 T = TypeVar("T")
@@ -62,6 +72,7 @@ class Database:
                 connection = await connect(self.url)
                 try:
                     await schema.prepare(connection)
+                    await schema.facts(connection)
                 finally:
                     connection.terminate()
         except SchemaUnusable as error:
@@ -70,13 +81,17 @@ class Database:
             return "not a PostgreSQL URL: expected postgresql://user:password@host:port/database"
         except ERRORS as error:
             lasting = state(error).startswith(_LASTING)
-            return f"PostgreSQL refuses the user, the password or the database ({state(error)})" if lasting else None
+            what = "a right" if state(error) == NO_RIGHT else "the user, the password or the database"
+            return f"PostgreSQL refuses {what} ({state(error)})" if lasting else None
         return None
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], deadline_s: float = DEADLINE_S) -> T:
+    async def run(
+        self, work: Callable[[Connection], Awaitable[T]], deadline_s: float = DEADLINE_S, *, reads: bool = False
+    ) -> T:
         """Do the work with a connection, and return its result. Raises `Unavailable`, and what the work raises.
 
-        If the work raises `AnotherLife`, or a function of ours refuses for it, the work is done once more.
+        If the work raises `AnotherLife`, or a function of ours refuses for it, the work is done once more. So it is if
+        the connection was cut, and the work only `reads`: nobody knows whether a write was committed.
         """
         try:
             async with asyncio.timeout(deadline_s):
@@ -84,7 +99,11 @@ class Database:
                     return await self._run(work)
                 except AnotherLife:
                     self.renew()
-                    return await self._run(work)
+                except ERRORS as error:
+                    if not (reads and is_cut(error)):
+                        raise
+                    self._connections.drop()  # the others may be cut, too
+                return await self._run(work)
         except (AnotherLife, SchemaUnusable, *ERRORS) as error:
             self._failed(error)
             raise unavailable(error) from error

@@ -25,6 +25,12 @@ NO_SCHEMA = frozenset({"3F000", "42P01", "42883"})
 NOT_PREPARED = frozenset({"26000", "42P05"})
 """A prepared statement is missing, or there is another: a pooler has come before PostgreSQL."""
 
+NO_RIGHT = "42501"
+"""The role may not do that."""
+
+_CUT = ("08", "57P01", "57P02")
+"""A connection that has ended, or is ended: by an operator, by a crash of another."""
+
 
 def unavailable(error: BaseException) -> Unavailable:
     """Return the refusal for an error. It does not repeat PostgreSQL's text, which may hold what a user wrote."""
@@ -34,6 +40,13 @@ def unavailable(error: BaseException) -> Unavailable:
 def is_outage(error: BaseException) -> bool:
     """Return whether the error tells of PostgreSQL as a whole, and not of a single transaction."""
     return not isinstance(error, PostgresError) or state(error) not in _PASSING | {ANOTHER_LIFE}
+
+
+def is_cut(error: BaseException) -> bool:
+    """Return whether the connection has ended, while PostgreSQL may be well."""
+    if isinstance(error, PostgresError):
+        return state(error).startswith(_CUT)
+    return isinstance(error, BROKEN) and not isinstance(error, TimeoutError)
 
 
 def state(error: BaseException) -> str:

@@ -43,7 +43,7 @@ class PostgresMarks(Marks):
         def shape(rows: Sequence[Record], key: bytes) -> Marked:
             return Marked(_mark(rows[0], key), rows[0]["moved"])
 
-        return await self._reader.query(shape, _MOVE, channel, user, offset)
+        return await self._reader.query(shape, _MOVE, channel, user, offset, reads=False)
 
     async def marks(self, user: UserId, channels: Sequence[ChannelName]) -> Mapping[ChannelName, Mark]:
         def shape(rows: Sequence[Record], key: bytes) -> Mapping[ChannelName, Mark]:

@@ -1,5 +1,6 @@
 """Reading the log: each read is a single statement, so it sees a single moment."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from asyncpg import Connection, Record
 from server.adapters.codec import DecodeError, state_of
 from server.adapters.postgres.channels import epoch_of
 from server.adapters.postgres.database import Database
+from server.adapters.postgres.deadline import deadline
 from server.adapters.postgres.placing import placed
 from server.adapters.postgres.tallies import reacting
 from server.domain.channels import ChannelName
@@ -21,6 +23,9 @@ from server.ports.records import RecordPage
 
 WAITING_LIMIT = 2_000
 """Reads that wait or run. Over this number, `Overloaded`: the clients of a storm of joins come back with jitter."""
+
+AT_ONCE = 4
+"""Reads that run at once: the rest of a replica's connections is for writes, however many read."""
 
 # An edit of a deleted message is erased in steps (states.py).
 _SHOWN = """
@@ -84,6 +89,7 @@ class Reader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._room = asyncio.Semaphore(AT_ONCE)
         self._reading = 0  # reads that wait or run
         self._down = False  # the last read could not be decoded, and that was logged
 
@@ -150,13 +156,17 @@ class Reader:
         words = (channel, *_bounds(before, after), limit + 1, None if name is None else name.encode())
         return await self.query(page, _ordered(_RECORDS, forward), *words)
 
-    async def query(self, shape: Callable[[Sequence[Record], bytes], _T], sql: str, *arguments: object) -> _T:
-        """Run a query whose rows have the life; return `shape` of them. Raises `Unavailable`, `Overloaded`."""
+    async def query(
+        self, shape: Callable[[Sequence[Record], bytes], _T], sql: str, *arguments: object, reads: bool = True
+    ) -> _T:
+        """Run a query whose rows have the life; return `shape` of them. If it only `reads`, it is run once more after
+        its connection was cut. Raises `Unavailable`, `Overloaded`."""
         if self._reading >= WAITING_LIMIT:
             raise Overloaded("too many reads wait for the message log")
         self._reading += 1
         try:
-            result = await self._database.run(self._work(shape, sql, arguments))
+            async with deadline(), self._room:
+                result = await self._database.run(self._work(shape, sql, arguments), reads=reads)
         except DecodeError as error:
             if not self._down:
                 _log.error("message_log.unreadable", channel=str(arguments[0]), error=str(error))
