@@ -19,6 +19,7 @@ from server.domain.events import (
 from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId
+from server.domain.retention import Kept as Bounds
 from server.domain.tallies import Tally
 
 STEP = 200
@@ -67,8 +68,7 @@ class Fold(Channel):
         """Take all entries of a stream, some at each step."""
         if not entries:
             return
-        floors = [each.floor for each in entries if each.floor is not None]
-        self.epoch, self.floor = entries[-1].head.epoch, max(floors, default=0)
+        self.epoch, self.floor = entries[-1].head.epoch, told_floor(entries)
         self.purged = self.floor
         gone = _gone(entries)
         for start in range(0, len(entries), STEP):
@@ -217,3 +217,24 @@ def _gone(entries: Sequence[Entry]) -> Gone:
     deletions = [entry for entry in entries if isinstance(entry.event, MessageDeleted)]
     forms = {each.offset: each for entry in deletions for each in entry.erases}
     return Gone(forms, {each.event.id: each.event for each in deletions if isinstance(each.event, MessageDeleted)})
+
+
+def gaps(entries: Sequence[Entry], offset: int) -> set[int]:
+    """Return the offsets behind this one of which the entries have no event."""
+    missing: set[int] = set()
+    for entry in entries:
+        upto = entry.head.offset if entry.event is None else entry.event.offset - 1
+        missing.update(range(offset + 1, upto + 1))
+        offset = max(offset, entry.head.offset)
+    return missing
+
+
+def told_floor(entries: Sequence[Entry]) -> int:
+    """Return the floor that the entries tell, 0 if they tell none."""
+    return max((entry.floor for entry in entries if entry.floor is not None), default=0)
+
+
+def trim(fold: Fold, bounds: Bounds, now: int) -> None:
+    """Drop the events over the bounds; the stream's entries go later."""
+    if fold.is_over(bounds.events, now - bounds.age_ms):
+        fold.trim(bounds.events, now - bounds.age_ms)

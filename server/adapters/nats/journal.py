@@ -8,12 +8,11 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 
-from server.adapters.codec import DecodeError
-from server.adapters.nats import entries
 from server.adapters.nats.appending import Acked, append
+from server.adapters.nats.channel_entries import ChannelEntries
 from server.adapters.nats.deciding import Tokens
 from server.adapters.nats.entries import Entry, Key
-from server.adapters.nats.fold import Fold, Keyed
+from server.adapters.nats.fold import Fold, Keyed, gaps, told_floor, trim
 from server.adapters.nats.link import ANSWER_S
 from server.adapters.nats.pulling import Raw
 from server.adapters.nats.side import Side, token
@@ -24,9 +23,6 @@ from server.domain.identity import UserId
 from server.domain.limits import KEY_LIFETIME_MS
 from server.domain.messages import MessageId, Position
 from server.domain.retention import Kept as Bounds
-
-NEAR = 32
-"""Entries that are asked for one by one, all at once; for more, a consumer is made."""
 
 EPOCH_BYTES = 8
 
@@ -43,6 +39,7 @@ class Journal:
         self.noted: Position | None = None  # the last event of the channel that this process has seen
         part = token(name)
         self.stream, self._subject = f"{side.prefix}-log-{part}", f"{side.prefix}.log.{part}"
+        self._entries = ChannelEntries(streams, name, self.stream, self._subject)
         self._streams, self._side, self._tokens = streams, side, tokens
         self._made = False  # whether the channel has a stream
         self._reading: asyncio.Task[Fold] | None = None  # that has not begun yet
@@ -74,41 +71,67 @@ class Journal:
         if generation is None:
             self.fold = Fold(self._side.epoch(self.name, 0), name=self.name)
             return self.fold
-        try:
-            last = await self._streams.last(self.stream, self._subject)
-        except StreamGone:
-            generation += 1
-            await self._begin_again(generation)
-            last = await self._streams.last(self.stream, self._subject)
-        self._made = True
+        noted = self.noted  # a hint that comes while the stream is asked may be ahead of the answer
+        last = await self._last(generation)
         if last is None:
-            self.fold = Fold(self._side.epoch(self.name, generation), name=self.name)
+            if self.fold is None:
+                raise Unavailable("the channel begins at this moment")
             return self.fold
-        if await self._went_back(last):
-            await self._rename(self._decode(last))
+        if await self._went_back(last, noted):
+            await self._rename(self._entries.decode(last))
             self.fold = None
         fold = self.fold
-        if fold is None or fold.seq == 0 or self._decode(last).head.epoch != fold.epoch:
+        if fold is None or fold.seq == 0 or self._entries.decode(last).head.epoch != fold.epoch:
             return await self._load()
         if last.seq > fold.seq:
-            fold.extend(await self._between(fold.seq + 1, last))
-            fold.drop_to(fold.purged)
+            await self._extend(fold, last)
         return fold
+
+    async def _last(self, generation: int) -> Raw | None:
+        """Return the stream's last entry. None if the channel has none yet: then the fold is empty. A channel whose
+        entries are lost begins again."""
+        try:
+            last = await self._entries.last()
+            bare = None if last is not None else await self._entries.bare()
+        except StreamGone:
+            return await self._begin_again(generation + 1)
+        self._made = True
+        if last is not None:
+            return last
+        if bare is None:  # it has begun since
+            return await self._entries.last()
+        await self._side.learn()
+        generation = self._side.generations[self.name]
+        epoch = self._side.epoch(self.name, generation)
+        if bare or self._has_seen(epoch):
+            return await self._begin_again(generation + 1, bare)
+        self.fold = Fold(epoch, name=self.name)
+        return None
+
+    async def _extend(self, fold: Fold, last: Raw) -> None:
+        """Take the entries up to the last into the fold."""
+        offset = fold.head.offset
+        found = await self._entries.all_of(await self._entries.between(fold.seq + 1, last), offset)
+        if told_floor(found) > offset or gaps(found, offset):  # the keys of those that are gone are kept elsewhere
+            fold.keys = await self._side.keys(self.name) | fold.keys
+        fold.extend(found)
+        fold.drop_to(fold.purged)
 
     async def head(self) -> tuple[Position, int]:
         """Return the channel's head, and the offset behind which its epoch began, without the fold."""
         generation = await self._side.generation(self.name)
-        if generation is not None:
-            try:
-                last = await self._streams.last(self.stream, self._subject)
-            except StreamGone:
-                async with self.lock:
-                    fold = await self.catch_up()
-                return fold.head, fold.start
-            if last is not None:
-                entry = self._decode(last)
-                return entry.head, entry.start
-        return Position(self._side.epoch(self.name, generation or 0), 0), 0
+        if generation is None:
+            return Position(self._side.epoch(self.name, 0), 0), 0
+        try:
+            last = await self._entries.last()
+        except StreamGone:
+            last = None
+        if last is None:
+            async with self.lock:
+                fold = await self.catch_up()
+            return fold.head, fold.start
+        entry = self._entries.decode(last)
+        return entry.head, entry.start
 
     async def make(self) -> None:
         """Make the stream, if the channel has none."""
@@ -154,65 +177,70 @@ class Journal:
     async def _load(self) -> Fold:
         """Fold the whole stream."""
         await self._side.learn()
-        found = [self._decode(raw) async for raw in self._streams.entries(self.stream, self._subject)]
+        found = await self._entries.all()
+        if not found:
+            raise Unavailable("the channel's log was emptied a moment ago")
+        found = await self._entries.all_of(found, 0)
         fold = Fold("", name=self.name)
         for _ in fold.load(found):
             await asyncio.sleep(0)
         kept = await self._side.keys(self.name)
         fold.keys = kept | fold.keys
         self.fold = fold
-        for id in list(fold.texts):
-            await self.erase(id)
+        await self.finish()
         return fold
 
-    async def _between(self, first: int, last: Raw) -> list[Entry]:
-        """Return the entries from a sequence up to the last."""
-        if last.seq - first < NEAR:
-            wanted = (self._streams.get(self.stream, seq) for seq in range(first, last.seq))
-            found = [raw for raw in await asyncio.gather(*wanted) if raw is not None]
-            return [self._decode(raw) for raw in (*found, last)]
-        return [self._decode(raw) async for raw in self._streams.entries(self.stream, self._subject, first)]
+    async def finish(self) -> None:
+        """Take the texts of deleted messages out of the storage that another replica may have left there. The caller
+        holds the lock."""
+        for id in list(self.fold.texts) if self.fold is not None else ():
+            await self.erase(id)
 
-    async def _went_back(self, last: Raw) -> bool:
+    def _has_seen(self, epoch: str) -> bool:
+        """Say whether this process knows an event of the epoch."""
+        heads = self.noted, None if self.fold is None else self.fold.head
+        return any(head is not None and head.epoch == epoch and head.offset > 0 for head in heads)
+
+    async def _went_back(self, last: Raw, noted: Position | None) -> bool:
         """Say whether the storage has come back without an event that this process knows (promise 11)."""
-        head, fold = self._decode(last).head, self.fold
-        if self.noted is not None and self.noted.epoch == head.epoch and self.noted.offset > head.offset:
+        head, fold = self._entries.decode(last).head, self.fold
+        if noted is not None and noted.epoch == head.epoch and noted.offset > head.offset:
             return True
         if fold is None or fold.seq == 0 or fold.epoch != head.epoch:
             return False
         if last.seq < fold.seq:
             return True
         same = last if last.seq == fold.seq else await self._streams.get(self.stream, fold.seq)
-        return same is not None and self._decode(same).token != fold.token
+        return same is not None and self._entries.decode(same).token != fold.token
 
     async def _rename(self, last: Entry) -> None:
         """Begin a new epoch in a stream that goes on. Another replica may do so, too: then one of them is refused."""
         head = Position(secrets.token_hex(EPOCH_BYTES), last.head.offset)
         note = Entry(self._tokens.next(), last.written, head, last.head.offset, last.earned, floor=last.floor)
-        self.fold = Fold(head.epoch, name=self.name, seq=last.seq)
-        await self.append([note])
+        before, self.fold = self.fold, Fold(head.epoch, name=self.name, seq=last.seq)
+        lost: BaseException | None = Unavailable("the channel is being named anew")
+        try:
+            lost = (await self.append([note])).lost
+        finally:
+            if lost is not None:
+                self.fold = before  # it is to be found out again
+        if lost is not None:
+            raise lost
         self.noted = None
 
-    async def _begin_again(self, generation: int) -> None:
-        """Give a channel whose stream is lost a new one, in a new epoch."""
-        epoch = self._side.epoch(self.name, generation)
-        await self._streams.create(self.stream, self._subject, self.name)
+    async def _begin_again(self, generation: int, seq: int = 0) -> Raw:
+        """Give a channel whose entries are lost a new epoch, behind the last sequence of its stream; return its last
+        entry. The list of channels tells of it first: a replica that finds an empty stream looks there."""
         await self._side.made(self.name, generation)
-        self.fold, self._made = Fold(epoch, name=self.name), True
+        epoch = self._side.epoch(self.name, self._side.generations[self.name])
+        await self._streams.create(self.stream, self._subject, self.name)
+        self.fold = Fold(epoch, name=self.name, seq=seq)
         await self.append([Entry(self._tokens.next(), 0, Position(epoch, 0), floor=0)])
-        self.fold, self.noted = None, None
-
-    def _decode(self, raw: Raw) -> Entry:
-        try:
-            return entries.decode(raw, self.name)
-        except DecodeError as error:
-            raise Unavailable("what the message log holds of this channel can't be read") from error
-
-
-def trim(fold: Fold, bounds: Bounds, now: int) -> None:
-    """Drop the events over the bounds; the stream's entries go later."""
-    if fold.is_over(bounds.events, now - bounds.age_ms):
-        fold.trim(bounds.events, now - bounds.age_ms)
+        self.fold, self._made = None, True
+        last = await self._entries.last()
+        if last is None:
+            raise Unavailable("the channel begins at this moment")
+        return last
 
 
 def _heard(task: asyncio.Task[Fold]) -> None:

@@ -177,9 +177,10 @@ class NatsMessageLog(MessageLog):
         await self._sweep.step(asyncio.get_running_loop().time(), self.now_ms() - self._retention.least.age_ms)
 
     async def tend(self) -> None:
-        """Take dropped events out of the streams."""
+        """Take dropped events out of the streams, and texts that a replica has left there which ended meanwhile."""
         for name, journal in list(self._journals.items()):
-            if journal.fold is not None and journal.fold.floor > journal.fold.purged:
+            fold = journal.fold
+            if fold is not None and (fold.texts or fold.floor > fold.purged):
                 await self._tidy(name)
 
     async def _tidy(self, channel: ChannelName) -> None:
@@ -187,6 +188,7 @@ class NatsMessageLog(MessageLog):
         await self.fold(channel)
         journal = self.journal(channel)
         async with self.streams.link.answered(), journal.lock:
+            await journal.finish()
             await journal.purge(self.now_ms())
 
     def _forget(self) -> None:

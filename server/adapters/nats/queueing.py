@@ -11,7 +11,8 @@ from server.adapters.nats.appending import Acked
 from server.adapters.nats.client import FAILURES
 from server.adapters.nats.deciding import Deciding, Outcome, Tokens, Work
 from server.adapters.nats.entries import Entry
-from server.adapters.nats.journal import Journal, trim
+from server.adapters.nats.fold import trim
+from server.adapters.nats.journal import Journal
 from server.adapters.nats.link import ANSWER_S
 from server.adapters.nats.waiting import Planned, Waiting, away, out_of_order, unreadable
 from server.domain.channels import ChannelName

@@ -93,6 +93,12 @@ class Streams:
         """Return the last entry of a subject. Raises `StreamGone`."""
         return await self._get(stream, {"last_by_subj": subject})
 
+    async def bare(self, stream: str) -> int | None:
+        """Return the last sequence of a stream without entries, 0 if it never had any; None if it has entries. Raises
+        `StreamGone`."""
+        state = (await self.ask(f"STREAM.INFO.{stream}", {}))["state"]
+        return None if state["messages"] else int(state["last_seq"])
+
     async def get(self, stream: str, seq: int) -> Raw | None:
         """Return the entry with this sequence, None if there is none (any more). Raises `StreamGone`."""
         return await self._get(stream, {"seq": seq})
