@@ -98,9 +98,9 @@ class Holding(ABC):
         """Let the leases end so soon, and renew none any more. Raises `Unavailable`."""
         self._leaving = True
         if self._ends is not None:
-            began = self._monotonic()
-            await self.set_leases(linger_s, self.names)
-            self._ends = began + linger_s
+            name, began = self.name, self._monotonic()
+            held = await self.set_leases(linger_s, self.names)
+            self._ends = began + linger_s if held[name] else began  # a lease that has ended is not begun again
 
     def lose(self, name: str) -> None:
         """The entries of this name are lost, or will be. Take another, unless that is done."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from server.domain.channels import ChannelName
@@ -59,9 +59,22 @@ examples = settings(
     max_examples=25,
     deadline=None,
     derandomize=True,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+HANDED_OVER_TWICE: list[tuple[Any, ...]] = [
+    ("enter", 1, 1, {UserId("carl")}),
+    ("renew", 0),
+    ("hand_over", 0, 0),
+    ("hand_over", 0, 10_000),
+    ("enter", 0, 0, {UserId("b e=r,t")}),
+    ("pass", 7_000),
+    ("renew", 1),
+    ("enter", 0, 0, {UserId("b e=r,t")}),
+    ("enter", 1, 0, {UserId("carl"), UserId("anna")}),
+]
+"""A lease that has ended is not begun again by handing over once more."""
 
 
 @dataclass
@@ -230,6 +243,7 @@ async def test_rosters_of_one_process_are_sets(steps: list[tuple[Any, ...]]) -> 
 
 @examples
 @given(st.lists(of_replicas, min_size=10, max_size=60))
+@example(HANDED_OVER_TWICE)
 async def test_rosters_of_replicas_are_those_of_the_living(
     any_redis: RedisServer, steps: list[tuple[Any, ...]]
 ) -> None:
@@ -241,6 +255,7 @@ async def test_rosters_of_replicas_are_those_of_the_living(
 
 @settings(examples, max_examples=10)
 @given(st.lists(of_replicas, min_size=10, max_size=60))
+@example(HANDED_OVER_TWICE)
 async def test_rosters_in_postgres_are_those_of_the_living(
     postgres_server: PostgresProcess, steps: list[tuple[Any, ...]]
 ) -> None:
@@ -252,6 +267,7 @@ async def test_rosters_in_postgres_are_those_of_the_living(
 
 @settings(examples, max_examples=10)
 @given(st.lists(of_replicas, min_size=10, max_size=60))
+@example(HANDED_OVER_TWICE)
 async def test_rosters_in_nats_are_those_of_the_living(nats_server: NatsProcess, steps: list[tuple[Any, ...]]) -> None:
     """The same in NATS."""
     clock = Clock()
