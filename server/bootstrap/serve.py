@@ -23,6 +23,7 @@ from server.bootstrap.backends import has_own_port
 from server.bootstrap.clients import tell_of_proxies
 from server.bootstrap.connectors import check_connectors
 from server.bootstrap.keys import tell_of_doubts
+from server.bootstrap.libraries import libraries_needed
 from server.bootstrap.numbers import Numbers
 from server.bootstrap.replica import Replica, compose
 from server.bootstrap.room import Room, find_room
@@ -54,8 +55,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     tell_of_doubts(settings)
     tell_of_proxies(settings)
     async with AsyncExitStack() as resources:
-        await check_connectors(settings)
-        stores = await open_stores(settings, resources)
+        with libraries_needed():
+            await check_connectors(settings)
+            stores = await open_stores(settings, resources)
         try:
             async with asyncio.TaskGroup() as tasks:
                 await _serve(settings, stop, stores, tasks, resources)
