@@ -348,3 +348,13 @@ async def test_whatever_is_asked_of_a_frozen_postgres_is_unavailable(postgres: P
         assert took < 2.2  # two seconds, and a busy machine
         for call in calls:
             await call()
+
+
+async def test_types_are_asked_for_when_a_connection_is_new() -> None:
+    """And never by a statement that somebody waits for: with JIT, that may take PostgreSQL seconds."""
+    async with PostgresProcess({"log_statement": "all"}) as server:
+        async with replica(server.url) as one:
+            for work in (post, delete, read, follow, come_and_go, count, reap):
+                await work(one, random.Random(7))
+        lines = (server.folder / "postgres.log").read_text()
+    assert lines.count("WITH RECURSIVE typeinfo_tree") == lines.count("SELECT $1::bigint[], $2::int[]") > 0

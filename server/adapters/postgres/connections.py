@@ -8,6 +8,7 @@ import asyncpg
 from asyncpg import Connection, InterfaceError, PostgresError
 
 from server.adapters.postgres.errors import BROKEN
+from server.adapters.postgres.transactions import transaction
 
 CONNECT_TIMEOUT_S = 0.9
 """A frozen or unreachable PostgreSQL is an outage and no hang: a whole command has 2 s."""
@@ -29,6 +30,9 @@ SET bytea_output = 'hex'
 """
 """What no connection goes without. Behind a PgBouncer in transaction mode a statement may meet a connection of the
 server that has not had them: set them there, too, by `connect_query` (docs/engines/postgres.md)."""
+
+_ARRAYS = "SELECT $1::bigint[], $2::int[], $3::bytea[], $4::bool[]"
+"""A statement with all types of arguments that asyncpg does not know of itself."""
 
 
 async def connect(url: str, prepared: int = 0) -> Connection:
@@ -60,6 +64,17 @@ async def is_direct(url: str) -> bool:
         return pid == connection.get_server_pid()
     finally:
         connection.terminate()
+
+
+async def learn(connection: Connection) -> None:
+    """Let asyncpg ask now for the types that it does not know. Raises `errors.ERRORS`.
+
+    With JIT, PostgreSQL may need seconds for that query. asyncpg turns it off before, as our settings do; behind a
+    pooler the query meets another connection of the server, unless all is one transaction.
+    """
+    async with transaction(connection):
+        await connection.execute("SET LOCAL jit = off")
+        await connection.fetch(_ARRAYS, None, None, None, None)
 
 
 class Connections:
@@ -122,6 +137,7 @@ class Connections:
         connection = await connect(self._url, self._prepared)
         self._opened.add(connection)
         try:
+            await learn(connection)
             await self._introduce(connection)
         except BaseException:
             self._end(connection)
