@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count as numbers
@@ -11,6 +11,7 @@ from time import monotonic
 import pytest
 
 from server.adapters.postgres.bus import PostgresBus
+from server.adapters.postgres.calls import Calls
 from server.adapters.postgres.control import PostgresControl
 from server.adapters.postgres.database import Database
 from server.adapters.postgres.erasures import PostgresErasures
@@ -358,3 +359,16 @@ async def test_types_are_asked_for_when_a_connection_is_new() -> None:
                 await work(one, random.Random(7))
         lines = (server.folder / "postgres.log").read_text()
     assert lines.count("WITH RECURSIVE typeinfo_tree") == lines.count("SELECT $1::bigint[], $2::int[]") > 0
+
+
+async def test_a_fault_of_ours_leaves_no_call_waiting() -> None:
+    """The calls of the batch are refused, and later ones are made."""
+
+    async def send(numbers: Sequence[int]) -> Sequence[int]:
+        return [100 // number for number in numbers]
+
+    calls = Calls(send)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await calls.ask(0)
+        assert await calls.ask(5) == 20

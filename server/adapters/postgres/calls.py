@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+import structlog
+
 from server.domain.errors import MaruError, Unavailable
 
 WAITING_LIMIT = 20_000
@@ -16,6 +18,8 @@ BATCH = 64
 
 UNDER_WAY = 2
 """Transactions at once."""
+
+_log = structlog.get_logger("maru.postgres")
 
 Call = TypeVar("Call")
 Answer = TypeVar("Answer")
@@ -49,6 +53,12 @@ class Calls(Generic[Call, Answer]):
                 for _, answered in batch:
                     if not answered.done():
                         answered.set_exception(type(error)(error.message))
+                continue
+            except Exception:  # noqa: BLE001  # a fault of ours: log it, and let nobody wait for ever
+                _log.exception("postgres.writer_failed")
+                for _, answered in batch:
+                    if not answered.done():
+                        answered.set_exception(Unavailable("the call to PostgreSQL was given up"))
                 continue
             for (_, answered), answer in zip(batch, answers, strict=True):
                 if not answered.done():
