@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from server.adapters.kafka.intake import Incoming, Intake
+from server.adapters.kafka.incoming import Incoming
+from server.adapters.kafka.intake import Intake
 from server.api.backends.fields import Channel
 from server.api.backends.messages import NewMessage, as_send
 from server.application.messages.publisher import Publisher

@@ -122,7 +122,9 @@ def is_an_event(record: Message) -> None:
 
 def produce(kafka: KafkaProcess, name: str, values: Sequence[tuple[str | None, bytes]]) -> None:
     """Put records into a topic."""
-    producer = Producer({"bootstrap.servers": kafka.servers, "enable.idempotence": True})
+    producer = Producer(
+        {"bootstrap.servers": kafka.servers, "enable.idempotence": True, "message.max.bytes": 1_048_000}
+    )
     for key, value in values:
         producer.produce(name, value, key)
         producer.poll(0)
@@ -158,6 +160,7 @@ async def test_messages_come_in_through_kills(kafka: KafkaProcess, tmp_path: Pat
         ("room:0", b"{"),
         ("room:0", b'{"channel":"room:0","text":"nobody wrote this"}'),
         ("room:1", record(0)[1]),
+        ("room:0", b"x" * 1_040_000),  # more than the client takes for the topic of dead records
     ]
     async with ServerProcess(tmp_path, env) as server:
         half = EVENTS // 2
@@ -187,6 +190,7 @@ async def test_messages_come_in_through_kills(kafka: KafkaProcess, tmp_path: Pat
         (b"{", b"the record is not JSON"),
         (bad[1][1], b"author: Field required"),
         (bad[2][1], b"channel: another than the record's key"),
+        (None, b"the record has 1040000 bytes, at most 65536"),
     }
 
 

@@ -55,7 +55,7 @@ def away(error: KafkaException | KafkaError) -> Unavailable:
     return Unavailable(f"Kafka does not answer ({name_of(error)})")
 
 
-def name_of(error: KafkaException | KafkaError) -> str:
+def name_of(error: Exception | KafkaError) -> str:
     """Return Kafka's name of an error, such as `_TRANSPORT`."""
     inner = error.args[0] if isinstance(error, KafkaException) else error
     return inner.name() if isinstance(inner, KafkaError) else type(inner).__name__

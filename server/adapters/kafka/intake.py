@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from server.adapters.kafka.client import Options, name_of, with_common
+from server.adapters.kafka.incoming import Incoming, incoming, place_of
 from server.adapters.kafka.producer import Records
 from server.adapters.refusals import Refusals
 from server.domain.errors import MaruError, Unavailable
@@ -40,20 +40,12 @@ SESSION_MS, HEARTBEAT_MS = 6_000, 1_500
 REBALANCE_MS = 15_000
 """The group waits so long for members that are to join again, at most; every member polls each second or two."""
 
+TOO_LARGE = "MSG_SIZE_TOO_LARGE"
+"""Kafka's name of the error: the client, or the topic, takes no record of this size."""
+
 T = TypeVar("T")
 
 _log = structlog.get_logger("maru.kafka")
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A record as it came."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
 
 
 Write = Callable[[Sequence[Incoming]], Sequence[Awaitable[None]]]
@@ -82,7 +74,8 @@ class Intake:
                 },
             )
         )
-        self._buried = Records(options, {"acks": "all", "enable.idempotence": True})
+        # Without idempotence: a producer that has it can end for good. A dead record may be there twice.
+        self._buried = Records(options, {"acks": "all", "max.in.flight": 1})
         self._thread = ThreadPoolExecutor(1, "kafka-intake")  # a consumer has one user at a time
         self._early: list[Message] = []  # records that came while the partitions were being paused
         self._stopping = asyncio.Event()
@@ -127,7 +120,7 @@ class Intake:
             return
         partitions: dict[int, list[Incoming]] = {}
         for record in records:
-            each = _incoming(record)
+            each = incoming(record)
             partitions.setdefault(each.partition, []).append(each)
         bringing = asyncio.gather(*map(self._bring, partitions.values()))
         paused = False
@@ -169,23 +162,28 @@ class Intake:
         """Return why a record can't be a message."""
         if isinstance(error, MaruError):
             return error.message
-        _log.error("kafka.record_failed", topic=record.topic, place=_place(record), exc_info=error)
+        _log.error("kafka.record_failed", topic=record.topic, place=place_of(record), exc_info=error)
         return "a fault of the server"
 
     async def _bury(self, record: Incoming, reason: str) -> bool:
         """Put a record into the topic of dead records; return False if it is to be stopped before."""
         if self._refusals.add():
-            _log.warning("kafka.record_dead", topic=record.topic, place=_place(record), dead=self._refusals.count)
+            _log.warning("kafka.record_dead", topic=record.topic, place=place_of(record), dead=self._refusals.count)
         headers = [
-            ("reason", reason.encode()),
+            ("reason", reason.encode(errors="backslashreplace")),
             ("topic", record.topic.encode()),
             ("partition", b"%d" % record.partition),
             ("offset", b"%d" % record.offset),
         ]
+        key, value = record.key, record.value
         while True:
             try:
-                await self._buried.send(self._dead, record.key, record.value, headers=headers)
-            except (KafkaException, Unavailable):
+                await self._buried.send(self._dead, key, value, headers=headers)
+            except (KafkaException, Unavailable) as error:
+                if name_of(error) == TOO_LARGE and (key, value) != (None, None):
+                    key = value = None  # the headers tell where it is
+                    continue
+                self._tell_of_wait(Unavailable(f"records can't go to {self._dead} ({name_of(error)})"))
                 if await self._paused():
                     return False
             else:
@@ -234,15 +232,3 @@ class Intake:
         elif error is None and self._waits:
             _log.info("kafka.ingest_goes_on", topic=self._topic)
         self._waits = error is not None
-
-
-def _incoming(record: Message) -> Incoming:
-    topic, partition, offset = record.topic(), record.partition(), record.offset()
-    assert topic is not None  # a record without an error has all three
-    assert partition is not None
-    assert offset is not None
-    return Incoming(topic, partition, offset, record.key(), record.value())
-
-
-def _place(record: Incoming) -> str:
-    return f"{record.partition}:{record.offset}"

@@ -111,7 +111,8 @@ class Reader:
                 raise KafkaException(error)
             key = record.key()
             if key in wanted:
-                heard.append((key, record.value()))  # type: ignore[arg-type]  # bytes: no deserializer is set
+                # A record without a value is no hint: nobody of the cluster has sealed it.
+                heard.append((key, record.value() or b""))  # type: ignore[arg-type]  # bytes: no deserializer is set
             places[record.partition()] = record.offset() + 1  # type: ignore[index, operator]  # a record has both
         if heard or self.waited_for:
             while not self._room.acquire(timeout=IDLE_S):

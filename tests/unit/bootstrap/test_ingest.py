@@ -1,6 +1,6 @@
 """Keys of records that become messages."""
 
-from server.adapters.kafka.intake import Incoming
+from server.adapters.kafka.incoming import Incoming
 from server.bootstrap.ingest import key_of
 from server.domain.limits import MAX_KEY_CHARS
 
