@@ -17,6 +17,9 @@ import pytest_asyncio
 from server.adapters.redis import keys, ways
 from server.adapters.redis.broadcast import RedisBroadcast
 from server.adapters.redis.bus import RedisBus
+from server.adapters.redis.cluster.exchange import ClusterExchange
+from server.adapters.redis.cluster.nodes import Nodes
+from server.adapters.redis.cluster.slots import slot_of
 from server.adapters.redis.master import Master
 from server.adapters.redis.message_log import RedisMessageLog
 from server.domain.channels import ChannelName
@@ -266,6 +269,39 @@ async def test_a_start_is_refused_if_waiting_would_not_help(cluster: ClusterProc
         refused = await ways.startup_error(f"redis+cluster://:secret@{nodes}")
         assert refused is not None
         assert refused.startswith("the nodes of a Redis Cluster were expected")
+
+
+async def test_a_redirection_leads_to_the_name_of_a_node(cluster: ClusterProcess) -> None:
+    """Redis redirects to IP addresses, unless it is set otherwise; a certificate is for the hostname."""
+    tag = keys.PARTITIONS[0]
+    source = await cluster.owner(tag)
+    target = next(node for node in await cluster.masters() if node is not source)
+    await name_nodes(cluster, "localhost")
+    nodes = Nodes(cluster.url, Master())
+    exchange = ClusterExchange(nodes, patient=True)
+    try:
+        deadline = asyncio.get_running_loop().time() + HEAL_S
+        assert await exchange.round_trip([("SET", f"{tag}name", "a")], deadline) == [b"OK"]
+        assert nodes.owner(slot_of(tag)) == ("localhost", source.port)
+        await cluster.move(tag, target)
+        assert await exchange.round_trip([("GETDEL", f"{tag}name")], deadline) == [b"a"]
+        assert nodes.owner(slot_of(tag)) == ("localhost", target.port)
+    finally:
+        await exchange.aclose()
+        await cluster.move(tag, source)
+        await name_nodes(cluster, "")
+
+
+async def name_nodes(cluster: ClusterProcess, name: str) -> None:
+    """Let every node announce a hostname; return once all know all."""
+    for node in cluster.nodes:
+        await node.command("CONFIG", "SET", "cluster-announce-hostname", name)
+
+    async def known() -> bool:
+        views = [await node.command("CLUSTER", "NODES") for node in cluster.nodes]
+        return all(view.count(b",localhost ") == (len(cluster.nodes) if name else 0) for view in views)
+
+    await polled(known, HEAL_S, lambda: "every node knows the names")
 
 
 async def in_step(master: Node) -> bool:

@@ -30,6 +30,15 @@ damaged
 """
 
 
+def test_a_redirection_is_to_a_node_of_the_table() -> None:
+    """By its name if it has any; on the host of the node that redirects if no host is told."""
+    nodes = Nodes("redis+cluster://a", Master())
+    nodes.table = Table([parse_view(VIEW, ASKED)])
+    assert nodes.named(0, ("10.0.0.1", 7001)) == ("node-1.example", 7001)
+    assert nodes.named(0, ("10.0.0.2", 7002)) == ("10.0.0.2", 7002)
+    assert nodes.named(0, ("", 7008)) == nodes.named(0, ("?", 7008)) == ("node-1.example", 7008)
+
+
 @pytest.mark.parametrize(
     ("url", "found"),
     [

@@ -77,7 +77,7 @@ class ClusterExchange(Exchange):
             if isinstance(answer, MovedError):
                 self._nodes.note_moved(slots[index], (answer.host, answer.port))
             elif isinstance(answer, AskError):
-                asking[index] = answer.host, answer.port
+                asking[index] = self._nodes.named(slots[index], (answer.host, answer.port))
             else:
                 self._nodes.note_moving(slots[index])
         return asking

@@ -39,6 +39,9 @@ NODES_LIMIT = 1_000
 MOVING_S = 2.0
 """How long a slot is taken to move, after Redis has said so."""
 
+_UNTOLD = frozenset(("", "?"))
+"""Hosts of redirections, if the cluster was set to tell none."""
+
 _log = structlog.get_logger("maru.redis")
 
 
@@ -121,10 +124,19 @@ class Nodes:
     def note_moved(self, slot: int, address: Address) -> None:
         """Note that a node has named another as the owner of a slot."""
         self._moving.pop(slot, None)
+        address = self.named(slot, address)
         if self.table.owners[slot] != address:
             self.table.owners[slot] = address
             self._tell()
         self.doubt()
+
+    def named(self, slot: int, address: Address) -> Address:
+        """Return the address to which a command of the slot was redirected, as the table has it. If no host is told, it
+        is that of the node that redirects."""
+        owner = self.table.owners[slot]
+        if address[0] in _UNTOLD and owner is not None:
+            address = owner[0], address[1]
+        return self.table.named(address)
 
     def doubt(self) -> None:
         """Ask the nodes for the table soon, since a node does not serve as the table says."""

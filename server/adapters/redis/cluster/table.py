@@ -24,6 +24,7 @@ class View(NamedTuple):
 
     claims: tuple[Claim, ...]
     nodes: tuple[Address, ...]  # also replicas
+    names: tuple[tuple[Address, Address], ...] = ()  # of a node with a hostname its IP address, and its address by name
 
 
 class Table:
@@ -36,6 +37,12 @@ class Table:
             for first, last in claim.ranges:
                 self.owners[first : last + 1] = [claim.address] * (last + 1 - first)
         self.nodes = tuple(dict.fromkeys(address for view in found for address in view.nodes))
+        self._names = {place: name for view in found for place, name in view.names}
+
+    def named(self, address: Address) -> Address:
+        """Return the address by which this table knows a node: a redirection names its IP address if it has a hostname,
+        too, unless it is set to do otherwise."""
+        return self._names.get(address, address)
 
 
 def parse_view(text: str, asked: Address) -> View:
@@ -43,7 +50,7 @@ def parse_view(text: str, asked: Address) -> View:
 
     A line is ID ADDRESS FLAGS MASTER PING PONG EPOCH LINK RANGE...; ADDRESS is HOST:PORT@BUS or HOST:PORT@BUS,HOSTNAME.
     """
-    claims, nodes = list[Claim](), list[Address]()
+    claims, nodes, names = list[Claim](), list[Address](), list[tuple[Address, Address]]()
     for line in text.splitlines():
         words = line.split(" ")
         try:
@@ -55,9 +62,12 @@ def parse_view(text: str, asked: Address) -> View:
             continue
         if "fail" not in flags:
             nodes.append(address)
+            place = _address(words[1].partition(",")[0], asked)
+            if place != address:
+                names.append((place, address))
         if "master" in flags and ranges:
             claims.append(Claim(epoch, address, ranges))
-    return View(tuple(claims), tuple(nodes))
+    return View(tuple(claims), tuple(nodes), tuple(names))
 
 
 _UNUSABLE = frozenset(("noaddr", "handshake"))
