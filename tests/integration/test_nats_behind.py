@@ -1,13 +1,17 @@
 """A replica of the log in JetStream that is behind: what the others erased, dropped or lost meanwhile."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from server.adapters.nats.acks import Refused
 from server.adapters.nats.deciding import Deciding, Tokens
 from server.adapters.nats.marks import NatsMarks
+from server.adapters.nats.side import token
 from server.domain.channels import ChannelName
 from server.domain.drafts import Deletion
 from server.domain.events import MessageErased
@@ -126,3 +130,18 @@ async def test_no_place_is_taken_for_missing_while_others_delete(nats: NatsProce
             done = True
         assert await reader.read(CHANNEL, 0, 1_000) == await log.read(CHANNEL, 0, 1_000)
         assert (await reader.append(new_message(999, CHANNEL, key="k7"))).duplicate
+
+
+async def test_a_refusal_that_nobody_waits_for_is_no_error(nats: NatsProcess) -> None:
+    """Whoever gave up an append has told its caller: the loop has nothing to complain of."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    async with replica(nats) as log:
+        await log.append(new_message(1, CHANNEL))
+        stale = {"Nats-Expected-Last-Sequence": "7"}
+        subject = f"maru.log.{token(CHANNEL)}"
+        await log.streams.publish(subject, b"given up", stale)
+        with pytest.raises(Refused):
+            await (await log.streams.publish(subject, b"waited for", stale))
+        gc.collect()
+    assert not complaints

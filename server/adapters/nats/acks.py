@@ -5,6 +5,7 @@ The library has the same, but loses a refusal: its handler raises the error inst
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from typing import Self
 
@@ -48,9 +49,14 @@ class Acks:
         """Send an entry. The future is its sequence, `Refused` or `NoStream`; never done if the connection is lost."""
         number = str(next(self._numbers))
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda _: self._waiting.pop(number, None))
+        future.add_done_callback(partial(self._settled, number))
         await self._client.publish(subject, data, reply=f"{self._inbox}.{number}", headers=dict(headers))
         return future
+
+    def _settled(self, number: str, future: asyncio.Future[int]) -> None:
+        del self._waiting[number]
+        if not future.cancelled():
+            future.exception()  # a refusal may come when nobody waits for it any more
 
     def hear(self, message: Msg) -> None:
         future = self._waiting.get(message.subject.rpartition(".")[2])
