@@ -325,6 +325,22 @@ async def test_a_read_whose_connection_is_cut_is_repeated(
         await connection.close()
 
 
+async def test_an_argument_that_will_not_do_costs_no_other_connection(
+    postgres: PostgresProcess, log: PostgresMessageLog
+) -> None:
+    """asyncpg refuses it by an error of the kind that tells of a cut; the read is not repeated."""
+    tries = 0
+
+    async def work(connection: asyncpg.Connection) -> None:
+        nonlocal tries
+        tries += 1
+        await connection.fetch("SELECT $1::text", "\ud800")
+
+    with pytest.raises(Unavailable):
+        await log.database.run(work, reads=True)
+    assert tries == 1
+
+
 async def test_reads_that_hang_leave_room_for_writes(
     postgres: PostgresProcess, log: PostgresMessageLog, channel: ChannelName
 ) -> None:

@@ -46,7 +46,7 @@ def is_cut(error: BaseException) -> bool:
     """Return whether the connection has ended, while PostgreSQL may be well."""
     if isinstance(error, PostgresError):
         return state(error).startswith(_CUT)
-    return isinstance(error, BROKEN) and not isinstance(error, TimeoutError)
+    return isinstance(error, BROKEN) and not isinstance(error, TimeoutError | ValueError)  # an argument that won't do
 
 
 def state(error: BaseException) -> str:
