@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,21 @@ async def test_a_replica_may_start_before_nats(tmp_path: Path) -> None:
         async with server, asyncio.timeout(LOST_S):
             await link.linked.wait()
         assert link.losses == 0
+
+
+async def test_a_cancellation_together_with_the_answer_counts(nats: NatsProcess) -> None:
+    """The library may forget it, as `asyncio.wait_for` does before Python 3.12; what asks ends all the same."""
+    async with Link(nats.url) as link:
+        begun = asyncio.Event()
+
+        async def forgets() -> None:
+            async with link.answered():
+                begun.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+
+        asking = asyncio.create_task(forgets())
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking

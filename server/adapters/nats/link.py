@@ -91,12 +91,21 @@ class Link:
 
     @asynccontextmanager
     async def answered(self, seconds: float = ANSWER_S) -> AsyncIterator[None]:
-        """Let whatever goes wrong in the body be `Unavailable`, also that it takes longer."""
+        """Let whatever goes wrong in the body be `Unavailable`, also that it takes longer.
+
+        The library waits by `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes together with
+        the answer: it is raised here.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # it awaits this
+        before = task.cancelling()
         try:
             async with asyncio.timeout(seconds):
                 yield
         except FAILURES as error:
             raise Unavailable(f"NATS does not answer ({type(error).__name__})") from error
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
     async def _keep(self) -> None:
         """Keep the link until cancelled."""
