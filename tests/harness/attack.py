@@ -24,8 +24,8 @@ class Attack:
     """Sends `data` again and again on each of some connections, and opens another when the server closes one.
 
     `opening` is sent first on each; with `token` that is a CONNECT. If it does not shake hands, `data` is HTTP. Each
-    attacker reads what it is sent, so that it is no slow reader. `connections` counts those that were opened, `sent`
-    the bytes.
+    attacker reads what it is sent, so that it is no slow reader. `attackers` counts those of all runs, `connections`
+    those that they opened (one each, if the server closes none), `sent` the bytes.
     """
 
     def __init__(
@@ -36,11 +36,12 @@ class Attack:
         self._shakes = shakes
         self._opening = (masked(connect({"token": token})) if token else b"") + opening
         self._over = threading.Event()
-        self.connections = 0
+        self.attackers = self.connections = 0
         self.sent = 0
 
     async def run(self, sockets: int, seconds: float) -> None:
         """Attack for so long."""
+        self.attackers += sockets
         await _in_threads(self._again_and_again, sockets, seconds)
 
     def _again_and_again(self, ends: float) -> None:
