@@ -93,8 +93,8 @@ class Link:
     async def answered(self, seconds: float = ANSWER_S) -> AsyncIterator[None]:
         """Let whatever goes wrong in the body be `Unavailable`, also that it takes longer.
 
-        The library waits by `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes together with
-        the answer: it is raised here.
+        The library waits by `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes together
+        with the answer: it is raised here.
         """
         task = asyncio.current_task()
         assert task is not None  # it awaits this
