@@ -13,7 +13,7 @@ CLIENT_JOBS ?= 2
 BENCH_COMMANDS := gcc node:nodejs npm redis-server nats-server nginx
 NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
 # Processes that share the slower tests, a file each: more than there are cores, since most of what these do is waiting.
-TEST_WORKERS ?= 4
+TEST_WORKERS ?= 3
 # Arguments handed to the benchmark (`make bench ARGS=--help`), or to pytest by clients-test and compose-test.
 ARGS ?=
 # `make lock UPGRADE=--upgrade` moves to the newest versions that setup.cfg allows; without it the pins stay where they can.
