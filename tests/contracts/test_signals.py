@@ -154,7 +154,7 @@ def read(channel: ChannelName, offset: int) -> Signal:
 
 async def test_2_signals_of_subscribed_channels_are_heard(side: Side, channel: ChannelName) -> None:
     """Those of each kind, by the publisher too; others are not, and none any more after `unsubscribe`."""
-    ears, other = Ears(side.signals), ChannelName(f"{channel}:other")
+    ears, other, stranger = Ears(side.signals), ChannelName(f"{channel}:other"), ChannelName(f"{channel}:stranger")
     await side.broadcast.subscribe(channel)
     kinds: list[Signal] = [
         TypingChanged(channel, UserId('a "user" ∂'), typing=True),
@@ -162,7 +162,7 @@ async def test_2_signals_of_subscribed_channels_are_heard(side: Side, channel: C
         ReadUpdated(channel, UserId("b"), 2**53 - 1),
     ]
     for signal in kinds:
-        side.signals.publish(read(other, 1))
+        side.signals.publish(read(stranger, 1))
         side.signals.publish(signal)
     assert await ears.signals(3) == kinds
     await side.broadcast.subscribe(other)
