@@ -124,9 +124,14 @@ def cpu_s(pids: Sequence[int]) -> float:
     """User and system time so far.
 
     The scheduler counts nanoseconds, but for living threads only; the total includes ended threads, in ticks of
-    10 ms: the larger of the two is never off by more than a tick.
+    10 ms: the larger of the two is never off by more than a tick. Processes that have ended count nothing: a store may
+    replace some of its own.
     """
-    return sum(max(_scheduled_s(pid), _ticks_s(pid)) for pid in pids)
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            total += max(_scheduled_s(pid), _ticks_s(pid))
+    return total
 
 
 def main_thread_s(pid: int) -> float:
