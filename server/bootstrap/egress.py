@@ -6,8 +6,8 @@ from random import Random
 from server.adapters.kafka import egress
 from server.application.outside.webhooks.courier import Bodies
 from server.application.outside.webhooks.schedule import Schedule, Verdict
-from server.bootstrap.egress_parts import Egress
 from server.bootstrap.kafka import options
+from server.bootstrap.receivers import Receiver
 from server.domain.channels import ChannelName
 from server.domain.webhooks import LOGGED, Answer, Endpoint
 from server.settings.model import Settings
@@ -21,10 +21,10 @@ class _Patient(Schedule):
         return Verdict.AGAIN if verdict is Verdict.LATE else verdict
 
 
-def open_egress(settings: Settings, topic: str, resources: AsyncExitStack) -> Egress:
+def open_egress(settings: Settings, topic: str, resources: AsyncExitStack) -> Receiver:
     """Open it for every channel. `resources` closes it."""
     sender = egress.KafkaSender(options(settings), topic)
     resources.push_async_callback(sender.aclose)
     endpoint = Endpoint(egress.NAME, "", (), types=LOGGED, batch=egress.BATCH)
     schedule = _Patient(Random())  # noqa: S311  # jitter
-    return Egress(endpoint, sender, Bodies(egress.notice, egress.batch), schedule)
+    return Receiver(endpoint, sender, Bodies(egress.notice, egress.batch), schedule)

@@ -1,6 +1,7 @@
 """Webhooks, wired: an endpoint's courier and dispatcher, and the dead letters of all."""
 
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
@@ -15,7 +16,7 @@ from server.application.outside.webhooks.dispatchers import Dispatchers
 from server.application.outside.webhooks.lag import Lag
 from server.application.outside.webhooks.leading import Lead
 from server.application.outside.webhooks.schedule import Schedule
-from server.bootstrap.egress_parts import Egress
+from server.bootstrap.receivers import Receiver
 from server.bootstrap.stores.record import Stores
 from server.settings.model import VERSION, Settings
 from server.wire import webhooks as wire
@@ -30,34 +31,35 @@ class WiredWebhooks:
     metrics: WebhookCounters
 
 
-def _egress(settings: Settings, resources: AsyncExitStack) -> Egress | None:
-    """Open the way of the log's events into a topic of Kafka, if there is any."""
-    if settings.kafka_egress_topic is None:
-        return None
-    from server.bootstrap.egress import open_egress  # Kafka's client is imported only if it is needed
+def _receivers(settings: Settings, resources: AsyncExitStack) -> Iterator[Receiver]:
+    """Open the ways to the endpoints of webhooks, and to a topic of Kafka. `resources` closes them."""
+    sender, bodies = HttpSender(f"Maru/{VERSION}"), Bodies(wire.notice, wire.batch)
+    resources.push_async_callback(sender.aclose)
+    for endpoint in settings.webhooks:
+        yield Receiver(endpoint, sender, bodies, Schedule(Random()))  # noqa: S311  # jitter
+    if settings.kafka_egress_topic is not None:
+        from server.bootstrap.egress import open_egress  # Kafka's client is imported only if it is needed
 
-    return open_egress(settings, settings.kafka_egress_topic, resources)
+        yield open_egress(settings, settings.kafka_egress_topic, resources)
 
 
 def compose_webhooks(settings: Settings, stores: Stores, resources: AsyncExitStack) -> WiredWebhooks:
     """Wire the parts. `resources` closes their connections."""
-    egress = _egress(settings, resources)
-    endpoints = [*settings.webhooks, *([] if egress is None else [egress.endpoint])]
-    clocks, metrics = Clocks(time.monotonic, now_ms), WebhookCounters(each.name for each in endpoints)
-    sender = HttpSender(f"Maru/{VERSION}")
-    resources.push_async_callback(sender.aclose)
-    bodies, log, store = Bodies(wire.notice, wire.batch), stores.log, stores.webhooks
-    couriers = [Courier(each, log, store, sender, bodies, metrics, clocks) for each in settings.webhooks]
-    if egress is not None:
-        couriers.append(Courier(egress.endpoint, log, store, egress.sender, egress.bodies, metrics, clocks))
-    id = stores.bus.replicas.id
-    leads = [Lead(each, id, store, metrics, clocks) for each in endpoints]
-    schedules = [Schedule(Random()) for _ in settings.webhooks]  # noqa: S311  # jitter
-    if egress is not None:
-        schedules.append(egress.schedule)
+    receivers = [*_receivers(settings, resources)]
+    clocks, metrics = Clocks(time.monotonic, now_ms), WebhookCounters(each.endpoint.name for each in receivers)
+    log, store, id = stores.log, stores.webhooks, stores.bus.replicas.id
+    couriers = [Courier(each.endpoint, log, store, each.sender, each.bodies, metrics, clocks) for each in receivers]
     dispatchers = [
-        Dispatcher(courier.endpoint, lead, store, courier, schedule, metrics, clocks)
-        for courier, lead, schedule in zip(couriers, leads, schedules, strict=True)
+        Dispatcher(
+            each.endpoint,
+            Lead(each.endpoint, id, store, metrics, clocks),
+            store,
+            courier,
+            each.schedule,
+            metrics,
+            clocks,
+        )
+        for each, courier in zip(receivers, couriers, strict=True)
     ]
     return WiredWebhooks(
         Dispatchers(dispatchers, Lag(dispatchers, log, store, metrics, clocks)),

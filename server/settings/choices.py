@@ -12,11 +12,6 @@ class MessageLogKind(StrEnum):
     POSTGRES = "postgres"
     NATS = "nats"
 
-    @property
-    def shared(self) -> bool:
-        """Whether several replicas may have the store."""
-        return self not in (MessageLogKind.MEMORY, MessageLogKind.SQLITE)
-
 
 class BroadcastKind(StrEnum):
     """The bus that tells replicas of each other's events."""

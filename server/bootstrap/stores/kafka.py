@@ -25,6 +25,6 @@ async def beside(settings: Settings, bus: Bus, resources: AsyncExitStack) -> Bus
         broadcast=Beside(broadcast, bus.broadcast),
         link=Links(bus.link, hints.linked),
         link_losses=lambda: bus.link_losses() + hints.losses,
-        hints_refused=lambda: broadcast.refused,
+        hints_refused=lambda: bus.hints_refused() + broadcast.refused,
         loops=(*bus.loops, hints.run()),
     )

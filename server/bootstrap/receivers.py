@@ -1,4 +1,4 @@
-"""The way of the log's events to a receiver other than webhooks, as a record."""
+"""A receiver of the log's events, as a record."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from server.ports.webhook_sender import WebhookSender
 
 
 @dataclass(frozen=True, slots=True)
-class Egress:
-    """An endpoint that is not of the settings of webhooks, and all that its dispatcher needs."""
+class Receiver:
+    """An endpoint, and all that its dispatcher needs."""
 
     endpoint: Endpoint
     sender: WebhookSender
