@@ -4,7 +4,8 @@
 # A Python >= 3.11 to make .venv with; empty: the first that is found.
 PYTHON ?=
 # Commands that the tests need beside Python, each as COMMAND or COMMAND:DEBIAN-PACKAGE; missing ones are installed by apt.
-TEST_COMMANDS := chromium curl jq node:nodejs npm redis-server nginx promtool:prometheus java:default-jre-headless mvn:maven
+TEST_COMMANDS := chromium curl jq node:nodejs npm redis-server nginx promtool:prometheus java:default-jre-headless mvn:maven \
+	pg_ctlcluster:postgresql pgbouncer nats-server
 # Toolchains that only `make clients-test` needs: without them the Java, Rust and Go clients are not built.
 CLIENT_TOOLCHAINS := mvn java cargo go
 # How many compilers at once.
