@@ -522,6 +522,20 @@ async def test_6_after_a_break_all_is_entered_again(sharing: Sharing, channel: C
     assert not await sharing.left_by(old)
 
 
+async def test_6_who_removes_may_become_another_holder_meanwhile(sharing: Sharing, channel: ChannelName) -> None:
+    """Nothing is left of the dead one, and no claim to remove it."""
+    dead, other = await sharing.open(), await sharing.open()
+    await dead.presence.enter(channel, {BERT: "Bert"})
+    await other.presence.enter(ChannelName(f"{channel}-elsewhere"), {ANNA: "Anna"})
+    await other.turned(1)
+    await sharing.end_lease(dead.holding.name)
+    looking = asyncio.create_task(other.look())
+    await other.turned(1)
+    other.holding.restore()
+    await looking
+    assert not await sharing.left_by(dead.holding.name)
+
+
 async def test_6_leaving_takes_old_entries_of_the_replica_with_it(sharing: Sharing, channel: ChannelName) -> None:
     """However often Redis was away meanwhile."""
     replica, other = await sharing.open(), await sharing.open()

@@ -74,12 +74,13 @@ class Reaper:
     async def look(self) -> None:
         """Look for dead holders, and remove what they have left. Raises `Unavailable`: then the next look goes on."""
         before, holders = self._counts(), list[str]()
+        leader = self._holding.name  # it may be another before the end
         for raw in await self._dead((presence_keys.holders(self._prefix),), self._holding.now(), DEAD_LIMIT):
             holder = raw.decode()
-            if await self._leads(holder, LEAD_MS):
-                await self._reap(holder)
+            if await self._leads(leader, holder, LEAD_MS):
+                await self._reap(leader, holder)
                 await self._pipeline.ask("ZREM", presence_keys.holders(self._prefix), holder)
-                await self._leads(holder, 0)
+                await self._leads(leader, holder, 0)
                 holders.append(holder)
         if holders:
             channels, left, offline = (now - was for now, was in zip(self._counts(), before, strict=True))
@@ -88,17 +89,17 @@ class Reaper:
     def _counts(self) -> tuple[int, int, int]:
         return self.channels, self.left, self.offline
 
-    async def _leads(self, holder: str, for_ms: int) -> bool:
-        return bool(await self._lead((presence_keys.reaper(holder, self._prefix),), self._holding.name, for_ms))
+    async def _leads(self, leader: str, holder: str, for_ms: int) -> bool:
+        return bool(await self._lead((presence_keys.reaper(holder, self._prefix),), leader, for_ms))
 
-    async def _reap(self, holder: str) -> None:
+    async def _reap(self, leader: str, holder: str) -> None:
         await asyncio.gather(
             *(self._note((presence_keys.held(each, holder, self._prefix)[1],), NOTE_MS) for each in keys.PARTITIONS)
         )
         for start in range(0, len(keys.PARTITIONS), PARTITIONS_AT_ONCE):
             parts = keys.PARTITIONS[start : start + PARTITIONS_AT_ONCE]
             await asyncio.gather(*(self._leave_partition(holder, each) for each in parts))
-            await self._leads(holder, LEAD_MS)
+            await self._leads(leader, holder, LEAD_MS)
 
     async def _leave_partition(self, holder: str, partition: str) -> None:
         held = presence_keys.held(partition, holder, self._prefix)[0]
