@@ -77,7 +77,7 @@ class Record:
     at: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Sender:
     """A client whose drafts are given to the log without waiting for each other.
 

@@ -5,7 +5,7 @@ from the same queue, whatever happens to the round trip.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSet, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class Submitted:
     sender: Sender | None
     done: Callable[[Any], None]  # takes an `Outcome`
     since: float
-    refused: set[Sender]  # senders of whom a draft was refused that stood before drafts in the queue
+    refused: MutableSet[Sender]  # senders of whom a draft was refused that stood before drafts in the queue
 
     def fail(self, error: MaruError) -> None:
         """Refuse the draft, and those of its sender behind it, in the queue and later."""
@@ -101,7 +101,7 @@ class Appends(Queue[Submitted]):
         super().__init__(exchange)
         self._opening, self._read = opening, read
         self._calls: dict[ChannelName, _Call] = {}  # of the batch that is being collected, or sent
-        self._refused: set[Sender] = set()  # see `Submitted`; forgotten once nothing waits
+        self._refused: MutableSet[Sender] = set()  # see `Submitted`; forgotten once nothing waits
 
     @property
     def keeps_at_once(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from server.adapters.redis.appends import Appends, Opening, Read
 from server.adapters.redis.cluster.exchange import ClusterExchange
@@ -15,14 +16,14 @@ from server.domain.drafts import Sender
 
 
 class _NodeAppends(Appends):
-    """Most of its drafts are for a single node. All queues of a log share `refused`, which its owner forgets."""
+    """Most of its drafts are for a single node. All queues of a log share `refused`."""
 
-    def __init__(self, exchange: ClusterExchange, opening: Opening, read: Read, refused: set[Sender]) -> None:
+    def __init__(self, exchange: ClusterExchange, opening: Opening, read: Read, refused: WeakSet[Sender]) -> None:
         super().__init__(exchange, opening, read)
         self._refused = refused
 
     def forget(self) -> None:
-        pass
+        """Nothing: drafts of the senders may wait in the other queues. A sender that is gone is forgotten."""
 
 
 class ClusterAppends(Appends):
@@ -34,13 +35,13 @@ class ClusterAppends(Appends):
         self._texts: list[bytes] = []  # of the scripts
         self._nodes, self._keep = nodes, keep
         self._lanes: Lanes[_NodeAppends] = Lanes(nodes, self._make)
-        self._on_way = 0  # drafts without an outcome
+        self._cut: WeakSet[Sender] = WeakSet()  # see `Submitted.refused`
 
     def _make(self, patient: bool) -> _NodeAppends:
         exchange = ClusterExchange(self._nodes, self._keep, patient=patient)
         for text in self._texts:
             exchange.script(text)
-        return _NodeAppends(exchange, self._opening, self._read, self._refused)
+        return _NodeAppends(exchange, self._opening, self._read, self._cut)
 
     def script(self, text: bytes) -> str:
         self._texts.append(text)
@@ -53,9 +54,6 @@ class ClusterAppends(Appends):
         return any(queue.crowded for queue in self._lanes)
 
     def submit(self, draft: Change, sender: Sender | None, done: Callable[[Any], None]) -> None:
-        if not self._on_way:
-            self._refused.clear()
-        self._on_way += 1
         place = self._lanes.enter(slot_of(partition(draft.channel)))
         assert place.queue is not None
         place.queue.submit(draft, sender, partial(self._told, place, done))
@@ -65,6 +63,5 @@ class ClusterAppends(Appends):
         await super().aclose()
 
     def _told(self, place: Place[_NodeAppends], done: Callable[[Any], None], outcome: Any) -> None:
-        self._on_way -= 1
         place.leave()
         done(outcome)
