@@ -418,7 +418,7 @@ class Cutting(Relay):
     """A connection that is cut once so many bytes have passed, in the middle of a batch or of its answers."""
 
     def __init__(self, random: Random) -> None:
-        self._left = random.randrange(2_000, 60_000)
+        self._left = random.randrange(2_000, 150_000)  # more than the batch of all clients, or none would get on
 
     def from_client(self, chunk: bytes) -> bytes:
         return self._pass(chunk)
@@ -438,7 +438,7 @@ async def test_a_client_that_repeats_inverts_nothing(redis: RedisProcess, channe
     """However often the connections to Redis are cut in the middle of a batch."""
     random = Random(seed)
     channels = [ChannelName(f"{channel}:{number}") for number in range(3)]
-    clients = [Client(f"c{number}", channels, 150, 1 + 16 * number) for number in range(6)]
+    clients = [Client(f"c{number}", channels, 600, 1 + 16 * number) for number in range(6)]
     async with Proxy(redis.port, lambda: Cutting(random)) as proxy, log_at(f"redis://127.0.0.1:{proxy.port}/0") as cut:
         async with asyncio.timeout(6 * DEADLINE_S):
             await asyncio.gather(*(client.run(cut) for client in clients))
