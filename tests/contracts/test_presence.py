@@ -529,10 +529,12 @@ async def test_6_who_removes_may_become_another_holder_meanwhile(sharing: Sharin
     await other.presence.enter(ChannelName(f"{channel}-elsewhere"), {ANNA: "Anna"})
     await other.turned(1)
     await sharing.end_lease(dead.holding.name)
-    looking = asyncio.create_task(other.look())
-    await other.turned(1)
-    other.holding.restore()
-    await looking
+
+    async def become_another() -> None:
+        await other.turned(1)
+        other.holding.restore()
+
+    await asyncio.gather(other.look(), become_another())
     assert not await sharing.left_by(dead.holding.name)
 
 
