@@ -1,19 +1,21 @@
 """Rosters in NATS: a document for each channel, changed by compare-and-set; changes go over the channel's topic."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from weakref import WeakValueDictionary
 
+from server.adapters.leased_presence import LeasedPresence
 from server.adapters.nats.documents import Documents
 from server.adapters.nats.holding import CHANNELS, Holding
 from server.adapters.nats.reaper import Reaper
 from server.adapters.nats.roster import Members
-from server.adapters.rosters import RosterQueue, TurnQueue, decode_roster, encode_roster
+from server.adapters.rosters import encode_roster
 from server.adapters.topics.topics import Kind, Topics
 from server.domain.channels import ChannelName
 from server.domain.identity import UserId
-from server.domain.presence import NOBODY, ChannelTurned, Present, Roster, RosterChanged, RosterHead
-from server.ports.presence import CHANGES_LIMIT, Presence, RostersLost
+from server.domain.presence import NOBODY, Present, Roster, RosterChanged, RosterHead
+from server.ports.presence import CHANGES_LIMIT
 
 WAIT_S = 1.9
 """For a call, which may have to begin a lease first."""
@@ -25,28 +27,18 @@ AT_ONCE = 500
 """Heads that are asked for at once."""
 
 
-class NatsPresence(Presence):
+class NatsPresence(LeasedPresence):
     """Rosters over the link of `holding`; `topics` carries their changes."""
 
     def __init__(self, holding: Holding, reaper: Reaper, topics: Topics, limit: int = CHANGES_LIMIT) -> None:
+        super().__init__(holding, reaper, limit)
         self._holding, self._reaper, self._topics, self._link = holding, reaper, topics, holding.link
         self._rosters: Documents = reaper.rosters
-        self._queue, self._turns = RosterQueue(limit), TurnQueue()
         # A call for a channel at a time: what one lists, another may not take off the list.
         self._calls: WeakValueDictionary[ChannelName, asyncio.Lock] = WeakValueDictionary()
         reaper.on_left = self._left
         topics.hear(Kind.ROSTER, self._take)
         topics.bus.on_restored.append(self._restored)
-
-    @property
-    def dropped(self) -> int:
-        """How many changes had no room in their queues."""
-        return self._queue.dropped + self._turns.dropped
-
-    @property
-    def reaped(self) -> int:
-        """How many users the reaper has taken out."""
-        return self._reaper.left
 
     async def enter(
         self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
@@ -54,7 +46,7 @@ class NatsPresence(Presence):
         """Change the document. Promises 1-4, 6."""
         if not users:
             return (await self.heads((channel,)))[channel]
-        async with self._link.answered(WAIT_S), self._calls.setdefault(channel, asyncio.Lock()):
+        async with self._deadline(), self._calls.setdefault(channel, asyncio.Lock()):
             name = await self._holding.living()
             await self._holding.list(name, CHANNELS, (channel,))
             now = await self._holding.now_ms()
@@ -75,7 +67,7 @@ class NatsPresence(Presence):
         """Change the document. Promises 1-3, 6."""
         if not users:
             return (await self.heads((channel,)))[channel]
-        async with self._link.answered(WAIT_S), self._calls.setdefault(channel, asyncio.Lock()):
+        async with self._deadline(), self._calls.setdefault(channel, asyncio.Lock()):
             await self._holding.living()
             holders = self._holding.names
 
@@ -107,27 +99,8 @@ class NatsPresence(Presence):
             heads |= {channel: members.head for channel, members in zip(some, found, strict=True)}
         return heads
 
-    async def renew(self) -> bool:
-        """Renew the lease. Promises 4, 6."""
-        async with self._link.answered(WAIT_S):
-            return await self._holding.renew()
-
-    async def hand_over(self, linger_s: float) -> None:
-        """Let the lease end. Promises 5, 6."""
-        async with self._link.answered(WAIT_S):
-            await self._holding.hand_over(linger_s)
-
-    def listen(self) -> AsyncIterator[RosterChanged | RostersLost]:
-        """Yield the changes, in order. Promise 3."""
-        return self._queue.listen()
-
-    def turns(self) -> AsyncIterator[ChannelTurned]:
-        """Yield the turns, in order. Promise 8."""
-        return self._turns.listen()
-
-    async def run(self) -> None:
-        """Look for dead holders. Promise 4."""
-        await self._reaper.run()
+    def _deadline(self) -> AbstractAsyncContextManager[None]:
+        return self._link.answered(WAIT_S)
 
     async def _members(self, channel: ChannelName) -> Members:
         found = await self._rosters.get(channel)
@@ -143,15 +116,6 @@ class NatsPresence(Presence):
         if len(body) > TOLD_BYTES:
             body = encode_roster(change, names=False)
         self._topics.tell(change.channel, Kind.ROSTER, body, _missed)
-
-    def _take(self, channel: ChannelName, body: bytes) -> None:
-        change = decode_roster(channel, body)
-        if change is not None:
-            self._queue.put(change)
-
-    def _restored(self) -> None:
-        self._queue.put_lost()
-        self._holding.restore()
 
 
 def _missed() -> None:

@@ -2,25 +2,26 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import accumulate, repeat
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from asyncpg import Record
 
+from server.adapters.leased_presence import LeasedPresence
 from server.adapters.postgres.calls import Calls
 from server.adapters.postgres.deadline import deadline
 from server.adapters.postgres.holding import Holding
 from server.adapters.postgres.reaper import Reaper, gone, present
-from server.adapters.rosters import RosterQueue, TurnQueue, decode_roster, encode_roster
+from server.adapters.rosters import encode_roster
 from server.adapters.topics.topics import Kind, Topics
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
-from server.domain.presence import NOBODY, ChannelTurned, Present, Roster, RosterChanged, RosterHead
-from server.ports.presence import CHANGES_LIMIT, Presence, RostersLost
+from server.domain.presence import NOBODY, Present, Roster, RosterChanged, RosterHead
+from server.ports.presence import CHANGES_LIMIT
 
 # A call for each channel, in one order of locks. The members of a call are a slice.
 _ENTER = """
@@ -52,26 +53,16 @@ class _Enter(NamedTuple):
     seen: RosterHead
 
 
-class PostgresPresence(Presence):
+class PostgresPresence(LeasedPresence):
     """Rosters in the database of `holding`; `topics` carries their changes."""
 
     def __init__(self, holding: Holding, reaper: Reaper, topics: Topics, limit: int = CHANGES_LIMIT) -> None:
-        self._holding, self._reaper, self._topics = holding, reaper, topics
-        self._queue, self._turns = RosterQueue(limit), TurnQueue()
+        super().__init__(holding, reaper, limit)
+        self._holding, self._topics = holding, topics
         self._enters, self._leaves = Calls(self._enter), Calls(self._leave)
         reaper.on_left = self._left
         topics.hear(Kind.ROSTER, self._take)
         topics.bus.on_restored.append(self._restored)
-
-    @property
-    def dropped(self) -> int:
-        """How many changes had no room in their queues."""
-        return self._queue.dropped + self._turns.dropped
-
-    @property
-    def reaped(self) -> int:
-        """How many users the reaper has taken out."""
-        return self._reaper.left
 
     async def enter(
         self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
@@ -79,7 +70,7 @@ class PostgresPresence(Presence):
         """Call a function. Promises 1-4, 6."""
         if not users:
             return (await self.heads((channel,)))[channel]
-        async with deadline():
+        async with self._deadline():
             head, joined, told = await self._enters.ask(_Enter(channel, users, seen))
             self._turns.note(channel, head, joined=len(joined))
             if told:
@@ -90,7 +81,7 @@ class PostgresPresence(Presence):
         """Call a function. Promises 1-3, 6."""
         if not users:
             return (await self.heads((channel,)))[channel]
-        async with deadline():
+        async with self._deadline():
             head, left = await self._leaves.ask((channel, users))
             if left:
                 self._turns.note(channel, head, left=len(left))
@@ -112,26 +103,8 @@ class PostgresPresence(Presence):
         known = {row["channel"]: RosterHead(row["epoch"], row["version"], row["count"]) for row in rows}
         return {channel: known.get(channel, NOBODY) for channel in channels}
 
-    async def renew(self) -> bool:
-        """Renew the lease. Promises 4, 6."""
-        async with deadline():
-            return await self._holding.renew()
-
-    async def hand_over(self, linger_s: float) -> None:
-        """Let the lease end. Promises 5, 6."""
-        await self._holding.hand_over(linger_s)
-
-    def listen(self) -> AsyncIterator[RosterChanged | RostersLost]:
-        """Yield the changes, in order. Promise 3."""
-        return self._queue.listen()
-
-    def turns(self) -> AsyncIterator[ChannelTurned]:
-        """Yield the turns, in order. Promise 8."""
-        return self._turns.listen()
-
-    async def run(self) -> None:
-        """Look for dead holders. Promise 4."""
-        await self._reaper.run()
+    def _deadline(self) -> AbstractAsyncContextManager[None]:
+        return deadline()
 
     async def _enter(self, calls: Sequence[_Enter]) -> Sequence[tuple[RosterHead, tuple[Present, ...], bool]]:
         holder = await self._holding.held()
@@ -190,15 +163,6 @@ class PostgresPresence(Presence):
         if self._topics.bus.linked.is_set():
             with suppress(Unavailable):
                 await self._topics.publish(change.channel, Kind.ROSTER, body)
-
-    def _take(self, channel: ChannelName, body: bytes) -> None:
-        change = decode_roster(channel, body)
-        if change is not None:
-            self._queue.put(change)
-
-    def _restored(self) -> None:
-        self._queue.put_lost()
-        self._holding.restore()
 
 
 def _slices(parts: Sequence[Sequence[object]]) -> tuple[list[int], list[int]]:

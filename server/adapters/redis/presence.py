@@ -6,25 +6,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from server.adapters.leased_presence import LeasedPresence
 from server.adapters.redis import keys, presence_keys
 from server.adapters.redis.bus import RedisBus
 from server.adapters.redis.holding import Holding
 from server.adapters.redis.reaper import Reaper
 from server.adapters.redis.scripts import Script
 from server.adapters.redis.signals import RedisSignals
-from server.adapters.rosters import RosterQueue, TurnQueue, decode_roster
 from server.adapters.seal import Seal
 from server.domain.channels import ChannelName
 from server.domain.errors import Unavailable
 from server.domain.identity import UserId
-from server.domain.presence import NOBODY, ChannelTurned, Present, Roster, RosterChanged, RosterHead
-from server.ports.presence import CHANGES_LIMIT, Presence, RostersLost
+from server.domain.presence import NOBODY, Present, Roster, RosterHead
+from server.ports.presence import CHANGES_LIMIT
 
 WAIT_S = 1.9
 """For a call that may have to begin a lease first."""
 
 
-class RedisPresence(Presence):
+class RedisPresence(LeasedPresence):
     """Rosters over the pipeline of `holding`. Changes come by `signals` on the topics of `bus`."""
 
     def __init__(
@@ -36,27 +36,16 @@ class RedisPresence(Presence):
         seal: Seal,
         limit: int = CHANGES_LIMIT,
     ) -> None:
+        super().__init__(holding, reaper, limit)
         self._bus, self._prefix, self._holding = bus, holding.prefix, holding
         pipeline = holding.pipeline
-        self._queue, self._turns = RosterQueue(limit), TurnQueue()
         self._enter = Script(pipeline, "roster", "roster_enter", seal=seal)
         self._leave = Script(pipeline, "roster", "roster_leave", seal=seal)
         self._read, self._heads = Script(pipeline, "roster_read"), Script(pipeline, "roster_heads")
-        self._reaper = reaper
         reaper.on_left = lambda channel, head, left: self._turns.note(channel, head, left=left)
         signals.on_roster = self._take
         bus.on_restored.append(self._restored)
         bus.on_moved.append(self._queue.put_lost)
-
-    @property
-    def dropped(self) -> int:
-        """How many changes had no room in their queues."""
-        return self._queue.dropped + self._turns.dropped
-
-    @property
-    def reaped(self) -> int:
-        """How many users the reaper has taken out."""
-        return self._reaper.left
 
     async def enter(
         self, channel: ChannelName, users: Mapping[UserId, str | None], seen: RosterHead = NOBODY
@@ -65,7 +54,7 @@ class RedisPresence(Presence):
         if not users:
             return (await self.heads((channel,)))[channel]
         words = [word for user, name in users.items() for word in (user, "" if name is None else f"={name}")]
-        async with _deadline():
+        async with self._deadline():
             name = await self._holding.held()
             names = *presence_keys.roster(channel, self._prefix), *self._held(channel, name)
             told = f"{seen.epoch} {seen.version}"
@@ -78,7 +67,7 @@ class RedisPresence(Presence):
         """Call a script. Promises 1-3, 6."""
         if not users:
             return (await self.heads((channel,)))[channel]
-        async with _deadline():
+        async with self._deadline():
             name = await self._holding.held()
             holders = self._holding.names
             held = [key for holder in holders for key in self._held(channel, holder)]
@@ -106,26 +95,13 @@ class RedisPresence(Presence):
             heads.update(part)
         return heads
 
-    async def renew(self) -> bool:
-        """Renew the lease. Promises 4, 6."""
-        async with _deadline():
-            return await self._holding.renew()
-
-    async def hand_over(self, linger_s: float) -> None:
-        """Let the lease end. Promises 5, 6."""
-        await self._holding.hand_over(linger_s)
-
-    def listen(self) -> AsyncIterator[RosterChanged | RostersLost]:
-        """Yield the changes, in order. Promise 3."""
-        return self._queue.listen()
-
-    def turns(self) -> AsyncIterator[ChannelTurned]:
-        """Yield the turns, in order. Promise 8."""
-        return self._turns.listen()
-
-    async def run(self) -> None:
-        """Look for dead holders. Promise 4."""
-        await self._reaper.run()
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                yield
+        except TimeoutError as error:
+            raise Unavailable("Redis does not answer in time") from error
 
     async def _heads_of(self, channels: Sequence[ChannelName]) -> Mapping[ChannelName, RosterHead]:
         rosters = [presence_keys.roster(channel, self._prefix) for channel in channels]
@@ -148,24 +124,6 @@ class RedisPresence(Presence):
             raise Unavailable("the lease of this replica has ended")
         epoch, version, count, changes = answer
         return RosterHead(epoch.decode(), int(version), int(count)), int(changes)
-
-    def _take(self, channel: ChannelName, raw: bytes) -> None:
-        change = decode_roster(channel, raw)
-        if change is not None:
-            self._queue.put(change)
-
-    def _restored(self) -> None:
-        self._queue.put_lost()
-        self._holding.restore()
-
-
-@asynccontextmanager
-async def _deadline() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(WAIT_S):
-            yield
-    except TimeoutError as error:
-        raise Unavailable("Redis does not answer in time") from error
 
 
 def _read_head(roster: bytes | None, count: int) -> RosterHead:
