@@ -20,6 +20,7 @@ class KafkaSettings(BaseModel):
     kafka_servers: Annotated[str, AfterValidator(values.servers)] | None = Field(
         default=None, description="brokers as host:port, joined by ','"
     )
+    kafka_user: str | None = None  # before the settings whose default it is
     kafka_security: Annotated[KafkaSecurity, _LOWER] = Field(
         default_factory=lambda data: KafkaSecurity.SASL_SSL if data.get("kafka_user") else KafkaSecurity.PLAINTEXT,
         description="plaintext, ssl, sasl_plaintext or sasl_ssl",
@@ -27,7 +28,6 @@ class KafkaSettings(BaseModel):
     kafka_ca: FilePath | None = Field(default=None, description="the path of a PEM file")
     kafka_certificate: FilePath | None = Field(default=None, description="the path of a PEM file")
     kafka_certificate_key: FilePath | None = Field(default=None, description="the path of a PEM file")
-    kafka_user: str | None = None
     kafka_password: SecretStr | None = private("a password")
     kafka_password_file: FilePath | None = None
     kafka_mechanism: Annotated[KafkaMechanism, _UPPER] = Field(

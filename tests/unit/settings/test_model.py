@@ -161,6 +161,13 @@ def test_values_are_parsed(env: Any) -> None:
     assert settings.message_log is MessageLogKind.MEMORY
 
 
+def test_a_login_of_kafka_goes_by_tls(env: Any) -> None:
+    """Unless the settings say otherwise."""
+    login = {"KAFKA_SERVERS": "kafka:9092", "KAFKA_EGRESS_TOPIC": "events", "KAFKA_USER": "maru", "KAFKA_PASSWORD": "x"}
+    assert env(**login).kafka_security is KafkaSecurity.SASL_SSL
+    assert env(**login, KAFKA_SECURITY="SASL_PLAINTEXT").kafka_security is KafkaSecurity.SASL_PLAINTEXT
+
+
 def test_settings_are_frozen(env: Any) -> None:
     """Nobody changes them at run time."""
     with pytest.raises(ValueError, match="frozen"):
