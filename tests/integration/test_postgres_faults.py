@@ -377,8 +377,17 @@ async def test_a_url_that_will_not_do() -> None:
             async with Database(url) as database:
                 assert "refuses the user, the password or the database" in str(await database.problem())
                 assert "refuses to serve" in str(await failing(database.fetchval("SELECT 1")))
-        async with Database("https://127.0.0.1") as database:
-            assert "not a PostgreSQL URL" in str(await database.problem())
+        for url, told in (
+            ("https://127.0.0.1", "not a PostgreSQL URL"),
+            (f"{postgres.url}?sslmode=never", "not a PostgreSQL URL"),
+            (f"{postgres.url}?sslmode=require", "PostgreSQL offers no TLS, and the URL asks for it"),
+            (f"{postgres.url}?sslmode=verify-full", "names no CA: add sslrootcert=FILE"),
+            (f"{postgres.url}?sslmode=verify-full&sslrootcert=/none.pem", "can't be used (FileNotFoundError)"),
+            (f"{postgres.url}?sslmode=verify-full&sslrootcert={__file__}", "can't be used (SSLError)"),
+            (f"{postgres.url}?nonsense=1", "PostgreSQL refuses an option of the URL (42704)"),
+        ):
+            async with Database(url) as database:
+                assert told in str(await database.problem())
         async with Database(postgres.url) as database:
             await postgres.query("REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")
             assert "PostgreSQL refuses a right (42501)" in str(await database.problem())

@@ -13,11 +13,11 @@ from server.adapters.postgres.connections import SIZE, Connections, connect
 from server.adapters.postgres.errors import (
     ANOTHER_LIFE,
     ERRORS,
-    NO_RIGHT,
     NO_SCHEMA,
     NOT_PREPARED,
     is_cut,
     is_outage,
+    lasting,
     state,
     unavailable,
 )
@@ -29,9 +29,6 @@ DEADLINE_S = 1.8
 
 MAKE_S = 10.0
 """The same at the start, in which the schema is made: some 100 statements, which a busy machine may need long for."""
-
-_LASTING = ("28", "3D000", NO_RIGHT, "3F000")
-"""SQLSTATEs of refusals that last until somebody changes something: the password, the database, its rights."""
 
 T = TypeVar("T")
 
@@ -77,12 +74,8 @@ class Database:
                     connection.terminate()
         except SchemaUnusable as error:
             return str(error)
-        except ValueError:  # asyncpg's own error of this kind is among the errors below, too
-            return "not a PostgreSQL URL: expected postgresql://user:password@host:port/database"
-        except ERRORS as error:
-            lasting = state(error).startswith(_LASTING)
-            what = "a right" if state(error) == NO_RIGHT else "the user, the password or the database"
-            return f"PostgreSQL refuses {what} ({state(error)})" if lasting else None
+        except (ValueError, *ERRORS) as error:
+            return lasting(self.url, error)
         return None
 
     async def run(
