@@ -39,6 +39,8 @@ def look(options: Options, topics: Collection[str]) -> set[str]:
             else:
                 return {topic for topic in topics if topic not in known}
             for error in found:
+                if "certificate verify failed" in error.str():
+                    raise Refused("Kafka's certificate is not trusted: see MARU_KAFKA_CA")
                 if name_of(error) in _REFUSED:
                     raise Refused(_REFUSED[name_of(error)])
         return set()
