@@ -10,19 +10,14 @@ import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import jwt
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.harness.certificates import make_certificate
 from tests.harness.process import free_port
 from tests.harness.tokens import EVERYTHING
 
@@ -73,13 +68,13 @@ class Issuer:
     """Use as a context manager. `keys` is the set that it answers with, or `answer` does; `ca` is its CA's file."""
 
     def __init__(self, folder: Path, *, tls: bool = True) -> None:
-        self.ca = folder / "issuer-ca.pem"
+        self.ca = folder / "ca.pem"
         self.keys: list[Jwk] = []
         self.answer: Answer | None = None  # in place of the set
         self.headers: Mapping[str, str] = {}  # of the set
         self.requests: list[float] = []  # when, by the monotonic clock
         self._port = free_port()
-        self._tls = _make_context(folder, self.ca) if tls else None
+        self._tls = _make_context(folder) if tls else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="issuer", daemon=True)
         self._runner: web.AppRunner | None = None
@@ -127,45 +122,7 @@ class Issuer:
         return web.Response(body=document(*self.keys), headers=dict(self.headers))
 
 
-def _make_context(folder: Path, ca_file: Path) -> ssl.SSLContext:
-    """A certificate for this machine, by a CA whose certificate is written to the file."""
-    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' CA")])
-    usage = x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-    ca = (
-        _certificate(ca_name, ca_name, ca_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    certificate = (
-        _certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), ca_name, key.public_key())
-        .add_extension(names, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    ca_file.write_bytes(ca.public_bytes(Encoding.PEM))
-    chain = folder / "issuer.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    chain.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+def _make_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
+    context.load_cert_chain(make_certificate(folder).chain)
     return context
-
-
-def _certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # its own way to export
 
+from tests.harness.certificates import Certificate
 from tests.harness.process import Process, free_port
 from tests.harness.waiting import polled
 
@@ -22,6 +23,9 @@ JARS = Path("build/kafka")
 
 HINTS = "maru.hints"
 HINTS_PARTITIONS = 64
+
+LOGIN = "maru", "secret"
+"""User and password of the way by TLS."""
 
 START_S = 60.0
 """After a kill -9, the controller waits for the old session to end."""
@@ -59,15 +63,28 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
 
+_SECURE = """\
+listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SECURE://127.0.0.1:{secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.name.secure.ssl.keystore.type=PEM
+listener.name.secure.ssl.keystore.location={chain}
+listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+"""In place of the listeners above."""
+
 
 class KafkaProcess(Process["subprocess.Popen[bytes]"]):
     """A broker that is its own controller. Use as an async context manager; `servers` is for clients.
 
-    Clients that come by a proxy, which forwards `proxy` to `behind`, are told its address, and not the broker's.
+    Clients that come by a proxy, which forwards `proxy` to `behind`, are told its address, and not the broker's. With
+    a `certificate` there is, in place of that, a way by TLS with a login: `secure`, as LOGIN.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
         super().__init__(folder)
+        self._certificate = certificate
         self._controller, self.behind = free_port(), free_port()
         self.proxy = self.behind
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
@@ -76,6 +93,11 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
     def servers(self) -> str:
         """The address for clients."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def secure(self) -> str:
+        """The address by TLS."""
+        return f"127.0.0.1:{self.behind}"
 
     async def __aexit__(self, *_: object) -> None:
         self.kill()
@@ -162,16 +184,15 @@ class KafkaProcess(Process["subprocess.Popen[bytes]"]):
         assert JARS.is_dir(), "the broker's jars are missing: make kafka"
         self.folder.mkdir(parents=True, exist_ok=True)
         properties, cluster = self.folder / "server.properties", _cluster_id()
-        properties.write_text(
-            _PROPERTIES.format(
-                port=self.port,
-                behind=self.behind,
-                proxy=self.proxy,
-                controller=self._controller,
-                folder=self.folder,
-            )
-        )
-        words = ("format", "--standalone", "-t", cluster, "-c", str(properties))
+        ports = {"port": self.port, "controller": self._controller}
+        text = _PROPERTIES.format(**ports, behind=self.behind, proxy=self.proxy, folder=self.folder)
+        words = ["format", "--standalone", "-t", cluster, "-c", str(properties)]
+        if self._certificate is not None:
+            text += _SECURE.format(
+                **ports, secure=self.behind, chain=self._certificate.chain
+            )  # the last of each counts
+            words += ["--add-scram", "SCRAM-SHA-512=[name={},password={}]".format(*LOGIN)]
+        properties.write_text(text)
         done = subprocess.run(_java("-Xmx128m", "kafka.tools.StorageTool", *words), capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
 

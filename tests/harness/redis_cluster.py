@@ -12,6 +12,7 @@ from typing import Any, Self
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
 
+from tests.harness.certificates import Certificate
 from tests.harness.process import free_port
 from tests.harness.redis import RedisProcess
 from tests.harness.waiting import polled
@@ -27,16 +28,22 @@ MOVED_AT_ONCE = 100
 
 
 class Node(RedisProcess):
-    """A node, with its port for other nodes."""
+    """A node, with its port for other nodes and, with a `certificate`, that for TLS, which other nodes use, too."""
 
-    def __init__(self, folder: Path, options: Sequence[str]) -> None:
-        self.bus_port = free_port()
-        super().__init__(folder, (*options, "--cluster-port", str(self.bus_port)))
+    def __init__(self, folder: Path, options: Sequence[str], certificate: Certificate | None = None) -> None:
+        self.bus_port, self.tls_port = free_port(), free_port()
+        ports = ["--cluster-port", str(self.bus_port)]
+        if certificate is not None:
+            ports += ["--tls-port", str(self.tls_port), "--tls-cluster", "yes", "--tls-auth-clients", "no"]
+            ports += ["--tls-cert-file", str(certificate.certificate), "--tls-key-file", str(certificate.key)]
+            ports += ["--tls-ca-cert-file", str(certificate.ca)]
+        super().__init__(folder, (*options, *ports))
 
 
 class ClusterProcess:
     """Six nodes; the first three begin as masters. Use as an async context manager. `replicas` may be False: three
-    masters alone, which start sooner. `options` are command-line options of every node."""
+    masters alone, which start sooner. `options` are command-line options of every node. With a `certificate` all serve
+    by TLS, too."""
 
     def __init__(
         self,
@@ -46,6 +53,7 @@ class ClusterProcess:
         replicas: bool = True,
         password: str | None = None,
         node_timeout_ms: int = NODE_TIMEOUT_MS,
+        certificate: Certificate | None = None,
     ) -> None:
         self.password = password
         own = (
@@ -54,13 +62,18 @@ class ClusterProcess:
             *("--repl-diskless-sync-delay", "0"),
         )
         number_of = MASTERS * (2 if replicas else 1)
-        self.nodes = [Node(folder / f"node-{number}", (*own, *options)) for number in range(number_of)]
+        self.nodes = [Node(folder / f"node-{number}", (*own, *options), certificate) for number in range(number_of)]
 
     @property
     def url(self) -> str:
         """The address for Maru."""
         login = "" if self.password is None else f":{self.password}@"
         return f"redis+cluster://{login}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
+    @property
+    def secure_url(self) -> str:
+        """The address for Maru by TLS."""
+        return f"rediss+cluster://{','.join(f'127.0.0.1:{node.tls_port}' for node in self.nodes)}"
 
     @property
     def node_urls(self) -> Sequence[str]:
