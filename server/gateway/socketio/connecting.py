@@ -126,6 +126,7 @@ class Connecting:
         connection.gate = self._gate
         self._rooms.admit(session.id, connection)
         connection.write(packet_frames.connected(session.id))
+        connection.reader.room_again(connection)  # during a resume, too: else nobody sees that the client hangs up
         return session
 
     def _refuse(self, connection: Connection, namespace: str, error: MaruError) -> None:
