@@ -18,8 +18,6 @@ from tests.harness.redis_cluster import ClusterProcess
 from tests.harness.server import ServerProcess
 from tests.harness.tokens import token
 
-pytestmark = pytest.mark.alone
-
 Env = Callable[[Path], dict[str, str]]
 """Returns the environment of a replica that trusts a CA."""
 

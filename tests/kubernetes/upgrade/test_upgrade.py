@@ -31,7 +31,7 @@ BROKEN: Json = VALUES | {"redis": {"url": "redis://127.0.0.1:1"}, "progressDeadl
 
 UPGRADE_S = 60
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(150)]  # rolling updates in real time
+pytestmark = pytest.mark.timeout(150)  # rolling updates in real time
 
 
 def show(figure: Figure, verdict: Verdict, **more: object) -> None:
@@ -39,6 +39,7 @@ def show(figure: Figure, verdict: Verdict, **more: object) -> None:
     figure(", ".join(f"{name}: {value}" for name, value in (dict(verdict.figures) | more).items()))
 
 
+@pytest.mark.alone
 async def test_an_upgrade_and_a_rollback_go_unnoticed(tmp_path: Path, figure: Figure) -> None:
     """1,000 clients of four kinds and 300 messages a second: nothing is lost, repeated or out of order, no client waits
     long, reconnects are paced, and no handshake goes to a replica that stops."""
@@ -62,6 +63,7 @@ async def test_an_upgrade_and_a_rollback_go_unnoticed(tmp_path: Path, figure: Fi
     assert len(observed.stops) == 4
 
 
+@pytest.mark.alone
 async def test_a_replica_killed_in_the_middle_of_an_upgrade_costs_nothing(tmp_path: Path, figure: Figure) -> None:
     """While an old replica drains, the other old replica gets SIGKILL: acked messages are kept, all clients resume, and
     the upgrade succeeds."""
@@ -85,6 +87,7 @@ async def test_a_replica_killed_in_the_middle_of_an_upgrade_costs_nothing(tmp_pa
     assert [stop.code for stop in observed.stops if stop.told_at is None] == [-9]
 
 
+@pytest.mark.alone
 async def test_a_version_that_never_becomes_ready_harms_nobody(tmp_path: Path, figure: Figure) -> None:
     """Helm says that the upgrade failed; the old replicas go on serving, and no client has to reconnect, neither then
     nor at the rollback."""
