@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from server.adapters.nats.client import startup_error
+from server.adapters.nats.documents import Documents
 from server.adapters.nats.link import Link
 from server.domain.errors import Unavailable
 from tests.harness.nats import NatsProcess
@@ -17,6 +18,9 @@ from tests.harness.waiting import polled
 
 PASSWORD = "p@ss/w:rd #1"
 ENCODED = "p%40ss%2Fw%3Ard%20%231"
+
+FRESH = 200
+"""Streams. Without the precaution, the server ended at one of the first hundred."""
 
 LOST_S = 10.0
 """A frozen server is noticed after 4 s; the machine may be busy."""
@@ -68,6 +72,16 @@ async def test_without_tls_no_login_is_sent(nats: NatsProcess) -> None:
     """A server that offers no TLS is refused."""
     url = f"tls://maru:secret@127.0.0.1:{nats.port}"
     assert await startup_error(url, jetstream=False) == "NATS offers no TLS, and the URL asks for it"
+
+
+async def test_a_stream_that_is_being_made_is_not_asked_for_entries(nats: NatsProcess) -> None:
+    """nats-server 2.9 would end of it; replicas of a new deployment come to its streams at the same moment."""
+    async with AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(Link(nats.url)) for _ in range(6)]
+        for number in range(FRESH):
+            each = [Documents(link, "fresh", prefix=f"fresh-{number}") for link in links]
+            found = await asyncio.gather(each[0].put(b"a", "one"), *(documents.get("one") for documents in each[1:]))
+            assert found[0] == 1
 
 
 async def test_a_server_that_is_away_does_not_refuse_the_start() -> None:

@@ -14,7 +14,7 @@ from server.adapters.nats import names
 from server.adapters.nats.answers import Refused
 from server.adapters.nats.document import Document, milliseconds
 from server.adapters.nats.link import ANSWER_S, Link
-from server.adapters.nats.stream import NOT_FOUND, STALE, Entries
+from server.adapters.nats.stream import STALE, Entries
 from server.domain.errors import Unavailable
 
 NEW = 0
@@ -76,13 +76,9 @@ class Documents(Entries):
 
     async def _last(self, parts: tuple[str, ...]) -> Document | None:
         """Return the last entry of a subject; one without data says that the document was removed."""
-        try:
-            answered = await self.ask(f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": self._at(parts)})
-        except Refused as refused:
-            if refused.code == NOT_FOUND:
-                return None
-            raise
-        found = answered["message"]
+        found = await self.entry({"last_by_subj": self._at(parts)})
+        if found is None:
+            return None
         return Document(found["seq"], parts, base64.b64decode(found.get("data", "")), milliseconds(found["time"]))
 
     async def put(
@@ -183,6 +179,8 @@ class Documents(Entries):
 
     async def _send_all(self, inbox: str, subject: str) -> bool:
         """Let the server send the entries of a subject to an inbox; say whether there are any."""
+        if not await self.used():
+            return False
         config = {
             "deliver_subject": inbox,
             "deliver_policy": "all",

@@ -1,5 +1,6 @@
 """A stream of entries, made when it is missed."""
 
+import asyncio
 import base64
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,15 @@ from server.adapters.nats.document import Document, milliseconds
 from server.adapters.nats.link import Link
 from server.domain.errors import Unavailable
 
-STREAM_MISSING, NOT_FOUND, STALE, IN_USE, TOO_FEW = 10059, 10037, 10071, 10058, 10074
+STREAM_MISSING, NOT_FOUND, STALE, IN_USE, OVERLAP, TOO_FEW = 10059, 10037, 10071, 10058, 10065, 10074
 """The server's codes."""
+
+THERE = frozenset((IN_USE, OVERLAP))
+"""With which it refuses to make a stream that is there: as another version makes it, or while somebody makes it."""
+
+TRIES = 10
+PAUSE_S = 0.02
+"""Of calls to a stream that was just made: while somebody else makes it, it may not listen yet."""
 
 
 class Entries:
@@ -36,6 +44,7 @@ class Entries:
             "max_age": round(max_age_s * 1_000_000_000),
             "duplicate_window": min(120_000_000_000, round(max_age_s * 1_000_000_000) or 120_000_000_000),
         }
+        self._used = False  # whether the stream is known to have had entries
 
     async def delete(self) -> None:
         """Remove the stream, if it is there."""
@@ -48,14 +57,35 @@ class Entries:
 
     async def next(self, place: int) -> Document | None:
         """Return the first entry at a place or behind it."""
-        wanted = {"seq": place, "next_by_subj": f"{self._subject}.>"}
         try:
-            found = (await self.ask(f"STREAM.MSG.GET.{self.stream}", wanted))["message"]
+            found = await self.entry({"seq": place, "next_by_subj": f"{self._subject}.>"})
+        except Refused as refused:
+            raise Unavailable(f"NATS refuses to read ({refused})") from refused
+        if found is None:
+            return None
+        return Document(found["seq"], (), base64.b64decode(found.get("data", "")), milliseconds(found["time"]))
+
+    async def entry(self, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return an entry as the server tells it, if there is one. Raises `Refused`."""
+        if not await self.used():
+            return None
+        try:
+            found: dict[str, Any] = (await self.ask(f"STREAM.MSG.GET.{self.stream}", wanted))["message"]
         except Refused as refused:
             if refused.code == NOT_FOUND:
                 return None
-            raise Unavailable(f"NATS refuses to read ({refused})") from refused
-        return Document(found["seq"], (), base64.b64decode(found.get("data", "")), milliseconds(found["time"]))
+            raise
+        return found
+
+    async def used(self) -> bool:
+        """Return whether the stream has ever had an entry.
+
+        To be asked before an entry is asked for: nats-server 2.9 ends with a nil pointer if somebody is making the
+        stream at that moment. Asked for the stream itself it answers that nothing is in it.
+        """
+        if not self._used:
+            self._used = (await self.state())["state"]["last_seq"] > 0
+        return self._used
 
     async def ask(self, call: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Call JetStream's interface. Raises `Refused`."""
@@ -68,11 +98,18 @@ class Entries:
         except (NoRespondersError, Refused) as error:
             if isinstance(error, Refused) and error.code != STREAM_MISSING:
                 raise
+        self._used = False
         await self.make()
-        try:
-            return await answer(self._link, subject, data, headers)
-        except NoRespondersError as error:
-            raise Unavailable("NATS has no JetStream yet") from error
+        for _ in range(TRIES):
+            try:
+                return await answer(self._link, subject, data, headers)
+            except NoRespondersError:
+                await asyncio.sleep(PAUSE_S)
+            except Refused as refused:
+                if refused.code != STREAM_MISSING:
+                    raise
+                raise Unavailable(f"NATS does not make the stream {self.stream}") from refused
+        raise Unavailable("NATS has no JetStream yet")
 
     async def refusal(self) -> str | None:
         """Return why NATS will not make the stream until somebody changes one of the two; None if it does, or is only
@@ -90,7 +127,7 @@ class Entries:
         try:
             await answer(self._link, f"$JS.API.STREAM.CREATE.{self.stream}", orjson.dumps(self._config), {})
         except Refused as refused:
-            if refused.code != IN_USE:  # it is there, as another version makes it
+            if refused.code not in THERE:
                 raise Unavailable(f"NATS refuses to make a stream ({refused})") from refused
         except NoRespondersError as error:
             raise Unavailable("NATS has no JetStream yet") from error

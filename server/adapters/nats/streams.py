@@ -6,7 +6,7 @@ Every method raises the errors of the client library, and `StreamGone`; callers 
 import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,9 +21,13 @@ from server.adapters.nats.acks import Acks, Refused
 from server.adapters.nats.link import ANSWER_S, Link
 from server.adapters.nats.pulling import Raw, pulled
 
-_STREAM_GONE, _NOT_FOUND, _IN_USE = 10059, 10037, 10058
+_STREAM_GONE, _NOT_FOUND, _IN_USE, _OVERLAP = 10059, 10037, 10058, 10065
 _WRONG_LAST = (10070, 10071)
 """The server's codes of errors: another last id, another last sequence."""
+
+
+USED_LIMIT = 100_000
+"""Streams of which it is remembered that they have had entries. Over this number all are asked for again."""
 
 
 class StreamGone(NatsError):
@@ -56,6 +60,7 @@ class Streams:
     def __init__(self, link: Link, *, replicas: int = 1) -> None:
         self.link = link
         self.replicas = replicas
+        self._used: set[str] = set()  # streams that have had entries
         self._acks: tuple[Client, asyncio.Task[Acks]] | None = None  # of one connection
 
     async def create(self, name: str, subject: str, note: str = "", **limits: Any) -> None:
@@ -79,6 +84,10 @@ class Streams:
         try:
             await self.ask(f"STREAM.CREATE.{name}", config)
         except APIError as error:
+            if error.err_code == _OVERLAP:  # as while somebody else makes it
+                with suppress(StreamGone):
+                    await self.ask(f"STREAM.INFO.{name}", {})
+                    return
             if error.err_code != _IN_USE:  # it is there, with other limits
                 raise
 
@@ -103,7 +112,23 @@ class Streams:
         """Return the entry with this sequence, None if there is none (any more). Raises `StreamGone`."""
         return await self._get(stream, {"seq": seq})
 
+    async def _is_used(self, stream: str) -> bool:
+        """Return whether the stream has ever had an entry. Raises `StreamGone`.
+
+        To be asked before an entry is asked for: nats-server 2.9 ends with a nil pointer if somebody is making the
+        stream at that moment. Asked for the stream itself it answers that nothing is in it.
+        """
+        if stream not in self._used:
+            if not (await self.ask(f"STREAM.INFO.{stream}", {}))["state"]["last_seq"]:
+                return False
+            if len(self._used) >= USED_LIMIT:
+                self._used.clear()
+            self._used.add(stream)
+        return True
+
     async def _get(self, stream: str, wanted: Mapping[str, Any]) -> Raw | None:
+        if not await self._is_used(stream):
+            return None
         try:
             found = (await self.ask(f"STREAM.MSG.GET.{stream}", wanted))["message"]
         except APIError as error:
@@ -123,6 +148,8 @@ class Streams:
             "num_replicas": 1,
             "mem_storage": True,
         }
+        if not await self._is_used(stream):
+            return
         made = await self.ask(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": wanted})
         name, pending = made["name"], made.get("num_pending", 0)
         client = self.link.client
@@ -191,6 +218,7 @@ class Streams:
         answer: dict[str, Any] = orjson.loads(message.data)
         if refusal := answer.get("error"):
             if refusal.get("err_code") == _STREAM_GONE:
+                self._used.discard(call.rpartition(".")[2])
                 raise StreamGone("no such stream")
             raise APIError.from_error(refusal)
         return answer
