@@ -63,7 +63,7 @@ endif
 # The tests start hundreds of servers: none should compile Maru again.
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help run test clients-test compose-test image-test kind-test cluster-test fuzz check format bench bench-quick jepsen lock digests sbom clean \
-	demo client others kafka toolchains commands peers check-code check-coverage check-adapters check-units check-demo check-client
+	demo client others kafka toolchains commands peers check-code check-coverage check-adapters check-units check-demo check-client test-shared test-waiting
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,9 +75,15 @@ run: $(VENV)/.run ## serve on 127.0.0.1:8080 with the demo page; settings are MA
 
 test: commands kafka $(VENV)/.test demo client others $(VENV)/.loadtest ## everything: the checks, contract, integration and browser tests
 	@$(BESIDE) check-adapters check-units check-coverage check-code check-client check-demo
-	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone' --numprocesses=$(TEST_WORKERS) --dist=loadfile \
-		--no-loadscope-reorder
+	@$(BESIDE) test-shared test-waiting
 	$(BIN)/python -m pytest tests --ignore=tests/unit -m alone
+
+test-shared:
+	$(BIN)/python -m pytest tests --ignore=tests/unit -m 'not alone and not waits' --numprocesses=$(TEST_WORKERS) \
+		--dist=loadfile --no-loadscope-reorder
+
+test-waiting:
+	$(BIN)/python -m pytest tests --ignore=tests/unit -m waits
 
 clients-test: commands toolchains others $(VENV)/.test ## clients of other people in Java, Rust, Go, JavaScript and Python; builds them, in 6 minutes
 	@$(MAKE) --silent $(OTHERS_PROGRAMS)

@@ -12,6 +12,23 @@ Figure = Callable[[object], None]
 LONG = {"test_victims.py", "test_victims_of_work.py", "test_okhttp.py", "test_matrix.py"}
 """Files of many tests that take a minute or more. Of the others those of few tests take long."""
 
+WAITING = {
+    "test_backlogs.py",
+    "test_connect_again.py",
+    "test_control.py",
+    "test_deadlines.py",
+    "test_limits.py",
+    "test_nats_cluster.py",
+    "test_nats_link.py",
+    "test_notices.py",
+    "test_okhttp.py",
+    "test_presence_api.py",
+    "test_presence_cluster.py",
+    "test_sessions.py",
+    "test_webhooks.py",
+}
+"""Files that take long and need little CPU: a process beside those that share the others runs them, one by one."""
+
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
@@ -20,8 +37,12 @@ def figure(request: pytest.FixtureRequest) -> Figure:
     return lambda value: request.node.user_properties.append(("figure", str(value)))
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long: workers that share the files then end together."""
+    """Mark what waits. Begin with the files that take long: workers that share the files then end together."""
+    for item in items:
+        if item.path.name in WAITING and item.get_closest_marker("alone") is None:
+            item.add_marker(pytest.mark.waits)
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path.name not in LONG, tests[item.path]))
 
