@@ -183,8 +183,8 @@ class Asker:
 
 
 async def asked(deployment: Deployment, strike: Callable[[], Awaitable[None]], name: str) -> str:
-    """Strike the store and ask for `HOLD_S`: all is refused, in time, and replicas say that they are alive and not
-    ready. Return the figure."""
+    """Strike the store and ask for as long as an answer may take: all is refused, in time, and replicas say that they
+    are alive. Return the figure."""
     async with AsyncExitStack() as stack:
         askers = []
         for number, replica in enumerate(deployment.replicas):
@@ -195,7 +195,7 @@ async def asked(deployment: Deployment, strike: Callable[[], Awaitable[None]], n
         async with asyncio.TaskGroup() as asking:
             for asker in askers:
                 asking.create_task(asker.ask(over))
-            await pause(over, HOLD_S)
+            await pause(over, REFUSED_S + LOADED_S)
             lives = [await status(replica, "/livez") for replica in deployment.replicas]
             over.set()
         assert lives == [200, 200]
@@ -207,9 +207,10 @@ async def asked(deployment: Deployment, strike: Callable[[], Awaitable[None]], n
 
 async def killed(deployment: Deployment, name: str, part: Part) -> str:
     """`kill -9` and a restart, with refusals in between."""
-    told = await asked(deployment, part.kill, name)
-    await part.start()
-    return told
+    try:
+        return await asked(deployment, part.kill, name)
+    finally:
+        await part.start()
 
 
 async def frozen(deployment: Deployment, name: str, part: Part) -> str:
