@@ -20,7 +20,7 @@ class KafkaSettings(BaseModel):
     kafka_servers: Annotated[str, AfterValidator(values.servers)] | None = Field(
         default=None, description="brokers as host:port, joined by ','"
     )
-    kafka_user: str | None = None  # before the settings whose default it is
+    kafka_user: str | None = None  # before `kafka_security`, whose default depends on it
     kafka_security: Annotated[KafkaSecurity, _LOWER] = Field(
         default_factory=lambda data: KafkaSecurity.SASL_SSL if data.get("kafka_user") else KafkaSecurity.PLAINTEXT,
         description="plaintext, ssl, sasl_plaintext or sasl_ssl",

@@ -114,6 +114,8 @@ async def test_an_engine_by_tls(tmp_path: Path, name: str) -> None:
         for client in clients:
             await client.leave()
         doubting = ServerProcess(other, env(make_certificate(other).ca))
+        stack.push_async_exit(doubting)
         await doubting.launch()
-        assert await doubting.ended() != os.EX_OK
+        async with asyncio.timeout(DONE_S):
+            assert await doubting.ended() != os.EX_OK
         assert "certificate" in doubting.output

@@ -1,6 +1,6 @@
 """Drafts on their way to a cluster: a queue for each node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSet
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -18,7 +18,7 @@ from server.domain.drafts import Sender
 class _NodeAppends(Appends):
     """Most of its drafts are for a single node. All queues of a log share `refused`."""
 
-    def __init__(self, exchange: ClusterExchange, opening: Opening, read: Read, refused: WeakSet[Sender]) -> None:
+    def __init__(self, exchange: ClusterExchange, opening: Opening, read: Read, refused: MutableSet[Sender]) -> None:
         super().__init__(exchange, opening, read)
         self._refused = refused
 
@@ -35,13 +35,13 @@ class ClusterAppends(Appends):
         self._texts: list[bytes] = []  # of the scripts
         self._nodes, self._keep = nodes, keep
         self._lanes: Lanes[_NodeAppends] = Lanes(nodes, self._make)
-        self._cut: WeakSet[Sender] = WeakSet()  # see `Submitted.refused`
+        self._refused = WeakSet()  # of all queues
 
     def _make(self, patient: bool) -> _NodeAppends:
         exchange = ClusterExchange(self._nodes, self._keep, patient=patient)
         for text in self._texts:
             exchange.script(text)
-        return _NodeAppends(exchange, self._opening, self._read, self._cut)
+        return _NodeAppends(exchange, self._opening, self._read, self._refused)
 
     def script(self, text: bytes) -> str:
         self._texts.append(text)
